@@ -1,0 +1,1 @@
+"""Spiking-neuron models as equations, simulated and trained exactly on Brian2."""

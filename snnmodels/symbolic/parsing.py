@@ -1,0 +1,135 @@
+"""Expressions in Brian2's syntax to SymPy and back.
+
+Only what has a derivative is accepted: a function whose derivative would be a step, a delta or unknown is refused
+here, by name, rather than turned into a silent zero later.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import sympy as sp
+from sympy.printing.str import StrPrinter
+
+FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
+    "exp": sp.exp,
+    "log": sp.log,
+    "sin": sp.sin,
+    "cos": sp.cos,
+    "tan": sp.tan,
+    "sinh": sp.sinh,
+    "cosh": sp.cosh,
+    "tanh": sp.tanh,
+    "arctan": sp.atan,
+    "sqrt": sp.sqrt,
+}
+
+_OPERATORS = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Pow: lambda a, b: a**b,
+}
+
+
+class UnsupportedExpression(ValueError):
+    """An expression that has no derivative here; the message says which part and what to use instead."""
+
+
+def symbol(name: str) -> sp.Symbol:
+    """The SymPy symbol of a model variable or parameter (always real)."""
+    return sp.Symbol(name, real=True)
+
+
+def parse_expression(text: str) -> sp.Expr:
+    """A Brian2 expression as SymPy.
+
+    Parameters
+    ----------
+    text : str
+        For example ``"(I_syn - v)/tau_m"``.
+
+    Returns
+    -------
+    sympy.Expr
+        Over symbols from `symbol`.
+
+    Raises
+    ------
+    UnsupportedExpression
+        For syntax errors, comparisons, random numbers and functions without a derivative.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError as error:
+        raise UnsupportedExpression(f"{text!r} is not an expression: {error.msg}") from None
+
+    def convert(node: ast.expr) -> sp.Expr:
+        match node:
+            case ast.Constant(value=bool()):
+                pass
+            case ast.Constant(value=int() as value):
+                return sp.Integer(value)
+            case ast.Constant(value=float() as value):
+                # 0.5 and 1e-3 are meant as decimals: as rationals they cancel exactly in the derivation
+                return sp.Rational(repr(value))
+            case ast.Name(id=name):
+                return symbol(name)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -convert(operand)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return convert(operand)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                return _OPERATORS[type(op)](convert(left), convert(right))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+                if name not in FUNCTIONS:
+                    raise UnsupportedExpression(
+                        f"{text!r} calls {name!r}, for which no derivative is defined; use one of "
+                        f"{', '.join(sorted(FUNCTIONS))}, or ordinary arithmetic"
+                    )
+                if len(args) != 1:
+                    raise UnsupportedExpression(f"{text!r}: {name} takes one argument, not {len(args)}")
+                return FUNCTIONS[name](convert(args[0]))
+        raise UnsupportedExpression(
+            f"{text!r} contains {ast.unparse(node)!r}, which has no derivative everywhere; "
+            "use arithmetic and smooth functions"
+        )
+
+    return sp.sympify(convert(tree.body))
+
+
+class _BrianPrinter(StrPrinter):
+    """Prints SymPy in the syntax that Brian2 parses on every target."""
+
+    def _print_Rational(self, expr: sp.Rational) -> str:
+        return f"({expr.p}.0/{expr.q}.0)" if expr.q != 1 else str(expr.p)
+
+    def _print_Half(self, expr: sp.Rational) -> str:
+        return "0.5"
+
+    def _print_Float(self, expr: sp.Float) -> str:
+        return repr(float(expr))
+
+    def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:
+        base, exponent = expr.as_base_exp()
+        if exponent == sp.Rational(1, 2):
+            return f"sqrt({self._print(base)})"
+        inner = self.parenthesize(base, 100)
+        if expr.exp.is_Integer:
+            n = int(expr.exp)
+            # a product is exact and cheap on every target; pow() is neither
+            product = "*".join([self.parenthesize(expr.base, 100)] * abs(n))
+            if 0 < n <= 6:
+                return f"({product})" if n > 1 else product
+            if -6 <= n < 0:
+                return f"(1.0/({product}))"
+        return f"{inner}**({self._print(exponent)})" if exponent == expr.exp else f"{inner}**({self._print(expr.exp)})"
+
+    def _print_atan(self, expr: sp.atan) -> str:
+        return f"arctan({self._print(expr.args[0])})"
+
+
+def print_expression(expression: sp.Expr) -> str:
+    """A SymPy expression in Brian2's syntax, for code that Brian2 will parse."""
+    return _BrianPrinter({"order": "none"}).doprint(expression)

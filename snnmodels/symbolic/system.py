@@ -1,0 +1,131 @@
+"""The hybrid dynamical system behind a model: flow f, event function g, reset map h, arrival maps e.
+
+Between events dx/dt = f(x, p). The neuron spikes when g(x, p) crosses 0 upwards, then x+ = h(x-, p). A spike that
+arrives through a receptor with weight w does x+ = e(x-, w, p).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+
+from ..templates.model import Assignment, Model
+from .parsing import parse_expression, symbol
+
+__all__ = ["Arrival", "HybridSystem"]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The arrival map e of one receptor: ``jump`` gives every state just after the arrival."""
+
+    receptor: str
+    weight: sp.Symbol
+    weight_unit: str
+    jump: Mapping[sp.Symbol, sp.Expr]
+
+
+@dataclass(frozen=True)
+class HybridSystem:
+    """A model as SymPy expressions.
+
+    Attributes
+    ----------
+    name : str
+    states : tuple of Symbol
+    parameters : tuple of Symbol
+    f : mapping Symbol to Expr
+        Time derivative of every state.
+    g : Expr or None
+        Event function; None if the model does not spike.
+    h : mapping Symbol to Expr
+        Every state just after a spike.
+    arrivals : mapping of str to Arrival
+        By receptor name.
+    initial : mapping Symbol to Expr
+        State at time 0.
+    defaults : mapping Symbol to float
+        Parameter values in SI base units.
+    units : mapping Symbol to str
+        Base unit of every state and parameter, in Brian2's syntax.
+    """
+
+    name: str
+    states: tuple[sp.Symbol, ...]
+    parameters: tuple[sp.Symbol, ...]
+    f: Mapping[sp.Symbol, sp.Expr]
+    g: sp.Expr | None
+    h: Mapping[sp.Symbol, sp.Expr]
+    arrivals: Mapping[str, Arrival]
+    initial: Mapping[sp.Symbol, sp.Expr]
+    defaults: Mapping[sp.Symbol, float]
+    units: Mapping[sp.Symbol, str]
+
+    @classmethod
+    def from_model(cls, model: Model) -> HybridSystem:
+        """The system of a composed model.
+
+        Raises
+        ------
+        UnsupportedExpression
+            If an equation uses something that has no derivative.
+        """
+        states = tuple(symbol(s.name) for s in model.states)
+        g = None
+        if model.threshold is not None:
+            left, right = model.threshold.split(">")
+            g = parse_expression(left) - parse_expression(right.removeprefix("="))
+        return cls(
+            name=model.name,
+            states=states,
+            parameters=tuple(symbol(p) for p in model.parameters),
+            f={symbol(s): parse_expression(rhs) for s, rhs in model.derivatives.items()},
+            g=g,
+            h=_assign(states, model.reset),
+            arrivals={
+                name: Arrival(name, symbol(r.weight), r.weight_unit, _assign(states, r.on_pre))
+                for name, r in model.receptors.items()
+            },
+            initial={symbol(s.name): parse_expression(s.initial) for s in model.states},
+            defaults={symbol(p.name): p.value for p in model.parameters.values()},
+            units={symbol(v.name): v.unit for v in (*model.states, *model.parameters.values())},
+        )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether f is affine in the states."""
+        return all(
+            sp.diff(self.f[x], y, z) == 0
+            for x in self.states
+            for y in self.states
+            for z in self.states
+            if {y, z} <= self.f[x].free_symbols
+        )
+
+    def jacobian(self) -> sp.Matrix:
+        """∂f/∂x, shape (n, n)."""
+        return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
+
+
+def _assign(states: tuple[sp.Symbol, ...], statements: Iterable[Assignment]) -> dict[sp.Symbol, sp.Expr]:
+    """The map that a sequence of statements does to the states, statements in order, each seeing those before it."""
+    value: dict[sp.Symbol, sp.Expr] = {x: x for x in states}
+    for s in statements:
+        x = symbol(s.variable)
+        rhs = parse_expression(s.expression).xreplace(value)
+        match s.operator:
+            case "=":
+                value[x] = rhs
+            case "+=":
+                value[x] = value[x] + rhs
+            case "-=":
+                value[x] = value[x] - rhs
+            case "*=":
+                value[x] = value[x] * rhs
+            case "/=":
+                value[x] = value[x] / rhs
+            case _:
+                raise ValueError(f"{s}: operator {s.operator!r} is not one of = += -= *= /=")
+    return value

@@ -1,0 +1,126 @@
+"""The value that a set of TOML templates composes to: one neuron model with its synapses.
+
+A `Model` is plain data in Brian2's equation syntax. It knows nothing of SymPy, of gradients or of a simulation, so it
+can be printed, compared and tested alone. `snnmodels.symbolic.HybridSystem.from_model` reads it; so does
+`snnmodels.brian` to make ordinary Brian2 objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A named constant of a model.
+
+    Attributes
+    ----------
+    name : str
+        Name used in the equations.
+    value : float
+        Default value in SI base units (20 ms is 0.02).
+    unit : str
+        Base unit in Brian2's syntax (``"second"``, ``"volt"``, ``"1"``).
+    default : str
+        The default as the template writes it (``"20*ms"``).
+    description : str
+        One line on what it means.
+    """
+
+    name: str
+    value: float
+    unit: str
+    default: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state variable: its base unit and its value at time 0, an expression in the parameters (``"v_rest"``)."""
+
+    name: str
+    unit: str
+    initial: str = "0"
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """``variable operator expression`` with an operator out of ``= += -= *= /=``."""
+
+    variable: str
+    operator: str
+    expression: str
+
+    def __str__(self) -> str:
+        return f"{self.variable} {self.operator} {self.expression}"
+
+
+@dataclass(frozen=True)
+class Receptor:
+    """What the arrival of a presynaptic spike does to the postsynaptic neuron.
+
+    Attributes
+    ----------
+    name : str
+        Name of the synapse template it came from.
+    on_pre : tuple of Assignment
+        Statements on the states of the postsynaptic neuron; they read the weight by its name.
+    weight, weight_unit : str
+        Name and base unit of the weight.
+    """
+
+    name: str
+    on_pre: tuple[Assignment, ...]
+    weight: str = "w"
+    weight_unit: str = "1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A hybrid dynamical neuron model, complete with receptors.
+
+    Attributes
+    ----------
+    name : str
+        The composition, for example ``"lif+exp_synapse+adaptive_threshold"``.
+    states : tuple of State
+        In the order of the templates.
+    derivatives : mapping of str to str
+        State name to the right-hand side of its differential equation, with subexpressions substituted.
+    parameters : mapping of str to Parameter
+    threshold : str or None
+        Condition ``"left > right"``; None for a model that does not spike.
+    reset : tuple of Assignment
+    receptors : mapping of str to Receptor
+    equations : str
+        The equations as Brian2 reads them: differential equations, subexpressions, and the parameters as
+        ``name : unit (constant, shared)``.
+    files : tuple of str
+        The files it was read from, for messages.
+    """
+
+    name: str
+    title: str
+    description: str
+    references: tuple[str, ...]
+    states: tuple[State, ...]
+    derivatives: Mapping[str, str]
+    parameters: Mapping[str, Parameter]
+    threshold: str | None
+    reset: tuple[Assignment, ...]
+    receptors: Mapping[str, Receptor]
+    equations: str
+    files: tuple[str, ...] = field(default=())
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the model has a threshold."""
+        return self.threshold is not None
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state variables, in order."""
+        return tuple(s.name for s in self.states)
