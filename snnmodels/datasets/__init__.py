@@ -1,1 +1,25 @@
+"""Data sets and the encoders that turn samples into input spike times. NumPy only."""
 
+from .digits import load_digits
+from .encoding import drop_spikes, image_latency, yin_yang_latency
+from .mnist import MNIST_FILES, ImageSet, load_mnist, read_idx
+from .trials import Trials
+from .yin_yang import CLASS_NAMES, PUBLISHED_SETS, YinYangSet, classify_yin_yang, yin_yang, yin_yang_split
+
+__all__ = [
+    "CLASS_NAMES",
+    "MNIST_FILES",
+    "PUBLISHED_SETS",
+    "ImageSet",
+    "Trials",
+    "YinYangSet",
+    "classify_yin_yang",
+    "drop_spikes",
+    "image_latency",
+    "load_digits",
+    "load_mnist",
+    "read_idx",
+    "yin_yang",
+    "yin_yang_latency",
+    "yin_yang_split",
+]

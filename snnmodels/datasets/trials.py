@@ -1,0 +1,67 @@
+"""Labelled trials: samples, targets, and the encoding that turns the one into input spike times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Trials"]
+
+Encoder = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Samples with targets, encoded as input spike times when a batch is taken.
+
+    Encoding at the last moment keeps MNIST at one byte per pixel (47 MB) rather than eight (376 MB).
+
+    Attributes
+    ----------
+    samples : mapping of str to array, shape (trials, ...)
+        One array per spike input of the network, by the input's name.
+    targets : array, shape (trials, ...)
+        Class labels, or whatever the loss compares with.
+    encode : callable or None
+        Turns an array of samples into spike times in seconds, ``(trials, n)`` or ``(trials, n, spikes)``; None when
+        `samples` are spike times already.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, or their number differs between arrays.
+    """
+
+    samples: Mapping[str, np.ndarray]
+    targets: np.ndarray
+    encode: Encoder | None = None
+
+    def __post_init__(self) -> None:
+        if not self.samples:
+            raise ValueError("samples: expected an array for at least one input, got none")
+        for name, array in self.samples.items():
+            if np.ndim(array) < 2:
+                raise ValueError(
+                    f"samples[{name!r}]: expected shape (trials, n) or (trials, n, spikes), got {np.shape(array)}"
+                )
+            if len(array) != len(self.targets):
+                raise ValueError(f"samples[{name!r}]: {len(array)} trials, but targets has {len(self.targets)}")
+        if len(self.targets) == 0:
+            raise ValueError("targets: expected at least one trial, got none")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, which: np.ndarray | slice) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Spike times by input name, and targets, of the trials that an index array or a slice selects."""
+        picked = {name: array[which] for name, array in self.samples.items()}
+        if self.encode is not None:
+            picked = {name: self.encode(array) for name, array in picked.items()}
+        return picked, self.targets[which]
+
+    def subset(self, which: np.ndarray | slice) -> Trials:
+        """Select trials by an index array or a slice, still unencoded."""
+        samples = {name: array[which] for name, array in self.samples.items()}
+        return Trials(samples, self.targets[which], self.encode)
