@@ -1,0 +1,178 @@
+"""Brian2's preferences for code that is compiled: one place for flags, compilers and quietness.
+
+Brian2's own defaults make binaries that may not start on the next machine (``-march=native``), reorder floating-point
+sums (``-ffast-math``), which breaks the comparison between targets to rounding, and ask for C++11, which CUDA 13
+refuses. The functions here return preferences as a mapping; `preferences` sets them for a ``with`` block.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import brian2
+
+__all__ = [
+    "CompilerMissing",
+    "cpp_preferences",
+    "cuda_preferences",
+    "curand_folder",
+    "no_log_files",
+    "preferences",
+    "quiet",
+    "require_compiler",
+]
+
+CXX_STANDARD = "-std=c++17"
+
+
+class CompilerMissing(RuntimeError):
+    """No C++ compiler (or make, or nvcc) on this machine; the message says what to install."""
+
+
+def require_compiler(*tools: str) -> None:
+    """Check that the tools a compiled target needs can be found.
+
+    Parameters
+    ----------
+    *tools : str
+        Names on PATH; the C++ compiler (``$CXX`` or g++) and make if none is given.
+
+    Raises
+    ------
+    CompilerMissing
+        If one of them isn't there.
+    """
+    for tool in tools or ((os.environ.get("CXX") or "g++").split()[0], "make"):
+        if shutil.which(tool) is None:
+            hint = {
+                "make": "apt-get install make",
+                "nvcc": "install NVIDIA's CUDA toolkit and put its bin folder on PATH",
+            }.get(tool, "apt-get install g++, or name another compiler in the environment variable CXX")
+            raise CompilerMissing(f"{tool} is not installed: {hint}; target numpy needs no compiler")
+
+
+def cpp_preferences(*, native: bool = False, jobs: int | None = None) -> dict[str, Any]:
+    """Preferences for the C++ targets (cython at run time, cpp_standalone).
+
+    Parameters
+    ----------
+    native : bool
+        Compile for this machine's processor only. Faster by a few per cent, not portable, and fused multiply-adds make
+        results differ from numpy's in the last bits.
+    jobs : int or None
+        Compilers to run at once; None for one per core.
+
+    Returns
+    -------
+    dict of str to object
+        For `preferences`. Uses ccache where it is installed.
+    """
+    jobs = jobs or len(os.sched_getaffinity(0))
+    make = [f"-j{jobs}"]
+    if shutil.which("ccache"):
+        # one word for the shell that Brian2 starts make with
+        make.append(f"CXX='ccache {os.environ.get('CXX') or 'g++'}'")
+    return {
+        "codegen.cpp.extra_compile_args_gcc": ["-w", "-O3", CXX_STANDARD, *(["-march=native"] if native else [])],
+        "devices.cpp_standalone.extra_make_args_unix": make,
+    }
+
+
+def cuda_preferences(*, compute_capability: float = 7.5, cuda_version: float = 13.0) -> dict[str, Any]:
+    """Preferences for Brian2CUDA that generate code without a GPU and compile under CUDA 12 and 13.
+
+    Parameters
+    ----------
+    compute_capability : float
+        Of the oldest card the code shall run on (7.5 is the oldest that CUDA 13 knows).
+    cuda_version : float
+        Of the toolkit.
+
+    Returns
+    -------
+    dict of str to object
+        For `preferences`, to be set after ``import brian2cuda``.
+    """
+    backend = "devices.cuda_standalone.cuda_backend."
+    curand = curand_folder()
+    values: dict[str, Any] = {
+        "codegen.cpp.extra_compile_args_gcc": ["-w", "-O3", CXX_STANDARD],
+        backend + "detect_gpus": False,
+        backend + "gpu_id": 0,
+        backend + "compute_capability": compute_capability,
+        backend + "cuda_runtime_version": cuda_version,
+        # the last -std on the command line wins over the C++11 in Brian2CUDA's makefile; no -use_fast_math, which
+        # makes float32 functions approximate
+        backend + "extra_compile_args_nvcc": ["-w", CXX_STANDARD],
+    }
+    if curand is not None:
+        values[backend + "extra_compile_args_nvcc"].append(f"-I{curand}/include")
+        values["codegen.cpp.library_dirs"] = [f"{curand}/lib"]
+    return values
+
+
+def curand_folder() -> Path | None:
+    """Return the folder with cuRAND's ``include/`` and ``lib/`` from the package nvidia-curand, None if not there."""
+    import importlib.metadata
+
+    try:
+        files = importlib.metadata.files("nvidia-curand") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == "curand.h":
+            return Path(str(file.locate())).resolve().parents[1]
+    return None
+
+
+@contextmanager
+def preferences(values: Mapping[str, Any]) -> Iterator[None]:
+    """Set Brian2 preferences, and put the former ones back at the end of the block."""
+    former = {name: brian2.prefs[name] for name in values}
+    try:
+        for name, value in values.items():
+            brian2.prefs[name] = value
+        yield
+    finally:
+        for name, value in former.items():
+            brian2.prefs[name] = value
+
+
+def no_log_files() -> None:
+    """Close and delete the log file and the copy of the script that Brian2 has opened in the temporary folder.
+
+    For command-line programs and tests. A package imported by a user's script should leave that user's log alone.
+    """
+    from brian2.utils.logger import BrianLogger
+
+    brian2.prefs["logging.file_log"] = False
+    brian2.prefs["logging.save_script"] = False
+    if BrianLogger.file_handler is not None:
+        logging.getLogger("brian2").removeHandler(BrianLogger.file_handler)
+        BrianLogger.file_handler.close()
+        BrianLogger.file_handler = None
+    for name in ("tmp_log", "tmp_script"):
+        file = getattr(BrianLogger, name)
+        if file is not None:
+            Path(file).unlink(missing_ok=True)
+            setattr(BrianLogger, name, None)
+
+
+@contextmanager
+def quiet(level: int = logging.ERROR) -> Iterator[None]:
+    """Let Brian2 (and Brian2CUDA) print only messages of at least this level inside the block."""
+    from brian2.utils.logger import BrianLogger
+
+    handler = BrianLogger.console_handler
+    former = handler.level
+    handler.setLevel(level)
+    try:
+        yield
+    finally:
+        handler.setLevel(former)
