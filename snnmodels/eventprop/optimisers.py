@@ -119,7 +119,8 @@ class Optimiser(ABC):
             _check_pair(key, value, gradients)
             if key in self._state and self._state[key][0].shape != value.shape:
                 raise ValueError(
-                    f"values[{key!r}]: shape {value.shape}, but the optimiser's state is for {self._state[key][0].shape}"
+                    f"values[{key!r}]: shape {value.shape}, but the optimiser's state is for "
+                    f"{self._state[key][0].shape}"
                 )
         self._steps += 1
         for key, value in values.items():
