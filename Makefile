@@ -44,6 +44,7 @@ env: $(INSTALLED)  ## only make the environment
 $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/python || { python=$$(.ci/find_python.sh) && echo "making $(VENV) with $$python" && "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing the package and its dependencies into $(VENV)"
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
 	@touch $@
 

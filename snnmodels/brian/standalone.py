@@ -7,9 +7,12 @@ refuses. The functions here return preferences as a mapping; `preferences` sets 
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,43 +87,65 @@ def cpp_preferences(*, native: bool = False, jobs: int | None = None) -> dict[st
     }
 
 
-def cuda_preferences(*, compute_capability: float = 7.5, cuda_version: float = 13.0) -> dict[str, Any]:
+def cuda_preferences(*, compute_capability: float = 7.5) -> dict[str, Any]:
     """Preferences for Brian2CUDA that generate code without a GPU and compile under CUDA 12 and 13.
 
     Parameters
     ----------
     compute_capability : float
         Of the oldest card the code shall run on (7.5 is the oldest that CUDA 13 knows).
-    cuda_version : float
-        Of the toolkit.
 
     Returns
     -------
     dict of str to object
-        For `preferences`, to be set after ``import brian2cuda``.
+        For `preferences`. Without nvcc on this machine they still generate code, only not compile it.
+
+    Raises
+    ------
+    CompilerMissing
+        If Brian2CUDA isn't installed.
     """
+    try:
+        import brian2cuda  # noqa: F401  (registers the device and the preferences set below)
+    except ModuleNotFoundError:
+        raise CompilerMissing(
+            "target cuda needs Brian2CUDA, which is not installed: pip install 'snnmodels[cuda]'"
+        ) from None
+    nvcc = shutil.which("nvcc")
     backend = "devices.cuda_standalone.cuda_backend."
-    curand = curand_folder()
+    # the last -std on the command line wins over the C++11 in Brian2CUDA's makefile; -use_fast_math, which Brian2CUDA
+    # sets by default, would make float32 functions approximate
+    nvcc_flags = ["-w", CXX_STANDARD]
     values: dict[str, Any] = {
         "codegen.cpp.extra_compile_args_gcc": ["-w", "-O3", CXX_STANDARD],
         backend + "detect_gpus": False,
         backend + "gpu_id": 0,
         backend + "compute_capability": compute_capability,
-        backend + "cuda_runtime_version": cuda_version,
-        # the last -std on the command line wins over the C++11 in Brian2CUDA's makefile; no -use_fast_math, which
-        # makes float32 functions approximate
-        backend + "extra_compile_args_nvcc": ["-w", CXX_STANDARD],
+        backend + "detect_cuda": False,
+        backend + "cuda_path": str(Path(nvcc).parents[1]) if nvcc else "/usr/local/cuda",
+        backend + "cuda_runtime_version": _cuda_version(nvcc),
+        backend + "extra_compile_args_nvcc": nvcc_flags,
     }
+    curand = curand_folder()
     if curand is not None:
-        values[backend + "extra_compile_args_nvcc"].append(f"-I{curand}/include")
+        nvcc_flags.append(f"-I{curand}/include")
         values["codegen.cpp.library_dirs"] = [f"{curand}/lib"]
     return values
 
 
+def _cuda_version(nvcc: str | None) -> float:
+    """Version of the CUDA toolkit that nvcc belongs to, 13.0 without one."""
+    if nvcc is None:
+        return 13.0
+    text = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    release = re.search(r"release (\d+\.\d+)", text)
+    if release is None:
+        raise RuntimeError(f"{nvcc} --version does not name a release: {text.strip()!r}")
+    return float(release.group(1))
+
+
 def curand_folder() -> Path | None:
     """Return the folder with cuRAND's ``include/`` and ``lib/`` from the package nvidia-curand, None if not there."""
-    import importlib.metadata
-
     try:
         files = importlib.metadata.files("nvidia-curand") or []
     except importlib.metadata.PackageNotFoundError:
@@ -145,7 +170,7 @@ def preferences(values: Mapping[str, Any]) -> Iterator[None]:
 
 
 def no_log_files() -> None:
-    """Close and delete the log file and the copy of the script that Brian2 has opened in the temporary folder.
+    """Delete the log file and the copy of the script that Brian2 keeps in the temporary folder, and make no others.
 
     For command-line programs and tests. A package imported by a user's script should leave that user's log alone.
     """
@@ -153,6 +178,7 @@ def no_log_files() -> None:
 
     brian2.prefs["logging.file_log"] = False
     brian2.prefs["logging.save_script"] = False
+    brian2.prefs["logging.std_redirection_to_file"] = False
     if BrianLogger.file_handler is not None:
         logging.getLogger("brian2").removeHandler(BrianLogger.file_handler)
         BrianLogger.file_handler.close()

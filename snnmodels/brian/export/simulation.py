@@ -1,0 +1,142 @@
+"""One trial of a network as ordinary Brian2 objects, on the time grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import brian2
+import numpy as np
+
+from ...templates.network import Network, SpikeInput
+
+__all__ = ["Trial", "check_input_spikes"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The Brian2 objects of one trial.
+
+    Attributes
+    ----------
+    objects : tuple of brian2.BrianObject
+        Everything, monitors included.
+    spikes : mapping of str to SpikeMonitor
+        Of every spiking population.
+    states : mapping of str to StateMonitor
+        All state variables of every population that doesn't spike.
+    """
+
+    objects: tuple[brian2.BrianObject, ...]
+    spikes: Mapping[str, brian2.SpikeMonitor]
+    states: Mapping[str, brian2.StateMonitor]
+
+
+def check_input_spikes(source: SpikeInput, times: Array, duration: float, dt: float) -> tuple[Array, Array]:
+    """Input spikes as Brian2's SpikeGeneratorGroup takes them.
+
+    Parameters
+    ----------
+    source : SpikeInput
+    times : array, shape (n,) or (n, spikes) or (1, n, spikes)
+        Spike times in seconds, padded with inf.
+    duration, dt : float
+        Of the trial and of a step, in seconds.
+
+    Returns
+    -------
+    indices, times : array, shape (spikes,)
+        Times on the grid, in seconds.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, for NaN, negative or too late times, and for two spikes of one source in one step.
+    """
+    times = np.asarray(times, dtype=float)
+    if times.ndim == 3 and len(times) == 1:
+        times = times[0]
+    if times.ndim == 1:
+        times = times[:, None]
+    if times.ndim != 2 or len(times) != source.n:
+        raise ValueError(
+            f"input {source.name!r}: spike times have shape {times.shape}; expected ({source.n}, spikes) for one trial"
+        )
+    if np.isnan(times).any() or (times < 0).any():
+        raise ValueError(f"input {source.name!r}: spike times must be seconds >= 0, or inf for none")
+    indices, slot = np.nonzero(np.isfinite(times))
+    steps = np.rint(times[indices, slot] / dt).astype(int)
+    late = steps * dt >= duration
+    if late.any():
+        raise ValueError(
+            f"input {source.name!r}: a spike at {times[indices, slot].max() * 1e3:g} ms comes after the end "
+            f"of the trial ({duration * 1e3:g} ms)"
+        )
+    if len(np.unique(np.stack([indices, steps]), axis=1).T) < len(steps):
+        raise ValueError(
+            f"input {source.name!r}: a source has two spikes within one step of {dt * 1e3:g} ms; use a smaller dt"
+        )
+    return indices, steps * dt
+
+
+def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial:
+    """Make the objects of one trial on Brian2's active device.
+
+    Parameters
+    ----------
+    network : Network
+    spikes : mapping of str to array
+        Spike times by input, as `check_input_spikes` takes them.
+    dt : float
+        Time step in seconds.
+
+    Returns
+    -------
+    Trial
+        To be put into a ``brian2.Network`` and run for ``network.duration``.
+
+    Raises
+    ------
+    ValueError
+        If an input has no spike times, or wrong ones.
+    """
+    wanted = {source.name for source in network.inputs}
+    if wanted != set(spikes):
+        raise ValueError(f"input spikes are given for {sorted(spikes)}; the network has the inputs {sorted(wanted)}")
+    groups: dict[str, brian2.Group] = {}
+    for source in network.inputs:
+        indices, times = check_input_spikes(source, spikes[source.name], network.duration, dt)
+        groups[source.name] = brian2.SpikeGeneratorGroup(source.n, indices, times * brian2.second, name=source.name)
+    for population in network.populations:
+        groups[population.name] = neuron_group(
+            population.model, population.n, name=population.name, parameters=population.parameters
+        )
+    models = {population.name: population.model for population in network.populations}
+    objects: list[brian2.BrianObject] = list(groups.values())
+    for projection in network.projections:
+        connections = synapses(
+            models[projection.target],
+            groups[projection.source],
+            groups[projection.target],
+            receptor=projection.receptor,
+            name=projection.name,
+        )
+        weights = np.asarray(projection.weights, dtype=float)
+        exists = np.ones(weights.shape, bool) if projection.mask is None else np.asarray(projection.mask, bool)
+        i, j = np.nonzero(exists)
+        connections.connect(i=i, j=j)
+        connections.w.set_item(slice(None), weights[i, j])
+        objects.append(connections)
+    spike_monitors, state_monitors = {}, {}
+    for population in network.populations:
+        group = groups[population.name]
+        if population.model.spiking:
+            spike_monitors[population.name] = brian2.SpikeMonitor(group, name=f"{population.name}_spikes")
+        else:
+            state_monitors[population.name] = brian2.StateMonitor(
+                group, population.model.state_names, record=True, name=f"{population.name}_states"
+            )
+    objects += [*spike_monitors.values(), *state_monitors.values()]
+    return Trial(tuple(objects), spike_monitors, state_monitors)
