@@ -382,7 +382,9 @@ def _progress_of(progress: TrainingProgress | bool) -> TrainingProgress:
 def _what_is_kept(state: Checkpoint, checkpoint: str | Path | None) -> str:
     where = f"interrupted in epoch {state.epoch + 1}"
     if checkpoint is None:
-        return f"{where}; there is no checkpoint, but the exception's `result` holds the state after epoch {state.epoch}"
+        return (
+            f"{where}; there is no checkpoint, but the exception's `result` holds the state after epoch {state.epoch}"
+        )
     if state.epoch == 0:
         return f"{where}, before the first checkpoint"
     return f"{where}; {checkpoint} holds the state after epoch {state.epoch}, and the same call goes on from there"

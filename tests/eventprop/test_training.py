@@ -413,7 +413,9 @@ def test_progress_is_stopped_after_an_error():
     recorder = Recorder(stream=io.StringIO())
     source = LogisticRegression()
     source.hook = interrupt_at(2)
-    with pytest.raises(TrainingInterrupted, match="there is no checkpoint, but the exception's `result` holds the state after epoch 0"):
+    with pytest.raises(
+        TrainingInterrupted, match="there is no checkpoint, but the exception's `result` holds the state after epoch 0"
+    ):
         run(source, progress=recorder)
     assert recorder.stopped == 1
 
