@@ -1,1 +1,28 @@
+"""Templates: models and networks as TOML files, read, checked and composed into plain values."""
 
+from ._compose import load_model
+from ._describe import describe
+from ._errors import TemplateError
+from ._library import Entry, catalogue, equations_path
+from ._network_file import load_network
+from .model import Assignment, Model, Parameter, Receptor, State
+from .network import Network, Population, Projection, SpikeInput
+
+__all__ = [
+    "Assignment",
+    "Entry",
+    "Model",
+    "Network",
+    "Parameter",
+    "Population",
+    "Projection",
+    "Receptor",
+    "SpikeInput",
+    "State",
+    "TemplateError",
+    "catalogue",
+    "describe",
+    "equations_path",
+    "load_model",
+    "load_network",
+]

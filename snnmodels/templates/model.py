@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import brian2
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,15 @@ class Receptor:
         Statements on the states of the postsynaptic neuron; they read the weight by its name.
     weight, weight_unit : str
         Name and base unit of the weight.
+    description : str
+        One line on what the weight means.
     """
 
     name: str
     on_pre: tuple[Assignment, ...]
     weight: str = "w"
     weight_unit: str = "1"
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,3 +131,17 @@ class Model:
     def state_names(self) -> tuple[str, ...]:
         """Names of the state variables, in order."""
         return tuple(s.name for s in self.states)
+
+    def neuron_group(self, N: int, **kwargs: Any) -> brian2.NeuronGroup:
+        """An ordinary `brian2.NeuronGroup` of this model; see `snnmodels.brian.plain.neuron_group`."""
+        from ..brian.plain import neuron_group
+
+        return neuron_group(self, N, **kwargs)
+
+    def synapses(
+        self, source: brian2.SpikeSource, target: brian2.NeuronGroup, receptor: str | None = None, **kwargs: Any
+    ) -> brian2.Synapses:
+        """Ordinary `brian2.Synapses` onto neurons of this model; see `snnmodels.brian.plain.synapses`."""
+        from ..brian.plain import synapses
+
+        return synapses(self, source, target, receptor, **kwargs)

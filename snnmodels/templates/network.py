@@ -95,6 +95,7 @@ class Network:
     projections: tuple[Projection, ...]
     output: str
     duration: float
+    encoding: Mapping[str, str | float] = field(default_factory=dict)
 
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key: ``"<projection>.w"`` and ``"<population>.<parameter>"``.

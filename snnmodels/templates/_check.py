@@ -1,0 +1,115 @@
+"""Whether a composition makes sense: every name defined, every dimension consistent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ._component import Component
+from ._errors import TemplateError, located, suggest
+from ._expressions import free_names
+from ._merge import Merged
+from ._units import Dimension, expression_dimension, is_unit_name, unit_dimension, unit_of_dimension
+from .model import Assignment
+
+__all__ = ["check_composition"]
+
+Dimensions = Mapping[str, Dimension]
+
+
+def check_composition(parts: Sequence[Component], merged: Merged) -> None:
+    """Check every expression and statement of every component against all variables of the composition.
+
+    Raises
+    ------
+    TemplateError
+        For an undefined name, an inconsistent or wrong dimension, or an assignment to anything but a state.
+    """
+    parameters = {p.name: unit_dimension(p.unit) for p in merged.parameters.values()}
+    states = {s.name: unit_dimension(s.unit) for s in merged.states.values()}
+    everything = parameters | states | {s.name: unit_dimension(s.unit) for s in merged.subexpressions.values()}
+    neuron = parts[0]
+    for part in parts:
+        _check_equations(part, neuron, everything)
+        for state in part.states.values():
+            if state.initial != "0":
+                key = f"states.{state.name}.initial"
+                _check(part, key, state.initial, parameters, states[state.name], "a parameter")
+        prefix = "" if part.kind == "neuron" else "replace."
+        for key, statements in ((f"{prefix}reset", part.reset or ()), ("add.reset", part.add_reset)):
+            for statement in statements:
+                _check_statement(part, key, statement, everything, states)
+        if part.threshold is not None:
+            left, right = part.threshold
+            _check(
+                part, f"{prefix}threshold", right, everything, _dimension(part, f"{prefix}threshold", left, everything)
+            )
+        if part.add_threshold is not None and merged.threshold is not None:
+            side = expression_dimension(merged.threshold[0], everything)
+            _check(part, "add.threshold", part.add_threshold, everything, side)
+        _check_receptor(part, everything, states)
+
+
+def _check_equations(part: Component, neuron: Component, everything: Dimensions) -> None:
+    per_second = unit_dimension("1/second")
+    for name, rhs in part.derivatives.items():
+        _check(part, f"equations.d{name}/dt", rhs, everything, everything[name] * per_second)
+    for name, sub in part.subexpressions.items():
+        _check(part, f"equations.{name}", sub.expression, everything, everything[name])
+    for name, term in part.add_derivatives.items():
+        _check(part, f"add.derivatives.{name}", term, everything, everything[name] * per_second)
+    for name, term in part.add_inputs.items():
+        _check(part, f"add.inputs.{name}", term, everything, unit_dimension(neuron.inputs[name].unit))
+
+
+def _check_receptor(part: Component, everything: Dimensions, states: Dimensions) -> None:
+    receptor = part.receptor
+    if receptor is None:
+        return
+    if receptor.weight in everything:
+        raise TemplateError(
+            part.file, "weight.name", f"{receptor.weight!r} is also a variable of the model; choose another name"
+        )
+    known = {**everything, receptor.weight: unit_dimension(receptor.weight_unit)}
+    for statement in receptor.on_pre:
+        _check_statement(part, "on_pre", statement, known, states)
+
+
+def _check_statement(
+    part: Component, key: str, statement: Assignment, everything: Dimensions, states: Dimensions
+) -> None:
+    if statement.variable not in states:
+        hint = suggest(statement.variable, states)
+        raise TemplateError(part.file, key, f"{str(statement)!r} assigns to {statement.variable!r}, no state; {hint}")
+    scaling = statement.operator in ("*=", "/=")
+    expected = unit_dimension("1") if scaling else states[statement.variable]
+    _check(part, key, statement.expression, everything, expected)
+
+
+def _check(
+    part: Component, key: str, expression: str, known: Dimensions, expected: Dimension, what: str = "a variable"
+) -> None:
+    found = _dimension(part, key, expression, known, what)
+    if found is not expected:
+        unit, wanted = unit_of_dimension(found), unit_of_dimension(expected)
+        raise TemplateError(part.file, key, f"{expression!r} has unit {unit}, expected {wanted}")
+
+
+def _dimension(part: Component, key: str, expression: str, known: Dimensions, what: str = "a variable") -> Dimension:
+    _check_defined(part, key, free_names(expression), known, what, expression)
+    with located(part.file, key):
+        return expression_dimension(expression, known)
+
+
+def _check_defined(
+    part: Component, key: str, names: Iterable[str], known: Dimensions, what: str, expression: str
+) -> None:
+    for name in names:
+        if name in known:
+            continue
+        if is_unit_name(name):
+            hint = "units belong to the defaults of parameters: declare a parameter and use its name"
+        elif name in ("t", "dt"):
+            hint = "models do not depend on time itself; make it a state"
+        else:
+            hint = suggest(name, known)
+        raise TemplateError(part.file, key, f"{expression!r} uses {name!r}, which isn't {what} of the model; {hint}")

@@ -1,0 +1,263 @@
+"""One component file with its units resolved and its expressions and statements read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ._errors import TemplateError, located, suggest
+from ._expressions import check_expression, free_names, parse_statements, parse_threshold, substitute
+from ._schema import MechanismFile, NeuronFile, SynapseFile
+from ._units import check_identifier, parse_equations, quantity_in, resolve_unit
+from .model import Assignment, Parameter, Receptor, State
+
+__all__ = ["Component", "Context", "Subexpression", "read_component"]
+
+Threshold = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Subexpression:
+    """A named expression of the equations."""
+
+    name: str
+    unit: str
+    expression: str
+
+
+@dataclass
+class Context:
+    """Units and scales that ``unit(x)`` and ``scale(x)`` may ask for: those of the components read before."""
+
+    units: dict[str, str] = field(default_factory=dict)
+    scales: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Component:
+    """What one file contributes to a model. Expressions are text in Brian2's syntax; defaults are numbers."""
+
+    name: str
+    file: str
+    kind: str
+    title: str
+    description: str
+    references: tuple[str, ...]
+    states: Mapping[str, State]
+    derivatives: Mapping[str, str]
+    subexpressions: Mapping[str, Subexpression]
+    parameters: Mapping[str, Parameter]
+    inputs: Mapping[str, Parameter]
+    threshold: Threshold | None = None
+    reset: tuple[Assignment, ...] | None = None
+    receptor: Receptor | None = None
+    requires: tuple[str, ...] = ()
+    add_inputs: Mapping[str, str] = field(default_factory=dict)
+    add_derivatives: Mapping[str, str] = field(default_factory=dict)
+    add_threshold: str | None = None
+    add_reset: tuple[Assignment, ...] = ()
+
+    def expressions(self) -> Iterable[tuple[str, str]]:
+        """Every expression with the key it stands under."""
+        yield from ((f"equations.{name}", text) for name, text in self.derivatives.items())
+        yield from ((f"equations.{name}", s.expression) for name, s in self.subexpressions.items())
+        yield from ((f"states.{name}.initial", s.initial) for name, s in self.states.items())
+        yield from (("threshold", side) for side in self.threshold or ())
+        yield from (("reset", s.expression) for s in (*(self.reset or ()), *self.add_reset))
+        yield from (("on_pre", s.expression) for s in (self.receptor.on_pre if self.receptor else ()))
+        yield from ((f"add.inputs.{name}", text) for name, text in self.add_inputs.items())
+        yield from ((f"add.derivatives.{name}", text) for name, text in self.add_derivatives.items())
+        if self.add_threshold is not None:
+            yield "add.threshold", self.add_threshold
+
+    def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
+        """The component with expressions in place of some names, and new names for some of its own variables."""
+
+        def text(expression: str) -> str:
+            return substitute(expression, replacements)
+
+        def statements(code: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
+            return tuple(Assignment(names.get(s.variable, s.variable), s.operator, text(s.expression)) for s in code)
+
+        def named(name: str) -> str:
+            return names.get(name, name)
+
+        states = (replace(s, name=named(n), initial=text(s.initial)) for n, s in self.states.items())
+        subexpressions = (
+            replace(s, name=named(n), expression=text(s.expression)) for n, s in self.subexpressions.items()
+        )
+        return replace(
+            self,
+            states={s.name: s for s in states},
+            derivatives={named(n): text(rhs) for n, rhs in self.derivatives.items()},
+            subexpressions={s.name: s for s in subexpressions},
+            parameters={named(n): replace(p, name=named(n)) for n, p in self.parameters.items()},
+            threshold=self.threshold and (text(self.threshold[0]), text(self.threshold[1])),
+            reset=None if self.reset is None else statements(self.reset),
+            receptor=self.receptor and replace(self.receptor, on_pre=statements(self.receptor.on_pre)),
+            add_inputs={n: text(e) for n, e in self.add_inputs.items()},
+            add_derivatives={n: text(e) for n, e in self.add_derivatives.items()},
+            add_threshold=None if self.add_threshold is None else text(self.add_threshold),
+            add_reset=statements(self.add_reset),
+        )
+
+    def renamed(self, alias: str) -> Component:
+        """The synapse under another receptor name, with ``_alias`` at the end of each of its own variables."""
+        own = {n: f"{n}_{alias}" for n in (*self.states, *self.subexpressions, *self.parameters)}
+        component = self.mapped(own, own)
+        return replace(
+            component,
+            name=f"{self.name}:{alias}",
+            receptor=component.receptor and replace(component.receptor, name=alias),
+        )
+
+
+def read_component(
+    source: NeuronFile | SynapseFile | MechanismFile, name: str, file: str, context: Context
+) -> Component:
+    """Resolve the units of one file and read what it says; its variables join `context`.
+
+    Raises
+    ------
+    TemplateError
+        For a wrong unit, an expression or statement that can't be read, or a name declared and not used.
+    """
+    if isinstance(source, NeuronFile):
+        for key, entry in source.inputs.items():
+            with located(file, f"inputs.{key}.unit"):
+                context.units[key] = resolve_unit(entry.unit, context.units)
+    with located(file, "equations"):
+        equations = parse_equations(source.equations, context.units) if source.equations.strip() else {}
+    context.units.update({variable: unit for variable, (_, _, unit) in equations.items()})
+    component = Component(
+        name=name,
+        file=file,
+        kind=source.kind,
+        title=source.title,
+        description=source.description.strip(),
+        references=tuple(source.references),
+        states=_states(source, equations, file),
+        derivatives={n: rhs for n, (kind, rhs, _) in equations.items() if kind == "differential equation"},
+        subexpressions={
+            n: Subexpression(n, unit, rhs) for n, (kind, rhs, unit) in equations.items() if kind == "subexpression"
+        },
+        parameters=_parameters(source, file, context),
+        inputs=_inputs(source, file, context),
+    )
+    component = _with_events(component, source, context)
+    for key, expression in component.expressions():
+        with located(file, key):
+            check_expression(expression)
+    _check_names(component, source)
+    return component
+
+
+def _states(
+    source: NeuronFile | SynapseFile | MechanismFile, equations: Mapping[str, tuple[str, str, str]], file: str
+) -> dict[str, State]:
+    differential = {name: unit for name, (kind, _, unit) in equations.items() if kind == "differential equation"}
+    for name in source.states:
+        if name not in differential:
+            raise TemplateError(file, f"states.{name}", f"has no differential equation; {suggest(name, differential)}")
+    states = {}
+    for name, unit in differential.items():
+        table = source.states.get(name)
+        if table is None:
+            states[name] = State(name, unit)
+        else:
+            states[name] = State(name, unit, str(table.initial), table.description)
+    return states
+
+
+def _parameters(source: NeuronFile | SynapseFile | MechanismFile, file: str, context: Context) -> dict[str, Parameter]:
+    for name, table in {**source.states, **getattr(source, "inputs", {})}.items():
+        if table.scale is not None and name in context.units:
+            key = "states" if name in source.states else "inputs"
+            with located(file, f"{key}.{name}.scale"):
+                context.scales[name] = f"({quantity_in(table.scale, context.units[name])[1]})"
+    for name, unit in context.units.items():
+        if unit == "1":
+            context.scales.setdefault(name, "1")
+    parameters = {}
+    for name, entry in source.parameters.items():
+        with located(file, f"parameters.{name}.unit"):
+            unit = resolve_unit(entry.unit, context.units)
+        with located(file, f"parameters.{name}.default"):
+            value, text = quantity_in(entry.default, unit, context.scales)
+        parameters[name] = Parameter(name, value, unit, text, entry.description)
+    return parameters
+
+
+def _inputs(source: NeuronFile | SynapseFile | MechanismFile, file: str, context: Context) -> dict[str, Parameter]:
+    """Inputs as the parameters that they become when nothing drives them."""
+    if not isinstance(source, NeuronFile):
+        return {}
+    return {
+        name: Parameter(
+            name, 0.0, context.units[name], "0", f"{table.description} (constant: nothing in this model drives it)"
+        )
+        for name, table in source.inputs.items()
+    }
+
+
+def _with_events(component: Component, source: NeuronFile | SynapseFile | MechanismFile, context: Context) -> Component:
+    file = component.file
+    match source:
+        case NeuronFile():
+            return replace(
+                component,
+                threshold=_threshold(source.threshold, file, "threshold"),
+                reset=_statements(source.reset, file, "reset"),
+            )
+        case SynapseFile():
+            with located(file, "weight.unit"):
+                unit = resolve_unit(source.weight.unit, context.units)
+            on_pre = _statements(source.on_pre, file, "on_pre")
+            if not on_pre:
+                raise TemplateError(file, "on_pre", "is empty; write what an arriving spike does, as in I_syn += w")
+            receptor = Receptor(component.name, on_pre, source.weight.name, unit, source.weight.description)
+            return replace(component, receptor=receptor, add_inputs=source.add.inputs)
+        case MechanismFile():
+            return replace(
+                component,
+                threshold=_threshold(source.replace.threshold, file, "replace.threshold"),
+                reset=None
+                if source.replace.reset is None
+                else _statements(source.replace.reset, file, "replace.reset"),
+                requires=tuple(source.requires),
+                add_inputs=source.add.inputs,
+                add_derivatives=source.add.derivatives,
+                add_threshold=source.add.threshold,
+                add_reset=_statements(source.add.reset, file, "add.reset"),
+            )
+
+
+def _threshold(condition: str | None, file: str, key: str) -> Threshold | None:
+    if condition is None:
+        return None
+    with located(file, key):
+        return parse_threshold(condition)
+
+
+def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment, ...]:
+    with located(file, key):
+        return parse_statements(code)
+
+
+def _check_names(component: Component, source: NeuronFile | SynapseFile | MechanismFile) -> None:
+    """Names are usable, declared once, and used."""
+    file = component.file
+    places = [(f"parameters.{n}", n) for n in component.parameters] + [(f"inputs.{n}", n) for n in component.inputs]
+    if component.receptor is not None:
+        places.append(("weight.name", component.receptor.weight))
+    for key, name in places:
+        with located(file, key):
+            check_identifier(name)
+        elsewhere = (*component.states, *component.subexpressions)
+        if name in elsewhere or (key == "weight.name" and name in component.parameters):
+            raise TemplateError(file, key, f"the name {name!r} is already that of another variable; choose another")
+    used = {name for _, expression in component.expressions() for name in free_names(expression)}
+    places += [(f"equations.{n}", n) for n in component.subexpressions]
+    for key, name in places:
+        if name not in used:
+            raise TemplateError(file, key, f"{name!r} is declared but not used; use it or remove it")

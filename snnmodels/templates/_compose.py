@@ -1,0 +1,168 @@
+"""From component files to one model: a neuron, its synapses, and the mechanisms that extend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ._check import check_composition
+from ._component import Component, Context, read_component
+from ._errors import TemplateError, located, suggest
+from ._expressions import add_term, substitute
+from ._library import find, read
+from ._merge import Merged, merge
+from ._schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
+from .model import Assignment, Model
+
+__all__ = ["load_model"]
+
+_ORDER = ("neuron", "synapse", "mechanism")
+
+
+def load_model(*components: str | Path, name: str | None = None) -> Model:
+    """Compose a model from files of the library or of the user's own.
+
+    Exactly one component is a neuron; synapses and mechanisms follow in any number. Without a synapse, the neuron's
+    own `default_synapse` is taken. ``"exp_synapse:inh"`` is the same synapse under the receptor name ``inh``, its
+    variables ending in ``_inh``, so that a model may have several of a kind.
+
+    Rules of composition:
+
+    * An input of the neuron (``I_syn``) is the sum of what synapses and mechanisms add to it. One that nothing
+      drives becomes a parameter with default 0, to be set for a constant drive.
+    * Two files may declare the same variable only if they agree on it: equation, unit and initial value of a state,
+      unit and default of a parameter. Anything else is a conflict.
+    * Mechanisms apply in the order given: terms are added to inputs, derivatives and the right side of the threshold,
+      statements to the end of the reset. Only one may replace the threshold, and one the reset.
+
+    Parameters
+    ----------
+    *components : str or Path
+        Library names (``"lif"``), paths ending in ``.toml``, or several of them joined by plus signs
+        (``"lif+exp_synapse+adaptive_threshold"``).
+    name : str, optional
+        Name of the model; by default the components' names joined by plus signs.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    TemplateError
+        If a file can't be used, or the components don't fit together.
+
+    Examples
+    --------
+    >>> load_model("lif", "adaptive_threshold").name
+    'lif+exp_synapse+adaptive_threshold'
+    """
+    parts = _connect_inputs(_read_components(components))
+    merged = merge(parts)
+    check_composition(parts, merged)
+    return _model(name or "+".join(part.name for part in parts), parts, merged)
+
+
+def _split(components: Iterable[str | Path]) -> list[str]:
+    references = []
+    for component in components:
+        text = str(component)
+        whole = isinstance(component, Path) or Path(text).is_file()
+        references += [text] if whole else [part.strip() for part in text.split("+")]
+    if not references or not all(references):
+        raise TemplateError("+".join(references), "", "a component has no name; write them as in lif+exp_synapse")
+    return references
+
+
+def _read_components(components: Iterable[str | Path]) -> list[Component]:
+    """The components in the order neuron, synapses, mechanisms, each read knowing those before it."""
+    files: list[tuple[NeuronFile | SynapseFile | MechanismFile, Path, str]] = []
+    for reference in _split(components):
+        path, colon, alias = reference.rpartition(":")
+        if not (colon and alias.isidentifier()):
+            path, alias = reference, ""
+        file = find(path, _ORDER)
+        source = read(file)
+        if isinstance(source, NetworkFile):
+            raise TemplateError(str(file), "kind", "a network is no component; expected neuron, synapse or mechanism")
+        if alias and source.kind != "synapse":
+            raise TemplateError(str(file), "", f"only a synapse can be renamed (':{alias}'), not a {source.kind}")
+        files.append((source, file, alias))
+
+    neurons = [(source, file) for source, file, _ in files if isinstance(source, NeuronFile)]
+    if len(neurons) != 1:
+        label = "+".join(file.stem for _, file, _ in files)
+        found = " and ".join(file.stem for _, file in neurons) or "none"
+        raise TemplateError(label, "", f"a model has exactly one neuron, found {found}")
+    neuron, neuron_path = neurons[0]
+    if neuron.default_synapse and not any(isinstance(source, SynapseFile) for source, _, _ in files):
+        with located(str(neuron_path), "default_synapse"):
+            file = find(neuron.default_synapse, ("synapse",))
+            default = read(file)
+        if not isinstance(default, SynapseFile):
+            raise TemplateError(str(neuron_path), "default_synapse", f"{file} is a {default.kind}, not a synapse")
+        files.append((default, file, ""))
+
+    files.sort(key=lambda entry: _ORDER.index(entry[0].kind))
+    context = Context()
+    parts = []
+    for source, file, alias in files:
+        part = read_component(source, file.stem, str(file), context)
+        parts.append(part.renamed(alias) if alias else part)
+    present = {part.name for part in parts}
+    for part in parts:
+        for required in part.requires:
+            if required not in present:
+                raise TemplateError(part.file, "requires", f"{part.name} extends {required}; add {required} too")
+    return parts
+
+
+def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
+    """Put the sum of the contributions in the place of each input, wherever a neuron or mechanism reads it."""
+    neuron = parts[0]
+    drive: dict[str, str] = {}
+    for part in parts:
+        for name, term in part.add_inputs.items():
+            if name not in neuron.inputs:
+                hint = suggest(name, neuron.inputs)
+                raise TemplateError(part.file, f"add.inputs.{name}", f"{neuron.name} has no such input; {hint}")
+            drive[name] = add_term(drive[name], term) if name in drive else term
+    idle = {name: parameter for name, parameter in neuron.inputs.items() if name not in drive}
+    connected = [
+        part if part.kind == "synapse" else replace(part.mapped(drive, {}), add_inputs=part.add_inputs)
+        for part in parts
+    ]
+    connected[0] = replace(connected[0], parameters={**connected[0].parameters, **idle})
+    return connected
+
+
+def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
+    """The model, with subexpressions substituted where it says so."""
+    inner = {n: s.expression for n, s in merged.subexpressions.items()}
+    # each round resolves one level; Brian2 has refused circular ones
+    for _ in inner:
+        inner = {n: substitute(expression, inner) for n, expression in inner.items()}
+
+    def plain(statements: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
+        return tuple(replace(s, expression=substitute(s.expression, inner)) for s in statements)
+
+    threshold = None
+    if merged.threshold is not None:
+        left, right = merged.threshold
+        threshold = f"{substitute(left, inner)} > {substitute(right, inner)}"
+    references = dict.fromkeys(reference for part in parts for reference in part.references)
+    return Model(
+        name=name,
+        title=" + ".join(part.title for part in parts),
+        description="\n\n".join(part.description for part in parts),
+        references=tuple(references),
+        states=tuple(merged.states.values()),
+        derivatives={n: substitute(rhs, inner) for n, rhs in merged.derivatives.items()},
+        parameters=merged.parameters,
+        threshold=threshold,
+        reset=plain(merged.reset),
+        receptors={n: replace(r, on_pre=plain(r.on_pre)) for n, r in merged.receptors.items()},
+        equations=merged.equations(),
+        files=tuple(part.file for part in parts),
+    )

@@ -1,0 +1,64 @@
+"""A model as text to read: equations, parameters, events, receptors, references."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from .model import Model
+
+__all__ = ["describe"]
+
+_WIDTH = 100
+
+
+def describe(model: Model) -> str:
+    """Everything about a model as plain text, at most about 100 columns wide.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    str
+        Title, description, equations, table of parameters, threshold, reset, receptors and references.
+    """
+    units = {s.name: s.unit for s in model.states}
+    equations = [line for line in model.equations.splitlines() if "(constant, shared)" not in line]
+    states = [(s.name, _unit(s.unit), f"starts at {s.initial}", s.description) for s in model.states]
+    parameters = [(p.name, _unit(p.unit), p.default, p.description) for p in model.parameters.values()]
+    blocks = [
+        f"{model.name}: {model.title}",
+        "\n\n".join(textwrap.fill(" ".join(p.split()), _WIDTH) for p in model.description.split("\n\n")),
+        _section("Equations", equations),
+        _section("States", _table(states)),
+        _section("Parameters", _table(parameters)),
+    ]
+    if model.threshold is not None:
+        blocks.append(_section("Spikes when", [model.threshold]))
+        blocks.append(_section("Reset", [str(statement) for statement in model.reset]))
+    for receptor in model.receptors.values():
+        heading = f"Receptor {receptor.name}: weight {receptor.weight} ({_unit(receptor.weight_unit)})"
+        meaning = f"{heading}, {receptor.description}" if receptor.description else heading
+        blocks.append(_section(meaning, [f"{s}    ({_unit(units[s.variable])})" for s in receptor.on_pre]))
+    if model.references:
+        blocks.append(_section("References", list(model.references)))
+    return "\n\n".join(blocks)
+
+
+def _unit(unit: str) -> str:
+    return "no unit" if unit == "1" else unit
+
+
+def _section(heading: str, lines: list[str]) -> str:
+    wrapped = [textwrap.fill(line, _WIDTH, initial_indent="    ", subsequent_indent="      ") for line in lines]
+    return "\n".join([f"{heading}", *wrapped])
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]

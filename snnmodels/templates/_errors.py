@@ -1,0 +1,46 @@
+"""The one error that templates raise, and how it suggests what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["TemplateError", "located", "suggest"]
+
+
+class TemplateError(ValueError):
+    """A template that can't be used: one line that names the file, the key, and what would be right."""
+
+    def __init__(self, file: str, key: str, message: str) -> None:
+        self.file = file
+        self.key = key
+        parts = (part for part in (file, key, " ".join(message.split())) if part)
+        super().__init__(": ".join(parts))
+
+
+def suggest(name: str, options: Iterable[str]) -> str:
+    """What `name` may have been meant to be, as the end of an error message.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'v_th'?"`` for a near miss, else the options themselves.
+    """
+    known = sorted(set(options))
+    lowered = {option.lower(): option for option in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {lowered[close[0]]!r}?"
+    return f"there is {', '.join(known)}" if known else "there is none"
+
+
+@contextmanager
+def located(file: str, key: str) -> Iterator[None]:
+    """Give a `ValueError` of the body its place in a file; a `TemplateError` already has one."""
+    try:
+        yield
+    except TemplateError:
+        raise
+    except ValueError as error:
+        raise TemplateError(file, key, str(error)) from None

@@ -1,0 +1,208 @@
+"""Networks from TOML files."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._compose import load_model
+from ._errors import TemplateError, located, suggest
+from ._library import find, read_toml
+from ._schema import NetworkFile, PopulationTable, ProjectionTable, WeightsTable, validate
+from ._units import quantity_in
+from .model import Model
+from .network import Network, Population, Projection, SpikeInput
+
+__all__ = ["load_network"]
+
+Array = np.ndarray
+
+# What each way to give weights needs besides itself
+_DRAWS = {"normal": ("mean", "std"), "uniform": ("low", "high")}
+
+
+def load_network(name_or_path: str | Path, seed: int | None = None, **overrides: Any) -> Network:
+    """Read a network from the library or from a file, and draw its initial weights.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``"yin_yang"``, or the path of a ``.toml`` file.
+    seed : int, optional
+        Seed of the initial weights and masks instead of the file's. Every projection draws from a stream of its own
+        that depends on the seed and on its name, so that the others stay as they are when one is changed.
+    **overrides
+        Changes to the file: a key of its top level (``duration="80*ms"``), or the name of an input, population or
+        projection with a dictionary of what changes there (``hidden={"n": 50, "learnable": ["tau_m"]}``).
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    TemplateError
+        If the file or an override can't be used.
+
+    Examples
+    --------
+    >>> network = load_network("yin_yang", seed=1, hidden={"n": 20})
+    >>> network.projections[0].weights.shape
+    (5, 20)
+    """
+    path = find(name_or_path, ("network",))
+    file = str(path)
+    data = read_toml(path)
+    _override(data, overrides, file)
+    source = validate(data, file)
+    if not isinstance(source, NetworkFile):
+        raise TemplateError(file, "kind", f"is {source.kind!r}; expected a network")
+    with located(file, "duration"):
+        duration, _ = quantity_in(source.duration, "second")
+    inputs = tuple(SpikeInput(name, table.n) for name, table in source.inputs.items())
+    populations = {name: _population(name, table, file, path.parent) for name, table in source.populations.items()}
+    sizes = {**{i.name: i.n for i in inputs}, **{p.name: p.n for p in populations.values()}}
+    models = {name: population.model for name, population in populations.items()}
+    start = source.seed if seed is None else seed
+    projections = tuple(
+        _projection(table, f"projections.{k}", path, sizes, models, start) for k, table in enumerate(source.projections)
+    )
+    with located(file, "encoding.longest"):
+        encoding = (
+            {}
+            if source.encoding is None
+            else {
+                "code": source.encoding.code,
+                "longest": quantity_in(source.encoding.longest, "second")[0],
+                "dropout": float(source.encoding.dropout),
+            }
+        )
+    with located(file, ""):
+        return Network(
+            name=path.stem,
+            inputs=inputs,
+            populations=tuple(populations.values()),
+            projections=projections,
+            output=source.output,
+            duration=duration,
+            encoding=encoding,
+        )
+
+
+def _override(data: dict[str, Any], overrides: Mapping[str, Any], file: str) -> None:
+    """Put the overrides into the document, where they are validated like everything else."""
+    places: dict[str, dict[str, Any]] = {}
+    for section in ("inputs", "populations"):
+        tables = data.get(section, {})
+        places |= {name: table for name, table in tables.items() if isinstance(table, dict)}
+    for table in data.get("projections", []):
+        places[table.get("name") or f"{table.get('source')}_{table.get('target')}"] = table
+    for key, value in overrides.items():
+        if key in places and isinstance(value, Mapping):
+            places[key].update(value)
+        elif key in NetworkFile.model_fields:
+            data[key] = value
+        else:
+            expected = (
+                "expected a dictionary of changes"
+                if key in places
+                else suggest(key, {*places, *NetworkFile.model_fields})
+            )
+            raise TemplateError(file, key, f"can't be overridden so; {expected}")
+
+
+def _population(name: str, table: PopulationTable, file: str, folder: Path) -> Population:
+    key = f"populations.{name}"
+    parts = table.model.split("+") if isinstance(table.model, str) else table.model
+    # a user's component files stand beside the network's
+    local = [folder / part if (folder / part).is_file() else part for part in parts]
+    with located(file, f"{key}.model"):
+        model = load_model(*local)
+    parameters: dict[str, float | Array] = {}
+    for parameter, value in table.parameters.items():
+        if parameter not in model.parameters:
+            hint = suggest(parameter, model.parameters)
+            raise TemplateError(file, f"{key}.parameters.{parameter}", f"{model.name} has no such parameter; {hint}")
+        unit = model.parameters[parameter].unit
+        with located(file, f"{key}.parameters.{parameter}"):
+            if isinstance(value, list):
+                parameters[parameter] = np.array([quantity_in(item, unit)[0] for item in value])
+            else:
+                parameters[parameter] = quantity_in(value, unit)[0]
+    with located(file, key):
+        return Population(name, table.n, model, parameters, tuple(table.learnable))
+
+
+def _projection(
+    table: ProjectionTable, key: str, path: Path, sizes: Mapping[str, int], models: Mapping[str, Model], seed: int
+) -> Projection:
+    file = str(path)
+    for end, name in (("source", table.source), ("target", table.target)):
+        known = sizes if end == "source" else models
+        if name not in known:
+            raise TemplateError(file, f"{key}.{end}", f"no population {name!r}; {suggest(name, known)}")
+    receptors = models[table.target].receptors
+    receptor = table.receptor or (next(iter(receptors)) if len(receptors) == 1 else "")
+    if receptor not in receptors:
+        found = f"{table.target} has no receptor {receptor!r}" if receptor else f"name a receptor of {table.target}"
+        raise TemplateError(file, f"{key}.receptor", f"{found}; {suggest(receptor, receptors)}")
+    name = table.name or f"{table.source}_{table.target}"
+    shape = (sizes[table.source], sizes[table.target])
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    with located(file, f"{key}.weights"):
+        weights = _weights(table.weights, shape, receptors[receptor].weight_unit, path.parent, rng)
+    mask = None if table.mask is None else rng.random(shape) < table.mask.probability
+    return Projection(name, table.source, table.target, weights, receptor, mask, table.learnable)
+
+
+def _weights(table: WeightsTable, shape: tuple[int, int], unit: str, folder: Path, rng: np.random.Generator) -> Array:
+    given = table.model_dump(exclude_none=True)
+    ways = [way for way in ("distribution", "value", "matrix", "file") if way in given]
+    if len(ways) != 1:
+        found = " and ".join(ways) or "none"
+        raise ValueError(f"expected exactly one of distribution, value, matrix, file; found {found}")
+    way = ways[0]
+    needs = _DRAWS[given["distribution"]] if way == "distribution" else ()
+    if set(given) != {way, *needs}:
+        raise ValueError(f"{way} goes with {' and '.join(needs) or 'nothing else'}; found {', '.join(given)}")
+    match way:
+        case "value":
+            return np.full(shape, quantity_in(given["value"], unit)[0])
+        case "matrix":
+            return _matrix(given["matrix"], shape)
+        case "file":
+            return _matrix(_read_matrix(folder / given["file"]), shape)
+    a, b = (quantity_in(given[need], unit)[0] for need in needs)
+    if given["distribution"] == "normal":
+        if b < 0:
+            raise ValueError(f"std is {b:g}; expected a number that isn't negative")
+        return rng.normal(a, b, shape)
+    if b < a:
+        raise ValueError(f"low is {a:g} and high {b:g}; expected low below high")
+    return rng.uniform(a, b, shape)
+
+
+def _matrix(values: Any, shape: tuple[int, int]) -> Array:
+    try:
+        weights = np.asarray(values, dtype=float)
+    except (ValueError, TypeError):
+        raise ValueError("expected rows of numbers of equal length") from None
+    if weights.shape != shape:
+        raise ValueError(f"shape is {weights.shape}; expected (n_source, n_target) = {shape}")
+    return weights
+
+
+def _read_matrix(path: Path) -> Array:
+    try:
+        match path.suffix:
+            case ".npy":
+                return np.asarray(np.load(path, allow_pickle=False))
+            case ".csv":
+                return np.loadtxt(path, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} can't be read: {error}") from None
+    raise ValueError(f"{path}: expected a file that ends in .npy or .csv")

@@ -1,0 +1,259 @@
+"""What a template file may contain: one pydantic model per kind of file.
+
+The schema checks keys and types; what the values mean together is checked when they are composed.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ._errors import TemplateError, suggest
+
+__all__ = [
+    "KINDS",
+    "MechanismFile",
+    "NetworkFile",
+    "NeuronFile",
+    "SynapseFile",
+    "TemplateFile",
+    "validate",
+]
+
+Number = int | float
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    """A TOML table without room for unknown keys; values are taken as they are written, not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ParameterTable(_Table):
+    """A constant: its default with a unit, that unit's base unit, and what it means."""
+
+    default: str | Number
+    unit: Text
+    description: Text
+
+
+class StateTable(_Table):
+    """What the equations leave open about a state variable.
+
+    `scale` is how far the variable typically moves (``"15*mV"``); mechanisms size their defaults by it.
+    """
+
+    initial: str | Number = "0"
+    description: str = ""
+    scale: str | Number | None = None
+
+
+class InputTable(_Table):
+    """What synapses and mechanisms drive: the sum of their contributions."""
+
+    unit: Text
+    description: Text
+    scale: str | Number | None = None
+
+
+class WeightTable(_Table):
+    """The weight that an arriving spike carries."""
+
+    name: Text = "w"
+    unit: Text
+    description: str = ""
+
+
+class ComponentFile(_Table):
+    """What the three kinds of components have in common."""
+
+    title: Text
+    description: Text
+    references: list[str] = []
+    equations: str = ""
+    states: dict[str, StateTable] = {}
+    parameters: dict[str, ParameterTable] = {}
+
+
+class NeuronFile(ComponentFile):
+    """A neuron: equations, inputs, and, if it spikes, threshold and reset."""
+
+    kind: Literal["neuron"]
+    equations: Text
+    inputs: dict[str, InputTable] = {}
+    threshold: str | None = None
+    reset: str | list[str] = []
+    default_synapse: str | None = None
+
+
+class SynapseAdditions(_Table):
+    """What a synapse adds to the neuron."""
+
+    inputs: dict[str, str] = {}
+
+
+class SynapseFile(ComponentFile):
+    """A synapse: what an arriving spike does, and what that drives."""
+
+    kind: Literal["synapse"]
+    on_pre: str | list[str]
+    weight: WeightTable
+    add: SynapseAdditions = SynapseAdditions()
+
+
+class MechanismAdditions(SynapseAdditions):
+    """What a mechanism adds: terms to inputs, derivatives and threshold, statements at the end of the reset."""
+
+    derivatives: dict[str, str] = {}
+    threshold: str | None = None
+    reset: str | list[str] = []
+
+
+class MechanismReplacements(_Table):
+    """What a mechanism replaces."""
+
+    threshold: str | None = None
+    reset: str | list[str] | None = None
+
+
+class MechanismFile(ComponentFile):
+    """A mechanism: what it adds to a neuron or replaces in it."""
+
+    kind: Literal["mechanism"]
+    requires: list[str] = []
+    add: MechanismAdditions = MechanismAdditions()
+    replace: MechanismReplacements = MechanismReplacements()
+
+
+class SpikeInputTable(_Table):
+    """Sources of input spikes."""
+
+    n: Count
+
+
+class PopulationTable(_Table):
+    """A population: a composition of components, how many, and its own parameter values."""
+
+    model: str | list[str]
+    n: Count
+    parameters: dict[str, str | Number | list[str | Number]] = {}
+    learnable: list[str] = []
+
+
+class WeightsTable(_Table):
+    """Initial weights: drawn (`distribution`), equal (`value`), given (`matrix`), or read (`file`, .npy or .csv)."""
+
+    distribution: Literal["normal", "uniform"] | None = None
+    mean: str | Number | None = None
+    std: str | Number | None = None
+    low: str | Number | None = None
+    high: str | Number | None = None
+    value: str | Number | None = None
+    matrix: list[list[Number]] | None = None
+    file: Text | None = None
+
+
+class MaskTable(_Table):
+    """Connections that exist, each with a probability."""
+
+    probability: Annotated[Number, Field(gt=0, le=1)]
+
+
+class ProjectionTable(_Table):
+    """A projection between two populations, or from an input."""
+
+    source: Text
+    target: Text
+    name: Text | None = None
+    receptor: Text | None = None
+    weights: WeightsTable
+    mask: MaskTable | None = None
+    learnable: bool = True
+
+
+class EncodingTable(_Table):
+    """How samples become input spikes: a function of `snnmodels.datasets`, its longest latency, input dropout."""
+
+    code: Literal["yin_yang_latency", "image_latency"]
+    longest: str | Number
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0
+
+
+class NetworkFile(_Table):
+    """A network."""
+
+    kind: Literal["network"]
+    title: Text
+    description: Text
+    references: list[str] = []
+    duration: str | Number
+    output: Text
+    seed: Annotated[int, Field(ge=0)] = 0
+    encoding: EncodingTable | None = None
+    inputs: dict[str, SpikeInputTable]
+    populations: dict[str, PopulationTable]
+    projections: list[ProjectionTable]
+
+
+TemplateFile = NeuronFile | SynapseFile | MechanismFile | NetworkFile
+KINDS: dict[str, type[TemplateFile]] = {
+    "neuron": NeuronFile,
+    "synapse": SynapseFile,
+    "mechanism": MechanismFile,
+    "network": NetworkFile,
+}
+
+
+def validate(data: dict[str, Any], file: str) -> TemplateFile:
+    """Check a TOML document against the schema of its kind.
+
+    Raises
+    ------
+    TemplateError
+        For the first unknown, missing or ill-typed key.
+    """
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        found = "is missing" if kind is None else f"is {kind!r}"
+        raise TemplateError(file, "kind", f"{found}; expected one of {', '.join(KINDS)}")
+    schema = KINDS[kind]
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = [str(part) for part in first["loc"] if str(part) not in _UNION_BRANCHES]
+        raise TemplateError(file, ".".join(location), _explain(first, schema, location)) from None
+
+
+# pydantic adds the branch of a union that it tried to the location of an error
+_UNION_BRANCHES = {"str", "int", "float", "list[str]", "list[union[str,int,float]]"}
+
+
+def _explain(error: Any, schema: type[BaseModel], location: list[str]) -> str:
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] == "extra_forbidden":
+        fields = set(_table_at(schema, location[:-1]).model_fields)
+        return f"unknown key; {suggest(location[-1], fields)}"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def _table_at(schema: type[BaseModel], location: list[str]) -> type[BaseModel]:
+    """The table of the schema at a path of keys; keys of dictionaries and indices of lists have no field."""
+    for key in location:
+        if key in schema.model_fields:
+            tables = [t for t in _leaves(schema.model_fields[key].annotation) if issubclass(t, BaseModel)]
+            schema = tables[0] if tables else schema
+    return schema
+
+
+def _leaves(annotation: Any) -> list[type]:
+    origin = typing.get_origin(annotation)
+    if origin in (dict, list, typing.Union, types.UnionType):
+        return [leaf for argument in typing.get_args(annotation) for leaf in _leaves(argument)]
+    return [annotation] if isinstance(annotation, type) else []
