@@ -1,0 +1,320 @@
+"""Simulation and gradient of a whole network over a batch of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ..templates.network import Network
+from ._backward import BackwardTrial, Pull
+from ._flow import Integrator, MatrixExponential, RungeKutta
+from ._forward import SpikeEvent, Tape, Trial, pad
+from ._maximum import Peak, find_peak
+from ._neurons import Array, Neurons, build
+
+Method = Literal["runge-kutta", "matrix-exponential"]
+
+
+class Loss(Protocol):
+    """A loss as `gradient` reads it.
+
+    Attributes
+    ----------
+    observable : str
+        ``"spike_times"`` or ``"voltage_max"``.
+    variable : str
+        The state whose maximum is read, for ``"voltage_max"``.
+    """
+
+    observable: str
+
+    def evaluate(self, observed: Array, targets: Any) -> Any:
+        """Value and derivative: an object with ``value`` (float) and ``gradient`` (shape of `observed`)."""
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Maxima over time of a state of the output population, every array of shape (trials, n).
+
+    Attributes
+    ----------
+    value, time : array
+    kind : array of str
+        ``"smooth"``, ``"arrival"``, ``"spike"``, ``"start"`` or ``"end"``.
+    peaks : array of Peak
+        The details, with the spike that makes the kink.
+    """
+
+    value: Array
+    time: Array
+    kind: Array
+    peaks: Array
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A network simulated event by event.
+
+    Attributes
+    ----------
+    spikes : dict of str to array, shape (trials, n, k)
+        Spike times in seconds of every population, ascending, padded with inf.
+    smallest_gdot : float
+        Smallest ġ at a threshold crossing (inf without one): the gradient has a pole at 0.
+    at_arrivals : int
+        Number of spikes that an arrival itself carried across threshold.
+    """
+
+    network: Network
+    spikes: dict[str, Array]
+    smallest_gdot: float
+    at_arrivals: int
+    tapes: tuple[Tape, ...]
+    neurons: tuple[Neurons, ...]
+    integrator: Integrator
+
+    def maximum(self, variable: str) -> Maximum:
+        """Largest value over time of a state of the output population, with its time and kind.
+
+        Parameters
+        ----------
+        variable : str
+            Name of a state.
+        """
+        k = [q.name for q in self.neurons].index(self.network.output)
+        q = self.neurons[k]
+        if variable not in q.states:
+            raise ValueError(f"population {q.name!r} has no state {variable!r}; it has {', '.join(q.states)}")
+        peaks = np.empty((len(self.tapes), q.n), dtype=object)
+        for trial, tape in enumerate(self.tapes):
+            for j in range(q.n):
+                peaks[trial, j] = find_peak(tape, self.integrator, k, q.states.index(variable), j)
+        return Maximum(
+            value=_each(peaks, lambda p: p.value, float),
+            time=_each(peaks, lambda p: p.time, float),
+            kind=_each(peaks, lambda p: p.kind, np.dtype("U8")),
+            peaks=peaks,
+        )
+
+    def gdot(self) -> Array:
+        """ġ of every threshold crossing of every trial, shape (n_crossings,)."""
+        return np.array(
+            [e.gdot for t in self.tapes for e in t.entries if isinstance(e, SpikeEvent) and e.cause is None]
+        )
+
+
+@dataclass(frozen=True)
+class OracleGradient:
+    """Loss and exact gradients.
+
+    Attributes
+    ----------
+    loss : float
+    gradients : dict of str to array
+        ``"<projection>.w"`` and ``"<population>.<parameter>"`` for everything learnable, shaped as in
+        `Network.trainable`, and ``"<input>.times"`` shaped as the input, 0 where there is no spike.
+    spikes : dict of str to array, shape (trials, n, k)
+    smallest_gdot : float
+        Smallest ġ at a threshold crossing.
+    flat_spikes : int
+        Number of crossings with ġ below the bound: there the gradient is large and soon has no meaning.
+    simulation : Simulation
+    """
+
+    loss: float
+    gradients: dict[str, Array]
+    spikes: dict[str, Array]
+    smallest_gdot: float
+    flat_spikes: int
+    simulation: Simulation
+
+
+def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = "runge-kutta") -> Simulation:
+    """Simulate a network event by event.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : mapping of str to array, shape (trials, n) or (trials, n, k)
+        Spike times of every input in seconds, ascending, padded with inf.
+    method : {"runge-kutta", "matrix-exponential"}
+        The second is exact and only for models whose f is affine in the states.
+
+    Raises
+    ------
+    ValueError
+        For inputs or a network that do not fit, or a neuron that a reset leaves above its threshold.
+    """
+    neurons = build(network)
+    times = _check_inputs(network, inputs)
+    integrator = _integrator(neurons, method)
+    trials = next(iter(times.values())).shape[0] if times else 1
+    tapes = []
+    for trial in range(trials):
+        tapes.append(Trial(network, neurons, integrator, {n: t[trial] for n, t in times.items()}).run())
+    events = [e for tape in tapes for e in tape.entries if isinstance(e, SpikeEvent)]
+    return Simulation(
+        network=network,
+        spikes={q.name: pad([t.spikes for t in tapes], k, q.n) for k, q in enumerate(neurons)},
+        smallest_gdot=min((e.gdot for e in events if e.cause is None), default=np.inf),
+        at_arrivals=sum(e.cause is not None for e in events),
+        tapes=tuple(tapes),
+        neurons=tuple(neurons),
+        integrator=integrator,
+    )
+
+
+def gradient(
+    network: Network,
+    inputs: Mapping[str, Array],
+    loss: Loss,
+    targets: Any,
+    *,
+    method: Method = "runge-kutta",
+    flat: float | None = None,
+) -> OracleGradient:
+    """Loss and its exact gradient by the event-driven adjoint.
+
+    Parameters
+    ----------
+    network, inputs, method
+        As for `simulate`.
+    loss : Loss
+    targets : Any
+        Passed to the loss.
+    flat : float or None
+        Crossings with ġ below this bound are counted; by default a millionth of the largest ġ met.
+
+    Raises
+    ------
+    ValueError
+        As `simulate`, and where the gradient does not exist: a crossing with ġ = 0, or a loss with a derivative by a
+        spike that is not there.
+    """
+    simulation = simulate(network, inputs, method=method)
+    neurons = list(simulation.neurons)
+    output = next(q for q in neurons if q.name == network.output)
+    if loss.observable == "spike_times":
+        if not output.dynamics.spiking:
+            raise ValueError(f"the loss reads spike times, but population {output.name!r} does not spike")
+        observed = simulation.spikes[output.name]
+    elif loss.observable == "voltage_max":
+        maximum = simulation.maximum(loss.variable)  # type: ignore[attr-defined]
+        observed = maximum.value
+    else:
+        raise ValueError(f"the loss observes {loss.observable!r}; known are 'spike_times' and 'voltage_max'")
+    evaluated = loss.evaluate(observed, targets)
+    errors = np.asarray(evaluated.gradient, dtype=float)
+    _check_errors(observed, errors)
+    gdot = simulation.gdot()
+    if not np.all(gdot > 0):
+        raise ValueError(f"a membrane potential touches its threshold (ġ = {gdot.min():.3g}): the gradient has a pole")
+
+    totals = _zeros(network, neurons, inputs)
+    for trial, tape in enumerate(simulation.tapes):
+        pulls: list[Pull] = []
+        if loss.observable == "voltage_max":
+            state = output.states.index(loss.variable)  # type: ignore[attr-defined]
+            pulls = [Pull(p, state, j, errors[trial, j]) for j, p in enumerate(maximum.peaks[trial])]
+        dl_dt = errors[trial] if loss.observable == "spike_times" else None
+        back = BackwardTrial(network, neurons, simulation.integrator, tape, dl_dt, pulls)
+        back.run()
+        _add_trial(totals, network, neurons, back, trial)
+    bound = flat if flat is not None else 1e-6 * float(gdot.max(initial=0.0))
+    return OracleGradient(
+        loss=float(evaluated.value),
+        gradients=totals,
+        spikes=simulation.spikes,
+        smallest_gdot=simulation.smallest_gdot,
+        flat_spikes=int((gdot < bound).sum()),
+        simulation=simulation,
+    )
+
+
+def _each(peaks: Array, read: Any, dtype: Any) -> Array:
+    return np.array([[read(p) for p in row] for row in peaks], dtype=dtype).reshape(peaks.shape)
+
+
+def _integrator(neurons: list[Neurons], method: str) -> Integrator:
+    if method == "runge-kutta":
+        return RungeKutta(neurons)
+    if method != "matrix-exponential":
+        raise ValueError(f"method {method!r} is neither 'runge-kutta' nor 'matrix-exponential'")
+    for q in neurons:
+        if not q.dynamics.system.is_linear:
+            raise ValueError(f"population {q.name!r}: its equations are not linear; use method='runge-kutta'")
+    return MatrixExponential(neurons)
+
+
+def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Spike times as (trials, n, k), checked."""
+    names = {i.name for i in network.inputs}
+    if set(inputs) != names:
+        raise ValueError(f"network {network.name!r} takes the inputs {sorted(names)}, not {sorted(inputs)}")
+    result = {}
+    for spec in network.inputs:
+        times = np.asarray(inputs[spec.name], dtype=float)
+        if times.ndim == 2:
+            times = times[..., None]
+        if times.ndim != 3 or times.shape[1] != spec.n:
+            raise ValueError(
+                f"input {spec.name!r}: spike times must have shape (trials, {spec.n}) or (trials, {spec.n}, k), "
+                f"not {np.shape(inputs[spec.name])}"
+            )
+        if np.isnan(times).any() or (times < 0).any():
+            raise ValueError(f"input {spec.name!r}: spike times must be at least 0, or inf for none")
+        if (times[..., 1:] < times[..., :-1]).any():
+            raise ValueError(f"input {spec.name!r}: spike times must ascend, with inf last")
+        last = times[np.isfinite(times)].max(initial=0.0)
+        if last > network.duration:
+            raise ValueError(
+                f"input {spec.name!r}: a spike at {last:.6g} s comes after the end of the trial at "
+                f"{network.duration:.6g} s"
+            )
+        result[spec.name] = times
+    if len({t.shape[0] for t in result.values()}) > 1:
+        raise ValueError(f"inputs differ in their number of trials: { {n: t.shape[0] for n, t in result.items()} }")
+    return result
+
+
+def _check_errors(observed: Array, errors: Array) -> None:
+    if errors.shape != observed.shape:
+        raise ValueError(f"the gradient of the loss has shape {errors.shape}, the observed values {observed.shape}")
+    if not np.isfinite(errors).all():
+        raise ValueError("the gradient of the loss is not finite")
+    if (errors[~np.isfinite(observed)] != 0).any():
+        raise ValueError("the loss has a derivative by the time of a spike that is not there")
+
+
+def _zeros(network: Network, neurons: list[Neurons], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    totals = {f"{p.name}.w": np.zeros(np.shape(p.weights)) for p in network.projections if p.learnable}
+    for q in neurons:
+        for name in q.learnable:
+            totals[f"{q.name}.{name}"] = np.zeros(np.shape(q.population.value(name)))
+    for name, times in inputs.items():
+        totals[f"{name}.times"] = np.zeros(np.shape(times))
+    return totals
+
+
+def _add_trial(
+    totals: dict[str, Array], network: Network, neurons: list[Neurons], back: BackwardTrial, trial: int
+) -> None:
+    for projection, g in zip(network.projections, back.weights, strict=True):
+        if projection.learnable:
+            totals[f"{projection.name}.w"] += g
+    for q, table in zip(neurons, back.parameters, strict=True):
+        for name, g in table.items():
+            key = f"{q.name}.{name}"
+            totals[key] = totals[key] + (g if totals[key].shape else g.sum())
+    inputs = {i.name for i in network.inputs}
+    for source, value in back.sensitivity.items():
+        if source.name in inputs:
+            times = totals[f"{source.name}.times"]
+            at = (trial, source.neuron) if times.ndim == 2 else (trial, source.neuron, source.index)
+            times[at] = value
+
+
+__all__ = ["Loss", "Maximum", "Method", "OracleGradient", "Peak", "Simulation", "gradient", "simulate"]

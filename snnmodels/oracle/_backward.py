@@ -1,0 +1,182 @@
+"""One trial backward: costates from the end of a tape to its start, and every gradient on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..templates.network import Network
+from ._flow import Integrator
+from ._forward import ArrivalEvent, Segment, Source, SpikeEvent, Tape
+from ._maximum import Peak
+from ._neurons import Array, Neurons
+
+
+@dataclass(frozen=True)
+class Pull:
+    """The loss reads a state of an output neuron at a peak, with derivative `error`."""
+
+    peak: Peak
+    state: int
+    neuron: int
+    error: float
+
+
+class BackwardTrial:
+    """Section by section what eventprop.md, section 2, says; the formulas themselves come from `Adjoint`.
+
+    Parameters
+    ----------
+    dl_dt : array, shape (n_output, k)
+        Derivative of the loss by the spike times of the output population.
+    pulls : sequence of Pull
+        For a loss on maxima.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        neurons: list[Neurons],
+        integrator: Integrator,
+        tape: Tape,
+        dl_dt: Array | None,
+        pulls: Sequence[Pull] = (),
+    ) -> None:
+        self.network, self.neurons, self.integrator, self.tape = network, neurons, integrator, tape
+        self.output = next(k for k, q in enumerate(neurons) if q.name == network.output)
+        self.dl_dt, self.pulls = dl_dt, pulls
+        self.lam = [np.zeros((len(q.states), q.n)) for q in neurons]
+        self.integrals = [np.zeros((len(q.in_flow), q.n)) for q in neurons]
+        self.weights = [np.zeros(np.shape(p.weights)) for p in network.projections]
+        self.parameters = [{name: np.zeros(q.n) for name in q.learnable} for q in neurons]
+        self.sensitivity: dict[Source, float] = {}
+
+    def run(self) -> None:
+        """Walk the tape from its end; the results are `weights`, `parameters` and `sensitivity` (by input spike)."""
+        self._pull(lambda p: p.peak.kind == "end")
+        for n in range(len(self.tape.entries) - 1, -1, -1):
+            entry = self.tape.entries[n]
+            match entry:
+                case Segment():
+                    self._segment(n, entry)
+                case ArrivalEvent():
+                    self._kink(n, entry, entry.source, after=True)
+                    self._arrival(entry)
+                    self._kink(n, entry, entry.source, after=False)
+                case SpikeEvent():
+                    self._kink(n, entry, entry.spike, after=True)
+                    # the value just before moves with the spike too, so it counts in sigma, and only then in λ
+                    pulled = self._kink(n, entry, entry.spike, after=False, keep=True)
+                    self._spike(entry)
+                    self._add(pulled)
+        self._pull(lambda p: p.peak.kind == "start")
+        self._start()
+
+    # -- loss on maxima -----------------------------------------------------------------------------------------------
+
+    def _pull(self, chosen) -> None:  # type: ignore[no-untyped-def]
+        self._add([p for p in self.pulls if chosen(p)])
+
+    def _add(self, pulls: Sequence[Pull]) -> None:
+        for p in pulls:
+            self.lam[self.output][p.state, p.neuron] += p.error
+
+    def _kink(
+        self, n: int, event: ArrivalEvent | SpikeEvent, source: Source, *, after: bool, keep: bool = False
+    ) -> list[Pull]:
+        """Losses read at event n: the value moves with the event, at the slope of the side it is read on."""
+        found = [p for p in self.pulls if p.peak.entry == n and p.peak.kind != "smooth" and p.peak.after == after]
+        q = self.neurons[self.output]
+        for p in found:
+            j = p.neuron if isinstance(event, SpikeEvent) else None
+            x, own = self._side(event, p.neuron if j is None else j, after)
+            slope = q.dynamics.f(x, q.p[:, own])[p.state, 0]
+            self._collect(source, p.error * float(slope))
+        if not keep:
+            self._add(found)
+        return found
+
+    def _side(self, event: ArrivalEvent | SpikeEvent, neuron: int, after: bool) -> tuple[Array, slice]:
+        """State of one output neuron just before or after an event."""
+        q, own = self.neurons[self.output], slice(neuron, neuron + 1)
+        if isinstance(event, SpikeEvent):
+            x = event.before
+            return (q.dynamics.after_spike(x, q.p[:, own]) if after else x), own
+        column = int(np.flatnonzero(event.columns == neuron)[0])
+        x = event.before[:, column : column + 1]
+        if after:
+            projection = self.network.projections[event.projection]
+            w = np.asarray(projection.weights, dtype=float)[event.source.neuron, own][None]
+            x = q.dynamics.receptors[projection.receptor].after(x, q.p[:, own], w)
+        return x, own
+
+    # -- section 2 ----------------------------------------------------------------------------------------------------
+
+    def _segment(self, n: int, segment: Segment) -> None:
+        inside = sorted(
+            (p for p in self.pulls if p.peak.entry == n and p.peak.kind == "smooth"), key=lambda p: p.peak.time
+        )
+        for piece in reversed(segment.pieces):
+            t = min(piece.t1, segment.t1)
+            while inside and inside[-1].peak.time >= piece.t0:
+                pull = inside.pop()
+                self._back(piece, t, pull.peak.time)
+                t = min(t, pull.peak.time)
+                self._add([pull])
+            self._back(piece, t, piece.t0)
+
+    def _back(self, piece, t1: float, t0: float) -> None:  # type: ignore[no-untyped-def]
+        z = self.integrator.lam.join([*self.lam, *self.integrals])
+        blocks = self.integrator.lam.split(self.integrator.backward(piece, z, t1, t0))
+        self.lam = [b.copy() for b in blocks[: len(self.neurons)]]
+        self.integrals = [b.copy() for b in blocks[len(self.neurons) :]]
+
+    def _collect(self, source: Source, value: float) -> None:
+        self.sensitivity[source] = self.sensitivity.get(source, 0.0) + value
+
+    def _arrival(self, event: ArrivalEvent) -> None:
+        projection = self.network.projections[event.projection]
+        q, i, columns = self.neurons[event.population], event.source.neuron, event.columns
+        receptor = q.dynamics.receptors[projection.receptor]
+        w = np.asarray(projection.weights, dtype=float)[i, columns][None]
+        rows = receptor.back(event.before, q.p[:, columns], self.lam[event.population][:, columns], w)
+        n = len(q.states)
+        self.weights[event.projection][i, columns] += rows[0]
+        self._collect(event.source, float(rows[1].sum()))
+        self.lam[event.population][:, columns] = rows[2 : 2 + n]
+        for p, row in zip(receptor.parameters, rows[2 + n :], strict=True):
+            if p.name in q.learnable:
+                self.parameters[event.population][p.name][columns] += row
+
+    def _spike(self, event: SpikeEvent) -> None:
+        k, j, own = event.population, event.spike.neuron, slice(event.spike.neuron, event.spike.neuron + 1)
+        q, d = self.neurons[k], self.neurons[k].dynamics
+        lam = self.lam[k][:, own]
+        direct = 0.0
+        if k == self.output and self.dl_dt is not None:
+            direct = float(self.dl_dt[j, event.spike.index])
+        outside = np.array([[direct], [self.sensitivity.get(event.spike, 0.0)]])
+        sigma = d.sigma(event.before, q.p[:, own], lam, outside)[0, 0]
+        if event.cause is None:
+            kick = sigma / event.gdot
+        else:
+            # carried across threshold by an arrival: the spike moves with it, and the threshold itself does not matter
+            kick = 0.0
+            self._collect(event.cause, float(sigma))
+        rows = d.spike_back(event.before, q.p[:, own], lam, np.array([[kick]]))
+        n = len(q.states)
+        self.lam[k][:, own] = rows[:n]
+        for p, row in zip(d.spike_parameters, rows[n:], strict=True):
+            if p.name in q.learnable:
+                self.parameters[k][p.name][j] += row[0]
+
+    def _start(self) -> None:
+        for k, q in enumerate(self.neurons):
+            for name, row in zip(q.in_flow, self.integrals[k], strict=True):
+                self.parameters[k][name] += row
+            rows = q.dynamics.start(self.lam[k], q.p)
+            for p, row in zip(q.dynamics.start_parameters, rows, strict=True):
+                if p.name in q.learnable:
+                    self.parameters[k][p.name] += row

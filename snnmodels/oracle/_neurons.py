@@ -1,0 +1,172 @@
+"""The maps of a model and of its adjoint as NumPy functions over the neurons of a population."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import sympy as sp
+
+from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, Adjoint
+from ..symbolic.system import HybridSystem
+from ..templates.model import Model
+from ..templates.network import Network, Population
+
+Array = np.ndarray
+
+
+class Rows:
+    """Expressions as one function of stacked arrays: one (n_symbols, m) array per group, result (n_expressions, m)."""
+
+    def __init__(self, expressions: Sequence[sp.Expr], *groups: Sequence[sp.Symbol]) -> None:
+        self.n = len(expressions)
+        arguments = [s for group in groups for s in group]
+        self._function = sp.lambdify(arguments, list(expressions), modules="numpy", cse=True)
+
+    def __call__(self, *arrays: Array) -> Array:
+        result = np.empty((self.n, arrays[0].shape[1]))
+        for row, value in zip(result, self._function(*(r for a in arrays for r in a)), strict=True):
+            row[:] = value
+        return result
+
+
+class Arrivals:
+    """Arrival map of one receptor, and its adjoint; `w` has shape (1, m)."""
+
+    def __init__(self, adjoint: Adjoint, receptor: str, parameters: Sequence[sp.Symbol]) -> None:
+        system, jump = adjoint.system, adjoint.arrivals[receptor]
+        x, lam, w = system.states, list(adjoint.costates.values()), [jump.weight]
+        self.can_fire = jump.can_fire
+        self.parameters = tuple(jump.parameters)
+        self.after = Rows([system.arrivals[receptor].jump[s] for s in x], x, parameters, w)
+        # rows: weight gradient, sensitivity to the time of arrival, costates before, parameter gradients
+        self.back = Rows(
+            [jump.gradient, jump.sensitivity, *jump.jump.values(), *jump.parameters.values()], x, parameters, lam, w
+        )
+
+
+class Dynamics:
+    """A model compiled; arguments are states (n_states, m), parameters (n_parameters, m), costates (n_states, m)."""
+
+    def __init__(self, model: Model) -> None:
+        system = HybridSystem.from_model(model)
+        adjoint = Adjoint.derive(system)
+        x, p, lam = system.states, system.parameters, list(adjoint.costates.values())
+        self.system, self.adjoint = system, adjoint
+        self.spiking = system.g is not None
+        self.f = Rows([system.f[s] for s in x], x, p)
+        self.initial = Rows([system.initial[s] for s in x], p)
+        self.flow = Rows([-e for e in adjoint.flow.values()], x, p, lam)
+        self.start_parameters = tuple(adjoint.initial)
+        self.start = Rows(list(adjoint.initial.values()), lam, p)
+        self.receptors = {name: Arrivals(adjoint, name, p) for name in system.arrivals}
+        self._integrands: dict[tuple[str, ...], Rows] = {}
+        if adjoint.spike is not None:
+            spike = adjoint.spike
+            # rows: g and its rate of change, which tells a crossing from a touch
+            self.event = Rows([system.g, spike.gdot], x, p)
+            self.after_spike = Rows([system.h[s] for s in x], x, p)
+            self.sigma = Rows([spike.sigma], x, p, lam, [DL_DT, S_ARRIVALS])
+            self.spike_parameters = tuple(spike.parameters)
+            self.spike_back = Rows([*spike.jump.values(), *spike.parameters.values()], x, p, lam, [Q_SPIKE])
+
+    def integrand(self, parameters: tuple[str, ...]) -> Rows:
+        """λ·∂f/∂p for the named parameters."""
+        if parameters not in self._integrands:
+            table = {p.name: e for p, e in self.adjoint.integrand.items()}
+            lam = list(self.adjoint.costates.values())
+            rows = Rows([table[p] for p in parameters], self.system.states, self.system.parameters, lam)
+            self._integrands[parameters] = rows
+        return self._integrands[parameters]
+
+
+_compiled: dict[str, Dynamics] = {}
+
+
+def _dynamics(model: Model) -> Dynamics:
+    """Compiled once per model: a check by differences asks for the same one again and again."""
+    key = repr(model)
+    if key not in _compiled:
+        if len(_compiled) > 64:
+            _compiled.clear()
+        _compiled[key] = Dynamics(model)
+    return _compiled[key]
+
+
+class Neurons:
+    """A population with its parameter values.
+
+    Attributes
+    ----------
+    p : array, shape (n_parameters, n)
+    learnable : tuple of str
+        Parameters whose gradient is wanted; `in_flow` those of them that f reads.
+    """
+
+    def __init__(self, population: Population) -> None:
+        self.population, self.name, self.n = population, population.name, population.n
+        self.dynamics = d = _dynamics(population.model)
+        self.states = tuple(s.name for s in d.system.states)
+        names = [s.name for s in d.system.parameters]
+        for name in (*population.parameters, *population.learnable):
+            if name not in names:
+                raise ValueError(
+                    f"population {self.name!r}: model {population.model.name!r} has no parameter {name!r}; "
+                    f"it has {', '.join(names)}"
+                )
+        self.p = np.empty((len(names), self.n))
+        for row, name in zip(self.p, names, strict=True):
+            value = np.asarray(population.value(name), dtype=float)
+            if value.shape not in ((), (self.n,)):
+                raise ValueError(
+                    f"population {self.name!r}: parameter {name!r} has shape {value.shape}, not () or ({self.n},)"
+                )
+            row[:] = value
+        self.learnable = population.learnable
+        flow_parameters = {s.name for s in d.adjoint.integrand}
+        self.in_flow = tuple(name for name in self.learnable if name in flow_parameters)
+
+    def initial(self) -> Array:
+        """State at time 0, shape (n_states, n)."""
+        return self.dynamics.initial(self.p)
+
+
+class Layout:
+    """How the arrays of all populations lie in one vector, as the solver wants them."""
+
+    def __init__(self, shapes: Sequence[tuple[int, int]]) -> None:
+        self.shapes = shapes
+        ends = np.cumsum([a * b for a, b in shapes])
+        self.slices = [slice(int(e) - a * b, int(e)) for e, (a, b) in zip(ends, shapes, strict=True)]
+
+    def split(self, y: Array) -> list[Array]:
+        """Views of the vector, one array per population."""
+        return [y[s].reshape(shape) for s, shape in zip(self.slices, self.shapes, strict=True)]
+
+    def join(self, arrays: Sequence[Array]) -> Array:
+        """The vector of the arrays."""
+        return np.concatenate([a.ravel() for a in arrays]) if arrays else np.empty(0)
+
+
+def build(network: Network) -> list[Neurons]:
+    """The populations of a network, checked against its projections."""
+    neurons = [Neurons(q) for q in network.populations]
+    sizes = {i.name: i.n for i in network.inputs} | {q.name: q.n for q in neurons}
+    by_name = {q.name: q for q in neurons}
+    if network.output not in by_name:
+        raise ValueError(f"network {network.name!r}: the output {network.output!r} is not a population")
+    for p in network.projections:
+        where = f"network {network.name!r}, projection {p.name!r}"
+        if p.source not in sizes or p.target not in by_name:
+            raise ValueError(f"{where}: {p.source!r} to {p.target!r} does not join a source and a population")
+        shape = (sizes[p.source], sizes[p.target])
+        if np.shape(p.weights) != shape or not np.all(np.isfinite(p.weights)):
+            raise ValueError(f"{where}: weights must be finite and of shape {shape}, not {np.shape(p.weights)}")
+        if p.mask is not None and np.shape(p.mask) != shape:
+            raise ValueError(f"{where}: the mask must have shape {shape}, not {np.shape(p.mask)}")
+        if p.receptor not in by_name[p.target].dynamics.receptors:
+            have = ", ".join(by_name[p.target].dynamics.receptors)
+            raise ValueError(f"{where}: {p.target!r} has no receptor {p.receptor!r}; it has {have}")
+        if p.source in by_name and not by_name[p.source].dynamics.spiking:
+            raise ValueError(f"{where}: {p.source!r} does not spike, so nothing can project from it")
+    return neurons
