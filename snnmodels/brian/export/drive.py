@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import brian2
 import numpy as np
 
+from ...templates._units import quantity_in
 from ...templates.model import Model
 from ...templates.network import Network, Population, Projection, SpikeInput
 from .simulation import one_trial
 
-__all__ = ["driven_population", "read_spikes", "regular_spikes", "weight_for_one_spike"]
+__all__ = [
+    "driven_population",
+    "encoded_sample",
+    "read_spikes",
+    "regular_spikes",
+    "weight_for_one_spike",
+    "with_values",
+]
 
 Array = np.ndarray
 
@@ -148,6 +160,30 @@ def regular_spikes(network: Network) -> dict[str, Array]:
     return {s.name: np.linspace(0, network.duration / 2, s.n, endpoint=False)[:, None] for s in network.inputs}
 
 
+def encoded_sample(network: Network, encoding: Mapping[str, Any]) -> dict[str, Array] | None:
+    """One sample in the code that a network file declares, None where that needs data that isn't generated.
+
+    Parameters
+    ----------
+    network : Network
+        With a single input.
+    encoding : mapping
+        The table ``[encoding]`` of the file, for example ``{"code": "yin_yang_latency", "longest": "30*ms"}``.
+
+    Returns
+    -------
+    dict of str to array, shape (n,)
+        The first sample of Yin-Yang's published test set; seconds.
+    """
+    if encoding.get("code") != "yin_yang_latency" or [source.n for source in network.inputs] != [5]:
+        return None
+    from ...datasets.encoding import yin_yang_latency
+    from ...datasets.yin_yang import yin_yang_split
+
+    longest = {"longest": quantity_in(encoding["longest"], "second")[0]} if "longest" in encoding else {}
+    return {network.inputs[0].name: yin_yang_latency(yin_yang_split("test").samples[:1], **longest)[0]}
+
+
 def read_spikes(path: str, network: Network) -> dict[str, Array]:
     """Input spike times from an .npz file with one array per input, named like it.
 
@@ -165,3 +201,42 @@ def read_spikes(path: str, network: Network) -> dict[str, Array]:
     if set(content) != set(wanted):
         raise ValueError(f"{path}: holds {sorted(content)}; expected one array per input, named {sorted(wanted)}")
     return content
+
+
+def with_values(network: Network, values: Mapping[str, Array]) -> Network:
+    """The network with trained values in the place of its own.
+
+    Parameters
+    ----------
+    network : Network
+    values : mapping of str to array
+        By key of `Network.trainable`, as a checkpoint of training holds them.
+
+    Raises
+    ------
+    ValueError
+        If a key or a shape doesn't fit the network.
+    """
+    own = network.trainable()
+    for key, value in values.items():
+        if key not in own:
+            raise ValueError(f"values hold {key!r}; network {network.name!r} has {', '.join(own)}")
+        if np.shape(value) != own[key].shape:
+            raise ValueError(
+                f"values of {key!r} have shape {np.shape(value)}; network {network.name!r} has {own[key].shape}"
+            )
+    projections = tuple(
+        replace(p, weights=np.asarray(values[f"{p.name}.w"], dtype=float)) if f"{p.name}.w" in values else p
+        for p in network.projections
+    )
+    populations = tuple(
+        replace(
+            q,
+            parameters={
+                **q.parameters,
+                **{n: np.asarray(values[f"{q.name}.{n}"]) for n in q.learnable if f"{q.name}.{n}" in values},
+            },
+        )
+        for q in network.populations
+    )
+    return replace(network, projections=projections, populations=populations)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import brian2
 import numpy as np
 
+from ...templates._units import unit_dimension
 from ...templates.network import Network, SpikeInput
+from ..plain import neuron_group, synapses
 
-__all__ = ["Trial", "check_input_spikes"]
+__all__ = ["Trial", "check_input_spikes", "one_trial"]
 
 Array = np.ndarray
 
@@ -110,9 +112,9 @@ def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial
         indices, times = check_input_spikes(source, spikes[source.name], network.duration, dt)
         groups[source.name] = brian2.SpikeGeneratorGroup(source.n, indices, times * brian2.second, name=source.name)
     for population in network.populations:
-        groups[population.name] = neuron_group(
-            population.model, population.n, name=population.name, parameters=population.parameters
-        )
+        units = {name: unit_dimension(p.unit) for name, p in population.model.parameters.items()}
+        parameters = {name: brian2.Quantity(value, dim=units[name]) for name, value in population.parameters.items()}
+        groups[population.name] = neuron_group(population.model, population.n, name=population.name, **parameters)
     models = {population.name: population.model for population in network.populations}
     objects: list[brian2.BrianObject] = list(groups.values())
     for projection in network.projections:
@@ -127,7 +129,8 @@ def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial
         exists = np.ones(weights.shape, bool) if projection.mask is None else np.asarray(projection.mask, bool)
         i, j = np.nonzero(exists)
         connections.connect(i=i, j=j)
-        connections.w.set_item(slice(None), weights[i, j])
+        # with the underscore Brian2 takes numbers in SI base units
+        setattr(connections, f"{models[projection.target].receptors[projection.receptor].weight}_", weights[i, j])
         objects.append(connections)
     spike_monitors, state_monitors = {}, {}
     for population in network.populations:
