@@ -102,6 +102,8 @@ class Evaluation:
         Mean number per trial of each population.
     silent_trials : int
         Trials in which a spike that the loss needs was missing.
+    output : array, shape (trials, n)
+        First spike of each output neuron in seconds, ``inf`` for none; or the maxima, for a loss on those.
     """
 
     loss: float
@@ -109,6 +111,7 @@ class Evaluation:
     predictions: np.ndarray | None
     spikes: dict[str, float]
     silent_trials: int
+    output: np.ndarray
 
 
 def evaluate(
@@ -126,10 +129,15 @@ def evaluate(
         At most what the source was made for.
     """
     totals = _Totals()
+    outputs = []
     for which in _batches(np.arange(len(data)), batch_size):
         inputs, targets = data.take(which)
-        totals.add(source, source.run(inputs, targets, values, gradient=False), targets)
-    return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent)
+        outcome = source.run(inputs, targets, values, gradient=False)
+        totals.add(source, outcome, targets)
+        output = outcome.output
+        outputs.append(output if output.ndim == 2 else output.min(axis=2, initial=np.inf))
+    output = np.concatenate(outputs)
+    return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
 
 
 def train(

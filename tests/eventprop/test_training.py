@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,6 @@ from snnmodels.eventprop.optimisers import SGD, Adam, ExponentialDecay
 from snnmodels.eventprop.progress import BarProgress, LineProgress
 from snnmodels.eventprop.protocol import Outcome
 from snnmodels.eventprop.training import EarlyStopping, TrainingError, TrainingInterrupted, evaluate, train
-from snnmodels.templates.network import Network, Projection, SpikeInput
 
 
 class LogisticRegression:
@@ -29,8 +29,7 @@ class LogisticRegression:
 
     def __init__(self, n=4, classes=3, loss=None):
         weights = np.random.default_rng(0).normal(0, 0.1, (n, classes))
-        projection = Projection("input_out", "input", "out", weights, "exp_synapse")
-        self.network = Network("regression", (SpikeInput("input", n),), (), (projection,), "out", 10.0)
+        self.network = SimpleNamespace(name="regression", trainable=lambda: {"input_out.w": weights})
         self.loss = loss or MaxVoltageCrossEntropy()
         self.calls = 0
         self.trials_seen = []
@@ -121,6 +120,7 @@ def test_evaluate():
     assert result.loss == pytest.approx(value.value, rel=1e-14)
     np.testing.assert_array_equal(result.predictions, value.predictions)
     assert result.error == np.mean(value.predictions != data.targets)
+    np.testing.assert_allclose(result.output, x, rtol=1e-14)
 
 
 def test_seeds():
@@ -299,6 +299,18 @@ def test_a_loss_that_does_not_classify_has_no_error():
     assert record.smallest_gdot is None
     with pytest.raises(ValueError, match="the loss doesn't classify"):
         train(source, data, SGD(0.1), epochs=1, progress=False, validation=data, early_stopping=EarlyStopping())
+
+
+def test_evaluation_keeps_first_spikes():
+    """Batches may differ in the number of spikes, down to none."""
+    source, data = LogisticRegression(loss=SpikeTimeError()), Trials({"input": np.ones((5, 4))}, np.ones((5, 3)))
+    widths = iter([2, 0, 1])
+
+    def fire(inputs, targets, values=None, *, gradient=True):
+        return Outcome(1.0, None, output=np.full((len(targets), 3, next(widths)), 0.5))
+
+    source.run = fire
+    np.testing.assert_array_equal(evaluate(source, data, batch_size=2).output[:, 0], [0.5, 0.5, np.inf, np.inf, 0.5])
 
 
 def test_silent_trials_are_counted():
