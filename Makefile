@@ -33,7 +33,7 @@ test-all: lint  ## the same with the slow proofs: builds from copied projects, C
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy snnmodels $(wildcard scripts/*.py benchmarks/*.py)
 
 format: $(INSTALLED)  ## let ruff repair what it can
 	$(BIN)/ruff check --fix .

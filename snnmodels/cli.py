@@ -27,7 +27,7 @@ BEYOND_TOLERANCE = 1
 class _Commands(TyperGroup):
     """Turns the errors that bad input causes into one line on standard error and exit code 2."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except (ValueError, OSError) as error:
@@ -183,7 +183,7 @@ def check_gradient(
     target: Annotated[Target, typer.Option(help="Where the simulation runs.")] = Target.numpy,
     dt: Annotated[
         list[float] | None,
-        typer.Option(help="Time step in ms; may be given several times. By default 1, 0.5 and 0.1.", show_default=False),
+        typer.Option(help="Time step in ms; may be given several times. [default: 1, 0.5, 0.1]", show_default=False),
     ] = None,
 ) -> None:
     """Compare the gradient of a model with central differences of its loss and with the event-driven reference.

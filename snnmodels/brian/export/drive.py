@@ -142,7 +142,8 @@ def driven_population(
 def _poisson(n: int, rate: float, duration: float, dt: float, rng: np.random.Generator) -> Array:
     """Poisson spike trains on the grid, at most one spike per step; shape (n, spikes), padded with inf."""
     happens = rng.random((n, int(np.rint(duration / dt)))) < rate * dt
-    times = np.full((n, max(1, happens.sum(axis=1).max())), np.inf)
+    most = int(happens.sum(axis=1).max())
+    times = np.full((n, max(1, most)), np.inf)
     for source, row in enumerate(happens):
         steps = np.flatnonzero(row)
         times[source, : len(steps)] = steps * dt
