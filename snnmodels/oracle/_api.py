@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,26 +13,12 @@ from ._backward import BackwardTrial, Pull
 from ._flow import Integrator, MatrixExponential, RungeKutta
 from ._forward import SpikeEvent, Tape, Trial, pad
 from ._maximum import Peak, find_peak
-from ._neurons import Array, Neurons, build
+from ._neurons import Array, Neurons
+
+if TYPE_CHECKING:
+    from ..eventprop.protocol import Loss
 
 Method = Literal["runge-kutta", "matrix-exponential"]
-
-
-class Loss(Protocol):
-    """A loss as `gradient` reads it.
-
-    Attributes
-    ----------
-    observable : str
-        ``"spike_times"`` or ``"voltage_max"``.
-    variable : str
-        The state whose maximum is read, for ``"voltage_max"``.
-    """
-
-    observable: str
-
-    def evaluate(self, observed: Array, targets: Any) -> Any:
-        """Value and derivative: an object with ``value`` (float) and ``gradient`` (shape of `observed`)."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +132,9 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
     Raises
     ------
     ValueError
-        For inputs or a network that do not fit, or a neuron that a reset leaves above its threshold.
+        For inputs that do not fit the network, or a neuron that a reset leaves above its threshold.
     """
-    neurons = build(network)
+    neurons = [Neurons(q) for q in network.populations]
     times = _check_inputs(network, inputs)
     integrator = _integrator(neurons, method)
     trials = next(iter(times.values())).shape[0] if times else 1
@@ -183,6 +169,7 @@ def gradient(
     network, inputs, method
         As for `simulate`.
     loss : Loss
+        See `snnmodels.eventprop.protocol.Loss`; its `variable` names the state whose maximum is read.
     targets : Any
         Passed to the loss.
     flat : float or None
@@ -202,7 +189,7 @@ def gradient(
             raise ValueError(f"the loss reads spike times, but population {output.name!r} does not spike")
         observed = simulation.spikes[output.name]
     elif loss.observable == "voltage_max":
-        maximum = simulation.maximum(loss.variable)  # type: ignore[attr-defined]
+        maximum = simulation.maximum(loss.variable)
         observed = maximum.value
     else:
         raise ValueError(f"the loss observes {loss.observable!r}; known are 'spike_times' and 'voltage_max'")
@@ -217,7 +204,7 @@ def gradient(
     for trial, tape in enumerate(simulation.tapes):
         pulls: list[Pull] = []
         if loss.observable == "voltage_max":
-            state = output.states.index(loss.variable)  # type: ignore[attr-defined]
+            state = output.states.index(loss.variable)
             pulls = [Pull(p, state, j, errors[trial, j]) for j, p in enumerate(maximum.peaks[trial])]
         dl_dt = errors[trial] if loss.observable == "spike_times" else None
         back = BackwardTrial(network, neurons, simulation.integrator, tape, dl_dt, pulls)
@@ -317,4 +304,4 @@ def _add_trial(
             times[at] = value
 
 
-__all__ = ["Loss", "Maximum", "Method", "OracleGradient", "Peak", "Simulation", "gradient", "simulate"]
+__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Simulation", "gradient", "simulate"]

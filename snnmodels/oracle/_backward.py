@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..templates.network import Network
-from ._flow import Integrator
+from ._flow import Integrator, Piece
 from ._forward import ArrivalEvent, Segment, Source, SpikeEvent, Tape
 from ._maximum import Peak
 from ._neurons import Array, Neurons
@@ -55,7 +55,7 @@ class BackwardTrial:
 
     def run(self) -> None:
         """Walk the tape from its end; the results are `weights`, `parameters` and `sensitivity` (by input spike)."""
-        self._pull(lambda p: p.peak.kind == "end")
+        self._pull("end")
         for n in range(len(self.tape.entries) - 1, -1, -1):
             entry = self.tape.entries[n]
             match entry:
@@ -71,13 +71,13 @@ class BackwardTrial:
                     pulled = self._kink(n, entry, entry.spike, after=False, keep=True)
                     self._spike(entry)
                     self._add(pulled)
-        self._pull(lambda p: p.peak.kind == "start")
+        self._pull("start")
         self._start()
 
     # -- loss on maxima -----------------------------------------------------------------------------------------------
 
-    def _pull(self, chosen) -> None:  # type: ignore[no-untyped-def]
-        self._add([p for p in self.pulls if chosen(p)])
+    def _pull(self, kind: str) -> None:
+        self._add([p for p in self.pulls if p.peak.kind == kind])
 
     def _add(self, pulls: Sequence[Pull]) -> None:
         for p in pulls:
@@ -90,8 +90,7 @@ class BackwardTrial:
         found = [p for p in self.pulls if p.peak.entry == n and p.peak.kind != "smooth" and p.peak.after == after]
         q = self.neurons[self.output]
         for p in found:
-            j = p.neuron if isinstance(event, SpikeEvent) else None
-            x, own = self._side(event, p.neuron if j is None else j, after)
+            x, own = self._side(event, p.neuron, after)
             slope = q.dynamics.f(x, q.p[:, own])[p.state, 0]
             self._collect(source, p.error * float(slope))
         if not keep:
@@ -127,7 +126,7 @@ class BackwardTrial:
                 self._add([pull])
             self._back(piece, t, piece.t0)
 
-    def _back(self, piece, t1: float, t0: float) -> None:  # type: ignore[no-untyped-def]
+    def _back(self, piece: Piece, t1: float, t0: float) -> None:
         z = self.integrator.lam.join([*self.lam, *self.integrals])
         blocks = self.integrator.lam.split(self.integrator.backward(piece, z, t1, t0))
         self.lam = [b.copy() for b in blocks[: len(self.neurons)]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import sympy as sp
@@ -137,7 +138,7 @@ class MatrixExponential(Integrator):
     def forward(self, y: Array, t0: float, t1: float) -> Iterator[Piece]:
         n = int(np.ceil((t1 - t0) / self._step))
         times = np.linspace(t0, t1, n + 1)
-        for a, b in zip(times[:-1], times[1:], strict=True):
+        for a, b in pairwise(times):
             at = self._propagator(float(a), y)
             end = at(float(b))
             yield Piece(float(a), float(b), y, end, at, at)

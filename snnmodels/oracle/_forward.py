@@ -55,7 +55,7 @@ class ArrivalEvent:
 
 @dataclass(frozen=True)
 class SpikeEvent:
-    """A neuron spikes; `cause` is the spike whose arrival carried it across threshold, None for a crossing by the flow."""
+    """A neuron spikes; `cause` is the spike whose arrival carried it across threshold, None where the flow did."""
 
     time: float
     spike: Source

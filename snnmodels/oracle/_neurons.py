@@ -10,7 +10,7 @@ import sympy as sp
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, Adjoint
 from ..symbolic.system import HybridSystem
 from ..templates.model import Model
-from ..templates.network import Network, Population
+from ..templates.network import Population
 
 Array = np.ndarray
 
@@ -107,22 +107,10 @@ class Neurons:
         self.population, self.name, self.n = population, population.name, population.n
         self.dynamics = d = _dynamics(population.model)
         self.states = tuple(s.name for s in d.system.states)
-        names = [s.name for s in d.system.parameters]
-        for name in (*population.parameters, *population.learnable):
-            if name not in names:
-                raise ValueError(
-                    f"population {self.name!r}: model {population.model.name!r} has no parameter {name!r}; "
-                    f"it has {', '.join(names)}"
-                )
-        self.p = np.empty((len(names), self.n))
-        for row, name in zip(self.p, names, strict=True):
-            value = np.asarray(population.value(name), dtype=float)
-            if value.shape not in ((), (self.n,)):
-                raise ValueError(
-                    f"population {self.name!r}: parameter {name!r} has shape {value.shape}, not () or ({self.n},)"
-                )
-            row[:] = value
-        self.learnable = population.learnable
+        self.p = np.empty((len(d.system.parameters), self.n))
+        for row, parameter in zip(self.p, d.system.parameters, strict=True):
+            row[:] = population.value(parameter.name)
+        self.learnable = tuple(population.learnable)
         flow_parameters = {s.name for s in d.adjoint.integrand}
         self.in_flow = tuple(name for name in self.learnable if name in flow_parameters)
 
@@ -146,27 +134,3 @@ class Layout:
     def join(self, arrays: Sequence[Array]) -> Array:
         """The vector of the arrays."""
         return np.concatenate([a.ravel() for a in arrays]) if arrays else np.empty(0)
-
-
-def build(network: Network) -> list[Neurons]:
-    """The populations of a network, checked against its projections."""
-    neurons = [Neurons(q) for q in network.populations]
-    sizes = {i.name: i.n for i in network.inputs} | {q.name: q.n for q in neurons}
-    by_name = {q.name: q for q in neurons}
-    if network.output not in by_name:
-        raise ValueError(f"network {network.name!r}: the output {network.output!r} is not a population")
-    for p in network.projections:
-        where = f"network {network.name!r}, projection {p.name!r}"
-        if p.source not in sizes or p.target not in by_name:
-            raise ValueError(f"{where}: {p.source!r} to {p.target!r} does not join a source and a population")
-        shape = (sizes[p.source], sizes[p.target])
-        if np.shape(p.weights) != shape or not np.all(np.isfinite(p.weights)):
-            raise ValueError(f"{where}: weights must be finite and of shape {shape}, not {np.shape(p.weights)}")
-        if p.mask is not None and np.shape(p.mask) != shape:
-            raise ValueError(f"{where}: the mask must have shape {shape}, not {np.shape(p.mask)}")
-        if p.receptor not in by_name[p.target].dynamics.receptors:
-            have = ", ".join(by_name[p.target].dynamics.receptors)
-            raise ValueError(f"{where}: {p.target!r} has no receptor {p.receptor!r}; it has {have}")
-        if p.source in by_name and not by_name[p.source].dynamics.spiking:
-            raise ValueError(f"{where}: {p.source!r} does not spike, so nothing can project from it")
-    return neurons

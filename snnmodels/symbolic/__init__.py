@@ -2,6 +2,8 @@
 
 from .adjoint import Adjoint, ArrivalJump, NotDifferentiable, SpikeJump
 from .parsing import UnsupportedExpression, parse_expression, print_expression, symbol
+from .published import PublishedRule, published_lif_rule
+from .report import derivation
 from .system import Arrival, HybridSystem
 
 __all__ = [
@@ -10,9 +12,12 @@ __all__ = [
     "ArrivalJump",
     "HybridSystem",
     "NotDifferentiable",
+    "PublishedRule",
     "SpikeJump",
     "UnsupportedExpression",
+    "derivation",
     "parse_expression",
     "print_expression",
+    "published_lif_rule",
     "symbol",
 ]

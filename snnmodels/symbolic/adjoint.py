@@ -273,9 +273,7 @@ class _Derivation:
         gdot = sp.simplify(gradient.dot(self.f))
         sigma = DL_DT + S_ARRIVALS + self._displacement(h, jacobian)
         before = jacobian.T * self.lam - gradient * Q_SPIKE
-        parameters = {
-            p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters
-        }
+        parameters = {p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters}
         result = SpikeJump(
             gdot=gdot,
             sigma=self._tidy(sigma),

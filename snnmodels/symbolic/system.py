@@ -90,7 +90,8 @@ class HybridSystem:
             },
             initial={symbol(s.name): parse_expression(s.initial) for s in model.states},
             defaults={symbol(p.name): p.value for p in model.parameters.values()},
-            units={symbol(v.name): v.unit for v in (*model.states, *model.parameters.values())},
+            units={symbol(s.name): s.unit for s in model.states}
+            | {symbol(p.name): p.unit for p in model.parameters.values()},
         )
 
     @property
@@ -107,6 +108,21 @@ class HybridSystem:
     def jacobian(self) -> sp.Matrix:
         """∂f/∂x, shape (n, n)."""
         return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
+
+    def __str__(self) -> str:
+        from .report import system_text
+
+        return system_text(self)
+
+    def _repr_latex_(self) -> str:
+        from .report import system_latex
+
+        return system_latex(self)
+
+    def _repr_markdown_(self) -> str:
+        from .report import system_markdown
+
+        return system_markdown(self)
 
 
 def _assign(states: tuple[sp.Symbol, ...], statements: Iterable[Assignment]) -> dict[sp.Symbol, sp.Expr]:
