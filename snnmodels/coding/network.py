@@ -1,0 +1,290 @@
+"""A spike-coding network: a decoder, a joint loss and values for its parameters.
+
+The weights follow from the decoder alone; the values of the cost parameters sit in the threshold. They may be numbers,
+one number per neuron, time courses, or set by a homeostat, and may change at any instant without new weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import sympy as sp
+
+from ..symbolic.parsing import symbol
+from .derivation import SpikeRule, derive
+from .loss import NORM, JointLoss
+from .signals import Signal, step_matrices
+
+__all__ = ["CodingNetwork", "Form", "Homeostat", "TimeCourse", "Value"]
+
+Array = np.ndarray
+Form = Literal["threshold", "weight"]
+
+
+@dataclass(frozen=True)
+class TimeCourse:
+    """A parameter that changes in time: constant within bins of `dt` seconds, the last value held for ever."""
+
+    values: Array
+    dt: float
+
+    def __post_init__(self) -> None:
+        """Refuse anything but a row of finite numbers."""
+        if np.ndim(self.values) != 1 or len(self.values) == 0 or not np.isfinite(self.values).all():
+            raise ValueError("a time course needs a one-dimensional, non-empty array of finite values")
+        if not self.dt > 0:
+            raise ValueError(f"time course dt must be positive seconds, not {self.dt!r}")
+
+    @classmethod
+    def from_steps(cls, steps: Mapping[float, float], duration: float, dt: float) -> TimeCourse:
+        """A staircase from ``{time in seconds: value from then on}``; the first time must be 0."""
+        times = sorted(steps)
+        if not times or times[0] != 0:
+            raise ValueError("a staircase must start at time 0")
+        bins = np.arange(max(round(duration / dt), 1)) * dt
+        index = np.searchsorted(np.asarray(times) - dt / 2, bins, side="right") - 1
+        return cls(np.asarray([steps[t] for t in times], float)[index], dt)
+
+    def on_grid(self, steps: int, dt: float) -> Array:
+        """Value in every step of a simulation, shape (steps,)."""
+        ratio = round(self.dt / dt)
+        if ratio < 1 or abs(ratio * dt / self.dt - 1) > 1e-6:
+            raise ValueError(f"time course bins of {self.dt} s are not a multiple of the time step {dt} s")
+        return np.asarray(self.values, float)[np.minimum(np.arange(steps) // ratio, len(self.values) - 1)]
+
+
+@dataclass(frozen=True)
+class Homeostat:
+    """Control of a cost parameter p by an energy budget: d ln p/dt = gain (energy rate / budget - 1).
+
+    Attributes
+    ----------
+    initial : float
+        p at time 0, positive.
+    budget : float or TimeCourse
+        Energy per second that the population may use; with unit energies, spikes per second.
+    gain : float
+        In 1/s.
+    energy : array, shape (N,), or None
+        Energy of one spike of each neuron, for example its number of synapses; None for 1.
+    """
+
+    initial: float
+    budget: float | TimeCourse
+    gain: float
+    energy: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values for which the logarithm or the quotient do not exist."""
+        budgets = self.budget.values if isinstance(self.budget, TimeCourse) else np.asarray([self.budget])
+        if not self.initial > 0:
+            raise ValueError(f"a homeostat needs a positive initial value, not {self.initial!r}")
+        if not (np.asarray(budgets) > 0).all():
+            raise ValueError("a homeostat needs a positive budget")
+        if not self.gain > 0:
+            raise ValueError(f"a homeostat needs a positive gain, not {self.gain!r}")
+
+
+Value = float | Array | TimeCourse | Homeostat
+
+
+@dataclass(frozen=True)
+class CodingNetwork:
+    """A network ready to be simulated, by `simulate` (NumPy) or `simulate_brian`.
+
+    Attributes
+    ----------
+    decoder : array, shape (M, N)
+    loss : JointLoss
+    parameters : mapping of str to Value
+        Replaces the defaults of the loss.
+    delay : float
+        Seconds from a spike to its effect on other neurons and on population traces. A neuron's own reset and its own
+        traces are immediate.
+    noise : float
+        Standard deviation that the voltage noise alone would give a voltage in the long run.
+    name : str
+    """
+
+    decoder: Array
+    loss: JointLoss
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    delay: float = 0.0
+    noise: float = 0.0
+    name: str = "coding network"
+
+    def __post_init__(self) -> None:
+        """Check shapes and names."""
+        if np.ndim(self.decoder) != 2 or not np.isfinite(self.decoder).all():
+            raise ValueError(f"the decoder must be a finite matrix of shape (M, N), not {np.shape(self.decoder)}")
+        if (np.linalg.norm(self.decoder, axis=0) == 0).any():
+            raise ValueError("every column of the decoder must be non-zero: a neuron without effect can't help")
+        for key, matrix in (("weight", self.loss.weight), ("dynamics", self.loss.dynamics)):
+            if matrix is not None and len(matrix) != self.dimensions:
+                raise ValueError(f"{key} of the loss is {matrix.shape}, but the decoder has {self.dimensions} signals")
+        if self.delay < 0 or self.noise < 0:
+            raise ValueError("delay and noise must not be negative")
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        population = {
+            s.name for c in self.loss.costs if self.loss.scope_of(c) == "population" for s in c.expression.free_symbols
+        }
+        in_jumps = {s.name for t in self.loss.traces.values() for s in t.jump.free_symbols}
+        for name, value in self.parameters.items():
+            if name not in self.loss.parameters:
+                raise ValueError(
+                    f"{name!r} is not a parameter of the loss; it has {', '.join(self.loss.parameters) or 'none'}"
+                )
+            if isinstance(value, TimeCourse | Homeostat):
+                if name in in_jumps:
+                    raise ValueError(f"{name!r} scales the jump of a trace and must stay constant")
+                continue
+            if np.ndim(value) and np.shape(value) != (self.n,):
+                raise ValueError(f"{name!r} has shape {np.shape(value)}; use one number, or one per neuron ({self.n},)")
+            if np.ndim(value) and name in population:
+                raise ValueError(f"{name!r} belongs to a population cost and must be one number")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name!r} must be finite")
+
+    @property
+    def dimensions(self) -> int:
+        """M, the number of signals."""
+        return self.decoder.shape[0]
+
+    @property
+    def n(self) -> int:
+        """N, the number of neurons."""
+        return self.decoder.shape[1]
+
+    @property
+    def tau(self) -> float:
+        """Time constant of the read-out in seconds."""
+        return self.loss.traces[self.loss.readout].tau
+
+    @cached_property
+    def rule(self) -> SpikeRule:
+        """The derived spike rule."""
+        return derive(self.loss)
+
+    @cached_property
+    def metric(self) -> Array:
+        """W, shape (M, M)."""
+        return np.eye(self.dimensions) if self.loss.weight is None else self.loss.weight
+
+    @cached_property
+    def encoder(self) -> Array:
+        """Feed-forward weights DᵀW, shape (N, M)."""
+        return self.decoder.T @ self.metric
+
+    @cached_property
+    def norms(self) -> Array:
+        """d_i, the lengths of the columns in the metric W, shape (N,)."""
+        return np.sqrt(np.einsum("im,mi->i", self.encoder, self.decoder))
+
+    def with_parameters(self, **parameters: Value) -> CodingNetwork:
+        """The same network, same weights, with other values of the cost parameters."""
+        return replace(self, parameters={**self.parameters, **parameters})
+
+    def rescaled(self, factor: float) -> CodingNetwork:
+        """Another network whose decoder, and with it every weight, is `factor` times this one's ("retrained")."""
+        return replace(self, decoder=self.decoder * factor)
+
+    def value(self, name: str) -> Value:
+        """The value of a parameter: the network's own, else the default."""
+        return self.parameters.get(name, self.loss.parameters[name].value)
+
+    def constants(self) -> dict[str, float | Array]:
+        """Parameters that don't change in time, and the decoder norms under the name ``d``."""
+        fixed = {p: self.value(p) for p in self.loss.parameters}
+        return {NORM.name: self.norms} | {p: v for p, v in fixed.items() if not isinstance(v, TimeCourse | Homeostat)}
+
+    def evaluate(self, expression: sp.Expr) -> Array:
+        """An expression in the norm d and constant parameters, per neuron, shape (N,)."""
+        constants = self.constants()
+        names = sorted(s.name for s in expression.free_symbols)
+        missing = [n for n in names if n not in constants]
+        if missing:
+            raise ValueError(f"{missing[0]!r} changes in time, so {expression} has no constant value")
+        function = sp.lambdify([symbol(n) for n in names], expression, "numpy")
+        return np.broadcast_to(np.asarray(function(*[constants[n] for n in names]), float), (self.n,)).copy()
+
+    def jump(self, trace: str) -> Array:
+        """What a spike of each neuron adds to a trace, shape (N,)."""
+        return self.evaluate(self.loss.traces[trace].jump)
+
+    def recurrent_weights(self, form: Form = "threshold") -> Array:
+        """What a spike of neuron j (column) subtracts from the voltage of neuron i (row), shape (N, N).
+
+        Raises
+        ------
+        ValueError
+            For the weight form of costs that are not quadratic or whose weights change in time.
+        """
+        weights = self.encoder @ self.decoder
+        if form == "weight":
+            self._check_weight_form()
+            for trace, weight in self.rule.activity_weights.items():
+                if self.loss.traces[trace].scope == "neuron":
+                    weights[np.diag_indices(self.n)] += self.evaluate(weight)
+                else:
+                    coefficient = (self.rule.coefficients or {})[trace]
+                    weights += np.outer(self.evaluate(coefficient), self.jump(trace))
+        return weights
+
+    def _check_weight_form(self) -> None:
+        if self.delay:
+            raise ValueError("the weight form is equivalent only without delays; use form='threshold'")
+        # reading the currents raises for costs that are not quadratic, evaluating them for weights that change
+        for current in self.rule.currents.values():
+            names = {s.name for s in current.free_symbols}
+            moving = [p for p in self.loss.parameters if p in names and p not in self.constants()]
+            if moving:
+                raise ValueError(f"{moving[0]!r} changes in time and sits in the weights; use form='threshold'")
+
+    def drive(self, signal: Signal) -> Array:
+        """What the signal adds to x - D r in every step, before encoding: shape (steps, M).
+
+        x_{k+1} - e x_k with e = exp(-dt/tau), or Q c_k where the network implements the dynamics of the signal.
+
+        Raises
+        ------
+        ValueError
+            If the signal doesn't fit the network.
+        """
+        if signal.dimensions != self.dimensions:
+            raise ValueError(f"the signal has {signal.dimensions} dimensions, the decoder {self.dimensions}")
+        if self.loss.dynamics is None:
+            return signal.values[1:] - np.exp(-signal.dt / self.tau) * signal.values[:-1]
+        if signal.drive is None:
+            raise ValueError("the loss declares dynamics, so the signal needs a drive: use dynamical_signal()")
+        _, gain = step_matrices(self.loss.dynamics, signal.dt)
+        return signal.drive @ gain.T
+
+    def slow_weights(self, dt: float) -> Array | None:
+        """What r adds to the voltages in one step where the network implements dynamics, shape (N, N), else None.
+
+        Exact for the step: DᵀW (exp(A dt) - e) D, which is dt DᵀW (A + lambda) D for small steps.
+        """
+        if self.loss.dynamics is None:
+            return None
+        propagator, _ = step_matrices(self.loss.dynamics, dt)
+        return self.encoder @ (propagator - np.exp(-dt / self.tau) * np.eye(self.dimensions)) @ self.decoder
+
+    def delay_steps(self, dt: float) -> int:
+        """The delay in whole steps; refused if it isn't a multiple of dt."""
+        steps = round(self.delay / dt)
+        if abs(steps * dt - self.delay) > 1e-6 * dt:
+            raise ValueError(f"delay of {self.delay} s is not a multiple of the time step {dt} s")
+        return steps
+
+    def course(self, name: str, signal: Signal) -> float | Array:
+        """A constant parameter, or the values of a time course in every step, shape (steps,)."""
+        value = self.value(name)
+        if isinstance(value, Homeostat):
+            raise ValueError(f"{name!r} is set by a homeostat and known only after the simulation")
+        return value.on_grid(signal.steps, signal.dt) if isinstance(value, TimeCourse) else value

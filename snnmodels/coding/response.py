@@ -1,0 +1,113 @@
+"""What a simulation of a coding network returns: spikes, and everything that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy.signal import lfilter
+
+from .network import CodingNetwork
+from .signals import Signal
+
+__all__ = ["Response", "filtered"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Response:
+    """Spikes of a network in response to a signal.
+
+    Attributes
+    ----------
+    network : CodingNetwork
+    signal : Signal
+    spike_steps, spike_neurons : int array, shape (spikes,)
+        In order of time. A spike in step k happens at the end of the step, when the signal is ``values[k + 1]``.
+    controlled : mapping of str to array, shape (steps,)
+        Parameters that a homeostat sets, at the time of the spike decision of every step.
+    worst_margin : array, shape (steps,), or None
+        Greatest V_i - theta_i left after the spikes of each step; sequential rule only.
+    """
+
+    network: CodingNetwork
+    signal: Signal
+    spike_steps: Array
+    spike_neurons: Array
+    controlled: Mapping[str, Array] = field(default_factory=dict)
+    worst_margin: Array | None = None
+
+    @property
+    def times(self) -> Array:
+        """Time after every step, at which traces and estimate are given, shape (steps,)."""
+        return self.signal.times[1:]
+
+    @property
+    def target(self) -> Array:
+        """The signal at `times`, shape (steps, M)."""
+        return self.signal.values[1:]
+
+    @property
+    def spike_times(self) -> Array:
+        """Seconds, shape (spikes,)."""
+        return (self.spike_steps + 1) * self.signal.dt
+
+    @cached_property
+    def estimate(self) -> Array:
+        """The raw linear read-out D r, shape (steps, M)."""
+        keep = np.exp(-self.signal.dt / self.network.tau)
+        return filtered(self.spike_steps, self.network.decoder.T[self.spike_neurons], keep, self.signal.steps)
+
+    def trace(self, name: str) -> Array:
+        """A trace after the spikes of every step: shape (steps, N) per neuron, (steps,) for the population."""
+        trace = self.network.loss.traces[name]
+        keep = np.exp(-self.signal.dt / trace.tau)
+        jump = self.network.jump(name)[self.spike_neurons]
+        if trace.scope == "neuron":
+            one_hot = np.zeros((self.signal.steps, self.network.n))
+            np.add.at(one_hot, (self.spike_steps, self.spike_neurons), jump)
+            return lfilter([1.0], [1.0, -keep], one_hot, axis=0)
+        arrival = self.spike_steps + self.network.delay_steps(self.signal.dt)
+        inside = arrival < self.signal.steps
+        return filtered(arrival[inside], jump[inside, None], keep, self.signal.steps)[:, 0]
+
+    def first_step(self, discard: float) -> int:
+        """Index of the first step after `discard` seconds."""
+        first = round(discard / self.signal.dt)
+        if not 0 <= first < self.signal.steps:
+            raise ValueError(f"can't discard {discard} s of a simulation of {self.signal.duration} s")
+        return first
+
+    def rates(self, discard: float = 0.0) -> Array:
+        """Spikes per second of every neuron, shape (N,)."""
+        first = self.first_step(discard)
+        counts = np.bincount(self.spike_neurons[self.spike_steps >= first], minlength=self.network.n)
+        return counts / ((self.signal.steps - first) * self.signal.dt)
+
+    def rate(self, discard: float = 0.0) -> float:
+        """Spikes per second of the population."""
+        return float(self.rates(discard).sum())
+
+    def coding_loss(self, estimate: Array | None = None, discard: float = 0.0) -> float:
+        """Time average of (x - x̂)ᵀ W (x - x̂).
+
+        Parameters
+        ----------
+        estimate : array, shape (steps, M), or None
+            From a read-out of `snnmodels.coding.readouts`; None for the raw one.
+        discard : float
+            Seconds at the start to leave out.
+        """
+        first = self.first_step(discard)
+        error = (self.target - (self.estimate if estimate is None else estimate))[first:]
+        return float(np.einsum("km,mn,kn->k", error, self.network.metric, error).mean())
+
+
+def filtered(steps: Array, jumps: Array, keep: float, length: int) -> Array:
+    """Exponentially filtered events, shape (length, columns of `jumps`): y_k = keep y_{k-1} + jumps in step k."""
+    events = np.zeros((length, jumps.shape[1]))
+    np.add.at(events, steps, jumps)
+    return lfilter([1.0], [1.0, -keep], events, axis=0)

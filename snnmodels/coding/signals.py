@@ -1,0 +1,164 @@
+"""Signals to be coded, sampled on the simulation's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import expm
+from scipy.signal import lfilter
+
+__all__ = ["Signal", "circle_signal", "dynamical_signal", "smooth_signal"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal on a grid.
+
+    Attributes
+    ----------
+    values : array, shape (steps + 1, M)
+        x at times 0, dt, ..., steps dt.
+    dt : float
+        Seconds.
+    drive : array, shape (steps, M), or None
+        c of dx/dt = A x + c, constant within each step, for networks that implement the dynamics themselves.
+    """
+
+    values: Array
+    dt: float
+    drive: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse shapes, step sizes and values that can't be a signal."""
+        if self.values.ndim != 2 or len(self.values) < 2:
+            raise ValueError(f"signal values must have shape (steps + 1, M), not {self.values.shape}")
+        if not np.isfinite(self.values).all():
+            raise ValueError("signal values must be finite")
+        if not self.dt > 0:
+            raise ValueError(f"signal dt must be positive seconds, not {self.dt!r}")
+        if self.drive is not None and self.drive.shape != (self.steps, self.dimensions):
+            raise ValueError(f"signal drive must have shape {(self.steps, self.dimensions)}, not {self.drive.shape}")
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps."""
+        return len(self.values) - 1
+
+    @property
+    def dimensions(self) -> int:
+        """M."""
+        return self.values.shape[1]
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.steps * self.dt
+
+    @property
+    def times(self) -> Array:
+        """Times of the values, shape (steps + 1,)."""
+        return np.arange(self.steps + 1) * self.dt
+
+
+def _steps(duration: float, dt: float) -> int:
+    steps = round(duration / dt)
+    if steps < 1:
+        raise ValueError(f"duration {duration} s is shorter than one step of {dt} s")
+    return steps
+
+
+def smooth_signal(
+    duration: float, *, dimensions: int = 2, dt: float = 1e-4, seed: int = 0, tau: float = 0.2, rms: float = 1.0
+) -> Signal:
+    """White noise through two low-pass filters: a smooth random trajectory.
+
+    Parameters
+    ----------
+    duration : float
+        Seconds.
+    dimensions : int
+        M.
+    dt : float
+        Seconds.
+    seed : int
+    tau : float
+        Time constant of both filters in seconds.
+    rms : float
+        Root mean square of |x| over the signal.
+
+    Returns
+    -------
+    Signal
+    """
+    steps = _steps(duration, dt)
+    keep = np.exp(-dt / tau)
+    warm_up = round(10 * tau / dt)
+    x = np.random.default_rng(seed).standard_normal((warm_up + steps + 1, dimensions))
+    for _ in range(2):
+        x = lfilter([1 - keep], [1, -keep], x, axis=0)
+    x = x[warm_up:]
+    return Signal(x * rms / np.sqrt((x**2).sum(1).mean()), dt)
+
+
+def circle_signal(duration: float, *, radius: float = 1.0, frequency: float = 0.5, dt: float = 1e-4) -> Signal:
+    """A point that runs around a circle: constant |x|, every direction visited equally.
+
+    Parameters
+    ----------
+    duration, dt : float
+        Seconds.
+    radius : float
+    frequency : float
+        Turns per second.
+
+    Returns
+    -------
+    Signal
+        With M = 2.
+    """
+    steps = _steps(duration, dt)
+    phase = 2 * np.pi * frequency * np.arange(steps + 1) * dt
+    return Signal(radius * np.stack([np.cos(phase), np.sin(phase)], axis=1), dt)
+
+
+def dynamical_signal(dynamics: Array, drive: Array, initial: Array, dt: float = 1e-4) -> Signal:
+    """The exact solution of dx/dt = A x + c with c constant within each step.
+
+    Parameters
+    ----------
+    dynamics : array, shape (M, M)
+        A, in 1/s.
+    drive : array, shape (steps, M)
+        c, per second.
+    initial : array, shape (M,)
+    dt : float
+        Seconds.
+
+    Returns
+    -------
+    Signal
+        Carries `drive`.
+    """
+    drive = np.asarray(drive, float)
+    propagator, gain = step_matrices(np.asarray(dynamics, float), dt)
+    x = np.empty((len(drive) + 1, drive.shape[1]))
+    x[0] = initial
+    for k, c in enumerate(drive):
+        x[k + 1] = propagator @ x[k] + gain @ c
+    return Signal(x, dt, drive)
+
+
+def step_matrices(dynamics: Array, dt: float) -> tuple[Array, Array]:
+    """P = exp(A dt) and Q = integral of exp(A s) ds over one step, so that x_{k+1} = P x_k + Q c_k.
+
+    Both come out of one exponential of the augmented matrix, which also works for singular A.
+    """
+    m = len(dynamics)
+    augmented = np.zeros((2 * m, 2 * m))
+    augmented[:m, :m] = dynamics
+    augmented[:m, m:] = np.eye(m)
+    exponential = expm(augmented * dt)
+    return exponential[:m, :m], exponential[:m, m:]
