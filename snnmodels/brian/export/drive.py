@@ -12,6 +12,7 @@ import numpy as np
 from ...templates._units import quantity_in
 from ...templates.model import Model
 from ...templates.network import Network, Population, Projection, SpikeInput
+from ..standalone import preferences
 from .simulation import one_trial
 
 __all__ = [
@@ -63,7 +64,7 @@ def weight_for_one_spike(model: Model, receptor: str, duration: float = 0.1, dt:
     )
     former = brian2.defaultclock.dt
     # the largest weights overflow; the neurons spike before
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), preferences({"codegen.target": "numpy"}):
         try:
             brian2.defaultclock.dt = dt * brian2.second
             trial = one_trial(probe, {"probe_input": np.zeros((1, 1))}, dt)
