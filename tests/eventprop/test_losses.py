@@ -103,6 +103,11 @@ def test_one_spike_per_neuron_may_come_as_two_axes(times):
     np.testing.assert_array_equal(result.gradient, loss.evaluate(times, LABELS).gradient[..., 0])
 
 
+def test_two_spikes_at_one_time_may_be_swapped_by_rounding():
+    times = np.array([[[21.966378004373514e-3, 21.96637800437351e-3]]])
+    assert TTFSCrossEntropy().evaluate(times, np.array([0])).predictions == [0]
+
+
 def test_max_voltage_by_hand_and_by_differences():
     loss = MaxVoltageCrossEntropy(scale=0.5)
     assert loss.evaluate(np.array([[0.5, 1.0]]), np.array([1])).value == pytest.approx(np.log1p(np.exp(-1)), rel=1e-14)

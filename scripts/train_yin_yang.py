@@ -1,0 +1,84 @@
+"""Train 5-200-3 networks on Yin-Yang by exact EventProp, for several seeds; write results and draw the figure.
+
+    python scripts/train_yin_yang.py                     # published settings, 5 seeds × 100 epochs
+    python scripts/train_yin_yang.py --quick             # one seed, 10 epochs
+    python scripts/plot_yin_yang.py --results DIR        # the figure again, from the results
+
+An interrupted run goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# One thread per process: the seeds share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from snnmodels.eventprop.experiments import Setup, draw_yin_yang, summarise, train_seeds, write_results, yin_yang
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, write, draw; return the exit status."""
+    options = _parse(arguments)
+    experiment = yin_yang()
+    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target)
+    histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
+    command = shlex.join(
+        ["python", "scripts/train_yin_yang.py", *(arguments if arguments is not None else sys.argv[1:])]
+    )
+    write_results(options.out / "results.json", options.seeds, histories, command)
+    figure = draw_yin_yang(options.out)
+    summary = summarise(histories)
+    print(
+        f"test accuracy {summary['test_accuracy_mean']:.2f} ± {summary['test_accuracy_std']:.2f} % "
+        f"(mean and standard deviation of {summary['seeds']} seeds after {summary['epochs']} epochs, "
+        f"{summary['seconds_per_epoch']:.1f} s per epoch)\nresults: {options.out / 'results.json'}\nfigure: {figure}"
+    )
+    if summary["test_accuracy_mean"] < options.require:
+        print(f"the accuracy is below the required {options.require:g} %", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of samples (default: 1 to 5)")
+    parser.add_argument("--epochs", type=int, help="default: 100")
+    parser.add_argument("--dt", type=float, default=0.25, metavar="MS", help="time step in ms (default: 0.25)")
+    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument(
+        "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/yin_yang, or output/yin_yang_quick")
+    parser.add_argument(
+        "--processes", type=int, default=min(2, os.cpu_count() or 1), help="seeds trained at a time (default: 2)"
+    )
+    parser.add_argument("--require", type=float, metavar="PERCENT", help="fail below this mean test accuracy")
+    parser.add_argument("--quick", action="store_true", help="one seed, 10 epochs, at least 95 %% required")
+    options = parser.parse_args(arguments)
+    options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
+    options.epochs = options.epochs or (10 if options.quick else 100)
+    options.out = options.out or Path("output", "yin_yang_quick" if options.quick else "yin_yang")
+    if options.require is None:
+        options.require = 95.0 if options.quick else 0.0
+    if options.dt <= 0:
+        parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt as interruption:
+        print(f"\n{interruption or 'interrupted'}", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
