@@ -16,12 +16,14 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     import numpy as np
 
+    from .eventprop.experiments import Experiment, Setup
     from .templates import Model, Network
 
 __all__ = ["app", "main"]
 
 BAD_INPUT = 2
 BEYOND_TOLERANCE = 1
+INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
@@ -37,6 +39,10 @@ class _Commands(TyperGroup):
             if not type(error).__module__.startswith("snnmodels."):
                 raise
             _give_up(ctx, error)
+        except KeyboardInterrupt as interruption:
+            # training says here what is kept
+            typer.echo(str(interruption) or "interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def _give_up(ctx: typer.Context, error: Exception) -> None:
@@ -73,6 +79,13 @@ class Target(enum.StrEnum):
 
     numpy = "numpy"
     cpp_standalone = "cpp_standalone"
+
+
+class ImageLoss(enum.StrEnum):
+    """Loss for image classes."""
+
+    max_voltage = "max_voltage"
+    ttfs = "ttfs"
 
 
 class BuildTarget(enum.StrEnum):
@@ -177,6 +190,34 @@ def _describe_network(network: Network) -> str:
     return "\n".join(lines)
 
 
+@app.command()
+def derive(
+    model: ModelArgument,
+    format: Annotated[
+        Format, typer.Option(help="Terminal text, the body of a LaTeX document, or Markdown.")
+    ] = Format.text,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of printing.")] = None,
+) -> None:
+    """Derive a model's adjoint step by step: from the forward equations to the gradient of every weight and parameter.
+
+    Forward model, adjoint equation between spikes, the implicit function theorem at the threshold, the jump at a spike
+    and at an arrival, and what each contributes to the gradient. For the LIF neuron also the line which shows that the
+    result is the published rule.
+
+    Examples: `snnmodels derive lif`; `snnmodels derive lif adaptive_threshold --format markdown --out alif.md`.
+    """
+    from .symbolic import HybridSystem, derivation
+
+    _leave_no_log_files()
+    text = derivation(HybridSystem.from_model(_load_model(model)), format.value)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        typer.echo(f"written: {out}")
+
+
 @app.command("check-gradient")
 def check_gradient(
     model: ModelArgument,
@@ -256,7 +297,7 @@ def build(
         network = loaded if seed is None else load_network(what[0], seed=seed)
         if checkpoint is not None:
             network = export.with_values(network, _trained_values(checkpoint))
-        given, origin = _input_of(network, what[0])
+        given, origin = _input_of(network)
     elif checkpoint is not None:
         raise ValueError(f"--checkpoint: {loaded.name} is a single model; only a network is trained")
     else:
@@ -278,12 +319,11 @@ def build(
     typer.echo(f"next: cd {out} && make run && python3 read_results.py")
 
 
-def _input_of(network: Network, reference: str) -> tuple[dict[str, np.ndarray], str]:
+def _input_of(network: Network) -> tuple[dict[str, np.ndarray], str]:
     """Input spikes for a network whose user gave none, and where they come from."""
     from .brian import export
-    from .templates._library import find, read_toml
 
-    sample = export.encoded_sample(network, read_toml(find(reference, ("network",))).get("encoding", {}))
+    sample = export.encoded_sample(network)
     if sample is not None:
         return sample, "the first sample of the Yin-Yang test set"
     return export.regular_spikes(network), "one spike per source, spread evenly over the first half of the trial"
@@ -295,6 +335,94 @@ def _trained_values(path: Path) -> dict[str, np.ndarray]:
 
     saved = load_checkpoint(path)
     return saved.values if saved.best is None else saved.best.values
+
+
+SeedsOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--seed", help="Of weights and order of samples; may be given several times. [default: 1]", show_default=False
+    ),
+]
+BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=1)]
+StepOption = Annotated[float, typer.Option(help="Time step in ms.")]
+TargetOption = Annotated[Target, typer.Option(help="Where the simulation runs; numpy needs no compiler.")]
+ProcessesOption = Annotated[int, typer.Option(help="Seeds trained at a time.", min=1)]
+
+
+@train_app.command("yin-yang")
+def train_yin_yang(
+    epochs: Annotated[int, typer.Option(help="Passes over the 5000 training samples.", min=1)] = 100,
+    seed: SeedsOption = None,
+    dt: StepOption = 0.25,
+    batch_size: BatchOption = 32,
+    target: TargetOption = Target.cpp_standalone,
+    processes: ProcessesOption = 1,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/yin_yang"),
+) -> None:
+    """Train the 5-200-3 network on Yin-Yang by exact EventProp, with the published settings.
+
+    The folder gets a checkpoint per seed, `results.json` with the history and the figure. An interrupted run goes on
+    where it was when the same command is given again.
+
+    Examples: `snnmodels train yin-yang --epochs 10`; `snnmodels train yin-yang --seed 1 --seed 2 --processes 2`.
+    """
+    from .eventprop.experiments import Setup, draw_yin_yang, yin_yang
+
+    setup = Setup(epochs, batch_size, _milliseconds("--dt", dt), target.value)
+    _train(yin_yang(), setup, seed, out, processes)
+    typer.echo(f"figure: {draw_yin_yang(out)}")
+
+
+@train_app.command("mnist")
+def train_mnist(
+    data: Annotated[Path, typer.Option(help="Folder with MNIST's four files (idx, also gzipped).")],
+    loss: Annotated[
+        ImageLoss, typer.Option(help="Cross-entropy on maximal potentials of readouts, or on first spikes.")
+    ] = ImageLoss.max_voltage,
+    epochs: Annotated[int, typer.Option(help="Passes over the 55000 training images.", min=1)] = 10,
+    seed: SeedsOption = None,
+    dt: StepOption = 0.5,
+    batch_size: BatchOption = 32,
+    target: TargetOption = Target.cpp_standalone,
+    processes: ProcessesOption = 1,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/mnist"),
+) -> None:
+    """Train the 784-350-10 network on MNIST by exact EventProp.
+
+    The last 5000 training images are kept for validation. The folder gets a checkpoint per seed, `results.json` with
+    the history, the curves and the confusion matrix. An interrupted run goes on where it was.
+
+    Example: `snnmodels train mnist --data ~/mnist --epochs 5`.
+    """
+    from .eventprop.experiments import Setup, draw_images, mnist
+
+    setup = Setup(epochs, batch_size, _milliseconds("--dt", dt), target.value)
+    experiment = mnist(data, loss.value)
+    _train(experiment, setup, seed, out, processes)
+    for figure in draw_images(out, experiment.name):
+        typer.echo(f"figure: {figure}")
+
+
+def _train(experiment: Experiment, setup: Setup, seed: list[int] | None, out: Path, processes: int) -> None:
+    """Train every seed, write ``results.json`` and print the accuracy."""
+    import shlex
+    import sys
+
+    from .brian.standalone import require_compiler
+    from .eventprop.experiments import summarise, train_seeds, write_results
+
+    _leave_no_log_files()
+    if setup.target != "numpy":
+        require_compiler()
+    seeds = seed or [1]
+    histories = train_seeds(experiment, setup, seeds, out, processes)
+    write_results(out / "results.json", seeds, histories, shlex.join(["snnmodels", *sys.argv[1:]]))
+    summary = summarise(histories)
+    typer.echo(
+        f"test accuracy {summary['test_accuracy_mean']:.2f} % (mean of {len(seeds)} seeds after "
+        f"{summary['epochs']} epochs, standard deviation {summary['test_accuracy_std']:.2f})"
+    )
+    typer.echo(f"results: {out / 'results.json'}")
 
 
 def _load(names: list[str]) -> Model | Network:

@@ -29,7 +29,6 @@ from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
 
 DT = 1e-4
-ENCODING = {"code": "yin_yang_latency", "longest": "30*ms"}
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 
 
@@ -186,7 +185,7 @@ def test_makefile_without_compiler_says_so(
 @pytest.mark.slow
 @needs_compiler
 def test_yin_yang_project_equals_the_runtime(yin_yang: Network, tmp_path: Path) -> None:
-    spikes = encoded_sample(yin_yang, ENCODING)
+    spikes = encoded_sample(yin_yang)
     assert spikes is not None
     export_project(yin_yang, tmp_path / "project", spikes=spikes, dt=DT)
     built = make(tmp_path / "project", "-j2", "run", "ARCH=")
@@ -207,7 +206,7 @@ def test_cuda_project_compiles_and_links_without_a_gpu(yin_yang: Network, tmp_pa
     curand = curand_folder()
     if curand is None and not list(toolkit.glob("**/curand.h")):
         pytest.skip("cuRAND is neither in the CUDA toolkit nor installed as nvidia-curand")
-    spikes = encoded_sample(yin_yang, ENCODING)
+    spikes = encoded_sample(yin_yang)
     assert spikes is not None
     export_project(yin_yang, tmp_path / "project", "cuda", spikes=spikes, dt=DT)
     built = make(tmp_path / "project", "-j2", *([f"CURAND={curand}"] if curand else []))
@@ -293,11 +292,11 @@ class TestInputSpikes:
                 read_spikes(str(tmp_path / name), network)
 
     def test_defaults(self, yin_yang: Network, mixed: tuple[Network, dict[str, np.ndarray]]) -> None:
-        sample = encoded_sample(yin_yang, ENCODING)
+        sample = encoded_sample(yin_yang)
         assert sample is not None
         expected = yin_yang_latency(yin_yang_split("test").samples[:1], longest=0.03)[0]
         np.testing.assert_array_equal(sample["input"], expected)
-        assert encoded_sample(mixed[0], {"code": "image_latency"}) is None
+        assert encoded_sample(mixed[0]) is None
         np.testing.assert_allclose(regular_spikes(mixed[0])["input"][:, 0], [0, 0.005, 0.01, 0.015])
 
 

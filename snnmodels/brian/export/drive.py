@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import brian2
 import numpy as np
 
-from ...templates._units import quantity_in
+from ...datasets import yin_yang_latency, yin_yang_split
 from ...templates.model import Model
 from ...templates.network import Network, Population, Projection, SpikeInput
 from ..standalone import preferences
@@ -162,28 +161,18 @@ def regular_spikes(network: Network) -> dict[str, Array]:
     return {s.name: np.linspace(0, network.duration / 2, s.n, endpoint=False)[:, None] for s in network.inputs}
 
 
-def encoded_sample(network: Network, encoding: Mapping[str, Any]) -> dict[str, Array] | None:
-    """One sample in the code that a network file declares, None where that needs data that isn't generated.
-
-    Parameters
-    ----------
-    network : Network
-        With a single input.
-    encoding : mapping
-        The table ``[encoding]`` of the file, for example ``{"code": "yin_yang_latency", "longest": "30*ms"}``.
+def encoded_sample(network: Network) -> dict[str, Array] | None:
+    """One sample in the code that the network declares, None where that needs data that can't be generated.
 
     Returns
     -------
     dict of str to array, shape (n,)
         The first sample of Yin-Yang's published test set; seconds.
     """
-    if encoding.get("code") != "yin_yang_latency" or [source.n for source in network.inputs] != [5]:
+    if network.encoding.get("code") != "yin_yang_latency" or [source.n for source in network.inputs] != [5]:
         return None
-    from ...datasets.encoding import yin_yang_latency
-    from ...datasets.yin_yang import yin_yang_split
-
-    longest = {"longest": quantity_in(encoding["longest"], "second")[0]} if "longest" in encoding else {}
-    return {network.inputs[0].name: yin_yang_latency(yin_yang_split("test").samples[:1], **longest)[0]}
+    samples = yin_yang_split("test").samples[:1]
+    return {network.inputs[0].name: yin_yang_latency(samples, longest=float(network.encoding["longest"]))[0]}
 
 
 def read_spikes(path: str, network: Network) -> dict[str, Array]:

@@ -1,0 +1,196 @@
+"""The command line: what each command prints, exit codes, one-line errors, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from snnmodels.cli import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    runner = CliRunner()
+
+    def invoke(*arguments: str | Path) -> Result:
+        return runner.invoke(app, [str(a) for a in arguments])
+
+    return invoke
+
+
+def one_line_error(result: Result) -> str:
+    """The error line of a command that was given bad input."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+class TestProgram:
+    def python(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, "COLUMNS": "120", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def test_as_a_module_leaves_no_file_behind(self, tmp_path: Path, root: Path) -> None:
+        result = self.python("-m", "snnmodels", "show", "lif", TMPDIR=str(tmp_path), PYTHONPATH=str(root))
+        assert result.returncode == 0, result.stderr
+        assert "dv/dt" in result.stdout
+        assert list(tmp_path.iterdir()) == []
+
+    def test_error_is_one_line_without_traceback_unless_asked_for(self, root: Path) -> None:
+        result = self.python("-m", "snnmodels", "show", "lfi", PYTHONPATH=str(root))
+        assert result.returncode == 2
+        assert result.stdout == ""
+        assert len(result.stderr.splitlines()) == 1
+        assert result.stderr.startswith("error: lfi: ")
+        traced = self.python("-m", "snnmodels", "--debug", "show", "lfi", PYTHONPATH=str(root))
+        assert traced.returncode == 1
+        assert "TemplateError" in traced.stderr
+
+    def test_help_imports_nothing_heavy(self, root: Path) -> None:
+        code = (
+            "import sys; from typer.testing import CliRunner; from snnmodels.cli import app; "
+            "print(CliRunner().invoke(app, ['--help']).exit_code, {'brian2', 'sympy', 'numpy'} & set(sys.modules))"
+        )
+        assert self.python("-c", code, PYTHONPATH=str(root)).stdout == "0 set()\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["", "list", "show", "derive", "check-gradient", "build", "train", "train yin-yang", "train mnist"]
+)
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+    assert len(result.stdout) > 400
+
+
+class TestList:
+    def test_every_kind(self, run: Run) -> None:
+        lines = run("list").stdout.splitlines()
+        rows = {tuple(line.split()[:2]) for line in lines}
+        assert {
+            ("neuron", "lif"),
+            ("synapse", "delta_synapse"),
+            ("mechanism", "adaptive_threshold"),
+            ("network", "yin_yang"),
+        } <= rows
+
+    def test_one_kind(self, run: Run) -> None:
+        for kind in ("synapse", "synapses"):
+            lines = run("list", kind).stdout.splitlines()[1:]
+            assert {line.split()[0] for line in lines} == {"synapse"}
+
+    def test_unknown_kind(self, run: Run) -> None:
+        error = one_line_error(run("list", "dendrite"))
+        assert error == "error: kind 'dendrite' is not one of neuron, synapse, mechanism, network"
+
+
+class TestShow:
+    def test_composition_apart_and_joined(self, run: Run) -> None:
+        apart = run("show", "lif", "alpha_synapse", "adaptive_threshold")
+        assert apart.exit_code == 0
+        assert "tau_m" in apart.stdout
+        assert apart.stdout == run("show", "lif+alpha_synapse+adaptive_threshold").stdout
+
+    def test_network(self, run: Run) -> None:
+        text = run("show", "yin_yang").stdout
+        assert "input_hidden: input -> hidden through exp_synapse, 1000 weights" in text
+        assert "hidden: 200 x lif+exp_synapse" in text
+
+    def test_own_file(self, run: Run, root: Path, tmp_path: Path) -> None:
+        own = tmp_path / "mine.toml"
+        own.write_text((root / "equations/neurons/lif.toml").read_text().replace("Leaky", "My own leaky"))
+        assert "My own leaky" in run("show", own).stdout
+        own.write_text(own.read_text().replace("tau_m = {", "tau_n = {"))
+        assert str(own) in one_line_error(run("show", own))
+
+    def test_file_that_is_no_toml(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "bad.toml").write_text("kind = network")
+        assert "bad.toml" in one_line_error(run("show", tmp_path / "bad.toml"))
+
+
+class TestDerive:
+    def test_formats(self, run: Run, tmp_path: Path) -> None:
+        text = run("derive", "lif")
+        assert text.exit_code == 0, text.output
+        assert "dL/dw" in text.stdout
+        assert r"\begin{equation" in run("derive", "lif", "--format", "latex").stdout
+        written = run("derive", "lif", "--format", "markdown", "--out", tmp_path / "new/lif.md")
+        assert written.stdout == f"written: {tmp_path / 'new/lif.md'}\n"
+        assert (tmp_path / "new/lif.md").read_text().startswith("# ")
+
+    def test_bad_input(self, run: Run) -> None:
+        assert "yin_yang is a network; this command takes one neuron model" in one_line_error(run("derive", "yin_yang"))
+        assert run("derive", "lif", "--format", "pdf").exit_code == 2
+
+
+class TestTrain:
+    def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "nowhere" in one_line_error(run("train", "mnist", "--data", tmp_path / "nowhere"))
+        out = ("--out", tmp_path / "out")
+        assert "--dt: expected a positive number" in one_line_error(run("train", "yin-yang", *out, "--dt", "0"))
+        assert run("train", "yin-yang", *out, "--epochs", "0").exit_code == 2
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CXX", raising=False)
+        assert "g++ is not installed" in one_line_error(run("train", "yin-yang", *out))
+        assert not (tmp_path / "out").exists()
+
+
+class TestBuild:
+    def test_model_and_network(self, run: Run, tmp_path: Path) -> None:
+        built = run("build", "lif", "-o", tmp_path / "lif", "--neurons", "3", "--duration", "20", "--seed", "1")
+        assert built.exit_code == 0, built.output
+        assert (tmp_path / "lif/Makefile").exists()
+        assert "* `neurons`: 3 neurons" in (tmp_path / "lif/README.md").read_text()
+        built = run("build", "yin_yang", "--out", tmp_path / "yy", "--dt", "0.5")
+        assert built.exit_code == 0, built.output
+        assert "the first sample of the Yin-Yang test set" in built.stdout
+        text = (tmp_path / "yy/README.md").read_text()
+        assert "60 ms in steps of 0.5 ms, as C++ source code" in text
+
+    def test_own_spikes_and_trained_weights(self, run: Run, tmp_path: Path) -> None:
+        from snnmodels.eventprop.checkpoint import Best, Checkpoint, save_checkpoint
+
+        last, best = (np.full((200, 3), value) for value in (0.25, 0.5))
+        save_checkpoint(
+            tmp_path / "c.npz",
+            Checkpoint(2, {"hidden_output.w": last}, {}, best=Best(1, 0.1, {"hidden_output.w": best})),
+        )
+        np.savez(tmp_path / "s.npz", input=np.arange(5) * 1e-3)
+        given = ("--spikes", tmp_path / "s.npz", "--checkpoint", tmp_path / "c.npz")
+        built = run("build", "yin_yang", "-o", tmp_path / "yy", *given)
+        assert built.exit_code == 0, built.output
+        assert "from the file s.npz" in (tmp_path / "yy/README.md").read_text()
+        (weights,) = (tmp_path / "yy/static_arrays").glob("*_hidden_output_w")
+        np.testing.assert_array_equal(np.fromfile(weights), np.full(600, 0.5))
+
+    def test_bad_input(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full/thesis.tex").touch()
+        assert "holds files that are no exported project" in one_line_error(
+            run("build", "yin_yang", "-o", tmp_path / "full", "--force")
+        )
+        out = ("-o", tmp_path / "project")
+        assert "--dt: expected a positive number of milliseconds, got -1" in one_line_error(
+            run("build", "yin_yang", *out, "--dt", "-1")
+        )
+        assert "absent.npz" in one_line_error(run("build", "yin_yang", *out, "--spikes", tmp_path / "absent.npz"))
+        assert "only a network is trained" in one_line_error(run("build", "lif", *out, "--checkpoint", "c.npz"))
+        assert run("build", "yin_yang", *out, "--target", "fortran").exit_code == 2
+        assert not (tmp_path / "project").exists()
