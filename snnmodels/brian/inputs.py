@@ -1,0 +1,177 @@
+"""Sources of given spike times, forward and backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from brian2 import NeuronGroup, linked_var
+from brian2.units import second
+
+from ..templates.network import SpikeInput
+from .initialisation import Copy, Fill, Initialisation
+from .plan import Plan
+from .rendering import EquationList
+
+__all__ = ["BackwardInput", "ForwardInput", "schedule"]
+
+RATE = (1 / second).dim
+
+
+def schedule(
+    times: np.ndarray, name: str, plan: Plan, trials: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps and offsets of given spike times.
+
+    Parameters
+    ----------
+    times : array, shape (trials, n) or (trials, n, spikes)
+        Seconds, ascending, padded with ``inf``.
+    name : str
+        Name of the input, for messages.
+    plan : Plan
+
+    Returns
+    -------
+    step : int array, shape (trials, n, spikes)
+        Step in which the spike is delivered, -1 at the padding. A second spike of one source in a step is delivered in
+        the next one, with its own time.
+    arrival_offset : array
+        Time from the spike to the end of that step, in seconds.
+    times : array, shape (trials, n, spikes)
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
+    """
+    n = next(x.n for x in plan.network.inputs if x.name == name)
+    t = np.asarray(times, dtype=float)
+    if t.ndim == 2:
+        t = t[:, :, None]
+    if t.ndim != 3 or t.shape[1] != n or (trials is not None and t.shape[0] != trials):
+        wanted = f"({'trials' if trials is None else trials}, {n}) or ({'trials' if trials is None else trials}, {n}, spikes)"
+        raise ValueError(f"spike times of input {name!r} have shape {np.shape(times)}; it must be {wanted}")
+
+    def refuse(bad: np.ndarray, what: str, right: str) -> None:
+        if bad.any():
+            trial, source = np.argwhere(bad)[0][:2]
+            raise ValueError(f"input {name!r}, trial {trial}, source {source}: {what}; {right}")
+
+    refuse(np.isnan(t), "a spike time is NaN", "use inf where there is no spike")
+    refuse(t < 0, "a spike time is negative", "times start at 0 s")
+    with np.errstate(invalid="ignore"):
+        refuse(np.diff(t, axis=2) < 0, "spike times are not ascending", "sort them, padding with inf at the end")
+    late = np.isfinite(t) & (t >= plan.network.duration)
+    refuse(
+        late,
+        f"a spike at {t[late].max() * 1e3 if late.any() else 0:g} ms is not before the end of the trial at "
+        f"{plan.network.duration * 1e3:g} ms",
+        "make the duration longer",
+    )
+    if t.shape[2] > plan.input_spikes:
+        raise ValueError(
+            f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for {plan.input_spikes}: "
+            "set input_spikes"
+        )
+    finite = np.isfinite(t)
+    # a time that is a multiple of dt up to rounding belongs to the step that it begins
+    step = np.where(finite, np.floor(np.where(finite, t, 0) / plan.dt + 1e-9), -1).astype(np.int64)
+    for k in range(1, t.shape[2]):
+        step[:, :, k] = np.where(finite[:, :, k], np.maximum(step[:, :, k], step[:, :, k - 1] + 1), -1)
+    refuse(step >= plan.steps, "too many spikes in the last step", "make dt smaller")
+    if plan.timing == "grid":
+        after = np.zeros_like(t)
+    else:
+        after = np.where(finite, (step + 1) * plan.dt - np.where(finite, t, 0), 0.0)
+    return step, after, t
+
+
+@dataclass
+class ForwardInput:
+    """Group whose neurons spike at stored times; the backward group walks the same store from its end."""
+
+    plan: Plan
+    source: SpikeInput
+    group: NeuronGroup = field(init=False)
+    store: NeuronGroup = field(init=False)
+    initial: Initialisation = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        name = self.source.name
+        store = EquationList()
+        store.integer(["ev_step"])
+        store.parameter("ev_s", second.dim)
+        store.parameter("ev_grad", RATE)
+        self.store = NeuronGroup(self.n * self.stride, store.equations(), name=f"{name}_events")
+        equations = EquationList()
+        equations.integer(["ev_slot"])
+        equations.parameter("s_arrival", second.dim)
+        equations.integer(["ev_step"], "linked")
+        equations.parameter("ev_s", second.dim, "linked")
+        here = "ev_step == t_in_timesteps"
+        self.group = NeuronGroup(
+            self.n, equations.equations(), events={"spike": here, "ev_move": here}, name=f"{name}_forward"
+        )
+        for x in ("ev_step", "ev_s"):
+            setattr(self.group, x, linked_var(self.store, x, index="ev_slot"))
+        self.group.set_event_schedule("ev_move", when="thresholds")
+        self.group.run_on_event("spike", "s_arrival = ev_s", when="after_thresholds")
+        self.group.run_on_event("ev_move", "ev_slot += 1", when="resets")
+        self.initial.append(Fill(self.group.variables["ev_slot"], 1, self.stride))
+
+    @property
+    def n(self) -> int:
+        """Sources of the whole batch."""
+        return self.plan.batch_size * self.source.n
+
+    @property
+    def stride(self) -> int:
+        """Places per source in the store: its spikes between two sentinels."""
+        return self.plan.input_spikes + 2
+
+    def layout(self, step: np.ndarray, offset: np.ndarray) -> dict[str, np.ndarray]:
+        """Contents of the store for the whole batch (missing trials are silent)."""
+        shape = (self.plan.batch_size, self.source.n, self.stride)
+        steps = np.full(shape, -1, dtype=np.int32)
+        offsets = np.zeros(shape)
+        trials, _, spikes = step.shape
+        steps[:trials, :, 1 : 1 + spikes] = step
+        offsets[:trials, :, 1 : 1 + spikes] = offset
+        return {"ev_step": steps.ravel(), "ev_s": offsets.ravel()}
+
+
+@dataclass
+class BackwardInput:
+    """Group that meets the spikes of an input again, last first, and keeps the sensitivity to each time."""
+
+    plan: Plan
+    forward: ForwardInput
+    group: NeuronGroup = field(init=False)
+    initial: Initialisation = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        f = self.forward
+        equations = EquationList()
+        equations.integer(["ev_slot"])
+        equations.integer(["ev_step"], "linked")
+        for x, dim in (("ev_s", second.dim), ("ev_grad", RATE)):
+            equations.parameter(x, dim, "linked")
+        equations.parameter("s_arrival", second.dim)
+        equations.parameter("q_time", RATE)
+        here = f"ev_step == {self.plan.steps - 1} - t_in_timesteps"
+        events = dict.fromkeys(("ev_found", "ev_jump", "ev_move"), here)
+        self.group = g = NeuronGroup(f.n, equations.equations(), events=events, name=f"{f.source.name}_backward")
+        for x in ("ev_step", "ev_s", "ev_grad"):
+            setattr(g, x, linked_var(f.store, x, index="ev_slot"))
+        for event in events:
+            g.set_event_schedule(event, when="thresholds")
+        g.run_on_event("ev_found", "s_arrival = ev_s", when="after_thresholds")
+        g.run_on_event("ev_jump", "ev_grad = q_time\nq_time = 0*q_time", when="resets")
+        g.run_on_event("ev_move", "ev_slot -= 1", when="end")
+        self.initial = [
+            # forward, the slot ends one past the last spike
+            Copy(g.variables["ev_slot"], f.group.variables["ev_slot"], -1),
+            Fill(g.variables["q_time"], 0),
+            Fill(f.store.variables["ev_grad"], 0),
+        ]

@@ -1,0 +1,206 @@
+"""What a network needs on the grid: programs, layout and options, before any Brian2 object exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import sympy as sp
+
+from ..symbolic.grid import GridSystem
+
+from ..symbolic.programs import Program
+from ..symbolic.system import HybridSystem
+from ..templates.network import Network, Population, Projection
+from .rendering import check_names
+
+__all__ = ["Observable", "Plan", "PopulationPlan", "Timing"]
+
+Timing = Literal["precise", "grid"]
+Observable = Literal["spike_times", "voltage_max"]
+
+
+@dataclass(frozen=True)
+class PopulationPlan:
+    """One population lowered to the grid.
+
+    Attributes
+    ----------
+    population : Population
+    grid : GridSystem
+    recorded : tuple of Symbol
+        States that the backward pass reads at every step (none for a linear flow whose parameters are fixed).
+    recorded_at_events : tuple of Symbol
+        States that it reads at the start of a step with an own event.
+    recorded_base : tuple of Symbol
+        States before arrivals that backward arrivals read (nonlinear flows only).
+    coupled : bool
+        Whether what an arrival does to the state depends on the state (nonlinear flows).
+    caused : bool
+        Whether an arrival itself can make it spike.
+    """
+
+    population: Population
+    grid: GridSystem
+    recorded: tuple[sp.Symbol, ...]
+    recorded_at_events: tuple[sp.Symbol, ...]
+    recorded_base: tuple[sp.Symbol, ...]
+    coupled: bool
+    caused: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the population."""
+        return self.population.name
+
+    @property
+    def system(self) -> HybridSystem:
+        """The hybrid system of the model."""
+        return self.grid.system
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the model has a threshold."""
+        return self.system.g is not None
+
+    def per_neuron(self, parameter: str) -> bool:
+        """Whether a parameter has a value for each neuron."""
+        return np.ndim(self.population.value(parameter)) > 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network with everything decided that its simulation depends on.
+
+    Attributes
+    ----------
+    network : Network
+    batch_size : int
+        Trials side by side.
+    dt : float
+        Time step in seconds.
+    steps : int
+        Steps per trial.
+    timing : {"precise", "grid"}
+        Whether events happen at their own times inside the step, or are rounded to the end of the step.
+    observable, variable : str
+        What is read of the output population.
+    max_spikes : int
+        Capacity for the spikes of one neuron in one trial.
+    populations : mapping of str to PopulationPlan
+    """
+
+    network: Network
+    batch_size: int
+    dt: float
+    steps: int
+    timing: Timing
+    observable: Observable
+    variable: str
+    max_spikes: int
+    input_spikes: int
+    populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        batch_size: int,
+        dt: float,
+        *,
+        timing: Timing = "precise",
+        observable: Observable = "spike_times",
+        variable: str = "v",
+        max_spikes: int = 64,
+        input_spikes: int = 8,
+        order: int = 4,
+    ) -> Plan:
+        """Lower a network.
+
+        Raises
+        ------
+        ValueError
+            If the duration isn't a whole number of steps, a size isn't positive, or the output can't be observed so.
+        """
+        if not dt > 0:
+            raise ValueError(f"dt = {dt!r} s; a time step must be positive")
+        steps = round(network.duration / dt)
+        if steps < 1 or abs(steps * dt - network.duration) > 1e-9 * network.duration:
+            raise ValueError(
+                f"the duration {network.duration * 1e3:g} ms of network {network.name!r} is not a whole number of steps "
+                f"of dt = {dt * 1e3:g} ms"
+            )
+        for name, n in (("batch_size", batch_size), ("max_spikes", max_spikes), ("input_spikes", input_spikes)):
+            if int(n) != n or n < 1:
+                raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
+        if timing not in ("precise", "grid"):
+            raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
+        output = next(p for p in network.populations if p.name == network.output)
+        if observable == "spike_times" and not output.model.spiking:
+            raise ValueError(
+                f"the loss reads spike times, but the output population {output.name!r} ({output.model.name}) has no "
+                "threshold; use a voltage loss or a spiking model"
+            )
+        if observable == "voltage_max":
+            if output.model.spiking:
+                raise ValueError(
+                    f"the loss reads the maximum of {variable!r}, which the reset of the spiking output population "
+                    f"{output.name!r} bounds; use a model without threshold such as leaky_integrator"
+                )
+            if variable not in output.model.state_names:
+                raise ValueError(
+                    f"the loss reads the maximum of {variable!r}; {output.model.name} has the states "
+                    f"{', '.join(output.model.state_names)}"
+                )
+        plans = {p.name: _lower(p, network, dt, order) for p in network.populations}
+        return cls(
+            network, int(batch_size), dt, steps, timing, observable, variable, int(max_spikes), int(input_spikes), plans
+        )
+
+    def incoming(self, population: str) -> list[Projection]:
+        """Projections onto a population."""
+        return [p for p in self.network.projections if p.target == population]
+
+    def outgoing(self, source: str) -> list[Projection]:
+        """Projections from a population or input."""
+        return [p for p in self.network.projections if p.source == source]
+
+    def size(self, name: str) -> int:
+        """Neurons of one trial of a population or input."""
+        return next(x.n for x in (*self.network.inputs, *self.network.populations) if x.name == name)
+
+    def cause_base(self, projection: Projection) -> int:
+        """First identifier of the arrivals of a projection; the identifier of source neuron i is this plus i."""
+        base = 0
+        for p in self.network.projections:
+            if p is projection:
+                return base
+            base += self.batch_size * self.size(p.source)
+        raise KeyError(projection.name)
+
+
+def _reads(programs: Iterable[Program], states: tuple[sp.Symbol, ...]) -> tuple[sp.Symbol, ...]:
+    read = frozenset().union(*(p.inputs for p in programs))
+    return tuple(s for s in states if s in read)
+
+
+def _lower(population: Population, network: Network, dt: float, order: int) -> PopulationPlan:
+    check_names(population.model)
+    system = HybridSystem.from_model(population.model)
+    values = {p: population.value(p) for p in population.model.parameters}
+    grid = GridSystem.of(system, dt, values, population.learnable, order)
+    receptors = {p.receptor for p in network.projections if p.target == population.name}
+    states = system.states
+    return PopulationPlan(
+        population,
+        grid,
+        recorded=_reads([grid.step_backward], states),
+        recorded_at_events=_reads([grid.event_backward], states) if system.g is not None else (),
+        recorded_base=_reads([grid.arrival_backward(r) for r in receptors], states),
+        coupled=not all(grid.shift_free(r) for r in receptors),
+        caused=any(grid.carries_threshold(r) for r in receptors),
+    )
+
+

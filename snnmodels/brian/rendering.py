@@ -1,0 +1,146 @@
+"""Helpers that turn models and grid programs into Brian2's equations and abstract code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sympy as sp
+from brian2.core.variables import Constant
+from brian2.equations.codestrings import Expression
+from brian2.equations.equations import (
+    DIFFERENTIAL_EQUATION,
+    PARAMETER,
+    Equations,
+    SingleEquation,
+    dimensions_and_type_from_string,
+)
+from brian2.parsing.expressions import parse_expression_dimensions
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
+
+from ..symbolic.parsing import parse_expression, print_expression
+from ..symbolic.programs import Program
+from ..templates.model import Model
+
+__all__ = [
+    "RESERVED",
+    "EquationList",
+    "assign",
+    "check_names",
+    "dimension",
+    "inverse",
+    "threshold_code",
+    "threshold_dimension",
+    "threshold_sides",
+    "zero",
+]
+
+#: Names that generated code uses itself; names of states and parameters must differ.
+RESERVED = frozenset(
+    "ev_slot ev_step ev_r ev_free ev_cause ev_dl r_event s_arrival since_event free_event lost_events "
+    "unresolved_events cause_id cause_s alone_id alone_s last_id last_s first_id first_s q_time tr_index "
+    "smallest_slope forward_slot max_value max_origin max_r max_arrival max_id max_rate max_error final_s final_id "
+    "widx gw w dt t i j".split()
+)
+_RESERVED_AFFIXES = (("lambda_", ""), ("next_lambda_", ""), ("grad_", ""), ("ev_x_", ""), ("", "_start"), ("", "_base"))
+
+
+def check_names(model: Model) -> None:
+    """Refuse names that generated code needs.
+
+    Raises
+    ------
+    ValueError
+        Naming the state or parameter.
+    """
+    names = [*model.state_names, *model.parameters]
+    derived = {a + n + b for n in model.state_names for a, b in _RESERVED_AFFIXES} | {f"grad_{p}" for p in model.parameters}
+    for n in names:
+        if n in RESERVED or n in derived:
+            raise ValueError(f"{model.name}: the name {n!r} is used by the generated code; choose another")
+
+
+def dimension(unit: str) -> Dimension:
+    """The physical dimension of a base unit in Brian2's syntax."""
+    return dimensions_and_type_from_string(unit)[0]
+
+
+def inverse(dim: Dimension) -> Dimension:
+    """Dimension of dL/dx for a dimensionless loss."""
+    return DIMENSIONLESS / dim
+
+
+class EquationList:
+    """Brian2 equations built from names and dimensions (a string could not hold units such as 1/volt)."""
+
+    def __init__(self) -> None:
+        self._equations: list[SingleEquation] = []
+
+    def differential(self, name: str, dim: Dimension, rhs: str) -> None:
+        """Add ``d(name)/dt = rhs``."""
+        self._equations.append(SingleEquation(DIFFERENTIAL_EQUATION, name, dim, var_type="float", expr=Expression(rhs)))
+
+    def parameter(self, name: str, dim: Dimension = DIMENSIONLESS, *flags: str) -> None:
+        """Add a variable that code or the user sets."""
+        self._equations.append(SingleEquation(PARAMETER, name, dim, var_type="float", flags=list(flags)))
+
+    def integer(self, names: Iterable[str], *flags: str) -> None:
+        """Add integer variables."""
+        for name in names:
+            self._equations.append(SingleEquation(PARAMETER, name, DIMENSIONLESS, var_type="integer", flags=list(flags)))
+
+    def equations(self) -> Equations:
+        """The equations so far."""
+        return Equations(self._equations)
+
+
+def zero(dim: Dimension) -> str:
+    """A literal zero of the given dimension."""
+    return "0.0" if dim == DIMENSIONLESS else f"0.0*({dim!r})"
+
+
+def threshold_dimension(model: Model) -> Dimension:
+    """Physical dimension of the event function g."""
+    assert model.threshold is not None
+    units = {s.name: s.unit for s in model.states} | {p.name: p.unit for p in model.parameters.values()}
+    variables = {n: Constant(n, 1.0, dimensions=dimension(u)) for n, u in units.items()}
+    return parse_expression_dimensions(model.threshold.split(">")[0].strip(), variables)
+
+
+def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
+    """Left and right side of the threshold as SymPy."""
+    assert model.threshold is not None
+    left, right = model.threshold.split(">")
+    return parse_expression(left), parse_expression(right.removeprefix("="))
+
+
+def threshold_code(model: Model, names: Mapping[sp.Symbol, sp.Expr] | None = None) -> str:
+    """The spike condition, its states renamed."""
+    a, b = (print_expression(e.xreplace(dict(names or {}))) for e in threshold_sides(model))
+    return f"({a} > {b})"
+
+
+def assign(
+    program: Program, targets: Mapping[str, str], dims: Mapping[str, Dimension] | None = None, operator: str = "="
+) -> list[str]:
+    """Code that runs the program and then assigns its outputs, all at once.
+
+    Parameters
+    ----------
+    targets : mapping of str to str
+        Output to the variable that takes it.
+    dims : mapping of str to Dimension
+        Dimension of the outputs, needed for a literal zero.
+    operator : str
+        ``"="`` or ``"+="``; adding a zero writes nothing.
+    """
+    lines = program.select(targets).lines()
+    last = []
+    for output, variable in targets.items():
+        value = program.outputs[output]
+        if value == 0:
+            if operator == "=":
+                last.append(f"{variable} = {zero((dims or {}).get(output, DIMENSIONLESS))}")
+            continue
+        lines.append(f"_o_{output} = {print_expression(value)}")
+        last.append(f"{variable} {operator} _o_{output}")
+    return lines + last

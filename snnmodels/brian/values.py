@@ -1,0 +1,87 @@
+"""Numbers of a population in the layout of its groups: parameters, states at time 0 and their sensitivities."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import sympy as sp
+
+from ..symbolic.programs import Program
+from ..templates.network import Network
+from .plan import PopulationPlan
+
+__all__ = ["initial_sensitivity", "initial_states", "parameter_values", "with_values"]
+
+
+def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
+    """A network with some of its trainable values replaced.
+
+    Parameters
+    ----------
+    values : mapping of str to array
+        By key of `Network.trainable`, in the shapes given there.
+
+    Raises
+    ------
+    ValueError
+        For an unknown key, a wrong shape, or a value that is not finite.
+    """
+    known = network.trainable()
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(f"no trainable value {key!r}; network {network.name!r} has {', '.join(known)}")
+        if np.shape(value) != known[key].shape:
+            raise ValueError(f"value of {key!r} has shape {np.shape(value)}; it must be {known[key].shape}")
+        if not np.all(np.isfinite(value)):
+            raise ValueError(f"value of {key!r} is not finite")
+    projections = tuple(
+        dataclasses.replace(q, weights=np.asarray(values[f"{q.name}.w"], dtype=float)) if f"{q.name}.w" in values else q
+        for q in network.projections
+    )
+    populations = []
+    for p in network.populations:
+        new = {k: np.asarray(values[f"{p.name}.{k}"], dtype=float) for k in p.learnable if f"{p.name}.{k}" in values}
+        own = {k: float(v) if v.ndim == 0 else v for k, v in new.items()}
+        populations.append(dataclasses.replace(p, parameters={**p.parameters, **own}) if own else p)
+    return dataclasses.replace(network, projections=projections, populations=tuple(populations))
+
+
+def parameter_values(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:
+    """All parameters: one value, or one for each neuron of each trial."""
+    values = {}
+    for p in plan.population.model.parameters:
+        v = np.asarray(plan.population.value(p), dtype=float)
+        values[p] = np.tile(v, batch_size) if v.ndim else v.reshape(1)
+    return values
+
+
+def _per_neuron(plan: PopulationPlan, e: sp.Expr) -> np.ndarray:
+    """An expression in the parameters, shape (n,)."""
+    names = sorted(s.name for s in e.free_symbols)
+    program = Program((), {"value": e}).compile(names)
+    values = (np.asarray(plan.population.value(n), dtype=float) for n in names)
+    return np.broadcast_to(np.asarray(program(*values)["value"], dtype=float), plan.population.n)
+
+
+def initial_states(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:
+    """States at time 0 that are not zero, for the whole batch."""
+    return {
+        x.name: np.tile(_per_neuron(plan, e), batch_size) for x, e in plan.system.initial.items() if e != 0
+    }
+
+
+def initial_sensitivity(
+    plan: PopulationPlan, costates: Sequence[np.ndarray], batch_size: int
+) -> dict[str, np.ndarray]:
+    """What the state at time 0 contributes to the parameter gradients, λ(0)·∂x(0)/∂p, shape (n,) each."""
+    result = {}
+    for p in plan.grid.learnable:
+        total = np.zeros(plan.population.n)
+        for x, costate in zip(plan.system.states, costates, strict=True):
+            slope = sp.diff(plan.system.initial[x], p)
+            if slope != 0:
+                total += costate.reshape(batch_size, -1).sum(axis=0) * _per_neuron(plan, slope)
+        result[p.name] = total
+    return result

@@ -1,0 +1,320 @@
+"""A network, a loss and a target, ready to give losses and exact gradients batch by batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+
+from ..brian.inputs import schedule
+from ..brian.plan import Plan, Timing
+from ..brian.values import initial_sensitivity, initial_states, parameter_values, with_values
+from ..brian.session import RuntimeSession, Session
+from ..templates.network import Network
+from .protocol import Loss, Outcome
+
+__all__ = ["Simulation", "SimulationError", "Target", "UnresolvedSpikes"]
+
+Target = Literal["numpy", "cython", "cpp_standalone"]
+TARGETS = ("numpy", "cython", "cpp_standalone")
+
+
+class SimulationError(RuntimeError):
+    """A run whose result can't be trusted; the message says what to change."""
+
+
+class UnresolvedSpikes(UserWarning):
+    """Spikes whose time could not be bracketed inside a step, so that they were put at the step's edge."""
+
+
+class Simulation:
+    """Simulates a network on Brian2 and differentiates a loss, forward and backward, for batches of trials.
+
+    Parameters
+    ----------
+    network : Network
+    loss : Loss
+    batch_size : int
+        Trials that run side by side; a smaller last batch is allowed.
+    dt : float
+        Time step in seconds. Gradients are exact derivatives of the simulated loss at any dt.
+    target : {"numpy", "cython", "cpp_standalone"}
+        Brian2's runtime with numpy or Cython, or a compiled program that stays alive between batches.
+    timing : {"precise", "grid"}
+        Spikes at their own times within a step, or rounded to the end of their step. The loss of the latter is piecewise
+        constant in the weights; its gradient is then the EventProp formula, not the derivative of the simulation.
+    max_spikes : int
+        Capacity for the spikes of one neuron in one trial.
+    input_spikes : int
+        Capacity for the spikes of one source in one trial.
+    order : int
+        Order in dt of the flow of nonlinear models.
+
+    Examples
+    --------
+    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=32, dt=0.25e-3) as simulation:  # doctest: +SKIP
+    ...     outcome = simulation.run({"input": times}, labels)
+    ...     outcome.gradients["input_hidden.w"]
+
+    Raises
+    ------
+    ValueError
+        If the network, the loss and the options don't fit together.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        *,
+        batch_size: int = 32,
+        dt: float = 0.25e-3,
+        target: Target = "numpy",
+        timing: Timing = "precise",
+        max_spikes: int = 64,
+        input_spikes: int = 8,
+        order: int = 4,
+    ) -> None:
+        if target not in TARGETS:
+            raise ValueError(
+                f"target = {target!r}; gradients run on {', '.join(TARGETS)} (CUDA: forward only, with `snnmodels build`)"
+            )
+        self.network = network
+        self.loss = loss
+        self.target = target
+        self.plan = Plan.of(
+            network,
+            batch_size,
+            dt,
+            timing=timing,
+            observable=loss.observable,
+            variable=loss.variable,
+            max_spikes=max_spikes,
+            input_spikes=input_spikes,
+            order=order,
+        )
+        self._session = self._open()
+        self._written: dict[str, np.ndarray] = {}
+        self._set(network)
+
+    def _open(self) -> Session:
+        if self.target == "cpp_standalone":
+            from ..brian.worker import StandaloneSession
+
+            return StandaloneSession(self.plan)
+        return RuntimeSession(self.plan, self.target)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the compiled program, if there is one, and delete its files."""
+        self._session.close()
+
+    # --- values ---------------------------------------------------------------------------------------------------
+
+    def _set(self, network: Network) -> None:
+        """Write weights, parameters and states at time 0."""
+        for q in network.projections:
+            w = np.asarray(q.weights, dtype=float)
+            self._write(f"{q.name}.w", w.ravel() if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
+        for name, p in self.plan.populations.items():
+            current = dataclasses.replace(p, population=next(x for x in network.populations if x.name == name))
+            for key, values in parameter_values(current, self.plan.batch_size).items():
+                self._write(f"{name}.{key}", values)
+            for key, values in initial_states(current, self.plan.batch_size).items():
+                self._write(f"{name}.{key}", values)
+        self.network = network
+
+    def _write(self, key: str, values: np.ndarray) -> None:
+        if key not in self._written or not np.array_equal(self._written[key], values):
+            self._session.write(key, values)
+            self._written[key] = np.array(values)
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        targets: np.ndarray,
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        gradient: bool = True,
+    ) -> Outcome:
+        """Loss of a batch and, if asked for, its gradients.
+
+        Parameters
+        ----------
+        inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
+            Spike times in seconds, ascending, padded with ``inf``.
+        targets : array, shape (trials, ...)
+            Labels or whatever the loss compares with.
+        values : mapping of str to array, optional
+            New trainable values, kept for later runs.
+        gradient : bool
+            Whether to run the adjoint.
+
+        Returns
+        -------
+        Outcome
+            Gradients by ``"<projection>.w"``, ``"<population>.<parameter>"`` and ``"<input>.times"``.
+
+        Raises
+        ------
+        ValueError
+            For inputs or targets of the wrong form.
+        SimulationError
+            If a neuron spiked more often than `max_spikes`.
+        """
+        trials = self._check(inputs, targets)
+        if values is not None:
+            self._set(with_values(self.network, values))
+        shapes = self._write_inputs(inputs, trials)
+        self._session.forward()
+        self._check_spikes()
+        observed = self._observe(trials)
+        value = self.loss.evaluate(observed, targets)
+        spikes = self._spikes_per_trial(trials)
+        if not gradient:
+            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed)
+        self._write_loss(value.gradient, trials)
+        self._session.backward()
+        return Outcome(
+            value.value, value.predictions, self._gradients(shapes, trials), spikes, self._smallest_gdot(), observed
+        )
+
+    def spike_times(self, population: str) -> np.ndarray:
+        """Spike times of the last run.
+
+        Returns
+        -------
+        array, shape (batch_size, n, spikes)
+            Seconds, ascending, padded with ``inf``.
+        """
+        p = self.plan
+        if population not in p.populations or not p.populations[population].spiking:
+            spiking = [n for n, q in p.populations.items() if q.spiking]
+            raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
+        shape = (p.batch_size, p.populations[population].population.n, p.max_spikes + 1)
+        step = self._session.read(f"{population}.ev_step").reshape(shape)[:, :, 1:]
+        within = self._session.read(f"{population}.ev_r").reshape(shape)[:, :, 1:]
+        times = np.where(step >= 0, step * p.dt + within, np.inf)
+        longest = int((step >= 0).sum(axis=2).max(initial=0))
+        return times[:, :, : max(longest, 1)]
+
+    def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:
+        trials = len(targets)
+        if not 1 <= trials <= self.plan.batch_size:
+            raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.plan.batch_size}")
+        names = {s.name for s in self.network.inputs}
+        if set(inputs) != names:
+            raise ValueError(f"inputs are {sorted(inputs)}; network {self.network.name!r} has {sorted(names)}")
+        return trials
+
+    def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
+        """Write the spikes; returns for each input the step of every spike as given, -1 at the padding."""
+        steps = {}
+        for name, times in inputs.items():
+            step, offset, _ = schedule(times, name, self.plan, trials)
+            shape = (self.plan.batch_size, step.shape[1], self.plan.input_spikes + 2)
+            table, after = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
+            table[:trials, :, 1 : 1 + step.shape[2]] = step
+            after[:trials, :, 1 : 1 + step.shape[2]] = offset
+            self._session.write(f"{name}.ev_step", table.ravel())
+            self._session.write(f"{name}.ev_s", after.ravel())
+            steps[name] = step if np.ndim(times) == 3 else step[:, :, 0]
+        return steps
+
+    def _check_spikes(self) -> None:
+        unresolved = 0
+        for name, p in self.plan.populations.items():
+            if not p.spiking:
+                continue
+            lost = int(self._session.read(f"{name}.lost_events").sum())
+            if lost:
+                raise SimulationError(
+                    f"neurons of population {name!r} spiked more than max_spikes = {self.plan.max_spikes} times in a trial "
+                    f"({lost} spikes too many); make max_spikes larger"
+                )
+            unresolved += int(self._session.read(f"{name}.unresolved_events").sum())
+        if unresolved:
+            warnings.warn(
+                f"{unresolved} spikes could not be resolved within a step and were put at its edge; make dt smaller",
+                UnresolvedSpikes,
+                stacklevel=3,
+            )
+
+    def _observe(self, trials: int) -> np.ndarray:
+        output = self.network.output
+        if self.plan.observable == "spike_times":
+            return self.spike_times(output)[:trials]
+        n = self.plan.size(output)
+        return self._session.read(f"{output}.max_value").reshape(self.plan.batch_size, n)[:trials].copy()
+
+    def _spikes_per_trial(self, trials: int) -> dict[str, float]:
+        result = {}
+        for name, p in self.plan.populations.items():
+            if p.spiking:
+                slot = self._session.read(f"{name}.ev_slot").reshape(self.plan.batch_size, -1)[:trials].astype(np.int64)
+                start = 1 + (self.plan.max_spikes + 1) * np.arange(slot.size).reshape(slot.shape)
+                result[name] = float((slot - start).sum() / trials)
+        return result
+
+    def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
+        output = self.network.output
+        n = self.plan.size(output)
+        if self.plan.observable == "spike_times":
+            table = np.zeros((self.plan.batch_size, n, self.plan.max_spikes + 1))
+            table[:trials, :, 1 : 1 + gradient.shape[2]] = gradient
+            self._session.write(f"{output}.ev_dl", table.ravel())
+        else:
+            error = np.zeros((self.plan.batch_size, n))
+            error[:trials] = gradient
+            self._session.write(f"{output}.max_error", error.ravel())
+
+    def _gradients(self, steps: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
+        gradients = {}
+        for q in self.network.projections:
+            if q.learnable:
+                gradients[f"{q.name}.w"] = self._weight_gradient(q.name, q.weights.shape, q.mask)
+        for name, p in self.plan.populations.items():
+            costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
+            current = next(x for x in self.network.populations if x.name == name)
+            start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
+            for s in p.grid.learnable:
+                per_neuron = self._session.read(f"{name}.{s.name}").reshape(self.plan.batch_size, -1)
+                total = per_neuron.sum(axis=0) + start[s.name]
+                gradients[f"{name}.{s.name}"] = total if p.per_neuron(s.name) else total.sum()
+        for name, step in steps.items():
+            shape = (self.plan.batch_size, self.plan.size(name), self.plan.input_spikes + 2)
+            grad = self._session.read(f"{name}.ev_grad").reshape(shape)[:trials, :, 1:]
+            spikes = step.shape[2] if step.ndim == 3 else 1
+            grad = np.where(step.reshape(*step.shape[:2], spikes) >= 0, grad[:, :, :spikes], 0.0)
+            gradients[f"{name}.times"] = grad.reshape(step.shape)
+        return gradients
+
+    def _weight_gradient(self, name: str, shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
+        values = self._session.read(f"{name}.w")
+        if mask is None:
+            return values.reshape(shape).copy()
+        full = np.zeros(shape)
+        full[np.asarray(mask, dtype=bool)] = values
+        return full
+
+    def _smallest_gdot(self) -> float:
+        slopes = [
+            float(self._session.read(f"{name}.smallest_slope").min())
+            for name, p in self.plan.populations.items()
+            if p.spiking
+        ]
+        smallest = min(slopes, default=np.inf)
+        return smallest if smallest < 1e299 else float("inf")

@@ -1,0 +1,133 @@
+"""Divided differences of the exponential: closed-form flows that stay exact when time constants coincide.
+
+exp[x_0, ..., x_m] is the divided difference of exp at the nodes x_k (McCurdy, Ng & Parlett 1984, Math. Comp. 43:501).
+The entries of exp(A s) for a triangular A are sums of products of A's entries with s^m exp[a_0 s, ..., a_m s], so a
+cascade synapse -> membrane needs no special case for equal time constants, and the derivative by a node is again a
+divided difference, with that node repeated.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import sympy as sp
+
+__all__ = ["CPP_SOURCE", "MAX_NODES", "NUMPY_FUNCTIONS", "ExpDD", "explicit"]
+
+MAX_NODES = 8
+_SPREAD = 2.0  # up to this distance of the nodes the series is used, beyond it the recursion, which then loses nothing
+_TERMS = 32
+
+
+class ExpDD(sp.Function):  # type: ignore[misc]
+    """exp[x_0, ..., x_m] as a SymPy function; symmetric in its arguments."""
+
+    @classmethod
+    def eval(cls, *nodes: sp.Expr) -> sp.Expr | None:
+        """One node is the exponential, all nodes equal a multiple of it."""
+        if len(nodes) > MAX_NODES:
+            raise ValueError(f"a divided difference with {len(nodes)} nodes; at most {MAX_NODES} are supported")
+        if len(set(nodes)) == 1:
+            return sp.exp(nodes[0]) / sp.factorial(len(nodes) - 1)
+        ordered = tuple(sorted(nodes, key=sp.default_sort_key))
+        return cls(*ordered, evaluate=False) if ordered != nodes else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Derivative by a node: the same difference with that node repeated."""
+        return ExpDD(*self.args, self.args[argindex - 1])
+
+    def _sympystr(self, printer: sp.printing.printer.Printer) -> str:
+        return f"expdd{len(self.args)}({', '.join(printer._print(a) for a in self.args)})"
+
+    def _latex(self, printer: sp.printing.printer.Printer) -> str:
+        return r"\exp\left[" + ", ".join(printer._print(a) for a in self.args) + r"\right]"
+
+
+def explicit(expression: sp.Expr) -> sp.Expr:
+    """Write divided differences with pairwise different nodes out as a sum of exponentials."""
+
+    def expand(*nodes: sp.Expr) -> sp.Expr:
+        if len(set(nodes)) < len(nodes):
+            return ExpDD(*nodes)
+        return sp.Add(*(sp.exp(a) / sp.Mul(*(a - b for b in nodes if b != a)) for a in nodes))
+
+    return expression.replace(ExpDD, expand)
+
+
+def expdd(*nodes: np.ndarray | float) -> np.ndarray:
+    """exp[x_0, ..., x_m] numerically, elementwise over arrays.
+
+    Nodes that are close: about their mean c, e^c sum_k h_k(x - c)/(m + k)!, with the complete homogeneous polynomials
+    h_k; far apart: the recursion (exp[x_1..x_m] - exp[x_0..x_{m-1}])/(x_m - x_0) on sorted nodes.
+    """
+    x = np.sort(np.stack(np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in nodes))), axis=0)
+    m = len(x) - 1
+    if m == 0:
+        return np.exp(x[0])
+    centre = x.mean(axis=0)
+    y = x - centre
+    h = np.ones_like(y)  # h[j]: polynomial of the current degree in y_0..y_j
+    factorial = 1.0
+    for k in range(1, m + 1):
+        factorial *= k
+    total = h[m] / factorial
+    for k in range(1, _TERMS):
+        h[0] = y[0] * h[0]
+        for j in range(1, m + 1):
+            h[j] = h[j - 1] + y[j] * h[j]
+        factorial *= m + k
+        total = total + h[m] / factorial
+    near = np.exp(centre) * total
+    spread = x[m] - x[0]
+    if np.all(spread <= _SPREAD):
+        return near
+    far = (expdd(*x[1:]) - expdd(*x[:-1])) / np.where(spread > _SPREAD, spread, 1.0)
+    return np.where(spread <= _SPREAD, near, far)
+
+
+NUMPY_FUNCTIONS = {f"expdd{n}": expdd for n in range(2, MAX_NODES + 1)}
+
+# One C++ template for every number of nodes; `{q}` is the function qualifier of the target.
+CPP_SOURCE = (
+    """
+{q} double _expdd(int m, const double* nodes)
+{{
+    double x[%(max)d], y[%(max)d], h[%(max)d];
+    for (int i = 0; i <= m; i++)
+    {{
+        double a = nodes[i];
+        int j = i;
+        for (; j > 0 && x[j-1] > a; j--) x[j] = x[j-1];
+        x[j] = a;
+    }}
+    if (m == 0) return exp(x[0]);
+    if (x[m] - x[0] > %(spread)r)
+        return (_expdd(m - 1, x + 1) - _expdd(m - 1, x))/(x[m] - x[0]);
+    double centre = 0, factorial = 1;
+    for (int i = 0; i <= m; i++) centre += x[i];
+    centre /= m + 1;
+    for (int i = 0; i <= m; i++) {{ y[i] = x[i] - centre; h[i] = 1; }}
+    for (int k = 1; k <= m; k++) factorial *= k;
+    double total = h[m]/factorial;
+    for (int k = 1; k < %(terms)d; k++)
+    {{
+        h[0] *= y[0];
+        for (int j = 1; j <= m; j++) h[j] = h[j-1] + y[j]*h[j];
+        factorial *= m + k;
+        total += h[m]/factorial;
+    }}
+    return exp(centre)*total;
+}}
+"""
+    % {"max": MAX_NODES, "spread": _SPREAD, "terms": _TERMS}
+) + "".join(
+    f"{{q}} double expdd{n}({', '.join(f'double x{i}' for i in range(n))})\n"
+    f"{{{{ const double nodes[{n}] = {{{{{', '.join(f'x{i}' for i in range(n))}}}}}; return _expdd({n - 1}, nodes); }}}}\n"
+    for n in range(2, MAX_NODES + 1)
+)
+
+
+def separation(rates: list[float]) -> float:
+    """Smallest relative distance between two different rates (1 for fewer than two)."""
+    return min((abs(a - b) / max(abs(a), abs(b)) for a, b in combinations(rates, 2) if a or b), default=1.0)
