@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = shlex.join(
         ["python", "scripts/train_yin_yang.py", *(arguments if arguments is not None else sys.argv[1:])]
     )
-    write_results(options.out / "results.json", options.seeds, histories, command)
+    write_results(options.out / "results.json", experiment, options.seeds, histories, command)
     figure = draw_yin_yang(options.out)
     summary = summarise(histories)
     print(

@@ -6,6 +6,7 @@ Settings: Wunderlich & Pehle (2021), Sci. Rep. 11:12829, https://doi.org/10.1038
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import platform
 import sys
@@ -51,6 +52,7 @@ __all__ = [
     "digits",
     "draw_images",
     "draw_yin_yang",
+    "keep_examples",
     "mnist",
     "read_outputs",
     "read_results",
@@ -279,17 +281,24 @@ def summarise(histories: Sequence[History]) -> dict[str, float]:
     }
 
 
-def write_results(path: Path, seeds: Sequence[int], histories: Sequence[History], command: str) -> None:
+def write_results(
+    path: Path, experiment: Experiment, seeds: Sequence[int], histories: Sequence[History], command: str
+) -> None:
     """Write the histories of all seeds, a summary and where they come from as one JSON file."""
-    runs = {str(seed): history.to_dict() for seed, history in zip(seeds, histories, strict=True)}
-    results = {"command": command, "machine": platform.machine(), "summary": summarise(histories), "runs": runs}
+    results = {
+        "experiment": experiment.name,
+        "command": command,
+        "machine": platform.machine(),
+        "summary": summarise(histories),
+        "runs": {str(seed): history.to_dict() for seed, history in zip(seeds, histories, strict=True)},
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(json.dumps(results, indent=1, allow_nan=False).encode())
 
 
-def read_results(path: Path) -> dict[int, History]:
-    """Read the histories from a file of `write_results`, by seed.
+def read_results(path: Path) -> tuple[str, dict[int, History]]:
+    """Read the experiment's name, and the histories by seed, from a file of `write_results`.
 
     Raises
     ------
@@ -297,8 +306,9 @@ def read_results(path: Path) -> dict[int, History]:
         If the file holds something else.
     """
     try:
-        runs = json.loads(path.read_text())["runs"]
-        return {int(seed): History.from_dict(history) for seed, history in runs.items()}
+        results = json.loads(path.read_text())
+        runs = {int(seed): History.from_dict(history) for seed, history in results["runs"].items()}
+        return str(results["experiment"]), runs
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a results file of training ({error})") from None
 
@@ -316,29 +326,58 @@ def draw_yin_yang(folder: Path) -> Path:
     """
     from .plots import plot_yin_yang
 
-    histories = read_results(folder / "results.json")
+    name, histories = read_results(folder / "results.json")
+    if name != "yin_yang":
+        raise ValueError(f"{folder / 'results.json'}: is of the experiment {name}, not of yin_yang")
     samples, labels = yin_yang_split("test")
-    times = read_outputs(folder, "yin_yang", next(iter(histories)))["output"]
+    times = read_outputs(folder, name, next(iter(histories)))["output"]
     figure = plot_yin_yang(samples, labels, times, list(histories.values()), CLASS_NAMES)
     return _save(figure, folder / "yin_yang")
 
 
-def draw_images(folder: Path, name: str) -> list[Path]:
-    """Draw the curves of all seeds and the confusion matrix of the first one into an MNIST or digits results folder.
+def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int = 4) -> None:
+    """Simulate the first test images of different classes with a trained network, and keep what a figure shows.
 
-    Parameters
-    ----------
-    folder : Path
-    name : str
-        Of the experiment, such as ``"mnist_ttfs"``.
+    Written to ``<name>_examples.npz``: input spike ``times`` (images, pixels), ``labels``, ``trace_times`` and the
+    readout's ``traces`` (images, classes, steps).
     """
-    from .plots import plot_confusion, plot_history
+    # Brian2, only where it is needed.
+    from ..brian.values import with_values
+    from .traces import output_traces
 
-    histories = read_results(folder / "results.json")
+    network = with_values(experiment.initial(seed), load_checkpoint(_checkpoint(experiment, seed, folder)).values)
+    _, first = np.unique(experiment.test.targets, return_index=True)
+    inputs, labels = experiment.test.take(np.sort(first)[:images])
+    trace_times, traces = output_traces(network, inputs)
+    with atomic_file(folder / f"{experiment.name}_examples.npz") as file:
+        np.savez_compressed(file, times=inputs["input"], labels=labels, trace_times=trace_times, traces=traces)
+
+
+def draw_images(folder: Path) -> list[Path]:
+    """Draw the figures of an MNIST or digits results folder into it; return the paths of the PNG files.
+
+    They are the curves of all seeds, and the confusion matrix and examples of the first seed.
+    """
+    from .plots import plot_confusion, plot_history, plot_latency_images
+
+    name, histories = read_results(folder / "results.json")
+    class_names = [str(k) for k in range(10)]
     kept = read_outputs(folder, name, next(iter(histories)))
-    confusion = plot_confusion(kept["targets"], kept["predictions"], [str(k) for k in range(10)])
-    curves = plot_history(list(histories.values()))
-    return [_save(curves, folder / f"{name}_history"), _save(confusion, folder / f"{name}_confusion")]
+    with np.load(folder / f"{name}_examples.npz", allow_pickle=False) as archive:
+        examples = dict(archive)
+    side = math.isqrt(examples["times"].shape[1])
+    figures = {
+        "history": plot_history(list(histories.values())),
+        "confusion": plot_confusion(kept["targets"], kept["predictions"], class_names),
+        "examples": plot_latency_images(
+            examples["times"].reshape(-1, side, side),
+            examples["labels"],
+            examples["trace_times"],
+            examples["traces"],
+            class_names,
+        ),
+    }
+    return [_save(figure, folder / f"{name}_{kind}") for kind, figure in figures.items()]
 
 
 def _save(figure: Figure, stem: Path) -> Path:

@@ -1,0 +1,93 @@
+"""Train networks on MNIST by exact EventProp, for several seeds; write results and draw the figures.
+
+    python scripts/train_mnist.py --data DIR              # max-voltage loss, published network 784-350-10
+    python scripts/train_mnist.py --data DIR --loss ttfs  # the same with spiking outputs, first spike decides
+    python scripts/train_mnist.py --quick                 # the small digits of scikit-learn instead, no files needed
+    python scripts/plot_mnist.py --results DIR            # the figures again, from the results
+
+An interrupted run goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# One thread per process: the seeds share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from snnmodels.eventprop.experiments import (
+    Setup,
+    digits,
+    draw_images,
+    keep_examples,
+    mnist,
+    summarise,
+    train_seeds,
+    write_results,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, write, draw; return the exit status."""
+    options = _parse(arguments)
+    experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
+    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, options.learning_rate)
+    histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
+    command = shlex.join(["python", "scripts/train_mnist.py", *(sys.argv[1:] if arguments is None else arguments)])
+    write_results(options.out / "results.json", experiment, options.seeds, histories, command)
+    keep_examples(experiment, options.seeds[0], options.out)
+    figures = draw_images(options.out)
+    summary = summarise(histories)
+    print(
+        f"test accuracy {summary['test_accuracy_mean']:.2f} ± {summary['test_accuracy_std']:.2f} % "
+        f"(mean and standard deviation of {summary['seeds']} seeds after {summary['epochs']} epochs, "
+        f"{summary['seconds_per_epoch']:.1f} s per epoch)\nresults: {options.out / 'results.json'}\nfigures: "
+        + ", ".join(map(str, figures))
+    )
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="directory of the four MNIST files")
+    parser.add_argument("--loss", choices=("max_voltage", "ttfs"), default="max_voltage", help="default: max_voltage")
+    parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of images (default: 1 2 3)")
+    parser.add_argument("--epochs", type=int, help="default: 20; 15 with --quick")
+    parser.add_argument("--dt", type=float, default=0.5, metavar="MS", help="time step in ms (default: 0.5)")
+    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument("--learning-rate", type=float, default=5e-3, help="Adam's, in the first epoch (default: 0.005)")
+    parser.add_argument(
+        "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/mnist_LOSS, or output/digits_LOSS")
+    parser.add_argument(
+        "--processes", type=int, default=min(2, os.cpu_count() or 1), help="seeds trained at a time (default: 2)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one seed on the 8 × 8 digits that scikit-learn ships")
+    options = parser.parse_args(arguments)
+    if options.data is None and not options.quick:
+        parser.error("--data: name the directory of the MNIST files, or use --quick")
+    if options.dt <= 0:
+        parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
+    options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
+    options.epochs = options.epochs or (15 if options.quick else 20)
+    options.out = options.out or Path("output", f"{'digits' if options.quick else 'mnist'}_{options.loss}")
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt as interruption:
+        print(f"\n{interruption or 'interrupted'}", file=sys.stderr)
+        sys.exit(130)
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
