@@ -87,7 +87,7 @@ def smooth_signal(
     tau : float
         Time constant of both filters in seconds.
     rms : float
-        Root mean square of |x| over the signal.
+        Root mean square of a component, over time and components.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def smooth_signal(
     for _ in range(2):
         x = lfilter([1 - keep], [1, -keep], x, axis=0)
     x = x[warm_up:]
-    return Signal(x * rms / np.sqrt((x**2).sum(1).mean()), dt)
+    return Signal(x * rms / np.sqrt((x**2).mean()), dt)
 
 
 def circle_signal(duration: float, *, radius: float = 1.0, frequency: float = 0.5, dt: float = 1e-4) -> Signal:

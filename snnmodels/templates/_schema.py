@@ -20,6 +20,7 @@ __all__ = [
     "NeuronFile",
     "SynapseFile",
     "TemplateFile",
+    "against",
     "validate",
 ]
 
@@ -221,7 +222,11 @@ def validate(data: dict[str, Any], file: str) -> TemplateFile:
     if not isinstance(kind, str) or kind not in KINDS:
         found = "is missing" if kind is None else f"is {kind!r}"
         raise TemplateError(file, "kind", f"{found}; expected one of {', '.join(KINDS)}")
-    schema = KINDS[kind]
+    return against(KINDS[kind], data, file)
+
+
+def against[Schema: BaseModel](schema: type[Schema], data: dict[str, Any], file: str) -> Schema:
+    """Check a document against one schema; `TemplateError` as from `validate`."""
     try:
         return schema.model_validate(data)
     except ValidationError as error:

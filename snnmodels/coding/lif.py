@@ -1,0 +1,122 @@
+"""A standard population for comparison: heterogeneous LIF neurons with a trained linear read-out.
+
+Encoders on a ring, random biases, no recurrence: its code is not derived from a loss, so its decoder has to be fitted,
+and fitted again whenever its rates change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .readouts import least_squares_decoder
+from .response import filtered
+from .signals import Signal
+
+__all__ = ["LIFPopulation", "LIFResponse"]
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class LIFPopulation:
+    """LIF neurons with input current gain * (encoder·(x + tau dx/dt) + bias), threshold 1, reset 0.
+
+    Attributes
+    ----------
+    n : int
+    gain : float
+        Scales the signal's current and so the rates.
+    tau : float
+        Membrane and read-out time constant in seconds.
+    refractory : float
+        Seconds.
+    seed : int
+        Of the biases, uniform between -1 and 1.5.
+    """
+
+    n: int = 100
+    gain: float = 2.0
+    tau: float = 0.02
+    refractory: float = 0.002
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        if self.n < 1 or not self.tau > 0 or not self.gain > 0 or self.refractory < 0:
+            raise ValueError("n, gain and tau must be positive, the refractory period not negative")
+
+    @cached_property
+    def encoders(self) -> Array:
+        """Unit vectors, shape (n, 2)."""
+        angle = 2 * np.pi * np.arange(self.n) / self.n
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    @cached_property
+    def biases(self) -> Array:
+        """Shape (n,)."""
+        return np.random.default_rng(self.seed).uniform(-1, 1.5, self.n)
+
+    def simulate(self, signal: Signal) -> LIFResponse:
+        """Spikes and filtered spike trains in response to a two-dimensional signal."""
+        if signal.dimensions != 2:
+            raise ValueError(f"the LIF population codes two signals, not {signal.dimensions}")
+        dt = signal.dt
+        keep = np.exp(-dt / self.tau)
+        # exact step for a current that is constant within the step, at the mean of x + tau dx/dt over it
+        x = (signal.values[1:] - keep * signal.values[:-1]) / (1 - keep)
+        dead_steps = round(self.refractory / dt)
+        v = np.random.default_rng(self.seed + 1).uniform(0, 1, self.n)
+        ready = np.zeros(self.n, int)
+        spike_steps, spike_neurons = [], []
+        for k in range(signal.steps):
+            current = self.gain * (self.encoders @ x[k] + self.biases)
+            v = keep * v + (1 - keep) * current
+            v[ready > k] = 0.0
+            fired = np.flatnonzero(v > 1)
+            if fired.size:
+                v[fired] = 0.0
+                ready[fired] = k + 1 + dead_steps
+                spike_steps.append(np.full(fired.size, k))
+                spike_neurons.append(fired)
+        empty = [np.zeros(0, int)]
+        return LIFResponse(self, signal, np.concatenate(spike_steps or empty), np.concatenate(spike_neurons or empty))
+
+
+@dataclass(frozen=True)
+class LIFResponse:
+    """Spikes of an LIF population; attributes as in `Response`."""
+
+    population: LIFPopulation
+    signal: Signal
+    spike_steps: Array
+    spike_neurons: Array
+
+    @cached_property
+    def traces(self) -> Array:
+        """Filtered spike trains, shape (steps, n)."""
+        one_hot = np.eye(self.population.n)[self.spike_neurons]
+        return filtered(self.spike_steps, one_hot, np.exp(-self.signal.dt / self.population.tau), self.signal.steps)
+
+    @property
+    def target(self) -> Array:
+        """The signal after every step, shape (steps, 2)."""
+        return self.signal.values[1:]
+
+    def rate(self, discard: float = 0.0) -> float:
+        """Spikes per second of the population."""
+        first = round(discard / self.signal.dt)
+        return float((self.spike_steps >= first).sum() / ((self.signal.steps - first) * self.signal.dt))
+
+    def fit_decoder(self, discard: float = 0.0, ridge: float = 1e-6) -> Array:
+        """Least-squares decoder of this response, shape (2, n)."""
+        first = round(discard / self.signal.dt)
+        return least_squares_decoder(self.traces[first:], self.target[first:], ridge)
+
+    def coding_loss(self, decoder: Array, gain: float = 1.0, discard: float = 0.0) -> float:
+        """Time average of |x - gain D r|²."""
+        first = round(discard / self.signal.dt)
+        error = self.target[first:] - gain * self.traces[first:] @ decoder.T
+        return float((error**2).sum(1).mean())

@@ -1,0 +1,160 @@
+"""Trade-off sweeps: coding loss against activity, along a cost of one network or over rescaled networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import sympy as sp
+
+from ..symbolic.parsing import symbol
+from .energy import energy
+from .network import CodingNetwork
+from .readouts import least_squares_decoder, length_corrected, scalar_gain
+from .reference import simulate
+from .response import Response
+from .signals import Signal
+
+__all__ = ["TradeoffPoint", "at_equal_rate", "measure", "slope", "sweep_cost", "sweep_scale"]
+
+Array = np.ndarray
+READOUTS = ("raw", "gain", "corrected", "least_squares")
+
+
+@dataclass(frozen=True)
+class TradeoffPoint:
+    """One simulation on the plane of loss and activity.
+
+    Attributes
+    ----------
+    setting : float
+        Value of the cost parameter, or factor of the decoder.
+    rate : float
+        Spikes per second of the population.
+    synaptic_events : float
+        Per second.
+    loss : dict of str to float
+        Coding loss by read-out.
+    penalties : dict of str to float
+        Time average of every cost term divided by its weight, that is, of what the weight penalises.
+    """
+
+    setting: float
+    rate: float
+    synaptic_events: float
+    loss: dict[str, float]
+    penalties: dict[str, float]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def measure(
+    response: Response, setting: float, readouts: Sequence[str] = ("raw",), discard: float = 0.5
+) -> TradeoffPoint:
+    """Loss, activity and penalised terms of one response.
+
+    Parameters
+    ----------
+    response : Response
+    setting : float
+    readouts : sequence of "raw", "gain", "corrected", "least_squares"
+    discard : float
+        Seconds at the start to leave out.
+
+    Returns
+    -------
+    TradeoffPoint
+    """
+    used = energy(response, discard)
+    losses = {name: response.coding_loss(_estimate(response, name, discard), discard) for name in readouts}
+    return TradeoffPoint(float(setting), used.spikes, used.synaptic_events, losses, _penalties(response, discard))
+
+
+def sweep_cost(
+    network: CodingNetwork,
+    parameter: str,
+    values: Iterable[float],
+    signal: Signal,
+    readouts: Sequence[str] = ("raw",),
+    discard: float = 0.5,
+) -> list[TradeoffPoint]:
+    """One network, one cost parameter at several values: nothing else changes, in particular no weight."""
+    return [
+        measure(simulate(network.with_parameters(**{parameter: value}), signal), value, readouts, discard)
+        for value in values
+    ]
+
+
+def sweep_scale(
+    network: CodingNetwork,
+    factors: Iterable[float],
+    signal: Signal,
+    readouts: Sequence[str] = ("raw",),
+    discard: float = 0.5,
+) -> list[TradeoffPoint]:
+    """Several networks with rescaled decoders, all weights new: the retrained networks to compare with."""
+    return [measure(simulate(network.rescaled(f), signal), f, readouts, discard) for f in factors]
+
+
+def slope(points: Sequence[TradeoffPoint], readout: str = "raw") -> float:
+    """Slope of log loss against log rate, by least squares."""
+    return float(np.polyfit(np.log([p.rate for p in points]), np.log([p.loss[readout] for p in points]), 1)[0])
+
+
+def at_equal_rate(points: Sequence[TradeoffPoint], reference: Sequence[TradeoffPoint], readout: str = "raw") -> Array:
+    """Loss of every point over the reference's raw loss at the same rate, interpolated on logarithmic axes.
+
+    Raises
+    ------
+    ValueError
+        If a rate lies outside the reference's, where there is nothing to compare with.
+    """
+    known = sorted((p.rate, p.loss["raw"]) for p in reference)
+    rates, losses = np.log([r for r, _ in known]), np.log([loss for _, loss in known])
+    wanted = np.log([p.rate for p in points])
+    if wanted.min() < rates.min() or wanted.max() > rates.max():
+        raise ValueError(
+            f"rates {np.exp(wanted.min()):.0f} to {np.exp(wanted.max()):.0f}/s are not all within the "
+            f"reference's {np.exp(rates.min()):.0f} to {np.exp(rates.max()):.0f}/s"
+        )
+    return np.asarray([p.loss[readout] for p in points]) / np.exp(np.interp(wanted, rates, losses))
+
+
+def _estimate(response: Response, readout: str, discard: float) -> Array:
+    first = response.first_step(discard)
+    match readout:
+        case "raw":
+            return response.estimate
+        case "gain":
+            return scalar_gain(response.estimate[first:], response.target[first:]) * response.estimate
+        case "corrected":
+            return length_corrected(response)
+        case "least_squares":
+            r = response.trace(response.network.loss.readout)
+            return r @ least_squares_decoder(r[first:], response.target[first:], 1e-6).T
+    raise ValueError(f"read-out {readout!r} is not one of {', '.join(READOUTS)}")
+
+
+def _penalties(response: Response, discard: float) -> dict[str, float]:
+    """Time average of d cost/d weight for every cost and every parameter that it is linear in."""
+    first = response.first_step(discard)
+    network, found = response.network, {}
+    for cost in network.loss.costs:
+        used = [t for t in network.loss.traces if symbol(t) in cost.expression.free_symbols]
+        weights = [p for p in network.loss.parameters if symbol(p) in cost.expression.free_symbols]
+        weights = [p for p in weights if not sp.diff(cost.expression, symbol(p)).has(symbol(p))]
+        traces = {t: response.trace(t)[first:] for t in used}
+        for weight in weights:
+            penalised = sp.diff(cost.expression, symbol(weight))
+            others = [p for p in weights if symbol(p) in penalised.free_symbols]
+            if any(p not in network.constants() for p in others):
+                continue
+            names = [*used, *[s.name for s in penalised.free_symbols if s.name not in used]]
+            function = sp.lambdify([symbol(n) for n in names], penalised, "numpy")
+            value = np.asarray(function(*[traces[n] if n in traces else network.constants()[n] for n in names]))
+            total = value.sum(1) if value.ndim == 2 else value
+            found[weight] = float(np.mean(total))
+    return found
