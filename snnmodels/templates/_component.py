@@ -174,7 +174,7 @@ def _parameters(source: NeuronFile | SynapseFile | MechanismFile, file: str, con
         if table.scale is not None and name in context.units:
             key = "states" if name in source.states else "inputs"
             with located(file, f"{key}.{name}.scale"):
-                context.scales[name] = f"({quantity_in(table.scale, context.units[name])[1]})"
+                context.scales[name] = quantity_in(table.scale, context.units[name])[1]
     for name, unit in context.units.items():
         if unit == "1":
             context.scales.setdefault(name, "1")

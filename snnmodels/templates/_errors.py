@@ -29,9 +29,9 @@ def suggest(name: str, options: Iterable[str]) -> str:
     """
     known = sorted(set(options))
     lowered = {option.lower(): option for option in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower(), lowered, n=2, cutoff=0.6)
     if close:
-        return f"did you mean {lowered[close[0]]!r}?"
+        return f"did you mean {' or '.join(repr(lowered[match]) for match in close)}?"
     return f"there is {', '.join(known)}" if known else "there is none"
 
 

@@ -1,12 +1,18 @@
-"""Networks as values: populations of neurons, sources of input spikes, and projections between them."""
+"""Networks as values: populations of neurons, sources of input spikes, and projections between them.
+
+Values are checked when they are made: what exists is well-formed. Quantities with Brian2 units are accepted wherever
+a number in SI units is, and are checked against the unit that is expected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from ._errors import suggest
 from .model import Model
 
 __all__ = ["Network", "Population", "Projection", "SpikeInput"]
@@ -21,6 +27,9 @@ class SpikeInput:
     name: str
     n: int
 
+    def __post_init__(self) -> None:
+        _check_group("input", self.name, self.n)
+
 
 @dataclass(frozen=True)
 class Population:
@@ -30,15 +39,42 @@ class Population:
     ----------
     parameters : mapping of str to float or array
         Values in SI base units that replace the model's defaults; an array of shape ``(n,)`` gives each neuron its own.
-    learnable : tuple of str
+    learnable : sequence of str
         Parameters whose gradient is wanted.
+
+    Raises
+    ------
+    ValueError
+        For a parameter that the model doesn't have, or a value with another shape or unit, or that isn't finite.
     """
 
     name: str
     n: int
     model: Model
     parameters: Mapping[str, float | Array] = field(default_factory=dict)
-    learnable: tuple[str, ...] = ()
+    learnable: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check_group("population", self.name, self.n)
+        if isinstance(self.learnable, str):
+            raise ValueError(f"population {self.name!r}: learnable is a list of names, as in [{self.learnable!r}]")
+        object.__setattr__(self, "learnable", tuple(self.learnable))
+        known = self.model.parameters
+        for name in (*self.parameters, *self.learnable):
+            if name not in known:
+                raise ValueError(
+                    f"population {self.name!r}: {self.model.name} has no parameter {name!r}; {suggest(name, known)}"
+                )
+        values: dict[str, float | Array] = {}
+        for name, value in self.parameters.items():
+            where = f"population {self.name!r}: parameter {name!r}"
+            array = _in_unit(value, known[name].unit, where)
+            if array.shape not in ((), (self.n,)):
+                raise ValueError(f"{where} has shape {array.shape}; expected one number or shape ({self.n},)")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{where} is not finite")
+            values[name] = array if array.ndim else float(array)
+        object.__setattr__(self, "parameters", values)
 
     def value(self, parameter: str) -> float | Array:
         """The value of a parameter in SI units: the population's own, else the model's default."""
@@ -54,11 +90,11 @@ class Projection:
     Attributes
     ----------
     name : str
-        Unique; by default ``"source_target"``.
+        Unique; empty for ``"source_target"``.
     weights : array, shape (n_source, n_target)
         In SI base units of the receptor's weight.
     receptor : str
-        Name of a receptor of the target's model.
+        Name of a receptor of the target's model; may be left empty if that has only one.
     mask : bool array, shape (n_source, n_target), or None
         Which connections exist; None for all.
     learnable : bool
@@ -69,9 +105,15 @@ class Projection:
     source: str
     target: str
     weights: Array
-    receptor: str
+    receptor: str = ""
     mask: Array | None = None
     learnable: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", f"{self.source}_{self.target}")
+        if not self.name.isidentifier():
+            raise ValueError(f"projection {self.name!r}: expected a name of letters, digits and underscores")
 
 
 @dataclass(frozen=True)
@@ -83,10 +125,20 @@ class Network:
     inputs : tuple of SpikeInput
     populations : tuple of Population
     projections : tuple of Projection
+        Recurrent ones included, in any order.
     output : str
         Name of the population that the loss reads.
     duration : float
         Length of a trial in seconds.
+    encoding : mapping
+        How a data set becomes input spikes, for those who train: ``code`` (the name of a function of
+        `snnmodels.datasets`), ``longest`` (seconds) and ``dropout``.
+
+    Raises
+    ------
+    ValueError
+        For a name that is used twice or stands for nothing, weights or masks of a wrong shape or unit, weights that
+        aren't finite, a source that never spikes, or a duration that isn't positive.
     """
 
     name: str
@@ -97,10 +149,27 @@ class Network:
     duration: float
     encoding: Mapping[str, str | float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("inputs", "populations", "projections"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _check_unique([x.name for group in (self.inputs, self.populations, self.projections) for x in group], self.name)
+        populations = {p.name: p for p in self.populations}
+        if self.output not in populations:
+            hint = suggest(self.output, populations)
+            raise ValueError(f"network {self.name!r}: output {self.output!r} is not a population; {hint}")
+        duration = _in_unit(self.duration, "second", f"network {self.name!r}: duration")
+        if duration.ndim or not 0 < duration < np.inf:
+            raise ValueError(f"network {self.name!r}: duration is {self.duration}; expected a positive time in seconds")
+        object.__setattr__(self, "duration", float(duration))
+        sources: dict[str, SpikeInput | Population] = {s.name: s for s in self.inputs}
+        sources |= populations
+        object.__setattr__(self, "projections", tuple(_settled(p, sources, populations) for p in self.projections))
+
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key: ``"<projection>.w"`` and ``"<population>.<parameter>"``.
 
-        Values are float64 arrays: weights ``(n_source, n_target)``, a shared parameter ``()``, a per-neuron one ``(n,)``.
+        Values are float64 arrays: weights ``(n_source, n_target)``, a shared parameter ``()``, a per-neuron one
+        ``(n,)``.
         """
         values: dict[str, Array] = {}
         for p in self.projections:
@@ -110,3 +179,65 @@ class Network:
             for name in q.learnable:
                 values[f"{q.name}.{name}"] = np.asarray(q.value(name), dtype=float)
         return values
+
+
+def _check_group(kind: str, name: str, n: Any) -> None:
+    # the name becomes that of Brian2 objects and of files
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError(f"{kind} {name!r}: expected a name of letters, digits and underscores")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"{kind} {name!r}: n is {n!r}; expected a whole number from 1 up")
+
+
+def _check_unique(names: Iterable[str], network: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            hint = "inputs, populations and projections need one each"
+            raise ValueError(f"network {network!r}: the name {name!r} is used twice; {hint}")
+        seen.add(name)
+
+
+def _settled(
+    projection: Projection, sources: Mapping[str, SpikeInput | Population], targets: Mapping[str, Population]
+) -> Projection:
+    """The projection with its receptor chosen and its arrays as arrays, after all checks."""
+    where = f"projection {projection.name!r}"
+    if projection.source not in sources:
+        hint = suggest(projection.source, sources)
+        raise ValueError(f"{where}: source {projection.source!r} is neither an input nor a population; {hint}")
+    if projection.target not in targets:
+        hint = suggest(projection.target, targets)
+        raise ValueError(f"{where}: target {projection.target!r} is not a population; {hint}")
+    source, target = sources[projection.source], targets[projection.target]
+    if isinstance(source, Population) and not source.model.spiking:
+        raise ValueError(f"{where}: source {source.name!r} never spikes ({source.model.name} has no threshold)")
+    receptors = target.model.receptors
+    receptor = projection.receptor or (next(iter(receptors)) if len(receptors) == 1 else "")
+    if receptor not in receptors:
+        problem = f"{target.name!r} has no receptor {receptor!r}" if receptor else "name a receptor"
+        raise ValueError(f"{where}: {problem}; {suggest(receptor, receptors)}")
+    shape = (source.n, target.n)
+    weights = _in_unit(projection.weights, receptors[receptor].weight_unit, f"{where}: weights")
+    mask = None if projection.mask is None else np.asarray(projection.mask)
+    if weights.shape != shape:
+        raise ValueError(f"{where}: weights have shape {weights.shape}; expected (n_source, n_target) = {shape}")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"{where}: weights are not all finite")
+    if mask is not None and (mask.shape != shape or mask.dtype != bool):
+        raise ValueError(f"{where}: mask is {mask.dtype} of shape {mask.shape}; expected bool of shape {shape}")
+    return replace(projection, weights=weights, receptor=receptor, mask=mask)
+
+
+def _in_unit(value: Any, unit: str, where: str) -> Array:
+    """A number, array or Brian2 quantity as a float64 array in SI units. A plain number is in SI units already."""
+    if hasattr(value, "dim"):
+        from ._units import unit_dimension, unit_of_dimension
+
+        if value.dim is not unit_dimension(unit):
+            found = unit_of_dimension(value.dim)
+            raise ValueError(f"{where} has unit {found}; expected {unit}")
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where} is {value!r}; expected numbers") from None

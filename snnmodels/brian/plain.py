@@ -1,0 +1,244 @@
+"""Models as ordinary Brian2 objects, for a Brian2 user's own script on any target.
+
+These simulate on Brian2's grid: events take effect at time steps, as in any Brian2 simulation. Nothing of the package
+takes part in the run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import sympy as sp
+from brian2 import NeuronGroup, Quantity, Synapses, defaultclock
+from brian2.core.base import BrianObject
+from brian2.core.variables import Variable
+from brian2.equations import Equations
+from brian2.parsing.sympytools import str_to_sympy
+from brian2.stateupdaters.base import UnsupportedEquationsException
+from brian2.stateupdaters.exact import linear
+from brian2.utils.logger import get_logger
+
+from ..symbolic.parsing import UnsupportedExpression, symbol
+from ..symbolic.system import HybridSystem
+from ..templates import Model
+from ..templates._errors import suggest
+from ..templates._expressions import substitute
+from ..templates._units import unit_dimension
+
+__all__ = ["integration_method", "neuron_group", "synapses"]
+
+logger = get_logger(__name__)
+
+Array = np.ndarray
+
+# Relative deviation of one exact step from the matrix exponential that is still rounding
+_ROUNDING = 1e-9
+
+
+def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: Any) -> NeuronGroup:
+    """An ordinary `brian2.NeuronGroup` of a model.
+
+    Parameters
+    ----------
+    model : Model
+    N : int
+        Number of neurons.
+    method : str, optional
+        Integration method. By default ``"exact"`` where Brian2's closed form holds at these parameter values, else
+        ``"rk4"`` for linear and ``"rk2"`` for nonlinear models; see `integration_method`. Name one yourself if you
+        change time constants afterwards.
+    **kwargs
+        Parameters of the model with their units (``tau_m=10*ms``), one value for all neurons or an array of N;
+        initial values of its states (a quantity, an array, or a string such as ``"rand()"``); anything else goes to
+        `brian2.NeuronGroup` (``name``, ``dt``, ``refractory``, ...).
+
+    Returns
+    -------
+    brian2.NeuronGroup
+        Parameters are constants of the group, shared unless an array was given, and can be set like any other
+        (``group.tau_m = 10*ms``). States are at the model's initial values.
+
+    Raises
+    ------
+    TypeError
+        For a keyword that is neither a parameter nor a state, nor known to `brian2.NeuronGroup`.
+    brian2.DimensionMismatchError
+        For a value with another unit.
+
+    Examples
+    --------
+    >>> from brian2 import ms
+    >>> group = neuron_group(load_model("lif"), 10, tau_m=10 * ms)
+    """
+    options = set(inspect.signature(NeuronGroup.__init__).parameters) - {"self", "N", "model", "threshold", "reset"}
+    known = {*model.parameters, *model.state_names, *options}
+    for name in kwargs:
+        if name not in known:
+            raise TypeError(f"{model.name} has no parameter {name!r}; {suggest(name, known)}")
+    values = {
+        name: kwargs.get(name, Quantity(p.value, dim=unit_dimension(p.unit))) for name, p in model.parameters.items()
+    }
+    per_neuron = [name for name, value in values.items() if np.ndim(value) > 0]
+    equations = _equations(model, per_neuron)
+    if method is None:
+        dt = kwargs.get("dt") or getattr(kwargs.get("clock"), "dt", None) or defaultclock.dt
+        method = integration_method(model, float(dt), {n: np.asarray(v, dtype=float) for n, v in values.items()})
+        if method != "exact":
+            logger.info(f"{model.name}: integrated by {method}; Brian2's exact method does not apply")
+    group = NeuronGroup(
+        N,
+        equations,
+        threshold=model.threshold,
+        reset="\n".join(map(str, model.reset)) or None,
+        method=method,
+        **{name: value for name, value in kwargs.items() if name in options},
+    )
+    for name, value in values.items():
+        setattr(group, name, value)
+    for state in model.states:
+        initial = kwargs.get(state.name, state.initial)
+        if initial != "0":
+            setattr(group, state.name, initial)
+    return group
+
+
+def synapses(
+    model: Model, source: BrianObject, target: NeuronGroup, receptor: str | None = None, **kwargs: Any
+) -> Synapses:
+    """Ordinary `brian2.Synapses` onto a receptor of a model, not yet connected.
+
+    Parameters
+    ----------
+    model : Model
+        Of the target.
+    source : brian2 group that emits spikes
+    target : brian2.NeuronGroup
+        From `neuron_group`.
+    receptor : str, optional
+        Its name; may be left out if the model has only one.
+    **kwargs
+        For `brian2.Synapses` (``name``, ``delay``, ...).
+
+    Returns
+    -------
+    brian2.Synapses
+        With one weight per synapse, by the receptor's name for it (usually ``w``).
+
+    Raises
+    ------
+    ValueError
+        If the receptor isn't one of the model's, or has to be named.
+
+    Examples
+    --------
+    >>> connections = synapses(model, inputs, group)
+    >>> connections.connect()
+    >>> connections.w = 0.5
+    """
+    if receptor is None and len(model.receptors) == 1:
+        receptor = next(iter(model.receptors))
+    if receptor is None or receptor not in model.receptors:
+        problem = f"no receptor {receptor!r}" if receptor else "several receptors or none; name one"
+        raise ValueError(f"{model.name} has {problem}; {suggest(receptor or '', model.receptors)}")
+    arrival = model.receptors[receptor]
+    post = {name: f"{name}_post" for name in (*model.state_names, *model.parameters)}
+    on_pre = "\n".join(f"{s.variable}_post {s.operator} {substitute(s.expression, post)}" for s in arrival.on_pre)
+    return Synapses(source, target, f"{arrival.weight} : {arrival.weight_unit}", on_pre=on_pre, **kwargs)
+
+
+def integration_method(model: Model, dt: float, values: Mapping[str, float | Array]) -> str:
+    """The method of Brian2 for a model: ``"exact"`` where that equals the matrix exponential, ``"rk4"`` or ``"rk2"``.
+
+    Nonlinear models take rk2. A spike that runs away (the exponential neuron) grows without bound within a step; with
+    the nested evaluations of rk4 that ends as inf - inf, and NaN never crosses a threshold, so that the neuron would
+    be silent from then on. With the single intermediate evaluation of rk2 it ends beyond the threshold, as it should.
+
+    Linear models take Brian2's closed form if it holds, else rk4. The form doesn't exist for singular systems (a
+    membrane without leak), divides by zero when two time constants are equal, and misreads some names of states
+    (``E``); so its step is computed at these values and compared. Where states drive each other in a loop, the search
+    for a closed form takes minutes or fails on complex eigenvalues, and isn't tried.
+
+    Parameters
+    ----------
+    model : Model
+    dt : float
+        Time step in seconds.
+    values : mapping of str to float or array
+        Value of every parameter, SI units; arrays have one per neuron.
+
+    Returns
+    -------
+    str
+    """
+    try:
+        system = HybridSystem.from_model(model)
+    except UnsupportedExpression:
+        # a function without a derivative is not linear either
+        return "rk2"
+    if not system.is_linear:
+        return "rk2"
+    if _has_loop(system):
+        return "rk4"
+    try:
+        code = linear(Equations(model.equations), _variables(model))
+    except (UnsupportedEquationsException, sp.SympifyError, ZeroDivisionError):
+        return "rk4"
+    columns = np.broadcast_arrays(*(np.atleast_1d(v) for v in values.values()))
+    for combination in np.unique(np.stack(columns), axis=1).T if columns else [()]:
+        here = dict(zip(values, map(float, combination), strict=True))
+        exact, brian = _matrix_exponential(system, here, dt), _one_step(code, system, here, dt)
+        # not >, because NaN fails every comparison
+        if not (np.abs(brian - exact) <= _ROUNDING * np.abs(exact)).all():
+            return "rk4"
+    return "exact"
+
+
+def _has_loop(system: HybridSystem) -> bool:
+    """Whether any state drives itself through others."""
+    drives = np.array(system.jacobian().applyfunc(lambda entry: int(entry != 0)), dtype=int)
+    np.fill_diagonal(drives, 0)
+    return bool(np.linalg.matrix_power(drives + np.eye(len(drives), dtype=int), len(drives)).T[drives > 0].any())
+
+
+def _matrix_exponential(system: HybridSystem, values: Mapping[str, float], dt: float) -> Array:
+    """One step of x' = Mx + c as a matrix on (x, 1), its last row left out."""
+    numbers = {symbol(name): value for name, value in values.items()}
+    at_zero = dict.fromkeys(system.states, 0)
+    matrix = system.jacobian().row_join(sp.Matrix([system.f[x].xreplace(at_zero) for x in system.states]))
+    augmented = np.zeros((len(system.states) + 1,) * 2)
+    augmented[:-1] = np.array(matrix.subs(numbers), dtype=float)
+    return scipy.linalg.expm(augmented * dt)[:-1]
+
+
+def _one_step(code: str, system: HybridSystem, values: Mapping[str, float], dt: float) -> Array:
+    """The same matrix from the statements ``_x = ...`` of a state updater."""
+    expressions = {}
+    for line in code.splitlines():
+        variable, _, expression = line.partition(" = ")
+        if variable.startswith("_"):
+            expressions[variable[1:]] = str_to_sympy(expression)
+    names = [*(x.name for x in system.states), *values, "dt"]
+    step = sp.lambdify(names, [expressions[x.name] for x in system.states], modules="numpy")
+    n = len(system.states)
+    with np.errstate(all="ignore"):
+        outputs = [np.array(step(*map(np.float64, (*x, *values.values(), dt)))) for x in (*np.eye(n), np.zeros(n))]
+    return np.stack([*(output - outputs[-1] for output in outputs[:-1]), outputs[-1]], axis=1)
+
+
+def _variables(model: Model) -> dict[str, Variable]:
+    """What Brian2's symbolic part wants to know: which names are constants."""
+    constants = {name: Variable(name, constant=True, scalar=True) for name in model.parameters}
+    return {**{name: Variable(name) for name in model.state_names}, **constants}
+
+
+def _equations(model: Model, per_neuron: Collection[str]) -> str:
+    """The model's equations, with some parameters one per neuron instead of shared."""
+    lines = []
+    for line in model.equations.splitlines():
+        name = line.partition(":")[0].strip()
+        lines.append(line.replace("(constant, shared)", "(constant)") if name in per_neuron else line)
+    return "\n".join(lines)
