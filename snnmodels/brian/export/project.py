@@ -18,7 +18,7 @@ from ...templates.network import Network
 from ..standalone import cpp_preferences, cuda_preferences, preferences, quiet
 from .simulation import Trial, one_trial
 
-__all__ = ["Project", "Target", "export_project"]
+__all__ = ["Project", "Target", "export_project", "write_makefile"]
 
 Array = np.ndarray
 Target = Literal["cpp", "cuda"]
@@ -105,16 +105,11 @@ def export_project(
         raise ValueError(f"dt: expected a positive time step in seconds, got {dt}")
     directory = Path(directory)
     _check_folder(directory, overwrite)
-    language = _LANGUAGES[target]
     with tempfile.TemporaryDirectory(prefix="snnmodels_") as temporary:
         generated = Path(temporary) / "generated"
         manifest = _generate(network, spikes, dt, target, generated)
-        sources = sorted(str(p.relative_to(generated)) for p in generated.rglob(f"*{language.suffix}"))
-        # Brian2's makefile names this machine's Python environment; ours is written from the list of sources
-        (generated / "makefile").unlink()
+        sources = write_makefile(generated, target)
         shutil.rmtree(generated / "results", ignore_errors=True)
-        makefile = _file(f"Makefile.{target}").replace("@sources@", " \\\n".join(f"    {s}" for s in sources))
-        (generated / "Makefile").write_text(makefile)
         (generated / "README.md").write_text(_readme(network, dt, target, spikes_from))
         (generated / "read_results.py").write_text(_file("read_results.py"))
         (generated / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -122,7 +117,30 @@ def export_project(
             shutil.rmtree(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(generated, directory)
-    return Project(directory, target, len(sources))
+    return Project(directory, target, sources)
+
+
+def write_makefile(directory: Path, target: Target) -> int:
+    """Put a makefile without absolute paths in the place of the one that Brian2 generated.
+
+    Brian2's own names this machine's Python environment and asks for C++11, which CUDA 13 refuses.
+
+    Parameters
+    ----------
+    directory : Path
+        With the sources that a standalone device wrote.
+    target : {"cpp", "cuda"}
+
+    Returns
+    -------
+    int
+        Number of sources.
+    """
+    sources = sorted(str(p.relative_to(directory)) for p in directory.rglob(f"*{_LANGUAGES[target].suffix}"))
+    (directory / "makefile").unlink(missing_ok=True)
+    listed = " \\\n".join(f"    {source}" for source in sources)
+    (directory / "Makefile").write_text(_file(f"Makefile.{target}").replace("@sources@", listed))
+    return len(sources)
 
 
 def _check_folder(directory: Path, overwrite: bool) -> None:
