@@ -89,6 +89,7 @@ class TestList:
             ("synapse", "delta_synapse"),
             ("mechanism", "adaptive_threshold"),
             ("network", "yin_yang"),
+            ("coding", "joint"),
         } <= rows
 
     def test_one_kind(self, run: Run) -> None:
@@ -98,7 +99,7 @@ class TestList:
 
     def test_unknown_kind(self, run: Run) -> None:
         error = one_line_error(run("list", "dendrite"))
-        assert error == "error: kind 'dendrite' is not one of neuron, synapse, mechanism, network"
+        assert error == "error: kind 'dendrite' is not one of neuron, synapse, mechanism, network, coding"
 
 
 class TestShow:
@@ -112,6 +113,11 @@ class TestShow:
         text = run("show", "yin_yang").stdout
         assert "input_hidden: input -> hidden through exp_synapse, 1000 weights" in text
         assert "hidden: 200 x lif+exp_synapse" in text
+
+    def test_coding_network(self, run: Run) -> None:
+        text = run("show", "joint").stdout
+        assert "code 2 signals" in text
+        assert "adaptation = a**2*mu" in text
 
     def test_own_file(self, run: Run, root: Path, tmp_path: Path) -> None:
         own = tmp_path / "mine.toml"
@@ -135,8 +141,14 @@ class TestDerive:
         assert written.stdout == f"written: {tmp_path / 'new/lif.md'}\n"
         assert (tmp_path / "new/lif.md").read_text().startswith("# ")
 
+    def test_coding_network(self, run: Run, root: Path, tmp_path: Path) -> None:
+        by_name = run("derive", "joint")
+        assert by_name.exit_code == 0, by_name.output
+        (tmp_path / "joint.toml").write_text((root / "equations/coding/joint.toml").read_text())
+        assert run("derive", tmp_path / "joint.toml").stdout == by_name.stdout
+
     def test_bad_input(self, run: Run) -> None:
-        assert "yin_yang is a network; this command takes one neuron model" in one_line_error(run("derive", "yin_yang"))
+        assert "yin_yang is a network; give the model of one" in one_line_error(run("derive", "yin_yang"))
         assert run("derive", "lif", "--format", "pdf").exit_code == 2
 
 
@@ -192,5 +204,6 @@ class TestBuild:
         )
         assert "absent.npz" in one_line_error(run("build", "yin_yang", *out, "--spikes", tmp_path / "absent.npz"))
         assert "only a network is trained" in one_line_error(run("build", "lif", *out, "--checkpoint", "c.npz"))
+        assert "joint is a spike-coding network" in one_line_error(run("build", "joint", *out))
         assert run("build", "yin_yang", *out, "--target", "fortran").exit_code == 2
         assert not (tmp_path / "project").exists()

@@ -20,7 +20,6 @@ from snnmodels.brian.export import (
     export_project,
     read_spikes,
     regular_spikes,
-    with_values,
 )
 from snnmodels.brian.export.drive import weight_for_one_spike
 from snnmodels.brian.export.simulation import check_input_spikes, one_trial
@@ -320,17 +319,6 @@ class TestSingleModel:
     def test_wrong_numbers(self) -> None:
         with pytest.raises(ValueError, match="n: expected a positive number, got 0"):
             driven_population(load_model("lif"), n=0)
-
-
-def test_trained_values_replace_the_networks_own(yin_yang: Network) -> None:
-    weights = np.full((200, 3), 0.5)
-    trained = with_values(yin_yang, {"hidden_output.w": weights})
-    np.testing.assert_array_equal(trained.projections[1].weights, weights)
-    np.testing.assert_array_equal(trained.projections[0].weights, yin_yang.projections[0].weights)
-    with pytest.raises(ValueError, match=r"shape \(3,\); network 'yin_yang' has \(200, 3\)"):
-        with_values(yin_yang, {"hidden_output.w": np.zeros(3)})
-    with pytest.raises(ValueError, match=r"values hold 'x\.w'"):
-        with_values(yin_yang, {"x.w": np.zeros(3)})
 
 
 def test_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

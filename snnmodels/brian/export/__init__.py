@@ -1,7 +1,7 @@
 """Export of a network's forward simulation as a C++ or CUDA project that builds with make and runs without Python."""
 
-from .drive import driven_population, encoded_sample, read_spikes, regular_spikes, with_values
-from .project import Project, Target, export_project
+from .drive import driven_population, encoded_sample, read_spikes, regular_spikes
+from .project import Project, Target, export_project, write_makefile
 
 __all__ = [
     "Project",
@@ -11,5 +11,5 @@ __all__ = [
     "export_project",
     "read_spikes",
     "regular_spikes",
-    "with_values",
+    "write_makefile",
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 import brian2
 import numpy as np
 
@@ -14,14 +11,7 @@ from ...templates.network import Network, Population, Projection, SpikeInput
 from ..standalone import preferences
 from .simulation import one_trial
 
-__all__ = [
-    "driven_population",
-    "encoded_sample",
-    "read_spikes",
-    "regular_spikes",
-    "weight_for_one_spike",
-    "with_values",
-]
+__all__ = ["driven_population", "encoded_sample", "read_spikes", "regular_spikes", "weight_for_one_spike"]
 
 Array = np.ndarray
 
@@ -192,42 +182,3 @@ def read_spikes(path: str, network: Network) -> dict[str, Array]:
     if set(content) != set(wanted):
         raise ValueError(f"{path}: holds {sorted(content)}; expected one array per input, named {sorted(wanted)}")
     return content
-
-
-def with_values(network: Network, values: Mapping[str, Array]) -> Network:
-    """The network with trained values in the place of its own.
-
-    Parameters
-    ----------
-    network : Network
-    values : mapping of str to array
-        By key of `Network.trainable`, as a checkpoint of training holds them.
-
-    Raises
-    ------
-    ValueError
-        If a key or a shape doesn't fit the network.
-    """
-    own = network.trainable()
-    for key, value in values.items():
-        if key not in own:
-            raise ValueError(f"values hold {key!r}; network {network.name!r} has {', '.join(own)}")
-        if np.shape(value) != own[key].shape:
-            raise ValueError(
-                f"values of {key!r} have shape {np.shape(value)}; network {network.name!r} has {own[key].shape}"
-            )
-    projections = tuple(
-        replace(p, weights=np.asarray(values[f"{p.name}.w"], dtype=float)) if f"{p.name}.w" in values else p
-        for p in network.projections
-    )
-    populations = tuple(
-        replace(
-            q,
-            parameters={
-                **q.parameters,
-                **{n: np.asarray(values[f"{q.name}.{n}"]) for n in q.learnable if f"{q.name}.{n}" in values},
-            },
-        )
-        for q in network.populations
-    )
-    return replace(network, projections=projections, populations=populations)

@@ -1,0 +1,138 @@
+"""``snnmodels list``, ``show`` and ``derive``: look at the library."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import ModelArgument, leave_no_log_files, load_any
+
+if TYPE_CHECKING:
+    from ..coding import CodingNetwork
+    from ..templates import Network
+
+__all__ = ["derive", "list_models", "show"]
+
+
+class Format(enum.StrEnum):
+    """How a derivation is written."""
+
+    text = "text"
+    latex = "latex"
+    markdown = "markdown"
+
+
+def list_models(
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="Only one kind: neuron, synapse, mechanism, network or coding.", metavar="[KIND]"),
+    ] = None,
+) -> None:
+    """List the library: neurons, synapses, mechanisms, networks to train, and spike-coding networks.
+
+    Any neuron combines with any synapse and mechanism that drives one of its inputs; names without a synapse take the
+    neuron's usual one.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..coding import coding_catalogue, load_coding_network
+    from ..templates import catalogue
+
+    leave_no_log_files()
+    rows = [(entry.kind, entry.name, entry.title) for entry in catalogue()]
+    rows += [("coding", name, load_coding_network(path).loss.title) for name, path in coding_catalogue().items()]
+    kinds = list(dict.fromkeys(row[0] for row in rows))
+    if kind is not None and kind.removesuffix("s") not in kinds:
+        raise ValueError(f"kind {kind!r} is not one of {', '.join(kinds)}")
+    table = Table("kind", "name", "title", box=None, header_style="bold")
+    for row in rows:
+        if kind is None or row[0] == kind.removesuffix("s"):
+            table.add_row(*row)
+    Console().print(table)
+
+
+def show(model: ModelArgument) -> None:
+    """Show a model: equations, threshold, reset, synapses, and every parameter with unit and meaning; or a network.
+
+    Examples: `snnmodels show lif`; `snnmodels show lif exp_synapse adaptive_threshold`; `snnmodels show yin_yang`;
+    `snnmodels show my_neuron.toml alpha_synapse`.
+    """
+    from ..templates import Model, Network, describe
+
+    leave_no_log_files()
+    match load_any(model):
+        case Model() as loaded:
+            typer.echo(describe(loaded))
+        case Network() as loaded:
+            typer.echo(_describe_network(loaded))
+        case loaded:
+            typer.echo(_describe_coding(loaded))
+
+
+def _describe_network(network: Network) -> str:
+    """Inputs, populations and projections of a network, one per line."""
+    lines = [f"{network.name}: trials of {network.duration * 1e3:g} ms, read out from {network.output}", "", "Inputs"]
+    lines += [f"    {source.name}: {source.n} sources of spikes" for source in network.inputs]
+    lines += ["", "Populations (snnmodels show MODEL tells more)"]
+    lines += [f"    {q.name}: {q.n} x {q.model.name}, {q.model.title}" for q in network.populations]
+    lines += ["", "Projections"]
+    for p in network.projections:
+        count = p.weights.size if p.mask is None else int(p.mask.sum())
+        spread = f"mean {p.weights.mean():.4g}, standard deviation {p.weights.std():.4g}"
+        lines.append(f"    {p.name}: {p.source} -> {p.target} through {p.receptor}, {count} weights, {spread}")
+    lines += ["", "Trained: " + ", ".join(f"{key} {value.shape}" for key, value in network.trainable().items())]
+    return "\n".join(lines)
+
+
+def _describe_coding(network: CodingNetwork) -> str:
+    """Size, costs and parameters of a spike-coding network."""
+    loss = network.loss
+    signals, neurons = network.decoder.shape
+    lines = [f"{network.name}: {loss.title}", "", loss.description.strip(), ""]
+    lines += [f"{neurons} neurons code {signals} signals", "", "Costs besides the error of the read-out"]
+    lines += [f"    {cost.name} = {cost.expression}    {cost.description}" for cost in loss.costs] or ["    none"]
+    lines += ["", "Traces"]
+    lines += [f"    {k}: {t.scope}, {t.tau * 1e3:g} ms    {t.description}" for k, t in loss.traces.items()]
+    lines += ["", "Parameters"]
+    lines += [f"    {p.name} = {p.default}    {p.description}" for p in loss.parameters.values()] or ["    none"]
+    return "\n".join([*lines, "", f"snnmodels derive {network.name} shows the spike rule that follows"])
+
+
+def derive(
+    model: ModelArgument,
+    format: Annotated[
+        Format, typer.Option(help="Terminal text, the body of a LaTeX document, or Markdown.")
+    ] = Format.text,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of printing.")] = None,
+) -> None:
+    """Derive step by step: a model's adjoint, from its equations to the gradients; a coding network's spike rule.
+
+    Forward model, adjoint equation between spikes, the implicit function theorem at the threshold, the jump at a spike
+    and at an arrival, and what each contributes to the gradient. For the LIF neuron also the line which shows that the
+    result is the published rule. For a spike-coding network (`snnmodels list coding`) how thresholds, weights and
+    currents follow from its joint loss.
+
+    Examples: `snnmodels derive lif`; `snnmodels derive lif adaptive_threshold --format markdown --out alif.md`;
+    `snnmodels derive joint`.
+    """
+    from .. import coding, symbolic
+    from ..templates import Model, Network
+
+    leave_no_log_files()
+    match load_any(model):
+        case Model() as loaded:
+            text = symbolic.derivation(symbolic.HybridSystem.from_model(loaded), format.value)
+        case Network():
+            raise ValueError(f"{model[0]} is a network; give the model of one of its populations")
+        case loaded:
+            text = coding.derivation(loaded.loss, format.value)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        typer.echo(f"written: {out}")
