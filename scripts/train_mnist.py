@@ -86,7 +86,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt as interruption:
-        print(f"\n{interruption or 'interrupted'}", file=sys.stderr)
+        print(f"\n{str(interruption) or 'interrupted; the same command goes on from the checkpoints'}", file=sys.stderr)
         sys.exit(130)
     except (ImportError, ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
