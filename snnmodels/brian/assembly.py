@@ -86,7 +86,7 @@ class Assembly:
             self.writable[f"{name}.{parameter}"] = [v[parameter], w[parameter]]
         for x, e in p.system.initial.items():
             if e != 0:
-                self.writable[f"{name}.{x.name}"] = [v[x.name]]
+                self.writable[f"{name}.{x.name}"] = [v[f"{x.name}_initial"]]
             self.read_backward[f"{name}.lambda_{x.name}"] = w[f"lambda_{x.name}"]
         for q in p.grid.learnable:
             self.read_backward[f"{name}.{q.name}"] = w[f"grad_{q.name}"]

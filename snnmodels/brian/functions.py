@@ -15,8 +15,8 @@ from ..symbolic.programs import Program
 
 __all__ = ["bracket_function", "namespace_for", "root_function"]
 
-# Newton stops moving at the rounding of the event function; this is a few units in the last place of the step
-_TOLERANCE = 4e-15
+# Newton converges quadratically: a step this short (relative to the bracket) leaves an error far below rounding
+_TOLERANCE = 1e-12
 _ITERATIONS = 60
 
 

@@ -71,6 +71,7 @@ class ForwardPopulation:
         for s in model.states:
             equations.differential(s.name, dimension(s.unit), print_expression(system.f[symbol(s.name)]))
             equations.parameter(f"{s.name}_start", dimension(s.unit))
+            equations.parameter(f"{s.name}_initial", dimension(s.unit))
         add_parameters(equations, p)
         if self.keeps_base:
             for s in model.states:
@@ -278,9 +279,9 @@ class ForwardPopulation:
         self.initial.append(Fill(g.variables["tr_index"], 0, 1))
 
     def _initialise(self) -> None:
-        for x in self.population.system.states:
-            if self.population.system.initial[x] == 0:
-                self.initial.append(Fill(self.group.variables[x.name], 0))
+        v = self.group.variables
+        for x, e in self.population.system.initial.items():
+            self.initial.append(Fill(v[x.name], 0) if e == 0 else Copy(v[x.name], v[f"{x.name}_initial"]))
 
 
 @dataclass

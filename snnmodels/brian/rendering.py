@@ -41,7 +41,7 @@ RESERVED = frozenset(
     "smallest_slope forward_slot max_value max_origin max_r max_arrival max_id max_rate max_error final_s final_id "
     "widx gw w dt t i j".split()
 )
-_RESERVED_AFFIXES = (("lambda_", ""), ("next_lambda_", ""), ("grad_", ""), ("ev_x_", ""), ("", "_start"), ("", "_base"))
+_RESERVED_AFFIXES = (("lambda_", ""), ("next_lambda_", ""), ("grad_", ""), ("ev_x_", ""), ("", "_start"), ("", "_base"), ("", "_initial"))
 
 
 def check_names(model: Model) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -86,27 +86,32 @@ class Simulation:
         self.network = network
         self.loss = loss
         self.target = target
-        self.plan = Plan.of(
-            network,
-            batch_size,
-            dt,
-            timing=timing,
-            observable=loss.observable,
-            variable=loss.variable,
-            max_spikes=max_spikes,
-            input_spikes=input_spikes,
-            order=order,
-        )
-        self._session = self._open()
-        self._written: dict[str, np.ndarray] = {}
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "dt": dt,
+            "timing": timing,
+            "observable": loss.observable,
+            "variable": loss.variable,
+            "max_spikes": max_spikes,
+            "input_spikes": input_spikes,
+            "order": order,
+        }
+        self.plan: Plan
+        self._session: Session
+        self._written: dict[str, np.ndarray]
+        self._open(network)
         self._set(network)
 
-    def _open(self) -> Session:
+    def _open(self, network: Network) -> None:
+        """Lower the network and start a session for it."""
+        self.plan = Plan.of(network, **self._options)
+        self._written = {}
         if self.target == "cpp_standalone":
             from ..brian.worker import StandaloneSession
 
-            return StandaloneSession(self.plan)
-        return RuntimeSession(self.plan, self.target)
+            self._session = StandaloneSession(self.plan)
+        else:
+            self._session = RuntimeSession(self.plan, self.target)
 
     def __enter__(self) -> Self:
         return self
@@ -124,6 +129,13 @@ class Simulation:
 
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0."""
+        if not all(
+            self.plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
+            for p in network.populations
+        ):
+            # time constants have come together: the closed form has to be another
+            self._session.close()
+            self._open(network)
         for q in network.projections:
             w = np.asarray(q.weights, dtype=float)
             self._write(f"{q.name}.w", w.ravel() if q.mask is None else w[np.asarray(q.mask, dtype=bool)])

@@ -18,6 +18,7 @@ __all__ = ["CPP_SOURCE", "MAX_NODES", "NUMPY_FUNCTIONS", "ExpDD", "explicit"]
 MAX_NODES = 8
 _SPREAD = 2.0  # up to this distance of the nodes the series is used, beyond it the recursion, which then loses nothing
 _TERMS = 32
+_NEGLIGIBLE = 1e-20
 
 
 class ExpDD(sp.Function):  # type: ignore[misc]
@@ -65,6 +66,9 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
     m = len(x) - 1
     if m == 0:
         return np.exp(x[0])
+    if m == 1:
+        d = x[1] - x[0]
+        return np.exp(x[0]) * np.where(d > 0, np.expm1(d) / np.where(d > 0, d, 1.0), 1.0)
     centre = x.mean(axis=0)
     y = x - centre
     h = np.ones_like(y)  # h[j]: polynomial of the current degree in y_0..y_j
@@ -77,7 +81,10 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
         for j in range(1, m + 1):
             h[j] = h[j - 1] + y[j] * h[j]
         factorial *= m + k
-        total = total + h[m] / factorial
+        term = h[m] / factorial
+        total = total + term
+        if np.all(np.abs(term) < _NEGLIGIBLE * np.abs(total)) and k > m:
+            break
     near = np.exp(centre) * total
     spread = x[m] - x[0]
     if np.all(spread <= _SPREAD):
@@ -102,6 +109,11 @@ CPP_SOURCE = (
         x[j] = a;
     }}
     if (m == 0) return exp(x[0]);
+    if (m == 1)
+    {{
+        const double d = x[1] - x[0];
+        return exp(x[0])*(d > 0 ? expm1(d)/d : 1.0);
+    }}
     if (x[m] - x[0] > %(spread)r)
         return (_expdd(m - 1, x + 1) - _expdd(m - 1, x))/(x[m] - x[0]);
     double centre = 0, factorial = 1;
@@ -115,12 +127,14 @@ CPP_SOURCE = (
         h[0] *= y[0];
         for (int j = 1; j <= m; j++) h[j] = h[j-1] + y[j]*h[j];
         factorial *= m + k;
-        total += h[m]/factorial;
+        const double term = h[m]/factorial;
+        total += term;
+        if (k > m && (term < 0 ? -term : term) < %(negligible)r*total) break;
     }}
     return exp(centre)*total;
 }}
 """
-    % {"max": MAX_NODES, "spread": _SPREAD, "terms": _TERMS}
+    % {"max": MAX_NODES, "spread": _SPREAD, "terms": _TERMS, "negligible": _NEGLIGIBLE}
 ) + "".join(
     f"{{q}} double expdd{n}({', '.join(f'double x{i}' for i in range(n))})\n"
     f"{{{{ const double nodes[{n}] = {{{{{', '.join(f'x{i}' for i in range(n))}}}}}; return _expdd({n - 1}, nodes); }}}}\n"

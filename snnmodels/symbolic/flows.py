@@ -42,6 +42,8 @@ class Flow:
         Order of that series.
     exact : bool
         Whether the flow is exact to rounding.
+    separated : tuple of tuple of Expr
+        Rates that were told apart, so that their divided difference is written as a sum of exponentials.
     """
 
     system: HybridSystem
@@ -49,6 +51,7 @@ class Flow:
     series: tuple[sp.Symbol, ...]
     order: int
     exact: bool
+    separated: tuple[tuple[sp.Expr, ...], ...] = ()
 
     TIME = symbol("_flow_time")
 
@@ -58,7 +61,6 @@ class Flow:
         system: HybridSystem,
         dt: float,
         values: Mapping[str, float | np.ndarray] | None = None,
-        learnable: tuple[str, ...] = (),
         order: int = 4,
     ) -> Flow:
         """Choose closed form or series for each state.
@@ -70,8 +72,6 @@ class Flow:
             Time step in seconds; times up to ``2*dt`` will be asked for.
         values : mapping, optional
             Parameter values in SI units, where they differ from the defaults.
-        learnable : tuple of str
-            Parameters that will change: time constants among them keep the form that survives their coincidence.
         order : int
             Order of the Taylor series of nonlinear states.
 
@@ -82,11 +82,17 @@ class Flow:
         """
         linear = _triangular(system)
         numbers = dict(system.defaults) | {s: (values or {})[s.name] for s in system.parameters if s.name in (values or {})}
-        closed = {x: _closed_form(system, linear, x, numbers, learnable) for x in linear}
+        separated: list[tuple[sp.Expr, ...]] = []
+        closed = {x: _closed_form(system, linear, x, numbers, separated) for x in linear}
         series = tuple(x for x in system.states if x not in closed)
         if series and system.is_linear:
             order = _order_for_rounding(system, numbers, 2 * dt)
-        return cls(system, closed, series, order, exact=not series or system.is_linear)
+        return cls(system, closed, series, order, not series or system.is_linear, tuple(separated))
+
+    def holds_for(self, values: Mapping[str, float | np.ndarray]) -> bool:
+        """Whether the closed forms chosen are still accurate for other parameter values (time constants apart)."""
+        numbers = {s: values[s.name] for s in self.system.parameters}
+        return all(_are_separated(list(rates), numbers, _SEPARATED / 10) for rates in self.separated)
 
     def write(self, builder: Builder, x: Mapping[sp.Symbol, sp.Expr], time: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """Assign the state after `time`, starting from `x`, and return its expressions."""
@@ -135,7 +141,7 @@ def _closed_form(
     linear: tuple[sp.Symbol, ...],
     x: sp.Symbol,
     numbers: Mapping[sp.Symbol, float | np.ndarray],
-    learnable: tuple[str, ...],
+    separated: list[tuple[sp.Expr, ...]],
 ) -> sp.Expr:
     one = sp.Symbol("_one")  # the constant part of f, as a state that never changes
     zero = dict.fromkeys(system.states, sp.Integer(0))
@@ -158,30 +164,24 @@ def _closed_form(
         weight = sp.Mul(*(entry(path[k + 1], path[k]) for k in range(len(path) - 1)))
         rates = [entry(i, i) for i in path]
         difference = ExpDD(*(a * s for a in rates))
-        if _safe_to_separate(rates, numbers, learnable):
+        if _are_separated(rates, numbers):
             difference = explicit(difference)
+            separated.append(tuple(rates))
         start = sp.Integer(1) if path[0] == one else path[0]
         term = weight * s ** (len(path) - 1) * difference
         total += start * (term if difference.has(ExpDD) else sp.factor_terms(sp.simplify(term)))
     return total
 
 
-def _safe_to_separate(
-    rates: list[sp.Expr], numbers: Mapping[sp.Symbol, float | np.ndarray], learnable: tuple[str, ...]
+def _are_separated(
+    rates: list[sp.Expr], numbers: Mapping[sp.Symbol, float | np.ndarray], distance: float = _SEPARATED
 ) -> bool:
+    """Whether the rates differ by at least this relative distance, for every neuron."""
     different = list(dict.fromkeys(rates))
     if len(different) < len(rates):
         return len(different) == 1
-    if sum(bool({s.name for s in r.free_symbols} & set(learnable)) for r in different) and len(different) > 1:
-        return all(r == 0 or not r.free_symbols or _only_zero_differs(different) for r in different)
-    evaluated = [np.asarray(_evaluate(r, numbers)) for r in different]
-    arrays = np.broadcast_arrays(*evaluated)
-    return all(separation([float(a.flat[k]) for a in arrays]) > _SEPARATED for k in range(arrays[0].size))
-
-
-def _only_zero_differs(rates: list[sp.Expr]) -> bool:
-    """Two rates, one of them zero: a time constant never makes them meet."""
-    return len(rates) == 2 and sp.Integer(0) in rates
+    arrays = np.broadcast_arrays(*(np.asarray(_evaluate(r, numbers)) for r in different))
+    return all(separation([float(a.flat[k]) for a in arrays]) > distance for k in range(arrays[0].size))
 
 
 def _evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:

@@ -67,7 +67,7 @@ class GridSystem:
         order: int = 4,
     ) -> GridSystem:
         """Lower a system for a time step; see `Flow.of` for the parameters."""
-        return cls(system, Flow.of(system, dt, values, learnable, order), tuple(symbol(p) for p in learnable))
+        return cls(system, Flow.of(system, dt, values, order), tuple(symbol(p) for p in learnable))
 
     @property
     def _identity(self) -> dict[sp.Symbol, sp.Expr]:
