@@ -8,10 +8,10 @@ from ._component import Component
 from ._errors import TemplateError, located, suggest
 from ._expressions import free_names
 from ._merge import Merged
-from ._units import Dimension, expression_dimension, is_unit_name, unit_dimension, unit_of_dimension
+from ._units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
 from .model import Assignment
 
-__all__ = ["check_composition"]
+__all__ = ["check_composition", "check_used"]
 
 Dimensions = Mapping[str, Dimension]
 
@@ -29,7 +29,11 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
     everything = parameters | states | {s.name: unit_dimension(s.unit) for s in merged.subexpressions.values()}
     neuron = parts[0]
     for part in parts:
-        _check_equations(part, neuron, everything)
+        # before the equations, in which these are already substituted
+        for name, term in part.add_inputs.items():
+            _check(part, f"add.inputs.{name}", term, everything, unit_dimension(neuron.inputs[name].unit))
+    for part in parts:
+        _check_equations(part, everything)
         for state in part.states.values():
             if state.initial != "0":
                 key = f"states.{state.name}.initial"
@@ -49,7 +53,7 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
         _check_receptor(part, everything, states)
 
 
-def _check_equations(part: Component, neuron: Component, everything: Dimensions) -> None:
+def _check_equations(part: Component, everything: Dimensions) -> None:
     per_second = unit_dimension("1/second")
     for name, rhs in part.derivatives.items():
         _check(part, f"equations.d{name}/dt", rhs, everything, everything[name] * per_second)
@@ -57,8 +61,6 @@ def _check_equations(part: Component, neuron: Component, everything: Dimensions)
         _check(part, f"equations.{name}", sub.expression, everything, everything[name])
     for name, term in part.add_derivatives.items():
         _check(part, f"add.derivatives.{name}", term, everything, everything[name] * per_second)
-    for name, term in part.add_inputs.items():
-        _check(part, f"add.inputs.{name}", term, everything, unit_dimension(neuron.inputs[name].unit))
 
 
 def _check_receptor(part: Component, everything: Dimensions, states: Dimensions) -> None:
@@ -90,8 +92,7 @@ def _check(
 ) -> None:
     found = _dimension(part, key, expression, known, what)
     if found is not expected:
-        unit, wanted = unit_of_dimension(found), unit_of_dimension(expected)
-        raise TemplateError(part.file, key, f"{expression!r} has unit {unit}, expected {wanted}")
+        raise TemplateError(part.file, key, f"{expression!r} {wrong_unit(found, expected)}")
 
 
 def _dimension(part: Component, key: str, expression: str, known: Dimensions, what: str = "a variable") -> Dimension:
@@ -113,3 +114,16 @@ def _check_defined(
         else:
             hint = suggest(name, known)
         raise TemplateError(part.file, key, f"{expression!r} uses {name!r}, which isn't {what} of the model; {hint}")
+
+
+def check_used(part: Component) -> None:
+    """`TemplateError` if a component declares a name that none of its own expressions uses."""
+    used = {name for _, expression in part.expressions() for name in free_names(expression)}
+    declared = [(f"parameters.{name}", name) for name in part.parameters]
+    declared += [(f"inputs.{name}", name) for name in part.inputs]
+    declared += [(f"equations.{name}", name) for name in part.subexpressions]
+    if part.receptor is not None:
+        declared.append(("weight.name", part.receptor.weight))
+    for key, name in declared:
+        if name not in used:
+            raise TemplateError(part.file, key, f"{name!r} is declared but not used; use it or remove it")

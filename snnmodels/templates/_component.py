@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ._errors import TemplateError, located, suggest
-from ._expressions import check_expression, free_names, parse_statements, parse_threshold, substitute
+from ._expressions import check_expression, parse_statements, parse_threshold, substitute
 from ._schema import MechanismFile, NeuronFile, SynapseFile
 from ._units import check_identifier, parse_equations, quantity_in, resolve_unit
 from .model import Assignment, Parameter, Receptor, State
@@ -120,7 +120,7 @@ def read_component(
     Raises
     ------
     TemplateError
-        For a wrong unit, an expression or statement that can't be read, or a name declared and not used.
+        For a wrong unit, an expression or statement that can't be read, or a name that can't be used.
     """
     if isinstance(source, NeuronFile):
         for key, entry in source.inputs.items():
@@ -148,7 +148,7 @@ def read_component(
     for key, expression in component.expressions():
         with located(file, key):
             check_expression(expression)
-    _check_names(component, source)
+    _check_names(component)
     return component
 
 
@@ -244,20 +244,15 @@ def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment,
         return parse_statements(code)
 
 
-def _check_names(component: Component, source: NeuronFile | SynapseFile | MechanismFile) -> None:
-    """Names are usable, declared once, and used."""
-    file = component.file
+def _check_names(component: Component) -> None:
+    """Names are usable, and declared once."""
     places = [(f"parameters.{n}", n) for n in component.parameters] + [(f"inputs.{n}", n) for n in component.inputs]
+    taken = {*component.states, *component.subexpressions}
     if component.receptor is not None:
         places.append(("weight.name", component.receptor.weight))
     for key, name in places:
-        with located(file, key):
+        with located(component.file, key):
             check_identifier(name)
-        elsewhere = (*component.states, *component.subexpressions)
-        if name in elsewhere or (key == "weight.name" and name in component.parameters):
-            raise TemplateError(file, key, f"the name {name!r} is already that of another variable; choose another")
-    used = {name for _, expression in component.expressions() for name in free_names(expression)}
-    places += [(f"equations.{n}", n) for n in component.subexpressions]
-    for key, name in places:
-        if name not in used:
-            raise TemplateError(file, key, f"{name!r} is declared but not used; use it or remove it")
+            if name in taken:
+                raise ValueError(f"the name {name!r} is already that of another variable; choose another")
+        taken.add(name)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ._check import check_composition
+from ._check import check_composition, check_used
 from ._component import Component, Context, read_component
 from ._errors import TemplateError, located, suggest
 from ._expressions import add_term, substitute
@@ -58,9 +58,13 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     >>> load_model("lif", "adaptive_threshold").name
     'lif+exp_synapse+adaptive_threshold'
     """
-    parts = _connect_inputs(_read_components(components))
+    components_read = _read_components(components)
+    parts = _connect_inputs(components_read)
     merged = merge(parts)
     check_composition(parts, merged)
+    # last, as a misspelt name is first of all undefined
+    for part in components_read:
+        check_used(part)
     return _model(name or "+".join(part.name for part in parts), parts, merged)
 
 

@@ -29,7 +29,7 @@ def describe(model: Model) -> str:
     states = [(s.name, _unit(s.unit), f"starts at {s.initial}", s.description) for s in model.states]
     parameters = [(p.name, _unit(p.unit), p.default, p.description) for p in model.parameters.values()]
     blocks = [
-        f"{model.name}: {model.title}",
+        textwrap.fill(f"{model.name}: {model.title}", _WIDTH, break_on_hyphens=False),
         "\n\n".join(textwrap.fill(" ".join(p.split()), _WIDTH) for p in model.description.split("\n\n")),
         _section("Equations", equations),
         _section("States", _table(states)),

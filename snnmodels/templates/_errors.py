@@ -37,10 +37,10 @@ def suggest(name: str, options: Iterable[str]) -> str:
 
 @contextmanager
 def located(file: str, key: str) -> Iterator[None]:
-    """Give a `ValueError` of the body its place in a file; a `TemplateError` already has one."""
+    """Give a `ValueError` of the body its place in a file, unless it is a `TemplateError` that has one."""
     try:
         yield
-    except TemplateError:
-        raise
     except ValueError as error:
+        if isinstance(error, TemplateError) and error.file:
+            raise
         raise TemplateError(file, key, str(error)) from None

@@ -58,18 +58,18 @@ def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
     Raises
     ------
     TemplateError
-        If there is no such file.
+        If there is no such file; its place is left to who refers to it.
     """
     text = str(reference)
     path = Path(reference)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise TemplateError(text, "", "no such file")
+            raise TemplateError("", text, "no such file")
         return path
     files = {file.stem: file for kind in kinds for file in _library_files(kind)}
     if text not in files:
         where = " or ".join(_FOLDERS[kind] for kind in kinds)
-        raise TemplateError(text, "", f"not among the library's {where}, nor a .toml file; {suggest(text, files)}")
+        raise TemplateError("", text, f"not among the library's {where}, nor a .toml file; {suggest(text, files)}")
     return files[text]
 
 

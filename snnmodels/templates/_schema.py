@@ -230,22 +230,31 @@ def against[Schema: BaseModel](schema: type[Schema], data: dict[str, Any], file:
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = [str(part) for part in first["loc"] if str(part) not in _UNION_BRANCHES]
-        raise TemplateError(file, ".".join(location), _explain(first, schema, location)) from None
+        # an unknown key before a missing one: the latter may be the former, misspelt
+        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    location = _location(errors[0])
+    same = [e for e in errors if _location(e) == location]
+    raise TemplateError(file, ".".join(location), _explain(same, schema, location))
+
+
+def _location(error: Any) -> list[str]:
+    return [str(part) for part in error["loc"] if str(part) not in _UNION_BRANCHES]
 
 
 # pydantic adds the branch of a union that it tried to the location of an error
 _UNION_BRANCHES = {"str", "int", "float", "list[str]", "list[union[str,int,float]]"}
 
 
-def _explain(error: Any, schema: type[BaseModel], location: list[str]) -> str:
-    if error["type"] == "missing":
+def _explain(errors: list[Any], schema: type[BaseModel], location: list[str]) -> str:
+    """What is wrong at one location; there is one error for every type that it could have had."""
+    first = errors[0]
+    if first["type"] == "missing":
         return "is missing"
-    if error["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden":
         fields = set(_table_at(schema, location[:-1]).model_fields)
         return f"unknown key; {suggest(location[-1], fields)}"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+    messages = (e["msg"].removeprefix("Input should be ").removeprefix("Value error, ") for e in errors)
+    return f"expected {' or '.join(dict.fromkeys(messages))}, got {first['input']!r}"
 
 
 def _table_at(schema: type[BaseModel], location: list[str]) -> type[BaseModel]:

@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Variable
-from brian2.equations.equations import Equations, dimensions_and_type_from_string
+from brian2.equations.equations import EquationError, Equations, dimensions_and_type_from_string
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, Quantity, get_dimensions, get_unit
 
@@ -30,6 +31,7 @@ __all__ = [
     "resolve_unit",
     "unit_dimension",
     "unit_of_dimension",
+    "wrong_unit",
 ]
 
 Dimension = Any
@@ -112,7 +114,8 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
     text = _expand_calls(value, "scale", scales or {}) if isinstance(value, str) else repr(value)
     tree = _parse_quantity(text)
     try:
-        result = _evaluate(tree, text)
+        with np.errstate(all="ignore"):
+            result = _evaluate(tree, text)
     except (DimensionMismatchError, ZeroDivisionError, OverflowError) as error:
         raise ValueError(f"{text!r} can't be evaluated: {str(error).splitlines()[0]}") from None
     number = float(Quantity(result))
@@ -129,8 +132,7 @@ def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) 
     number, dimension, text = evaluate_quantity(value, scales)
     expected = unit_dimension(unit)
     if dimension is not expected and not (number == 0 and dimension is DIMENSIONLESS):
-        found = unit_of_dimension(dimension)
-        raise ValueError(f"{text!r} is in {_spoken(found)}, expected {_spoken(unit)}")
+        raise ValueError(f"{text!r} {wrong_unit(dimension, expected)}")
     return number, text
 
 
@@ -192,10 +194,8 @@ def parse_equations(text: str, units: Mapping[str, str]) -> dict[str, tuple[str,
         lines.append(code)
     try:
         equations = Equations("\n".join(lines))
-    except (SyntaxError, ValueError) as error:
-        broken = next((line for line in str(error).splitlines()[1:] if line.strip(" ^")), str(error))
-        reason = "expected lines such as dv/dt = expression : unit"
-        raise ValueError(f"can't read {broken.strip()!r}; {reason}") from None
+    except (EquationError, SyntaxError, ValueError, TypeError) as error:
+        raise ValueError(_unreadable(lines, error)) from None
     parsed = {}
     for name, equation in equations.items():
         if equation.type == "parameter":
@@ -204,6 +204,18 @@ def parse_equations(text: str, units: Mapping[str, str]) -> dict[str, tuple[str,
             raise ValueError(f"{name!r}: flags such as ({equation.flags[0]}) have no place in a template")
         parsed[name] = (equation.type, equation.expr.code, resolved.get(name) or unit_of_dimension(equation.dim))
     return parsed
+
+
+def _unreadable(lines: list[str], error: Exception) -> str:
+    """What to say about equations that Brian2 can't read."""
+    expected = "expected lines such as dv/dt = expression : unit"
+    for line in filter(str.strip, lines):
+        try:
+            Equations(line)
+        except (EquationError, SyntaxError, ValueError, TypeError):
+            return f"can't read {line.strip()!r}; {expected}"
+    # each line alone is fine: what is wrong is between them
+    return f"{str(error).splitlines()[0]}; {expected}"
 
 
 def is_unit_name(name: str) -> bool:
@@ -219,8 +231,17 @@ def check_identifier(name: str) -> None:
         raise ValueError(str(error)) from None
 
 
-def _spoken(unit: str) -> str:
-    return "no unit (dimensionless)" if unit == "1" else unit
+def wrong_unit(found: Dimension, expected: Dimension) -> str:
+    """The end of an error message: ``is in volt, expected volt/second``."""
+    is_in = "has no unit" if found is DIMENSIONLESS else f"is in {_spoken(found)}"
+    return f"{is_in}, expected {'no unit' if expected is DIMENSIONLESS else _spoken(expected)}"
+
+
+def _spoken(dimension: Dimension) -> str:
+    """A unit for people: rates as ``volt/second`` rather than in kilograms and metres."""
+    integrated = unit_of_dimension(dimension * unit_dimension("second"))
+    unit = unit_of_dimension(dimension)
+    return f"{integrated}/second" if "*" in unit and "*" not in integrated else unit
 
 
 def _expand_calls(text: str, function: str, values: Mapping[str, str]) -> str:
@@ -230,7 +251,7 @@ def _expand_calls(text: str, function: str, values: Mapping[str, str]) -> str:
         match node:
             case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name)], keywords=[]) if called == function:
                 if name not in values:
-                    raise ValueError(f"{function}({name}): {name!r} has no {function} here, {suggest(name, values)}")
+                    raise ValueError(f"{function}({name}): {name!r} has no {function} here; {suggest(name, values)}")
                 replacements[node] = values[name]
             case ast.Call():
                 raise ValueError(f"{text!r} contains {ast.unparse(node)!r}; only {function}(name) can be called here")

@@ -1,5 +1,6 @@
 """Models as ordinary Brian2 objects: against analytic solutions on numpy, and once as a C++ project."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -248,7 +249,7 @@ def test_wrong_keywords_and_units_are_refused():
 
 
 @pytest.mark.slow
-def test_the_same_script_runs_as_a_cpp_project(tmp_path):
+def test_the_same_script_runs_as_a_cpp_project(tmp_path, root):
     """Spikes of numpy and of C++ standalone agree; the script is a Brian2 user's own."""
     script = textwrap.dedent("""
         import sys
@@ -271,10 +272,11 @@ def test_the_same_script_runs_as_a_cpp_project(tmp_path):
         np.savetxt(sys.stdout, np.column_stack([spikes.i[:], spikes.t/ms]), fmt="%.17g")
     """)
     (tmp_path / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(root)}
     outputs = {}
     for target in ("numpy", "cpp"):
         command = [sys.executable, str(tmp_path / "script.py"), target, str(tmp_path / "project")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         outputs[target] = np.loadtxt(done.stdout.splitlines())
     assert len(outputs["numpy"]) > 8

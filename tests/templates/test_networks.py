@@ -1,0 +1,284 @@
+"""Networks from files and from Python, and what is refused."""
+
+import dataclasses
+import textwrap
+
+import numpy as np
+import pytest
+from brian2 import ms, mV, volt
+
+from snnmodels.templates import (
+    Network,
+    Population,
+    Projection,
+    SpikeInput,
+    TemplateError,
+    load_model,
+    load_network,
+)
+
+LIF = load_model("lif")
+READOUT = load_model("leaky_integrator")
+
+
+def network(**changes):
+    """A 2-3-1 network with a recurrent hidden layer."""
+    parts = {
+        "name": "small",
+        "inputs": (SpikeInput("input", 2),),
+        "populations": (Population("hidden", 3, LIF), Population("output", 1, READOUT)),
+        "projections": (
+            Projection("", "input", "hidden", np.ones((2, 3))),
+            Projection("recurrent", "hidden", "hidden", np.zeros((3, 3)), mask=~np.eye(3, dtype=bool)),
+            Projection("readout", "hidden", "output", np.ones((3, 1)), "exp_synapse", learnable=False),
+        ),
+        "output": "output",
+        "duration": 0.05,
+    }
+    return Network(**(parts | changes))
+
+
+def test_names_and_receptors_are_filled_in():
+    net = network()
+    assert [p.name for p in net.projections] == ["input_hidden", "recurrent", "readout"]
+    assert {p.receptor for p in net.projections} == {"exp_synapse"}
+    assert set(net.trainable()) == {"input_hidden.w", "recurrent.w"}
+    again = dataclasses.replace(net, duration=0.1)
+    assert again.projections[0].weights is net.projections[0].weights
+
+
+def test_quantities_are_converted_and_checked():
+    population = Population("p", 2, LIF, {"tau_m": [10, 20] * ms, "v_th": 2}, ["tau_m"])
+    np.testing.assert_allclose(population.value("tau_m"), [0.01, 0.02])
+    assert type(population.value("tau_m")) is np.ndarray
+    assert population.value("v_th") == 2.0
+    assert population.value("tau_syn") == 5e-3
+    assert network(duration=60 * ms).duration == pytest.approx(0.06)
+    eif = Population("hidden", 3, load_model("eif"))
+    net = network(
+        populations=(eif,), projections=[Projection("", "input", "hidden", np.ones((2, 3)) * mV)], output="hidden"
+    )
+    np.testing.assert_allclose(net.projections[0].weights, 1e-3)
+    with pytest.raises(ValueError, match=r"weights has unit second; expected volt"):
+        dataclasses.replace(net, projections=[Projection("", "input", "hidden", np.ones((2, 3)) * ms)])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SpikeInput("input", 0), "input 'input': n is 0; expected a whole number from 1 up"),
+        (lambda: SpikeInput("in put", 1), "input 'in put': expected a name of letters"),
+        (lambda: Population("p", 1.5, LIF), "population 'p': n is 1.5"),
+        (lambda: Population("p", 2, LIF, {"tau": 1.0}), "has no parameter 'tau'; did you mean 'tau_m' or 'tau_syn'"),
+        (lambda: Population("p", 2, LIF, {"tau_m": [1, 2, 3]}), r"parameter 'tau_m' has shape \(3,\); .*\(2,\)"),
+        (lambda: Population("p", 2, LIF, {"tau_m": np.nan}), "parameter 'tau_m' is not finite"),
+        (lambda: Population("p", 2, LIF, {"tau_m": "20*ms"}), "expected numbers"),
+        (lambda: Population("p", 2, LIF, {"tau_m": 1 * volt}), "'tau_m' has unit volt; expected second"),
+        (lambda: Population("p", 2, LIF, {}, ("v_t",)), "has no parameter 'v_t'; did you mean 'v_th'"),
+        (lambda: Population("p", 2, LIF, {}, "v_th"), r"learnable is a list of names, as in \['v_th'\]"),
+        (lambda: network(output="hiden"), "output 'hiden' is not a population; did you mean 'hidden'"),
+        (lambda: network(output="input"), "output 'input' is not a population"),
+        (lambda: network(duration=0.0), "duration is 0.0; expected a positive time in seconds"),
+        (lambda: network(duration=1 * volt), "duration has unit volt; expected second"),
+        (lambda: network(inputs=(SpikeInput("hidden", 2),)), "the name 'hidden' is used twice"),
+        (lambda: network(projections=[Projection("a", "inpt", "hidden", np.ones((2, 3)))]), "did you mean 'input'"),
+        (lambda: network(projections=[Projection("a", "input", "input", np.ones((2, 2)))]), "'input' is not a popu"),
+        (lambda: network(projections=[Projection("a", "output", "hidden", np.ones((1, 3)))]), "'output' never spikes"),
+        (
+            lambda: network(projections=[Projection("a", "input", "hidden", np.ones((3, 2)))]),
+            r"weights have shape \(3, 2\); expected \(n_source, n_target\) = \(2, 3\)",
+        ),
+        (
+            lambda: network(projections=[Projection("a", "input", "hidden", np.full((2, 3), np.nan))]),
+            "weights are not all finite",
+        ),
+        (
+            lambda: network(projections=[Projection("a", "input", "hidden", np.ones((2, 3)), mask=np.ones((2, 3)))]),
+            r"mask is float64 of shape \(2, 3\); expected bool",
+        ),
+        (
+            lambda: network(projections=[Projection("a", "input", "hidden", np.ones((2, 3)), "exp_synaps")]),
+            "no receptor 'exp_synaps'; did you mean 'exp_synapse'",
+        ),
+        (
+            lambda: network(projections=[Projection("a-b", "input", "hidden", np.ones((2, 3)))]),
+            "'a-b': expected a name",
+        ),
+    ],
+)
+def test_wrong_values_are_refused(make, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def test_a_population_with_two_receptors_wants_one_named():
+    both = Population("hidden", 3, load_model("lif", "exp_synapse:exc", "exp_synapse:inh"))
+    with pytest.raises(ValueError, match="name a receptor; there is exc, inh"):
+        network(populations=(both,), projections=[Projection("a", "input", "hidden", np.ones((2, 3)))], output="hidden")
+
+
+def test_yin_yang_has_the_published_settings():
+    net = load_network("yin_yang")
+    assert [(i.name, i.n) for i in net.inputs] == [("input", 5)]
+    assert [(p.name, p.n, p.model.name) for p in net.populations] == [
+        ("hidden", 200, "lif+exp_synapse"),
+        ("output", 3, "lif+exp_synapse"),
+    ]
+    hidden, output = (p.weights for p in net.projections)
+    # means within four standard errors
+    assert hidden.mean() == pytest.approx(1.5, abs=4 * 0.78 / np.sqrt(hidden.size))
+    assert hidden.std() == pytest.approx(0.78, rel=4 / np.sqrt(2 * hidden.size))
+    assert output.mean() == pytest.approx(0.93, abs=4 * 0.1 / np.sqrt(output.size))
+    assert net.encoding == {"code": "yin_yang_latency", "longest": 0.03, "dropout": 0.0}
+    assert net.output == "output"
+    assert net.duration == 0.06
+
+
+def test_mnist_has_the_published_settings():
+    net = load_network("mnist")
+    assert [p.weights.shape for p in net.projections] == [(784, 350), (350, 10)]
+    assert net.projections[0].weights.mean() == pytest.approx(0.078, abs=4 * 0.045 / np.sqrt(784 * 350))
+    assert net.projections[1].weights.std() == pytest.approx(0.37, rel=4 / np.sqrt(2 * 3500))
+    assert not net.populations[1].model.spiking
+    assert net.encoding == {"code": "image_latency", "longest": 0.02, "dropout": 0.2}
+
+
+def test_seeds_and_overrides():
+    first, same, other = load_network("yin_yang"), load_network("yin_yang", seed=0), load_network("yin_yang", seed=1)
+    np.testing.assert_array_equal(first.projections[0].weights, same.projections[0].weights)
+    assert (first.projections[0].weights != other.projections[0].weights).all()
+    smaller = load_network(
+        "yin_yang",
+        duration="80*ms",
+        output="hidden",
+        hidden={"learnable": ["tau_m"], "parameters": {"v_th": 2}},
+        input_hidden={"weights": {"value": 0.5}},
+    )
+    # the stream of one projection does not depend on the others
+    np.testing.assert_array_equal(first.projections[1].weights, smaller.projections[1].weights)
+    np.testing.assert_array_equal(smaller.projections[0].weights, np.full((5, 200), 0.5))
+    assert smaller.duration == pytest.approx(0.08)
+    assert set(smaller.trainable()) == {"input_hidden.w", "hidden_output.w", "hidden.tau_m"}
+    with pytest.raises(TemplateError, match="hiden: can't be overridden so; did you mean 'hidden'"):
+        load_network("yin_yang", hiden={"n": 3})
+    with pytest.raises(TemplateError, match="hidden: can't be overridden so; expected a dictionary"):
+        load_network("yin_yang", hidden=3)
+    with pytest.raises(TemplateError, match=r"populations.hidden.m: unknown key"):
+        load_network("yin_yang", hidden={"m": 3})
+
+
+TEXT = """
+kind = "network"
+title = "Recurrent"
+description = "Excitation and inhibition in one population."
+duration = "50*ms"
+output = "cells"
+inputs.stimulus = { n = 2 }
+[populations.cells]
+model = ["eif", "exp_synapse:exc", "exp_synapse:inh"]
+n = 3
+parameters = { tau_m = "15*ms", v_T = ["-60*mV", "-59*mV", "-58*mV"], b = "1*mV" }
+learnable = ["v_T"]
+[[projections]]
+source = "stimulus"
+target = "cells"
+receptor = "exc"
+weights = { matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }
+[[projections]]
+source = "cells"
+target = "cells"
+receptor = "inh"
+weights = { distribution = "uniform", low = "-2*mV", high = "-1*mV" }
+mask = { probability = 0.5 }
+learnable = false
+"""
+
+
+def write(tmp_path, *replacements):
+    text = TEXT.replace(', b = "1*mV"', "")
+    for old, new in replacements:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "recurrent.toml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_a_users_own_network(tmp_path):
+    net = load_network(write(tmp_path))
+    assert net.name == "recurrent"
+    np.testing.assert_allclose(net.populations[0].value("v_T"), [-0.060, -0.059, -0.058], rtol=1e-15)
+    assert net.populations[0].value("tau_m") == pytest.approx(0.015)
+    np.testing.assert_array_equal(net.projections[0].weights, [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]])
+    recurrent = net.projections[1]
+    assert ((recurrent.weights >= -2e-3) & (recurrent.weights <= -1e-3)).all()
+    assert recurrent.mask.dtype == bool
+    assert set(net.trainable()) == {"stimulus_cells.w", "cells.v_T"}
+
+
+def test_weights_from_files_and_components_beside_the_network(tmp_path):
+    weights = np.arange(6.0).reshape(2, 3)
+    np.save(tmp_path / "w.npy", weights)
+    np.savetxt(tmp_path / "w.csv", weights, delimiter=",")
+    matrix = "{ matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }"
+    for name in ("w.npy", "w.csv"):
+        path = write(tmp_path, (matrix, f'{{ file = "{name}" }}'))
+        np.testing.assert_array_equal(load_network(path).projections[0].weights, weights)
+    from snnmodels.templates import equations_path
+
+    (tmp_path / "mine.toml").write_text((equations_path() / "neurons" / "eif.toml").read_text())
+    net = load_network(write(tmp_path, ('"eif"', '"mine.toml"')))
+    assert net.populations[0].model.name == "mine+exp_synapse:exc+exp_synapse:inh"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "network"', 'kind = "neuron"', r"recurrent.toml: "),
+        ('"50*ms"', '"50*mV"', r"duration: '50\*mV' is in volt, expected second"),
+        ('"50*ms"', '"-50*ms"', r"duration is -0.05; expected a positive time"),
+        ('output = "cells"', 'output = "cell"', r"output 'cell' is not a population; did you mean 'cells'"),
+        ("n = 3", "n = 0", r"populations.cells.n: expected greater than or equal to 1, got 0"),
+        ('"eif"', '"eiff"', r"eiff: not among the library's.*did you mean 'eif'"),
+        ("tau_m =", "tau_n =", r"populations.cells.parameters.tau_n: .*no such parameter; did you mean"),
+        ('"15*ms"', '"15*mV"', r"populations.cells.parameters.tau_m: '15\*mV' is in volt, expected second"),
+        (', "-58*mV"]', "]", r"populations.cells: .*'v_T' has shape \(2,\)"),
+        ('learnable = ["v_T"]', 'learnable = ["v_t"]', r"no parameter 'v_t'; did you mean 'v_T'"),
+        ('source = "stimulus"', 'source = "stimuli"', r"projections.0.source: no population 'stimuli'; did you mean"),
+        (
+            'receptor = "exc"',
+            'receptor = "ex"',
+            r"projections.0.receptor: cells has no receptor 'ex'; did you mean 'exc'",
+        ),
+        ('receptor = "exc"\n', "", r"projections.0.receptor: name a receptor of cells; there is exc, inh"),
+        (", [0.004, 0.005, 0.006]]", "]", r"projections.0.weights: shape is \(1, 3\); expected .* = \(2, 3\)"),
+        ("0.005, 0.006]", "0.005]", r"projections.0.weights: expected rows of numbers of equal length"),
+        ('low = "-2*mV", ', "", r"projections.1.weights: distribution goes with low and high; found"),
+        ('low = "-2*mV"', 'low = "2*mV"', r"projections.1.weights: low is 0.002 and high -0.001"),
+        ('low = "-2*mV"', 'low = "-2"', r"projections.1.weights: '-2' has no unit, expected volt"),
+        ('"uniform"', '"uniforme"', r"projections.1.weights.distribution: expected 'normal' or 'uniform', got"),
+        ("probability = 0.5", "probability = 1.5", r"projections.1.mask.probability: expected less than or equal to 1"),
+        ("{ distribution", '{ value = "1*mV", distribution', r"exactly one of .*; found distribution and value"),
+        (
+            "{ matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }",
+            '{ file = "none.npy" }',
+            r"projections.0.weights: .*none.npy can't be read",
+        ),
+        (
+            "{ matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }",
+            '{ file = "w.mat" }',
+            r"expected a file that ends in .npy or .csv",
+        ),
+    ],
+)
+def test_wrong_files(tmp_path, old, new, message):
+    with pytest.raises(TemplateError, match=message) as error:
+        load_network(write(tmp_path, (old, new)))
+    assert "\n" not in str(error.value)
+    assert "recurrent.toml" in str(error.value)
+
+
+def test_an_unknown_network_lists_what_exists():
+    with pytest.raises(TemplateError, match=r"not among the library's networks.*there is mnist, yin_yang"):
+        load_network("cifar")
