@@ -165,7 +165,9 @@ def _states(
         if table is None:
             states[name] = State(name, unit)
         else:
-            states[name] = State(name, unit, str(table.initial), table.description)
+            # 0 is 0 in every unit
+            initial = "0" if table.initial == 0 else str(table.initial)
+            states[name] = State(name, unit, initial, table.description)
     return states
 
 

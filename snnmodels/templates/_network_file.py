@@ -95,12 +95,15 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
 
 def _override(data: dict[str, Any], overrides: Mapping[str, Any], file: str) -> None:
     """Put the overrides into the document, where they are validated like everything else."""
+    # what is no table here is refused when the document is validated
     places: dict[str, dict[str, Any]] = {}
-    for section in ("inputs", "populations"):
-        tables = data.get(section, {})
-        places |= {name: table for name, table in tables.items() if isinstance(table, dict)}
-    for table in data.get("projections", []):
-        places[table.get("name") or f"{table.get('source')}_{table.get('target')}"] = table
+    for section in (data.get("inputs"), data.get("populations")):
+        if isinstance(section, dict):
+            places |= {name: table for name, table in section.items() if isinstance(table, dict)}
+    projections = data.get("projections")
+    for table in projections if isinstance(projections, list) else ():
+        if isinstance(table, dict):
+            places[table.get("name") or f"{table.get('source')}_{table.get('target')}"] = table
     for key, value in overrides.items():
         if key in places and isinstance(value, Mapping):
             places[key].update(value)

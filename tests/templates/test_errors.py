@@ -186,6 +186,13 @@ def test_wrong_files(tmp_path, file, old, new, message):
     assert f"{file}.toml" in text
 
 
+def test_zero_needs_no_unit(tmp_path):
+    for zero in ("0", "0.0"):
+        model = load(tmp_path, neuron=[('initial = "E_L"', f"initial = {zero}"), ('"-70*mV"', zero)])
+        assert model.states[0].initial == "0"
+        assert model.parameters["E_L"].value == 0
+
+
 def test_default_synapse_must_be_one(tmp_path):
     path = tmp_path / "n.toml"
     for name, message in (("lif", "not among the library's synapses"), ("exp_synaps", "did you mean 'exp_synapse'")):

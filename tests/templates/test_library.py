@@ -7,7 +7,7 @@ import brian2
 import pytest
 
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import catalogue, describe, equations_path, load_model
+from snnmodels.templates import _library, catalogue, describe, equations_path, load_model
 from snnmodels.templates._library import read
 
 NEURONS = ["lif", "leaky_integrator", "integrate_and_fire", "qif", "eif"]
@@ -24,6 +24,15 @@ def test_catalogue_lists_every_file_once():
     assert {entry.path for entry in entries} == files
     assert set(NEURONS) == {entry.name for entry in entries if entry.kind == "neuron"}
     assert {entry.kind for entry in entries} == {"neuron", "synapse", "mechanism", "network"}
+
+
+def test_the_library_is_found_in_a_package_before_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(_library, "__file__", str(tmp_path / "snnmodels" / "templates" / "_library.py"))
+    with pytest.raises(FileNotFoundError, match="the model library is neither"):
+        equations_path()
+    for folder in (tmp_path / "equations", tmp_path / "snnmodels" / "equations"):
+        (folder / "neurons").mkdir(parents=True)
+        assert equations_path() == folder
 
 
 @pytest.mark.parametrize("entry", catalogue(), ids=lambda entry: entry.name)

@@ -235,6 +235,7 @@ def test_weights_from_files_and_components_beside_the_network(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("inputs.stimulus = { n = 2 }", "inputs = 3", r"recurrent.toml: inputs: expected a valid dictionary, got 3"),
         ('kind = "network"', 'kind = "neuron"', r"recurrent.toml: "),
         ('"50*ms"', '"50*mV"', r"duration: '50\*mV' is in volt, expected second"),
         ('"50*ms"', '"-50*ms"', r"duration is -0.05; expected a positive time"),
