@@ -118,6 +118,8 @@ def cuda_preferences(*, compute_capability: float = 7.5) -> dict[str, Any]:
     nvcc_flags = ["-w", CXX_STANDARD]
     values: dict[str, Any] = {
         "codegen.cpp.extra_compile_args_gcc": ["-w", "-O3", CXX_STANDARD],
+        # Brian2CUDA 1.0b1 declares a constant twice where a reset reads it inside and outside of such an optimisation
+        "codegen.loop_invariant_optimisations": False,
         backend + "detect_gpus": False,
         backend + "gpu_id": 0,
         backend + "compute_capability": compute_capability,

@@ -14,21 +14,32 @@ import brian2
 import numpy as np
 import pytest
 
+from snnmodels.brian.assembly import Assembly
 from snnmodels.brian.export import (
     driven_population,
     encoded_sample,
     export_project,
     read_spikes,
     regular_spikes,
+    write_makefile,
 )
 from snnmodels.brian.export.drive import weight_for_one_spike
 from snnmodels.brian.export.simulation import check_input_spikes, one_trial
-from snnmodels.brian.standalone import CompilerMissing, curand_folder, preferences, require_compiler
+from snnmodels.brian.plan import Plan
+from snnmodels.brian.standalone import (
+    CompilerMissing,
+    cuda_preferences,
+    curand_folder,
+    preferences,
+    quiet,
+    require_compiler,
+)
 from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
 
 DT = 1e-4
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
 
 
 @pytest.fixture(scope="module")
@@ -197,22 +208,51 @@ def test_yin_yang_project_equals_the_runtime(yin_yang: Network, tmp_path: Path) 
         np.testing.assert_array_equal(found[population], expected[population])
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
-def test_cuda_project_compiles_and_links_without_a_gpu(yin_yang: Network, tmp_path: Path) -> None:
-    pytest.importorskip("brian2cuda")
+def build_for_cuda(folder: Path) -> None:
+    """Compile and link a CUDA project; no GPU is needed for that."""
     toolkit = Path(shutil.which("nvcc") or "").resolve().parents[1]
     curand = curand_folder()
     if curand is None and not list(toolkit.glob("**/curand.h")):
         pytest.skip("cuRAND is neither in the CUDA toolkit nor installed as nvidia-curand")
+    built = make(folder, "-j2", *([f"CURAND={curand}"] if curand else []))
+    assert built.returncode == 0, built.stderr[-3000:]
+    assert os.access(folder / "main", os.X_OK)
+    libraries = subprocess.run(["ldd", folder / "main"], capture_output=True, text=True, check=True).stdout
+    assert "libcurand.so.10 => /" in libraries
+
+
+@pytest.mark.slow
+@needs_nvcc
+def test_cuda_project_compiles_and_links(yin_yang: Network, tmp_path: Path) -> None:
     spikes = encoded_sample(yin_yang)
     assert spikes is not None
     export_project(yin_yang, tmp_path / "project", "cuda", spikes=spikes, dt=DT)
-    built = make(tmp_path / "project", "-j2", *([f"CURAND={curand}"] if curand else []))
-    assert built.returncode == 0, built.stderr[-3000:]
-    assert os.access(tmp_path / "project/main", os.X_OK)
-    libraries = subprocess.run(["ldd", tmp_path / "project/main"], capture_output=True, text=True, check=True).stdout
-    assert "libcurand.so.10 => /" in libraries
+    build_for_cuda(tmp_path / "project")
+
+
+@pytest.mark.slow
+@needs_nvcc
+def test_everything_that_training_uses_compiles_for_cuda(tmp_path: Path) -> None:
+    """Forward and backward simulation with sub-step events: index-linked stores, custom events, generated functions."""
+    rng = np.random.default_rng(0)
+    model = load_model("lif", "exp_synapse", "adaptive_threshold")
+    network = Network(
+        "trained",
+        (SpikeInput("input", 3),),
+        (Population("output", 4, model, learnable=("tau_m", "v_th")),),
+        (Projection("input_output", "input", "output", rng.normal(1, 0.1, (3, 4)), "exp_synapse"),),
+        "output",
+        0.02,
+    )
+    with preferences(cuda_preferences()), quiet():
+        brian2.set_device("cuda_standalone", directory=None, build_on_run=False)
+        brian2.defaultclock.dt = 0.5 * brian2.ms
+        assembly = Assembly(Plan.of(network, 2, 0.5e-3))
+        assembly.forward.run(assembly.duration)
+        assembly.backward.run(assembly.duration)
+        brian2.device.build(directory=str(tmp_path), compile=False, run=False)
+    write_makefile(tmp_path, "cuda")
+    build_for_cuda(tmp_path)
 
 
 class TestFolder:
