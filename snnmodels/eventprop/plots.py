@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .history import History
 
@@ -241,6 +241,7 @@ def _draw_curves(error: Any, loss: Any, histories: Sequence[History]) -> None:
     runs = f"thick: mean of {len(histories)} runs" if len(histories) > 1 else None
     for axes, unit in ((error, "error (%)"), (loss, "loss")):
         axes.set(xlabel="epoch", ylabel=unit, yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
