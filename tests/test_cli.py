@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from snnmodels.cli import app
+from snnmodels.datasets import Trials
 
 Run = Callable[..., Result]
 
@@ -153,6 +156,29 @@ class TestDerive:
 
 
 class TestTrain:
+    def test_yin_yang_in_small(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from snnmodels.eventprop import experiments
+
+        whole = experiments.yin_yang()
+
+        def few(trials: Trials, n: int) -> Trials:
+            samples = {name: values[:n] for name, values in trials.samples.items()}
+            return Trials(samples, trials.targets[:n], trials.encode)
+
+        small = replace(
+            whole, train=few(whole.train, 40), validation=few(whole.validation, 20), overrides={"hidden": {"n": 10}}
+        )
+        monkeypatch.setattr(experiments, "yin_yang", lambda: small)
+        options = ("--epochs", "1", "--target", "numpy", "--dt", "1", "--batch-size", "200", "--seed", "7")
+        result = run("train", "yin-yang", *options, "--out", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert "test accuracy" in result.stdout
+        assert f"figure: {tmp_path / 'out/yin_yang.png'}" in result.stdout
+        assert (tmp_path / "out/yin_yang.png").stat().st_size > 10_000
+        results = json.loads((tmp_path / "out/results.json").read_text())
+        assert results["command"].startswith("snnmodels ")
+        assert len(results["runs"]["7"]["epochs"]) == 1
+
     def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "nowhere" in one_line_error(run("train", "mnist", "--data", tmp_path / "nowhere"))
         out = ("--out", tmp_path / "out")
