@@ -12,7 +12,7 @@ from ..templates.network import Network
 from ._backward import BackwardTrial, Pull
 from ._flow import Integrator, MatrixExponential, RungeKutta
 from ._forward import SpikeEvent, Tape, Trial, pad
-from ._maximum import Peak, find_peak
+from ._maximum import Peak, find_peaks
 from ._neurons import Array, Neurons
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Simulation:
             raise ValueError(f"population {q.name!r} has no state {variable!r}; it has {', '.join(q.states)}")
         peaks = np.empty((len(self.tapes), q.n), dtype=object)
         for trial, tape in enumerate(self.tapes):
-            for j in range(q.n):
-                peaks[trial, j] = find_peak(tape, self.integrator, k, q.states.index(variable), j)
+            peaks[trial] = find_peaks(tape, self.integrator, k, q.states.index(variable))
         return Maximum(
             value=_each(peaks, lambda p: p.value, float),
             time=_each(peaks, lambda p: p.time, float),

@@ -100,6 +100,7 @@ class Trial:
     ) -> None:
         self.network, self.neurons, self.integrator = network, neurons, integrator
         self.index = {q.name: k for k, q in enumerate(neurons)}
+        self.repeated = [np.repeat(q.p, len(_NODES), axis=1) for q in neurons]
         self.outgoing: dict[str, list[tuple[int, Projection]]] = {}
         for k, p in enumerate(network.projections):
             self.outgoing.setdefault(p.source, []).append((k, p))
@@ -151,21 +152,23 @@ class Trial:
         """Earliest upward crossing within a piece: (time, population, neuron)."""
         times = piece.t0 + _NODES * (piece.t1 - piece.t0)
         times[-1] = piece.t1
-        samples = [self.integrator.x.split(piece.at(t)) for t in times[1:-1]]
-        samples = [self.integrator.x.split(piece.y0), *samples, self.integrator.x.split(piece.y1)]
-        found: list[tuple[float, int, int]] = []
+        samples = np.column_stack([piece.y0, piece.at(times[1:-1]), piece.y1])
+        first: tuple[float, int, int] | None = None
         for k, q in enumerate(self.neurons):
             if not q.dynamics.spiking:
                 continue
-            values = np.array([q.dynamics.event(s[k], q.p) for s in samples])
-            g, gdot = values[:, 0], values[:, 1]
+            x = samples[self.integrator.x.slices[k]].reshape(len(q.states), q.n * len(times))
+            values = q.dynamics.event(x, self.repeated[k]).reshape(2, q.n, len(times))
+            g, gdot = values[0].T, values[1].T
             above = g > 0
             # between two samples below threshold the neuron may still have been above it, if g turned there
             turned = ~above[:-1] & ~above[1:] & (gdot[:-1] > 0) & (gdot[1:] < 0)
             for j in np.flatnonzero(above.any(axis=0) | turned.any(axis=0)):
-                if (bracket := self._bracket(piece, k, int(j), times, above[:, j], turned[:, j])) is not None:
-                    found.append((self._root(piece, k, int(j), *bracket), k, int(j)))
-        return min(found) if found else None
+                bracket = self._bracket(piece, k, int(j), times, above[:, j], turned[:, j])
+                if bracket is not None and (first is None or bracket[0] < first[0]):
+                    root = self._root(piece, k, int(j), *bracket)
+                    first = min(first or (root, k, int(j)), (root, k, int(j)))
+        return None if first is None else (self._polish(piece, *first), *first[1:])
 
     def _bracket(
         self, piece: Piece, k: int, j: int, times: Array, above: Array, turned: Array
@@ -180,16 +183,19 @@ class Trial:
         return None
 
     def _root(self, piece: Piece, k: int, j: int, low: float, high: float) -> float:
-        """Time of the crossing to rounding: first on the interpolant, then by Newton on re-integrated states."""
+        """Time of the crossing on the interpolant."""
         if self._event(piece.at(low), k, j)[0] >= 0:
             return low
-        t = float(brentq(lambda t: self._event(piece.at(t), k, j)[0], low, high, xtol=1e-18, rtol=4 * _EPS))
+        return float(brentq(lambda t: self._event(piece.at(t), k, j)[0], low, high, xtol=1e-18, rtol=4 * _EPS))
+
+    def _polish(self, piece: Piece, t: float, k: int, j: int) -> float:
+        """Time of the crossing to rounding, by Newton on re-integrated states."""
         for _ in range(4):
             g, gdot = self._event(piece.exact(t), k, j)
             if g == 0 or gdot <= 0:
                 break
             step = g / gdot
-            t = min(max(t - step, low), high)
+            t = min(max(t - step, piece.t0), piece.t1)
             if abs(step) <= 2 * _EPS * t:
                 break
         return t

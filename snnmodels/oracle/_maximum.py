@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import brentq
 
-from ._flow import Integrator
+from ._flow import Integrator, Piece
 from ._forward import _NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
 
 
@@ -38,41 +36,61 @@ class Peak:
     entry: int = -1
 
 
-def find_peak(tape: Tape, integrator: Integrator, population: int, state: int, neuron: int) -> Peak:
-    """The peak of one state of one neuron; the earliest if several are equal."""
-    best = Peak(float(tape.initial[population][state, neuron]), 0.0, "start")
-    for peak in _candidates(tape, integrator, population, state, neuron):
-        if peak.value > best.value:
-            best = peak
-    return best
+class _Search:
+    """Visits the local maxima of one state of every neuron of a population in the order of time, and keeps the largest.
+
+    The earliest wins where several are equal.
+    """
+
+    def __init__(self, tape: Tape, integrator: Integrator, population: int, state: int) -> None:
+        self.tape, self.layout, self.population, self.state = tape, integrator.x, population, state
+        self.neurons = integrator.neurons[population]
+        self.repeated = np.repeat(self.neurons.p, len(_NODES), axis=1)
+        self.best = [Peak(float(v), 0.0, "start") for v in tape.initial[population][state]]
+
+    def run(self) -> list[Peak]:
+        """The peak of every neuron."""
+        last_time = 0.0
+        for n, segment in enumerate(self.tape.entries):
+            if isinstance(segment, Segment):
+                self._edges(n, -1, segment.y0, segment.t0)
+                for piece in segment.pieces:
+                    self._inside(n, piece, min(piece.t1, segment.t1))
+                self._edges(n, 1, segment.y1, segment.t1)
+                last_time = segment.t1
+        for j, value in enumerate(self.tape.final[self.population][self.state]):
+            self._offer(j, Peak(float(value), last_time, "end"))
+        return self.best
+
+    def _offer(self, neuron: int, peak: Peak) -> None:
+        if peak.value > self.best[neuron].value:
+            self.best[neuron] = peak
+
+    def _edges(self, n: int, direction: int, y: np.ndarray, time: float) -> None:
+        for j, value in enumerate(self.layout.split(y)[self.population][self.state]):
+            if value > self.best[j].value:
+                self._offer(j, _edge(self.tape, n, direction, float(value), time, self.population, j))
+
+    def _inside(self, n: int, piece: Piece, stop: float) -> None:
+        q = self.neurons
+        times = piece.t0 + _NODES * (stop - piece.t0)
+        x = piece.at(times)[self.layout.slices[self.population]].reshape(len(q.states), q.n * len(times))
+        rates = q.dynamics.f(x, self.repeated)[self.state].reshape(q.n, len(times))
+        for j, m in np.argwhere((rates[:, :-1] > 0) & (rates[:, 1:] < 0)):
+            own = slice(int(j), int(j) + 1)
+
+            def rate(t: float, own: slice = own) -> float:
+                x = self.layout.split(piece.at(t))[self.population][:, own]
+                return float(q.dynamics.f(x, q.p[:, own])[self.state, 0])
+
+            top = float(brentq(rate, times[m], times[m + 1], xtol=1e-18))
+            value = float(self.layout.split(piece.exact(top))[self.population][self.state, j])
+            self._offer(int(j), Peak(value, top, "smooth", entry=n))
 
 
-def _candidates(tape: Tape, integrator: Integrator, population: int, state: int, neuron: int) -> Iterator[Peak]:
-    """Every local maximum over the trial, in the order of time."""
-
-    def value(y: np.ndarray) -> float:
-        return float(integrator.x.split(y)[population][state, neuron])
-
-    def rate(y: np.ndarray) -> float:
-        return value(integrator.rates(y))
-
-    segments = [n for n, entry in enumerate(tape.entries) if isinstance(entry, Segment)]
-    last_time = 0.0
-    for n in segments:
-        segment = tape.entries[n]
-        assert isinstance(segment, Segment)
-        yield _edge(tape, n, -1, value(segment.y0), segment.t0, population, neuron)
-        for piece in segment.pieces:
-            stop = min(piece.t1, segment.t1)
-            times = piece.t0 + _NODES * (stop - piece.t0)
-            rates = [rate(piece.at(t)) for t in times]
-            for (a, ra), (b, rb) in pairwise(zip(times, rates, strict=True)):
-                if ra > 0 > rb:
-                    top = float(brentq(lambda t, piece=piece: rate(piece.at(t)), a, b, xtol=1e-18))
-                    yield Peak(value(piece.exact(top)), top, "smooth", entry=n)
-        yield _edge(tape, n, 1, value(segment.y1), segment.t1, population, neuron)
-        last_time = segment.t1
-    yield Peak(float(tape.final[population][state, neuron]), last_time, "end")
+def find_peaks(tape: Tape, integrator: Integrator, population: int, state: int) -> list[Peak]:
+    """The peak of one state of every neuron of a population."""
+    return _Search(tape, integrator, population, state).run()
 
 
 def _edge(tape: Tape, n: int, direction: int, value: float, time: float, population: int, neuron: int) -> Peak:

@@ -20,13 +20,13 @@ class Rows:
 
     def __init__(self, expressions: Sequence[sp.Expr], *groups: Sequence[sp.Symbol]) -> None:
         self.n = len(expressions)
-        arguments = [s for group in groups for s in group]
+        arguments = [tuple(group) for group in groups]
         self._function = sp.lambdify(arguments, list(expressions), modules="numpy", cse=True)
 
     def __call__(self, *arrays: Array) -> Array:
         result = np.empty((self.n, arrays[0].shape[1]))
-        for row, value in zip(result, self._function(*(r for a in arrays for r in a)), strict=True):
-            row[:] = value
+        for k, value in enumerate(self._function(*arrays)):
+            result[k] = value
         return result
 
 

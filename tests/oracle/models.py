@@ -29,13 +29,14 @@ def make(
             p: Parameter(p, v, "second" if p.startswith("tau") else "1", repr(v)) for p, v in parameters.items()
         },
         threshold=threshold,
-        reset=_statements(reset),
-        receptors={"syn": Receptor("syn", _statements(on_pre))},
+        reset=statements(reset),
+        receptors={"syn": Receptor("syn", statements(on_pre))},
         equations="",
     )
 
 
-def _statements(text: str) -> tuple[Assignment, ...]:
+def statements(text: str) -> tuple[Assignment, ...]:
+    """Assignments separated by semicolons."""
     result = []
     for line in filter(None, (s.strip() for s in text.split(";"))):
         variable, operator, expression = line.split(None, 2)
@@ -43,12 +44,12 @@ def _statements(text: str) -> tuple[Assignment, ...]:
     return tuple(result)
 
 
-def lif(v_reset: float = 0.0) -> Model:
+def lif(v_reset: float = 0.0, v_0: float = 0.0) -> Model:
     """Leaky integrate-and-fire, exponential synaptic current."""
     return make(
         "lif_exp",
         {"v": "(v_rest + i_syn - v)/tau_m", "i_syn": "-i_syn/tau_syn"},
-        {"tau_m": 20 * MS, "tau_syn": 5 * MS, "v_th": 1.0, "v_reset": v_reset, "v_rest": 0.0, "v_0": 0.0},
+        {"tau_m": 20 * MS, "tau_syn": 5 * MS, "v_th": 1.0, "v_reset": v_reset, "v_rest": 0.0, "v_0": v_0},
         "v > v_th",
         "v = v_reset",
         "i_syn += w",
@@ -56,12 +57,12 @@ def lif(v_reset: float = 0.0) -> Model:
     )
 
 
-def lif_delta() -> Model:
+def lif_delta(v_rest: float = 0.3, v_th: float = 1.0) -> Model:
     """Leaky integrate-and-fire, arriving spikes step the membrane potential."""
     return make(
         "lif_delta",
         {"v": "(v_rest - v)/tau_m"},
-        {"tau_m": 20 * MS, "v_th": 1.0, "v_reset": 0.0, "v_rest": 0.3},
+        {"tau_m": 20 * MS, "v_th": v_th, "v_reset": 0.0, "v_rest": v_rest},
         "v > v_th",
         "v = v_reset",
         "v += w",
@@ -93,12 +94,12 @@ def adaptive() -> Model:
     )
 
 
-def qif() -> Model:
+def qif(v_th: float = 1.5) -> Model:
     """Quadratic integrate-and-fire."""
     return make(
         "qif",
         {"v": "(v*(v - v_c) + i_syn)/tau_m", "i_syn": "-i_syn/tau_syn"},
-        {"tau_m": 10 * MS, "tau_syn": 5 * MS, "v_c": 0.5, "v_th": 1.5, "v_reset": -0.2, "v_0": 0.05},
+        {"tau_m": 10 * MS, "tau_syn": 5 * MS, "v_c": 0.5, "v_th": v_th, "v_reset": -0.2, "v_0": 0.05},
         "v > v_th",
         "v = v_reset",
         "i_syn += w",

@@ -1,0 +1,65 @@
+"""Brian2 expressions to SymPy and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, print_expression, symbol
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(v_rest - v + I_syn)/tau_m",
+        "-v + delta*exp((v - v_t)/delta)",
+        "v**2 - 3*v/4 + 0.25",
+        "1/(v*v*v) + sqrt(v + 2.0)",
+        "v**-0.5 + v**(1/3)",
+        "tanh(v)*arctan(delta) - log(v)",
+        "2e-3*v**7",
+    ],
+)
+def test_round_trip_keeps_the_value(text: str) -> None:
+    expression = parse_expression(text)
+    again = parse_expression(print_expression(expression))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        values = {s: sp.Float(rng.uniform(0.5, 2.0), 30) for s in expression.free_symbols}
+        assert abs(expression.subs(values).evalf(25) - again.subs(values).evalf(25)) < 1e-14
+
+
+def test_decimals_are_exact() -> None:
+    assert parse_expression("0.1 + 0.2") == sp.Rational(3, 10)
+
+
+def test_symbols_are_shared() -> None:
+    assert parse_expression("v - v_th") == symbol("v") - symbol("v_th")
+
+
+def test_integer_powers_print_as_products() -> None:
+    assert print_expression(parse_expression("v**3")) == "(v*v*v)"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("abs(v)", "abs"),
+        ("clip(v, 0, 1)", "clip"),
+        ("int(v > 1)", "int"),
+        ("v > v_th", "v > v_th"),
+        ("v if v else 1", "v if v else 1"),
+        ("v and w", "v and w"),
+        ("v % 2", "v % 2"),
+        ("rand()", "rand"),
+        ("exp(v, w)", "one argument"),
+        ("True", "True"),
+        ("'text'", "text"),
+        ("(v", "not an expression"),
+    ],
+)
+def test_what_has_no_derivative_is_refused_by_name(text: str, part: str) -> None:
+    with pytest.raises(UnsupportedExpression) as error:
+        parse_expression(text)
+    assert part in str(error.value)
