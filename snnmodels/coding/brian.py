@@ -269,7 +269,9 @@ def _hub(network: CodingNetwork, signal: Signal, name: str, traces: list[str]) -
         if isinstance(homeostat.budget, TimeCourse):
             course = TimedArray(homeostat.budget.values * brian2.Hz, dt=homeostat.budget.dt * second)
             namespace[f"budget_course_{p}"] = course
-            equations.append(f"budget_{p} = budget_course_{p}(t) : hertz")
+            equations.append(f"budget_{p} : hertz")
+            # stored, since synapses can't look into the namespace of the hub
+            step.append(f"budget_{p} = budget_course_{p}(t)")
         else:
             equations.append(f"budget_{p} : hertz (constant)")
             values[f"budget_{p}"] = homeostat.budget

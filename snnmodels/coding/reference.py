@@ -175,18 +175,21 @@ def _threshold_function(
     """The derived threshold as a function of step, traces and homeostat-controlled parameters."""
     expression = network.rule.threshold if form == "threshold" else network.rule.constant
     constants = network.constants()
+    # costs that are off leave the expression, and what never changes is evaluated once
+    off = {symbol(p): sp.Integer(0) for p, value in constants.items() if np.ndim(value) == 0 and value == 0}
+    expression = sp.expand(expression.xreplace(off), power_exp=False)
     moving = [p for p in network.loss.parameters if p not in constants]
-    courses = {p: network.course(p, signal) for p in moving if isinstance(network.value(p), TimeCourse)}
     read = [k for k in network.loss.traces if symbol(k) in expression.free_symbols]
-    arguments = [*constants, *moving, *read]
-    function = sp.lambdify([symbol(a) for a in arguments], expression, "numpy")
-    fixed = [constants[c] for c in constants]
-    if not moving and not read:
-        always = np.broadcast_to(function(*fixed), (network.n,))
-        return lambda k, state, levels: always
+    fixed_part, changing_part = expression.as_independent(*map(symbol, [*moving, *read]), as_Add=True)
+    fixed = network.evaluate(fixed_part)
+    if changing_part == 0:
+        return lambda k, state, levels: fixed
+    courses = {p: network.course(p, signal) for p in moving if isinstance(network.value(p), TimeCourse)}
+    function = sp.lambdify([symbol(a) for a in [*constants, *moving, *read]], changing_part, "numpy")
+    values = list(constants.values())
 
     def threshold(k: int, state: dict[str, Array], levels: dict[str, float]) -> Array:
         changing = [courses[p][k] if p in courses else levels[p] for p in moving]  # type: ignore[index]
-        return np.asarray(function(*fixed, *changing, *[state[t] for t in read]))
+        return np.asarray(fixed + function(*values, *changing, *[state[t] for t in read]))
 
     return threshold

@@ -134,7 +134,7 @@ def _compose(table: _CodingNetworkFile, file: str, name: str) -> CodingNetwork:
         )
     with located(file, "decoder"):
         network = CodingNetwork(decoder, loss, name=name)
-    values: dict[str, Value] = Field(default_factory=dict)
+    values: dict[str, Value] = {}
     for parameter, homeostat in table.homeostats.items():
         key = f"homeostats.{parameter}"
         if parameter not in parameters:

@@ -16,7 +16,7 @@ from snnmodels.coding import (
     simulate,
     smooth_signal,
 )
-from snnmodels.coding.derivation import D_I, LEAK, A, C, D, E, R, W, X, X_DOT
+from snnmodels.coding.derivation import D_I, LEAK, X_DOT, A, C, D, E, R, W, X
 from snnmodels.symbolic.parsing import parse_expression, symbol
 
 

@@ -28,9 +28,7 @@ def test_ring_is_a_regular_polygon(three_costs) -> None:
     np.testing.assert_allclose(box.offsets, (D**2 + 0.5 * D**2) / (2 * D), rtol=1e-12)
     corners = box.vertices()
     assert corners.shape == (N, 2)
-    np.testing.assert_allclose(
-        np.linalg.norm(corners, axis=1), ring_error_bound(D, 0.5 * D**2, N), rtol=1e-9
-    )
+    np.testing.assert_allclose(np.linalg.norm(corners, axis=1), ring_error_bound(D, 0.5 * D**2, N), rtol=1e-9)
     turn = np.diff(np.unwrap(np.arctan2(corners[:, 1], corners[:, 0])))
     np.testing.assert_allclose(turn, 2 * np.pi / N, rtol=1e-6)
     assert box.touching().all()

@@ -44,9 +44,7 @@ def assert_same_spikes(one: Response, other: Response, at_least: int = 100) -> N
     ids=str,
 )
 @pytest.mark.parametrize("equal_time_constants", [True, False])
-def test_threshold_form_and_weight_form_give_identical_spike_trains(
-    values, equal_time_constants, three_costs
-) -> None:
+def test_threshold_form_and_weight_form_give_identical_spike_trains(values, equal_time_constants, three_costs) -> None:
     loss = three_costs() if equal_time_constants else three_costs(tau_a=0.1, tau_b=0.05)
     network = CodingNetwork(golden_angle_decoder(40, log_uniform_norms(40, 0.05, 0.4)), loss, values)
     signal = smooth_signal(0.8, seed=5)
@@ -54,12 +52,8 @@ def test_threshold_form_and_weight_form_give_identical_spike_trains(
 
 
 def test_per_neuron_costs_and_weighted_error_in_both_forms(three_costs) -> None:
-    loss = joint_loss(
-        {"sparsity": "nu*d*r"}, parameters={"nu": 0.0}, weight=np.array([[2.0, 0.3], [0.3, 1.0]])
-    )
-    network = CodingNetwork(
-        random_decoder(2, 30, 0.1, seed=1), loss, {"nu": np.linspace(0, 0.2, 30)}
-    )
+    loss = joint_loss({"sparsity": "nu*d*r"}, parameters={"nu": 0.0}, weight=np.array([[2.0, 0.3], [0.3, 1.0]]))
+    network = CodingNetwork(random_decoder(2, 30, 0.1, seed=1), loss, {"nu": np.linspace(0, 0.2, 30)})
     signal = smooth_signal(0.8)
     assert_same_spikes(simulate(network, signal), simulate(network, signal, form="weight"))
 

@@ -59,7 +59,12 @@ def test_users_file(tmp_path) -> None:
         ("norms = 0.2", "norms = [0.1, 0.2]", "decoder", "2 norms for 8 neurons"),
         ("norms = 0.2", "norms = -0.2", "decoder", "positive"),
         ("neurons = 8", "neurons = 2", "decoder", "at least 3 neurons"),
-        ("norms = 0.2", 'norms = 0.2\n[homeostats]\nmu = { budget = "1*Hz", gain = "1*Hz" }', "homeostats.mu", "'nu'|nu"),
+        (
+            "norms = 0.2",
+            'norms = 0.2\n[homeostats]\nmu = { budget = "1*Hz", gain = "1*Hz" }',
+            "homeostats.mu",
+            "'nu'|nu",
+        ),
         ("norms = 0.2", 'norms = 0.2\n[homeostats]\nnu = { budget = "1*ms", gain = "1*Hz" }', "homeostats.nu", "hertz"),
         ("[traces]", '[coding]\ntrace = "q"\n[traces]', "coding", "read-out trace 'q' is not declared"),
         ("[traces]", "[coding]\nweight = [[1.0, 0.0], [0.0, -1.0]]\n[traces]", "coding", "positive definite"),

@@ -127,7 +127,9 @@ def test_rates_solve_the_convex_programme(values, three_costs, constant_signal) 
 
 def test_convex_rates_are_optimal_and_refuse_what_is_not_quadratic(three_costs) -> None:
     network = CodingNetwork(
-        golden_angle_decoder(12, 0.1), three_costs(tau_a=0.1, tau_b=0.05), {"nu": 0.1, "mu": 0.01, "kappa": 1e-3, "z": 3.0}
+        golden_angle_decoder(12, 0.1),
+        three_costs(tau_a=0.1, tau_b=0.05),
+        {"nu": 0.1, "mu": 0.01, "kappa": 1e-3, "z": 3.0},
     )
     x = np.array([1.0, -0.4])
 
@@ -154,7 +156,9 @@ def wide(three_costs) -> CodingNetwork:
     return CodingNetwork(golden_angle_decoder(100, log_uniform_norms(100, 0.03, 1.2)), three_costs())
 
 
-@pytest.mark.parametrize(("values", "low", "high"), [({"kappa": 0.001}, 0.63, 0.72), ({"nu": 0.02}, 0.95, 1.08)], ids=str)
+@pytest.mark.parametrize(
+    ("values", "low", "high"), [({"kappa": 0.001}, 0.63, 0.72), ({"nu": 0.02}, 0.95, 1.08)], ids=str
+)
 def test_growth_with_the_signal(values, low, high, wide) -> None:
     """Feedback inhibition turns rate ~ rho into rate ~ rho^(2/3)."""
     network, radii = wide.with_parameters(**values), (0.5, 1.0, 2.0, 4.0)
