@@ -226,7 +226,7 @@ print(snnmodels.__file__, load_model("lif").name)
         text=True,
         timeout=120,
     )
-    assert result.stdout.split() == [str(target / "snnmodels/__init__.py"), "lif"], result.stderr
+    assert result.stdout.split() == [str(target / "snnmodels/__init__.py"), "lif+exp_synapse"], result.stderr
 
 
 def test_licence_is_the_whole_agreement(root: Path) -> None:
