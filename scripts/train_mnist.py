@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from snnmodels.eventprop.experiments import (
     Setup,
+    describe_summary,
     digits,
     draw_images,
     keep_examples,
@@ -38,17 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
     setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, options.learning_rate)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
-    command = shlex.join(["python", "scripts/train_mnist.py", *(sys.argv[1:] if arguments is None else arguments)])
+    # Where the user keeps the files is nobody's business.
+    given = ["DIR" if a == str(options.data) else a for a in (sys.argv[1:] if arguments is None else arguments)]
+    command = shlex.join(["python", "scripts/train_mnist.py", *given])
     write_results(options.out / "results.json", experiment, options.seeds, histories, command)
     keep_examples(experiment, options.seeds[0], options.out)
     figures = draw_images(options.out)
-    summary = summarise(histories)
-    print(
-        f"test accuracy {summary['test_accuracy_mean']:.2f} ± {summary['test_accuracy_std']:.2f} % "
-        f"(mean and standard deviation of {summary['seeds']} seeds after {summary['epochs']} epochs, "
-        f"{summary['seconds_per_epoch']:.1f} s per epoch)\nresults: {options.out / 'results.json'}\nfigures: "
-        + ", ".join(map(str, figures))
-    )
+    print(describe_summary(summarise(histories)))
+    print(f"results: {options.out / 'results.json'}\nfigures: {', '.join(map(str, figures))}")
     return 0
 
 

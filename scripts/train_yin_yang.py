@@ -19,7 +19,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from snnmodels.eventprop.experiments import Setup, draw_yin_yang, summarise, train_seeds, write_results, yin_yang
+from snnmodels.eventprop.experiments import (
+    Setup,
+    describe_summary,
+    draw_yin_yang,
+    summarise,
+    train_seeds,
+    write_results,
+    yin_yang,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,17 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     experiment = yin_yang()
     setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
-    command = shlex.join(
-        ["python", "scripts/train_yin_yang.py", *(arguments if arguments is not None else sys.argv[1:])]
-    )
+    command = shlex.join(["python", "scripts/train_yin_yang.py", *(sys.argv[1:] if arguments is None else arguments)])
     write_results(options.out / "results.json", experiment, options.seeds, histories, command)
     figure = draw_yin_yang(options.out)
     summary = summarise(histories)
-    print(
-        f"test accuracy {summary['test_accuracy_mean']:.2f} ± {summary['test_accuracy_std']:.2f} % "
-        f"(mean and standard deviation of {summary['seeds']} seeds after {summary['epochs']} epochs, "
-        f"{summary['seconds_per_epoch']:.1f} s per epoch)\nresults: {options.out / 'results.json'}\nfigure: {figure}"
-    )
+    print(describe_summary(summary))
+    print(f"results: {options.out / 'results.json'}\nfigure: {figure}")
     if summary["test_accuracy_mean"] < options.require:
         print(f"the accuracy is below the required {options.require:g} %", file=sys.stderr)
         return 1

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Experiment",
     "Setup",
+    "describe_summary",
     "digits",
     "draw_images",
     "draw_yin_yang",
@@ -279,6 +280,15 @@ def summarise(histories: Sequence[History]) -> dict[str, float]:
         "seconds_per_epoch": float(seconds.mean()),
         "seconds_total": float(seconds.sum()),
     }
+
+
+def describe_summary(summary: Mapping[str, float]) -> str:
+    """Return a summary of `summarise` as one line."""
+    seeds, epochs = int(summary["seeds"]), int(summary["epochs"])
+    spread = f" ± {summary['test_accuracy_std']:.2f}" if seeds > 1 else ""
+    whose = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    accuracy = f"{summary['test_accuracy_mean']:.2f}{spread} %"
+    return f"test accuracy {accuracy} ({whose}, {epochs} epochs of {summary['seconds_per_epoch']:.1f} s)"
 
 
 def write_results(

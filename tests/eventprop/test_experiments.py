@@ -11,6 +11,7 @@ import pytest
 from snnmodels.eventprop.checkpoint import load_checkpoint
 from snnmodels.eventprop.experiments import (
     Setup,
+    describe_summary,
     digits,
     draw_images,
     draw_yin_yang,
@@ -81,7 +82,11 @@ def test_summary():
     assert summary["test_accuracy_lowest"] == pytest.approx(96.0)
     assert (summary["seeds"], summary["epochs"]) == (2, 2)
     assert summary["seconds_total"] == pytest.approx(16.0)
-    assert summarise([history(0.5)])["test_accuracy_std"] == 0
+    said = "test accuracy 97.00 ± 1.41 % (mean and standard deviation of 2 seeds, 2 epochs of 3.2 s)"
+    assert describe_summary(summary) == said
+    alone = summarise([history(0.5)])
+    assert alone["test_accuracy_std"] == 0
+    assert describe_summary(alone) == "test accuracy 50.00 % (one seed, 2 epochs of 2.0 s)"
 
 
 def test_results_survive_json(tmp_path):
