@@ -377,6 +377,9 @@ class BackwardPopulation:
         if not p.spiking:
             return "\n".join(self._with_gradients(program, names, grads, "1", dims))
         lines = [f"_event = int(ev_step == {self.plan.steps - 1} - t_in_timesteps)"]
+        # at an event the step's result isn't used, but must be finite to be masked: the state may be far out
+        program = program.rename({x: symbol(f"_calm_{x.name}") for x in p.recorded})
+        lines += [f"_calm_{x.name} = (1 - _event)*{x.name}" for x in p.recorded]
         lines += self._with_gradients(program, names, grads, "(1 - _event)", dims)
         if p.caused:
             lines += ["cause_id = _event*ev_cause - (1 - _event)", "cause_sigma = _event*cause_sigma"]

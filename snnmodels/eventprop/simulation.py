@@ -200,9 +200,14 @@ class Simulation:
             return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed)
         self._write_loss(value.gradient, trials)
         self._session.backward()
-        return Outcome(
-            value.value, value.predictions, self._gradients(shapes, trials), spikes, self._smallest_gdot(), observed
-        )
+        gradients = self._gradients(shapes, trials)
+        for key, values in gradients.items():
+            if not np.all(np.isfinite(values)):
+                raise SimulationError(
+                    f"the gradient of {key!r} is not finite: a nonlinear model left the range of its Taylor series within "
+                    f"one step of dt = {self.plan.dt * 1e3:g} ms, or a spike was tangent to the threshold; make dt smaller"
+                )
+        return Outcome(value.value, value.predictions, gradients, spikes, self._smallest_gdot(), observed)
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.

@@ -15,6 +15,7 @@ symbol.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from .system import HybridSystem
 
 __all__ = ["DT", "FREE", "TIME_SENSITIVITY", "GridSystem", "bar", "event_time", "offset"]
 
+ARRIVAL_ORDER = 2
 DT = symbol("dt")
 event_time = symbol("r_event")  # time of an event after the start of its step
 offset = symbol("s_arrival")  # time from an arrival to the end of its step
@@ -144,10 +146,20 @@ class GridSystem:
         """Whether the increment of an arrival, carried to the end of its step, is the same in every state."""
         return not (self.arrival(receptor).inputs & set(self.system.states))
 
+    @property
+    def _arrival_flow(self) -> Flow:
+        """The flow that carries an arrival; of low order where f is nonlinear.
+
+        There the state at the end of the step may be close to blowing up, where a long Taylor series backward in time
+        leaves the numbers' range. The error of one arrival is of order s^3, so that of a trial is of order dt^3.
+        """
+        return self.flow if self.flow.exact else dataclasses.replace(self.flow, order=min(self.flow.order, ARRIVAL_ORDER))
+
     def arrival(self, receptor: str) -> Program:
         """Increments of the states at the end of the step: reads parameters, the weight, s (and states if nonlinear)."""
         a = self.system.arrivals[receptor]
         b = Builder()
+        flow = self._arrival_flow
         increment = {x: sp.expand(a.jump[x] - x) for x in self.system.states}
         additive = not any(e.free_symbols & set(self.system.states) for e in increment.values())
         if additive and self.flow.exact:
@@ -155,9 +167,9 @@ class GridSystem:
             before: Mapping[sp.Symbol, sp.Expr] = dict.fromkeys(self.system.states, sp.Integer(0))
             after: Mapping[sp.Symbol, sp.Expr] = increment
         else:
-            before = self.flow.write(b, self._identity, -offset)
+            before = flow.write(b, self._identity, -offset)
             after = {x: b.assign(e.xreplace(before)) for x, e in a.jump.items()}
-        without, moved = self.flow.write(b, before, offset), self.flow.write(b, after, offset)
+        without, moved = flow.write(b, before, offset), flow.write(b, after, offset)
         if additive and self.flow.exact and not self.flow.series:
             # small enough to be written in one line each, where the constant part of f cancels symbolically
             inlined = dict(b.statements)
@@ -185,14 +197,14 @@ class GridSystem:
     def after_arrival(self, receptor: str) -> Program:
         """States just after an arrival, from those at the end of its step without it."""
         b = Builder()
-        before = self.flow.write(b, self._identity, -offset)
+        before = self._arrival_flow.write(b, self._identity, -offset)
         jump = self.system.arrivals[receptor].jump
         return b.program({x.name: b.assign(e.xreplace(before)) for x, e in jump.items()})
 
     def before_end(self) -> Program:
         """States at the time s before the end of a step, from those at its end."""
         b = Builder()
-        return b.program(self._named(self.flow.write(b, self._identity, -offset)))
+        return b.program(self._named(self._arrival_flow.write(b, self._identity, -offset)))
 
     def threshold_change(self, receptor: str) -> Program:
         """``before`` and ``after``: g just before and just after an arrival at the given states."""

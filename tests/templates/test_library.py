@@ -87,7 +87,7 @@ def test_published_values_in_millivolts():
     eif = {name: p.value for name, p in load_model("eif").parameters.items()}
     expected = {"v_rest": -65e-3, "v_crit": -50e-3, "v_peak": 20e-3, "v_reset": -80e-3, "tau_m": 10e-3}
     assert {name: qif[name] for name in expected} == pytest.approx(expected, rel=1e-15)
-    expected = {"v_rest": -65e-3, "v_T": -59.9e-3, "delta_T": 3.48e-3, "v_peak": -30e-3, "v_reset": -68e-3}
+    expected = {"v_rest": -65e-3, "v_T": -59.9e-3, "delta_T": 3.48e-3, "v_peak": -42.5e-3, "v_reset": -68e-3}
     assert {name: eif[name] for name in expected} == pytest.approx(expected, rel=1e-15)
 
 
