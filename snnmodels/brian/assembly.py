@@ -65,6 +65,10 @@ class Assembly:
             self.read_backward[f"{q.name}.w"] = r.weights.variables["gw"]
         self.forward = Network(*(f.group for f in forward.values()), *(q.forward for q in self.projections.values()))
         self.backward = Network(*(b.group for b in backward.values()), *(q.backward for q in self.projections.values()))
+        kept = [f.store for f in forward.values()] + [f.trajectory for f in self.populations.values()]
+        for group in (*filter(None, kept), *(q.weights for q in self.projections.values())):
+            # reached through links and never simulated; Brian2 would warn that no network holds them
+            group._network = self.forward.name
         for f in forward.values():
             self.initial_forward += f.initial
         for b in backward.values():

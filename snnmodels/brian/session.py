@@ -12,7 +12,7 @@ from brian2 import Network, defaultclock, second
 from .assembly import Assembly
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
-from .standalone import preferences
+from .standalone import preferences, quiet
 
 __all__ = ["RuntimeSession", "Session"]
 
@@ -50,7 +50,8 @@ class RuntimeSession(Session):
     def __init__(self, plan: Plan, target: Literal["numpy", "cython"]) -> None:
         brian2.set_device("runtime")
         self._preferences = {"codegen.target": target}
-        with preferences(self._preferences):
+        # Brian2 warns of code whose order could matter; here every name is assigned once
+        with preferences(self._preferences), quiet():
             previous = defaultclock.dt
             defaultclock.dt = plan.dt * second
             try:

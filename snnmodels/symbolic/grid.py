@@ -16,7 +16,7 @@ symbol.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,8 +68,23 @@ class GridSystem:
         learnable: tuple[str, ...] = (),
         order: int = 4,
     ) -> GridSystem:
-        """Lower a system for a time step; see `Flow.of` for the parameters."""
-        return cls(system, Flow.of(system, dt, values, order), tuple(symbol(p) for p in learnable))
+        """Lower a system for a time step; see `Flow.of` for the parameters.
+
+        Programs don't depend on numbers, only on the forms that were chosen for them, so equal requests share one
+        object: SymPy takes seconds for a model of several states, and a network has several populations of a model.
+        """
+        grid = cls(system, Flow.of(system, dt, values, order), tuple(symbol(p) for p in learnable))
+        return _KNOWN.setdefault(grid._key(), grid)
+
+    def _key(self) -> Hashable:
+        """Everything that the programs are made from."""
+        s, flow = self.system, self.flow
+        maps = (s.f, s.h, s.initial, s.defaults, s.units, flow.closed_form, *(a.jump for a in s.arrivals.values()))
+        receptors = tuple((name, a.weight, a.weight_unit) for name, a in s.arrivals.items())
+        return (
+            *(s.name, s.states, s.parameters, s.g, receptors, *(tuple(m.items()) for m in maps)),
+            *(flow.series, flow.order, flow.exact, flow.separated, self.learnable),
+        )
 
     @property
     def _identity(self) -> dict[sp.Symbol, sp.Expr]:
@@ -155,8 +170,15 @@ class GridSystem:
         """
         return self.flow if self.flow.exact else dataclasses.replace(self.flow, order=min(self.flow.order, ARRIVAL_ORDER))
 
+    @cached_property
+    def _arrivals(self) -> dict[str, Program]:
+        return {receptor: self._arrival(receptor) for receptor in self.system.arrivals}
+
     def arrival(self, receptor: str) -> Program:
         """Increments of the states at the end of the step: reads parameters, the weight, s (and states if nonlinear)."""
+        return self._arrivals[receptor]
+
+    def _arrival(self, receptor: str) -> Program:
         a = self.system.arrivals[receptor]
         b = Builder()
         flow = self._arrival_flow
@@ -177,12 +199,19 @@ class GridSystem:
             return Program((), {x.name: sp.simplify(e) for x, e in difference.items()}).simplified()
         return b.program({x.name: moved[x] - without[x] for x in self.system.states}).simplified()
 
+    @cached_property
+    def _arrivals_backward(self) -> dict[str, Program]:
+        return {receptor: self._arrival_backward(receptor) for receptor in self.system.arrivals}
+
     def arrival_backward(self, receptor: str) -> Program:
         """Sensitivities of an arrival: outputs ``w``, ``time`` (of the arrival, +later), costates and parameters.
 
         The costate outputs are what the arrival adds to the costates at the end of the step, before arrivals; they
         vanish for a linear flow with additive jumps.
         """
+        return self._arrivals_backward[receptor]
+
+    def _arrival_backward(self, receptor: str) -> Program:
         wrt = self._wrt() | {"w": self.system.arrivals[receptor].weight, "time": offset}
         program = self._over_costates(self.arrival(receptor).vjp(wrt))
         outputs = dict(program.outputs)
@@ -258,3 +287,6 @@ def _forward_derivative(program: Program, by: sp.Symbol) -> Program:
             statements.append((dot, d))
             dots[name] = dot
     return Program(tuple(statements), {"value": derivative(program.outputs["value"])})
+
+
+_KNOWN: dict[Hashable, GridSystem] = {}
