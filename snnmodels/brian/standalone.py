@@ -25,6 +25,7 @@ __all__ = [
     "cpp_preferences",
     "cuda_preferences",
     "curand_folder",
+    "generating_cuda",
     "no_log_files",
     "preferences",
     "quiet",
@@ -118,8 +119,6 @@ def cuda_preferences(*, compute_capability: float = 7.5) -> dict[str, Any]:
     nvcc_flags = ["-w", CXX_STANDARD]
     values: dict[str, Any] = {
         "codegen.cpp.extra_compile_args_gcc": ["-w", "-O3", CXX_STANDARD],
-        # Brian2CUDA 1.0b1 declares a constant twice where a reset reads it inside and outside of such an optimisation
-        "codegen.loop_invariant_optimisations": False,
         backend + "detect_gpus": False,
         backend + "gpu_id": 0,
         backend + "compute_capability": compute_capability,
@@ -133,6 +132,27 @@ def cuda_preferences(*, compute_capability: float = 7.5) -> dict[str, Any]:
         nvcc_flags.append(f"-I{curand}/include")
         values["codegen.cpp.library_dirs"] = [f"{curand}/lib"]
     return values
+
+
+@contextmanager
+def generating_cuda() -> Iterator[None]:
+    """Generate code with Brian2CUDA inside the block: `cuda_preferences`, and templates that repair its own.
+
+    Raises
+    ------
+    CompilerMissing
+        If Brian2CUDA isn't installed.
+    """
+    values = cuda_preferences()
+    from brian2cuda.codeobject import CUDAStandaloneCodeObject
+
+    former = CUDAStandaloneCodeObject.templater
+    CUDAStandaloneCodeObject.templater = former.derive("snnmodels.brian", templates_dir="cuda")
+    try:
+        with preferences(values):
+            yield
+    finally:
+        CUDAStandaloneCodeObject.templater = former
 
 
 def _cuda_version(nvcc: str | None) -> float:

@@ -28,8 +28,8 @@ from snnmodels.brian.export.simulation import check_input_spikes, one_trial
 from snnmodels.brian.plan import Plan
 from snnmodels.brian.standalone import (
     CompilerMissing,
-    cuda_preferences,
     curand_folder,
+    generating_cuda,
     preferences,
     quiet,
     require_compiler,
@@ -244,7 +244,7 @@ def test_everything_that_training_uses_compiles_for_cuda(tmp_path: Path) -> None
         "output",
         0.02,
     )
-    with preferences(cuda_preferences()), quiet():
+    with generating_cuda(), quiet():
         brian2.set_device("cuda_standalone", directory=None, build_on_run=False)
         brian2.defaultclock.dt = 0.5 * brian2.ms
         assembly = Assembly(Plan.of(network, 2, 0.5e-3))

@@ -15,7 +15,7 @@ import brian2
 import numpy as np
 
 from ...templates.network import Network
-from ..standalone import cpp_preferences, cuda_preferences, preferences, quiet
+from ..standalone import cpp_preferences, generating_cuda, preferences, quiet
 from .simulation import Trial, one_trial
 
 __all__ = ["Project", "Target", "export_project", "write_makefile"]
@@ -161,8 +161,7 @@ def _generate(
     network: Network, spikes: Mapping[str, Array], dt: float, target: Target, directory: Path
 ) -> dict[str, Any]:
     """Let Brian2 write its sources; return what project.json says about the results."""
-    values = cpp_preferences() if target == "cpp" else cuda_preferences()
-    with preferences(values), quiet():
+    with preferences(cpp_preferences()) if target == "cpp" else generating_cuda(), quiet():
         brian2.set_device(_LANGUAGES[target].device, directory=None, build_on_run=False)
         device = brian2.get_device()
         try:
