@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := cuda,dev
-DEMO_EPOCHS ?=
 
 # No test or script opens a window.
 export MPLBACKEND ?= Agg
