@@ -91,7 +91,7 @@ def fingerprint(plan: Plan) -> str:
     network = plan.network
     parts: list[object] = [__version__, brian2.__version__, np.__version__, _command(), _compiler_version(), _package_hash()]
     parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable]
-    parts += [plan.max_spikes, plan.input_spikes, network.output]
+    parts += [plan.form, plan.max_spikes, plan.input_spikes, network.output]
     parts += [(s.name, s.n) for s in network.inputs]
     for name, p in plan.populations.items():
         s, flow = p.system, p.grid.flow
@@ -109,7 +109,7 @@ def _package_hash() -> str:
     """Hash of the modules and templates that write the program."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for package in ("brian", "symbolic", "templates"):
+    for package in ("brian", "symbolic"):
         for file in sorted((root / package).rglob("*")):
             if file.suffix in (".py", ".cpp"):
                 digest.update(file.read_bytes())
@@ -121,7 +121,7 @@ def _command() -> list[str]:
     if shutil.which("ccache"):
         words.insert(0, "ccache")
     # fused multiply-adds would make results differ from numpy's
-    return [*words, "-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-w", "-I.", "-Ibrianlib"]
+    return [*words, "-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp-simd", "-w", "-I.", "-Ibrianlib"]
 
 
 @functools.cache

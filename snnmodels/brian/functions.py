@@ -16,8 +16,8 @@ from ..symbolic.programs import Program
 __all__ = ["bracket_function", "namespace_for", "root_function"]
 
 # Newton converges quadratically: a step this short (relative to the bracket) leaves an error far below rounding
-_TOLERANCE = 1e-12
-_ITERATIONS = 60
+TOLERANCE = 1e-12
+ITERATIONS = 60
 
 
 def _implement(function: Function, name: str, source: str, n_arguments: int, uses_expdd: bool = False) -> Function:
@@ -99,19 +99,21 @@ def root_function(name: str, program: Program, arguments: list[str], variable: s
         low, high = low.copy(), high.copy()
         given_low, given_high = low.copy(), high.copy()
         with np.errstate(all="ignore"):
-            open_low = ~(evaluate(*inputs, low)["value"] > 0)
-            open_high = evaluate(*inputs, high)["value"] > 0
-            tolerance = _TOLERANCE * np.abs(high - low)
-            x = 0.5 * (low + high)
-            for _ in range(_ITERATIONS):
+            at_low, at_high = (np.asarray(evaluate(*inputs, r)["value"]) for r in (low, high))
+            open_low, open_high = ~(at_low > 0), at_high > 0
+            tolerance = TOLERANCE * np.abs(high - low)
+            done = np.zeros(np.shape(low), dtype=bool)
+            x = np.where(at_high > 0, low + (high - low) * at_low / (at_low - at_high), high)  # secant
+            for _ in range(ITERATIONS):
                 result = evaluate(*inputs, x)
                 up = result["value"] > 0
                 high, low = np.where(up, x, high), np.where(up, low, x)
                 newton = x - result["value"] / result["slope"]
-                new = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
-                moved = np.abs(new - x)
+                new = np.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+                new = np.where(done, x, new)  # rounding must not move what has converged
+                done |= np.abs(new - x) <= tolerance
                 x = new
-                if np.all(moved <= tolerance):
+                if done.all():
                     break
         return np.where(~open_low, given_low, np.where(open_high, x, given_high))
 
@@ -128,16 +130,19 @@ def root_function(name: str, program: Program, arguments: list[str], variable: s
 }}
 {{q}} double {name}({parameters}, double _low, double _high)
 {{
-    double _slope, _x = 0.5*(_low + _high);
-    const double _tolerance = {_TOLERANCE!r}*(_high - _low);
-    if ({name}_evaluate({", ".join(arguments)}, _low, &_slope) > 0) return _low;
-    if (!({name}_evaluate({", ".join(arguments)}, _high, &_slope) > 0)) return _high;
-    for (int _k = 0; _k < {_ITERATIONS}; _k++)
+    double _slope;
+    const double _tolerance = {TOLERANCE!r}*(_high - _low);
+    const double _at_low = {name}_evaluate({", ".join(arguments)}, _low, &_slope);
+    if (_at_low > 0) return _low;
+    const double _at_high = {name}_evaluate({", ".join(arguments)}, _high, &_slope);
+    if (!(_at_high > 0)) return _high;
+    double _x = _low + (_high - _low)*_at_low/(_at_low - _at_high);
+    for (int _k = 0; _k < {ITERATIONS}; _k++)
     {{
         const double _value = {name}_evaluate({", ".join(arguments)}, _x, &_slope);
         if (_value > 0) _high = _x; else _low = _x;
         double _new = _x - _value/_slope;
-        if (!(_new > _low && _new < _high)) _new = 0.5*(_low + _high);
+        if (!(_new >= _low && _new <= _high)) _new = 0.5*(_low + _high);
         const double _moved = _new > _x ? _new - _x : _x - _new;
         _x = _new;
         if (_moved <= _tolerance) break;

@@ -20,7 +20,7 @@ RATE = (1 / second).dim
 
 def schedule(
     times: np.ndarray, name: str, plan: Plan, trials: int | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Steps and offsets of given spike times.
 
     Parameters
@@ -38,7 +38,6 @@ def schedule(
         the next one, with its own time.
     arrival_offset : array
         Time from the spike to the end of that step, in seconds.
-    times : array, shape (trials, n, spikes)
 
     Raises
     ------
@@ -84,7 +83,7 @@ def schedule(
         after = np.zeros_like(t)
     else:
         after = np.where(finite, (step + 1) * plan.dt - np.where(finite, t, 0), 0.0)
-    return step, after, t
+    return step, after
 
 
 @dataclass
@@ -121,6 +120,11 @@ class ForwardInput:
         self.initial.append(Fill(self.group.variables["ev_slot"], 1, self.stride))
 
     @property
+    def objects(self) -> list[NeuronGroup]:
+        """What the network runs."""
+        return [self.group]
+
+    @property
     def n(self) -> int:
         """Sources of the whole batch."""
         return self.plan.batch_size * self.source.n
@@ -129,16 +133,6 @@ class ForwardInput:
     def stride(self) -> int:
         """Places per source in the store: its spikes between two sentinels."""
         return self.plan.input_spikes + 2
-
-    def layout(self, step: np.ndarray, offset: np.ndarray) -> dict[str, np.ndarray]:
-        """Contents of the store for the whole batch (missing trials are silent)."""
-        shape = (self.plan.batch_size, self.source.n, self.stride)
-        steps = np.full(shape, -1, dtype=np.int32)
-        offsets = np.zeros(shape)
-        trials, _, spikes = step.shape
-        steps[:trials, :, 1 : 1 + spikes] = step
-        offsets[:trials, :, 1 : 1 + spikes] = offset
-        return {"ev_step": steps.ravel(), "ev_s": offsets.ravel()}
 
 
 @dataclass
@@ -175,3 +169,8 @@ class BackwardInput:
             Fill(g.variables["q_time"], 0),
             Fill(f.store.variables["ev_grad"], 0),
         ]
+
+    @property
+    def objects(self) -> list[NeuronGroup]:
+        """What the network runs."""
+        return [self.group]

@@ -16,10 +16,11 @@ from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection
 from .rendering import check_names
 
-__all__ = ["Observable", "Plan", "PopulationPlan", "Timing"]
+__all__ = ["Form", "Observable", "Plan", "PopulationPlan", "Timing"]
 
 Timing = Literal["precise", "grid"]
 Observable = Literal["spike_times", "voltage_max"]
+Form = Literal["synapses", "dense"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,10 @@ class Plan:
         Whether events happen at their own times inside the step, or are rounded to the end of the step.
     observable, variable : str
         What is read of the output population.
-    max_spikes : int
-        Capacity for the spikes of one neuron in one trial.
+    max_spikes, input_spikes : int
+        Capacity for the spikes of one neuron, and of one source, in one trial.
+    form : {"synapses", "dense"}
+        Ordinary Brian2 groups and Synapses, or templates of this package that work on whole weight rows (C++ only).
     populations : mapping of str to PopulationPlan
     """
 
@@ -101,6 +104,7 @@ class Plan:
     variable: str
     max_spikes: int
     input_spikes: int
+    form: Form
     populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
 
     @classmethod
@@ -115,6 +119,7 @@ class Plan:
         variable: str = "v",
         max_spikes: int = 64,
         input_spikes: int = 8,
+        form: Form = "synapses",
         order: int = 4,
     ) -> Plan:
         """Lower a network.
@@ -137,6 +142,8 @@ class Plan:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
         if timing not in ("precise", "grid"):
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
+        if form not in ("synapses", "dense"):
+            raise ValueError(f"projections = {form!r}; it must be 'synapses' or 'dense'")
         output = next(p for p in network.populations if p.name == network.output)
         if observable == "spike_times" and not output.model.spiking:
             raise ValueError(
@@ -156,7 +163,17 @@ class Plan:
                 )
         plans = {p.name: _lower(p, network, dt, order) for p in network.populations}
         return cls(
-            network, int(batch_size), dt, steps, timing, observable, variable, int(max_spikes), int(input_spikes), plans
+            network,
+            int(batch_size),
+            dt,
+            steps,
+            timing,
+            observable,
+            variable,
+            int(max_spikes),
+            int(input_spikes),
+            form,
+            plans,
         )
 
     def incoming(self, population: str) -> list[Projection]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 from brian2 import Equations, NeuronGroup, linked_var
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
+from brian2.core.variables import Variable
 from brian2.units import second
 
 from ..symbolic.grid import bar
@@ -125,6 +126,11 @@ class ForwardPopulation:
             self.group.run_regularly("\n".join(lines), when="before_synapses", name=f"{p.name}_keep_base")
         if self.observed:
             self.initial += observation.attach_forward(self.group, self.plan, p)
+
+    @property
+    def objects(self) -> list[NeuronGroup]:
+        """What the network runs."""
+        return [self.group]
 
     @property
     def n(self) -> int:
@@ -357,6 +363,16 @@ class BackwardPopulation:
             self._replay_events()
         if f.observed:
             observation.attach_backward(self.group, f.group, self.plan, p)
+
+    @property
+    def objects(self) -> list[NeuronGroup]:
+        """What the network runs."""
+        return [self.group]
+
+    @property
+    def smallest_slope(self) -> Variable | None:
+        """Smallest slope of the event function met, per neuron."""
+        return self.group.variables["smallest_slope"] if self.forward.population.spiking else None
 
     def _with_arrivals(self) -> dict[sp.Symbol, sp.Expr]:
         """Costates before the arrivals of the step: for a nonlinear flow an arrival's effect depends on the state."""

@@ -45,7 +45,7 @@ class PortableProjection:
     ----------
     weights : NeuronGroup
         ``w`` and its gradient ``gw`` per connection.
-    forward, backward : Synapses
+    forward, backward : list of Synapses
     """
 
     plan: Plan
@@ -55,8 +55,8 @@ class PortableProjection:
     source_backward: BackwardPopulation | BackwardInput
     target_backward: BackwardPopulation
     weights: NeuronGroup = field(init=False)
-    forward: Synapses = field(init=False)
-    backward: Synapses = field(init=False)
+    forward: list[Synapses] = field(init=False)
+    backward: list[Synapses] = field(init=False)
     initial_backward: Initialisation = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,8 +67,8 @@ class PortableProjection:
         i, _ = connections(self.projection)
         self.weights = NeuronGroup(len(i), equations.equations(), name=f"{self.projection.name}_weights")
         self.initial_backward.append(Fill(self.weights.variables["gw"], 0))
-        self.forward = self._forward()
-        self.backward = self._backward()
+        self.forward = [self._forward()]
+        self.backward = [self._backward()]
 
     @property
     def p(self) -> PopulationPlan:

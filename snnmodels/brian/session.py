@@ -22,7 +22,7 @@ class Session(ABC):
 
     @abstractmethod
     def write(self, key: str, values: np.ndarray) -> None:
-        """Set an array of the assembly before a run."""
+        """Set the first elements of an array of the assembly before a run."""
 
     @abstractmethod
     def forward(self) -> None:
@@ -62,16 +62,15 @@ class RuntimeSession(Session):
                     network.before_run({})
             finally:
                 self._dt, defaultclock.dt = defaultclock.dt, previous
-        self._readable = self.assembly.read_forward | self.assembly.read_backward
 
     def write(self, key: str, values: np.ndarray) -> None:
         """Set an array; see `Session.write`."""
-        for variable in self.assembly.writable[key]:
-            variable.get_value()[...] = np.reshape(values, np.shape(variable.get_value()))
+        for variable in self.assembly.arrays[key]:
+            variable.get_value()[: np.size(values)] = np.ravel(values)
 
     def read(self, key: str) -> np.ndarray:
         """Read an array; see `Session.read`."""
-        return np.asarray(self._readable[key].get_value())
+        return np.asarray(self.assembly.arrays[key][0].get_value())
 
     def forward(self) -> None:
         """Simulate forward; see `Session.forward`."""

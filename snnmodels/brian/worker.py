@@ -53,12 +53,10 @@ class Field:
 def _layout(assembly: Assembly) -> tuple[dict[str, Field], int]:
     fields: dict[str, Field] = {}
     end = 0
-    variables = {k: v[0] for k, v in assembly.writable.items()}
-    for direction, group in (("w", variables), ("f", assembly.read_forward), ("b", assembly.read_backward)):
-        for key, v in group.items():
-            dtype = np.dtype(v.dtype)
-            fields[f"{direction}:{key}"] = Field(end, int(v.size), dtype.str)
-            end += -(-int(v.size) * dtype.itemsize // 64) * 64
+    for key, (v, *_) in assembly.arrays.items():
+        dtype = np.dtype(v.dtype)
+        fields[key] = Field(end, int(v.size), dtype.str)
+        end += -(-int(v.size) * dtype.itemsize // 64) * 64
     return fields, max(end, 64)
 
 
@@ -83,24 +81,6 @@ class _Program:
             lines.append(f"for (int _i = 0; _i < {size}; _i++) {name}[_i] = {right};")
         return "\n".join(lines)
 
-    def take(self) -> str:
-        return "\n".join(
-            self._copy(self.fields[f"w:{key}"], self._name(v), into=True)
-            for key, variables in self.assembly.writable.items()
-            for v in variables
-        )
-
-    def give(self, direction: str, variables: dict[str, Variable]) -> str:
-        return "\n".join(
-            self._copy(self.fields[f"{direction}:{key}"], self._name(v), into=False) for key, v in variables.items()
-        )
-
-    @staticmethod
-    def _copy(field: Field, name: str, *, into: bool) -> str:
-        place = f"_exchange + {field.offset}"
-        a, b = (name, place) if into else (place, name)
-        return f"std::memcpy({a}, {b}, {field.size}*sizeof({name}[0]));"
-
     def opening(self, size: int) -> str:
         return f"""
     const char* _path = std::getenv("{EXCHANGE}");
@@ -109,12 +89,21 @@ class _Program:
     if (_file < 0) {{ std::cerr << "cannot open " << _path << ": " << strerror(errno) << std::endl; return 3; }}
     char* _exchange = (char*)mmap(0, {size}, PROT_READ | PROT_WRITE, MAP_SHARED, _file, 0);
     if (_exchange == MAP_FAILED) {{ std::cerr << "cannot map the exchange file: " << strerror(errno) << std::endl; return 3; }}
+    {self._share()}
     std::cout << "ready" << std::endl;
     std::string _word;
     while (std::cin >> _word)
     {{
         if (_word == "quit") break;
 """
+
+    def _share(self) -> str:
+        """Put the arrays that both sides use into the mapped file: nothing is ever copied."""
+        return "\n".join(
+            f"{self._name(v)} = (decltype({self._name(v)}))(_exchange + {self.fields[key].offset});"
+            for key, variables in self.assembly.arrays.items()
+            for v in variables
+        )
 
     def closing(self) -> str:
         # leave at once: Brian2's own end would write every array to a file
@@ -162,14 +151,14 @@ def generate(plan: Plan, directory: Path) -> tuple[dict[str, Field], int]:
         start = len(device.main_queue)
         device.insert_code("main", program.opening(size))
         runs = (
-            ("forward", assembly.forward, assembly.initial_forward, "f", assembly.read_forward),
-            ("backward", assembly.backward, assembly.initial_backward, "b", assembly.read_backward),
+            ("forward", assembly.forward, assembly.initial_forward),
+            ("backward", assembly.backward, assembly.initial_backward),
         )
-        for word, network, initial, direction, readable in runs:
-            opening = f'if (_word == "{word}") {{\n{program.take()}\n{program.initialise(initial)}\n{network.name}.t = 0;'
+        for word, network, initial in runs:
+            opening = f'if (_word == "{word}") {{\n{program.initialise(initial)}\n{network.name}.t = 0;'
             device.insert_code("main", opening)
             network.run(assembly.duration, namespace={})
-            device.insert_code("main", program.give(direction, readable) + '\nstd::cout << "done" << std::endl;\n}')
+            device.insert_code("main", 'std::cout << "done" << std::endl;\n}')
         device.insert_code("main", program.closing())
         queue = device.main_queue
         once = [x for x in queue[start:] if x[0] == "before_run_code_object"]
@@ -225,12 +214,11 @@ class StandaloneSession(Session):
 
     def write(self, key: str, values: np.ndarray) -> None:
         """Set an array; see `Session.write`."""
-        view = self._view(f"w:{key}")
-        view[...] = np.reshape(values, view.shape)
+        self._view(key)[: np.size(values)] = np.ravel(values)
 
     def read(self, key: str) -> np.ndarray:
         """Read an array; see `Session.read`."""
-        return self._view(f"f:{key}" if f"f:{key}" in self._fields else f"b:{key}")
+        return self._view(key)
 
     def forward(self) -> None:
         """Simulate forward; see `Session.forward`."""

@@ -10,8 +10,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from ..brian.assembly import layout_of
+from ..brian.events import EventLayout
 from ..brian.inputs import schedule
-from ..brian.plan import Plan, Timing
+from ..brian.plan import Form, Plan, Timing
 from ..brian.values import initial_sensitivity, initial_states, parameter_values, with_values
 from ..brian.session import RuntimeSession, Session
 from ..templates.network import Network
@@ -47,6 +49,9 @@ class Simulation:
     timing : {"precise", "grid"}
         Spikes at their own times within a step, or rounded to the end of their step. The loss of the latter is piecewise
         constant in the weights; its gradient is then the EventProp formula, not the derivative of the simulation.
+    projections : {"dense", "synapses"}, optional
+        Templates of this package that share one weight matrix among the trials (C++ standalone, there the default), or
+        ordinary Brian2 groups and Synapses (every target).
     max_spikes : int
         Capacity for the spikes of one neuron in one trial.
     input_spikes : int
@@ -75,6 +80,7 @@ class Simulation:
         dt: float = 0.25e-3,
         target: Target = "numpy",
         timing: Timing = "precise",
+        projections: Form | None = None,
         max_spikes: int = 64,
         input_spikes: int = 8,
         order: int = 4,
@@ -83,6 +89,10 @@ class Simulation:
             raise ValueError(
                 f"target = {target!r}; gradients run on {', '.join(TARGETS)} (CUDA: forward only, with `snnmodels build`)"
             )
+        if projections is None:
+            projections = "dense" if target == "cpp_standalone" else "synapses"
+        if projections == "dense" and target != "cpp_standalone":
+            raise ValueError(f"projections = 'dense' needs target = 'cpp_standalone', not {target!r}; use 'synapses'")
         self.network = network
         self.loss = loss
         self.target = target
@@ -94,10 +104,12 @@ class Simulation:
             "variable": loss.variable,
             "max_spikes": max_spikes,
             "input_spikes": input_spikes,
+            "form": projections,
             "order": order,
         }
         self.plan: Plan
         self._session: Session
+        self._layout: EventLayout
         self._written: dict[str, np.ndarray]
         self._open(network)
         self._set(network)
@@ -106,6 +118,7 @@ class Simulation:
         """Lower the network and start a session for it."""
         self.plan = Plan.of(network, **self._options)
         self._written = {}
+        self._layout = layout_of(self.plan)
         if self.target == "cpp_standalone":
             from ..brian.worker import StandaloneSession
 
@@ -144,7 +157,7 @@ class Simulation:
             for key, values in parameter_values(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}", values)
             for key, values in initial_states(current, self.plan.batch_size).items():
-                self._write(f"{name}.{key}", values)
+                self._write(f"{name}.{key}_initial", values)
         self.network = network
 
     def _write(self, key: str, values: np.ndarray) -> None:
@@ -221,12 +234,7 @@ class Simulation:
         if population not in p.populations or not p.populations[population].spiking:
             spiking = [n for n, q in p.populations.items() if q.spiking]
             raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
-        shape = (p.batch_size, p.populations[population].population.n, p.max_spikes + 1)
-        step = self._session.read(f"{population}.ev_step").reshape(shape)[:, :, 1:]
-        within = self._session.read(f"{population}.ev_r").reshape(shape)[:, :, 1:]
-        times = np.where(step >= 0, step * p.dt + within, np.inf)
-        longest = int((step >= 0).sum(axis=2).max(initial=0))
-        return times[:, :, : max(longest, 1)]
+        return self._layout.spike_times(self._session.read, population)
 
     def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:
         trials = len(targets)
@@ -241,13 +249,8 @@ class Simulation:
         """Write the spikes; returns for each input the step of every spike as given, -1 at the padding."""
         steps = {}
         for name, times in inputs.items():
-            step, offset, _ = schedule(times, name, self.plan, trials)
-            shape = (self.plan.batch_size, step.shape[1], self.plan.input_spikes + 2)
-            table, after = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
-            table[:trials, :, 1 : 1 + step.shape[2]] = step
-            after[:trials, :, 1 : 1 + step.shape[2]] = offset
-            self._session.write(f"{name}.ev_step", table.ravel())
-            self._session.write(f"{name}.ev_s", after.ravel())
+            step, offset = schedule(times, name, self.plan, trials)
+            self._layout.write_input(self._session.write, name, step, offset)
             steps[name] = step if np.ndim(times) == 3 else step[:, :, 0]
         return steps
 
@@ -278,23 +281,18 @@ class Simulation:
         return self._session.read(f"{output}.max_value").reshape(self.plan.batch_size, n)[:trials].copy()
 
     def _spikes_per_trial(self, trials: int) -> dict[str, float]:
-        result = {}
-        for name, p in self.plan.populations.items():
-            if p.spiking:
-                slot = self._session.read(f"{name}.ev_slot").reshape(self.plan.batch_size, -1)[:trials].astype(np.int64)
-                start = 1 + (self.plan.max_spikes + 1) * np.arange(slot.size).reshape(slot.shape)
-                result[name] = float((slot - start).sum() / trials)
-        return result
+        return {
+            name: self._layout.spikes_per_trial(self._session.read, name, trials)
+            for name, p in self.plan.populations.items()
+            if p.spiking
+        }
 
     def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
         output = self.network.output
-        n = self.plan.size(output)
         if self.plan.observable == "spike_times":
-            table = np.zeros((self.plan.batch_size, n, self.plan.max_spikes + 1))
-            table[:trials, :, 1 : 1 + gradient.shape[2]] = gradient
-            self._session.write(f"{output}.ev_dl", table.ravel())
+            self._layout.write_loss(self._session.read, self._session.write, output, gradient)
         else:
-            error = np.zeros((self.plan.batch_size, n))
+            error = np.zeros((self.plan.batch_size, self.plan.size(output)))
             error[:trials] = gradient
             self._session.write(f"{output}.max_error", error.ravel())
 
@@ -308,19 +306,16 @@ class Simulation:
             current = next(x for x in self.network.populations if x.name == name)
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:
-                per_neuron = self._session.read(f"{name}.{s.name}").reshape(self.plan.batch_size, -1)
+                per_neuron = self._session.read(f"{name}.grad_{s.name}").reshape(self.plan.batch_size, -1)
                 total = per_neuron.sum(axis=0) + start[s.name]
                 gradients[f"{name}.{s.name}"] = total if p.per_neuron(s.name) else total.sum()
         for name, step in steps.items():
-            shape = (self.plan.batch_size, self.plan.size(name), self.plan.input_spikes + 2)
-            grad = self._session.read(f"{name}.ev_grad").reshape(shape)[:trials, :, 1:]
-            spikes = step.shape[2] if step.ndim == 3 else 1
-            grad = np.where(step.reshape(*step.shape[:2], spikes) >= 0, grad[:, :, :spikes], 0.0)
+            grad = self._layout.input_gradient(self._session.read, name, step.reshape(*step.shape[:2], -1))
             gradients[f"{name}.times"] = grad.reshape(step.shape)
         return gradients
 
     def _weight_gradient(self, name: str, shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
-        values = self._session.read(f"{name}.w")
+        values = self._session.read(f"{name}.gw")
         if mask is None:
             return values.reshape(shape).copy()
         full = np.zeros(shape)

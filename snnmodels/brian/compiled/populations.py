@@ -1,0 +1,381 @@
+"""A population as two runners with templates of their own, and groups that only hold its arrays.
+
+The same variables as in the portable form where both have them, so that what reads a population (projections, the maximum
+of a voltage) serves both. Events are a list in the order of the steps instead of places per neuron.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from brian2 import NeuronGroup
+from brian2.core.variables import Variable
+from brian2.units import second
+
+from ...symbolic.parsing import symbol
+from ...symbolic.programs import Program
+from .. import observation
+from ..functions import ITERATIONS, TOLERANCE
+from ..initialisation import Copy, Fill, Initialisation
+from ..plan import Plan, PopulationPlan
+from ..populations import NEVER, add_parameters
+from ..rendering import EquationList, dimension, inverse, threshold_dimension, threshold_sides
+from .lowering import Lines, cpp, hoist, lines, uses_divided_differences
+from .runner import TemplateRunner
+
+__all__ = ["CompiledBackwardPopulation", "CompiledForwardPopulation"]
+
+TIME = second.dim
+RATE = (1 / second).dim
+BLOCK = 32  # neurons updated and tested together
+
+
+def parameter_names(p: PopulationPlan) -> tuple[list[str], list[str]]:
+    """Names of shared and of per-neuron parameters."""
+    names = list(p.population.model.parameters)
+    return [n for n in names if not p.per_neuron(n)], [n for n in names if p.per_neuron(n)]
+
+
+def holder(n: int, equations: EquationList, name: str) -> NeuronGroup:
+    """A group that only holds arrays."""
+    return NeuronGroup(n, equations.equations(), name=name)
+
+
+@dataclass
+class EventList:
+    """Events of a source in the order of the steps.
+
+    Attributes
+    ----------
+    now : Variable
+        Neurons that spike in the current step; the last element is their number.
+    end : Variable
+        End of the part of the list that belongs to each step; element 0 is 0.
+    entries : NeuronGroup
+        The list.
+    """
+
+    now: Variable
+    end: Variable
+    entries: NeuronGroup
+    owners: tuple[NeuronGroup, ...]  # kept, since variables hold their groups only weakly
+
+    @classmethod
+    def create(cls, name: str, n: int, steps: int, capacity: int, equations: EquationList) -> EventList:
+        """Make the arrays."""
+        now, end = EquationList(), EquationList()
+        now.integer(["ev_now"])
+        end.integer(["ev_end"])
+        equations.integer(["ev_neuron"])
+        groups = (holder(n + 1, now, f"{name}_now"), holder(steps + 1, end, f"{name}_ends"))
+        entries = holder(capacity, equations, f"{name}_list")
+        return cls(groups[0].variables["ev_now"], groups[1].variables["ev_end"], entries, groups)
+
+    def arrays(self, *names: str) -> dict[str, Variable]:
+        """Arrays for a template."""
+        return {"ev_now": self.now, "ev_end": self.end} | {k: self.entries.variables[k] for k in ("ev_neuron", *names)}
+
+
+@dataclass
+class CompiledForwardPopulation:
+    """Forward half: arrays, event list and the runner of a step."""
+
+    plan: Plan
+    population: PopulationPlan
+    group: NeuronGroup = field(init=False)
+    trajectory: NeuronGroup | None = field(init=False, default=None)
+    events: EventList | None = field(init=False, default=None)
+    runner: TemplateRunner = field(init=False)
+    runner_arrays: dict[str, Variable] = field(init=False)
+    initial: Initialisation = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        p = self.population
+        equations = EquationList()
+        for s in p.population.model.states:
+            dim = dimension(s.unit)
+            equations.parameter(s.name, dim)
+            equations.parameter(f"{s.name}_initial", dim)
+            if self.observed:
+                equations.parameter(f"{s.name}_start", dim)
+            if self.keeps_base:
+                equations.parameter(f"{s.name}_base", dim)
+        add_parameters(equations, p)
+        namespace: dict[str, Any] = {}
+        if p.spiking:
+            equations.integer(["last_step"])
+            equations.parameter("last_r", TIME)
+            equations.parameter("s_arrival", TIME)
+        if p.caused:
+            equations.integer(["alone_id", "last_id"])
+            equations.parameter("alone_s", TIME)
+            equations.parameter("last_s", TIME)
+        if self.observed:
+            namespace = observation.declare_forward(equations, self.plan, p)
+        self.group = NeuronGroup(self.n, equations.equations(), namespace=namespace, name=f"{p.name}_forward")
+        v = self.group.variables
+        for x, e in p.system.initial.items():
+            self.initial.append(Fill(v[x.name], 0) if e == 0 else Copy(v[x.name], v[f"{x.name}_initial"]))
+        arrays = {k: v[k] for k in (*self.names, *p.population.model.parameters)}
+        if self.observed:
+            arrays |= {f"{k}_start": v[f"{k}_start"] for k in self.names}
+        if self.keeps_base:
+            arrays |= {f"{k}_base": v[f"{k}_base"] for k in self.names}
+        if p.spiking:
+            arrays |= self._make_events()
+        if p.caused:
+            arrays |= {k: v[k] for k in ("alone_id", "last_id", "alone_s", "last_s")}
+            self.initial += [Fill(v["alone_id"], -1), Fill(v["last_id"], -1)]
+        if p.recorded or p.recorded_base:
+            arrays |= self._make_trajectory()
+        self.runner_arrays = arrays
+        self.runner = TemplateRunner(
+            "grid_step",
+            arrays,
+            when="groups",
+            name=f"{p.name}_step",
+            keywords=self._keywords(),
+            expdd=uses_divided_differences(
+                [p.grid.step, *([p.grid.crossing, p.grid.event] if p.spiking else [])]
+            ),
+        )
+        if self.observed:
+            self.initial += observation.attach_forward(self.group, self.plan, p)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the states."""
+        return [x.name for x in self.population.system.states]
+
+    @property
+    def n(self) -> int:
+        """Neurons of the whole batch."""
+        return self.plan.batch_size * self.population.population.n
+
+    @property
+    def observed(self) -> bool:
+        """Whether the loss reads a voltage of this population."""
+        return self.plan.observable == "voltage_max" and self.plan.network.output == self.population.name
+
+    @property
+    def keeps_base(self) -> bool:
+        """Whether the states just before the arrivals are kept."""
+        return self.population.caused or self.population.coupled
+
+    @property
+    def objects(self) -> list[Any]:
+        """What the network runs."""
+        return [self.group, self.runner]
+
+    @property
+    def source_arrays(self) -> dict[str, Variable]:
+        """What a projection from here reads."""
+        assert self.events is not None
+        return {"ev_now": self.events.now, "s_arrival": self.group.variables["s_arrival"]}
+
+    def _make_events(self) -> dict[str, Variable]:
+        p, v = self.population, self.group.variables
+        equations = EquationList()
+        equations.parameter("ev_r", TIME)
+        equations.parameter("ev_free")
+        equations.parameter("ev_dl", RATE)
+        if p.caused:
+            equations.integer(["ev_cause"])
+        for x in p.recorded_at_events:
+            equations.parameter(f"ev_x_{x.name}", dimension(p.system.units[x]))
+        capacity = self.n * self.plan.max_spikes
+        self.events = EventList.create(p.name, self.n, self.plan.steps, capacity, equations)
+        counters = EquationList()
+        counters.integer(["lost_events", "unresolved_events"])
+        self._counters = holder(1, counters, f"{p.name}_counters")
+        c = self._counters.variables
+        self.initial += [Fill(c["lost_events"], 0), Fill(c["unresolved_events"], 0), Fill(v["last_step"], -1000000)]
+        names = ["ev_r", "ev_free", *(["ev_cause"] if p.caused else []), *(f"ev_x_{x.name}" for x in p.recorded_at_events)]
+        return self.events.arrays(*names) | {
+            "lost_events": c["lost_events"],
+            "unresolved_events": c["unresolved_events"],
+            **{k: v[k] for k in ("last_step", "last_r", "s_arrival")},
+        }
+
+    def _make_trajectory(self) -> dict[str, Variable]:
+        p = self.population
+        equations = EquationList()
+        names = [(f"tr_{x.name}", x) for x in p.recorded] + [(f"tb_{x.name}", x) for x in p.recorded_base]
+        for name, x in names:
+            equations.parameter(name, dimension(p.system.units[x]))
+        self.trajectory = holder(self.n * self.plan.steps, equations, f"{p.name}_trajectory")
+        return {name: self.trajectory.variables[name] for name, _ in names}
+
+    def _keywords(self) -> dict[str, Any]:
+        p, grid = self.population, self.population.grid
+        shared, arrays = parameter_names(p)
+        keywords: dict[str, Any] = {
+            "n": self.n,
+            "block": BLOCK,
+            "states": self.names,
+            "shared": shared,
+            "arrays": arrays,
+            "spiking": p.spiking,
+            "precise": self.plan.timing == "precise",
+            "caused": p.caused,
+            "recorded": [x.name for x in p.recorded],
+            "recorded_base": [x.name for x in p.recorded_base],
+            "recorded_at_events": [x.name for x in p.recorded_at_events],
+            "keeps_base": self.keeps_base,
+            "keeps_start": self.observed,
+            "step": hoist(grid.step, [*self.names, *arrays]),
+        }
+        if p.spiking:
+            left, right = threshold_sides(p.population.model)
+            after = {x: symbol(f"_o_{x.name}") for x in p.system.states}
+            crossing = grid.crossing
+            keywords |= {
+                "condition_before": f"({cpp(left)} > {cpp(right)})",
+                "condition_after": f"({cpp(left.xreplace(after))} > {cpp(right.xreplace(after))})",
+                "crossing_lines": lines(crossing),
+                "crossing_value": cpp(crossing.outputs["value"]),
+                "crossing_slope": cpp(crossing.outputs["slope"]),
+                "tolerance": repr(TOLERANCE),
+                "iterations": ITERATIONS,
+                "capacity": self.n * self.plan.max_spikes,
+                "event": Lines([], lines(grid.event), {k: cpp(e) for k, e in grid.event.outputs.items()}, frozenset()),
+            }
+        return keywords
+
+
+@dataclass
+class CompiledBackwardPopulation:
+    """Adjoint half."""
+
+    plan: Plan
+    forward: CompiledForwardPopulation
+    group: NeuronGroup = field(init=False)
+    runners: list[TemplateRunner] = field(init=False, default_factory=list)
+    initial: Initialisation = field(init=False, default_factory=list)
+    smallest_slope: Variable | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        f, p = self.forward, self.forward.population
+        equations = EquationList()
+        for x in p.system.states:
+            dim = inverse(dimension(p.system.units[x]))
+            equations.parameter(f"lambda_{x.name}", dim)
+            if p.coupled:
+                equations.parameter(f"added_lambda_{x.name}", dim)
+        for x in p.recorded_base:
+            equations.parameter(f"keep_{x.name}", dimension(p.system.units[x]))
+        add_parameters(equations, p)
+        for q in p.grid.learnable:
+            equations.parameter(f"grad_{q.name}", inverse(dimension(p.system.units[q])))
+        namespace: dict[str, Any] = {}
+        if p.spiking:
+            equations.parameter("s_arrival", TIME)
+            equations.parameter("q_time", RATE)
+        if p.caused:
+            equations.integer(["cause_id"])
+            equations.parameter("cause_sigma", RATE)
+        if f.observed:
+            namespace = observation.declare_backward(equations, self.plan, p)
+        self.group = NeuronGroup(f.n, equations.equations(), namespace=namespace, name=f"{p.name}_backward")
+        self._initialise()
+        arrays = self._arrays()
+        keywords = self._keywords()
+        if p.spiking or p.coupled:
+            self.runners.append(
+                TemplateRunner(
+                    "grid_replay", arrays, when="thresholds", name=f"{p.name}_replay", keywords=keywords
+                )
+            )
+        programs: list[Program] = [p.grid.step_backward, *([p.grid.event_backward] if p.spiking else [])]
+        self.runners.append(
+            TemplateRunner(
+                "grid_back",
+                arrays,
+                when="resets",
+                name=f"{p.name}_back",
+                keywords=keywords,
+                expdd=uses_divided_differences(programs),
+            )
+        )
+        if f.observed:
+            observation.attach_backward(self.group, f.group, self.plan, p)
+
+    @property
+    def objects(self) -> list[Any]:
+        """What the network runs."""
+        return [self.group, *self.runners]
+
+    @property
+    def source_arrays(self) -> dict[str, Variable]:
+        """What a projection from here reads and writes, backward."""
+        assert self.forward.events is not None
+        v = self.group.variables
+        return {"ev_now": self.forward.events.now, "s_arrival": v["s_arrival"], "q_time": v["q_time"]}
+
+    def _initialise(self) -> None:
+        p, v = self.forward.population, self.group.variables
+        self.initial += [Fill(v[f"lambda_{x.name}"], 0) for x in p.system.states]
+        self.initial += [Fill(v[f"grad_{q.name}"], 0) for q in p.grid.learnable]
+        if p.spiking:
+            self.initial.append(Fill(v["q_time"], 0))
+            slope = EquationList()
+            slope.parameter("smallest_slope", threshold_dimension(p.population.model) / TIME)
+            self._slope = holder(1, slope, f"{p.name}_slope")
+            self.smallest_slope = self._slope.variables["smallest_slope"]
+            self.initial.append(Fill(self.smallest_slope, NEVER))
+        if p.caused:
+            self.initial += [Fill(v["cause_id"], -1), Fill(v["cause_sigma"], 0)]
+
+    def _arrays(self) -> dict[str, Variable]:
+        f, v = self.forward, self.group.variables
+        p = f.population
+        arrays = {k: v[k] for k in p.population.model.parameters}
+        arrays |= {f"lambda_{x.name}": v[f"lambda_{x.name}"] for x in p.system.states}
+        arrays |= {f"grad_{q.name}": v[f"grad_{q.name}"] for q in p.grid.learnable}
+        if p.coupled:
+            arrays |= {f"added_lambda_{x.name}": v[f"added_lambda_{x.name}"] for x in p.system.states}
+        arrays |= {f"keep_{x.name}": v[f"keep_{x.name}"] for x in p.recorded_base}
+        if f.trajectory is not None:
+            t = f.trajectory.variables
+            arrays |= {f"tr_{x.name}": t[f"tr_{x.name}"] for x in p.recorded}
+            arrays |= {f"tb_{x.name}": t[f"tb_{x.name}"] for x in p.recorded_base}
+        if p.spiking:
+            assert f.events is not None and self.smallest_slope is not None
+            names = ["ev_r", "ev_free", "ev_dl", *(f"ev_x_{x.name}" for x in p.recorded_at_events)]
+            arrays |= f.events.arrays(*names, *(["ev_cause"] if p.caused else []))
+            arrays |= {"s_arrival": v["s_arrival"], "q_time": v["q_time"], "smallest_slope": self.smallest_slope}
+        if p.caused:
+            arrays |= {"cause_id": v["cause_id"], "cause_sigma": v["cause_sigma"]}
+        return arrays
+
+    def _keywords(self) -> dict[str, Any]:
+        f, p = self.forward, self.forward.population
+        shared, arrays = parameter_names(p)
+        states = [x.name for x in p.system.states]
+        costates = [f"lambda_{x}" for x in states]
+        recorded = [x.name for x in p.recorded]
+        keywords: dict[str, Any] = {
+            "n": f.n,
+            "steps": self.plan.steps,
+            "states": states,
+            "shared": shared,
+            "arrays": arrays,
+            "learnable": [q.name for q in p.grid.learnable],
+            "width": len(states) + len(p.grid.learnable),
+            "spiking": p.spiking,
+            "precise": self.plan.timing == "precise",
+            "caused": p.caused,
+            "coupled": p.coupled,
+            "recorded": recorded,
+            "recorded_base": [x.name for x in p.recorded_base],
+            "recorded_at_events": [x.name for x in p.recorded_at_events],
+            "output": p.name == self.plan.network.output and self.plan.observable == "spike_times",
+            "step": hoist(p.grid.step_backward, [*costates, *recorded, *arrays]),
+        }
+        if p.spiking:
+            inputs = [*costates, *states, *arrays, "r_event", "free_event", "q_time"]
+            keywords["event"] = hoist(p.grid.event_backward, inputs, "k")
+        return keywords
+
+

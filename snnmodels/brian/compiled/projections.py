@@ -1,0 +1,221 @@
+"""A projection as two runners that work row by row on one weight matrix, dense or sparse, shared by all trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from brian2 import NeuronGroup
+from brian2.core.variables import Variable
+
+from ...symbolic.parsing import symbol
+from ...symbolic.programs import Program
+from ...templates.network import Projection
+from ..initialisation import Fill, Initialisation
+from ..plan import Plan
+from ..projections import connections
+from ..rendering import EquationList, dimension, inverse, threshold_sides
+from .inputs import CompiledBackwardInput, CompiledForwardInput
+from .lowering import Lines, cpp, hoist, uses_divided_differences
+from .populations import CompiledBackwardPopulation, CompiledForwardPopulation, holder, parameter_names
+from .runner import TemplateRunner
+
+__all__ = ["CompiledProjection"]
+
+
+@dataclass
+class CompiledProjection:
+    """Weights, forward and backward runner of a projection."""
+
+    plan: Plan
+    projection: Projection
+    source: CompiledForwardPopulation | CompiledForwardInput
+    target: CompiledForwardPopulation
+    source_backward: CompiledBackwardPopulation | CompiledBackwardInput
+    target_backward: CompiledBackwardPopulation
+    weights: NeuronGroup = field(init=False)
+    forward: list[TemplateRunner] = field(init=False)
+    backward: list[TemplateRunner] = field(init=False)
+    initial_backward: Initialisation = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        q = self.projection
+        dim = dimension(self.target.population.system.arrivals[q.receptor].weight_unit)
+        equations = EquationList()
+        equations.parameter("w", dim)
+        equations.parameter("gw", inverse(dim))
+        i, j = connections(q)
+        self.weights = holder(len(i), equations, f"{q.name}_weights")
+        self.initial_backward.append(Fill(self.weights.variables["gw"], 0))
+        self._structure: dict[str, Variable] = {}
+        if q.mask is not None:
+            rows, columns = EquationList(), EquationList()
+            rows.integer(["rows"])
+            columns.integer(["columns"])
+            r = holder(q.weights.shape[0] + 1, rows, f"{q.name}_rows")
+            c = holder(len(j), columns, f"{q.name}_columns")
+            r.rows = np.searchsorted(i, np.arange(q.weights.shape[0] + 1))
+            c.columns = j
+            self._owners = (r, c)  # kept, since variables hold their groups only weakly
+            self._structure = {"rows": r.variables["rows"], "columns": c.variables["columns"]}
+        self.forward = self._forward()
+        self.backward = [self._backward()]
+
+    @property
+    def _arrival(self) -> tuple[str, list[str], list[str], list[str]]:
+        """Weight name, states, shared and per-neuron parameters of the target."""
+        p = self.target.population
+        shared, arrays = parameter_names(p)
+        weight = p.system.arrivals[self.projection.receptor].weight.name
+        return weight, [x.name for x in p.system.states], shared, arrays
+
+    def _keywords(self) -> dict[str, Any]:
+        weight, states, shared, arrays = self._arrival
+        n, m = self.projection.weights.shape
+        return {
+            "batch": self.plan.batch_size,
+            "n_source": n,
+            "n_target": m,
+            "steps": self.plan.steps,
+            "weight": weight,
+            "states": states,
+            "shared": shared,
+            "arrays": arrays,
+            "sparse": self.projection.mask is not None,
+            "base": self.plan.cause_base(self.projection),
+        }
+
+    def _parameters(self, group: NeuronGroup) -> dict[str, Variable]:
+        return {k: group.variables[k] for k in self.target.population.population.model.parameters}
+
+    def _forward(self) -> list[TemplateRunner]:
+        f, p = self.target, self.target.population
+        weight, states, _, arrays = self._arrival
+        v = f.group.variables
+        program = p.grid.arrival(self.projection.receptor)
+        read = [x for x in states if symbol(x) in program.inputs]
+        split = hoist(program, [weight, *read, *arrays])
+        last = [f"_x_{x}[_j] += {split.outputs[x]};" for x in states if x not in split.zero]
+        paths = [{"lines": split, "reads": {x: f"{x}_base" for x in read}, "last": last}]
+        programs = [program]
+        needed = self._parameters(f.group) | {k: v[k] for k in states} | self._structure
+        needed |= {"w": self.weights.variables["w"]} | self.source.source_arrays
+        if f.keeps_base:
+            needed |= {f"{k}_base": v[f"{k}_base"] for k in states}
+        runners = [self._runner("projection_forward", needed, "synapses", "forward", paths, programs)]
+        marks = []
+        if f.observed:
+            marks.append(self._mark())
+            needed = needed | {k: v[k] for k in ("first_s", "first_id", "final_s", "final_id")}
+        if p.grid.carries_threshold(self.projection.receptor) and self.plan.timing == "precise":
+            path, more = self._cause()
+            marks.append(path)
+            programs = programs + more
+            needed = needed | {k: v[k] for k in ("alone_id", "alone_s", "last_id", "last_s")}
+        if marks:
+            runners.append(self._runner("projection_forward", needed, "after_synapses", "mark", marks, programs))
+        return runners
+
+    def _runner(
+        self,
+        template: str,
+        arrays: dict[str, Variable],
+        when: str,
+        suffix: str,
+        paths: list[dict[str, Any]],
+        programs: list[Program],
+    ) -> TemplateRunner:
+        return TemplateRunner(
+            template,
+            arrays,
+            when=when,
+            name=f"{self.projection.name}_{suffix}",
+            keywords={**self._keywords(), "paths": paths},
+            expdd=uses_divided_differences(programs),
+        )
+
+    def _array(self, name: str) -> str:
+        """Placeholder for an array of the target that the template fills in."""
+        from brian2.devices.device import get_device
+
+        return str(get_device().get_array_name(self.target.group.variables[name])) + "[_first + _j]"
+
+    def _mark(self) -> dict[str, Any]:
+        """Notes the first and the last arrival of the step for each target."""
+        base = self.plan.cause_base(self.projection)
+        first_id, first_s, final_id, final_s = (self._array(k) for k in ("first_id", "first_s", "final_id", "final_s"))
+        last = [
+            f"if ({first_id} < 0 || s_arrival > {first_s}) {{ {first_s} = s_arrival; {first_id} = {base} + _source; }}",
+            f"if ({final_id} < 0 || s_arrival < {final_s}) {{ {final_s} = s_arrival; {final_id} = {base} + _source; }}",
+        ]
+        return {"lines": Lines([], [], {}, frozenset()), "reads": {}, "last": last}
+
+    def _cause(self) -> tuple[dict[str, Any], list[Program]]:
+        """Notes which arrival carried the event function across 0; see the portable form for the rule."""
+        p, grid = self.target.population, self.target.population.grid
+        receptor = self.projection.receptor
+        weight, states, _, arrays = self._arrival
+        left, right = threshold_sides(p.population.model)
+        body: list[str] = []
+        programs = []
+        for tag, program, prefix in (("a", grid.after_arrival(receptor), "_base_"), ("t", grid.before_end(), "_end_")):
+            own = program.rename({x: symbol(prefix + x.name) for x in p.system.states}).local(tag)
+            split = hoist(own, [weight, *(prefix + x for x in states), *arrays, "s_arrival"], tag)
+            after = {x: own.outputs[x.name] for x in p.system.states}
+            body += [*split.outer, *split.inner]
+            body.append(f"const bool _above{tag} = {cpp(left.xreplace(after))} > {cpp(right.xreplace(after))};")
+            programs.append(program)
+        change = grid.threshold_change(receptor).rename({x: symbol("_base_" + x.name) for x in p.system.states})
+        base = self.plan.cause_base(self.projection)
+        alone_id, alone_s, last_id, last_s = (self._array(k) for k in ("alone_id", "alone_s", "last_id", "last_s"))
+        body += [
+            f"const bool _up = {cpp(change.outputs['after'])} > {cpp(change.outputs['before'])};",
+            f"if (_abovea && _up && ({alone_id} < 0 || s_arrival > {alone_s}))",
+            f"{{ {alone_s} = s_arrival; {alone_id} = {base} + _source; }}",
+            f"if (_abovet && _up && ({last_id} < 0 || s_arrival < {last_s}))",
+            f"{{ {last_s} = s_arrival; {last_id} = {base} + _source; }}",
+        ]
+        reads = {f"_base_{x}": f"{x}_base" for x in states} | {f"_end_{x}": x for x in states}
+        return {"lines": Lines([], body, {}, frozenset()), "reads": reads, "last": []}, programs
+
+    def _backward(self) -> TemplateRunner:
+        b, p = self.target_backward, self.target.population
+        weight, states, _, arrays = self._arrival
+        v = b.group.variables
+        program = p.grid.arrival_backward(self.projection.receptor)
+        base_read = [x.name for x in p.recorded_base]
+        varying = [weight, *(f"lambda_{x}" for x in states), *base_read, *arrays]
+        gather = hoist(program, varying)
+        added = [x for x in states if p.coupled and x not in gather.zero]
+        parameters = [q.name for q in p.grid.learnable if q.name not in gather.zero]
+        caused = p.grid.carries_threshold(self.projection.receptor) and self.plan.timing == "precise"
+        observed = self.target.observed
+        needed = self._parameters(b.group) | {f"lambda_{x}": v[f"lambda_{x}"] for x in states} | self._structure
+        needed |= {k: self.weights.variables[k] for k in ("w", "gw")} | self.source_backward.source_arrays
+        needed |= {f"added_lambda_{x}": v[f"added_lambda_{x}"] for x in added}
+        needed |= {f"keep_{x}": v[f"keep_{x}"] for x in base_read}
+        needed |= {f"grad_{q}": v[f"grad_{q}"] for q in parameters}
+        if caused:
+            needed |= {k: v[k] for k in ("cause_id", "cause_sigma")}
+        if observed:
+            f = self.target.group.variables
+            needed |= {k: f[k] for k in ("max_arrival", "max_id", "max_rate")} | {"max_error": v["max_error"]}
+        return TemplateRunner(
+            "projection_backward",
+            needed,
+            when="synapses",
+            name=f"{self.projection.name}_backward",
+            keywords={
+                **self._keywords(),
+                "gather": gather,
+                "learns_weights": self.projection.learnable,
+                "recorded_base": base_read,
+                "added": added,
+                "parameters": parameters,
+                "caused": caused,
+                "observed": observed,
+                "simple": not (caused or observed or added or parameters),
+            },
+            expdd=uses_divided_differences([program]),
+        )

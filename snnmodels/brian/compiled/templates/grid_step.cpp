@@ -1,0 +1,200 @@
+{# USES_VARIABLES { t_in_timesteps, dt } #}
+{# ALLOWS_SCALAR_WRITE #}
+{% extends 'common_group.cpp' %}
+{% block extra_headers %}
+#include<algorithm>
+{% if expdd %}
+#ifndef SNNMODELS_EXPDD_HEADER
+#define SNNMODELS_EXPDD_HEADER
+{{expdd}}
+#endif
+{% endif %}
+{% endblock %}
+
+{# One step of a population: update of all neurons in blocks, spikes tested block by block and resolved where they are #}
+{% block maincode %}
+    {% macro a(name) %}{{get_array_name(variables['_snn_' + name])}}{% endmacro %}
+    const double dt = {{dt}};
+    const int _n = {{n}};
+    const int _step = {{t_in_timesteps}};
+    {% for p in shared %}
+    const double {{p}} = {{a(p)}}[0];
+    {% endfor %}
+    {% for p in arrays %}
+    const double* __restrict _p_{{p}} = {{a(p)}};
+    {% endfor %}
+    {% for x in states %}
+    double* __restrict _x_{{x}} = {{a(x)}};
+    {% endfor %}
+    {{step.outer|join('\n')|autoindent}}
+    {% if spiking %}
+    int32_t* __restrict _now = {{a('ev_now')}};
+    int32_t* __restrict _ends = {{a('ev_end')}};
+    int _count = 0;
+    int _stored = _ends[_step];
+    {% endif %}
+    for (int _b = 0; _b < _n; _b += {{block}})
+    {
+        const int _m = std::min({{block}}, _n - _b);
+        {% for x in states %}
+        double _new_{{x}}[{{block}}];
+        {% endfor %}
+        int _any = 0;
+        for (int _j = 0; _j < _m; _j++)
+        {
+            {% for p in arrays %}
+            const double {{p}} = _p_{{p}}[_b + _j];
+            {% endfor %}
+            {% for x in states %}
+            const double {{x}} = _x_{{x}}[_b + _j];
+            {% endfor %}
+            {{step.inner|join('\n')|autoindent}}
+            {% for x in states %}
+            const double _o_{{x}} = {{step.outputs[x]}};
+            _new_{{x}}[_j] = _o_{{x}};
+            {% endfor %}
+            {% if spiking %}
+            _any |= ({{condition_after}}) {% if precise %}| ({{condition_before}}){% endif %};
+            {% endif %}
+        }
+        {% if caused %}
+        for (int _j = 0; _j < _m; _j++)
+            _any |= ({{a('alone_id')}}[_b + _j] >= 0) | ({{a('last_id')}}[_b + _j] >= 0);
+        {% endif %}
+        {% if spiking %}
+        if (_any)
+        for (int _j = 0; _j < _m; _j++)
+        {
+            const int _i = _b + _j;
+            {% for p in arrays %}
+            const double {{p}} = _p_{{p}}[_i];
+            {% endfor %}
+            {% for x in states %}
+            const double {{x}} = _x_{{x}}[_i];
+            const double _o_{{x}} = _new_{{x}}[_j];
+            {% endfor %}
+            {% if precise %}
+            const bool _above = {{condition_before}};
+            {% if caused %}
+            const int _alone = {{a('alone_id')}}[_i], _last = {{a('last_id')}}[_i];
+            const int _cause = _alone >= 0 ? _alone : _last;
+            const double _cause_s = _alone >= 0 ? {{a('alone_s')}}[_i] : {{a('last_s')}}[_i];
+            if (!(_above || ({{condition_after}}) || _cause >= 0)) continue;
+            {% else %}
+            const int _cause = -1;
+            if (!(_above || ({{condition_after}}))) continue;
+            {% endif %}
+            {% else %}
+            const int _cause = -1;
+            if (!({{condition_after}})) continue;
+            {% endif %}
+            double r_event = dt, _free = 1;
+            {% if precise %}
+            if (_cause >= 0)
+            {
+                {% if caused %}
+                r_event = -_cause_s;
+                _free = 0;
+                {% endif %}
+            }
+            else
+            {
+                double _slope;
+                auto _evaluate = [&](const double r_event, double* _slope) -> double
+                {
+                    {{crossing_lines|join('\n')|autoindent}}
+                    *_slope = {{crossing_slope}};
+                    return {{crossing_value}};
+                };
+                double _low = 0, _high = dt;
+                if (_above)
+                {
+                    const double _since = (_step - {{a('last_step')}}[_i])*dt - {{a('last_r')}}[_i];
+                    _low = -std::min(_since, dt);
+                    _high = 0;
+                }
+                const double _value_low = _evaluate(_low, &_slope);
+                if (_value_low > 0)
+                {
+                    r_event = _low;
+                    _free = 0;
+                    {{a('unresolved_events')}}[0]++;
+                }
+                else
+                {
+                    const double _value_high = _evaluate(_high, &_slope);
+                    if (!(_value_high > 0)) r_event = _high;
+                    else
+                    {
+                        const double _tolerance = {{tolerance}}*(_high - _low);
+                        double _x = _low + (_high - _low)*_value_low/(_value_low - _value_high);
+                        for (int _k = 0; _k < {{iterations}}; _k++)
+                        {
+                            const double _value = _evaluate(_x, &_slope);
+                            if (_value > 0) _high = _x; else _low = _x;
+                            double _next = _x - _value/_slope;
+                            if (!(_next >= _low && _next <= _high)) _next = 0.5*(_low + _high);
+                            const double _moved = std::abs(_next - _x);
+                            _x = _next;
+                            if (_moved <= _tolerance) break;
+                        }
+                        r_event = _x;
+                    }
+                }
+            }
+            {{a('last_step')}}[_i] = _step;
+            {{a('last_r')}}[_i] = r_event;
+            {{a('s_arrival')}}[_i] = dt - r_event;
+            {% else %}
+            {{a('s_arrival')}}[_i] = 0;
+            {% endif %}
+            _now[_count++] = _i;
+            if (_stored < {{capacity}})
+            {
+                {{a('ev_neuron')}}[_stored] = _i;
+                {{a('ev_r')}}[_stored] = r_event;
+                {{a('ev_free')}}[_stored] = _free;
+                {% if caused %}
+                {{a('ev_cause')}}[_stored] = _cause;
+                {% endif %}
+                {% for x in recorded_at_events %}
+                {{a('ev_x_' + x)}}[_stored] = {{x}};
+                {% endfor %}
+                _stored++;
+            }
+            else {{a('lost_events')}}[0]++;
+            {{event.outer|join('\n')|autoindent}}
+            {{event.inner|join('\n')|autoindent}}
+            {% for x in states %}
+            _new_{{x}}[_j] = {{event.outputs[x]}};
+            {% endfor %}
+        }
+        {% endif %}
+        {% for x in recorded %}
+        std::copy(_x_{{x}} + _b, _x_{{x}} + _b + _m, {{a('tr_' + x)}} + (size_t)_step*_n + _b);
+        {% endfor %}
+        {% if keeps_start %}
+        {% for x in states %}
+        std::copy(_x_{{x}} + _b, _x_{{x}} + _b + _m, {{a(x + '_start')}} + _b);
+        {% endfor %}
+        {% endif %}
+        {% for x in states %}
+        std::copy(_new_{{x}}, _new_{{x}} + _m, _x_{{x}} + _b);
+        {% endfor %}
+        {% if keeps_base %}
+        {% for x in states %}
+        std::copy(_new_{{x}}, _new_{{x}} + _m, {{a(x + '_base')}} + _b);
+        {% endfor %}
+        {% for x in recorded_base %}
+        std::copy(_new_{{x}}, _new_{{x}} + _m, {{a('tb_' + x)}} + (size_t)_step*_n + _b);
+        {% endfor %}
+        {% endif %}
+        {% if caused %}
+        for (int _i = _b; _i < _b + _m; _i++) {{a('alone_id')}}[_i] = {{a('last_id')}}[_i] = -1;
+        {% endif %}
+    }
+    {% if spiking %}
+    _now[_n] = _count;
+    _ends[_step + 1] = _stored;
+    {% endif %}
+{% endblock %}
