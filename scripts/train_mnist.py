@@ -59,7 +59,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of images (default: 1 2 3)")
     parser.add_argument("--epochs", type=int, help="default: 20; 15 with --quick")
     parser.add_argument("--dt", type=float, default=0.5, metavar="MS", help="time step in ms (default: 0.5)")
-    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument("--batch-size", type=int, help="default: 32; 8 with --quick")
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="Adam's, in the first epoch (default: 0.005)")
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
@@ -75,6 +75,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.dt <= 0:
         parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
+    options.batch_size = options.batch_size or (8 if options.quick else 32)
     options.epochs = options.epochs or (15 if options.quick else 20)
     options.out = options.out or Path("output", f"{'digits' if options.quick else 'mnist'}_{options.loss}")
     return options

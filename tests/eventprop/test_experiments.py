@@ -61,7 +61,7 @@ def test_digits(loss, kind):
     pytest.importorskip("sklearn")
     experiment = digits(loss)
     assert experiment.name == f"digits_{loss}"
-    assert experiment.dropout == 0.2
+    assert experiment.dropout == 0.05
     assert isinstance(experiment.loss, kind)
     network = experiment.initial(1)
     assert network.trainable()["input_hidden.w"].shape == (64, 100)
