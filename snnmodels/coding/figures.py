@@ -1,0 +1,104 @@
+"""What the scripts of the coding figures share: options, saved data, and a common look."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "letter", "run_figure", "window_mean"]
+
+Array = np.ndarray
+Data = Mapping[str, Array]
+
+# Okabe & Ito, https://jfly.uni-koeln.de/color: distinguishable with any common colour vision
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "pink": "#CC79A7",
+    "sky": "#56B4E9",
+    "grey": "#888888",
+    "black": "#000000",
+}
+_STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+}
+
+
+def run_figure(
+    name: str,
+    description: str,
+    compute: Callable[[bool], dict[str, Any]],
+    draw: Callable[[Data], Figure],
+    arguments: list[str] | None = None,
+) -> Path:
+    """Parse options, simulate or read saved data, draw, and save ``<name>.npz`` and ``<name>.png``.
+
+    Parameters
+    ----------
+    name : str
+    description : str
+        For ``--help``.
+    compute : callable
+        ``compute(quick)`` returns everything that `draw` needs, as arrays or numbers.
+    draw : callable
+    arguments : list of str or None
+        Command line; None for that of the process.
+
+    Returns
+    -------
+    Path
+        Of the picture.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter simulations, fewer points: under a minute")
+    parser.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--redraw", action="store_true", help="draw from the data saved in DIR, simulate nothing")
+    parser.add_argument("--dpi", type=int, default=150, help="resolution of the picture, default: %(default)s")
+    options = parser.parse_args(arguments)
+    file = options.out / f"{name}.npz"
+    if options.redraw:
+        if not file.is_file():
+            parser.error(f"{file} does not exist; run once without --redraw")
+    else:
+        options.out.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(file, **compute(options.quick))
+    with np.load(file) as saved, matplotlib.rc_context(_STYLE):
+        figure = draw({key: saved[key] for key in saved.files})
+        picture = options.out / f"{name}.png"
+        figure.savefig(picture, dpi=options.dpi)
+    print(picture)
+    return Path(picture)
+
+
+def letter(axes: Axes, text: str, x: float = -0.02) -> None:
+    """A bold panel letter at the upper left, outside the axes."""
+    put = axes.text2D if hasattr(axes, "text2D") else axes.text
+    put(x, 1.03, text, transform=axes.transAxes, fontweight="bold", fontsize=12, ha="right", va="bottom")
+
+
+def window_mean(values: Array, width: int, every: int) -> Array:
+    """Mean of the last `width` values, taken every `every` steps; the first windows are shorter."""
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
+    ends = np.arange(every, len(values) + 1, every)
+    starts = np.maximum(ends - width, 0)
+    return np.asarray((total[ends] - total[starts]) / (ends - starts))
