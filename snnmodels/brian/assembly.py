@@ -36,8 +36,8 @@ class Assembly:
         Populations, inputs and projections; they own groups that Brian2 refers to only weakly.
     arrays : mapping of str to list of Variable
         Arrays that a caller writes or reads, by key: ``"<projection>.w"``, ``"<projection>.gw"``,
-        ``"<population>.<parameter>"``, ``"<population>.grad_<parameter>"``, ``"<input>.ev_s"``, ... Where a key has several
-        variables they hold the same values.
+        ``"<population>.<parameter>"``, ``"<population>.grad_<parameter>"``, ``"<input>.ev_s"``, ... Where a key has
+        several variables they hold the same values.
     """
 
     plan: Plan

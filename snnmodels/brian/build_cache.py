@@ -1,7 +1,8 @@
 """Compiled programs, kept by the content of their sources so that the same network starts at once the second time.
 
-The sources that Brian2 writes are compiled as one unit: every file of theirs reads the same headers, which take nearly all
-of the time. The program's key is a hash of the sources, the compiler and its flags. Files of the cache appear atomically.
+The sources that Brian2 writes are compiled as one unit: every file of theirs reads the same headers, which take
+nearly all of the time. The program's key is a hash of the sources, the compiler and its flags. Files of the cache
+appear atomically.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from .. import __version__
 from .plan import Plan
 
-__all__ = ["Built", "BuildFailed", "build", "cache_folder"]
+__all__ = ["BuildFailed", "Built", "build", "cache_folder"]
 
 
 class BuildFailed(RuntimeError):
@@ -89,7 +90,14 @@ def build(plan: Plan, generate: Callable[[Plan, Path], tuple[Mapping[str, Any], 
 def fingerprint(plan: Plan) -> str:
     """Hash of everything that the program depends on: the plan, this package's code, Brian2, the compiler."""
     network = plan.network
-    parts: list[object] = [__version__, brian2.__version__, np.__version__, _command(), _compiler_version(), _package_hash()]
+    parts: list[object] = [
+        __version__,
+        brian2.__version__,
+        np.__version__,
+        _command(),
+        _compiler_version(),
+        _package_hash(),
+    ]
     parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable]
     parts += [plan.form, plan.max_spikes, plan.input_spikes, network.output]
     parts += [(s.name, s.n) for s in network.inputs]
@@ -121,7 +129,17 @@ def _command() -> list[str]:
     if shutil.which("ccache"):
         words.insert(0, "ccache")
     # fused multiply-adds would make results differ from numpy's
-    return [*words, "-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp-simd", "-w", "-I.", "-Ibrianlib"]
+    return [
+        *words,
+        "-std=c++17",
+        "-O3",
+        "-march=native",
+        "-ffp-contract=off",
+        "-fopenmp-simd",
+        "-w",
+        "-I.",
+        "-Ibrianlib",
+    ]
 
 
 @functools.cache

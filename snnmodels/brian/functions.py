@@ -9,7 +9,7 @@ import numpy as np
 from brian2 import Function, second
 from brian2.parsing.rendering import CPPNodeRenderer
 
-from ..symbolic.divided_differences import CPP_SOURCE, NUMPY_FUNCTIONS, ExpDD
+from ..symbolic.divided_differences import NUMPY_FUNCTIONS, ExpDD, cpp_source
 from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
 
@@ -48,7 +48,7 @@ def _implement(function: Function, name: str, source: str, n_arguments: int, use
     return function
 
 
-EXPDD_SOURCE = CPP_SOURCE.format(q="{q}")
+EXPDD_SOURCE = cpp_source("{q}")
 EXPDD: dict[str, Function] = {}
 for _name, _numpy in NUMPY_FUNCTIONS.items():
     _n = int(_name.removeprefix("expdd"))
@@ -173,9 +173,7 @@ def bracket_function(name: str, program: Program, arguments: list[str], variable
     return _finish(name, numpy_bracket, source, len(arguments) + 1, 1, _uses_expdd(program))
 
 
-def _finish(
-    name: str, numpy_code: Callable[..., Any], source: str, n: int, unit: Any, uses_expdd: bool
-) -> Function:
+def _finish(name: str, numpy_code: Callable[..., Any], source: str, n: int, unit: Any, uses_expdd: bool) -> Function:
     f = Function(numpy_code, arg_units=[None] * n, return_unit=unit, arg_types=["float"] * n)
     f.implementations.add_implementation("numpy", numpy_code)
     return _implement(f, name, source, n, uses_expdd)

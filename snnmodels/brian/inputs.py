@@ -18,9 +18,7 @@ __all__ = ["BackwardInput", "ForwardInput", "schedule"]
 RATE = (1 / second).dim
 
 
-def schedule(
-    times: np.ndarray, name: str, plan: Plan, trials: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Steps and offsets of given spike times.
 
     Parameters
@@ -49,7 +47,8 @@ def schedule(
     if t.ndim == 2:
         t = t[:, :, None]
     if t.ndim != 3 or t.shape[1] != n or (trials is not None and t.shape[0] != trials):
-        wanted = f"({'trials' if trials is None else trials}, {n}) or ({'trials' if trials is None else trials}, {n}, spikes)"
+        first = "trials" if trials is None else trials
+        wanted = f"({first}, {n}) or ({first}, {n}, spikes)"
         raise ValueError(f"spike times of input {name!r} have shape {np.shape(times)}; it must be {wanted}")
 
     def refuse(bad: np.ndarray, what: str, right: str) -> None:
@@ -70,8 +69,8 @@ def schedule(
     )
     if t.shape[2] > plan.input_spikes:
         raise ValueError(
-            f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for {plan.input_spikes}: "
-            "set input_spikes"
+            f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for "
+            f"{plan.input_spikes}: set input_spikes"
         )
     finite = np.isfinite(t)
     # a time that is a multiple of dt up to rounding belongs to the step that it begins

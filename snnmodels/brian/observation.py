@@ -1,10 +1,10 @@
 """The maximum over time of a state of a population without threshold, and what a loss on it does to the adjoint.
 
-Within a step the state follows the flow from the grid point up to the first arrival, and after the last arrival the flow
-that leads to the next grid point. On both pieces the maximum is found where it is: inside, where the rate vanishes, or at
-an arrival (a kink). A maximum at a kink moves with the arrival, so the arrival time gets the loss's derivative times the
-rate before it; an inner maximum doesn't depend on its time. Between the first and the last of several arrivals in one
-step only those two are looked at.
+Within a step the state follows the flow from the grid point up to the first arrival, and after the last arrival the
+flow that leads to the next grid point. On both pieces the maximum is found where it is: inside, where the rate
+vanishes, or at an arrival (a kink). A maximum at a kink moves with the arrival, so the arrival time gets the loss's
+derivative times the rate before it; an inner maximum doesn't depend on its time. Between the first and the last of
+several arrivals in one step only those two are looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import sympy as sp
 from brian2 import Function, NeuronGroup, linked_var
 from brian2.units import second
-
 
 from ..symbolic.grid import event_time
 from ..symbolic.parsing import print_expression, symbol
@@ -139,7 +138,14 @@ def declare_backward(equations: EquationList, plan: Plan, p: PopulationPlan) -> 
 
 def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: PopulationPlan) -> None:
     """Add the jump of the adjoint at the time of the maximum."""
-    linked = ["max_origin", "max_arrival", "max_id", "max_r", "max_rate", *(f"max_x_{x.name}" for x in _recorded(plan, p))]
+    linked = [
+        "max_origin",
+        "max_arrival",
+        "max_id",
+        "max_r",
+        "max_rate",
+        *(f"max_x_{x.name}" for x in _recorded(plan, p)),
+    ]
     for name in linked:
         setattr(group, name, linked_var(forward, name))
     program = _backward(plan, p)
@@ -158,5 +164,3 @@ def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: Pop
         group.run_regularly(
             "\n".join([f"_here = {condition}", *lines]), when=when, order=1, name=f"{p.name}_voltage_loss_{when}"
         )
-
-

@@ -10,10 +10,9 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.grid import GridSystem
-
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
-from ..templates.network import Network, Population, Projection
+from ..templates.network import Network, Population, Projection, SpikeInput
 from .rendering import check_names
 
 __all__ = ["Form", "Observable", "Plan", "PopulationPlan", "Timing"]
@@ -134,8 +133,8 @@ class Plan:
         steps = round(network.duration / dt)
         if steps < 1 or abs(steps * dt - network.duration) > 1e-9 * network.duration:
             raise ValueError(
-                f"the duration {network.duration * 1e3:g} ms of network {network.name!r} is not a whole number of steps "
-                f"of dt = {dt * 1e3:g} ms"
+                f"the duration {network.duration * 1e3:g} ms of network {network.name!r} is not a whole number of "
+                f"steps of dt = {dt * 1e3:g} ms"
             )
         for name, n in (("batch_size", batch_size), ("max_spikes", max_spikes), ("input_spikes", input_spikes)):
             if int(n) != n or n < 1:
@@ -186,7 +185,8 @@ class Plan:
 
     def size(self, name: str) -> int:
         """Neurons of one trial of a population or input."""
-        return next(x.n for x in (*self.network.inputs, *self.network.populations) if x.name == name)
+        groups: tuple[SpikeInput | Population, ...] = (*self.network.inputs, *self.network.populations)
+        return next(x.n for x in groups if x.name == name)
 
     def cause_base(self, projection: Projection) -> int:
         """First identifier of the arrivals of a projection; the identifier of source neuron i is this plus i."""
@@ -207,7 +207,7 @@ def _lower(population: Population, network: Network, dt: float, order: int) -> P
     check_names(population.model)
     system = HybridSystem.from_model(population.model)
     values = {p: population.value(p) for p in population.model.parameters}
-    grid = GridSystem.of(system, dt, values, population.learnable, order)
+    grid = GridSystem.of(system, dt, values, tuple(population.learnable), order)
     receptors = {p.receptor for p in network.projections if p.target == population.name}
     states = system.states
     return PopulationPlan(
@@ -219,5 +219,3 @@ def _lower(population: Population, network: Network, dt: float, order: int) -> P
         coupled=not all(grid.shift_free(r) for r in receptors),
         caused=any(grid.carries_threshold(r) for r in receptors),
     )
-
-

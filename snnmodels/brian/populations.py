@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 from brian2 import Equations, NeuronGroup, linked_var
-from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 from brian2.core.variables import Variable
 from brian2.units import second
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
 from ..symbolic.grid import bar
 from ..symbolic.parsing import print_expression, symbol
+from ..symbolic.programs import Program
 from . import observation
 from .functions import bracket_function, namespace_for, root_function
 from .initialisation import Copy, Fill, Initialisation

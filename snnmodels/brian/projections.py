@@ -1,8 +1,8 @@
 """A projection as ordinary Brian2 Synapses, forward and backward, with weights shared by all trials.
 
 The portable form: it runs on every target, and it is the reference that faster forms are compared with. Each pair of
-neurons of each trial has a synapse; its weight and the accumulated gradient live in a group of one element per connection,
-reached through an index.
+neurons of each trial has a synapse; its weight and the accumulated gradient live in a group of one element per
+connection, reached through an index.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..templates.network import Projection
 from . import observation
 from .functions import namespace_for
 from .initialisation import Fill, Initialisation
+from .inputs import BackwardInput, ForwardInput
 from .plan import Plan, PopulationPlan
 from .populations import BackwardPopulation, ForwardPopulation
-from .inputs import BackwardInput, ForwardInput
 from .rendering import EquationList, dimension, inverse, threshold_sides
 
 __all__ = ["PortableProjection"]
@@ -146,9 +146,8 @@ class PortableProjection:
             after = {x: program.outputs[x.name] for x in system.states}
             after |= {s: symbol(f"{s.name}_post") for s in system.parameters}
             lines += program.lines()
-            lines.append(
-                f"_above{tag} = int({print_expression(left.xreplace(after))} > {print_expression(right.xreplace(after))})"
-            )
+            a, b = (print_expression(e.xreplace(after)) for e in (left, right))
+            lines.append(f"_above{tag} = int({a} > {b})")
         change = self._over_synapse(grid.threshold_change(receptor), "_base")
         before, after_jump = (print_expression(change.outputs[k]) for k in ("before", "after"))
         lines += [

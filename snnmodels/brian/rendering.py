@@ -36,12 +36,33 @@ __all__ = [
 
 #: Names that generated code uses itself; names of states and parameters must differ.
 RESERVED = frozenset(
-    "ev_slot ev_step ev_r ev_free ev_cause ev_dl r_event s_arrival since_event free_event lost_events "
-    "unresolved_events cause_id cause_s alone_id alone_s last_id last_s first_id first_s q_time tr_index "
-    "smallest_slope forward_slot max_value max_origin max_r max_arrival max_id max_rate max_error final_s final_id "
-    "widx gw w dt t i j".split()
+    {
+        *("ev_slot", "ev_step", "ev_r", "ev_free", "ev_cause", "ev_dl", "ev_now", "ev_end", "ev_neuron"),
+        *(
+            "r_event",
+            "s_arrival",
+            "since_event",
+            "free_event",
+            "lost_events",
+            "unresolved_events",
+            "last_step",
+            "last_r",
+        ),
+        *("cause_id", "cause_s", "cause_sigma", "alone_id", "alone_s", "last_id", "last_s", "q_time", "tr_index"),
+        *("first_id", "first_s", "final_id", "final_s", "smallest_slope", "forward_slot"),
+        *("max_value", "max_origin", "max_r", "max_arrival", "max_id", "max_rate", "max_error"),
+        *("widx", "gw", "w", "dt", "t", "i", "j"),
+    }
 )
-_RESERVED_AFFIXES = (("lambda_", ""), ("next_lambda_", ""), ("grad_", ""), ("ev_x_", ""), ("", "_start"), ("", "_base"), ("", "_initial"))
+_RESERVED_AFFIXES = (
+    ("lambda_", ""),
+    ("next_lambda_", ""),
+    ("grad_", ""),
+    ("ev_x_", ""),
+    ("", "_start"),
+    ("", "_base"),
+    ("", "_initial"),
+)
 
 
 def check_names(model: Model) -> None:
@@ -53,7 +74,9 @@ def check_names(model: Model) -> None:
         Naming the state or parameter.
     """
     names = [*model.state_names, *model.parameters]
-    derived = {a + n + b for n in model.state_names for a, b in _RESERVED_AFFIXES} | {f"grad_{p}" for p in model.parameters}
+    derived = {a + n + b for n in model.state_names for a, b in _RESERVED_AFFIXES} | {
+        f"grad_{p}" for p in model.parameters
+    }
     for n in names:
         if n in RESERVED or n in derived:
             raise ValueError(f"{model.name}: the name {n!r} is used by the generated code; choose another")
@@ -86,7 +109,9 @@ class EquationList:
     def integer(self, names: Iterable[str], *flags: str) -> None:
         """Add integer variables."""
         for name in names:
-            self._equations.append(SingleEquation(PARAMETER, name, DIMENSIONLESS, var_type="integer", flags=list(flags)))
+            self._equations.append(
+                SingleEquation(PARAMETER, name, DIMENSIONLESS, var_type="integer", flags=list(flags))
+            )
 
     def equations(self) -> Equations:
         """The equations so far."""

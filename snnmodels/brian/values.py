@@ -67,14 +67,10 @@ def _per_neuron(plan: PopulationPlan, e: sp.Expr) -> np.ndarray:
 
 def initial_states(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:
     """States at time 0 that are not zero, for the whole batch."""
-    return {
-        x.name: np.tile(_per_neuron(plan, e), batch_size) for x, e in plan.system.initial.items() if e != 0
-    }
+    return {x.name: np.tile(_per_neuron(plan, e), batch_size) for x, e in plan.system.initial.items() if e != 0}
 
 
-def initial_sensitivity(
-    plan: PopulationPlan, costates: Sequence[np.ndarray], batch_size: int
-) -> dict[str, np.ndarray]:
+def initial_sensitivity(plan: PopulationPlan, costates: Sequence[np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
     """What the state at time 0 contributes to the parameter gradients, λ(0)·∂x(0)/∂p, shape (n,) each."""
     result = {}
     for p in plan.grid.learnable:

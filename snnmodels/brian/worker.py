@@ -88,8 +88,8 @@ class _Program:
     const int _file = open(_path, O_RDWR);
     if (_file < 0) {{ std::cerr << "cannot open " << _path << ": " << strerror(errno) << std::endl; return 3; }}
     char* _exchange = (char*)mmap(0, {size}, PROT_READ | PROT_WRITE, MAP_SHARED, _file, 0);
-    if (_exchange == MAP_FAILED) {{ std::cerr << "cannot map the exchange file: " << strerror(errno) << std::endl; return 3; }}
-    {self._share()}
+    if (_exchange == MAP_FAILED) {{ std::cerr << "cannot map the exchange file: " << strerror(errno) << std::endl;
+    return 3; }} {self._share()}
     std::cout << "ready" << std::endl;
     std::string _word;
     while (std::cin >> _word)
@@ -251,7 +251,13 @@ class StandaloneSession(Session):
             self._errors.seek(0)
             said = " ".join([line, *self._errors.read().split()]).strip()
         code = self._process.returncode
-        how = "was closed" if self._errors.closed else f"ended with status {code}" if code is not None else "answered wrongly"
+        how = (
+            "was closed"
+            if self._errors.closed
+            else f"ended with status {code}"
+            if code is not None
+            else "answered wrongly"
+        )
         return WorkerError(f"the compiled simulation {how}; it said: {said or 'nothing'}")
 
     def close(self) -> None:

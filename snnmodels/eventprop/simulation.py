@@ -14,8 +14,8 @@ from ..brian.assembly import layout_of
 from ..brian.events import EventLayout
 from ..brian.inputs import schedule
 from ..brian.plan import Form, Plan, Timing
-from ..brian.values import initial_sensitivity, initial_states, parameter_values, with_values
 from ..brian.session import RuntimeSession, Session
+from ..brian.values import initial_sensitivity, initial_states, parameter_values, with_values
 from ..templates.network import Network
 from .protocol import Loss, Outcome
 
@@ -47,8 +47,9 @@ class Simulation:
     target : {"numpy", "cython", "cpp_standalone"}
         Brian2's runtime with numpy or Cython, or a compiled program that stays alive between batches.
     timing : {"precise", "grid"}
-        Spikes at their own times within a step, or rounded to the end of their step. The loss of the latter is piecewise
-        constant in the weights; its gradient is then the EventProp formula, not the derivative of the simulation.
+        Spikes at their own times within a step, or rounded to the end of their step. The loss of the latter is
+        piecewise constant in the weights; its gradient is then the EventProp formula, not the derivative of the
+        simulation.
     projections : {"dense", "synapses"}, optional
         Templates of this package that share one weight matrix among the trials (C++ standalone, there the default), or
         ordinary Brian2 groups and Synapses (every target).
@@ -87,7 +88,8 @@ class Simulation:
     ) -> None:
         if target not in TARGETS:
             raise ValueError(
-                f"target = {target!r}; gradients run on {', '.join(TARGETS)} (CUDA: forward only, with `snnmodels build`)"
+                f"target = {target!r}; gradients run on {', '.join(TARGETS)} "
+                "(CUDA: forward only, with `snnmodels build`)"
             )
         if projections is None:
             projections = "dense" if target == "cpp_standalone" else "synapses"
@@ -214,11 +216,12 @@ class Simulation:
         self._write_loss(value.gradient, trials)
         self._session.backward()
         gradients = self._gradients(shapes, trials)
-        for key, values in gradients.items():
-            if not np.all(np.isfinite(values)):
+        for key, found in gradients.items():
+            if not np.all(np.isfinite(found)):
                 raise SimulationError(
-                    f"the gradient of {key!r} is not finite: a nonlinear model left the range of its Taylor series within "
-                    f"one step of dt = {self.plan.dt * 1e3:g} ms, or a spike was tangent to the threshold; make dt smaller"
+                    f"the gradient of {key!r} is not finite: a nonlinear model left the range of its Taylor series "
+                    f"within one step of dt = {self.plan.dt * 1e3:g} ms, or a spike was tangent to the threshold; "
+                    "make dt smaller"
                 )
         return Outcome(value.value, value.predictions, gradients, spikes, self._smallest_gdot(), observed)
 
@@ -262,8 +265,8 @@ class Simulation:
             lost = int(self._session.read(f"{name}.lost_events").sum())
             if lost:
                 raise SimulationError(
-                    f"neurons of population {name!r} spiked more than max_spikes = {self.plan.max_spikes} times in a trial "
-                    f"({lost} spikes too many); make max_spikes larger"
+                    f"neurons of population {name!r} spiked more than max_spikes = {self.plan.max_spikes} times in a "
+                    f"trial ({lost} spikes too many); make max_spikes larger"
                 )
             unresolved += int(self._session.read(f"{name}.unresolved_events").sum())
         if unresolved:

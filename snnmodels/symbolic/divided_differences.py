@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import sympy as sp
 
-__all__ = ["CPP_SOURCE", "MAX_NODES", "NUMPY_FUNCTIONS", "ExpDD", "explicit"]
+__all__ = ["MAX_NODES", "NUMPY_FUNCTIONS", "ExpDD", "cpp_source", "expdd", "explicit", "separation"]
 
 MAX_NODES = 8
 _SPREAD = 2.0  # up to this distance of the nodes the series is used, beyond it the recursion, which then loses nothing
@@ -21,7 +21,7 @@ _TERMS = 32
 _NEGLIGIBLE = 1e-20
 
 
-class ExpDD(sp.Function):  # type: ignore[misc]
+class ExpDD(sp.Function):
     """exp[x_0, ..., x_m] as a SymPy function; symmetric in its arguments."""
 
     @classmethod
@@ -95,51 +95,62 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
 
 NUMPY_FUNCTIONS = {f"expdd{n}": expdd for n in range(2, MAX_NODES + 1)}
 
-# One C++ template for every number of nodes; `{q}` is the function qualifier of the target.
-CPP_SOURCE = (
-    """
-{q} double _expdd(int m, const double* nodes)
-{{
-    double x[%(max)d], y[%(max)d], h[%(max)d];
+_CPP = """
+QUALIFIER double _expdd(int m, const double* nodes)
+{
+    double x[MAX_NODES], y[MAX_NODES], h[MAX_NODES];
     for (int i = 0; i <= m; i++)
-    {{
+    {
         double a = nodes[i];
         int j = i;
         for (; j > 0 && x[j-1] > a; j--) x[j] = x[j-1];
         x[j] = a;
-    }}
+    }
     if (m == 0) return exp(x[0]);
     if (m == 1)
-    {{
+    {
         const double d = x[1] - x[0];
         return exp(x[0])*(d > 0 ? expm1(d)/d : 1.0);
-    }}
-    if (x[m] - x[0] > %(spread)r)
+    }
+    if (x[m] - x[0] > SPREAD)
         return (_expdd(m - 1, x + 1) - _expdd(m - 1, x))/(x[m] - x[0]);
     double centre = 0, factorial = 1;
     for (int i = 0; i <= m; i++) centre += x[i];
     centre /= m + 1;
-    for (int i = 0; i <= m; i++) {{ y[i] = x[i] - centre; h[i] = 1; }}
+    for (int i = 0; i <= m; i++) { y[i] = x[i] - centre; h[i] = 1; }
     for (int k = 1; k <= m; k++) factorial *= k;
     double total = h[m]/factorial;
-    for (int k = 1; k < %(terms)d; k++)
-    {{
+    for (int k = 1; k < TERMS; k++)
+    {
         h[0] *= y[0];
         for (int j = 1; j <= m; j++) h[j] = h[j-1] + y[j]*h[j];
         factorial *= m + k;
         const double term = h[m]/factorial;
         total += term;
-        if (k > m && (term < 0 ? -term : term) < %(negligible)r*total) break;
-    }}
+        if (k > m && (term < 0 ? -term : term) < NEGLIGIBLE*total) break;
+    }
     return exp(centre)*total;
-}}
+}
 """
-    % {"max": MAX_NODES, "spread": _SPREAD, "terms": _TERMS, "negligible": _NEGLIGIBLE}
-) + "".join(
-    f"{{q}} double expdd{n}({', '.join(f'double x{i}' for i in range(n))})\n"
-    f"{{{{ const double nodes[{n}] = {{{{{', '.join(f'x{i}' for i in range(n))}}}}}; return _expdd({n - 1}, nodes); }}}}\n"
-    for n in range(2, MAX_NODES + 1)
-)
+
+
+def cpp_source(qualifier: str) -> str:
+    """C++ functions ``expdd2`` to ``expdd<MAX_NODES>``, the same algorithm as `expdd`.
+
+    Parameters
+    ----------
+    qualifier : str
+        What stands before each function, such as ``static inline`` or ``__host__ __device__ static inline``.
+    """
+    numbers = {"MAX_NODES": MAX_NODES, "SPREAD": _SPREAD, "TERMS": _TERMS, "NEGLIGIBLE": _NEGLIGIBLE}
+    source = _CPP.replace("QUALIFIER", qualifier)
+    for name, value in numbers.items():
+        source = source.replace(name, repr(value))
+    for n in range(2, MAX_NODES + 1):
+        names = [f"x{i}" for i in range(n)]
+        source += f"{qualifier} double expdd{n}({', '.join('double ' + x for x in names)})\n"
+        source += f"{{ const double nodes[{n}] = {{{', '.join(names)}}}; return _expdd({n - 1}, nodes); }}\n"
+    return source
 
 
 def separation(rates: list[float]) -> float:

@@ -1,8 +1,8 @@
 """Flows: the state a time s later (or earlier), as a program.
 
 A subsystem that is linear and triangular has a closed form: with the dependency graph of A, the entry (i, j) of
-exp(A s) is the sum over paths j -> ... -> i of the product of A's entries along the path with s^m exp[a_0 s, ..., a_m s]
-(divided differences at the diagonal entries met). Everything else is expanded in a Taylor series along f, its
+exp(A s) is the sum over paths j -> ... -> i of the product of A's entries along the path with s^m exp[a_0 s, ...,
+a_m s] (divided differences at the diagonal entries met). Everything else is expanded in a Taylor series along f, its
 coefficients computed by recurrences (Moore 1966; Griewank & Walther 2008, chapter 13): exact to rounding for a linear
 system when the order is high enough, of the stated order in s for a nonlinear one.
 """
@@ -81,7 +81,9 @@ class Flow:
             If `dt` is too large for a linear system that has no closed form here.
         """
         linear = _triangular(system)
-        numbers = dict(system.defaults) | {s: (values or {})[s.name] for s in system.parameters if s.name in (values or {})}
+        numbers = dict(system.defaults) | {
+            s: (values or {})[s.name] for s in system.parameters if s.name in (values or {})
+        }
         separated: list[tuple[sp.Expr, ...]] = []
         closed = {x: _closed_form(system, linear, x, numbers, separated) for x in linear}
         series = tuple(x for x in system.states if x not in closed)

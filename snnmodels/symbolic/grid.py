@@ -1,16 +1,17 @@
 """The hybrid system on a time grid with events at their own times, and the exact derivative of every piece.
 
-One step takes the state x at t_n to t_n + dt (design: Morrison et al. 2007; Hanuschkin et al. 2010; here forward from the
-start of the step, which stays accurate where f blows up towards the threshold):
+One step takes the state x at t_n to t_n + dt (design: Morrison et al. 2007; Hanuschkin et al. 2010; here forward
+from the start of the step, which stays accurate where f blows up towards the threshold):
 
 * no event:          x' = φ_dt(x)
 * own event at r:    g(φ_r(x)) = 0,  x' = φ_{dt-r}(h(φ_r(x)))
-* arrival at t_{n+1} - s:  x' += φ_s(e(φ_{-s}(x'), w)) - φ_s(φ_{-s}(x')), for a linear flow and additive e independent of x'
+* arrival at t_{n+1} - s:  x' += φ_s(e(φ_{-s}(x'), w)) - φ_s(φ_{-s}(x')), for a linear flow and additive e
+independent of x'
 
 The backward pass uses their vector-Jacobian products; the event time r moves with x and the parameters by the implicit
-function theorem, dr = -(∂G/∂x dx + ∂G/∂p dp)/(∂G/∂r) with G(x, r) = g(φ_r(x)). For an exact flow that is section 2 of the
-EventProp derivation, λ carried to the event, the jump, λ carried back; `tests/symbolic/test_grid.py` proves it symbol by
-symbol.
+function theorem, dr = -(∂G/∂x dx + ∂G/∂p dp)/(∂G/∂r) with G(x, r) = g(φ_r(x)). For an exact flow that is section 2
+of the EventProp derivation, λ carried to the event, the jump, λ carried back; `tests/symbolic/test_grid.py` proves it
+symbol by symbol.
 """
 
 from __future__ import annotations
@@ -137,10 +138,10 @@ class GridSystem:
     def event_backward(self) -> Program:
         """Costates at the start of a step with an own event.
 
-        Reads states, parameters, dt, r, the costates at the end of the step and ``q_time``, the sensitivity of the loss to
-        the event's time through everything but the neuron itself. Outputs costates, parameter gradients, ``slope`` and
-        ``sigma``, the whole sensitivity to the time of the event at fixed state. With ``free_event`` = 0 the time does not
-        move with the state (an event placed by an arrival) and only the explicit part remains.
+        Reads states, parameters, dt, r, the costates at the end of the step and ``q_time``, the sensitivity of the
+        loss to the event's time through everything but the neuron itself. Outputs costates, parameter gradients,
+        ``slope`` and ``sigma``, the whole sensitivity to the time of the event at fixed state. With ``free_event`` =
+        0 the time does not move with the state (an event placed by an arrival) and only the explicit part remains.
         """
         wrt = self._wrt()
         jump = self._over_costates(self.event.vjp({**wrt, "time": event_time})).local("e")
@@ -168,14 +169,16 @@ class GridSystem:
         There the state at the end of the step may be close to blowing up, where a long Taylor series backward in time
         leaves the numbers' range. The error of one arrival is of order s^3, so that of a trial is of order dt^3.
         """
-        return self.flow if self.flow.exact else dataclasses.replace(self.flow, order=min(self.flow.order, ARRIVAL_ORDER))
+        return (
+            self.flow if self.flow.exact else dataclasses.replace(self.flow, order=min(self.flow.order, ARRIVAL_ORDER))
+        )
 
     @cached_property
     def _arrivals(self) -> dict[str, Program]:
         return {receptor: self._arrival(receptor) for receptor in self.system.arrivals}
 
     def arrival(self, receptor: str) -> Program:
-        """Increments of the states at the end of the step: reads parameters, the weight, s (and states if nonlinear)."""
+        """Increments of the states at the end of the step, from parameters, weight, s (and states if nonlinear)."""
         return self._arrivals[receptor]
 
     def _arrival(self, receptor: str) -> Program:

@@ -49,9 +49,7 @@ def lines(program: Program) -> list[str]:
 
 def uses_divided_differences(programs: Iterable[Program]) -> bool:
     """Whether any program calls a divided difference."""
-    return any(
-        e.has(ExpDD) for p in programs for e in (*(rhs for _, rhs in p.statements), *p.outputs.values())
-    )
+    return any(e.has(ExpDD) for p in programs for e in (*(rhs for _, rhs in p.statements), *p.outputs.values()))
 
 
 def hoist(program: Program, varying: Iterable[str], tag: str = "h") -> Lines:

@@ -1,7 +1,7 @@
 """A population as two runners with templates of their own, and groups that only hold its arrays.
 
-The same variables as in the portable form where both have them, so that what reads a population (projections, the maximum
-of a voltage) serves both. Events are a list in the order of the steps instead of places per neuron.
+The same variables as in the portable form where both have them, so that what reads a population (projections, the
+maximum of a voltage) serves both. Events are a list in the order of the steps instead of places per neuron.
 """
 
 from __future__ import annotations
@@ -136,9 +136,7 @@ class CompiledForwardPopulation:
             when="groups",
             name=f"{p.name}_step",
             keywords=self._keywords(),
-            expdd=uses_divided_differences(
-                [p.grid.step, *([p.grid.crossing, p.grid.event] if p.spiking else [])]
-            ),
+            expdd=uses_divided_differences([p.grid.step, *([p.grid.crossing, p.grid.event] if p.spiking else [])]),
         )
         if self.observed:
             self.initial += observation.attach_forward(self.group, self.plan, p)
@@ -191,7 +189,12 @@ class CompiledForwardPopulation:
         self._counters = holder(1, counters, f"{p.name}_counters")
         c = self._counters.variables
         self.initial += [Fill(c["lost_events"], 0), Fill(c["unresolved_events"], 0), Fill(v["last_step"], -1000000)]
-        names = ["ev_r", "ev_free", *(["ev_cause"] if p.caused else []), *(f"ev_x_{x.name}" for x in p.recorded_at_events)]
+        names = [
+            "ev_r",
+            "ev_free",
+            *(["ev_cause"] if p.caused else []),
+            *(f"ev_x_{x.name}" for x in p.recorded_at_events),
+        ]
         return self.events.arrays(*names) | {
             "lost_events": c["lost_events"],
             "unresolved_events": c["unresolved_events"],
@@ -283,9 +286,7 @@ class CompiledBackwardPopulation:
         keywords = self._keywords()
         if p.spiking or p.coupled:
             self.runners.append(
-                TemplateRunner(
-                    "grid_replay", arrays, when="thresholds", name=f"{p.name}_replay", keywords=keywords
-                )
+                TemplateRunner("grid_replay", arrays, when="thresholds", name=f"{p.name}_replay", keywords=keywords)
             )
         programs: list[Program] = [p.grid.step_backward, *([p.grid.event_backward] if p.spiking else [])]
         self.runners.append(
@@ -377,5 +378,3 @@ class CompiledBackwardPopulation:
             inputs = [*costates, *states, *arrays, "r_event", "free_event", "q_time"]
             keywords["event"] = hoist(p.grid.event_backward, inputs, "k")
         return keywords
-
-

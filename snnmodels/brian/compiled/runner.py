@@ -10,7 +10,7 @@ from brian2.core.variables import Variable, Variables
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.groups.group import CodeRunner, Group
 
-from ...symbolic.divided_differences import CPP_SOURCE
+from ...symbolic.divided_differences import cpp_source
 
 __all__ = ["TemplateRunner"]
 
@@ -23,7 +23,7 @@ class SnnCodeObject(CPPStandaloneCodeObject):
 
 codegen_targets.add(SnnCodeObject)
 
-EXPDD_HEADER = CPP_SOURCE.format(q="static inline")
+EXPDD_HEADER = cpp_source("static inline")
 
 
 class TemplateRunner(Group, CodeRunner):
