@@ -135,6 +135,7 @@ def _command() -> list[str]:
         "-O3",
         "-march=native",
         "-ffp-contract=off",
+        "-fno-math-errno",
         "-fopenmp-simd",
         "-w",
         "-I.",

@@ -15,8 +15,8 @@ from ..symbolic.programs import Program
 
 __all__ = ["bracket_function", "namespace_for", "root_function"]
 
-# Newton converges quadratically: a step this short (relative to the bracket) leaves an error far below rounding
-TOLERANCE = 1e-12
+# Newton converges quadratically: after a step this short (relative to the bracket) the error is below rounding
+TOLERANCE = 1e-9
 ITERATIONS = 60
 
 

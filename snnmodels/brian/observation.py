@@ -21,7 +21,17 @@ from .initialisation import Fill, Initialisation
 from .plan import Plan, PopulationPlan
 from .rendering import EquationList, dimension, inverse
 
-__all__ = ["attach_backward", "attach_forward", "declare_backward", "declare_forward", "kink_code"]
+__all__ = [
+    "attach_backward",
+    "attach_forward",
+    "declare_backward",
+    "declare_forward",
+    "initial_forward",
+    "kink_code",
+    "mark_code",
+    "peak_program",
+    "recorded",
+]
 
 LOWEST = -1e300  # below any state, and finite, since 0*inf is not 0
 
@@ -30,7 +40,7 @@ def _arguments(program: Program) -> list[str]:
     return sorted(s.name for s in program.inputs if s != event_time)
 
 
-def _peak_program(plan: Plan, p: PopulationPlan) -> Program:
+def peak_program(plan: Plan, p: PopulationPlan) -> Program:
     """The rate of the state with the sign turned: it crosses 0 upwards at a maximum."""
     observe = p.grid.observe(symbol(plan.variable))
     return Program(observe.statements, {"value": -observe.outputs["rate"], "slope": -observe.outputs["curvature"]})
@@ -43,7 +53,8 @@ def _backward(plan: Plan, p: PopulationPlan) -> Program:
     return program.rename(names)
 
 
-def _recorded(plan: Plan, p: PopulationPlan) -> list[sp.Symbol]:
+def recorded(plan: Plan, p: PopulationPlan) -> list[sp.Symbol]:
+    """States that the backward pass reads at the maximum."""
     read = p.grid.observe_backward(symbol(plan.variable)).inputs
     return [x for x in p.system.states if x in read]
 
@@ -56,9 +67,9 @@ def declare_forward(equations: EquationList, plan: Plan, p: PopulationPlan) -> d
         equations.parameter(name, second.dim)
     equations.parameter("max_value", dim)
     equations.parameter("max_rate", dim / second.dim)
-    for x in _recorded(plan, p):
+    for x in recorded(plan, p):
         equations.parameter(f"max_x_{x.name}", dimension(p.system.units[x]))
-    program = _peak_program(plan, p)
+    program = peak_program(plan, p)
     peak = root_function(f"peak_{p.name}", program, _arguments(program), event_time.name)
     return {f"peak_{p.name}": peak, **namespace_for([p.grid.observe(symbol(plan.variable))])}
 
@@ -74,7 +85,7 @@ def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initial
     )
     observe = p.grid.observe(symbol(plan.variable))
     for tag, names, low, high, origin, kink, identifier, valid in pieces:
-        call = ", ".join(names.get(a, a) for a in _arguments(_peak_program(plan, p)))
+        call = ", ".join(names.get(a, a) for a in _arguments(peak_program(plan, p)))
         lines.append(f"_r{tag} = peak_{p.name}({call}, {low}, {high})")
         program = observe.select(["value", "rate"]).rename(
             {symbol(a): symbol(b) for a, b in names.items()} | {event_time: symbol(f"_r{tag}")}
@@ -94,10 +105,15 @@ def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initial
             "max_origin": f"({origin})",
             "max_arrival": f"(_kink{tag}*t_in_timesteps - (1 - _kink{tag}))",
             "max_id": identifier,
-        } | {f"max_x_{x.name}": names[x.name] for x in _recorded(plan, p)}
+        } | {f"max_x_{x.name}": names[x.name] for x in recorded(plan, p)}
         lines += [f"{k} = _better{tag}*{v} + (1 - _better{tag})*{k}" for k, v in updates.items()]
     group.run_regularly("\n".join(lines), when="end", name=f"{p.name}_maximum")
     group.run_regularly("first_id = -1\nfinal_id = -1", when="before_synapses", name=f"{p.name}_no_arrivals")
+    return initial_forward(group)
+
+
+def initial_forward(group: NeuronGroup) -> Initialisation:
+    """What is set before each forward run."""
     v = group.variables
     return [Fill(v["max_value"], LOWEST), Fill(v["first_id"], -1), Fill(v["final_id"], -1)]
 
@@ -131,7 +147,7 @@ def declare_backward(equations: EquationList, plan: Plan, p: PopulationPlan) -> 
     equations.parameter("max_r", second.dim, "linked")
     equations.parameter("max_rate", dim / second.dim, "linked")
     equations.parameter("max_error", inverse(dim))
-    for x in _recorded(plan, p):
+    for x in recorded(plan, p):
         equations.parameter(f"max_x_{x.name}", dimension(p.system.units[x]), "linked")
     return namespace_for([_backward(plan, p)])
 
@@ -144,7 +160,7 @@ def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: Pop
         "max_id",
         "max_r",
         "max_rate",
-        *(f"max_x_{x.name}" for x in _recorded(plan, p)),
+        *(f"max_x_{x.name}" for x in recorded(plan, p)),
     ]
     for name in linked:
         setattr(group, name, linked_var(forward, name))

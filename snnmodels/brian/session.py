@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import brian2
@@ -45,7 +46,15 @@ class RuntimeSession(Session):
     """Brian2's runtime targets: the code objects are made once and stepped here.
 
     `brian2.Network.run` prepares all code again on every call, which would cost more than a short trial.
+
+    Attributes
+    ----------
+    after_step : callable or None
+        Called at the end of every step, when arrays can be read. After step k (from 0) of a forward run they hold the
+        states at the time ``(k + 1) dt``; after step k of a backward run the costates at ``(steps - k - 1) dt``.
     """
+
+    after_step: Callable[[], None] | None = None
 
     def __init__(self, plan: Plan, target: Literal["numpy", "cython"]) -> None:
         brian2.set_device("runtime")
@@ -98,6 +107,8 @@ class RuntimeSession(Session):
                     for x in objects:
                         x.run()
                     defaultclock.advance()
+                    if self.after_step is not None:
+                        self.after_step()
         finally:
             defaultclock.dt = previous
 

@@ -147,6 +147,7 @@ class Simulation:
         if not all(
             self.plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
             for p in network.populations
+            if p.learnable
         ):
             # time constants have come together: the closed form has to be another
             self._session.close()

@@ -9,8 +9,9 @@ system when the order is high enough, of the stated order in s for a nonlinear o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import sympy as sp
@@ -186,9 +187,15 @@ def _are_separated(
     return all(separation([float(a.flat[k]) for a in arrays]) > distance for k in range(arrays[0].size))
 
 
-def _evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:
+@cache
+def _compiled(expression: sp.Expr) -> tuple[list[sp.Symbol], Callable[..., np.ndarray]]:
     names = sorted(expression.free_symbols, key=str)
-    return np.asarray(sp.lambdify(names, expression, "numpy")(*(np.asarray(numbers[n], dtype=float) for n in names)))
+    return names, sp.lambdify(names, expression, "numpy")
+
+
+def _evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:
+    names, function = _compiled(expression)
+    return np.asarray(function(*(np.asarray(numbers[n], dtype=float) for n in names)))
 
 
 def _order_for_rounding(system: HybridSystem, numbers: Mapping[sp.Symbol, float | np.ndarray], time: float) -> int:

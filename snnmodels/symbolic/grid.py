@@ -106,7 +106,7 @@ class GridSystem:
     def step(self) -> Program:
         """State at the end of a step: reads states, parameters, dt; outputs the states."""
         b = Builder()
-        return b.program(self._named(self.flow.write(b, self._identity, DT)))
+        return b.program(self._named(self.flow.write(b, self._identity, DT))).simplified()
 
     @cached_property
     def step_backward(self) -> Program:
@@ -124,7 +124,15 @@ class GridSystem:
         value = g.xreplace(self.flow.write(b, self._identity, event_time))
         program = b.program({"value": value})
         slope = _forward_derivative(program, event_time)
-        return Program(slope.statements, {"value": program.outputs["value"], "slope": slope.outputs["value"]})
+        outputs = {"value": program.outputs["value"], "slope": slope.outputs["value"]}
+        return Program(slope.statements, outputs).simplified()
+
+    @property
+    def speed(self) -> sp.Expr:
+        """ġ along the flow, at the state itself."""
+        g = self.system.g
+        assert g is not None
+        return sp.Add(*(sp.diff(g, x) * rhs for x, rhs in self.system.f.items()))
 
     @cached_property
     def event(self) -> Program:
@@ -132,7 +140,7 @@ class GridSystem:
         b = Builder()
         before = self.flow.write(b, self._identity, event_time)
         after = {x: b.assign(e.xreplace(before)) for x, e in self.system.h.items()}
-        return b.program(self._named(self.flow.write(b, after, DT - event_time)))
+        return b.program(self._named(self.flow.write(b, after, DT - event_time))).simplified()
 
     @cached_property
     def event_backward(self) -> Program:

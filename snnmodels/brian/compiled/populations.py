@@ -16,7 +16,7 @@ from brian2.units import second
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program
 from .. import observation
-from ..functions import ITERATIONS, TOLERANCE
+from ..functions import TOLERANCE
 from ..initialisation import Copy, Fill, Initialisation
 from ..plan import Plan, PopulationPlan
 from ..populations import NEVER, add_parameters
@@ -139,7 +139,52 @@ class CompiledForwardPopulation:
             expdd=uses_divided_differences([p.grid.step, *([p.grid.crossing, p.grid.event] if p.spiking else [])]),
         )
         if self.observed:
-            self.initial += observation.attach_forward(self.group, self.plan, p)
+            self._observe()
+
+    def _observe(self) -> None:
+        """Add the runner that keeps the maximum up to date."""
+        p, v = self.population, self.group.variables
+        shared, arrays = parameter_names(p)
+        state = symbol(self.plan.variable)
+        observe, peak = p.grid.observe(state).select(["value", "rate"]), observation.peak_program(self.plan, p)
+        kept = [x.name for x in observation.recorded(self.plan, p)]
+        marks = ("first_id", "first_s", "final_id", "final_s")
+        maximum = (
+            "max_value",
+            "max_r",
+            "max_rate",
+            "max_origin",
+            "max_arrival",
+            "max_id",
+            *(f"max_x_{x}" for x in kept),
+        )
+        names = [*self.names, *(f"{x}_start" for x in self.names), *marks, *maximum, *shared, *arrays]
+        keywords = {
+            "n": self.n,
+            "states": self.names,
+            "shared": shared,
+            "arrays": arrays,
+            "pieces": [{"after": False}, {"after": True}],
+            "variable": state.name,
+            "observe_lines": lines(observe),
+            "value": cpp(observe.outputs["value"]),
+            "rate": cpp(observe.outputs["rate"]),
+            "rate_here": cpp(p.system.f[state]),
+            "peak_lines": lines(peak),
+            "peak_value": cpp(peak.outputs["value"]),
+            "peak_slope": cpp(peak.outputs["slope"]),
+            "tolerance": repr(TOLERANCE),
+            "kept": kept,
+        }
+        self._maximum = TemplateRunner(
+            "maximum",
+            {k: v[k] for k in names},
+            when="end",
+            name=f"{p.name}_maximum",
+            keywords=keywords,
+            expdd=uses_divided_differences([observe, peak]),
+        )
+        self.initial += observation.initial_forward(self.group)
 
     @property
     def names(self) -> list[str]:
@@ -164,7 +209,7 @@ class CompiledForwardPopulation:
     @property
     def objects(self) -> list[Any]:
         """What the network runs."""
-        return [self.group, self.runner]
+        return [self.group, self.runner, *([self._maximum] if self.observed else [])]
 
     @property
     def source_arrays(self) -> dict[str, Variable]:
@@ -234,13 +279,15 @@ class CompiledForwardPopulation:
             after = {x: symbol(f"_o_{x.name}") for x in p.system.states}
             crossing = grid.crossing
             keywords |= {
+                "value_before": cpp(left - right),
+                "value_after": cpp((left - right).xreplace(after)),
+                "speed": cpp(grid.speed),
                 "condition_before": f"({cpp(left)} > {cpp(right)})",
                 "condition_after": f"({cpp(left.xreplace(after))} > {cpp(right.xreplace(after))})",
                 "crossing_lines": lines(crossing),
                 "crossing_value": cpp(crossing.outputs["value"]),
                 "crossing_slope": cpp(crossing.outputs["slope"]),
                 "tolerance": repr(TOLERANCE),
-                "iterations": ITERATIONS,
                 "capacity": self.n * self.plan.max_spikes,
                 "event": Lines([], lines(grid.event), {k: cpp(e) for k, e in grid.event.outputs.items()}, frozenset()),
             }

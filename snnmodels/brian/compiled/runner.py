@@ -10,7 +10,7 @@ from brian2.core.variables import Variable, Variables
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.groups.group import CodeRunner, Group
 
-from ...symbolic.divided_differences import cpp_source
+from .headers import headers
 
 __all__ = ["TemplateRunner"]
 
@@ -22,8 +22,6 @@ class SnnCodeObject(CPPStandaloneCodeObject):
 
 
 codegen_targets.add(SnnCodeObject)
-
-EXPDD_HEADER = cpp_source("static inline")
 
 
 class TemplateRunner(Group, CodeRunner):
@@ -69,7 +67,7 @@ class TemplateRunner(Group, CodeRunner):
             order=order,
             name=None,
             needed_variables=[f"_snn_{key}" for key in arrays],
-            template_kwds={**(keywords or {}), "expdd": EXPDD_HEADER if expdd else ""},
+            template_kwds={**(keywords or {}), "headers": headers(expdd)},
             generate_empty_code=True,
             check_units=False,
             codeobj_class=SnnCodeObject,

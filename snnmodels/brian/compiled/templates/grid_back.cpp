@@ -1,15 +1,7 @@
 {# USES_VARIABLES { t_in_timesteps, dt } #}
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'common_group.cpp' %}
-{% block extra_headers %}
-#include<algorithm>
-{% if expdd %}
-#ifndef SNNMODELS_EXPDD_HEADER
-#define SNNMODELS_EXPDD_HEADER
-{{expdd}}
-#endif
-{% endif %}
-{% endblock %}
+{% block extra_headers %}{{headers}}{% endblock %}
 
 {# One step of the adjoint, backward: jumps at the events of the step, the adjoint flow for everybody else #}
 {% block maincode %}

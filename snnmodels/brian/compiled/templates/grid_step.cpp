@@ -1,15 +1,7 @@
 {# USES_VARIABLES { t_in_timesteps, dt } #}
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'common_group.cpp' %}
-{% block extra_headers %}
-#include<algorithm>
-{% if expdd %}
-#ifndef SNNMODELS_EXPDD_HEADER
-#define SNNMODELS_EXPDD_HEADER
-{{expdd}}
-#endif
-{% endif %}
-{% endblock %}
+{% block extra_headers %}{{headers}}{% endblock %}
 
 {# One step of a population: update of all neurons in blocks, spikes tested block by block and resolved where they are #}
 {% block maincode %}
@@ -99,47 +91,35 @@
             }
             else
             {
-                double _slope;
                 auto _evaluate = [&](const double r_event, double* _slope) -> double
                 {
                     {{crossing_lines|join('\n')|autoindent}}
                     *_slope = {{crossing_slope}};
                     return {{crossing_value}};
                 };
-                double _low = 0, _high = dt;
+                double _slope;
                 if (_above)
                 {
-                    const double _since = (_step - {{a('last_step')}}[_i])*dt - {{a('last_r')}}[_i];
-                    _low = -std::min(_since, dt);
-                    _high = 0;
-                }
-                const double _value_low = _evaluate(_low, &_slope);
-                if (_value_low > 0)
-                {
-                    r_event = _low;
-                    _free = 0;
-                    {{a('unresolved_events')}}[0]++;
+                    // arrivals of the last step did it: the crossing lies there, but after the last event
+                    const double _low = -std::min((_step - {{a('last_step')}}[_i])*dt - {{a('last_r')}}[_i], dt);
+                    const double _value_low = _evaluate(_low, &_slope), _value = {{value_before}};
+                    if (_value_low > 0)
+                    {
+                        r_event = _low;
+                        _free = 0;
+                        {{a('unresolved_events')}}[0]++;
+                    }
+                    else r_event = snn_root(_evaluate, _low, 0.0, -_low*_value/(_value_low - _value), {{tolerance}});
                 }
                 else
                 {
-                    const double _value_high = _evaluate(_high, &_slope);
-                    if (!(_value_high > 0)) r_event = _high;
-                    else
-                    {
-                        const double _tolerance = {{tolerance}}*(_high - _low);
-                        double _x = _low + (_high - _low)*_value_low/(_value_low - _value_high);
-                        for (int _k = 0; _k < {{iterations}}; _k++)
-                        {
-                            const double _value = _evaluate(_x, &_slope);
-                            if (_value > 0) _high = _x; else _low = _x;
-                            double _next = _x - _value/_slope;
-                            if (!(_next >= _low && _next <= _high)) _next = 0.5*(_low + _high);
-                            const double _moved = std::abs(_next - _x);
-                            _x = _next;
-                            if (_moved <= _tolerance) break;
-                        }
-                        r_event = _x;
-                    }
+                    const double _value = {{value_before}}, _value_high = {{value_after}}, _speed = {{speed}};
+                    // start from the parabola through both values with the slope at the start
+                    const double _bend = (_value_high - _value - _speed*dt)/(dt*dt);
+                    const double _root = _speed*_speed - 4*_bend*_value;
+                    double _guess = _root > 0 ? -2*_value/(_speed + std::sqrt(_root)) : -1;
+                    if (!(_guess > 0 && _guess < dt)) _guess = dt*_value/(_value - _value_high);
+                    r_event = snn_root(_evaluate, 0.0, dt, _guess, {{tolerance}});
                 }
             }
             {{a('last_step')}}[_i] = _step;

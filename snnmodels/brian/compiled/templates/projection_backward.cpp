@@ -1,15 +1,7 @@
 {# USES_VARIABLES { t_in_timesteps, dt } #}
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'common_group.cpp' %}
-{% block extra_headers %}
-#include<algorithm>
-{% if expdd %}
-#ifndef SNNMODELS_EXPDD_HEADER
-#define SNNMODELS_EXPDD_HEADER
-{{expdd}}
-#endif
-{% endif %}
-{% endblock %}
+{% block extra_headers %}{{headers}}{% endblock %}
 
 {# Backward: each spike of the source gathers the costates of its targets and adds to one row of the weight gradient #}
 {% block maincode %}

@@ -1,15 +1,7 @@
 {# USES_VARIABLES { dt } #}
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'common_group.cpp' %}
-{% block extra_headers %}
-#include<algorithm>
-{% if expdd %}
-#ifndef SNNMODELS_EXPDD_HEADER
-#define SNNMODELS_EXPDD_HEADER
-{{expdd}}
-#endif
-{% endif %}
-{% endblock %}
+{% block extra_headers %}{{headers}}{% endblock %}
 
 {# Arrivals: each spike of the source adds one row of weights, carried to the end of the step #}
 {% block maincode %}
