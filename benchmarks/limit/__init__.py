@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def library() -> ctypes.CDLL:
     loaded.limit_new.argtypes = [ctypes.POINTER(_Settings)]
     loaded.limit_loss.restype = ctypes.c_double
     loaded.limit_hidden_spikes.restype = ctypes.c_double
-    for name, arguments in {
+    signatures: dict[str, list[Any]] = {
         "free": [],
         "set": [_POINTER, _POINTER],
         "get": [_POINTER, _POINTER],
@@ -74,7 +75,8 @@ def library() -> ctypes.CDLL:
         "backward": [],
         "adam": [ctypes.c_double],
         "hidden_spikes": [],
-    }.items():
+    }
+    for name, arguments in signatures.items():
         getattr(loaded, f"limit_{name}").argtypes = [_POINTER, *arguments]
     return loaded
 

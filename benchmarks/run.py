@@ -1,0 +1,259 @@
+"""Time training batches of this package, of the hand-written limit, plain Brian2 synapses and peers, side by side.
+
+python -m benchmarks.run                                   # both tasks; random images for MNIST
+python -m benchmarks.run --data DIR --peer-python PYTHON   # real images; peers from another environment
+python -m benchmarks.run --quick                           # a minute or two, to see that everything works
+python -m benchmarks.run --write-docs                      # only the table in docs/benchmarks.md, from the results
+
+Every contender is a process of its own. They take turns, round by round, so that whatever else the machine does meets
+all of them; a number is the median over rounds of a round's median batch, a ratio the median of the rounds' ratios.
+CPU time counts the contender's process and its children, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from snnmodels.brian.build_cache import cache_folder
+
+from .report import DOCS, RESULTS, write_docs
+from .serving import ContenderFailed, Process, Task
+from .tasks import mnist, yin_yang
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a contender is started.
+
+    Attributes
+    ----------
+    label : str
+    module : sequence of str
+        What ``python -m`` runs.
+    options : mapping
+    peer : str
+        Package that another environment has to have, or empty.
+    tasks : sequence of str
+    """
+
+    label: str
+    module: Sequence[str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    peer: str = ""
+    tasks: Sequence[str] = ("yin_yang", "mnist")
+
+
+ENTRIES = {
+    "limit": Entry("C++ by hand (the limit)", ["benchmarks.contenders", "limit"]),
+    "package": Entry("snnmodels", ["benchmarks.contenders", "package"], {"projections": "dense"}),
+    "synapses": Entry(
+        "snnmodels on Brian2 synapses", ["benchmarks.contenders", "package"], {"projections": "synapses"}
+    ),
+    "eventax": Entry("eventax", ["benchmarks.peers.eventax"], {"first_batch_counts": True}, "eventax", ("yin_yang",)),
+    "spyx": Entry("spyx (surrogate gradient)", ["benchmarks.peers.spyx"], {"first_batch_counts": True}, "spyx"),
+}
+# Memory of one synapse per weight and trial, in both directions
+_SYNAPSES_BATCH = {"mnist": 4}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write, and return the exit status."""
+    options = _parse(arguments)
+    if not options.write_docs:
+        results = measure(options)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    elif not options.out.exists():
+        print(f"{options.out}: no results yet; run python -m benchmarks.run", file=sys.stderr)
+        return 2
+    table = write_docs(json.loads(options.out.read_text()), options.docs)
+    print(table)
+    print(f"results: {options.out}" + (f"\ntable: {options.docs}" if options.docs else ""))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run everything; results as they are written."""
+    trials = options.batch_size * 20
+    tasks: dict[str, Callable[[], Task]] = {
+        "yin_yang": lambda: yin_yang(trials, batch_size=options.batch_size, weights=options.weights),
+        "mnist": lambda: mnist(trials, batch_size=options.batch_size, data=options.data),
+    }
+    results: dict[str, Any] = {
+        "machine": describe_machine(),
+        "options": {"rounds": options.rounds, "batches": options.batches},
+        "tasks": {},
+    }
+    for name in options.tasks:
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+            task = tasks[name]()
+            file = Path(folder) / "task.npz"
+            task.save(file)
+            results["tasks"][name] = {"settings": dict(task.settings)} | _run_task(name, file, Path(folder), options)
+    results["machine"]["load_after"] = os.getloadavg()[0]
+    return results
+
+
+def describe_machine() -> dict[str, Any]:
+    """Describe what the times were taken on."""
+    lines = _read("/proc/cpuinfo").splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    command = [os.environ.get("CXX") or "g++", "--version"]
+    compiler = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "compiler": compiler.stdout.splitlines()[0] if compiler.stdout else "",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def _run_task(name: str, file: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    skipped: dict[str, str] = {}
+    found: dict[str, dict[str, Any]] = {}
+    rounds: dict[str, list[dict[str, Any]]] = {}
+    with ExitStack() as stack:
+        processes: dict[str, Process] = {}
+        for key in options.contenders:
+            entry = ENTRIES[key]
+            print(f"{name}: {entry.label} starts", file=sys.stderr)
+            try:
+                if name not in entry.tasks:
+                    raise ContenderFailed("not set up for this task")
+                process, found[key] = _start(key, entry, name, file, folder / key, options)
+                processes[key] = stack.enter_context(process)
+            except ContenderFailed as error:
+                skipped[key] = str(error)
+        for k in range(options.rounds):
+            for key, process in processes.items():
+                print(f"{name}: round {k + 1}, {ENTRIES[key].label}", file=sys.stderr)
+                rounds.setdefault(key, []).append(process.round(options.batches, options.seconds))
+    contenders = {
+        key: found[key] | summarise(rounds[key], rounds.get("limit"), found[key], found.get("limit")) for key in rounds
+    }
+    return {"contenders": contenders, "skipped": {ENTRIES[k].label: reason for k, reason in skipped.items()}}
+
+
+def _start(
+    key: str, entry: Entry, name: str, file: Path, cache: Path, options: argparse.Namespace
+) -> tuple[Process, dict[str, Any]]:
+    """Start a contender: ours twice, first with an empty cache of compiled programs."""
+    extra = dict(entry.options)
+    if key == "synapses":
+        extra["batch_size"] = min(options.batch_size, options.synapses_batch or _SYNAPSES_BATCH.get(name, 10**9))
+    if entry.peer:
+        python = options.peer_python
+        seen = subprocess.run([python, "-c", f"import {entry.peer}"], capture_output=True, text=True, check=False)
+        if seen.returncode:
+            hint = (seen.stderr.strip().splitlines() or ["it can't be imported"])[-1]
+            raise ContenderFailed(f"{hint}; see docs/benchmarks.md for how to install it")
+        process = Process(entry.module, file, extra, python)
+        cold = process.ready["start"]
+    else:
+        environment = {"SNNMODELS_CACHE": str(cache), "CCACHE_DISABLE": "1"}
+        if options.skip_cold:
+            environment["SNNMODELS_CACHE"] = str(cache_folder())
+        with Process(entry.module, file, extra, environment=environment) as first:
+            cold = first.ready["start"]
+        process = Process(entry.module, file, extra, environment=environment)
+    ready = process.ready
+    about = {"label": entry.label, "version": ready["version"], "batch_size": ready["batch_size"]}
+    return process, about | {"start_cold": None if options.skip_cold else cold, "start_warm": ready["start"]}
+
+
+def summarise(
+    rounds: Sequence[Mapping[str, Any]],
+    limit: Sequence[Mapping[str, Any]] | None,
+    about: Mapping[str, Any],
+    about_limit: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Medians of a contender in ms per trial, and its ratios to the limit.
+
+    Sections are ``forward``, ``backward``, their sum ``passes``, and ``batch`` with everything. A contender that can't
+    tell the passes apart has the loss alone as forward, and the rest of the batch as backward.
+    """
+    per_round = [per_trial(r, about["batch_size"]) for r in rounds]
+    result: dict[str, Any] = {
+        clock: {section: median(r[clock][section] for r in per_round) for section in per_round[0][clock]}
+        for clock in ("cpu", "wall")
+    }
+    result["lowest_cpu"] = {s: min(r["cpu"][s] for r in per_round) for s in per_round[0]["cpu"]}
+    result["memory_mb"] = max(r["memory"] for r in rounds)
+    result["hidden_spikes"] = rounds[-1]["hidden_spikes"]
+    if limit and about_limit:
+        base = [per_trial(r, about_limit["batch_size"]) for r in limit]
+        result["ratio"] = {
+            section: median(a["cpu"][section] / b["cpu"][section] for a, b in zip(per_round, base, strict=True))
+            for section in per_round[0]["cpu"]
+        }
+    return result
+
+
+def per_trial(answer: Mapping[str, Any], batch_size: int) -> dict[str, dict[str, float]]:
+    """Median ms per trial of each section of one round."""
+    result: dict[str, dict[str, float]] = {}
+    for clock in ("cpu", "wall"):
+        times = {section: 1e3 * median(values) / batch_size for section, values in answer[clock].items()}
+        times.setdefault("backward", times["batch"] - times["forward"])
+        times["passes"] = times["forward"] + times["backward"]
+        result[clock] = times
+    return result
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--tasks", nargs="+", choices=("yin_yang", "mnist"), default=["yin_yang", "mnist"])
+    parser.add_argument("--contenders", nargs="+", choices=tuple(ENTRIES), default=list(ENTRIES))
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batches", type=int, default=40, help="training batches of a round (default: 40)")
+    parser.add_argument("--seconds", type=float, default=10, help="longest round; slow contenders do fewer batches")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the MNIST files; default: random images")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint with trained Yin-Yang weights")
+    parser.add_argument("--synapses-batch", type=int, metavar="N", help="batch of Brian2 synapses (MNIST: 4)")
+    parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON", help="interpreter with the peers")
+    parser.add_argument("--skip-cold", action="store_true", help="keep compiled programs; no times of cold starts")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
+    parser.add_argument("--docs", type=Path, default=None, help="file whose table is written")
+    parser.add_argument("--write-docs", action="store_true", help=f"write the table of {DOCS} from the results, only")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 5 batches, 3 s at most; Yin-Yang only")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.batches, options.seconds, options.tasks = 2, 5, 3.0, ["yin_yang"]
+    if options.write_docs and options.docs is None:
+        options.docs = DOCS
+    for name in ("batch_size", "rounds", "batches"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {getattr(options, name)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""How the cost of a trial grows with batch size, hidden neurons, time step and spikes: Yin-Yang, package and limit.
+
+python -m benchmarks.scaling             # writes results/scaling.json and docs/figures/scaling.png
+python -m benchmarks.scaling --quick     # three points of each, few batches
+python -m benchmarks.scaling --draw      # only the figure, from the results
+
+One thing is varied at a time, from 200 hidden neurons, batch 32, dt = 0.25 ms and the published initial weights. Spikes are
+varied by a factor on the input weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from snnmodels.eventprop.plots import PALETTE
+
+from .run import ENTRIES, describe_machine, summarise
+from .serving import Process
+from .tasks import yin_yang
+
+RESULTS = Path("results/scaling.json")
+FIGURE = Path("docs/figures/scaling.png")
+SWEEPS: dict[str, Sequence[float]] = {
+    "batch_size": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    "hidden": (50, 100, 200, 500, 1000, 2000),
+    "dt": (0.1e-3, 0.25e-3, 0.5e-3, 1e-3),
+    "drive": (0.6, 0.8, 1.0, 1.5, 2.0, 3.0),
+}
+QUICK: dict[str, Sequence[float]] = {
+    "batch_size": (1, 8, 32),
+    "hidden": (50, 100, 200),
+    "dt": (0.25e-3, 0.5e-3, 1e-3),
+    "drive": (0.8, 1.0, 1.5),
+}
+LABELS = {
+    "batch_size": "batch size",
+    "hidden": "hidden neurons",
+    "dt": "time step (ms)",
+    "drive": "hidden spikes per trial",
+}
+CONTENDERS = ("limit", "package")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write, draw; return the exit status."""
+    options = _parse(arguments)
+    if options.draw:
+        if not options.out.exists():
+            print(f"{options.out}: no results yet; run python -m benchmarks.scaling", file=sys.stderr)
+            return 2
+        results = json.loads(options.out.read_text())
+    else:
+        results = measure(QUICK if options.quick else SWEEPS, options.rounds, options.trials)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    options.figure.parent.mkdir(parents=True, exist_ok=True)
+    draw(results).savefig(options.figure, dpi=200)
+    print(f"results: {options.out}\nfigure: {options.figure}")
+    return 0
+
+
+def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> dict[str, Any]:
+    """Run all sweeps; each point has both contenders take turns.
+
+    Parameters
+    ----------
+    sweeps : mapping of str to sequence
+        Values by the name of a parameter of `benchmarks.tasks.yin_yang`.
+    rounds : int
+    trials : int
+        Of one round, in as many batches as that makes.
+    """
+    results: dict[str, Any] = {"machine": describe_machine(), "rounds": rounds, "trials": trials, "sweeps": {}}
+    for name, values in sweeps.items():
+        points = []
+        for value in values:
+            print(f"{LABELS[name]}: {name} = {value:g}", file=sys.stderr)
+            points.append({"value": value} | _point({name: value}, rounds, trials))
+        results["sweeps"][name] = points
+    return results
+
+
+def _point(settings: Mapping[str, Any], rounds: int, trials: int) -> dict[str, Any]:
+    task = yin_yang(max(trials, settings.get("batch_size", 1)), **settings)
+    batches = max(1, trials // task.settings["batch_size"])
+    with tempfile.TemporaryDirectory(prefix="scaling-") as folder, ExitStack() as stack:
+        file = Path(folder) / "task.npz"
+        task.save(file)
+        processes = {
+            key: stack.enter_context(Process(ENTRIES[key].module, file, ENTRIES[key].options)) for key in CONTENDERS
+        }
+        answers: dict[str, list[dict[str, Any]]] = {key: [] for key in CONTENDERS}
+        for _ in range(rounds):
+            for key, process in processes.items():
+                answers[key].append(process.round(batches, 60.0))
+        about = {key: process.ready for key, process in processes.items()}
+    return {
+        key: summarise(answers[key], answers["limit"], about[key], about["limit"]) for key in CONTENDERS
+    }
+
+
+def draw(results: Mapping[str, Any]) -> Figure:
+    """CPU time per trial of the passes (lines) and of a whole batch (dashed) in each sweep."""
+    figure = Figure(figsize=(11, 6.4), layout="constrained")
+    grid = figure.subplots(2, 2).ravel()
+    for axes, (name, points) in zip(grid, results["sweeps"].items(), strict=True):
+        _panel(axes, name, points)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, name: str, points: Sequence[Mapping[str, Any]]) -> None:
+    for colour, key in zip((PALETTE[6], PALETTE[0]), CONTENDERS, strict=True):
+        x = [p[key]["hidden_spikes"] if name == "drive" else p["value"] * (1e3 if name == "dt" else 1) for p in points]
+        for section, style, what in (("passes", "o-", "forward and backward"), ("batch", "o--", "whole batch")):
+            y = [p[key]["cpu"][section] for p in points]
+            filled = colour if section == "passes" else "white"
+            label = f"{ENTRIES[key].label}, {what}"
+            axes.plot(x, y, style, color=colour, markersize=4, markerfacecolor=filled, linewidth=1.3, label=label)
+    axes.set(xlabel=LABELS[name], ylabel="CPU time per trial (ms)", xscale="log", yscale="log")
+    places = [float(f"{v:.2g}") for v in x] if name == "drive" else x
+    axes.set_xticks(places)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", which="minor", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=1024, help="trials of a round (default: 1024)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help=f"figure (default: {FIGURE})")
+    parser.add_argument("--draw", action="store_true", help="only draw the figure from the results")
+    parser.add_argument("--quick", action="store_true", help="three points of each, 2 rounds of 96 trials")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.trials = 2, 96
+    if options.rounds < 1 or options.trials < 1:
+        parser.error("--rounds and --trials: expected at least 1")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
