@@ -1,11 +1,15 @@
 """Losses, exact gradients, optimisers and training."""
 
+from .check import check_gradient
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .gradient_report import GradientReport, GradientRow
 from .history import EpochRecord, History
 from .losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy
 from .optimisers import SGD, Adam, ConstantRate, ExponentialDecay, Optimiser
+from .probe import Probe, ProbeError, probe
 from .progress import BarProgress, LineProgress, NoProgress
 from .protocol import GradientSource, Loss, LossValue, Outcome
+from .simulation import Simulation, SimulationError, UnresolvedSpikes
 from .training import EarlyStopping, Evaluation, TrainingError, TrainingInterrupted, TrainingResult, evaluate, train
 
 __all__ = [
@@ -18,6 +22,8 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "ExponentialDecay",
+    "GradientReport",
+    "GradientRow",
     "GradientSource",
     "History",
     "LineProgress",
@@ -27,14 +33,21 @@ __all__ = [
     "NoProgress",
     "Optimiser",
     "Outcome",
+    "Probe",
+    "ProbeError",
+    "Simulation",
+    "SimulationError",
     "SpikeTimeError",
     "SpikeTimeFunction",
     "TTFSCrossEntropy",
     "TrainingError",
     "TrainingInterrupted",
     "TrainingResult",
+    "UnresolvedSpikes",
+    "check_gradient",
     "evaluate",
     "load_checkpoint",
+    "probe",
     "save_checkpoint",
     "train",
 ]
