@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, write, draw; return the exit status."""
     options = _parse(arguments)
     experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
-    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, options.learning_rate)
+    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, options.learning_rate, options.decay)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
     # Where the user keeps the files is nobody's business.
     given = ["DIR" if a == str(options.data) else a for a in (sys.argv[1:] if arguments is None else arguments)]
@@ -61,6 +61,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dt", type=float, default=0.5, metavar="MS", help="time step in ms (default: 0.5)")
     parser.add_argument("--batch-size", type=int, help="default: 32; 8 with --quick")
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="Adam's, in the first epoch (default: 0.005)")
+    parser.add_argument("--decay", type=float, default=0.95, help="factor on it per epoch (default: 0.95)")
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
     )

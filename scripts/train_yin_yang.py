@@ -54,7 +54,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of samples (default: 1 to 5)")
     parser.add_argument("--epochs", type=int, help="default: 100")
-    parser.add_argument("--dt", type=float, default=0.25, metavar="MS", help="time step in ms (default: 0.25)")
+    parser.add_argument("--dt", type=float, default=0.1, metavar="MS", help="time step in ms (default: 0.1)")
     parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"

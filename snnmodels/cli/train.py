@@ -43,7 +43,7 @@ ProcessesOption = Annotated[int, typer.Option(help="Seeds trained at a time.", m
 def train_yin_yang(
     epochs: Annotated[int, typer.Option(help="Passes over the 5000 training samples.", min=1)] = 100,
     seed: SeedsOption = None,
-    dt: StepOption = 0.25,
+    dt: StepOption = 0.1,
     batch_size: BatchOption = 32,
     target: TargetOption = Target.cpp_standalone,
     processes: ProcessesOption = 1,

@@ -118,7 +118,7 @@ class Setup:
 
     epochs: int
     batch_size: int = 32
-    dt: float = 0.25e-3
+    dt: float = 0.1e-3
     target: Target = "cpp_standalone"
     learning_rate: float = 5e-3
     decay: float = 0.95
