@@ -214,9 +214,10 @@ def simulate_brian_together(
 
     with quiet():
         if target == "cpp_standalone":
-            with _standalone(directory):
+            with _standalone(directory) as folder:
                 rendered = build()
-                get_device().build(compile=True, run=True)
+                # not the folder of set_device, which build() doesn't know, but "output" would be the default
+                get_device().build(directory=folder, compile=True, run=True)
                 return [r.response(network, signal) for r, (network, _) in zip(rendered, cases, strict=True)]
         if target == "cython":
             require_compiler()
@@ -226,16 +227,17 @@ def simulate_brian_together(
 
 
 @contextmanager
-def _standalone(directory: str | Path | None) -> Iterator[None]:
-    """C++ standalone as Brian2's device inside the block, the former device afterwards."""
+def _standalone(directory: str | Path | None) -> Iterator[str]:
+    """C++ standalone as Brian2's device inside the block, the former device afterwards; gives the folder."""
     require_compiler()
     with tempfile.TemporaryDirectory() as temporary, preferences(cpp_preferences()):
-        set_device("cpp_standalone", directory=str(directory or temporary), build_on_run=False)
+        folder = str(directory or temporary)
+        set_device("cpp_standalone", directory=folder, build_on_run=False)
         device = get_device()
         device.reinit()
-        device.activate(directory=str(directory or temporary), build_on_run=False)
+        device.activate(directory=folder, build_on_run=False)
         try:
-            yield
+            yield folder
         finally:
             device.reinit()
             reset_device()

@@ -45,7 +45,7 @@ def test_users_file(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "key", "message"),
     [
-        ("title", "titel", "title", "is missing"),
+        ("title", "titel", "titel", "unknown key; did you mean 'title'"),
         ("[costs]", "[cost]", "cost", "unknown key; did you mean 'costs'"),
         ('tau = "20*ms"', 'tau = "20*mV"', "traces.r", "expected second"),
         ('tau = "20*ms"', 'tau = "-20*ms"', "traces.r", "not a positive"),
