@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, write, draw; return the exit status."""
     options = _parse(arguments)
     experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
-    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, options.learning_rate, options.decay)
+    rates = {"learning_rate": options.learning_rate, "decay": options.decay}
+    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, **rates)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
     # Where the user keeps the files is nobody's business.
     given = ["DIR" if a == str(options.data) else a for a in (sys.argv[1:] if arguments is None else arguments)]
