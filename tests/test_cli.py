@@ -155,6 +155,32 @@ class TestDerive:
         assert run("derive", "lif", "--format", "pdf").exit_code == 2
 
 
+class TestCheckGradient:
+    def test_within_and_beyond_tolerance(self, run: Run) -> None:
+        options = ("--dt", "1", "--no-oracle")
+        within = run("check-gradient", "lif", *options)
+        assert within.exit_code == 0, within.output
+        assert within.stderr == ""
+        assert "lif+exp_synapse, numpy, dt = 1 ms: agrees" in within.stdout
+        assert "hidden.tau_m" in within.stdout
+        assert "smallest |ġ|" in within.stdout
+        # nothing agrees with differences to that
+        beyond = run("check-gradient", "lif", *options, "--tolerance", "1e-18")
+        assert beyond.exit_code == 1
+        assert "DISAGREES" in beyond.stdout
+        assert beyond.stderr == "error: the gradient is beyond tolerance\n"
+
+    def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "lfi: " in one_line_error(run("check-gradient", "lfi"))
+        assert "--dt: expected a positive" in one_line_error(run("check-gradient", "lif", "--dt", "0"))
+        assert "--tolerance: expected a positive" in one_line_error(run("check-gradient", "lif", "--tolerance", "-1"))
+        assert "spike-coding network" in one_line_error(run("check-gradient", "joint"))
+        assert "checked as it is" in one_line_error(run("check-gradient", "yin_yang", "--recurrent"))
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CXX", raising=False)
+        assert "g++ is not installed" in one_line_error(run("check-gradient", "lif", "--target", "cpp_standalone"))
+
+
 class TestTrain:
     def test_yin_yang_in_small(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from snnmodels.eventprop import experiments

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import leave_no_log_files, load_any, milliseconds
+from .common import load_any, milliseconds, prepare_brian
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def build(
     from ..brian.values import with_values
     from ..templates import Model, Network, load_network
 
-    leave_no_log_files()
+    prepare_brian()
     step = milliseconds("--dt", dt)
     loaded = load_any(what)
     if isinstance(loaded, Network):

@@ -18,10 +18,9 @@ __all__ = [
     "INTERRUPTED",
     "ModelArgument",
     "Target",
-    "leave_no_log_files",
     "load_any",
-    "load_one_model",
     "milliseconds",
+    "prepare_brian",
 ]
 
 BEYOND_TOLERANCE = 1
@@ -66,16 +65,6 @@ def load_any(names: list[str]) -> Model | Network | CodingNetwork:
     return load_model(*names)
 
 
-def load_one_model(names: list[str]) -> Model:
-    """The model that the names compose to; `ValueError` if they stand for a network."""
-    from ..templates import Model
-
-    loaded = load_any(names)
-    if not isinstance(loaded, Model):
-        raise ValueError(f"{names[0]} is a network; this command takes one neuron model")
-    return loaded
-
-
 def _kind_of_file(path: Path) -> str | None:
     """What a TOML file says that it is; a file with errors is left to the model loader to complain about."""
     import tomllib
@@ -88,11 +77,15 @@ def _kind_of_file(path: Path) -> str | None:
         return None
 
 
-def leave_no_log_files() -> None:
-    """Keep Brian2, imported here, from writing a log file and a copy of the program to the temporary folder."""
+def prepare_brian() -> None:
+    """Keep Brian2, imported here, from writing files to the temporary folder and from one warning that isn't meant."""
+    from brian2.utils.logger import BrianLogger
+
     from ..brian.standalone import no_log_files
 
     no_log_files()
+    # groups that only hold arrays for others never join a Network, on purpose
+    BrianLogger.suppress_name("unused_brian_object")
 
 
 def milliseconds(name: str, value: float) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import ModelArgument, leave_no_log_files, load_any
+from .common import ModelArgument, load_any, prepare_brian
 
 if TYPE_CHECKING:
     from ..coding import CodingNetwork
@@ -42,7 +42,7 @@ def list_models(
     from ..coding import coding_catalogue, load_coding_network
     from ..templates import catalogue
 
-    leave_no_log_files()
+    prepare_brian()
     rows = [(entry.kind, entry.name, entry.title) for entry in catalogue()]
     rows += [("coding", name, load_coding_network(path).loss.title) for name, path in coding_catalogue().items()]
     kinds = list(dict.fromkeys(row[0] for row in rows))
@@ -63,7 +63,7 @@ def show(model: ModelArgument) -> None:
     """
     from ..templates import Model, Network, describe
 
-    leave_no_log_files()
+    prepare_brian()
     match load_any(model):
         case Model() as loaded:
             typer.echo(describe(loaded))
@@ -122,7 +122,7 @@ def derive(
     from .. import coding, symbolic
     from ..templates import Model, Network
 
-    leave_no_log_files()
+    prepare_brian()
     match load_any(model):
         case Model() as loaded:
             text = symbolic.derivation(symbolic.HybridSystem.from_model(loaded), format.value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Target, leave_no_log_files, milliseconds
+from .common import Target, milliseconds, prepare_brian
 
 if TYPE_CHECKING:
     from ..eventprop.experiments import Experiment, Setup
@@ -99,7 +99,7 @@ def _train(experiment: Experiment, setup: Setup, seed: list[int] | None, out: Pa
     from ..brian.standalone import require_compiler
     from ..eventprop.experiments import summarise, train_seeds, write_results
 
-    leave_no_log_files()
+    prepare_brian()
     if setup.target != "numpy":
         require_compiler()
     seeds = seed or [1]
