@@ -11,7 +11,7 @@ from brian2.units import second
 from ..templates.network import SpikeInput
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
-from .rendering import EquationList
+from .rendering import EquationList, storage
 
 __all__ = ["BackwardInput", "ForwardInput", "schedule"]
 
@@ -101,7 +101,7 @@ class ForwardInput:
         store.integer(["ev_step"])
         store.parameter("ev_s", second.dim)
         store.parameter("ev_grad", RATE)
-        self.store = NeuronGroup(self.n * self.stride, store.equations(), name=f"{name}_events")
+        self.store = storage(self.n * self.stride, store, f"{name}_events")
         equations = EquationList()
         equations.integer(["ev_slot"])
         equations.parameter("s_arrival", second.dim)

@@ -30,7 +30,7 @@ from . import observation
 from .functions import bracket_function, namespace_for, root_function
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan, PopulationPlan
-from .rendering import EquationList, assign, dimension, inverse, threshold_code, threshold_dimension, zero
+from .rendering import EquationList, assign, dimension, inverse, storage, threshold_code, threshold_dimension, zero
 
 __all__ = ["BackwardPopulation", "ForwardPopulation"]
 
@@ -244,7 +244,7 @@ class ForwardPopulation:
         equations.parameter("ev_dl", RATE)
         for x in p.recorded_at_events:
             equations.parameter(f"ev_x_{x.name}", dimension(p.system.units[x]))
-        self.store = NeuronGroup(self.n * self.stride, equations.equations(), name=f"{p.name}_events")
+        self.store = storage(self.n * self.stride, equations, f"{p.name}_events")
         for name in ("ev_step", "ev_cause", "ev_r", "ev_free", *(f"ev_x_{x.name}" for x in p.recorded_at_events)):
             setattr(g, name, linked_var(self.store, name, index="ev_slot"))
         v, s = g.variables, self.store.variables
@@ -277,7 +277,7 @@ class ForwardPopulation:
             for x in states:
                 equations.parameter(f"{prefix}_{x.name}", dimension(p.system.units[x]))
                 names.append((f"{prefix}_{x.name}", f"{x.name}_{suffix}"))
-        self.trajectory = NeuronGroup(self.n * self.plan.steps, equations.equations(), name=f"{p.name}_trajectory")
+        self.trajectory = storage(self.n * self.plan.steps, equations, f"{p.name}_trajectory")
         for name, _ in names:
             setattr(g, name, linked_var(self.trajectory, name, index="tr_index"))
         code = "\n".join(f"{a} = {b}" for a, b in names)

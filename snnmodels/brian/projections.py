@@ -23,7 +23,7 @@ from .initialisation import Fill, Initialisation
 from .inputs import BackwardInput, ForwardInput
 from .plan import Plan, PopulationPlan
 from .populations import BackwardPopulation, ForwardPopulation
-from .rendering import EquationList, dimension, inverse, threshold_sides
+from .rendering import EquationList, dimension, inverse, storage, threshold_sides
 
 __all__ = ["PortableProjection"]
 
@@ -65,7 +65,7 @@ class PortableProjection:
         equations.parameter("w", weight_dim)
         equations.parameter("gw", inverse(weight_dim))
         i, _ = connections(self.projection)
-        self.weights = NeuronGroup(len(i), equations.equations(), name=f"{self.projection.name}_weights")
+        self.weights = storage(len(i), equations, f"{self.projection.name}_weights")
         self.initial_backward.append(Fill(self.weights.variables["gw"], 0))
         self.forward = [self._forward()]
         self.backward = [self._backward()]

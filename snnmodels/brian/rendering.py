@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import sympy as sp
+from brian2 import NeuronGroup
 from brian2.core.variables import Constant
 from brian2.equations.codestrings import Expression
 from brian2.equations.equations import (
@@ -28,6 +29,7 @@ __all__ = [
     "check_names",
     "dimension",
     "inverse",
+    "storage",
     "threshold_code",
     "threshold_dimension",
     "threshold_sides",
@@ -121,6 +123,13 @@ class EquationList:
 def zero(dim: Dimension) -> str:
     """A literal zero of the given dimension."""
     return "0.0" if dim == DIMENSIONLESS else f"0.0*({dim!r})"
+
+
+def storage(n: int, equations: EquationList, name: str) -> NeuronGroup:
+    """A group that only holds arrays, for others to reach through an index or by their name."""
+    group = NeuronGroup(n, equations.equations(), name=name)
+    group._network = "storage"  # it belongs to no network, and Brian2 shall not warn of that
+    return group
 
 
 def threshold_dimension(model: Model) -> Dimension:

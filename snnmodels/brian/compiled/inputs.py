@@ -12,8 +12,8 @@ from brian2.units import second
 from ...templates.network import SpikeInput
 from ..initialisation import Initialisation
 from ..plan import Plan
-from ..rendering import EquationList
-from .populations import EventList, holder
+from ..rendering import EquationList, storage
+from .populations import EventList
 from .runner import TemplateRunner
 
 __all__ = ["CompiledBackwardInput", "CompiledForwardInput"]
@@ -40,7 +40,7 @@ class CompiledForwardInput:
         own.parameter("q_time", RATE)
         name, n = self.source.name, self.plan.batch_size * self.source.n
         self.events = EventList.create(name, n, self.plan.steps, n * self.plan.input_spikes, entries)
-        self.group = holder(n, own, f"{name}_forward")
+        self.group = storage(n, own, f"{name}_forward")
         self.runner = self.run("input_now", "groups", f"{name}_now_forward", backward=False)
 
     def run(self, template: str, when: str, name: str, *, backward: bool) -> TemplateRunner:

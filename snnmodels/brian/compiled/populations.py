@@ -20,7 +20,7 @@ from ..functions import TOLERANCE
 from ..initialisation import Copy, Fill, Initialisation
 from ..plan import Plan, PopulationPlan
 from ..populations import NEVER, add_parameters
-from ..rendering import EquationList, dimension, inverse, threshold_dimension, threshold_sides
+from ..rendering import EquationList, dimension, inverse, storage, threshold_dimension, threshold_sides
 from .lowering import Lines, cpp, hoist, lines, uses_divided_differences
 from .runner import TemplateRunner
 
@@ -35,11 +35,6 @@ def parameter_names(p: PopulationPlan) -> tuple[list[str], list[str]]:
     """Names of shared and of per-neuron parameters."""
     names = list(p.population.model.parameters)
     return [n for n in names if not p.per_neuron(n)], [n for n in names if p.per_neuron(n)]
-
-
-def holder(n: int, equations: EquationList, name: str) -> NeuronGroup:
-    """A group that only holds arrays."""
-    return NeuronGroup(n, equations.equations(), name=name)
 
 
 @dataclass
@@ -68,8 +63,8 @@ class EventList:
         now.integer(["ev_now"])
         end.integer(["ev_end"])
         equations.integer(["ev_neuron"])
-        groups = (holder(n + 1, now, f"{name}_now"), holder(steps + 1, end, f"{name}_ends"))
-        entries = holder(capacity, equations, f"{name}_list")
+        groups = (storage(n + 1, now, f"{name}_now"), storage(steps + 1, end, f"{name}_ends"))
+        entries = storage(capacity, equations, f"{name}_list")
         return cls(groups[0].variables["ev_now"], groups[1].variables["ev_end"], entries, groups)
 
     def arrays(self, *names: str) -> dict[str, Variable]:
@@ -231,7 +226,7 @@ class CompiledForwardPopulation:
         self.events = EventList.create(p.name, self.n, self.plan.steps, capacity, equations)
         counters = EquationList()
         counters.integer(["lost_events", "unresolved_events"])
-        self._counters = holder(1, counters, f"{p.name}_counters")
+        self._counters = storage(1, counters, f"{p.name}_counters")
         c = self._counters.variables
         self.initial += [Fill(c["lost_events"], 0), Fill(c["unresolved_events"], 0), Fill(v["last_step"], -1000000)]
         names = [
@@ -252,7 +247,7 @@ class CompiledForwardPopulation:
         names = [(f"tr_{x.name}", x) for x in p.recorded] + [(f"tb_{x.name}", x) for x in p.recorded_base]
         for name, x in names:
             equations.parameter(name, dimension(p.system.units[x]))
-        self.trajectory = holder(self.n * self.plan.steps, equations, f"{p.name}_trajectory")
+        self.trajectory = storage(self.n * self.plan.steps, equations, f"{p.name}_trajectory")
         return {name: self.trajectory.variables[name] for name, _ in names}
 
     def _keywords(self) -> dict[str, Any]:
@@ -369,7 +364,7 @@ class CompiledBackwardPopulation:
             self.initial.append(Fill(v["q_time"], 0))
             slope = EquationList()
             slope.parameter("smallest_slope", threshold_dimension(p.population.model) / TIME)
-            self._slope = holder(1, slope, f"{p.name}_slope")
+            self._slope = storage(1, slope, f"{p.name}_slope")
             self.smallest_slope = self._slope.variables["smallest_slope"]
             self.initial.append(Fill(self.smallest_slope, NEVER))
         if p.caused:

@@ -15,10 +15,10 @@ from ...templates.network import Projection
 from ..initialisation import Fill, Initialisation
 from ..plan import Plan
 from ..projections import connections
-from ..rendering import EquationList, dimension, inverse, threshold_sides
+from ..rendering import EquationList, dimension, inverse, storage, threshold_sides
 from .inputs import CompiledBackwardInput, CompiledForwardInput
 from .lowering import Lines, cpp, hoist, uses_divided_differences
-from .populations import CompiledBackwardPopulation, CompiledForwardPopulation, holder, parameter_names
+from .populations import CompiledBackwardPopulation, CompiledForwardPopulation, parameter_names
 from .runner import TemplateRunner
 
 __all__ = ["CompiledProjection"]
@@ -46,15 +46,15 @@ class CompiledProjection:
         equations.parameter("w", dim)
         equations.parameter("gw", inverse(dim))
         i, j = connections(q)
-        self.weights = holder(len(i), equations, f"{q.name}_weights")
+        self.weights = storage(len(i), equations, f"{q.name}_weights")
         self.initial_backward.append(Fill(self.weights.variables["gw"], 0))
         self._structure: dict[str, Variable] = {}
         if q.mask is not None:
             rows, columns = EquationList(), EquationList()
             rows.integer(["rows"])
             columns.integer(["columns"])
-            r = holder(q.weights.shape[0] + 1, rows, f"{q.name}_rows")
-            c = holder(len(j), columns, f"{q.name}_columns")
+            r = storage(q.weights.shape[0] + 1, rows, f"{q.name}_rows")
+            c = storage(len(j), columns, f"{q.name}_columns")
             r.rows = np.searchsorted(i, np.arange(q.weights.shape[0] + 1))
             c.columns = j
             self._owners = (r, c)  # kept, since variables hold their groups only weakly
