@@ -128,7 +128,7 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
 def _plot(axes: Any, curve: np.ndarray, colour: str, style: str, label: str, hollow: bool = False) -> None:
     face = "white" if hollow else COLOURS[colour]
     if label.endswith("slope"):
-        label = f"{label} {np.polyfit(*np.log(curve[:, :2].T), 1)[0]:.2f}"
+        label = f"{label} {np.polyfit(np.log(curve[:, 0]), np.log(curve[:, 1]), 1)[0]:.2f}"
     axes.plot(curve[:, 0], curve[:, 1], style, color=COLOURS[colour], ms=4, mfc=face, label=label)
 
 

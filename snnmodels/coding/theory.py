@@ -65,7 +65,7 @@ def mixed_norms_loss(nu: float | Array) -> float | Array:
     return np.asarray(nu) / 3
 
 
-def mixed_norms_rate(nu: float | Array, rho: float, tau: float) -> float | Array:
+def mixed_norms_rate(nu: float | Array, rho: float | Array, tau: float) -> float | Array:
     """Rate of a network of many norms at linear cost nu: the read-out is sqrt(nu)/2 shorter than the signal."""
     root = np.sqrt(nu)
     return (rho - root / 2) / (tau * root)
