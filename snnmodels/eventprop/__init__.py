@@ -6,6 +6,7 @@ from .gradient_report import GradientReport, GradientRow
 from .history import EpochRecord, History
 from .losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy
 from .optimisers import SGD, Adam, ConstantRate, ExponentialDecay, Optimiser
+from .parallel import ParallelSimulation
 from .probe import Probe, ProbeError, probe
 from .progress import BarProgress, LineProgress, NoProgress
 from .protocol import GradientSource, Loss, LossValue, Outcome
@@ -33,6 +34,7 @@ __all__ = [
     "NoProgress",
     "Optimiser",
     "Outcome",
+    "ParallelSimulation",
     "Probe",
     "ProbeError",
     "Simulation",
