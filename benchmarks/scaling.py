@@ -4,8 +4,8 @@ python -m benchmarks.scaling             # writes results/scaling.json and docs/
 python -m benchmarks.scaling --quick     # three points of each, few batches
 python -m benchmarks.scaling --draw      # only the figure, from the results
 
-One thing is varied at a time, from 200 hidden neurons, batch 32, dt = 0.25 ms and the published initial weights. Spikes are
-varied by a factor on the input weights.
+One thing is varied at a time, from 200 hidden neurons, batch 32, dt = 0.25 ms and the published initial weights. Spikes
+are varied by a factor on the input weights.
 """
 
 from __future__ import annotations

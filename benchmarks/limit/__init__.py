@@ -22,7 +22,10 @@ from snnmodels.templates.network import Network
 
 __all__ = ["Limit", "library"]
 
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-Wall", "-Wextra", "-shared", "-fPIC")
+_FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fvisibility-inlines-hidden"),
+    *("-Wall", "-Wextra", "-shared", "-fPIC"),
+)
 _POINTER = ctypes.c_void_p
 
 

@@ -7,7 +7,7 @@
 // Neurons that spike. Rest and reset are at 0.
 class Lif {
 public:
-    Lif(int n) : v0(1, n), i0(1, n), v1(1, n), i1(1, n), last(n) {}
+    Lif(int n) : v0(1, n), i0(1, n), v1(1, n), i1(1, n), last(n), bits(v0.vectors + VECTORS) {}
 
     void reset() {
         v0.clear();
@@ -18,20 +18,34 @@ public:
     // Deliver the arrivals of the last step, go a step, resolve the spikes in it.
     void step(const Flow& f, double v_th, int n, const Arrival* from, const Arrival* to, Rows& w, Events& events) {
         int b = 0;
-        for (; b + VECTORS <= v0.vectors; b += VECTORS)
-            search(f, v_th, n, b, from == to ? quiet<VECTORS>(f, v_th, b) : block<VECTORS>(f, v_th, b, from, to, w), events);
-        for (; b < v0.vectors; b++)
-            search(f, v_th, n, b, from == to ? quiet<1>(f, v_th, b) : block<1>(f, v_th, b, from, to, w), events);
+        if (from == to) {
+            quiet(f, v_th);
+            for (int c = 0; c < v0.vectors; c += VECTORS) {
+                unsigned block;
+                std::memcpy(&block, &bits[c], sizeof block);
+                if (block) search(f, v_th, n, c, block, events);
+            }
+        } else {
+            for (; b + VECTORS <= v0.vectors; b += VECTORS)
+                search(f, v_th, n, b, block<VECTORS>(f, v_th, b, from, to, w), events);
+            for (; b < v0.vectors; b++) search(f, v_th, n, b, block<1>(f, v_th, b, from, to, w), events);
+        }
         v0.swap(v1);
         i0.swap(i1);
     }
 
 private:
     // These return bits that are set for neurons above the threshold at the start of the step or at its end.
-    template <int B> unsigned quiet(const Flow& f, double v_th, int b) {
-        V v[B], i[B];
-        for (int c = 0; c < B; c++) v[c] = v0[0][b + c], i[c] = i0[0][b + c];
-        return advance<B>(f, v_th, b, v, i);
+    void quiet(const Flow& f, double v_th) {
+        const V *start_v = v0[0], *start_i = i0[0];
+        V *end_v = v1[0], *end_i = i1[0];
+        const double em = f.em_dt, es = f.es_dt, k = f.k_dt;
+        for (int c = 0; c < v0.vectors; c++) {
+            const V v = start_v[c], i = start_i[c], after = v * em + i * k;
+            bits[c] = above(larger(v, after), v_th);
+            end_v[c] = after;
+            end_i[c] = i * es;
+        }
     }
 
     template <int B> unsigned block(const Flow& f, double v_th, int b, const Arrival* from, const Arrival* to, Rows& w) {
@@ -86,6 +100,7 @@ private:
 
     Rows v0, i0, v1, i1; // at the start of the step, and at its end
     std::vector<double> last;
+    std::vector<unsigned char> bits; // of each vector, padded with 0
 };
 
 // The largest potential of a readout, met at the time r after the grid point `origin` (before it if r < 0).
@@ -196,9 +211,19 @@ public:
 
     // Add to the gradients of the weights that the arrivals of this step came by, and go a step back.
     void step(const Flow& f, const Arrival* from, const Arrival* to, Rows& gradient) {
-        int b = 0;
-        for (; b + VECTORS <= v.vectors; b += VECTORS) block<VECTORS>(f, b, from, to, gradient);
-        for (; b < v.vectors; b++) block<1>(f, b, from, to, gradient);
+        if (from == to) {
+            V *all_v = v[0], *all_i = i[0];
+            const double em = f.em_dt, es = f.es_dt, k = f.k_dt;
+            for (int c = 0; c < v.vectors; c++) {
+                const V lv = all_v[c];
+                all_v[c] = lv * em;
+                all_i[c] = all_i[c] * es + lv * k;
+            }
+        } else {
+            int b = 0;
+            for (; b + VECTORS <= v.vectors; b += VECTORS) block<VECTORS>(f, b, from, to, gradient);
+            for (; b < v.vectors; b++) block<1>(f, b, from, to, gradient);
+        }
         for (const Jumped& x : jumped) v.at(0)[x.neuron] = x.v, i.at(0)[x.neuron] = x.i;
         jumped.clear();
     }
