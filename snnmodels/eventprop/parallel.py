@@ -117,6 +117,7 @@ def _joined(outcomes: list[Outcome], weights: np.ndarray) -> Outcome:
         {k: float(sum(w * o.spikes[k] for w, o in zip(weights, outcomes, strict=True))) for k in first.spikes},
         min(o.smallest_gdot for o in outcomes),
         _stacked([o.output for o in outcomes], np.inf),
+        sum(o.unresolved for o in outcomes),
     )
 
 

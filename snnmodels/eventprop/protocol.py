@@ -91,6 +91,8 @@ class Outcome:
         Smallest rate at which an event function crossed 0; ``inf`` when nothing spiked.
     output : array
         What the loss read.
+    unresolved : int
+        Spikes whose time could not be found within a step, so that they were put at its edge.
     """
 
     loss: float
@@ -99,6 +101,7 @@ class Outcome:
     spikes: Mapping[str, float] = field(default_factory=dict)
     smallest_gdot: float = float("inf")
     output: np.ndarray = field(default_factory=lambda: np.empty(0))
+    unresolved: int = 0
 
 
 class GradientSource(Protocol):

@@ -113,6 +113,7 @@ class Simulation:
         self._session: Session
         self._layout: EventLayout
         self._written: dict[str, np.ndarray]
+        self._warned = False
         self._open(network)
         self._set(network)
 
@@ -208,12 +209,12 @@ class Simulation:
             self._set(with_values(self.network, values))
         shapes = self._write_inputs(inputs, trials)
         self._session.forward()
-        self._check_spikes()
+        unresolved = self._check_spikes()
         observed = self._observe(trials)
         value = self.loss.evaluate(observed, targets)
         spikes = self._spikes_per_trial(trials)
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed)
+            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved)
         self._write_loss(value.gradient, trials)
         self._session.backward()
         gradients = self._gradients(shapes, trials)
@@ -224,7 +225,8 @@ class Simulation:
                     f"within one step of dt = {self.plan.dt * 1e3:g} ms, or a spike was tangent to the threshold; "
                     "make dt smaller"
                 )
-        return Outcome(value.value, value.predictions, gradients, spikes, self._smallest_gdot(), observed)
+        slope = self._smallest_gdot()
+        return Outcome(value.value, value.predictions, gradients, spikes, slope, observed, unresolved)
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.
@@ -258,7 +260,8 @@ class Simulation:
             steps[name] = step if np.ndim(times) == 3 else step[:, :, 0]
         return steps
 
-    def _check_spikes(self) -> None:
+    def _check_spikes(self) -> int:
+        """Refuse lost spikes; the number of unresolved ones, of which the first batch with any warns."""
         unresolved = 0
         for name, p in self.plan.populations.items():
             if not p.spiking:
@@ -270,12 +273,15 @@ class Simulation:
                     f"trial ({lost} spikes too many); make max_spikes larger"
                 )
             unresolved += int(self._session.read(f"{name}.unresolved_events").sum())
-        if unresolved:
+        if unresolved and not self._warned:
+            self._warned = True
             warnings.warn(
-                f"{unresolved} spikes could not be resolved within a step and were put at its edge; make dt smaller",
+                f"{unresolved} spikes of this batch could not be resolved within a step and were put at its edge; if "
+                "Outcome.unresolved stays large against the number of spikes, make dt smaller",
                 UnresolvedSpikes,
                 stacklevel=3,
             )
+        return unresolved
 
     def _observe(self, trials: int) -> np.ndarray:
         output = self.network.output
