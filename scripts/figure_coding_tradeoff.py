@@ -34,8 +34,8 @@ DISCARD = 0.5
 
 def compute(quick: bool) -> dict[str, Any]:
     """Sweeps; every curve is an array of rate, loss and setting."""
-    signal = smooth_signal(3.0 if quick else 12.0, seed=0)
-    step = 2 if quick else 1
+    signal = smooth_signal(2.0 if quick else 12.0, seed=0)
+    step = 3 if quick else 1
     data: dict[str, Any] = {"rho": np.linalg.norm(signal.values, axis=1).mean(), "tau": 0.02}
     data |= _standard(signal, GAINS[::step])
 
