@@ -1,0 +1,198 @@
+"""Exact gradients at work: potentials, adjoint variables and the accumulating gradient of one trial.
+
+Two inputs, two hidden LIF neurons and one output neuron whose two spikes are to come at given times. The traces are
+those of the package's own forward and backward simulation; the backward one is drawn on the forward time axis, so read
+it from right to left. Dashed lines are central differences of the simulated loss.
+
+python scripts/figure_gradient.py [--out DIR] [--results DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from snnmodels.eventprop.losses import SpikeTimeError
+from snnmodels.eventprop.plots import PALETTE
+from snnmodels.eventprop.recording import record
+from snnmodels.eventprop.simulation import Simulation
+from snnmodels.templates import load_model
+from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+
+MS = 1e-3
+DT = 0.1 * MS
+STEP = 1e-5  # of the differences, relative
+INPUTS = np.array([[[2.0, 18.0], [7.0, 20.0]]]) * MS
+TARGET = np.array([[[16.0, 23.0]]]) * MS
+COLOURS = {"hidden": PALETTE[:2], "output": (PALETTE[2],)}
+GRADIENTS = ("input_hidden.w", "hidden_output.w", "hidden.tau_m")
+
+
+def network() -> Network:
+    """Two inputs, two hidden neurons, one output neuron."""
+    lif = load_model("lif+exp_synapse")
+    return Network(
+        "gradient_illustration",
+        (SpikeInput("input", 2),),
+        (Population("hidden", 2, lif, learnable=("tau_m",)), Population("output", 1, lif)),
+        (
+            Projection("", "input", "hidden", np.array([[6.0, 2.6], [2.5, 5.5]])),
+            Projection("", "hidden", "output", np.array([[4.2], [5.2]])),
+        ),
+        output="output",
+        duration=45 * MS,
+    )
+
+
+def compute() -> dict[str, np.ndarray]:
+    """Traces, spikes, and central differences of the loss by everything learnable."""
+    keys = [(f"{p}.{x}", f"{p}.lambda_{x}") for p in ("hidden", "output") for x in ("v", "I_syn")]
+    with Simulation(network(), SpikeTimeError(tau=5 * MS), batch_size=1, dt=DT) as simulation:
+        inputs = {"input": INPUTS}
+        backward = [k for _, k in keys] + ["input_hidden.gw", "hidden_output.gw", "hidden.grad_tau_m"]
+        recording = record(simulation, inputs, TARGET, [k for k, _ in keys], backward)
+        data = {"time": recording.times, "input.spikes": INPUTS[0], "target": TARGET[0]}
+        data |= recording.traces
+        data["loss"] = np.asarray(recording.outcome.loss)
+        for name in ("hidden", "output"):
+            data[f"{name}.spikes"] = simulation.spike_times(name)[0].copy()
+        start = simulation.network.trainable()
+        for key in GRADIENTS:
+            data[f"gradient {key}"] = np.ravel(recording.outcome.gradients[key])
+            data[f"differences {key}"] = np.zeros(start[key].size)
+            for i in range(start[key].size):
+                h = STEP * abs(start[key].flat[i])
+                losses = []
+                for sign in (1, -1):
+                    changed = start[key].copy()
+                    changed.flat[i] += sign * h
+                    values = {**start, key: changed}
+                    losses.append(simulation.run(inputs, TARGET, values, gradient=False).loss)
+                data[f"differences {key}"][i] = (losses[0] - losses[1]) / (2 * h)
+    return data
+
+
+def draw(data: Mapping[str, np.ndarray]) -> Figure:
+    """One column of panels over the time of the trial: forward above, backward below."""
+    figure = Figure(figsize=(8.2, 10.2), layout="constrained")
+    rows = figure.subplots(6, 1, sharex=True, height_ratios=[0.55, 1.2, 1, 1, 1.2, 0.9])
+    spikes, v, lambda_v, lambda_i, weights, tau = rows
+    t = data["time"] / MS
+    _draw_spikes(spikes, data)
+    for name in ("hidden", "output"):
+        for i, colour in enumerate(COLOURS[name]):
+            label = f"hidden {i + 1}" if name == "hidden" else "output"
+            at = data[f"{name}.spikes"][i]
+            v.plot(*_with_spikes(t, data[f"{name}.v"][:, i], at / MS), color=colour, label=label)
+            lambda_v.plot(t, data[f"{name}.lambda_v"][:, i], color=colour, label=label)
+            lambda_i.plot(t, data[f"{name}.lambda_I_syn"][:, i], color=colour, label=label)
+            for axes in (v, lambda_v, lambda_i):
+                for x in at[np.isfinite(at)] / MS:
+                    axes.axvline(x, color=colour, lw=0.8, ls=":", zorder=0)
+    v.axhline(1, color="#888888", lw=0.8, zorder=0)
+    v.annotate("threshold", (0.4, 1.03), color="#666666", fontsize=8)
+    v.set(ylabel="membrane\npotential v", ylim=(-0.05, 1.16))
+    lambda_v.set_ylabel("adjoint of v\n$\\lambda_v = dL/dv$")
+    lambda_i.set_ylabel("adjoint of the current\n$\\lambda_I = dL/dI$")
+    labels = {
+        "input_hidden": ["in 1 → hid 1", "in 1 → hid 2", "in 2 → hid 1", "in 2 → hid 2"],
+        "hidden_output": ["hid 1 → out", "hid 2 → out"],
+    }
+    k = 0
+    for name, texts in labels.items():
+        for i, text in enumerate(texts):
+            colour = (*PALETTE[:2], *PALETTE[3:6], PALETTE[2])[k]
+            _reach(weights, t, data[f"{name}.gw"][:, i], float(data[f"differences {name}.w"][i]), colour, text)
+            k += 1
+    weights.set_ylabel("accumulating\n$dL/dw$")
+    total = data["hidden.grad_tau_m"].sum(axis=1) * MS
+    _reach(tau, t, total, float(data["differences hidden.tau_m"][0]) * MS, "black", "hidden $\\tau_m$")
+    tau.set(ylabel="accumulating\n$dL/d\\tau_m$ (1/ms)", xlabel="time t (ms)", xlim=(0, t[-1]))
+    v.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    weights.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    deviations = [data[f"gradient {key}"] / data[f"differences {key}"] - 1 for key in GRADIENTS]
+    worst = max(float(np.abs(d).max()) for d in deviations)
+    tau.annotate(
+        f"dashed: central differences of the simulated loss\n(largest relative deviation {worst:.0e})",
+        (0.98, 0.5),
+        xycoords="axes fraction",
+        ha="right",
+        va="center",
+        fontsize=8.5,
+    )
+    for axes, text in ((v, "forward in time →"), (lambda_v, "← backward in time")):
+        axes.set_title(text, loc="right", fontsize=9, color="#444444", pad=2)
+    for axes, text in zip(rows, "ABCDEF", strict=True):
+        axes.set_title(text, loc="left", fontweight="bold", fontsize=11, pad=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.yaxis.label.set_size(9)
+        axes.tick_params(labelsize=8)
+        if axes.get_legend():
+            axes.get_legend().set_frame_on(False)
+            for line in axes.get_legend().get_texts():
+                line.set_fontsize(8)
+    figure.align_ylabels(rows)
+    figure.suptitle(
+        "Two output spikes have target times: their loss is differentiated\n"
+        "by a second simulation, which runs backward from them",
+        fontsize=11,
+    )
+    return figure
+
+
+def _draw_spikes(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
+    rows = [("input 1", "input", 0), ("input 2", "input", 1), ("hidden 1", "hidden", 0), ("hidden 2", "hidden", 1)]
+    rows.append(("output", "output", 0))
+    for y, (_, name, i) in enumerate(rows):
+        at = data[f"{name}.spikes"][i]
+        colour = COLOURS[name][i] if name in COLOURS else "black"
+        axes.plot(at[np.isfinite(at)] / MS, np.full(np.isfinite(at).sum(), y), "|", color=colour, ms=9, mew=2)
+    target = data["target"].ravel() / MS
+    axes.plot(target, [4] * len(target), marker="v", ls="", color="black", ms=5, mfc="none")
+    axes.annotate("▽ target", (1.01, 0.12), xycoords="axes fraction", va="center", fontsize=8)
+    axes.set(ylim=(4.6, -0.6), yticks=range(5), yticklabels=[r[0] for r in rows], ylabel="spikes")
+
+
+def _with_spikes(t: np.ndarray, v: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The trace with the two values that it has at each spike, between grid points: threshold and reset."""
+    at = at[np.isfinite(at)]
+    where = np.repeat(np.searchsorted(t, at), 2)
+    return np.insert(t, where, np.repeat(at, 2)), np.insert(v, where, np.tile([1.0, 0.0], len(at)))
+
+
+def _reach(axes: Axes, t: np.ndarray, trace: np.ndarray, goal: float, colour: str, label: str) -> None:
+    """An accumulating gradient and the difference quotient that it reaches at time 0."""
+    axes.plot(t, trace, color=colour, label=label)
+    axes.axhline(goal, color=colour, lw=1, ls=(0, (5, 4)), alpha=0.9)
+
+
+def main(arguments: list[str] | None = None) -> Path:
+    """Simulate or read saved data, draw, and save ``gradient.npz`` and ``gradient.png``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="as in the other scripts; this one is always quick")
+    parser.add_argument("--out", type=Path, default=Path("output/gradient"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="redraw from the data saved there")
+    parser.add_argument("--dpi", type=int, default=150, help="resolution of the picture, default: %(default)s")
+    options = parser.parse_args(arguments)
+    folder = options.results or options.out
+    file = folder / "gradient.npz"
+    if options.results is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(file, **compute())  # type: ignore[arg-type]
+    elif not file.is_file():
+        parser.error(f"{file} does not exist; run once without --results")
+    with np.load(file) as saved:
+        figure = draw(dict(saved))
+    picture = Path(folder / "gradient.png")
+    figure.savefig(picture, dpi=options.dpi)
+    print(picture)
+    return picture
+
+
+if __name__ == "__main__":
+    main()
