@@ -1,0 +1,210 @@
+"""F6: test accuracy against hidden spikes of EventProp-trained networks: frozen with a knob, retrained, conditioned.
+
+    python scripts/figure_transfer.py --quick            # one seed, a fifth of the training set, 4 + 2 + 6 epochs
+    python scripts/figure_transfer.py --full             # five seeds
+    python scripts/figure_transfer.py --redraw FILE      # the figure again, from a results file
+
+An interrupted run goes on after the last complete seed when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from snnmodels.coding.figures import COLOURS, letter
+from snnmodels.eventprop.files import atomic_file
+from snnmodels.eventprop.transfer import TransferSettings, accuracy_at, run_seed
+
+Points = Sequence[Mapping[str, float]]
+SYMBOLS = {"nu": "ν", "kappa": "κ"}
+COMPARED_AT = 9.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train what is missing, write results and figure; return the exit status."""
+    options = _parse(arguments)
+    if options.redraw:
+        results = json.loads(options.redraw.read_text())
+    else:
+        settings = _settings(options.quick)
+        seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
+        results = {
+            "command": shlex.join(["python", "scripts/figure_transfer.py", *(arguments or sys.argv[1:])]),
+            "settings": _plain(settings),
+            "seeds": seeds,
+        }
+        _write(options.out / "results.json", results)
+    for line in describe(results):
+        print(line)
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        draw(results).savefig(options.out / "transfer.png", dpi=options.dpi)
+    print(options.out / "transfer.png")
+    return 0
+
+
+def describe(results: Mapping[str, Any]) -> list[str]:
+    """Accuracies at equal spikes, over seeds, one line per comparison."""
+    runs = list(results["seeds"].values())
+    at = {kind: [accuracy_at(run[kind], COMPARED_AT) for run in runs] for kind in ("frozen", "frozen_other")}
+    at["conditioned"] = [accuracy_at(run["conditioned"], COMPARED_AT) for run in runs]
+    lines = [f"{kind} at {COMPARED_AT:g} spikes per sample: {_spread(values)}" for kind, values in at.items()]
+    lines.append(f"conditioned - frozen there: {_spread(np.subtract(at['conditioned'], at['frozen']))}")
+    for k, setting in enumerate(p["setting"] for p in runs[0]["retrained"]):
+        own = [run["retrained"][k] for run in runs]
+        behind = [p["accuracy"] - accuracy_at(r["conditioned"], p["spikes"]) for p, r in zip(own, runs, strict=True)]
+        spikes, accuracy = ([p[key] for p in own] for key in ("spikes", "accuracy"))
+        lines.append(
+            f"retrained at {setting:g}: {_spread(accuracy)} with {_spread(spikes, 1)} spikes; "
+            f"conditioned is behind at equal spikes by {_spread(behind)}"
+        )
+    for k, setting in enumerate(p["setting"] for p in runs[0]["pressed"]):
+        spikes, accuracy = ([run["pressed"][k][key] for run in runs] for key in ("spikes", "accuracy"))
+        spread = np.mean([run["thresholds"][k]["std"] for run in runs])
+        lines.append(
+            f"price {setting:g}: {_spread(accuracy)} with {_spread(spikes, 1)} spikes; thresholds vary by {spread:.3f}"
+        )
+    return lines
+
+
+def draw(results: Mapping[str, Any]) -> Figure:
+    """Accuracy against spikes with every seed faint, and the conditioned network under a budget."""
+    runs = list(results["seeds"].values())
+    knob = SYMBOLS[results["settings"]["knob"]]
+    other = next(symbol for symbol in SYMBOLS.values() if symbol != knob)
+    figure = Figure(figsize=(10.5, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    _curve(left, [r["frozen"] for r in runs], "red", "s-", f"frozen, threshold raised by {knob}B")
+    _curve(left, [r["frozen_other"] for r in runs], "orange", "^-", f"frozen, threshold raised by {other}")
+    _curve(left, [r["conditioned"] for r in runs], "blue", "o-", f"one network, trained with {knob} drawn per batch")
+    _curve(left, [r["retrained"] for r in runs], "black", "D--", f"retrained for each {knob}")
+    _curve(left, [r["pressed"] for r in runs], "green", "v--", "retrained with a price on spikes,\nthresholds learned")
+    left.axvline(COMPARED_AT, color="0.85", lw=1, zorder=0)
+    left.set(xlabel="hidden spikes per sample", ylabel="test accuracy", ylim=(0.3, 1.0))
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds: faint; mean, standard deviation"
+    left.set_title(f"Yin-Yang, 5-100-3 ({seeds})", fontsize=9.5)
+    letter(left, "A")
+
+    batches = [r["homeostat"] for r in runs]
+    spikes = np.array([[b["spikes"] for b in batch] for batch in batches])
+    knobs = np.array([[b["knob"] for b in batch] for batch in batches])
+    right.step(np.arange(spikes.shape[1]), [b["budget"] for b in batches[0]], color="0.5", lw=3, label="budget")
+    right.plot(spikes.mean(axis=0), color=COLOURS["blue"], lw=1, label="hidden spikes per sample")
+    right.set(xlabel=f"batch of {results['settings']['batch_size']} test samples", ylabel="spikes per sample")
+    right.set_ylim(6, 14)
+    twin = right.twinx()
+    twin.plot(knobs.mean(axis=0), color=COLOURS["pink"], lw=1)
+    twin.spines["right"].set_visible(True)
+    twin.set(ylabel=f"{knob} of the homeostat", ylim=(0, 1.8 * knobs.mean(axis=0).max()))
+    twin.yaxis.label.set_color(COLOURS["pink"])
+    right.legend(frameon=False, fontsize=8, loc="upper right")
+    right.set_title(f"The conditioned network keeps a budget:\nd ln {knob} = η (spikes/budget − 1)", fontsize=9.5)
+    letter(right, "B")
+    return figure
+
+
+def _curve(axes: Axes, curves: Sequence[Points], colour: str, style: str, label: str) -> None:
+    both = np.array([[(p["spikes"], p["accuracy"]) for p in points] for points in curves])
+    for curve in both if len(both) > 1 else ():
+        axes.plot(*curve.T, style[1:], color=COLOURS[colour], alpha=0.2, lw=0.8)
+    mean = both.mean(axis=0)
+    spread = both.std(axis=0, ddof=1) if len(both) > 1 else np.zeros_like(mean)
+    (x, y), (dx, dy) = mean.T, spread.T
+    axes.errorbar(x, y, yerr=dy, xerr=dx, fmt=style, color=COLOURS[colour], ms=4.5, lw=1.5, elinewidth=0.8, label=label)
+
+
+def _seed(settings: TransferSettings, seed: int, out: Path) -> dict[str, Any]:
+    """Result of a seed: the one in `out`, if it is complete and of the same settings, else a new one."""
+    from snnmodels.brian.standalone import quiet
+
+    file = out / f"seed{seed}.json"
+    if file.exists():
+        kept = json.loads(file.read_text())
+        if kept["settings"] != _plain(settings):
+            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
+        return dict(kept["result"])
+    print(f"seed {seed}", flush=True)
+    with quiet():
+        result = run_seed(settings, seed)
+    _write(file, {"settings": _plain(settings), "result": result})
+    return result
+
+
+def _settings(quick: bool) -> TransferSettings:
+    settings = TransferSettings()
+    if not quick:
+        return settings
+    return dataclasses.replace(
+        settings, base_epochs=4, more_epochs=2, conditioned_epochs=6, rate=1e-2, more_rate=8e-3, training_trials=1000
+    )
+
+
+def _plain(settings: TransferSettings) -> dict[str, Any]:
+    # As they come back from a file: tuples as lists.
+    return dict(json.loads(json.dumps(dataclasses.asdict(settings))))
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write(_rounded(json.dumps(content, allow_nan=False)).encode())
+
+
+def _rounded(text: str) -> str:
+    """JSON with numbers of six digits: accuracies and spikes per sample have fewer."""
+    return json.dumps(json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}"))) + "\n"
+
+
+def _spread(values: Sequence[float] | np.ndarray, digits: int = 3) -> str:
+    known = np.asarray(values, dtype=float)
+    if np.isnan(known).any():
+        return f"not reached in {int(np.isnan(known).sum())} of {len(known)} seeds"
+    spread = f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else ""
+    return f"{known.mean():.{digits}f}{spread}"
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="one seed, few epochs: a minute or two")
+    kind.add_argument("--full", action="store_true", help="five seeds; the default")
+    kind.add_argument("--redraw", type=Path, metavar="FILE", help="train nothing, draw from a results file")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 to 5, with --quick 1")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/transfer, or output/transfer_quick")
+    parser.add_argument("--dpi", type=int, default=110, help="resolution of the picture, default: %(default)s")
+    options = parser.parse_args(arguments)
+    options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
+    options.out = options.out or Path("output", "transfer_quick" if options.quick else "transfer")
+    if options.redraw and not options.redraw.is_file():
+        parser.error(f"--redraw: {options.redraw} does not exist")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on after the last complete seed", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
