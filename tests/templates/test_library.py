@@ -12,7 +12,13 @@ from snnmodels.templates._library import read
 
 NEURONS = ["lif", "leaky_integrator", "integrate_and_fire", "qif", "eif"]
 SYNAPSES = ["exp_synapse", "delta_synapse", "alpha_synapse"]
-MECHANISMS = ["adaptive_threshold", "current_adaptation", "current_adaptation+subthreshold_adaptation"]
+MECHANISMS = [
+    "adaptive_threshold",
+    "current_adaptation",
+    "current_adaptation+subthreshold_adaptation",
+    "energy_threshold",
+    "population_trace+feedback_inhibition",
+]
 
 
 def test_catalogue_lists_every_file_once():
