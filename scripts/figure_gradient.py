@@ -1,7 +1,7 @@
 """Exact gradients at work: potentials, adjoint variables and the accumulating gradient of one trial.
 
-Two inputs, two hidden LIF neurons and one output neuron whose two spikes are to come at given times. The traces are
-those of the package's own forward and backward simulation; the backward one is drawn on the forward time axis, so read
+Two inputs, two hidden LIF neurons and one output neuron whose first two spikes are to come at given times. The traces
+are those of the package's own forward and backward simulation; the backward one is drawn on the forward time axis, so read
 it from right to left. Dashed lines are central differences of the simulated loss.
 
 python scripts/figure_gradient.py [--out DIR] [--results DIR]
@@ -28,7 +28,7 @@ MS = 1e-3
 DT = 0.1 * MS
 STEP = 1e-5  # of the differences, relative
 INPUTS = np.array([[[2.0, 18.0], [7.0, 20.0]]]) * MS
-TARGET = np.array([[[16.0, 23.0]]]) * MS
+TARGET = np.array([[[11.0, 29.0]]]) * MS
 COLOURS = {"hidden": PALETTE[:2], "output": (PALETTE[2],)}
 GRADIENTS = ("input_hidden.w", "hidden_output.w", "hidden.tau_m")
 
@@ -42,7 +42,7 @@ def network() -> Network:
         (Population("hidden", 2, lif, learnable=("tau_m",)), Population("output", 1, lif)),
         (
             Projection("", "input", "hidden", np.array([[6.0, 2.6], [2.5, 5.5]])),
-            Projection("", "hidden", "output", np.array([[4.2], [5.2]])),
+            Projection("", "hidden", "output", np.array([[3.0], [4.2]])),
         ),
         output="output",
         duration=45 * MS,
@@ -138,7 +138,7 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
                 line.set_fontsize(8)
     figure.align_ylabels(rows)
     figure.suptitle(
-        "Two output spikes have target times: their loss is differentiated\n"
+        "The first two output spikes have target times: their loss is differentiated\n"
         "by a second simulation, which runs backward from them",
         fontsize=11,
     )
