@@ -1,8 +1,8 @@
 """Exact gradients at work: potentials, adjoint variables and the accumulating gradient of one trial.
 
 Two inputs, two hidden LIF neurons and one output neuron whose first two spikes are to come at given times. The traces
-are those of the package's own forward and backward simulation; the backward one is drawn on the forward time axis, so read
-it from right to left. Dashed lines are central differences of the simulated loss.
+are those of the package's own forward and backward simulation; the backward one is drawn on the forward time axis, so
+read it from right to left. Dashed lines are central differences of the simulated loss.
 
 python scripts/figure_gradient.py [--out DIR] [--results DIR]
 """
