@@ -99,7 +99,7 @@ def fingerprint(plan: Plan) -> str:
         _package_hash(),
     ]
     parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable]
-    parts += [plan.form, plan.max_spikes, plan.input_spikes, network.output]
+    parts += [plan.form, plan.dtype, plan.max_spikes, plan.input_spikes, network.output]
     parts += [(s.name, s.n) for s in network.inputs]
     for name, p in plan.populations.items():
         s, flow = p.system, p.grid.flow

@@ -33,7 +33,7 @@ __all__ = [
     "recorded",
 ]
 
-LOWEST = -1e300  # below any state, and finite, since 0*inf is not 0
+LOWEST = -1e30  # below any state, and finite also as float32, since 0*inf is not 0
 
 
 def _arguments(program: Program) -> list[str]:

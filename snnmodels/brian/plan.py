@@ -15,11 +15,12 @@ from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .rendering import check_names
 
-__all__ = ["Form", "Observable", "Plan", "PopulationPlan", "Timing"]
+__all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Timing"]
 
 Timing = Literal["precise", "grid"]
 Observable = Literal["spike_times", "voltage_max"]
 Form = Literal["synapses", "dense"]
+FloatType = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Plan:
         Capacity for the spikes of one neuron, and of one source, in one trial.
     form : {"synapses", "dense"}
         Ordinary Brian2 groups and Synapses, or templates of this package that work on whole weight rows (C++ only).
+    dtype : {"float64", "float32"}
+        What arrays are kept in ("float32": form "dense" only).
     populations : mapping of str to PopulationPlan
     """
 
@@ -104,6 +107,7 @@ class Plan:
     max_spikes: int
     input_spikes: int
     form: Form
+    dtype: FloatType
     populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
 
     @classmethod
@@ -119,6 +123,7 @@ class Plan:
         max_spikes: int = 64,
         input_spikes: int = 8,
         form: Form = "synapses",
+        dtype: FloatType = "float64",
         order: int = 4,
     ) -> Plan:
         """Lower a network.
@@ -143,6 +148,11 @@ class Plan:
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
         if form not in ("synapses", "dense"):
             raise ValueError(f"projections = {form!r}; it must be 'synapses' or 'dense'")
+        if dtype not in ("float64", "float32") or (dtype == "float32" and form != "dense"):
+            raise ValueError(
+                f"dtype = {dtype!r} with projections = {form!r}; it must be 'float64', or 'float32' with "
+                "projections = 'dense' (target = 'cpp_standalone')"
+            )
         output = next(p for p in network.populations if p.name == network.output)
         if observable == "spike_times" and not output.model.spiking:
             raise ValueError(
@@ -172,6 +182,7 @@ class Plan:
             int(max_spikes),
             int(input_spikes),
             form,
+            dtype,
             plans,
         )
 

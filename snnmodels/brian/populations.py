@@ -36,7 +36,7 @@ __all__ = ["BackwardPopulation", "ForwardPopulation"]
 
 TIME = second.dim
 RATE = (1 / second).dim
-NEVER = 1e300  # larger than any slope, and finite, since 0*inf is not 0
+NEVER = 1e30  # larger than any slope, and finite also as float32, since 0*inf is not 0
 
 
 def add_parameters(equations: EquationList, plan: PopulationPlan) -> None:

@@ -115,15 +115,16 @@ class _Program:
 
 
 @contextlib.contextmanager
-def _device(directory: Path, dt: float) -> Iterator[None]:
+def _device(directory: Path, plan: Plan) -> Iterator[None]:
     """Brian2's C++ device for a while; the runtime device and its clock are back afterwards."""
     previous = defaultclock.dt
     brian2.set_device("cpp_standalone", build_on_run=False, directory=str(directory))
     brian2.device.reinit()
     brian2.device.activate(build_on_run=False, directory=str(directory))
     try:
-        with preferences(cpp_preferences()), quiet():
-            defaultclock.dt = dt * second
+        floats = {"core.default_float_dtype": np.dtype(plan.dtype).type}
+        with preferences(cpp_preferences() | floats), quiet():
+            defaultclock.dt = plan.dt * second
             yield
     finally:
         brian2.device.reinit()
@@ -141,7 +142,7 @@ def generate(plan: Plan, directory: Path) -> tuple[dict[str, Field], int]:
     size : int
         Its length in bytes.
     """
-    with _device(directory, plan.dt):
+    with _device(directory, plan):
         assembly = Assembly(plan)
         fields, size = _layout(assembly)
         program = _Program(assembly, fields)

@@ -13,13 +13,13 @@
     const double {{p}} = {{a(p)}}[0];
     {% endfor %}
     {% for p in arrays %}
-    const double* __restrict _p_{{p}} = {{a(p)}};
+    const auto* __restrict _p_{{p}} = {{a(p)}};
     {% endfor %}
     {% for x in states %}
-    double* __restrict _l_{{x}} = {{a('lambda_' + x)}};
+    auto* __restrict _l_{{x}} = {{a('lambda_' + x)}};
     {% endfor %}
     {% for q in learnable %}
-    double* __restrict _g_{{q}} = {{a('grad_' + q)}};
+    auto* __restrict _g_{{q}} = {{a('grad_' + q)}};
     {% endfor %}
     {% if coupled %}
     {% for x in states %}

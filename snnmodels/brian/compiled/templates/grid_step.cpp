@@ -13,10 +13,10 @@
     const double {{p}} = {{a(p)}}[0];
     {% endfor %}
     {% for p in arrays %}
-    const double* __restrict _p_{{p}} = {{a(p)}};
+    const auto* __restrict _p_{{p}} = {{a(p)}};
     {% endfor %}
     {% for x in states %}
-    double* __restrict _x_{{x}} = {{a(x)}};
+    auto* __restrict _x_{{x}} = {{a(x)}};
     {% endfor %}
     {{step.outer|join('\n')|autoindent}}
     {% if spiking %}

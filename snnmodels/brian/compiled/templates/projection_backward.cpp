@@ -10,15 +10,15 @@
     const int32_t* __restrict _now = {{a('ev_now')}};
     const int _spikes = _now[{{batch*n_source}}];
     if (!_spikes) return;
-    const double* __restrict _w = {{a('w')}};
+    const auto* __restrict _w = {{a('w')}};
     {% if learns_weights %}
-    double* __restrict _gw = {{a('gw')}};
+    auto* __restrict _gw = {{a('gw')}};
     {% endif %}
     {% for p in shared %}
     const double {{p}} = {{a(p)}}[0];
     {% endfor %}
     {% for p in arrays %}
-    const double* __restrict _p_{{p}} = {{a(p)}};
+    const auto* __restrict _p_{{p}} = {{a(p)}};
     {% endfor %}
     for (int _q = 0; _q < _spikes; _q++)
     {
@@ -27,7 +27,7 @@
         const double s_arrival = {{a('s_arrival')}}[_source];
         const int _first = _trial*{{n_target}};
         {% for x in states %}
-        const double* __restrict _l_{{x}} = {{a('lambda_' + x)}} + _first;
+        const auto* __restrict _l_{{x}} = {{a('lambda_' + x)}} + _first;
         {% endfor %}
         {{gather.outer|join('\n')|autoindent}}
         double _time = 0;

@@ -10,12 +10,12 @@
     const int32_t* __restrict _now = {{a('ev_now')}};
     const int _spikes = _now[{{batch*n_source}}];
     if (!_spikes) return;
-    const double* __restrict _w = {{a('w')}};
+    const auto* __restrict _w = {{a('w')}};
     {% for p in shared %}
     const double {{p}} = {{a(p)}}[0];
     {% endfor %}
     {% for p in arrays %}
-    const double* __restrict _p_{{p}} = {{a(p)}};
+    const auto* __restrict _p_{{p}} = {{a(p)}};
     {% endfor %}
     {% for k in range(paths|length) %}
     {% set path = paths[k] %}
@@ -26,7 +26,7 @@
         const double s_arrival = {{a('s_arrival')}}[_source];
         const int _first = _trial*{{n_target}};
         {% for x in states %}
-        double* __restrict _x_{{x}} = {{a(x)}} + _first;
+        auto* __restrict _x_{{x}} = {{a(x)}} + _first;
         {% endfor %}
         {{path.lines.outer|join('\n')|autoindent}}
         {% if sparse %}
