@@ -32,7 +32,7 @@ ENTRIES = 4e6  # largest weight matrix for which copies are simulated side by si
 
 
 def check_gradient(
-    model: str | Path | Model | Network,
+    model: str | Path | Model | Network | Probe,
     *,
     target: Target = "numpy",
     dt: float = 0.5e-3,
@@ -55,9 +55,10 @@ def check_gradient(
 
     Parameters
     ----------
-    model : str, Path, Model or Network
+    model : str, Path, Model, Network or Probe
         Names of the library joined by plus signs, the path of a template of your own, or a model or network made of
-        them. A network is checked as it is, with what it declares learnable.
+        them. A network is checked as it is, with what it declares learnable. The `probe` of a model may be made once and
+        given again.
     target : {"numpy", "cython", "cpp_standalone"}
     dt : float
         Seconds.
@@ -103,7 +104,7 @@ def _most(inputs: Mapping[str, np.ndarray]) -> int:
 
 
 def _subject(
-    model: str | Path | Model | Network,
+    model: str | Path | Model | Network | Probe,
     seed: int,
     trials: int,
     recurrent: bool,
@@ -114,9 +115,11 @@ def _subject(
     """What is checked: the network given, or one made for a model."""
     if isinstance(model, str | Path):
         model = _load(model)
+    if isinstance(model, Model | Probe) and not (loss is None and inputs is None and targets is None):
+        raise ValueError("loss, inputs and targets belong to a network; for a model they are made")
+    if isinstance(model, Probe):
+        return model
     if isinstance(model, Model):
-        if loss is not None or inputs is not None or targets is not None:
-            raise ValueError("loss, inputs and targets belong to a network; for a model they are made")
         return probe(model, seed=seed, trials=trials, recurrent=recurrent)
     if recurrent:
         raise ValueError("recurrent is for a model; a network has the projections that it declares")

@@ -22,12 +22,13 @@ __all__ = ["Probe", "ProbeError", "SmoothMaxima", "SmoothSpikeTimes", "probe", "
 
 SOURCES, HIDDEN, OUTPUT = 4, 3, 2
 INPUT_SPIKES = 2
-DURATION, LAST_INPUT = 40e-3, 22e-3
+DURATION, LAST_INPUT = 40e-3, 18e-3
 SEARCH_DT = 0.5e-3
 MAX_SPIKES = 32
 FEW, MANY = 1.5, 3.0  # spikes per neuron and trial that are sought
-DECADES, CANDIDATES = 9, 48
-TOGETHER, ROOM = 1e-6, 2.5e-3  # spikes this close count as one; more room than this is no better
+DECADES, CANDIDATES = 9, 96
+TOGETHER = 1e-9  # seconds; spikes this close are at the same time
+ROOM, CLEAR = 2.5e-3, 1e-3  # more time than this to the next spike, and from the last arrival to a spike, is no better
 
 Pattern = Mapping[str, np.ndarray]
 
@@ -154,11 +155,12 @@ class _Search:
         self.inputs = random_inputs(network, trials, rng)
 
     def _pattern(self) -> Pattern:
-        """Weights in units of the scale that is sought: mostly excitatory, some inhibitory."""
+        """Weights in units of the scale that is sought: mostly excitatory, some inhibitory, alike or very different."""
         result = {}
+        spread = self.rng.choice([1.0, 3.0])
         for name, (kind, *_, shape) in self.shapes.items():
             sign = np.where(self.rng.uniform(size=shape) < (0.5 if kind == "rec" else 0.15), -0.5, 1.0)
-            result[name] = self.rng.uniform(0.5, 1.5, shape) * sign * (0.4 if kind == "rec" else 1.0)
+            result[name] = self.rng.uniform(0.5, 1.5, shape) ** spread * sign * (0.4 if kind == "rec" else 1.0)
         return result
 
     def _network(self, pattern: Pattern, scale_in: float, scale_out: float) -> Network:
@@ -225,8 +227,7 @@ class _Search:
     ) -> tuple[float, Pattern]:
         def times(some: Sequence[Pattern], scales: np.ndarray) -> np.ndarray:
             run(some, scales)
-            spikes = self.simulation.spike_times(population)
-            return np.moveaxis(spikes.reshape(self.trials, CANDIDATES, n, -1), 1, 0)
+            return self._spikes(population, n)
 
         scales = start * np.logspace(-DECADES, DECADES, CANDIDATES)
         means = np.isfinite(times([patterns[0]] * CANDIDATES, scales)).sum(axis=(1, 2, 3)) / (self.trials * n)
@@ -238,19 +239,45 @@ class _Search:
         k = int(np.argmax(means > MANY)) - 1 if (means > MANY).any() else int(np.argmax(means >= FEW))
         low, high = scales[max(k - 1, 0)], scales[min(max(k, 0) + 1, CANDIDATES - 1)]
         fine = low * (high / low) ** np.linspace(0, 1, CANDIDATES)
-        best = max(range(CANDIDATES), key=[_score(t) for t in times(patterns, fine)].__getitem__)
+        found = times(patterns, fine)
+        scores = [_score(*both) for both in zip(found, self._arrivals(population), strict=True)]
+        best = max(range(CANDIDATES), key=scores.__getitem__)
         return float(fine[best]), patterns[best]
 
+    def _spikes(self, population: str, n: int) -> np.ndarray:
+        """Spike times of all candidates in the last run, shape (candidates, trials, n, spikes)."""
+        spikes = self.simulation.spike_times(population)
+        return np.moveaxis(spikes.reshape(self.trials, CANDIDATES, n, -1), 1, 0)
 
-def _score(times: np.ndarray) -> tuple[bool, bool, bool, float]:
-    """How well spikes (trials, n, k) suit a check: everyone spikes, seldom, far apart and not at the very end."""
+    def _arrivals(self, population: str) -> np.ndarray:
+        """Times at which spikes arrive at a population, shape (candidates, trials, arrivals)."""
+        shape = (CANDIDATES, self.trials, -1)
+        hidden = self._spikes("hidden", HIDDEN).reshape(shape)
+        if population == "output":
+            return hidden
+        inputs = np.broadcast_to(self.inputs["input"], (CANDIDATES, *self.inputs["input"].shape)).reshape(shape)
+        recurrent = any(kind == "rec" for kind, *_ in self.shapes.values())
+        return np.concatenate([inputs, hidden], axis=2) if recurrent else inputs
+
+
+def _score(times: np.ndarray, arrivals: np.ndarray) -> tuple[bool, bool, bool, float]:
+    """How well spikes (trials, n, k) suit a check, with arrivals (trials, m) at the same neurons.
+
+    Everyone should spike, apart from the others, seldom, with time to the next spike and to the end of the trial, and
+    not just after an arrival: within one time step the simulation would be late to take notice of that.
+    """
     there = np.isfinite(times)
     counts = there.sum(axis=2)
-    # time to the next spike of the same neuron, or to the end of the trial
     following = np.minimum(np.concatenate([times[..., 1:], np.full((*counts.shape, 1), np.inf)], axis=2), DURATION)
     room = float((following - times)[there].min(initial=DURATION))
-    apart = all(np.diff(np.sort(t[np.isfinite(t)])).min(initial=DURATION) > TOGETHER for t in times)
-    return bool((counts >= 1).all()), bool(FEW <= counts.mean() <= MANY), apart, min(room, ROOM)
+    apart, clear = True, DURATION
+    for spikes, others in zip(times, np.sort(arrivals, axis=1), strict=True):
+        each = np.sort(spikes[np.isfinite(spikes)])
+        apart = apart and bool(np.diff(each).min(initial=DURATION) > TOGETHER)
+        last = np.concatenate([[-DURATION], others])[np.searchsorted(others, each - TOGETHER)]
+        clear = min(clear, float((each - last).min(initial=DURATION)))
+    generic = min(room / ROOM, clear / CLEAR, 1.0)
+    return bool((counts >= 1).all()), apart, bool(FEW <= counts.mean() <= MANY), generic
 
 
 def _size(model: Model) -> float:
