@@ -81,7 +81,11 @@ def main(arguments: list[str] | None = None) -> int:
     elif not options.out.exists():
         print(f"{options.out}: no results yet; run python -m benchmarks.run", file=sys.stderr)
         return 2
-    table = write_docs(json.loads(options.out.read_text()), options.docs)
+    try:
+        table = write_docs(json.loads(options.out.read_text()), options.docs)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     print(table)
     print(f"results: {options.out}" + (f"\ntable: {options.docs}" if options.docs else ""))
     return 0

@@ -21,7 +21,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from snnmodels.eventprop.plots import PALETTE
 
@@ -105,9 +105,7 @@ def _point(settings: Mapping[str, Any], rounds: int, trials: int) -> dict[str, A
             for key, process in processes.items():
                 answers[key].append(process.round(batches, 60.0))
         about = {key: process.ready for key, process in processes.items()}
-    return {
-        key: summarise(answers[key], answers["limit"], about[key], about["limit"]) for key in CONTENDERS
-    }
+    return {key: summarise(answers[key], answers["limit"], about[key], about["limit"]) for key in CONTENDERS}
 
 
 def draw(results: Mapping[str, Any]) -> Figure:
@@ -117,7 +115,7 @@ def draw(results: Mapping[str, Any]) -> Figure:
     for axes, (name, points) in zip(grid, results["sweeps"].items(), strict=True):
         _panel(axes, name, points)
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -132,6 +130,7 @@ def _panel(axes: Axes, name: str, points: Sequence[Mapping[str, Any]]) -> None:
     axes.set(xlabel=LABELS[name], ylabel="CPU time per trial (ms)", xscale="log", yscale="log")
     places = [float(f"{v:.2g}") for v in x] if name == "drive" else x
     axes.set_xticks(places)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
