@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,3 +203,12 @@ def test_accuracy_at_equal_spikes() -> None:
     assert np.isnan(accuracy_at(points, 11))
     with pytest.raises(ValueError, match="knob: expected one of nu, kappa"):
         TransferSettings(knob="mu")
+
+
+def test_the_figure_is_drawn_again_from_its_results(root: Path, tmp_path: Path) -> None:
+    options = ["--redraw", "docs/results/transfer.json", "--out", str(tmp_path)]
+    command = [sys.executable, "scripts/figure_transfer.py", *options]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "conditioned at 9 spikes per sample: 0." in done.stdout
+    assert (tmp_path / "transfer.png").stat().st_size > 20_000
