@@ -57,8 +57,8 @@ def check_gradient(
     ----------
     model : str, Path, Model, Network or Probe
         Names of the library joined by plus signs, the path of a template of your own, or a model or network made of
-        them. A network is checked as it is, with what it declares learnable. The `probe` of a model may be made once and
-        given again.
+        them. A network is checked as it is, with what it declares learnable. The `probe` of a model may be made once
+        and given again.
     target : {"numpy", "cython", "cpp_standalone"}
     dt : float
         Seconds.
