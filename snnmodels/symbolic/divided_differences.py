@@ -76,6 +76,7 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
     for k in range(1, m + 1):
         factorial *= k
     total = h[m] / factorial
+    last = total
     for k in range(1, _TERMS):
         h[0] = y[0] * h[0]
         for j in range(1, m + 1):
@@ -83,8 +84,10 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
         factorial *= m + k
         term = h[m] / factorial
         total = total + term
-        if np.all(np.abs(term) < _NEGLIGIBLE * np.abs(total)) and k > m:
+        # nodes that lie symmetrically make every other term vanish, so one small term says nothing
+        if np.all(np.maximum(np.abs(term), np.abs(last)) < _NEGLIGIBLE * np.abs(total)):
             break
+        last = term
     near = np.exp(centre) * total
     spread = x[m] - x[0]
     if np.all(spread <= _SPREAD):
@@ -119,7 +122,7 @@ QUALIFIER double _expdd(int m, const double* nodes)
     centre /= m + 1;
     for (int i = 0; i <= m; i++) { y[i] = x[i] - centre; h[i] = 1; }
     for (int k = 1; k <= m; k++) factorial *= k;
-    double total = h[m]/factorial;
+    double total = h[m]/factorial, last = total;
     for (int k = 1; k < TERMS; k++)
     {
         h[0] *= y[0];
@@ -127,7 +130,9 @@ QUALIFIER double _expdd(int m, const double* nodes)
         factorial *= m + k;
         const double term = h[m]/factorial;
         total += term;
-        if (k > m && (term < 0 ? -term : term) < NEGLIGIBLE*total) break;
+        // nodes that lie symmetrically make every other term vanish, so one small term says nothing
+        if (fabs(term) < NEGLIGIBLE*total && fabs(last) < NEGLIGIBLE*total) break;
+        last = term;
     }
     return exp(centre)*total;
 }

@@ -1,0 +1,98 @@
+"""Flows against matrix exponentials, SciPy's integrator and their order."""
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.linalg import expm
+
+from snnmodels.symbolic.flows import Flow
+from snnmodels.symbolic.parsing import symbol
+from snnmodels.symbolic.programs import Builder
+from snnmodels.symbolic.system import HybridSystem
+from snnmodels.templates import load_model
+
+LINEAR = [
+    "lif",
+    "lif+alpha_synapse",
+    "integrate_and_fire",
+    "lif+exp_synapse+adaptive_threshold",
+    "lif+exp_synapse+current_adaptation",
+    "lif+exp_synapse+current_adaptation+subthreshold_adaptation",
+]
+
+
+def advance(name: str, x: np.ndarray, time: float, order: int = 4, **values: float) -> tuple[np.ndarray, HybridSystem]:
+    """State after a time, by the flow's program."""
+    system = HybridSystem.from_model(load_model(name))
+    parameters = {s.name: v for s, v in system.defaults.items()} | values
+    flow = Flow.of(system, 1e-3, values, order)
+    b = Builder()
+    after = flow.write(b, {s: s for s in system.states}, symbol("ahead"))
+    program = b.program({s.name: after[s] for s in system.states})
+    run = program.compile([*(s.name for s in system.states), *parameters, "ahead"])
+    result = run(*x, *parameters.values(), time)
+    return np.array([float(result[s.name]) for s in system.states]), system
+
+
+def reference(system: HybridSystem, x: np.ndarray, time: float, **values: float) -> np.ndarray:
+    """State after a time, by the exponential of the matrix with the constant part as one more state."""
+    numbers = {s: values.get(s.name, v) for s, v in system.defaults.items()}
+    n = len(system.states)
+    matrix = np.zeros((n + 1, n + 1))
+    matrix[:n, :n] = np.array(system.jacobian().subs(numbers), dtype=float)
+    zero = dict.fromkeys(system.states, 0)
+    matrix[:n, n] = [float(system.f[s].subs(zero).subs(numbers)) for s in system.states]
+    return (expm(matrix * time) @ np.append(x, 1.0))[:n]
+
+
+@pytest.mark.parametrize("time", [1e-3, -1e-3, 2e-3])
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_flow_is_exact(name: str, time: float) -> None:
+    states = len(load_model(name).states)
+    x = np.linspace(0.3, 1.4, states)
+    got, system = (
+        advance(name, x, time, v_rest=0.2) if "v_rest" in load_model(name).parameters else advance(name, x, time)
+    )
+    values = {"v_rest": 0.2} if "v_rest" in load_model(name).parameters else {}
+    np.testing.assert_allclose(got, reference(system, x, time, **values), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-12, 1e-6])
+def test_equal_time_constants_need_no_special_case(shift: float) -> None:
+    values = {"tau_m": 0.005 * (1 + shift), "tau_syn": 0.005}
+    x = np.array([0.4, 1.7])
+    got, system = advance("lif", x, 1e-3, **values)
+    np.testing.assert_allclose(got, reference(system, x, 1e-3, **values), rtol=1e-14)
+
+
+def test_resonant_neuron_has_complex_eigenvalues_and_an_exact_flow() -> None:
+    name = "lif+exp_synapse+current_adaptation+subthreshold_adaptation"
+    values = {"a_z": 20.0, "tau_z": 0.02}
+    x = np.array([0.4, 1.7, 0.3])
+    got, system = advance(name, x, 1e-3, **values)
+    matrix = np.array(system.jacobian().subs(system.defaults | {symbol(k): v for k, v in values.items()}), dtype=float)
+    assert np.abs(np.linalg.eigvals(matrix).imag).max() > 100
+    np.testing.assert_allclose(got, reference(system, x, 1e-3, **values), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["qif", "eif"])
+@pytest.mark.parametrize("order", [2, 4])
+def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
+    system = HybridSystem.from_model(load_model(name))
+    x = np.array([-0.055, 0.01])
+
+    def rate(_: float, y: np.ndarray) -> list[float]:
+        point = dict(zip(system.states, y, strict=True)) | system.defaults
+        return [float(system.f[s].subs(point)) for s in system.states]
+
+    errors = []
+    for time in (2e-4, 1e-4):
+        exact = solve_ivp(rate, (0, time), x, method="DOP853", rtol=1e-13, atol=1e-18).y[:, -1]
+        errors.append(abs(advance(name, x, time, order)[0][0] - exact[0]))
+    assert order + 0.7 < np.log2(errors[0] / errors[1]) < order + 1.5
+
+
+def test_a_step_too_large_for_a_coupled_system_is_refused() -> None:
+    system = HybridSystem.from_model(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
+    with pytest.raises(ValueError, match="choose a smaller dt"):
+        Flow.of(system, 1.0)
