@@ -186,8 +186,15 @@ class StandaloneSession(Session):
         self._fields = {k: Field(*v) for k, v in built.fields.items()}
         self._folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=_memory_folder()))
         exchange = self._folder / "exchange"
-        with exchange.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, built.size)
+        try:
+            with exchange.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, built.size)
+        except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise WorkerError(
+                f"the exchange file of {built.size / 1e6:.1f} MB can't be made in {self._folder.parent}: "
+                f"{error.strerror}; make room there, or make batch_size or max_spikes smaller"
+            ) from None
         self._map = np.memmap(exchange, dtype=np.uint8, mode="r+", shape=(built.size,))
         self._errors = (self._folder / "errors").open("w+")
         self._process = subprocess.Popen(
@@ -205,6 +212,8 @@ class StandaloneSession(Session):
         atexit.register(self._close)
         self._views: dict[str, np.ndarray] = {}
         self._answer("ready")
+        # both sides have what they need open, so nothing can be left behind, however they end
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _view(self, key: str) -> np.ndarray:
         if key not in self._views:
