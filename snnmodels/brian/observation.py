@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 LOWEST = -1e30  # below any state, and finite also as float32, since 0*inf is not 0
+SAME = {"float64": 1e-12, "float32": 1e-6}  # relative distance of values that are one up to rounding
 
 
 def _arguments(program: Program) -> list[str]:
@@ -96,7 +97,8 @@ def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initial
             f"_v{tag} = {print_expression(program.outputs['value'])}",
             f"_rate{tag} = {print_expression(program.outputs['rate'])}",
             f"_kink{tag} = {kink}",
-            f"_better{tag} = {valid}*int(_v{tag} > max_value)",
+            # an arrival at a grid point: the step before has found this value already, but not that it is a kink
+            f"_better{tag} = {valid}*int(_v{tag} > max_value - _kink{tag}*{SAME[plan.dtype]!r}*abs(max_value))",
         ]
         updates = {
             "max_value": f"_v{tag}",
@@ -125,18 +127,18 @@ def mark_code(base: int) -> str:
             "_earlier = int(first_id_post < 0)",
             "_earlier = _earlier + (1 - _earlier)*int(s_arrival_pre > first_s_post)",
             "first_s_post = _earlier*s_arrival_pre + (1 - _earlier)*first_s_post",
-            f"first_id_post = _earlier*({base} + i) + (1 - _earlier)*first_id_post",
+            f"first_id_post = _earlier*({base} + number_pre) + (1 - _earlier)*first_id_post",
             "_later = int(final_id_post < 0)",
             "_later = _later + (1 - _later)*int(s_arrival_pre < final_s_post)",
             "final_s_post = _later*s_arrival_pre + (1 - _later)*final_s_post",
-            f"final_id_post = _later*({base} + i) + (1 - _later)*final_id_post",
+            f"final_id_post = _later*({base} + number_pre) + (1 - _later)*final_id_post",
         ]
     )
 
 
 def kink_code(plan: Plan, base: int) -> str:
     """Synaptic code, backward: the sensitivity of a maximum at a kink to the time of the arrival."""
-    here = f"int(max_arrival_post == {plan.steps - 1} - t_in_timesteps)*int(max_id_post == {base} + i)"
+    here = f"int(max_arrival_post == {plan.steps - 1} - t_in_timesteps)*int(max_id_post == {base} + number_pre)"
     return f"q_time_pre += {here}*max_error_post*max_rate_post"
 
 

@@ -169,6 +169,7 @@ class CompiledForwardPopulation:
             "peak_value": cpp(peak.outputs["value"]),
             "peak_slope": cpp(peak.outputs["slope"]),
             "tolerance": repr(TOLERANCE),
+            "same": repr(observation.SAME[self.plan.dtype]),
             "kept": kept,
         }
         self._maximum = TemplateRunner(

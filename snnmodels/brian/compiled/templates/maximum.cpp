@@ -64,9 +64,10 @@
                 _r = snn_root(_falling, _low, _high, _guess, {{tolerance}});
                 _value = _observe(_r, &_rate);
             }
-            if (_value > {{a('max_value')}}[_i])
+            const bool _kink = {% if piece.after %}_r <= _low{% else %}_has && _r >= _high{% endif %};
+            // an arrival at a grid point: the step before has found this value already, but not that it is a kink
+            if (_value > {{a('max_value')}}[_i] - (_kink ? {{same}}*fabs({{a('max_value')}}[_i]) : 0.0))
             {
-                const bool _kink = {% if piece.after %}_r <= _low{% else %}_has && _r >= _high{% endif %};
                 {{a('max_value')}}[_i] = _value;
                 {{a('max_r')}}[_i] = _r;
                 {{a('max_rate')}}[_i] = _rate;
