@@ -103,7 +103,7 @@ class ForwardInput:
         store.parameter("ev_grad", RATE)
         self.store = storage(self.n * self.stride, store, f"{name}_events")
         equations = EquationList()
-        equations.integer(["ev_slot"])
+        equations.integer(["number", "ev_slot"])
         equations.parameter("s_arrival", second.dim)
         equations.integer(["ev_step"], "linked")
         equations.parameter("ev_s", second.dim, "linked")
@@ -116,7 +116,8 @@ class ForwardInput:
         self.group.set_event_schedule("ev_move", when="thresholds")
         self.group.run_on_event("spike", "s_arrival = ev_s", when="after_thresholds")
         self.group.run_on_event("ev_move", "ev_slot += 1", when="resets")
-        self.initial.append(Fill(self.group.variables["ev_slot"], 1, self.stride))
+        v = self.group.variables
+        self.initial += [Fill(v["ev_slot"], 1, self.stride), Fill(v["number"], 0, 1)]
 
     @property
     def objects(self) -> list[NeuronGroup]:
@@ -146,7 +147,7 @@ class BackwardInput:
     def __post_init__(self) -> None:
         f = self.forward
         equations = EquationList()
-        equations.integer(["ev_slot"])
+        equations.integer(["number", "ev_slot"])
         equations.integer(["ev_step"], "linked")
         for x, dim in (("ev_s", second.dim), ("ev_grad", RATE)):
             equations.parameter(x, dim, "linked")
@@ -165,6 +166,7 @@ class BackwardInput:
         self.initial = [
             # forward, the slot ends one past the last spike
             Copy(g.variables["ev_slot"], f.group.variables["ev_slot"], -1),
+            Fill(g.variables["number"], 0, 1),
             Fill(g.variables["q_time"], 0),
             Fill(f.store.variables["ev_grad"], 0),
         ]

@@ -81,7 +81,7 @@ class ForwardPopulation:
         events = {}
         namespace = namespace_for([p.grid.step])
         if p.spiking:
-            equations.integer(["ev_slot", "lost_events", "unresolved_events"])
+            equations.integer(["number", "ev_slot", "lost_events", "unresolved_events"])
             for name in ("r_event", "s_arrival", "since_event"):
                 equations.parameter(name, TIME)
             equations.parameter("free_event")
@@ -252,6 +252,7 @@ class ForwardPopulation:
             Fill(s["ev_step"], -1),
             Fill(s["ev_dl"], 0),
             Fill(v["ev_slot"], 1, self.stride),
+            Fill(v["number"], 0, 1),  # synapses read it instead of i, which Brian2's Cython template overwrites
             Fill(v["lost_events"], 0),
             Fill(v["unresolved_events"], 0),
             Fill(v["since_event"], 1e6),
@@ -328,7 +329,7 @@ class BackwardPopulation:
             equations.integer(["tr_index"])
         events = {}
         if p.spiking:
-            equations.integer(["ev_slot"])
+            equations.integer(["number", "ev_slot"])
             equations.integer(["ev_step", "ev_cause", "forward_slot"], "linked")
             for name, dim in (("ev_r", TIME), ("ev_free", DIMENSIONLESS), ("ev_dl", RATE)):
                 equations.parameter(name, dim, "linked")
@@ -451,6 +452,7 @@ class BackwardPopulation:
         v = g.variables
         self.initial += [
             Copy(v["ev_slot"], f.group.variables["ev_slot"], -1),
+            Fill(v["number"], 0, 1),
             Fill(v["q_time"], 0),
             Fill(v["cause_id"], -1),
             Fill(v["cause_sigma"], 0),

@@ -156,11 +156,11 @@ class PortableProjection:
             "_take = int(alone_id_post < 0)",
             "_take = _single*(_take + (1 - _take)*int(s_arrival_pre > alone_s_post))",
             "alone_s_post = _take*s_arrival_pre + (1 - _take)*alone_s_post",
-            f"alone_id_post = _take*({base} + i) + (1 - _take)*alone_id_post",
+            f"alone_id_post = _take*({base} + number_pre) + (1 - _take)*alone_id_post",
             "_last = int(last_id_post < 0)",
             "_last = _abovet*_up*(_last + (1 - _last)*int(s_arrival_pre < last_s_post))",
             "last_s_post = _last*s_arrival_pre + (1 - _last)*last_s_post",
-            f"last_id_post = _last*({base} + i) + (1 - _last)*last_id_post",
+            f"last_id_post = _last*({base} + number_pre) + (1 - _last)*last_id_post",
         ]
         return "\n".join(lines), [alone, together]
 
@@ -183,7 +183,7 @@ class PortableProjection:
         if self.target.observed:
             extra.append(observation.kink_code(self.plan, base))
         if grid.carries_threshold(self.projection.receptor) and self.plan.timing == "precise":
-            extra.append(f"q_time_pre += int(cause_id_post == {base} + i)*cause_sigma_post")
+            extra.append(f"q_time_pre += int(cause_id_post == {base} + number_pre)*cause_sigma_post")
         if extra:
             code["moved"] = "\n".join(extra)
         synapses = Synapses(
