@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,6 @@ class _Check:
         self.elements, self.rng = elements, np.random.default_rng(seed)
         self.trainable = subject.network.trainable()
         self.groups = {**self.trainable, **{f"{k}.times": np.asarray(v) for k, v in subject.inputs.items()}}
-        self.unresolved = 0
 
     def _simulation(self, dt: float, target: Target) -> Simulation:
         trials = len(self.subject.targets)
@@ -193,7 +193,7 @@ class _Check:
         systems = [HybridSystem.from_model(p.model) for p in s.network.populations]
         report = GradientReport(
             *(s.network.name, self.target, self.dt, tolerance, rows, outcome.loss, outcome.spikes),
-            *(outcome.smallest_gdot, self.unresolved, all(x.is_linear for x in systems)),
+            *(outcome.smallest_gdot, outcome.unresolved, all(x.is_linear for x in systems)),
             None if exact is None else _time_deviation(spikes, exact.spikes),
         )
         if exact is None or report.exact:
@@ -201,11 +201,8 @@ class _Check:
         return dataclasses.replace(report, convergence=self._convergence(outcome, exact))
 
     def _run(self, simulation: Simulation) -> Outcome:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UnresolvedSpikes)
-            outcome = simulation.run(self.subject.inputs, self.subject.targets)
-        self.unresolved = sum(int(str(w.message).split()[0]) for w in caught if w.category is UnresolvedSpikes)
-        return outcome
+        with _quietly():
+            return simulation.run(self.subject.inputs, self.subject.targets)
 
     # --- differences ----------------------------------------------------------------------------------------------
 
@@ -288,16 +285,14 @@ class _Check:
             trials = len(s.targets)
             with Simulation(
                 network, observe, batch_size=trials, dt=self.dt, target=self.target, **self.options
-            ) as copies, warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnresolvedSpikes)
+            ) as copies, _quietly():
                 inputs = side_by_side([i for _, i in some])
                 observed = copies.run(inputs, s.targets, gradient=False).output
             losses += [s.loss.evaluate(o, s.targets).value for o in divided(observed, len(some))]
         return losses
 
     def _loss(self, simulation: Simulation, values: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnresolvedSpikes)
+        with _quietly():
             return simulation.run(inputs, self.subject.targets, values, gradient=False).loss
 
     # --- comparisons ----------------------------------------------------------------------------------------------
@@ -338,6 +333,14 @@ class _Check:
         sizes = {key: self._size(key) for key in self.groups}
         off = sum((np.linalg.norm(outcome.gradients[k] - exact.gradients[k]) * u) ** 2 for k, u in sizes.items())
         return float(np.sqrt(off / sum((np.linalg.norm(exact.gradients[k]) * u) ** 2 for k, u in sizes.items())))
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warning of unresolved spikes: the report counts them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnresolvedSpikes)
+        yield
 
 
 def _time_deviation(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from snnmodels.eventprop import Probe, Simulation, probe
 from snnmodels.eventprop.probe import SmoothSpikeTimes
 from snnmodels.eventprop.protocol import Loss, Outcome
+from snnmodels.oracle import simulate
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 
 MS = 1e-3
@@ -36,6 +37,43 @@ NONLINEAR = ("qif+exp_synapse", "eif+exp_synapse")
 def library_probe(name: str, seed: int = 0) -> Probe:
     """The network made for a model; the same at every time step."""
     return probe(load_model(name), seed=seed)
+
+
+def separated(network: Network, times: Mapping[str, np.ndarray], dt: float) -> bool:
+    """Whether, by the reference, no spike comes within `dt` after an arrival at its neuron or another spike of it.
+
+    Nor may another arrival come within `dt` after one that makes its neuron spike. Then no spike causes another within
+    a step in a way that matters, and a simulation with exact flows has to agree with the reference.
+    """
+    spikes = {**simulate(network, times).spikes, **times}
+    if not all(np.isfinite(spikes[p.name]).any() for p in network.populations if p.model.spiking):
+        return False
+    for p in network.populations:
+        if not p.model.spiking:
+            continue
+        sources = [q.source for q in network.projections if q.target == p.name]
+        for trial, own in enumerate(spikes[p.name]):
+            arrivals = np.sort(np.concatenate([spikes[s][trial].ravel() for s in sources]))
+            for train in own:
+                each = train[np.isfinite(train)]
+                last = np.concatenate([[-np.inf], arrivals])[np.searchsorted(arrivals, each - 1e-9)]
+                following = np.concatenate([arrivals, [np.inf]])[np.searchsorted(arrivals, each + 1e-9)]
+                caused = np.isin(np.round(each, 9), np.round(arrivals, 9))
+                if (each - last < dt).any() or (np.diff(each) < dt).any() or (following - each < dt)[caused].any():
+                    return False
+    return True
+
+
+Case = tuple[Network, dict[str, np.ndarray]]
+
+
+def generic(make: Callable[[int], Case], dt: float, accept: Callable[[Network, Any], bool] = lambda *_: True) -> Case:
+    """The first of many networks in which events are far enough apart for the reference to be met at `dt`."""
+    for seed in range(300):
+        network, times = make(seed)
+        if separated(network, times, dt) and accept(network, times):
+            return network, times
+    raise AssertionError(f"no network with events {dt} s apart")
 
 
 def chain(
@@ -65,6 +103,21 @@ def chain(
         ),
         "output",
         duration,
+    )
+
+
+def generic_chain(
+    model: Model,
+    scale: tuple[float, float],
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    dt: float,
+    trials: int = 2,
+    mask: bool = False,
+) -> Case:
+    """A `chain` and inputs, events apart."""
+    return generic(
+        lambda seed: (chain(model, scale, parameters, seed=seed, mask=mask), inputs(seed=seed, trials=trials)), dt
     )
 
 

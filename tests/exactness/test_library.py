@@ -8,7 +8,7 @@ import pytest
 from snnmodels.eventprop import GradientReport, check_gradient
 from tests.exactness.networks import LINEAR, MS, NONLINEAR, RESONANT, library_probe
 
-DIFFERENCES = 1e-8  # what central differences resolve; the gradient itself is exact to rounding
+DIFFERENCES = 1e-8  # what central differences resolve at least, unless they say otherwise
 ROUNDING = 1e-10
 
 
@@ -16,7 +16,7 @@ def assert_agrees(report: GradientReport) -> None:
     assert report.ok, str(report)
     assert report.unresolved == 0
     assert all(n > 0 for n in report.spikes.values())
-    assert {r.key: r.differences for r in report.rows if r.differences > DIFFERENCES} == {}
+    assert {r.key: r.differences for r in report.rows if r.differences > max(DIFFERENCES, 3 * r.resolution)} == {}
 
 
 def assert_exact(report: GradientReport) -> None:

@@ -1,0 +1,273 @@
+"""What a simulation refuses, warns of and promises, on the runtime target."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Iterator
+
+import brian2
+import numpy as np
+import pytest
+
+from snnmodels.eventprop import (
+    MaxVoltageCrossEntropy,
+    Simulation,
+    SimulationError,
+    SpikeTimeFunction,
+    TTFSCrossEntropy,
+    UnresolvedSpikes,
+)
+from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
+
+MS = 1e-3
+LABELS = np.array([0, 1])
+INPUTS = {"input": np.array([[1.3, 4.7, 2.9], [3.1, 0.7, 5.3]]) * MS}
+
+
+def small(**changes: object) -> Network:
+    lif = load_model("lif", "exp_synapse")
+    network = Network(
+        "small",
+        (SpikeInput("input", 3),),
+        (Population("hidden", 4, lif, learnable=("tau_m",)), Population("output", 2, lif)),
+        (
+            Projection("w_in", "input", "hidden", np.full((3, 4), 3.0) + np.arange(4)),
+            Projection("w_out", "hidden", "output", np.full((4, 2), 2.0) + np.arange(2)),
+        ),
+        "output",
+        20 * MS,
+    )
+    return dataclasses.replace(network, **changes)
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Iterator[Simulation]:
+    with Simulation(small(), TTFSCrossEntropy(), batch_size=2, dt=0.5 * MS, input_spikes=2) as s:
+        yield s
+
+
+# --- making -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "cuda"}, "target = 'cuda'; gradients run on numpy, cython, cpp_standalone"),
+        ({"dt": 0.0}, "a time step must be positive"),
+        ({"dt": -1e-4}, "a time step must be positive"),
+        ({"dt": float("nan")}, "a time step must be positive"),
+        ({"dt": 0.3e-3}, "the duration 20 ms of network 'small' is not a whole number of steps of dt = 0.3 ms"),
+        ({"batch_size": 0}, "batch_size = 0; it must be a positive whole number"),
+        ({"batch_size": 2.5}, "batch_size = 2.5; it must be a positive whole number"),
+        ({"max_spikes": 0}, "max_spikes = 0; it must be a positive whole number"),
+        ({"input_spikes": -1}, "input_spikes = -1; it must be a positive whole number"),
+        ({"timing": "exact"}, "timing = 'exact'; it must be 'precise' or 'grid'"),
+        ({"projections": "dense"}, "projections = 'dense' needs target = 'cpp_standalone'"),
+    ],
+)
+def test_options_that_make_no_simulation(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Simulation(small(), TTFSCrossEntropy(), **{"dt": 0.5 * MS, **options})  # type: ignore[arg-type]
+
+
+def test_a_loss_on_spikes_needs_a_spiking_output() -> None:
+    readout = Population("output", 2, load_model("leaky_integrator"))
+    with pytest.raises(ValueError, match=r"the output population 'output'.*has no threshold; use a voltage loss"):
+        Simulation(small(populations=(small().populations[0], readout)), TTFSCrossEntropy(), dt=0.5 * MS)
+
+
+def test_a_loss_on_the_voltage_needs_an_output_without_reset() -> None:
+    with pytest.raises(ValueError, match="use a model without threshold such as leaky_integrator"):
+        Simulation(small(), MaxVoltageCrossEntropy(), dt=0.5 * MS)
+
+
+def test_a_voltage_loss_reads_a_state_that_exists() -> None:
+    readout = Population("output", 2, load_model("leaky_integrator"))
+    network = small(populations=(small().populations[0], readout))
+    with pytest.raises(ValueError, match=r"the maximum of 'u'; .* has the states v, I_syn"):
+        Simulation(network, MaxVoltageCrossEntropy("u"), dt=0.5 * MS)
+
+
+def test_names_that_generated_code_needs_are_refused() -> None:
+    from snnmodels.templates.model import Parameter
+
+    lif = load_model("lif", "exp_synapse")
+    taken = dataclasses.replace(lif, parameters={**lif.parameters, "q_time": Parameter("q_time", 1.0, "1", "1")})
+    with pytest.raises(ValueError, match="the name 'q_time' is used by the generated code; choose another"):
+        Simulation(small(populations=(small().populations[0], Population("output", 2, taken))), TTFSCrossEntropy())
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+TIMES = INPUTS["input"]
+
+
+def with_time(time: float) -> np.ndarray:
+    """The times with one of trial 1, source 2, replaced."""
+    times = np.array(TIMES)
+    times[1, 2] = time
+    return times
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (TIMES[:, :2], "spike times of input 'input' have shape (2, 2); it must be (2, 3) or (2, 3, spikes)"),
+        (TIMES[:1], "have shape (1, 3); it must be (2, 3)"),
+        (TIMES[0], "have shape (3,)"),
+        (with_time(np.nan), "input 'input', trial 1, source 2: a spike time is NaN; use inf where there is no spike"),
+        (with_time(-1 * MS), "input 'input', trial 1, source 2: a spike time is negative; times start at 0 s"),
+        (with_time(20 * MS), "trial 1, source 2: a spike at 20 ms is not before the end of the trial at 20 ms"),
+        (with_time(31 * MS), "make the duration longer"),
+        (np.stack([TIMES, TIMES - 0.1 * MS], axis=2), "trial 0, source 0: spike times are not ascending; sort them"),
+        (np.stack([TIMES + np.inf, TIMES], axis=2), "spike times are not ascending"),
+        (np.repeat(TIMES[..., None], 3, axis=2), "has up to 3 spikes per source; the simulation was made for 2"),
+    ],
+)
+def test_input_times_that_make_no_trial(simulation: Simulation, times: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        simulation.run({"input": times}, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 2]), "label 2 is out of range for 2 output neurons (0 to 1)"),
+        (np.array([-1, 0]), "label -1 is out of range"),
+        (np.array([0.0, 1.0]), "expected integer labels"),
+        (np.array([], dtype=int), "0 trials; this simulation takes 1 to batch_size = 2"),
+        (np.array([0, 1, 0]), "3 trials; this simulation takes 1 to batch_size = 2"),
+    ],
+)
+def test_labels_that_fit_no_output(simulation: Simulation, labels: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        simulation.run(INPUTS, labels)
+
+
+def test_inputs_are_named(simulation: Simulation) -> None:
+    with pytest.raises(ValueError, match=re.escape("inputs are ['stimulus']; network 'small' has ['input']")):
+        simulation.run({"stimulus": TIMES}, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"w_on.w": np.zeros((3, 4))}, "no trainable value 'w_on.w'; network 'small' has w_in.w, w_out.w, hid"),
+        ({"w_in.w": np.zeros((4, 3))}, "value of 'w_in.w' has shape (4, 3); it must be (3, 4)"),
+        ({"hidden.tau_m": np.array(np.nan)}, "value of 'hidden.tau_m' is not finite"),
+    ],
+)
+def test_values_that_are_not_the_networks(simulation: Simulation, values: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        simulation.run(INPUTS, LABELS, values)
+
+
+def test_an_error_leaves_the_simulation_usable(simulation: Simulation) -> None:
+    first = simulation.run(INPUTS, LABELS)
+    with pytest.raises(ValueError, match="NaN"):
+        simulation.run({"input": with_time(np.nan)}, LABELS)
+    again = simulation.run(INPUTS, LABELS)
+    assert again.loss == first.loss
+    for key, value in first.gradients.items():
+        np.testing.assert_array_equal(again.gradients[key], value, err_msg=key)
+
+
+def test_more_spikes_than_there_is_room_for() -> None:
+    with Simulation(small(), TTFSCrossEntropy(), batch_size=2, dt=0.5 * MS, max_spikes=1) as s:
+        strong = {"w_in.w": np.full((3, 4), 30.0)}
+        with pytest.raises(SimulationError, match=r"'hidden' spiked more than max_spikes = 1 times in a trial \(\d+"):
+            s.run(INPUTS, LABELS, strong)
+
+
+def test_spikes_that_no_step_resolves_are_warned_of_and_counted() -> None:
+    with Simulation(small(), TTFSCrossEntropy(), batch_size=2, dt=1 * MS) as s:
+        # several spikes of a neuron belong into one step
+        with pytest.warns(UnresolvedSpikes, match="could not be resolved within a step"):
+            found = s.run(INPUTS, LABELS, {"w_in.w": np.full((3, 4), 400.0)})
+        assert found.unresolved > 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UnresolvedSpikes)
+            assert s.run(INPUTS, LABELS, {"w_in.w": np.full((3, 4), 3.0)}).unresolved == 0
+
+
+def test_a_user_function_as_loss() -> None:
+    """The mean of first spike times, in ms: its gradient by an input time is that of all of them moving along."""
+
+    def mean_time(times: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        derivative = np.zeros_like(times)
+        derivative[:, :, 0] = 1e3 / times[:, :, 0].size
+        return float(times[:, :, 0].mean() * 1e3), derivative
+
+    with Simulation(small(), SpikeTimeFunction(mean_time), batch_size=2, dt=0.5 * MS) as s:
+        found = s.run(INPUTS, LABELS)
+        later = s.run({"input": TIMES + 0.1 * MS}, LABELS, gradient=False)
+    # everything moves when all inputs do: the sum of the derivatives by input times is one
+    assert later.loss - found.loss == pytest.approx(0.1, abs=1e-9)
+    assert found.gradients["input.times"].sum() == pytest.approx(1e3, rel=1e-10)
+
+
+# --- promises ---------------------------------------------------------------------------------------------------------
+
+
+def test_results_do_not_depend_on_what_ran_before(simulation: Simulation) -> None:
+    first = simulation.run(INPUTS, LABELS, small().trainable())
+    other = simulation.run({"input": TIMES[::-1] * 1.1}, LABELS, {"w_in.w": np.full((3, 4), 4.0)})
+    again = simulation.run(INPUTS, LABELS, small().trainable())
+    assert other.loss != first.loss
+    with Simulation(small(), TTFSCrossEntropy(), batch_size=2, dt=0.5 * MS, input_spikes=2) as s:
+        fresh = s.run(INPUTS, LABELS)
+    for outcome in (again, fresh):
+        assert outcome.loss == first.loss
+        np.testing.assert_array_equal(outcome.output, first.output)
+        for key, value in first.gradients.items():
+            np.testing.assert_array_equal(outcome.gradients[key], value, err_msg=key)
+
+
+def test_without_gradient_the_loss_is_the_same(simulation: Simulation) -> None:
+    whole = simulation.run(INPUTS, LABELS, small().trainable())
+    loss_only = simulation.run(INPUTS, LABELS, gradient=False)
+    assert loss_only.loss == whole.loss
+    assert loss_only.gradients == {}
+
+
+def test_gradients_have_the_shapes_of_what_they_belong_to(simulation: Simulation) -> None:
+    found = simulation.run(INPUTS, LABELS, small().trainable())
+    shapes = {key: np.shape(value) for key, value in found.gradients.items()}
+    assert shapes == {"w_in.w": (3, 4), "w_out.w": (4, 2), "hidden.tau_m": (), "input.times": (2, 3)}
+    padded = np.stack([TIMES, np.full_like(TIMES, np.inf)], axis=2)
+    with_padding = simulation.run({"input": padded}, LABELS)
+    assert with_padding.loss == found.loss
+    np.testing.assert_array_equal(with_padding.gradients["input.times"][:, :, 0], found.gradients["input.times"])
+    assert not with_padding.gradients["input.times"][:, :, 1].any()
+
+
+def test_spike_times_ascend_and_are_padded(simulation: Simulation) -> None:
+    simulation.run(INPUTS, LABELS, small().trainable())
+    times = simulation.spike_times("hidden")
+    assert times.shape[:2] == (2, 4)
+    there = np.isfinite(times)
+    assert there.any()
+    assert np.all(there[:, :, :-1] >= there[:, :, 1:])
+    assert np.all(np.diff(np.where(there, times, np.inf), axis=2)[there[:, :, 1:]] > 0)
+    with pytest.raises(ValueError, match="no spiking population 'input'; there are hidden, output"):
+        simulation.spike_times("input")
+
+
+def test_brian_is_left_as_it_was() -> None:
+    before = brian2.defaultclock.dt, brian2.prefs["codegen.target"], brian2.get_device()
+    with Simulation(small(), TTFSCrossEntropy(), batch_size=2, dt=0.25 * MS) as s:
+        s.run(INPUTS, LABELS)
+    assert (brian2.defaultclock.dt, brian2.prefs["codegen.target"], brian2.get_device()) == before
+
+
+def test_nothing_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    import gc
+
+    with Simulation(small(), TTFSCrossEntropy(), batch_size=2, dt=0.5 * MS) as s:
+        s.run(INPUTS, LABELS)
+    del s
+    gc.collect()
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
