@@ -195,6 +195,7 @@ class TestTrain:
             whole, train=few(whole.train, 40), validation=few(whole.validation, 20), overrides={"hidden": {"n": 10}}
         )
         monkeypatch.setattr(experiments, "yin_yang", lambda: small)
+        monkeypatch.setattr("sys.argv", ["snnmodels", "train", "yin-yang"])  # not what started the tests
         options = ("--epochs", "1", "--target", "numpy", "--dt", "1", "--batch-size", "200", "--seed", "7")
         result = run("train", "yin-yang", *options, "--out", tmp_path / "out")
         assert result.exit_code == 0, result.output
@@ -202,7 +203,7 @@ class TestTrain:
         assert f"figure: {tmp_path / 'out/yin_yang.png'}" in result.stdout
         assert (tmp_path / "out/yin_yang.png").stat().st_size > 10_000
         results = json.loads((tmp_path / "out/results.json").read_text())
-        assert results["command"].startswith("snnmodels ")
+        assert results["command"] == "snnmodels train yin-yang"
         assert len(results["runs"]["7"]["epochs"]) == 1
 
     def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
