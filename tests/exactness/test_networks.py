@@ -21,6 +21,8 @@ from snnmodels.templates import Network, Population, Projection, SpikeInput, loa
 from tests.exactness.networks import MS, Case, chain, generic, generic_chain, inputs, run
 from tests.exactness.test_library import assert_agrees, assert_exact
 
+pytestmark = pytest.mark.slow  # minutes
+
 LIF = load_model("lif+exp_synapse")
 
 

@@ -13,7 +13,7 @@ from tests.exactness.networks import LINEAR, MS, NONLINEAR, RESONANT, library_pr
 from tests.exactness.test_library import assert_agrees, assert_exact
 from tests.exactness.test_networks import excitatory_inhibitory, kink_network
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")]
 
 EVERY = {**LINEAR, RESONANT: 0, **dict.fromkeys(NONLINEAR, 0)}
 SLOW = pytest.mark.slow
