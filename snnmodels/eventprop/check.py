@@ -18,7 +18,7 @@ from ..symbolic.system import HybridSystem
 from ..templates import load_model, load_network
 from ..templates.model import Model
 from ..templates.network import Network
-from .gradient_report import FLOOR, GradientReport, GradientRow
+from .gradient_report import FLOOR, REFINEMENTS, GradientReport, GradientRow
 from .probe import Probe, SmoothMaxima, SmoothSpikeTimes, probe, random_inputs
 from .protocol import Loss, Outcome
 from .replicas import Nothing, copies_of, divided, side_by_side
@@ -28,7 +28,7 @@ __all__ = ["check_gradient"]
 
 STEPS = (2e-4, 4e-5, 8e-6, 1.6e-6)  # of the differences, relative to the size of what is changed
 INPUT_SIZE = 2e-3  # seconds; spike times are changed relative to it
-HALVINGS = 2
+FINE = 400  # steps per trial from which on the convergence to the reference is observed
 ENTRIES = 4e6  # largest weight matrix for which copies are simulated side by side
 
 
@@ -322,11 +322,18 @@ class _Check:
         )
 
     def _convergence(self, outcome: Outcome, exact: reference.OracleGradient) -> tuple[tuple[float, float], ...]:
-        """Deviation of the whole gradient from the reference at this time step and at smaller ones."""
+        """Deviation of the whole gradient from the reference at this time step and at smaller ones.
+
+        A spike may rise in far less time than the step asked for; an order shows only where the rise is resolved.
+        """
+        fine = self.dt
+        while fine * FINE > self.subject.network.duration * (1 + 1e-9):
+            fine /= 2
+        steps = [fine / 2**k for k in range(REFINEMENTS)]
         result = [(self.dt, self._whole(outcome, exact))]
-        for k in range(1, HALVINGS + 1):
-            with self._simulation(self.dt / 2**k, "numpy") as simulation:
-                result.append((self.dt / 2**k, self._whole(self._run(simulation), exact)))
+        for dt in steps[1:] if fine == self.dt else steps:
+            with self._simulation(dt, "numpy") as simulation:
+                result.append((dt, self._whole(self._run(simulation), exact)))
         return tuple(result)
 
     def _whole(self, outcome: Outcome, exact: reference.OracleGradient) -> float:

@@ -12,10 +12,11 @@ import numpy as np
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["FLOOR", "GradientReport", "GradientRow"]
+__all__ = ["FLOOR", "REFINEMENTS", "GradientReport", "GradientRow"]
 
 FLOOR = 1e-3  # gradients whose relative effect on the loss is smaller than this are compared with this instead
 SAME_TIME = 1e-11  # seconds; simulation and reference agree on a spike
+REFINEMENTS = 3  # time steps, each half the one before, from which an order is read
 ROUNDING = 1e-9  # deviations from the reference below this say nothing about an order
 
 
@@ -76,7 +77,8 @@ class GradientReport:
     time_deviation : float or None
         Largest distance of a spike time from the reference's, in seconds; ``inf`` if there are more or fewer spikes.
     convergence : tuple of (float, float)
-        Time steps and the deviation of the whole gradient from the reference, where it isn't exact.
+        Time steps and the deviation of the whole gradient from the reference, where it isn't exact: the one asked for,
+        then ever smaller ones.
     """
 
     name: str
@@ -100,7 +102,7 @@ class GradientReport:
     @property
     def order(self) -> float | None:
         """Observed order in dt of the deviation from the reference; None where it is exact or below rounding."""
-        seen = [(dt, e) for dt, e in self.convergence if np.isfinite(e) and e > ROUNDING]
+        seen = [(dt, e) for dt, e in self.convergence[-REFINEMENTS:] if np.isfinite(e) and e > ROUNDING]
         if len(seen) < 2:
             return None
         return float(np.log(seen[0][1] / seen[-1][1]) / np.log(seen[0][0] / seen[-1][0]))
@@ -115,7 +117,7 @@ class GradientReport:
                 lines.append(f"{row.key}: {row.differences:.1e} from central differences{hint}")
             if self.exact and row.oracle is not None and not row.oracle <= self.tolerance:
                 lines.append(f"{row.key}: {row.oracle:.1e} from the reference")
-        errors = [e for _, e in self.convergence]
+        errors = [e for _, e in self.convergence[-REFINEMENTS:]]
         if errors and not self.linear and not errors[-1] <= max(errors[0], self.tolerance):
             lines.append("the gradient does not approach the reference as dt shrinks")
         return tuple(lines)

@@ -41,7 +41,10 @@ SLOW = pytest.mark.slow
 def test_resonant_membrane(dt: float) -> None:
     report = check_gradient(library_probe(RESONANT), dt=dt * MS)
     assert_agrees(report)
-    assert_exact(report)
+    if dt < 1:
+        assert_exact(report)
+    else:  # one spike causes another within a step; the effect is gone from half that step on
+        assert [e < ROUNDING for _, e in report.convergence] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("dt", [1.0, 0.5, 0.1])
@@ -51,13 +54,15 @@ def test_nonlinear_models_are_differentiated_exactly(name: str, dt: float) -> No
     assert_agrees(check_gradient(library_probe(name), dt=dt * MS, oracle=False))
 
 
+@pytest.mark.parametrize("dt", [0.2, pytest.param(1.0, marks=SLOW)])
 @pytest.mark.parametrize("name", NONLINEAR)
-def test_nonlinear_models_approach_the_reference(name: str) -> None:
-    report = check_gradient(library_probe(name), dt=0.2 * MS, elements=1)
+def test_nonlinear_models_approach_the_reference(name: str, dt: float) -> None:
+    report = check_gradient(library_probe(name), dt=dt * MS, elements=1)
+    assert report.ok
     assert not report.exact
     assert report.order is not None
     assert report.order > 1.7, str(report)
-    assert report.convergence[-1][1] < 5e-3
+    assert report.convergence[-1][1] < 3e-3
 
 
 @pytest.mark.parametrize("name", ["lif+exp_synapse", "lif+alpha_synapse"])
