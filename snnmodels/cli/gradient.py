@@ -41,6 +41,7 @@ def check_gradient(
 
     from ..brian.standalone import require_compiler
     from ..eventprop.check import check_gradient
+    from ..eventprop.probe import probe
     from ..templates import Model, Network
 
     prepare_brian()
@@ -57,11 +58,11 @@ def check_gradient(
     # a table that is cut off tells nothing; a narrow terminal wraps it
     console = Console()
     console.width = max(console.width, WIDTH)
+    # the same network at every time step
+    subject = probe(loaded, seed=seed, recurrent=recurrent) if isinstance(loaded, Model) else loaded
     within = True
     for step in steps:
-        report = check_gradient(
-            loaded, target=target.value, dt=step, tolerance=tolerance, recurrent=recurrent, oracle=oracle, seed=seed
-        )
+        report = check_gradient(subject, target=target.value, dt=step, tolerance=tolerance, oracle=oracle, seed=seed)
         console.print(report.table())
         within = within and report.ok
     if not within:

@@ -138,7 +138,8 @@ class GradientReport:
         elif self.time_deviation is not None:
             lines.append(f"spike times: {self.time_deviation * 1e3:.1e} ms from the reference's")
         if self.convergence:
-            why = "a spike causes another within a step" if self.linear else "the model is nonlinear"
+            tie = "a spike causes another within a step, or two arrive at one instant"
+            why = tie if self.linear else "the model is nonlinear"
             steps = ", ".join(f"{e:.1e} at {dt * 1e3:g} ms" for dt, e in self.convergence)
             order = "below rounding" if self.order is None else f"observed order in dt {self.order:.1f}"
             lines.append(f"{why}; whole gradient from the reference's: {steps}; {order}")
