@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from snnmodels.eventprop import GradientReport, check_gradient
+from snnmodels.templates import load_model
 from tests.exactness.networks import LINEAR, MS, NONLINEAR, RESONANT, library_probe
 
 DIFFERENCES = 1e-8  # what central differences resolve at least, unless they say otherwise
@@ -65,10 +66,8 @@ def test_nonlinear_models_approach_the_reference(name: str, dt: float) -> None:
     assert report.convergence[-1][1] < 3e-3
 
 
-@pytest.mark.parametrize("name", ["lif+exp_synapse", "lif+alpha_synapse"])
+@pytest.mark.parametrize("name", ["lif+exp_synapse", pytest.param("lif+alpha_synapse", marks=SLOW)])
 def test_recurrent_network(name: str) -> None:
-    from snnmodels.templates import load_model
-
     report = check_gradient(load_model(name), recurrent=True, dt=0.1 * MS)
     assert_agrees(report)
     recurrent = next(r for r in report.rows if r.key == "hidden_hidden.w")
