@@ -1,8 +1,8 @@
-"""Compiled programs, kept by the content of their sources so that the same network starts at once the second time.
+"""Compiled programs, kept by what they are made from so that the same network starts at once the second time.
 
 The sources that Brian2 writes are compiled as one unit: every file of theirs reads the same headers, which take
-nearly all of the time. The program's key is a hash of the sources, the compiler and its flags. Files of the cache
-appear atomically.
+nearly all of the time. A program's key is a hash of the plan it was made from, the code that wrote it, the compiler and
+its flags, so that finding it takes no generation. Files of the cache appear atomically.
 """
 
 from __future__ import annotations
@@ -102,10 +102,8 @@ def fingerprint(plan: Plan) -> str:
     parts += [plan.form, plan.dtype, plan.max_spikes, plan.input_spikes, network.output]
     parts += [(s.name, s.n) for s in network.inputs]
     for name, p in plan.populations.items():
-        s, flow = p.system, p.grid.flow
-        parts += [name, p.population.n, s.f, s.g, s.h, s.arrivals, s.initial, s.units, flow.closed_form, flow.series]
-        parts += [flow.order, p.grid.learnable, [p.per_neuron(k) for k in p.population.model.parameters]]
-        parts += [p.population.model.threshold]
+        model = p.population.model
+        parts += [name, p.population.n, p.grid.key, model.threshold, [p.per_neuron(k) for k in model.parameters]]
     for q in network.projections:
         parts += [q.name, q.source, q.target, q.receptor, q.weights.shape, q.learnable]
         parts.append(None if q.mask is None else hashlib.sha256(np.packbits(q.mask).tobytes()).hexdigest())

@@ -66,6 +66,11 @@ class PopulationPlan:
         """Whether the model has a threshold."""
         return self.system.g is not None
 
+    @property
+    def keeps_base(self) -> bool:
+        """Whether the states just before the arrivals of a step are kept."""
+        return self.caused or self.coupled
+
     def per_neuron(self, parameter: str) -> bool:
         """Whether a parameter has a value for each neuron."""
         return np.ndim(self.population.value(parameter)) > 0
@@ -186,13 +191,9 @@ class Plan:
             plans,
         )
 
-    def incoming(self, population: str) -> list[Projection]:
-        """Projections onto a population."""
-        return [p for p in self.network.projections if p.target == population]
-
-    def outgoing(self, source: str) -> list[Projection]:
-        """Projections from a population or input."""
-        return [p for p in self.network.projections if p.source == source]
+    def observes(self, population: str) -> bool:
+        """Whether the loss reads a voltage of this population."""
+        return self.observable == "voltage_max" and self.network.output == population
 
     def size(self, name: str) -> int:
         """Neurons of one trial of a population or input."""

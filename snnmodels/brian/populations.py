@@ -25,12 +25,11 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
 from ..symbolic.grid import bar
 from ..symbolic.parsing import print_expression, symbol
-from ..symbolic.programs import Program
 from . import observation
 from .functions import bracket_function, namespace_for, root_function
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan, PopulationPlan
-from .rendering import EquationList, assign, dimension, inverse, storage, threshold_code, threshold_dimension, zero
+from .rendering import EquationList, assign, dimension, inverse, outputs, storage, threshold_code, threshold_dimension
 
 __all__ = ["BackwardPopulation", "ForwardPopulation"]
 
@@ -75,7 +74,7 @@ class ForwardPopulation:
             equations.parameter(f"{s.name}_start", dimension(s.unit))
             equations.parameter(f"{s.name}_initial", dimension(s.unit))
         add_parameters(equations, p)
-        if self.keeps_base:
+        if p.keeps_base:
             for s in model.states:
                 equations.parameter(f"{s.name}_base", dimension(s.unit))
         events = {}
@@ -120,7 +119,7 @@ class ForwardPopulation:
             self._store_events()
         if p.recorded or p.recorded_base:
             self._store_trajectory()
-        if self.keeps_base:
+        if p.keeps_base:
             lines = [f"{x.name}_base = {x.name}" for x in system.states]
             if p.caused:
                 lines += ["alone_id = -1", "last_id = -1", "alone_s = 0*second", "last_s = 0*second"]
@@ -146,13 +145,7 @@ class ForwardPopulation:
     @property
     def observed(self) -> bool:
         """Whether the loss reads a voltage of this population."""
-        return self.plan.observable == "voltage_max" and self.plan.network.output == self.population.name
-
-    @property
-    def keeps_base(self) -> bool:
-        """Whether the states just before the arrivals are kept."""
-        p = self.population
-        return p.caused or p.coupled
+        return self.plan.observes(self.population.name)
 
     def _start(self) -> dict[sp.Symbol, sp.Expr]:
         return {x: symbol(f"{x.name}_start") for x in self.population.system.states}
@@ -178,7 +171,7 @@ class ForwardPopulation:
                 "cause_id = _alone*alone_id + (1 - _alone)*last_id",
                 "cause_s = _alone*alone_s + (1 - _alone)*last_s",
             ]
-        return "\n".join([*lines, *assign(p.grid.step, {x: x for x in states}, self._dims())])
+        return "\n".join([*lines, *assign(p.grid.step, self._dims())])
 
     def _dims(self) -> dict[str, Dimension]:
         system = self.population.system
@@ -228,7 +221,7 @@ class ForwardPopulation:
                 ]
             lines.append("s_arrival = dt - r_event")
         event = p.grid.event.rename(self._start())
-        lines += assign(event, {x.name: x.name for x in p.system.states}, self._dims())
+        lines += assign(event, self._dims())
         lines += ["since_event = -r_event", "ev_step = t_in_timesteps", "ev_r = r_event", "ev_free = free_event"]
         lines += [f"ev_x_{x.name} = {x.name}_start" for x in p.recorded_at_events]
         if p.caused:
@@ -310,14 +303,14 @@ class BackwardPopulation:
         for j, x in enumerate(system.states):
             dim = inverse(dimension(system.units[x]))
             rhs = sp.Add(*(jacobian[i, j] * costates[i] for i in range(len(costates))))
-            zero = f"0*{costates[j].name}/second"
-            equations.differential(costates[j].name, dim, zero if rhs == 0 else print_expression(rhs))
+            # a literal 0 has no unit
+            code = f"0*{costates[j].name}/second" if rhs == 0 else print_expression(rhs)
+            equations.differential(costates[j].name, dim, code)
             equations.parameter(f"next_{costates[j].name}", dim)
         add_parameters(equations, p)
         for q in grid.learnable:
             equations.parameter(f"grad_{q.name}", inverse(dimension(system.units[q])))
-        states = sorted({*p.recorded, *self._jacobian_states()}, key=str)
-        for x in states:  # the recorded states under their own names, as the adjoint equation reads them
+        for x in p.recorded:  # the recorded states under their own names, as the adjoint equation reads them
             equations.parameter(x.name, dimension(system.units[x]), "linked")
         for x in p.recorded_base:
             equations.parameter(f"{x.name}_base", dimension(system.units[x]), "linked")
@@ -325,7 +318,7 @@ class BackwardPopulation:
         if p.coupled:
             for x in system.states:
                 equations.parameter(f"added_lambda_{x.name}", inverse(dimension(system.units[x])))
-        if states or p.recorded_base:
+        if p.recorded or p.recorded_base:
             equations.integer(["tr_index"])
         events = {}
         if p.spiking:
@@ -360,7 +353,7 @@ class BackwardPopulation:
             self.initial.append(Fill(v[c.name], 0))
         for q in grid.learnable:
             self.initial.append(Fill(v[f"grad_{q.name}"], 0))
-        self._link_trajectory(states)
+        self._link_trajectory()
         if p.spiking:
             self._replay_events()
         if f.observed:
@@ -381,49 +374,36 @@ class BackwardPopulation:
         p = self.forward.population
         return {bar(x): bar(x) + symbol(f"added_lambda_{x.name}") for x in p.system.states if p.coupled}
 
-    def _jacobian_states(self) -> set[sp.Symbol]:
-        return set(self.forward.population.system.jacobian().free_symbols) & set(self.forward.population.recorded)
+    def _dims(self) -> dict[str, Dimension]:
+        """Dimensions of the derivatives by the states and the learnable parameters."""
+        p = self.forward.population
+        return {x.name: inverse(dimension(p.system.units[x])) for x in (*p.system.states, *p.grid.learnable)}
 
     def _state_update(self, equations: Equations, variables: object, method_options: object = None) -> str:
         """One step of the adjoint backward in time; a neuron with an event takes the jump's result instead."""
         p = self.forward.population
-        program = p.grid.step_backward
-        names = [x.name for x in p.system.states]
-        dims = {x.name: inverse(dimension(p.system.units[x])) for x in (*p.system.states, *p.grid.learnable)}
-        program = program.rename(self._with_arrivals())
-        grads = {q.name: f"grad_{q.name}" for q in p.grid.learnable}
-        if not p.spiking:
-            return "\n".join(self._with_gradients(program, names, grads, "1", dims))
-        lines = [f"_event = int(ev_step == {self.plan.steps - 1} - t_in_timesteps)"]
-        # at an event the step's result isn't used, but must be finite to be masked: the state may be far out
-        program = program.rename({x: symbol(f"_calm_{x.name}") for x in p.recorded})
-        lines += [f"_calm_{x.name} = (1 - _event)*{x.name}" for x in p.recorded]
-        lines += self._with_gradients(program, names, grads, "(1 - _event)", dims)
+        program = p.grid.step_backward.rename(self._with_arrivals())
+        lines = []
+        flowing, jumped = "", dict.fromkeys((x.name for x in p.system.states), "")
+        if p.spiking:
+            flowing, jumped = "(1 - _event)*", {x: f" + _event*next_lambda_{x}" for x in jumped}
+            lines.append(f"_event = int(ev_step == {self.plan.steps - 1} - t_in_timesteps)")
+            # at an event the step's result isn't used, but must be finite to be masked: the state may be far out
+            program = program.rename({x: symbol(f"_calm_{x.name}") for x in p.recorded})
+            lines += [f"_calm_{x.name} = (1 - _event)*{x.name}" for x in p.recorded]
+        lines += outputs(program, self._dims())
+        lines += [f"lambda_{x} = {flowing}_o_{x}{jump}" for x, jump in jumped.items()]
+        lines += [f"grad_{q.name} = grad_{q.name} + {flowing}_o_{q.name}" for q in p.grid.learnable]
         if p.caused:
             lines += ["cause_id = _event*ev_cause - (1 - _event)", "cause_sigma = _event*cause_sigma"]
         return "\n".join(lines)
 
-    def _with_gradients(
-        self, program: Program, names: list[str], grads: dict[str, str], mask: str, dims: dict[str, Dimension]
-    ) -> list[str]:
-        lines = program.select([*names, *grads]).lines()
-        for key in (*names, *grads):
-            value = program.outputs[key]
-            text = zero(dims[key]) if value == 0 else print_expression(value)
-            lines.append(f"_o_{key} = {text}")
-        for n in names:
-            jumped = "" if mask == "1" else f" + _event*next_lambda_{n}"
-            lines.append(f"lambda_{n} = {mask}*_o_{n}{jumped}")
-        lines += [f"{target} = {target} + {mask}*_o_{key}" for key, target in grads.items()]
-        return lines
-
-    def _link_trajectory(self, states: list[sp.Symbol]) -> None:
+    def _link_trajectory(self) -> None:
         f, g = self.forward, self.group
         base = f.population.recorded_base
-        if not states and not base:
+        if f.trajectory is None:
             return
-        assert f.trajectory is not None
-        for x in states:
+        for x in f.population.recorded:
             setattr(g, x.name, linked_var(f.trajectory, f"tr_{x.name}", index="tr_index"))
         for x in base:
             setattr(g, f"{x.name}_base", linked_var(f.trajectory, f"tb_{x.name}", index="tr_index"))
@@ -474,12 +454,8 @@ class BackwardPopulation:
             | {symbol("q_time"): symbol("q_time") + symbol("ev_dl")}
             | self._with_arrivals()
         )
-        dims = {x.name: inverse(dimension(p.system.units[x])) for x in (*p.system.states, *p.grid.learnable)}
-        outputs = [*names, *(q.name for q in p.grid.learnable), "slope", "sigma"]
-        lines = program.select(outputs).lines()
-        for key in outputs:
-            value = program.outputs[key]
-            lines.append(f"_o_{key} = " + (zero(dims[key]) if value == 0 else print_expression(value)))
+        slope = threshold_dimension(p.population.model) / TIME
+        lines = outputs(program, self._dims() | {"slope": slope, "sigma": RATE})
         lines += [f"next_lambda_{n} = _o_{n}" for n in names]
         lines += [f"grad_{q.name} = grad_{q.name} + _o_{q.name}" for q in p.grid.learnable]
         lines += [

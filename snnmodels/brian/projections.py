@@ -16,6 +16,7 @@ from brian2 import NeuronGroup, Synapses, linked_var
 from ..symbolic.grid import bar, offset
 from ..symbolic.parsing import print_expression, symbol
 from ..symbolic.programs import Program
+from ..symbolic.system import threshold_sides
 from ..templates.network import Projection
 from . import observation
 from .functions import namespace_for
@@ -23,7 +24,7 @@ from .initialisation import Fill, Initialisation
 from .inputs import BackwardInput, ForwardInput
 from .plan import Plan, PopulationPlan
 from .populations import BackwardPopulation, ForwardPopulation
-from .rendering import EquationList, dimension, inverse, storage, threshold_sides
+from .rendering import EquationList, dimension, inverse, storage
 
 __all__ = ["PortableProjection"]
 

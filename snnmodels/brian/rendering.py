@@ -18,8 +18,9 @@ from brian2.equations.equations import (
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
-from ..symbolic.parsing import parse_expression, print_expression
+from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
+from ..symbolic.system import threshold_sides
 from ..templates.model import Model
 
 __all__ = [
@@ -29,10 +30,10 @@ __all__ = [
     "check_names",
     "dimension",
     "inverse",
+    "outputs",
     "storage",
     "threshold_code",
     "threshold_dimension",
-    "threshold_sides",
     "zero",
 ]
 
@@ -134,17 +135,10 @@ def storage(n: int, equations: EquationList, name: str) -> NeuronGroup:
 
 def threshold_dimension(model: Model) -> Dimension:
     """Physical dimension of the event function g."""
-    assert model.threshold is not None
+    left, _ = threshold_sides(model)
     units = {s.name: s.unit for s in model.states} | {p.name: p.unit for p in model.parameters.values()}
     variables = {n: Constant(n, 1.0, dimensions=dimension(u)) for n, u in units.items()}
-    return parse_expression_dimensions(model.threshold.split(">")[0].strip(), variables)
-
-
-def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
-    """Left and right side of the threshold as SymPy."""
-    assert model.threshold is not None
-    left, right = model.threshold.split(">")
-    return parse_expression(left), parse_expression(right.removeprefix("="))
+    return parse_expression_dimensions(print_expression(left), variables)
 
 
 def threshold_code(model: Model, names: Mapping[sp.Symbol, sp.Expr] | None = None) -> str:
@@ -153,28 +147,21 @@ def threshold_code(model: Model, names: Mapping[sp.Symbol, sp.Expr] | None = Non
     return f"({a} > {b})"
 
 
-def assign(
-    program: Program, targets: Mapping[str, str], dims: Mapping[str, Dimension] | None = None, operator: str = "="
-) -> list[str]:
-    """Code that runs the program and then assigns its outputs, all at once.
+def outputs(program: Program, dims: Mapping[str, Dimension]) -> list[str]:
+    """Code that runs the program and names each output ``_o_<output>``.
 
     Parameters
     ----------
-    targets : mapping of str to str
-        Output to the variable that takes it.
     dims : mapping of str to Dimension
-        Dimension of the outputs, needed for a literal zero.
-    operator : str
-        ``"="`` or ``"+="``; adding a zero writes nothing.
+        The outputs wanted and their dimensions, needed for a literal zero.
     """
-    lines = program.select(targets).lines()
-    last = []
-    for output, variable in targets.items():
-        value = program.outputs[output]
-        if value == 0:
-            if operator == "=":
-                last.append(f"{variable} = {zero((dims or {}).get(output, DIMENSIONLESS))}")
-            continue
-        lines.append(f"_o_{output} = {print_expression(value)}")
-        last.append(f"{variable} {operator} _o_{output}")
-    return lines + last
+    lines = program.select(dims).lines()
+    for key, dim in dims.items():
+        value = program.outputs[key]
+        lines.append(f"_o_{key} = {zero(dim) if value == 0 else print_expression(value)}")
+    return lines
+
+
+def assign(program: Program, dims: Mapping[str, Dimension]) -> list[str]:
+    """Code that runs the program and then sets the variables named like its outputs, all at once; see `outputs`."""
+    return [*outputs(program, dims), *(f"{key} = _o_{key}" for key in dims)]

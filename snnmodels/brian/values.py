@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import sympy as sp
 
-from ..symbolic.programs import Program
+from ..symbolic.flows import evaluate
 from ..templates.network import Network
 from .plan import PopulationPlan
 
@@ -59,10 +59,7 @@ def parameter_values(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndar
 
 def _per_neuron(plan: PopulationPlan, e: sp.Expr) -> np.ndarray:
     """An expression in the parameters, shape (n,)."""
-    names = sorted(s.name for s in e.free_symbols)
-    program = Program((), {"value": e}).compile(names)
-    values = (np.asarray(plan.population.value(n), dtype=float) for n in names)
-    return np.broadcast_to(np.asarray(program(*values)["value"], dtype=float), plan.population.n)
+    return np.broadcast_to(evaluate(e, {s: plan.population.value(s.name) for s in e.free_symbols}), plan.population.n)
 
 
 def initial_states(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:

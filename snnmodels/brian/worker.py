@@ -7,7 +7,6 @@ batch costs no process start, no creation of synapses and no parsing, and losses
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import shutil
@@ -209,7 +208,6 @@ class StandaloneSession(Session):
             start_new_session=True,  # Ctrl-C is for Python, which then ends the program
         )
         self._close = weakref.finalize(self, _end, self._process, self._errors, self._folder)
-        atexit.register(self._close)
         self._views: dict[str, np.ndarray] = {}
         self._answer("ready")
         # both sides have what they need open, so nothing can be left behind, however they end
@@ -274,7 +272,6 @@ class StandaloneSession(Session):
         """End the program and delete the exchange file."""
         self._views.clear()
         self._close()
-        atexit.unregister(self._close)
 
 
 def _memory_folder() -> str | None:

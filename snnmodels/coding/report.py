@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import sympy as sp
 
 from ..symbolic._render import (
     Block,
     Equation,
+    Format,
     Heading,
-    LatexRenderer,
-    MarkdownRenderer,
     Math,
     Part,
     Prose,
-    Renderer,
     Table,
-    TextRenderer,
     name_math,
+    renderer,
 )
 from ..symbolic.parsing import symbol
 from .derivation import LEAK, SpikeRule, derive
@@ -27,8 +24,6 @@ from .loss import NORM, JointLoss
 
 __all__ = ["Format", "derivation"]
 
-Format = Literal["text", "latex", "markdown"]
-_RENDERERS: dict[str, type[Renderer]] = {"text": TextRenderer, "latex": LatexRenderer, "markdown": MarkdownRenderer}
 
 _M = {
     "L": Math("L", r"\mathcal{L}"),
@@ -74,10 +69,9 @@ def derivation(loss: JointLoss | SpikeRule, format: Format = "text") -> str:
     ValueError
         For another format.
     """
-    if format not in _RENDERERS:
-        raise ValueError(f"format {format!r} is not one of {', '.join(map(repr, _RENDERERS))}")
+    document = renderer(format)
     rule = loss if isinstance(loss, SpikeRule) else derive(loss)
-    return _RENDERERS[format]().render(list(_Report(rule).blocks()))
+    return document.render(list(_Report(rule).blocks()))
 
 
 class _Report:

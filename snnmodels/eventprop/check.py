@@ -283,9 +283,12 @@ class _Check:
             network = copies_of([with_values(s.network, values) for values, _ in some])
             observe = Nothing(s.loss.observable, s.loss.variable)
             trials = len(s.targets)
-            with Simulation(
-                network, observe, batch_size=trials, dt=self.dt, target=self.target, **self.options
-            ) as copies, _quietly():
+            with (
+                Simulation(
+                    network, observe, batch_size=trials, dt=self.dt, target=self.target, **self.options
+                ) as copies,
+                _quietly(),
+            ):
                 inputs = side_by_side([i for _, i in some])
                 observed = copies.run(inputs, s.targets, gradient=False).output
             losses += [s.loss.evaluate(o, s.targets).value for o in divided(observed, len(some))]

@@ -100,9 +100,7 @@ def random_inputs(network: Network, trials: int, rng: np.random.Generator) -> di
     """Generic spike times in the first half of a trial, two per source."""
     span = min(LAST_INPUT, 0.55 * network.duration)
     low = min(0.5e-3, 0.05 * span)
-    return {
-        s.name: np.sort(rng.uniform(low, span, (trials, s.n, INPUT_SPIKES)), axis=2) for s in network.inputs
-    }
+    return {s.name: np.sort(rng.uniform(low, span, (trials, s.n, INPUT_SPIKES)), axis=2) for s in network.inputs}
 
 
 def probe(model: Model, *, seed: int = 0, trials: int = 2, recurrent: bool = False) -> Probe:

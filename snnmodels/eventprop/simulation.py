@@ -56,7 +56,7 @@ class Simulation:
         ordinary Brian2 groups and Synapses (every target).
     dtype : {"float64", "float32"}
         What arrays are kept in; arithmetic is in float64 either way. float32 (C++ standalone with dense projections)
-        halves the memory, and gradients then agree with differences to about 1e-5 instead of 1e-9.
+        halves the memory; its gradients agree with the float64 ones to about 1e-5.
     max_spikes : int
         Capacity for the spikes of one neuron in one trial.
     input_spikes : int

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
+from typing import Literal
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
@@ -257,3 +258,20 @@ _SPECIAL = {
 
 def _escape(text: str) -> str:
     return "".join(_SPECIAL.get(c, c) for c in text)
+
+
+Format = Literal["text", "latex", "markdown"]
+_RENDERERS: dict[str, type[Renderer]] = {"text": TextRenderer, "latex": LatexRenderer, "markdown": MarkdownRenderer}
+
+
+def renderer(format: Format) -> Renderer:
+    """What writes a document in a format.
+
+    Raises
+    ------
+    ValueError
+        For another format.
+    """
+    if format not in _RENDERERS:
+        raise ValueError(f"format {format!r} is not one of {', '.join(map(repr, _RENDERERS))}")
+    return _RENDERERS[format]()

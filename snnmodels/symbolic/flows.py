@@ -22,7 +22,7 @@ from .parsing import UnsupportedExpression, symbol
 from .programs import Builder
 from .system import HybridSystem
 
-__all__ = ["Flow"]
+__all__ = ["Flow", "evaluate"]
 
 _SEPARATED = 0.05  # relative distance of rates above which sums of exponentials lose less than two digits
 _MAX_ORDER = 40
@@ -183,7 +183,7 @@ def _are_separated(
     different = list(dict.fromkeys(rates))
     if len(different) < len(rates):
         return len(different) == 1
-    arrays = np.broadcast_arrays(*(np.asarray(_evaluate(r, numbers)) for r in different))
+    arrays = np.broadcast_arrays(*(np.asarray(evaluate(r, numbers)) for r in different))
     return all(separation([float(a.flat[k]) for a in arrays]) > distance for k in range(arrays[0].size))
 
 
@@ -193,7 +193,8 @@ def _compiled(expression: sp.Expr) -> tuple[list[sp.Symbol], Callable[..., np.nd
     return names, sp.lambdify(names, expression, "numpy")
 
 
-def _evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:
+def evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:
+    """An expression in the parameters at their values, elementwise; compiled once for each expression."""
     names, function = _compiled(expression)
     return np.asarray(function(*(np.asarray(numbers[n], dtype=float) for n in names)))
 
@@ -206,7 +207,7 @@ def _order_for_rounding(system: HybridSystem, numbers: Mapping[sp.Symbol, float 
     for i in range(n):
         for j in range(n):
             if jacobian[i, j] != 0:
-                a[i, j] = np.max(np.abs(_evaluate(jacobian[i, j], numbers)))
+                a[i, j] = np.max(np.abs(evaluate(jacobian[i, j], numbers)))
     # units differ between states, so balance before taking the norm
     balanced = matrix_balance(a, permute=False)[0]
     norm = np.linalg.norm(balanced, 1) * time

@@ -75,9 +75,10 @@ class GridSystem:
         object: SymPy takes seconds for a model of several states, and a network has several populations of a model.
         """
         grid = cls(system, Flow.of(system, dt, values, order), tuple(symbol(p) for p in learnable))
-        return _KNOWN.setdefault(grid._key(), grid)
+        return _KNOWN.setdefault(grid.key, grid)
 
-    def _key(self) -> Hashable:
+    @property
+    def key(self) -> Hashable:
         """Everything that the programs are made from."""
         s, flow = self.system, self.flow
         maps = (s.f, s.h, s.initial, s.defaults, s.units, flow.closed_form, *(a.jump for a in s.arrivals.values()))

@@ -132,7 +132,7 @@ class Program:
         Returns
         -------
         Program
-            Reads this program's inputs and ``bar_<output>`` for each of its outputs.
+            Reads this program's inputs and the `cotangent` of each of its outputs.
 
         Raises
         ------

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import sympy as sp
 
 from ._render import (
     Block,
     Equation,
+    Format,
     Heading,
-    LatexRenderer,
     MarkdownRenderer,
     Math,
     Part,
     Prose,
-    Renderer,
     Table,
     TextRenderer,
     latex_equation,
     name_math,
+    renderer,
 )
 from .adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, Adjoint
 from .published import DRIVE, POST_I, POST_V, PublishedRule, published_lif_rule
@@ -28,8 +27,6 @@ from .system import HybridSystem
 
 __all__ = ["Format", "derivation"]
 
-Format = Literal["text", "latex", "markdown"]
-_RENDERERS: dict[str, type[Renderer]] = {"text": TextRenderer, "latex": LatexRenderer, "markdown": MarkdownRenderer}
 
 # mathematics that the prose uses, by placeholder
 _M = {
@@ -99,9 +96,8 @@ def derivation(system: HybridSystem, format: Format = "text") -> str:
     NotDifferentiable
         If the system has no adjoint.
     """
-    if format not in _RENDERERS:
-        raise ValueError(f"format {format!r} is not one of {', '.join(map(repr, _RENDERERS))}")
-    return _RENDERERS[format]().render(_Report(Adjoint.derive(system)).all())
+    document = renderer(format)
+    return document.render(_Report(Adjoint.derive(system)).all())
 
 
 def system_text(system: HybridSystem) -> str:

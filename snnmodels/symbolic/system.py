@@ -14,7 +14,7 @@ import sympy as sp
 from ..templates.model import Assignment, Model
 from .parsing import parse_expression, symbol
 
-__all__ = ["Arrival", "HybridSystem"]
+__all__ = ["Arrival", "HybridSystem", "threshold_sides"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class HybridSystem:
         states = tuple(symbol(s.name) for s in model.states)
         g = None
         if model.threshold is not None:
-            left, right = model.threshold.split(">")
-            g = parse_expression(left) - parse_expression(right.removeprefix("="))
+            left, right = threshold_sides(model)
+            g = left - right
         return cls(
             name=model.name,
             states=states,
@@ -123,6 +123,13 @@ class HybridSystem:
         from .report import system_markdown
 
         return system_markdown(self)
+
+
+def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
+    """Left and right side of the spike condition of a model that has one."""
+    assert model.threshold is not None
+    left, right = model.threshold.split(">")
+    return parse_expression(left), parse_expression(right.removeprefix("="))
 
 
 def _assign(states: tuple[sp.Symbol, ...], statements: Iterable[Assignment]) -> dict[sp.Symbol, sp.Expr]:

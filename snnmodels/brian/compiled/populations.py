@@ -15,12 +15,13 @@ from brian2.units import second
 
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program
+from ...symbolic.system import threshold_sides
 from .. import observation
 from ..functions import TOLERANCE
 from ..initialisation import Copy, Fill, Initialisation
 from ..plan import Plan, PopulationPlan
 from ..populations import NEVER, add_parameters
-from ..rendering import EquationList, dimension, inverse, storage, threshold_dimension, threshold_sides
+from ..rendering import EquationList, dimension, inverse, storage, threshold_dimension
 from .lowering import Lines, cpp, hoist, lines, uses_divided_differences
 from .runner import TemplateRunner
 
@@ -94,7 +95,7 @@ class CompiledForwardPopulation:
             equations.parameter(f"{s.name}_initial", dim)
             if self.observed:
                 equations.parameter(f"{s.name}_start", dim)
-            if self.keeps_base:
+            if p.keeps_base:
                 equations.parameter(f"{s.name}_base", dim)
         add_parameters(equations, p)
         namespace: dict[str, Any] = {}
@@ -115,7 +116,7 @@ class CompiledForwardPopulation:
         arrays = {k: v[k] for k in (*self.names, *p.population.model.parameters)}
         if self.observed:
             arrays |= {f"{k}_start": v[f"{k}_start"] for k in self.names}
-        if self.keeps_base:
+        if p.keeps_base:
             arrays |= {f"{k}_base": v[f"{k}_base"] for k in self.names}
         if p.spiking:
             arrays |= self._make_events()
@@ -195,12 +196,7 @@ class CompiledForwardPopulation:
     @property
     def observed(self) -> bool:
         """Whether the loss reads a voltage of this population."""
-        return self.plan.observable == "voltage_max" and self.plan.network.output == self.population.name
-
-    @property
-    def keeps_base(self) -> bool:
-        """Whether the states just before the arrivals are kept."""
-        return self.population.caused or self.population.coupled
+        return self.plan.observes(self.population.name)
 
     @property
     def objects(self) -> list[Any]:
@@ -266,7 +262,7 @@ class CompiledForwardPopulation:
             "recorded": [x.name for x in p.recorded],
             "recorded_base": [x.name for x in p.recorded_base],
             "recorded_at_events": [x.name for x in p.recorded_at_events],
-            "keeps_base": self.keeps_base,
+            "keeps_base": p.keeps_base,
             "keeps_start": self.observed,
             "step": hoist(grid.step, [*self.names, *arrays]),
         }

@@ -11,11 +11,12 @@ from brian2.core.variables import Variable
 
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program
+from ...symbolic.system import threshold_sides
 from ...templates.network import Projection
 from ..initialisation import Fill, Initialisation
 from ..plan import Plan
 from ..projections import connections
-from ..rendering import EquationList, dimension, inverse, storage, threshold_sides
+from ..rendering import EquationList, dimension, inverse, storage
 from .inputs import CompiledBackwardInput, CompiledForwardInput
 from .lowering import Lines, cpp, hoist, uses_divided_differences
 from .populations import CompiledBackwardPopulation, CompiledForwardPopulation, parameter_names
@@ -101,7 +102,7 @@ class CompiledProjection:
         programs = [program]
         needed = self._parameters(f.group) | {k: v[k] for k in states} | self._structure
         needed |= {"w": self.weights.variables["w"]} | self.source.source_arrays
-        if f.keeps_base:
+        if p.keeps_base:
             needed |= {f"{k}_base": v[f"{k}_base"] for k in states}
         runners = [self._runner("projection_forward", needed, "synapses", "forward", paths, programs)]
         marks = []
