@@ -64,6 +64,7 @@ class PackageContender(Contender):
             dt=task.settings["dt"],
             target="cpp_standalone",
             projections=options["projections"],
+            input_gradients=False,
         )
         session = self.simulation._session
         for name in ("forward", "backward"):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .inputs import Scheduled
 from .plan import Plan
 
 __all__ = ["EventLayout", "ListLayout", "SlotLayout"]
@@ -22,8 +23,8 @@ class EventLayout(ABC):
         self.plan = plan
 
     @abstractmethod
-    def write_input(self, write: Write, name: str, step: np.ndarray, offset: np.ndarray) -> None:
-        """Write input spikes: step (-1 for none) and time to its end, shape (trials, n, spikes)."""
+    def write_input(self, write: Write, name: str, spikes: Scheduled) -> None:
+        """Write input spikes."""
 
     @abstractmethod
     def spike_times(self, read: Read, name: str) -> np.ndarray:
@@ -35,23 +36,23 @@ class EventLayout(ABC):
 
     @abstractmethod
     def write_loss(self, read: Read, write: Write, name: str, gradient: np.ndarray) -> None:
-        """Write dL/dt of the output's spikes, (trials, n, spikes), 0 at the padding."""
+        """Write dL/dt of the spikes that `spike_times` gave last, (trials, n, spikes), 0 at the padding."""
 
     @abstractmethod
-    def input_gradient(self, read: Read, name: str, step: np.ndarray) -> np.ndarray:
-        """dL/dt of the input's spikes in the shape of `step`."""
+    def input_gradient(self, read: Read, name: str, spikes: Scheduled) -> np.ndarray:
+        """dL/dt of the input's spikes, (trials, n, spikes), 0 at the padding."""
 
 
 class SlotLayout(EventLayout):
     """A sentinel, then places for each neuron's spikes."""
 
-    def write_input(self, write: Write, name: str, step: np.ndarray, offset: np.ndarray) -> None:
+    def write_input(self, write: Write, name: str, spikes: Scheduled) -> None:
         """Write input spikes; see `EventLayout`."""
-        trials, n, spikes = step.shape
+        trials, n, longest = spikes.shape
         shape = (self.plan.batch_size, n, self.plan.input_spikes + 2)
         table, after = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
-        table[:trials, :, 1 : 1 + spikes] = step
-        after[:trials, :, 1 : 1 + spikes] = offset
+        table[:trials, :, 1 : 1 + longest] = spikes.fill(spikes.step + 1) - 1
+        after[:trials, :, 1 : 1 + longest] = spikes.fill(spikes.offset)
         write(f"{name}.ev_step", table.ravel())
         write(f"{name}.ev_s", after.ravel())
 
@@ -78,11 +79,11 @@ class SlotLayout(EventLayout):
         table[:trials, :, 1 : 1 + spikes] = gradient
         write(f"{name}.ev_dl", table.ravel())
 
-    def input_gradient(self, read: Read, name: str, step: np.ndarray) -> np.ndarray:
+    def input_gradient(self, read: Read, name: str, spikes: Scheduled) -> np.ndarray:
         """dL/dt of input spikes; see `EventLayout`."""
-        trials, n, spikes = step.shape
-        grad = self._table(read, f"{name}.ev_grad", n, self.plan.input_spikes + 2)[:trials, :, :spikes]
-        return np.where(step >= 0, grad, 0.0)
+        trials, n, longest = spikes.shape
+        grad = self._table(read, f"{name}.ev_grad", n, self.plan.input_spikes + 2)[:trials, :, :longest]
+        return spikes.fill(grad.reshape(-1)[spikes.place])
 
 
 class ListLayout(EventLayout):
@@ -91,21 +92,19 @@ class ListLayout(EventLayout):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._order: dict[str, np.ndarray] = {}
+        self._read: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = {}
 
-    def write_input(self, write: Write, name: str, step: np.ndarray, offset: np.ndarray) -> None:
+    def write_input(self, write: Write, name: str, spikes: Scheduled) -> None:
         """Write input spikes; see `EventLayout`."""
-        _, n, spikes = step.shape
-        flat = step.ravel()
-        order = np.argsort(flat, kind="stable")
-        order = order[np.count_nonzero(flat < 0) :]
+        # NumPy sorts numbers of 16 bits by their digits, many times faster than others
+        narrow = spikes.step.astype(np.uint16) if self.plan.steps <= 65536 else spikes.step
+        order = np.argsort(narrow, kind="stable")
         self._order[name] = order
-        capacity = self.plan.batch_size * n * self.plan.input_spikes
-        neuron, after = np.zeros(capacity, dtype=np.int32), np.zeros(capacity)
-        neuron[: order.size] = order // spikes
-        after[: order.size] = offset.ravel()[order]
-        write(f"{name}.ev_neuron", neuron)
-        write(f"{name}.ev_s", after)
-        write(f"{name}.ev_end", np.searchsorted(flat[order], np.arange(self.plan.steps + 1)).astype(np.int32))
+        write(f"{name}.ev_neuron", spikes.place[order] // spikes.shape[2])
+        write(f"{name}.ev_s", spikes.offset[order])
+        ends = np.zeros(self.plan.steps + 1, dtype=np.int64)
+        np.cumsum(np.bincount(spikes.step, minlength=self.plan.steps), out=ends[1:])
+        write(f"{name}.ev_end", ends)
 
     def _entries(self, read: Read, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Order by neuron, neuron, place within the neuron's spikes, number of spikes per neuron."""
@@ -118,7 +117,7 @@ class ListLayout(EventLayout):
 
     def spike_times(self, read: Read, name: str) -> np.ndarray:
         """Spike times; see `EventLayout`."""
-        order, neuron, place, per_neuron = self._entries(read, name)
+        self._read[name] = order, neuron, place, per_neuron = self._entries(read, name)
         step = np.repeat(np.arange(self.plan.steps), np.diff(read(f"{name}.ev_end")))
         times = np.full((per_neuron.size, max(int(per_neuron.max(initial=0)), 1)), np.inf)
         times[neuron, place] = (step * self.plan.dt + read(f"{name}.ev_r")[: order.size])[order]
@@ -133,7 +132,7 @@ class ListLayout(EventLayout):
 
     def write_loss(self, read: Read, write: Write, name: str, gradient: np.ndarray) -> None:
         """Write dL/dt; see `EventLayout`."""
-        order, neuron, place, per_neuron = self._entries(read, name)
+        order, neuron, place, per_neuron = self._read[name]  # the spikes that the loss has seen
         full = np.zeros((per_neuron.size, max(int(per_neuron.max(initial=0)), 1, gradient.shape[2])))
         trials, n, spikes = gradient.shape
         full[: trials * n, :spikes] = gradient.reshape(trials * n, spikes)
@@ -141,9 +140,9 @@ class ListLayout(EventLayout):
         values[order] = full[neuron, place]
         write(f"{name}.ev_dl", values)
 
-    def input_gradient(self, read: Read, name: str, step: np.ndarray) -> np.ndarray:
+    def input_gradient(self, read: Read, name: str, spikes: Scheduled) -> np.ndarray:
         """dL/dt of input spikes; see `EventLayout`."""
         order = self._order[name]
-        grad = np.zeros(step.size)
+        grad = np.empty(order.size)
         grad[order] = read(f"{name}.ev_grad")[: order.size]
-        return grad.reshape(step.shape)
+        return spikes.fill(grad)

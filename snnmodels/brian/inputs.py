@@ -13,12 +13,40 @@ from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
 from .rendering import EquationList, storage
 
-__all__ = ["BackwardInput", "ForwardInput", "schedule"]
+__all__ = ["BackwardInput", "ForwardInput", "Scheduled", "schedule"]
 
 RATE = (1 / second).dim
 
 
-def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Scheduled:
+    """Spikes of an input on the grid.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Trials, sources, spikes per source; with padding.
+    place : int array, shape (spikes,)
+        Where each spike is in a flat array of that shape, ascending.
+    step : int array, shape (spikes,)
+        Step in which it is delivered.
+    offset : array, shape (spikes,)
+        Time from the spike to the end of that step, in seconds.
+    """
+
+    shape: tuple[int, int, int]
+    place: np.ndarray
+    step: np.ndarray
+    offset: np.ndarray
+
+    def fill(self, values: np.ndarray) -> np.ndarray:
+        """Values of the spikes in an array of the full shape, 0 at the padding."""
+        full = np.zeros(self.shape)
+        full.reshape(-1)[self.place] = values
+        return full
+
+
+def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None) -> Scheduled:
     """Steps and offsets of given spike times.
 
     Parameters
@@ -31,18 +59,15 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
 
     Returns
     -------
-    step : int array, shape (trials, n, spikes)
-        Step in which the spike is delivered, -1 at the padding. A second spike of one source in a step is delivered in
-        the next one, with its own time.
-    arrival_offset : array
-        Time from the spike to the end of that step, in seconds.
+    Scheduled
+        A second spike of one source in a step is delivered in the next one, with its own time.
 
     Raises
     ------
     ValueError
         For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
     """
-    n = next(x.n for x in plan.network.inputs if x.name == name)
+    n = plan.size(name)
     t = np.asarray(times, dtype=float)
     if t.ndim == 2:
         t = t[:, :, None]
@@ -50,11 +75,48 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
         first = "trials" if trials is None else trials
         wanted = f"({first}, {n}) or ({first}, {n}, spikes)"
         raise ValueError(f"spike times of input {name!r} have shape {np.shape(times)}; it must be {wanted}")
+    if t.shape[2] > plan.input_spikes:
+        raise ValueError(
+            f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for "
+            f"{plan.input_spikes}: set input_spikes"
+        )
+    flat = t.reshape(-1)
+    # most places are padding, so what follows is done for the spikes alone
+    place = np.flatnonzero(flat < plan.network.duration)
+    at = flat[place]
+    if place.size + np.count_nonzero(flat == np.inf) < flat.size or at.min(initial=0) < 0 or t.shape[2] > 1:
+        _refuse_times(t, name, plan)
+    # a time that is a multiple of dt up to rounding belongs to the step that it begins
+    step = (at / plan.dt + 1e-9).astype(np.int64)
+    if t.shape[2] > 1:
+        step = _one_per_step(t.shape, place, step)
+    if step.max(initial=0) >= plan.steps:
+        trial, source = np.unravel_index(place[step.argmax()], t.shape)[:2]
+        raise _refusal(name, trial, source, "too many spikes in the last step", "make dt smaller")
+    offset = np.zeros_like(at) if plan.timing == "grid" else (step + 1) * plan.dt - at
+    return Scheduled(t.shape, place, step, offset)
+
+
+def _one_per_step(shape: tuple[int, int, int], place: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Steps with those of a source's later spikes moved on where one would be met twice."""
+    full = np.full(shape, np.iinfo(np.int64).min // 2)
+    full.reshape(-1)[place] = step
+    for k in range(1, shape[2]):
+        full[:, :, k] = np.maximum(full[:, :, k], full[:, :, k - 1] + 1)
+    return full.reshape(-1)[place]
+
+
+def _refusal(name: str, trial: int, source: int, what: str, right: str) -> ValueError:
+    return ValueError(f"input {name!r}, trial {trial}, source {source}: {what}; {right}")
+
+
+def _refuse_times(t: np.ndarray, name: str, plan: Plan) -> None:
+    """Refuse times that are no spikes within the trial; shape (trials, n, spikes)."""
 
     def refuse(bad: np.ndarray, what: str, right: str) -> None:
         if bad.any():
             trial, source = np.argwhere(bad)[0][:2]
-            raise ValueError(f"input {name!r}, trial {trial}, source {source}: {what}; {right}")
+            raise _refusal(name, trial, source, what, right)
 
     refuse(np.isnan(t), "a spike time is NaN", "use inf where there is no spike")
     refuse(t < 0, "a spike time is negative", "times start at 0 s")
@@ -67,22 +129,6 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
         f"{plan.network.duration * 1e3:g} ms",
         "make the duration longer",
     )
-    if t.shape[2] > plan.input_spikes:
-        raise ValueError(
-            f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for "
-            f"{plan.input_spikes}: set input_spikes"
-        )
-    finite = np.isfinite(t)
-    # a time that is a multiple of dt up to rounding belongs to the step that it begins
-    step = np.where(finite, np.floor(np.where(finite, t, 0) / plan.dt + 1e-9), -1).astype(np.int64)
-    for k in range(1, t.shape[2]):
-        step[:, :, k] = np.where(finite[:, :, k], np.maximum(step[:, :, k], step[:, :, k - 1] + 1), -1)
-    refuse(step >= plan.steps, "too many spikes in the last step", "make dt smaller")
-    if plan.timing == "grid":
-        after = np.zeros_like(t)
-    else:
-        after = np.where(finite, (step + 1) * plan.dt - np.where(finite, t, 0), 0.0)
-    return step, after
 
 
 @dataclass

@@ -24,6 +24,8 @@ from .rendering import EquationList, dimension, inverse
 __all__ = [
     "attach_backward",
     "attach_forward",
+    "backward_outputs",
+    "backward_program",
     "declare_backward",
     "declare_forward",
     "initial_forward",
@@ -47,7 +49,8 @@ def peak_program(plan: Plan, p: PopulationPlan) -> Program:
     return Program(observe.statements, {"value": -observe.outputs["rate"], "slope": -observe.outputs["curvature"]})
 
 
-def _backward(plan: Plan, p: PopulationPlan) -> Program:
+def backward_program(plan: Plan, p: PopulationPlan) -> Program:
+    """What the loss's derivative by the maximum (``max_error``) gives to costates and parameter gradients."""
     program = p.grid.observe_backward(symbol(plan.variable))
     names: dict[sp.Symbol, sp.Expr] = {x: symbol(f"max_x_{x.name}") for x in p.system.states}
     names |= {event_time: symbol("max_r"), cotangent("value"): symbol("max_error")}
@@ -151,7 +154,14 @@ def declare_backward(equations: EquationList, plan: Plan, p: PopulationPlan) -> 
     equations.parameter("max_error", inverse(dim))
     for x in recorded(plan, p):
         equations.parameter(f"max_x_{x.name}", dimension(p.system.units[x]), "linked")
-    return namespace_for([_backward(plan, p)])
+    return namespace_for([backward_program(plan, p)])
+
+
+def backward_outputs(p: PopulationPlan, program: Program) -> dict[str, str]:
+    """Arrays that `backward_program` adds to, by its output."""
+    outputs = {x.name: f"lambda_{x.name}" for x in p.system.states}
+    outputs |= {q.name: f"grad_{q.name}" for q in p.grid.learnable}
+    return {k: v for k, v in outputs.items() if program.outputs[k] != 0}
 
 
 def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: PopulationPlan) -> None:
@@ -166,10 +176,8 @@ def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: Pop
     ]
     for name in linked:
         setattr(group, name, linked_var(forward, name))
-    program = _backward(plan, p)
-    outputs = {x.name: f"lambda_{x.name}" for x in p.system.states}
-    outputs |= {q.name: f"grad_{q.name}" for q in p.grid.learnable}
-    present = {k: v for k, v in outputs.items() if program.outputs[k] != 0}
+    program = backward_program(plan, p)
+    present = backward_outputs(p, program)
     lines = program.select(present).lines()
     lines += [f"_o_{k} = {print_expression(program.outputs[k])}" for k in present]
     lines += [f"{v} = {v} + _here*_o_{k}" for k, v in present.items()]

@@ -99,6 +99,8 @@ class Plan:
         Ordinary Brian2 groups and Synapses, or templates of this package that work on whole weight rows (C++ only).
     dtype : {"float64", "float32"}
         What arrays are kept in ("float32": form "dense" only).
+    input_gradients : bool
+        Whether the times of input spikes are differentiated by.
     populations : mapping of str to PopulationPlan
     """
 
@@ -113,6 +115,7 @@ class Plan:
     input_spikes: int
     form: Form
     dtype: FloatType
+    input_gradients: bool
     populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
 
     @classmethod
@@ -129,6 +132,7 @@ class Plan:
         input_spikes: int = 8,
         form: Form = "synapses",
         dtype: FloatType = "float64",
+        input_gradients: bool = True,
         order: int = 4,
     ) -> Plan:
         """Lower a network.
@@ -188,6 +192,7 @@ class Plan:
             int(input_spikes),
             form,
             dtype,
+            input_gradients,
             plans,
         )
 

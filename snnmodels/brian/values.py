@@ -12,7 +12,13 @@ from ..symbolic.flows import evaluate
 from ..templates.network import Network
 from .plan import PopulationPlan
 
-__all__ = ["initial_sensitivity", "initial_states", "parameter_values", "with_values"]
+__all__ = ["all_finite", "initial_sensitivity", "initial_states", "parameter_values", "with_values"]
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether there is no NaN and no infinity."""
+    # the sum of finite numbers is finite, but for an overflow; it takes one pass and no memory
+    return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
@@ -34,7 +40,7 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
             raise ValueError(f"no trainable value {key!r}; network {network.name!r} has {', '.join(known)}")
         if np.shape(value) != known[key].shape:
             raise ValueError(f"value of {key!r} has shape {np.shape(value)}; it must be {known[key].shape}")
-        if not np.all(np.isfinite(value)):
+        if not all_finite(np.asarray(value)):
             raise ValueError(f"value of {key!r} is not finite")
     projections = tuple(
         dataclasses.replace(q, weights=np.asarray(values[f"{q.name}.w"], dtype=float)) if f"{q.name}.w" in values else q

@@ -215,7 +215,12 @@ def train_seed(
     optimiser = Adam(ExponentialDecay(setup.learning_rate, setup.decay))
     folder.mkdir(parents=True, exist_ok=True)
     with Simulation(
-        network, experiment.loss, batch_size=setup.batch_size, dt=setup.dt, target=setup.target
+        network,
+        experiment.loss,
+        batch_size=setup.batch_size,
+        dt=setup.dt,
+        target=setup.target,
+        input_gradients=False,
     ) as simulation:
         result = train(
             simulation,

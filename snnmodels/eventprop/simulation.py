@@ -12,12 +12,12 @@ import numpy as np
 
 from ..brian.assembly import layout_of
 from ..brian.events import EventLayout
-from ..brian.inputs import schedule
+from ..brian.inputs import Scheduled, schedule
 from ..brian.plan import FloatType, Form, Plan, Timing
 from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
-from ..brian.values import initial_sensitivity, initial_states, parameter_values, with_values
-from ..templates.network import Network
+from ..brian.values import all_finite, initial_sensitivity, initial_states, parameter_values, with_values
+from ..templates.network import Network, Projection
 from .protocol import Loss, Outcome
 
 __all__ = ["Simulation", "SimulationError", "Target", "UnresolvedSpikes"]
@@ -57,6 +57,8 @@ class Simulation:
     dtype : {"float64", "float32"}
         What arrays are kept in; arithmetic is in float64 either way. float32 (C++ standalone with dense projections)
         halves the memory; its gradients agree with the float64 ones to about 1e-5.
+    input_gradients : bool
+        Whether to differentiate by the times of input spikes too. Training of weights and parameters is faster without.
     max_spikes : int
         Capacity for the spikes of one neuron in one trial.
     input_spikes : int
@@ -87,6 +89,7 @@ class Simulation:
         timing: Timing = "precise",
         projections: Form | None = None,
         dtype: FloatType = "float64",
+        input_gradients: bool = True,
         max_spikes: int = 64,
         input_spikes: int = 8,
         order: int = 4,
@@ -100,7 +103,8 @@ class Simulation:
             projections = "dense" if target == "cpp_standalone" else "synapses"
         if projections == "dense" and target != "cpp_standalone":
             raise ValueError(f"projections = 'dense' needs target = 'cpp_standalone', not {target!r}; use 'synapses'")
-        self.network = network
+        self._network = network
+        self._fresh: set[str] = set()  # projections whose weights were written after the network was made
         self.loss = loss
         self.target = target
         self._options: dict[str, Any] = {
@@ -113,6 +117,7 @@ class Simulation:
             "input_spikes": input_spikes,
             "form": projections,
             "dtype": dtype,
+            "input_gradients": input_gradients,
             "order": order,
         }
         self.plan: Plan
@@ -149,6 +154,32 @@ class Simulation:
 
     # --- values ---------------------------------------------------------------------------------------------------
 
+    @property
+    def network(self) -> Network:
+        """The network with its current values."""
+        if self._fresh:
+            weights = {f"{q.name}.w": self._weights(q) for q in self._network.projections if q.name in self._fresh}
+            self._network, self._fresh = with_values(self._network, weights), set()
+        return self._network
+
+    def _weights(self, q: Projection) -> np.ndarray:
+        """Weights of a projection as they are simulated."""
+        return _matrix(self._session.read(f"{q.name}.w"), q).astype(float)
+
+    def _update(self, values: Mapping[str, np.ndarray]) -> None:
+        """Write new trainable values."""
+        projections = {f"{q.name}.w": q for q in self._network.projections if q.learnable}
+        if not values.keys() <= projections.keys():
+            self._set(with_values(self.network, values))
+            return
+        # weights alone, as in every batch of a training: straight into the arrays
+        for key, value in values.items():
+            q, w = projections[key], np.asarray(value, dtype=float)
+            if w.shape != q.weights.shape or not all_finite(w):
+                with_values(self._network, {key: value})  # says what is wrong
+            self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
+            self._fresh.add(q.name)
+
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0."""
         if not all(
@@ -161,14 +192,14 @@ class Simulation:
             self._open(network)
         for q in network.projections:
             w = np.asarray(q.weights, dtype=float)
-            self._write(f"{q.name}.w", w.ravel() if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
+            self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
         for name, p in self.plan.populations.items():
             current = dataclasses.replace(p, population=next(x for x in network.populations if x.name == name))
             for key, values in parameter_values(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}", values)
             for key, values in initial_states(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}_initial", values)
-        self.network = network
+        self._network, self._fresh = network, set()
 
     def _write(self, key: str, values: np.ndarray) -> None:
         if key not in self._written or not np.array_equal(self._written[key], values):
@@ -212,8 +243,8 @@ class Simulation:
         """
         trials = self._check(inputs, targets)
         if values is not None:
-            self._set(with_values(self.network, values))
-        shapes = self._write_inputs(inputs, trials)
+            self._update(values)
+        scheduled = self._write_inputs(inputs, trials)
         self._session.forward()
         unresolved = self._check_spikes()
         observed = self._observe(trials)
@@ -223,9 +254,9 @@ class Simulation:
             return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved)
         self._write_loss(value.gradient, trials)
         self._session.backward()
-        gradients = self._gradients(shapes, trials)
+        gradients = self._gradients(scheduled)
         for key, found in gradients.items():
-            if not np.all(np.isfinite(found)):
+            if not all_finite(found):
                 raise SimulationError(
                     f"the gradient of {key!r} is not finite: a nonlinear model left the range of its Taylor series "
                     f"within one step of dt = {self.plan.dt * 1e3:g} ms, or a spike was tangent to the threshold; "
@@ -252,19 +283,17 @@ class Simulation:
         trials = len(targets)
         if not 1 <= trials <= self.plan.batch_size:
             raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.plan.batch_size}")
-        names = {s.name for s in self.network.inputs}
+        names = {s.name for s in self._network.inputs}
         if set(inputs) != names:
-            raise ValueError(f"inputs are {sorted(inputs)}; network {self.network.name!r} has {sorted(names)}")
+            raise ValueError(f"inputs are {sorted(inputs)}; network {self._network.name!r} has {sorted(names)}")
         return trials
 
-    def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
-        """Write the spikes; returns for each input the step of every spike as given, -1 at the padding."""
-        steps = {}
-        for name, times in inputs.items():
-            step, offset = schedule(times, name, self.plan, trials)
-            self._layout.write_input(self._session.write, name, step, offset)
-            steps[name] = step if np.ndim(times) == 3 else step[:, :, 0]
-        return steps
+    def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, tuple[Scheduled, int]]:
+        """Write the spikes; returns them for each input, with the number of dimensions they were given in."""
+        scheduled = {name: (schedule(times, name, self.plan, trials), np.ndim(times)) for name, times in inputs.items()}
+        for name, (spikes, _) in scheduled.items():
+            self._layout.write_input(self._session.write, name, spikes)
+        return scheduled
 
     def _check_spikes(self) -> int:
         """Refuse lost spikes; the number of unresolved ones, of which the first batch with any warns."""
@@ -290,7 +319,7 @@ class Simulation:
         return unresolved
 
     def _observe(self, trials: int) -> np.ndarray:
-        output = self.network.output
+        output = self._network.output
         if self.plan.observable == "spike_times":
             return self.spike_times(output)[:trials]
         n = self.plan.size(output)
@@ -304,7 +333,7 @@ class Simulation:
         }
 
     def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
-        output = self.network.output
+        output = self._network.output
         if self.plan.observable == "spike_times":
             self._layout.write_loss(self._session.read, self._session.write, output, gradient)
         else:
@@ -312,31 +341,24 @@ class Simulation:
             error[:trials] = gradient
             self._session.write(f"{output}.max_error", error.ravel())
 
-    def _gradients(self, steps: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
+    def _gradients(self, scheduled: Mapping[str, tuple[Scheduled, int]]) -> dict[str, np.ndarray]:
         gradients = {}
-        for q in self.network.projections:
+        for q in self._network.projections:
             if q.learnable:
-                gradients[f"{q.name}.w"] = self._weight_gradient(q.name, q.weights.shape, q.mask)
+                gradients[f"{q.name}.w"] = _matrix(self._session.read(f"{q.name}.gw"), q)
         for name, p in self.plan.populations.items():
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
-            current = next(x for x in self.network.populations if x.name == name)
+            current = next(x for x in self._network.populations if x.name == name)
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:
                 per_neuron = self._session.read(f"{name}.grad_{s.name}").reshape(self.plan.batch_size, -1)
                 total = per_neuron.sum(axis=0) + start[s.name]
                 gradients[f"{name}.{s.name}"] = total if p.per_neuron(s.name) else total.sum()
-        for name, step in steps.items():
-            grad = self._layout.input_gradient(self._session.read, name, step.reshape(*step.shape[:2], -1))
-            gradients[f"{name}.times"] = grad.reshape(step.shape)
+        if self.plan.input_gradients:
+            for name, (spikes, dimensions) in scheduled.items():
+                grad = self._layout.input_gradient(self._session.read, name, spikes)
+                gradients[f"{name}.times"] = grad if dimensions == 3 else grad[:, :, 0]
         return gradients
-
-    def _weight_gradient(self, name: str, shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
-        values = self._session.read(f"{name}.gw")
-        if mask is None:
-            return values.reshape(shape).copy()
-        full = np.zeros(shape)
-        full[np.asarray(mask, dtype=bool)] = values
-        return full
 
     def _smallest_gdot(self) -> float:
         slopes = [
@@ -346,3 +368,12 @@ class Simulation:
         ]
         smallest = min(slopes, default=np.inf)
         return smallest if smallest < 0.1 * NEVER else float("inf")
+
+
+def _matrix(values: np.ndarray, q: Projection) -> np.ndarray:
+    """Values of the weights of a projection, (sources, targets), 0 where it has no connection."""
+    if q.mask is None:
+        return values.reshape(q.weights.shape).copy()
+    full = np.zeros(q.weights.shape, dtype=values.dtype)
+    full[np.asarray(q.mask, dtype=bool)] = values
+    return full

@@ -182,9 +182,7 @@ def test_copied_project_builds_with_path_only_and_equals_the_runtime(
 
 
 @needs_compiler
-def test_makefile_without_compiler_says_so(
-    mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_makefile_without_compiler_says_so(mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path) -> None:
     network, spikes = mixed
     export_project(network, tmp_path / "project", spikes=spikes)
     result = make(tmp_path / "project", "CXX=no-such-compiler")

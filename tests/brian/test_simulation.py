@@ -271,3 +271,33 @@ def test_nothing_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     gc.collect()
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpp_standalone"])
+def test_without_input_gradients_the_others_are_the_same(target: str) -> None:
+    options = {"batch_size": 2, "dt": 0.5 * MS, "target": target}
+    gradients = []
+    for wanted in (True, False):
+        with Simulation(small(), TTFSCrossEntropy(), input_gradients=wanted, **options) as s:
+            gradients.append(s.run(INPUTS, LABELS).gradients)
+    assert set(gradients[0]) - set(gradients[1]) == {"input.times"}
+    for key, gradient in gradients[1].items():
+        np.testing.assert_allclose(gradient, gradients[0][key], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpp_standalone"])
+def test_the_network_has_the_values_of_the_last_run(target: str) -> None:
+    mask = np.ones((4, 2), dtype=bool)
+    mask[1, 0] = False
+    first, second = small().projections
+    network = small(projections=(first, dataclasses.replace(second, weights=second.weights * mask, mask=mask)))
+    with Simulation(network, TTFSCrossEntropy(), batch_size=2, dt=0.5 * MS, target=target) as s:
+        values = {key: np.array(value) for key, value in s.network.trainable().items()}
+        values["w_in.w"] *= 1.1
+        values["w_out.w"] *= 1.2
+        s.run(INPUTS, LABELS, {key: values[key] for key in ("w_in.w", "w_out.w")}, gradient=False)
+        after = s.network.trainable()
+        values["w_in.w"] *= 2  # the caller's array, not the simulation's
+    np.testing.assert_array_equal(after["w_in.w"], values["w_in.w"] / 2)
+    np.testing.assert_array_equal(after["w_out.w"], values["w_out.w"])
+    np.testing.assert_array_equal(after["hidden.tau_m"], values["hidden.tau_m"])

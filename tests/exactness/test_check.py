@@ -130,9 +130,7 @@ def test_recurrence_is_declared_by_a_network() -> None:
 def test_the_order_is_read_off_above_rounding() -> None:
     def order(*errors: float) -> float | None:
         steps = tuple((1e-3 / 2**k, e) for k, e in enumerate(errors))
-        report = report_module.GradientReport(
-            "m", "numpy", 1e-3, 1e-6, (), 1.0, {}, 1.0, 0, False, 1e-6, steps
-        )
+        report = report_module.GradientReport("m", "numpy", 1e-3, 1e-6, (), 1.0, {}, 1.0, 0, False, 1e-6, steps)
         return report.order
 
     assert order(1e-2, 1e-2 / 8, 1e-2 / 64) == pytest.approx(3)

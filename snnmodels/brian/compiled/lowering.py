@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from ...symbolic.divided_differences import ExpDD
 from ...symbolic.parsing import print_expression, symbol
 from ...symbolic.programs import Program
 
-__all__ = ["Lines", "cpp", "hoist", "lines", "uses_divided_differences"]
+__all__ = ["Lines", "cpp", "hoist", "uses_divided_differences"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,8 @@ class Lines:
 
 
 def cpp(e: sp.Expr) -> str:
-    """A SymPy expression in C++."""
-    return CPPNodeRenderer().render_expr(print_expression(e))
-
-
-def lines(program: Program) -> list[str]:
-    """Statements of a program in C++."""
-    return [f"const double {n.name} = {cpp(e)};" for n, e in program.statements]
+    """A SymPy expression in C++, with the exponential of headers.py."""
+    return re.sub(r"\bexp\(", "snn_exp(", CPPNodeRenderer().render_expr(print_expression(e)))
 
 
 def uses_divided_differences(programs: Iterable[Program]) -> bool:

@@ -17,12 +17,11 @@ from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program
 from ...symbolic.system import threshold_sides
 from .. import observation
-from ..functions import TOLERANCE
 from ..initialisation import Copy, Fill, Initialisation
 from ..plan import Plan, PopulationPlan
 from ..populations import NEVER, add_parameters
 from ..rendering import EquationList, dimension, inverse, storage, threshold_dimension
-from .lowering import Lines, cpp, hoist, lines, uses_divided_differences
+from .lowering import cpp, hoist, uses_divided_differences
 from .runner import TemplateRunner
 
 __all__ = ["CompiledBackwardPopulation", "CompiledForwardPopulation"]
@@ -98,7 +97,6 @@ class CompiledForwardPopulation:
             if p.keeps_base:
                 equations.parameter(f"{s.name}_base", dim)
         add_parameters(equations, p)
-        namespace: dict[str, Any] = {}
         if p.spiking:
             equations.integer(["last_step"])
             equations.parameter("last_r", TIME)
@@ -108,8 +106,8 @@ class CompiledForwardPopulation:
             equations.parameter("alone_s", TIME)
             equations.parameter("last_s", TIME)
         if self.observed:
-            namespace = observation.declare_forward(equations, self.plan, p)
-        self.group = NeuronGroup(self.n, equations.equations(), namespace=namespace, name=f"{p.name}_forward")
+            observation.declare_forward(equations, self.plan, p)
+        self.group = storage(self.n, equations, f"{p.name}_forward")
         v = self.group.variables
         for x, e in p.system.initial.items():
             self.initial.append(Fill(v[x.name], 0) if e == 0 else Copy(v[x.name], v[f"{x.name}_initial"]))
@@ -143,6 +141,7 @@ class CompiledForwardPopulation:
         shared, arrays = parameter_names(p)
         state = symbol(self.plan.variable)
         observe, peak = p.grid.observe(state).select(["value", "rate"]), observation.peak_program(self.plan, p)
+        inputs = [*self.names, *arrays, "r_event"]
         kept = [x.name for x in observation.recorded(self.plan, p)]
         marks = ("first_id", "first_s", "final_id", "final_s")
         maximum = (
@@ -162,14 +161,9 @@ class CompiledForwardPopulation:
             "arrays": arrays,
             "pieces": [{"after": False}, {"after": True}],
             "variable": state.name,
-            "observe_lines": lines(observe),
-            "value": cpp(observe.outputs["value"]),
-            "rate": cpp(observe.outputs["rate"]),
+            "observe": hoist(observe.local("x"), inputs, "x"),
             "rate_here": cpp(p.system.f[state]),
-            "peak_lines": lines(peak),
-            "peak_value": cpp(peak.outputs["value"]),
-            "peak_slope": cpp(peak.outputs["slope"]),
-            "tolerance": repr(TOLERANCE),
+            "peak": hoist(peak.local("y"), inputs, "y"),
             "same": repr(observation.SAME[self.plan.dtype]),
             "kept": kept,
         }
@@ -201,7 +195,7 @@ class CompiledForwardPopulation:
     @property
     def objects(self) -> list[Any]:
         """What the network runs."""
-        return [self.group, self.runner, *([self._maximum] if self.observed else [])]
+        return [self.runner, *([self._maximum] if self.observed else [])]
 
     @property
     def source_arrays(self) -> dict[str, Variable]:
@@ -269,19 +263,17 @@ class CompiledForwardPopulation:
         if p.spiking:
             left, right = threshold_sides(p.population.model)
             after = {x: symbol(f"_o_{x.name}") for x in p.system.states}
-            crossing = grid.crossing
+            inputs = [*self.names, *arrays, "r_event"]
+            crossing = hoist(grid.crossing.local("x"), inputs, "x")
             keywords |= {
                 "value_before": cpp(left - right),
                 "value_after": cpp((left - right).xreplace(after)),
                 "speed": cpp(grid.speed),
                 "condition_before": f"({cpp(left)} > {cpp(right)})",
                 "condition_after": f"({cpp(left.xreplace(after))} > {cpp(right.xreplace(after))})",
-                "crossing_lines": lines(crossing),
-                "crossing_value": cpp(crossing.outputs["value"]),
-                "crossing_slope": cpp(crossing.outputs["slope"]),
-                "tolerance": repr(TOLERANCE),
+                "crossing": crossing,
                 "capacity": self.n * self.plan.max_spikes,
-                "event": Lines([], lines(grid.event), {k: cpp(e) for k, e in grid.event.outputs.items()}, frozenset()),
+                "event": hoist(grid.event.local("y"), inputs, "y"),
             }
         return keywords
 
@@ -310,7 +302,6 @@ class CompiledBackwardPopulation:
         add_parameters(equations, p)
         for q in p.grid.learnable:
             equations.parameter(f"grad_{q.name}", inverse(dimension(p.system.units[q])))
-        namespace: dict[str, Any] = {}
         if p.spiking:
             equations.parameter("s_arrival", TIME)
             equations.parameter("q_time", RATE)
@@ -318,8 +309,8 @@ class CompiledBackwardPopulation:
             equations.integer(["cause_id"])
             equations.parameter("cause_sigma", RATE)
         if f.observed:
-            namespace = observation.declare_backward(equations, self.plan, p)
-        self.group = NeuronGroup(f.n, equations.equations(), namespace=namespace, name=f"{p.name}_backward")
+            equations.parameter("max_error", inverse(dimension(p.system.units[symbol(self.plan.variable)])))
+        self.group = storage(f.n, equations, f"{p.name}_backward")
         self._initialise()
         arrays = self._arrays()
         keywords = self._keywords()
@@ -339,12 +330,45 @@ class CompiledBackwardPopulation:
             )
         )
         if f.observed:
-            observation.attach_backward(self.group, f.group, self.plan, p)
+            self._observe()
+
+    def _observe(self) -> None:
+        """Add the runners that apply the loss's derivative at the step of the maximum."""
+        f, v = self.forward, self.group.variables
+        p = f.population
+        shared, arrays = parameter_names(p)
+        program = observation.backward_program(self.plan, p)
+        outputs = observation.backward_outputs(p, program)
+        kept = [x.name for x in observation.recorded(self.plan, p)]
+        jump = hoist(program, ["max_r", "max_error", *(f"max_x_{x}" for x in kept), *arrays])
+        here = f.group.variables
+        needed = {k: here[k] for k in ("max_origin", "max_r", *(f"max_x_{x}" for x in kept))}
+        needed |= {k: v[k] for k in ("max_error", *outputs.values(), *p.population.model.parameters)}
+        keywords = {
+            "n": f.n,
+            "steps": self.plan.steps,
+            "shared": shared,
+            "arrays": arrays,
+            "kept": kept,
+            "jump": jump,
+            "outputs": outputs,
+        }
+        for when, at_start in (("start", False), ("end", True)):
+            runner = TemplateRunner(
+                "maximum_back",
+                needed,
+                when=when,
+                order=1,
+                name=f"{p.name}_voltage_loss_{when}",
+                keywords={**keywords, "at_start": at_start},
+                expdd=uses_divided_differences([program]),
+            )
+            self.runners.append(runner)
 
     @property
     def objects(self) -> list[Any]:
         """What the network runs."""
-        return [self.group, *self.runners]
+        return list(self.runners)
 
     @property
     def source_arrays(self) -> dict[str, Variable]:

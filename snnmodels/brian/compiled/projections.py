@@ -105,17 +105,22 @@ class CompiledProjection:
         if p.keeps_base:
             needed |= {f"{k}_base": v[f"{k}_base"] for k in states}
         runners = [self._runner("projection_forward", needed, "synapses", "forward", paths, programs)]
-        marks = []
+        marks: list[dict[str, Any]] = []
         if f.observed:
-            marks.append(self._mark())
-            needed = needed | {k: v[k] for k in ("first_s", "first_id", "final_s", "final_id")}
+            places = {k: v[k] for k in ("first_s", "first_id", "final_s", "final_id")}
+            if self.projection.mask is None:
+                arrays_read = places | {k: needed[k] for k in ("ev_now", "s_arrival")}
+                runners.append(self._runner("projection_mark", arrays_read, "after_synapses", "mark", [], []))
+            else:
+                marks.append(self._mark())
+                needed = needed | places
         if p.grid.carries_threshold(self.projection.receptor) and self.plan.timing == "precise":
             path, more = self._cause()
             marks.append(path)
             programs = programs + more
             needed = needed | {k: v[k] for k in ("alone_id", "alone_s", "last_id", "last_s")}
         if marks:
-            runners.append(self._runner("projection_forward", needed, "after_synapses", "mark", marks, programs))
+            runners.append(self._runner("projection_forward", needed, "after_synapses", "paths", marks, programs))
         return runners
 
     def _runner(
@@ -185,13 +190,16 @@ class CompiledProjection:
         weight, states, _, arrays = self._arrival
         v = b.group.variables
         program = p.grid.arrival_backward(self.projection.receptor)
+        times = self.plan.input_gradients or not isinstance(self.source, CompiledForwardInput)
+        if not times:
+            program = program.select([k for k in program.outputs if k != "time"])
         base_read = [x.name for x in p.recorded_base]
         varying = [weight, *(f"lambda_{x}" for x in states), *base_read, *arrays]
         gather = hoist(program, varying)
         added = [x for x in states if p.coupled and x not in gather.zero]
         parameters = [q.name for q in p.grid.learnable if q.name not in gather.zero]
-        caused = p.grid.carries_threshold(self.projection.receptor) and self.plan.timing == "precise"
-        observed = self.target.observed
+        caused = times and p.grid.carries_threshold(self.projection.receptor) and self.plan.timing == "precise"
+        observed = times and self.target.observed
         needed = self._parameters(b.group) | {f"lambda_{x}": v[f"lambda_{x}"] for x in states} | self._structure
         needed |= {k: self.weights.variables[k] for k in ("w", "gw")} | self.source_backward.source_arrays
         needed |= {f"added_lambda_{x}": v[f"added_lambda_{x}"] for x in added}
@@ -210,13 +218,14 @@ class CompiledProjection:
             keywords={
                 **self._keywords(),
                 "gather": gather,
+                "times": times,
                 "learns_weights": self.projection.learnable,
                 "recorded_base": base_read,
                 "added": added,
                 "parameters": parameters,
                 "caused": caused,
                 "observed": observed,
-                "simple": not (caused or observed or added or parameters),
+                "simple": not (caused or added or parameters),
             },
             expdd=uses_divided_differences([program]),
         )

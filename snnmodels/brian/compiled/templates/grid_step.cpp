@@ -20,6 +20,8 @@
     {% endfor %}
     {{step.outer|join('\n')|autoindent}}
     {% if spiking %}
+    {{crossing.outer|join('\n')|autoindent}}
+    {{event.outer|join('\n')|autoindent}}
     int32_t* __restrict _now = {{a('ev_now')}};
     int32_t* __restrict _ends = {{a('ev_end')}};
     int _count = 0;
@@ -31,7 +33,7 @@
         {% for x in states %}
         double _new_{{x}}[{{block}}];
         {% endfor %}
-        int _any = 0;
+        uint64_t _marked = 0; // a bit for each neuron that may have spiked
         for (int _j = 0; _j < _m; _j++)
         {
             {% for p in arrays %}
@@ -46,18 +48,17 @@
             _new_{{x}}[_j] = _o_{{x}};
             {% endfor %}
             {% if spiking %}
-            _any |= ({{condition_after}}) {% if precise %}| ({{condition_before}}){% endif %};
+            _marked |= ({{condition_after}}) {{'| (' + condition_before + ')' if precise else ''}} ? snn_bit[_j] : 0;
             {% endif %}
         }
         {% if caused %}
         for (int _j = 0; _j < _m; _j++)
-            _any |= ({{a('alone_id')}}[_b + _j] >= 0) | ({{a('last_id')}}[_b + _j] >= 0);
+            _marked |= ({{a('alone_id')}}[_b + _j] >= 0) | ({{a('last_id')}}[_b + _j] >= 0) ? snn_bit[_j] : 0;
         {% endif %}
         {% if spiking %}
-        if (_any)
-        for (int _j = 0; _j < _m; _j++)
+        for (; _marked; _marked &= _marked - 1)
         {
-            const int _i = _b + _j;
+            const int _j = __builtin_ctzll(_marked), _i = _b + _j;
             {% for p in arrays %}
             const double {{p}} = _p_{{p}}[_i];
             {% endfor %}
@@ -93,9 +94,9 @@
             {
                 auto _evaluate = [&](const double r_event, double* _slope) -> double
                 {
-                    {{crossing_lines|join('\n')|autoindent}}
-                    *_slope = {{crossing_slope}};
-                    return {{crossing_value}};
+                    {{crossing.inner|join('\n')|autoindent}}
+                    *_slope = {{crossing.outputs['slope']}};
+                    return {{crossing.outputs['value']}};
                 };
                 double _slope;
                 if (_above)
@@ -109,7 +110,7 @@
                         _free = 0;
                         {{a('unresolved_events')}}[0]++;
                     }
-                    else r_event = snn_root(_evaluate, _low, 0.0, -_low*_value/(_value_low - _value), {{tolerance}});
+                    else r_event = snn_root(_evaluate, _low, 0.0, -_low*_value/(_value_low - _value));
                 }
                 else
                 {
@@ -119,7 +120,7 @@
                     const double _root = _speed*_speed - 4*_bend*_value;
                     double _guess = _root > 0 ? -2*_value/(_speed + std::sqrt(_root)) : -1;
                     if (!(_guess > 0 && _guess < dt)) _guess = dt*_value/(_value - _value_high);
-                    r_event = snn_root(_evaluate, 0.0, dt, _guess, {{tolerance}});
+                    r_event = snn_root(_evaluate, 0.0, dt, _guess);
                 }
             }
             {{a('last_step')}}[_i] = _step;
@@ -143,7 +144,6 @@
                 _stored++;
             }
             else {{a('lost_events')}}[0]++;
-            {{event.outer|join('\n')|autoindent}}
             {{event.inner|join('\n')|autoindent}}
             {% for x in states %}
             _new_{{x}}[_j] = {{event.outputs[x]}};

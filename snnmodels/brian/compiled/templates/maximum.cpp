@@ -12,6 +12,8 @@
     {% for p in shared %}
     const double {{p}} = {{a(p)}}[0];
     {% endfor %}
+    {{observe.outer|join('\n')|autoindent}}
+    {{peak.outer|join('\n')|autoindent}}
     for (int _i = 0; _i < {{n}}; _i++)
     {
         {% for p in arrays %}
@@ -26,15 +28,15 @@
             {% endfor %}
             auto _observe = [&](const double r_event, double* _rate) -> double
             {
-                {{observe_lines|join('\n')|autoindent}}
-                *_rate = {{rate}};
-                return {{value}};
+                {{observe.inner|join('\n')|autoindent}}
+                *_rate = {{observe.outputs['rate']}};
+                return {{observe.outputs['value']}};
             };
             auto _falling = [&](const double r_event, double* _slope) -> double
             {
-                {{peak_lines|join('\n')|autoindent}}
-                *_slope = {{peak_slope}};
-                return {{peak_value}};
+                {{peak.inner|join('\n')|autoindent}}
+                *_slope = {{peak.outputs['slope']}};
+                return {{peak.outputs['value']}};
             };
             {% if piece.after %}
             const double _low = -{{a('final_s')}}[_i], _high = 0;
@@ -61,7 +63,7 @@
             else
             {
                 const double _guess = _low + (_high - _low)*_rate_low/(_rate_low - _rate_high);
-                _r = snn_root(_falling, _low, _high, _guess, {{tolerance}});
+                _r = snn_root(_falling, _low, _high, _guess);
                 _value = _observe(_r, &_rate);
             }
             const bool _kink = {% if piece.after %}_r <= _low{% else %}_has && _r >= _high{% endif %};

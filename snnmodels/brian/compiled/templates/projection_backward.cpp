@@ -20,17 +20,36 @@
     {% for p in arrays %}
     const auto* __restrict _p_{{p}} = {{a(p)}};
     {% endfor %}
+    {% if observed %}
+    const int _step = {{steps}} - 1 - {{t_in_timesteps}};
+    int _looked = -1;
+    bool _kink = false;
+    {% endif %}
     for (int _q = 0; _q < _spikes; _q++)
     {
         const int _source = _now[_q];
         const int _trial = _source/{{n_source}}, _row = _source % {{n_source}};
         const double s_arrival = {{a('s_arrival')}}[_source];
         const int _first = _trial*{{n_target}};
+        {% if not sparse %}
+        if (_q + 1 < _spikes)
+        {
+            const int _next = (_now[_q + 1] % {{n_source}})*{{n_target}};
+            {% if times %}
+            snn_fetch(_w + _next, {{n_target}});
+            {% endif %}
+            {% if learns_weights %}
+            snn_fetch(_gw + _next, {{n_target}});
+            {% endif %}
+        }
+        {% endif %}
         {% for x in states %}
         const auto* __restrict _l_{{x}} = {{a('lambda_' + x)}} + _first;
         {% endfor %}
         {{gather.outer|join('\n')|autoindent}}
+        {% if times %}
         double _time = 0;
+        {% endif %}
         {% if sparse %}
         for (int _k = {{a('rows')}}[_row]; _k < {{a('rows')}}[_row + 1]; _k++)
         {
@@ -38,7 +57,7 @@
         {% else %}
         const int _k0 = _row*{{n_target}};
         {% if simple %}
-        #pragma omp simd reduction(+:_time)
+        #pragma omp simd {{'reduction(+:_time)' if times else ''}}
         {% endif %}
         for (int _j = 0; _j < {{n_target}}; _j++)
         {
@@ -55,7 +74,9 @@
             const double {{x}} = {{a('keep_' + x)}}[_first + _j];
             {% endfor %}
             {{gather.inner|join('\n')|autoindent}}
+            {% if times %}
             _time += {{gather.outputs['time']}};
+            {% endif %}
             {% if learns_weights %}
             _gw[_k] += {{gather.outputs['w']}};
             {% endif %}
@@ -68,11 +89,22 @@
             {% if caused %}
             if ({{a('cause_id')}}[_first + _j] == {{base}} + _source) _time += {{a('cause_sigma')}}[_first + _j];
             {% endif %}
-            {% if observed %}
-            if ({{a('max_arrival')}}[_first + _j] == {{steps}} - 1 - {{t_in_timesteps}} && {{a('max_id')}}[_first + _j] == {{base}} + _source)
-                _time += {{a('max_error')}}[_first + _j]*{{a('max_rate')}}[_first + _j];
-            {% endif %}
         }
+        {% if observed %}
+        // a maximum at the arrival itself moves with it
+        if (_trial != _looked)
+        {
+            _looked = _trial;
+            _kink = false;
+            for (int _i = _first; _i < _first + {{n_target}}; _i++) _kink |= {{a('max_arrival')}}[_i] == _step;
+        }
+        if (_kink)
+            for (int _i = _first; _i < _first + {{n_target}}; _i++)
+                if ({{a('max_arrival')}}[_i] == _step && {{a('max_id')}}[_i] == {{base}} + _source)
+                    _time += {{a('max_error')}}[_i]*{{a('max_rate')}}[_i];
+        {% endif %}
+        {% if times %}
         {{a('q_time')}}[_source] += _time;
+        {% endif %}
     }
 {% endblock %}

@@ -25,6 +25,9 @@
         const int _trial = _source/{{n_source}}, _row = _source % {{n_source}};
         const double s_arrival = {{a('s_arrival')}}[_source];
         const int _first = _trial*{{n_target}};
+        {% if not sparse %}
+        if (_q + 1 < _spikes) snn_fetch(_w + (_now[_q + 1] % {{n_source}})*{{n_target}}, {{n_target}});
+        {% endif %}
         {% for x in states %}
         auto* __restrict _x_{{x}} = {{a(x)}} + _first;
         {% endfor %}
