@@ -69,10 +69,10 @@ def train_mnist(
     loss: Annotated[
         ImageLoss, typer.Option(help="Cross-entropy on maximal potentials of readouts, or on first spikes.")
     ] = ImageLoss.max_voltage,
-    epochs: Annotated[int, typer.Option(help="Passes over the 55000 training images.", min=1)] = 10,
+    epochs: Annotated[int, typer.Option(help="Passes over the 55000 training images.", min=1)] = 30,
     seed: SeedsOption = None,
     dt: StepOption = 0.5,
-    batch_size: BatchOption = 32,
+    batch_size: BatchOption = 8,
     target: TargetOption = Target.cpp_standalone,
     processes: ProcessesOption = 1,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/mnist"),
@@ -84,9 +84,9 @@ def train_mnist(
 
     Example: `snnmodels train mnist --data ~/mnist --epochs 5`.
     """
-    from ..eventprop.experiments import Setup, draw_images, keep_examples, mnist
+    from ..eventprop.experiments import MNIST_SETUP, Setup, draw_images, keep_examples, mnist
 
-    setup = Setup(epochs, batch_size, milliseconds("--dt", dt), target.value)
+    setup = Setup(epochs, batch_size, milliseconds("--dt", dt), target.value, decay=MNIST_SETUP.decay)
     experiment = mnist(data, loss.value)
     seeds = _train(experiment, setup, seed, out, processes)
     keep_examples(experiment, seeds[0], out)

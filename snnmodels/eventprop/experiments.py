@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .simulation import Target
 
 __all__ = [
+    "MNIST_SETUP",
     "Experiment",
     "Setup",
     "describe_summary",
@@ -122,6 +123,10 @@ class Setup:
     target: Target = "cpp_standalone"
     learning_rate: float = 5e-3
     decay: float = 0.95
+
+
+# The published 100 epochs in batches of 5 take longer than they have to: larger batches, and a rate that falls faster.
+MNIST_SETUP = Setup(epochs=30, batch_size=8, dt=0.5e-3, decay=0.92)
 
 
 def yin_yang() -> Experiment:
