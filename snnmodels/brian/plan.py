@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -202,8 +203,12 @@ class Plan:
 
     def size(self, name: str) -> int:
         """Neurons of one trial of a population or input."""
+        return self._sizes[name]
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, int]:
         groups: tuple[SpikeInput | Population, ...] = (*self.network.inputs, *self.network.populations)
-        return next(x.n for x in groups if x.name == name)
+        return {x.name: x.n for x in groups}
 
     def cause_base(self, projection: Projection) -> int:
         """First identifier of the arrivals of a projection; the identifier of source neuron i is this plus i."""

@@ -347,6 +347,8 @@ class Simulation:
             if q.learnable:
                 gradients[f"{q.name}.w"] = _matrix(self._session.read(f"{q.name}.gw"), q)
         for name, p in self.plan.populations.items():
+            if not p.grid.learnable:
+                continue
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
             current = next(x for x in self._network.populations if x.name == name)
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
