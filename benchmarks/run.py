@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.brian.build_cache import cache_folder
+from snnmodels.compilation import cache_folder
 
 from .report import DOCS, RESULTS, write_docs
 from .serving import ContenderFailed, Process, Task

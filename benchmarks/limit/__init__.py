@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import subprocess
-import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.brian.build_cache import cache_folder
+from snnmodels import compilation
 from snnmodels.eventprop import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.eventprop.protocol import Loss
 from snnmodels.templates.network import Network
@@ -24,7 +20,7 @@ __all__ = ["Limit", "library"]
 
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fvisibility-inlines-hidden"),
-    *("-Wall", "-Wextra", "-shared", "-fPIC"),
+    *("-Wall", "-Wextra"),
 )
 _POINTER = ctypes.c_void_p
 
@@ -42,28 +38,12 @@ def library() -> ctypes.CDLL:
 
     Raises
     ------
-    RuntimeError
+    BuildFailed
         If the compiler is missing or refuses the sources.
     """
-    compiler = os.environ.get("CXX") or "g++"
     sources = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".cpp", ".h"))
-    command = [compiler, *_FLAGS, str(Path(__file__).with_name("limit.cpp"))]
-    try:
-        # what -march=native means, and the version
-        target = subprocess.run([compiler, "-march=native", "-Q", "--help=target"], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise RuntimeError(f"the limit needs a C++ compiler, and {compiler} does not run: {error}") from None
-    content = b"".join([*(p.read_bytes() for p in sources), " ".join(_FLAGS).encode(), target.stdout])
-    path = cache_folder() / f"limit-{hashlib.sha256(content).hexdigest()[:16]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            result = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise RuntimeError(f"{compiler} refuses the limit: {result.stderr[:2000]}")
-            made.rename(path)
-    loaded = ctypes.CDLL(str(path))
+    content = b"".join(p.read_bytes() for p in sources)
+    loaded = compilation.library("limit", Path(__file__).with_name("limit.cpp"), _FLAGS, content)
     loaded.limit_new.restype = _POINTER
     loaded.limit_new.argtypes = [ctypes.POINTER(_Settings)]
     loaded.limit_loss.restype = ctypes.c_double

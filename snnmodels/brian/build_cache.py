@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,13 +23,10 @@ import brian2
 import numpy as np
 
 from .. import __version__
+from ..compilation import BuildFailed, cache_folder, compiler, native
 from .plan import Plan
 
-__all__ = ["BuildFailed", "Built", "build", "cache_folder"]
-
-
-class BuildFailed(RuntimeError):
-    """The compiler refused the generated program; the message holds its first errors."""
+__all__ = ["Built", "build"]
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,6 @@ class Built:
     program: Path
     fields: Mapping[str, tuple[int, int, str]]
     size: int
-
-
-def cache_folder() -> Path:
-    """Where compiled programs are kept: ``$SNNMODELS_CACHE``, else ``snnmodels`` in the user's cache folder."""
-    given = os.environ.get("SNNMODELS_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snnmodels"
 
 
 def build(plan: Plan, generate: Callable[[Plan, Path], tuple[Mapping[str, Any], int]]) -> Built:
@@ -95,7 +83,7 @@ def fingerprint(plan: Plan) -> str:
         brian2.__version__,
         np.__version__,
         _command(),
-        _compiler_version(),
+        native(tuple(compiler())),
         _package_hash(),
     ]
     parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable]
@@ -123,7 +111,7 @@ def _package_hash() -> str:
 
 
 def _command() -> list[str]:
-    words = (os.environ.get("CXX") or "g++").split()
+    words = compiler()
     if shutil.which("ccache"):
         words.insert(0, "ccache")
     # Full vectors and fused multiply-adds: results agree with numpy's up to rounding, not in every bit
@@ -140,12 +128,6 @@ def _command() -> list[str]:
         "-I.",
         "-Ibrianlib",
     ]
-
-
-@functools.cache
-def _compiler_version() -> str:
-    words = (os.environ.get("CXX") or "g++").split()
-    return subprocess.run([*words, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def _compile(folder: Path) -> None:

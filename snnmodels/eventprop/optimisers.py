@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from .fused_adam import fused_adam
+
 __all__ = ["SGD", "Adam", "Bounds", "ConstantRate", "ExponentialDecay", "Optimiser", "Schedule"]
 
 Schedule = Callable[[int], float]
@@ -130,13 +132,22 @@ class Optimiser(ABC):
             gradient = np.asarray(gradients[key], dtype=value.dtype).reshape(-1)
             state = [moment.reshape(-1) for moment in self._state[key]]
             rate = self._rate * self.scales.get(key, 1.0)
-            scratch = np.empty(min(_BLOCK, flat.size), dtype=value.dtype)
-            for start in range(0, flat.size, _BLOCK):
-                part = slice(start, start + _BLOCK)
-                block = flat[part]
-                self._update(block, gradient[part], [m[part] for m in state], rate, scratch[: block.size])
+            if flat.size <= _BLOCK or not self._update_all(flat, gradient, state, rate):
+                self._update_blocks(flat, gradient, state, rate)
             if key in self.bounds:
                 np.clip(value, *self.bounds[key], out=value)
+
+    def _update_blocks(self, flat: np.ndarray, gradient: np.ndarray, state: list[np.ndarray], rate: float) -> None:
+        """Update block by block."""
+        scratch = np.empty(min(_BLOCK, flat.size), dtype=flat.dtype)
+        for start in range(0, flat.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            block = flat[part]
+            self._update(block, gradient[part], [m[part] for m in state], rate, scratch[: block.size])
+
+    def _update_all(self, value: np.ndarray, gradient: np.ndarray, moments: list[np.ndarray], rate: float) -> bool:
+        """Update a large value at once, with the same result, if there is a faster way; False if there isn't."""
+        return False
 
     @abstractmethod
     def _update(
@@ -212,13 +223,20 @@ class Adam(Optimiser):
         scratch *= 1 - self.beta2
         square *= self.beta2
         square += scratch
-        # The bias corrections are moved from the arrays to the scalars, as section 2 of the paper suggests.
-        root = math.sqrt(1 - self.beta2**self._steps)
+        epsilon, rate = self._corrected(rate)
         np.sqrt(square, out=scratch)
-        scratch += self.epsilon * root
+        scratch += epsilon
         np.divide(mean, scratch, out=scratch)
-        scratch *= rate * root / (1 - self.beta1**self._steps)
+        scratch *= rate
         value -= scratch
+
+    def _update_all(self, value: np.ndarray, gradient: np.ndarray, moments: list[np.ndarray], rate: float) -> bool:
+        return fused_adam(value, gradient, moments, self.beta1, self.beta2, *self._corrected(rate))
+
+    def _corrected(self, rate: float) -> tuple[float, float]:
+        """Epsilon and rate with the bias corrections, which section 2 of the paper moves there from the arrays."""
+        root = math.sqrt(1 - self.beta2**self._steps)
+        return self.epsilon * root, rate * root / (1 - self.beta1**self._steps)
 
 
 @dataclass(eq=False)

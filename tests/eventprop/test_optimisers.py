@@ -1,8 +1,12 @@
 """Optimisers against textbook implementations, step by step."""
 
+import shutil
+
 import numpy as np
 import pytest
 
+from snnmodels.eventprop import optimisers
+from snnmodels.eventprop.fused_adam import fused_adam
 from snnmodels.eventprop.optimisers import SGD, Adam, ConstantRate, ExponentialDecay
 
 # More elements than one block, and a scalar parameter.
@@ -166,3 +170,35 @@ def test_values_of_another_shape_are_refused():
     optimiser.step({"w": np.zeros(2)}, {"w": np.zeros(2)})
     with pytest.raises(ValueError, match=r"values\['w'\]: shape \(3,\), but the optimiser's state is for \(2,\)"):
         optimiser.step({"w": np.zeros(3)}, {"w": np.zeros(3)})
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_the_compiled_adam_gives_the_same_bits_as_numpy(monkeypatch):
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=(200, 300))
+    gradients = [rng.normal(size=start.shape) * 10.0 ** rng.integers(-9, 3) for _ in range(5)]
+    results = []
+    for compiled in (True, False):
+        calls = []
+
+        def update(*arguments, compiled=compiled, calls=calls):
+            done = compiled and fused_adam(*arguments)
+            calls.append(done)
+            return done
+
+        monkeypatch.setattr(optimisers, "fused_adam", update)
+        values, optimiser = {"w": start.copy()}, Adam(5e-3)
+        for gradient in gradients:
+            optimiser.step(values, {"w": gradient})
+        assert calls == [compiled] * len(gradients)
+        results.append([values["w"], *optimiser.state_dict().values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_arrays_that_the_compiled_adam_cannot_take_are_left_alone():
+    narrow = [np.ones(3, dtype=np.float32) for _ in range(4)]
+    assert not fused_adam(narrow[0], narrow[1], narrow[2:], 0.9, 0.999, 1e-8, 1e-3)
+    strided = [np.ones(6)[::2] for _ in range(4)]
+    assert not fused_adam(strided[0], strided[1], strided[2:], 0.9, 0.999, 1e-8, 1e-3)
+    np.testing.assert_array_equal(strided[0], 1)

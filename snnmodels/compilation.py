@@ -1,0 +1,87 @@
+"""The C++ compiler of this machine, and the folder where what it has made is kept."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["BuildFailed", "cache_folder", "compiler", "library", "native"]
+
+
+class BuildFailed(RuntimeError):
+    """There is no compiler, or it refused a program; the message holds its first errors."""
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: ``$SNNMODELS_CACHE``, else ``snnmodels`` in the user's cache folder."""
+    given = os.environ.get("SNNMODELS_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snnmodels"
+
+
+def compiler() -> list[str]:
+    """Command of the C++ compiler: ``$CXX``, else g++."""
+    return (os.environ.get("CXX") or "g++").split()
+
+
+@functools.cache
+def native(command: tuple[str, ...]) -> str:
+    """Version of a compiler, and what it takes this machine's processor for.
+
+    Raises
+    ------
+    BuildFailed
+        If the compiler does not run.
+    """
+    said = []
+    for question in (["--version"], ["-march=native", "-Q", "--help=target"]):
+        try:
+            result = subprocess.run([*command, *question], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise BuildFailed(f"{command[0]} does not run: {error}") from None
+        said.append(result.stdout)
+    return "\n".join(said)
+
+
+def library(name: str, source: str | Path, flags: Sequence[str], content: bytes = b"") -> ctypes.CDLL:
+    """Compile a shared library, if its sources, the compiler or the machine are new, and load it.
+
+    Parameters
+    ----------
+    name : str
+        Begins the name of the file in the cache.
+    source : str or Path
+        C++ code, or the file that holds it.
+    flags : sequence of str
+    content : bytes
+        What else it is made from, such as headers.
+
+    Raises
+    ------
+    BuildFailed
+        If the compiler is missing or refuses the sources.
+    """
+    command = compiler()
+    text = source.read_text() if isinstance(source, Path) else source
+    made_from = "\n".join([text, *flags, native(tuple(command))]).encode() + content
+    path = cache_folder() / f"{name}-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            file = source if isinstance(source, Path) else Path(folder) / f"{name}.cpp"
+            if not isinstance(source, Path):
+                file.write_text(source)
+            made = Path(folder) / path.name
+            words = [*command, *flags, "-shared", "-fPIC", str(file), "-o", str(made)]
+            result = subprocess.run(words, capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise BuildFailed(f"{command[0]} refuses {name}: {result.stderr[:2000]}")
+            made.rename(path)
+    return ctypes.CDLL(str(path))
