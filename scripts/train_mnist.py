@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from snnmodels.eventprop.experiments import (
-    MNIST_SETUP,
+    MNIST_SETUPS,
     Setup,
     describe_summary,
     digits,
@@ -59,11 +59,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="directory of the four MNIST files")
     parser.add_argument("--loss", choices=("max_voltage", "ttfs"), default="max_voltage", help="default: max_voltage")
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of images (default: 1 2 3)")
-    parser.add_argument("--epochs", type=int, help=f"default: {MNIST_SETUP.epochs}; 15 with --quick")
+    parser.add_argument("--epochs", type=int, help="default: 30; 15 with --quick")
     parser.add_argument("--dt", type=float, default=0.5, metavar="MS", help="time step in ms (default: 0.5)")
-    parser.add_argument("--batch-size", type=int, help=f"default: {MNIST_SETUP.batch_size}")
-    parser.add_argument("--learning-rate", type=float, default=5e-3, help="Adam's, in the first epoch (default: 0.005)")
-    parser.add_argument("--decay", type=float, default=MNIST_SETUP.decay, help="factor on it per epoch (default: 0.92)")
+    parser.add_argument("--batch-size", type=int, help="default: 8")
+    parser.add_argument("--learning-rate", type=float, help="Adam's, in the first epoch (default: 0.005; ttfs: 0.003)")
+    parser.add_argument("--decay", type=float, help="factor on it per epoch (default: 0.92)")
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
     )
@@ -78,8 +78,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.dt <= 0:
         parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
-    options.batch_size = options.batch_size or MNIST_SETUP.batch_size
-    options.epochs = options.epochs or (15 if options.quick else MNIST_SETUP.epochs)
+    setup = MNIST_SETUPS[options.loss]
+    options.batch_size = options.batch_size or setup.batch_size
+    options.epochs = options.epochs or (15 if options.quick else setup.epochs)
+    options.learning_rate = options.learning_rate or setup.learning_rate
+    options.decay = options.decay or setup.decay
     options.out = options.out or Path("output", f"{'digits' if options.quick else 'mnist'}_{options.loss}")
     return options
 

@@ -84,9 +84,10 @@ def train_mnist(
 
     Example: `snnmodels train mnist --data ~/mnist --epochs 5`.
     """
-    from ..eventprop.experiments import MNIST_SETUP, Setup, draw_images, keep_examples, mnist
+    from ..eventprop.experiments import MNIST_SETUPS, Setup, draw_images, keep_examples, mnist
 
-    setup = Setup(epochs, batch_size, milliseconds("--dt", dt), target.value, decay=MNIST_SETUP.decay)
+    rates = MNIST_SETUPS[loss.value]
+    setup = Setup(epochs, batch_size, milliseconds("--dt", dt), target.value, rates.learning_rate, rates.decay)
     experiment = mnist(data, loss.value)
     seeds = _train(experiment, setup, seed, out, processes)
     keep_examples(experiment, seeds[0], out)
