@@ -1,6 +1,6 @@
 """Adam in one pass over memory, for large arrays where there is a C++ compiler.
 
-NumPy makes eleven passes over five arrays. This makes one, with the same operations on each number in the same order, so
+NumPy makes eleven passes over five arrays. This makes one, with the same operations on each number in the same order:
 the results are the same in every bit.
 """
 
