@@ -6,9 +6,9 @@ from ...symbolic.divided_differences import cpp_source
 
 __all__ = ["headers"]
 
-_ROOT = """
-#ifndef SNNMODELS_ROOT
-#define SNNMODELS_ROOT
+_COMMON = """
+#ifndef SNNMODELS_COMMON
+#define SNNMODELS_COMMON
 #include<algorithm>
 #include<cmath>
 #include<cstdint>
@@ -73,5 +73,5 @@ _EXPDD = "#ifndef SNNMODELS_EXPDD_HEADER\n#define SNNMODELS_EXPDD_HEADER\n#inclu
 
 
 def headers(expdd: bool) -> str:
-    """Root finding, and the divided differences where they are called."""
-    return _ROOT + (_EXPDD.format(cpp_source("static inline")) if expdd else "")
+    """What all templates share, and the divided differences where they are called."""
+    return _COMMON + (_EXPDD.format(cpp_source("static inline")) if expdd else "")
