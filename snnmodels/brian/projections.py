@@ -38,6 +38,29 @@ def connections(projection: Projection) -> tuple[np.ndarray, np.ndarray]:
     return i, j
 
 
+def weight_storage(projection: Projection, target: PopulationPlan) -> NeuronGroup:
+    """``w`` and its gradient ``gw`` for every connection, by source, then target."""
+    dim = dimension(target.system.arrivals[projection.receptor].weight_unit)
+    equations = EquationList()
+    equations.parameter("w", dim)
+    equations.parameter("gw", inverse(dim))
+    return storage(len(connections(projection)[0]), equations, f"{projection.name}_weights")
+
+
+def row_storage(projection: Projection) -> tuple[NeuronGroup, NeuronGroup]:
+    """Where each source's connections start (``rows``), and the target of each (``columns``): compressed rows."""
+    i, j = connections(projection)
+    n = projection.weights.shape[0]
+    rows, columns = EquationList(), EquationList()
+    rows.integer(["rows"])
+    columns.integer(["columns"])
+    r = storage(n + 1, rows, f"{projection.name}_rows")
+    c = storage(len(j), columns, f"{projection.name}_columns")
+    r.rows = np.searchsorted(i, np.arange(n + 1))
+    c.columns = j
+    return r, c
+
+
 @dataclass
 class PortableProjection:
     """Synapses of a projection in both directions.
@@ -61,12 +84,7 @@ class PortableProjection:
     initial_backward: Initialisation = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        weight_dim = dimension(self.p.system.arrivals[self.projection.receptor].weight_unit)
-        equations = EquationList()
-        equations.parameter("w", weight_dim)
-        equations.parameter("gw", inverse(weight_dim))
-        i, _ = connections(self.projection)
-        self.weights = storage(len(i), equations, f"{self.projection.name}_weights")
+        self.weights = weight_storage(self.projection, self.p)
         self.initial_backward.append(Fill(self.weights.variables["gw"], 0))
         self.forward = [self._forward()]
         self.backward = [self._backward()]

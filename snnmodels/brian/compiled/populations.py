@@ -18,10 +18,10 @@ from ...symbolic.programs import Program
 from ...symbolic.system import threshold_sides
 from .. import observation
 from ..initialisation import Copy, Fill, Initialisation
+from ..lowering import cpp, hoist, uses_divided_differences
 from ..plan import Plan, PopulationPlan
 from ..populations import NEVER, add_parameters
 from ..rendering import EquationList, dimension, inverse, storage, threshold_dimension
-from .lowering import cpp, hoist, uses_divided_differences
 from .runner import TemplateRunner
 
 __all__ = ["CompiledBackwardPopulation", "CompiledForwardPopulation"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from brian2 import NeuronGroup
 from brian2.core.variables import Variable
 
@@ -14,11 +13,10 @@ from ...symbolic.programs import Program
 from ...symbolic.system import threshold_sides
 from ...templates.network import Projection
 from ..initialisation import Fill, Initialisation
+from ..lowering import Lines, cpp, hoist, uses_divided_differences
 from ..plan import Plan
-from ..projections import connections
-from ..rendering import EquationList, dimension, inverse, storage
+from ..projections import row_storage, weight_storage
 from .inputs import CompiledBackwardInput, CompiledForwardInput
-from .lowering import Lines, cpp, hoist, uses_divided_differences
 from .populations import CompiledBackwardPopulation, CompiledForwardPopulation, parameter_names
 from .runner import TemplateRunner
 
@@ -42,24 +40,12 @@ class CompiledProjection:
 
     def __post_init__(self) -> None:
         q = self.projection
-        dim = dimension(self.target.population.system.arrivals[q.receptor].weight_unit)
-        equations = EquationList()
-        equations.parameter("w", dim)
-        equations.parameter("gw", inverse(dim))
-        i, j = connections(q)
-        self.weights = storage(len(i), equations, f"{q.name}_weights")
+        self.weights = weight_storage(q, self.target.population)
         self.initial_backward.append(Fill(self.weights.variables["gw"], 0))
         self._structure: dict[str, Variable] = {}
         if q.mask is not None:
-            rows, columns = EquationList(), EquationList()
-            rows.integer(["rows"])
-            columns.integer(["columns"])
-            r = storage(q.weights.shape[0] + 1, rows, f"{q.name}_rows")
-            c = storage(len(j), columns, f"{q.name}_columns")
-            r.rows = np.searchsorted(i, np.arange(q.weights.shape[0] + 1))
-            c.columns = j
-            self._owners = (r, c)  # kept, since variables hold their groups only weakly
-            self._structure = {"rows": r.variables["rows"], "columns": c.variables["columns"]}
+            self._owners = rows, columns = row_storage(q)  # kept, since variables hold their groups only weakly
+            self._structure = {"rows": rows.variables["rows"], "columns": columns.variables["columns"]}
         self.forward = self._forward()
         self.backward = [self._backward()]
 

@@ -1,19 +1,19 @@
-"""Grid programs as C++ statements, with what doesn't change inside a loop taken out of it."""
+"""Grid programs as statements of C++ or NumPy, with what doesn't change inside a loop taken out of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import sympy as sp
-from brian2.parsing.rendering import CPPNodeRenderer
+from brian2.parsing.rendering import CPPNodeRenderer, NumpyNodeRenderer
 
-from ...symbolic.divided_differences import ExpDD
-from ...symbolic.parsing import print_expression, symbol
-from ...symbolic.programs import Program
+from ..symbolic.divided_differences import ExpDD
+from ..symbolic.parsing import print_expression, symbol
+from ..symbolic.programs import Program
 
-__all__ = ["Lines", "cpp", "hoist", "uses_divided_differences"]
+__all__ = ["CPP", "NUMPY", "Language", "Lines", "cpp", "hoist", "uses_divided_differences"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Lines:
     inner : list of str
         Statements inside it.
     outputs : dict of str to str
-        C++ expressions of the outputs.
+        Expressions of the outputs.
     zero : frozenset of str
         Outputs that are identically zero.
     """
@@ -43,12 +43,36 @@ def cpp(e: sp.Expr) -> str:
     return re.sub(r"\bexp\(", "snn_exp(", CPPNodeRenderer().render_expr(print_expression(e)))
 
 
+@dataclass(frozen=True)
+class Language:
+    """How expressions and assignments are written.
+
+    Attributes
+    ----------
+    expression : callable
+        From a SymPy expression to code.
+    assignment : str
+        Format of a statement with the fields ``name`` and ``value``.
+    """
+
+    expression: Callable[[sp.Expr], str]
+    assignment: str
+
+    def assign(self, name: str, value: sp.Expr) -> str:
+        """A statement."""
+        return self.assignment.format(name=name, value=self.expression(value))
+
+
+CPP = Language(cpp, "const double {name} = {value};")
+NUMPY = Language(lambda e: NumpyNodeRenderer().render_expr(print_expression(e)), "{name} = {value}")
+
+
 def uses_divided_differences(programs: Iterable[Program]) -> bool:
     """Whether any program calls a divided difference."""
     return any(e.has(ExpDD) for p in programs for e in (*(rhs for _, rhs in p.statements), *p.outputs.values()))
 
 
-def hoist(program: Program, varying: Iterable[str], tag: str = "h") -> Lines:
+def hoist(program: Program, varying: Iterable[str], tag: str = "h", language: Language = CPP) -> Lines:
     """Split a program by what varies inside a loop.
 
     Parameters
@@ -58,6 +82,7 @@ def hoist(program: Program, varying: Iterable[str], tag: str = "h") -> Lines:
         Inputs that change from one pass of the loop to the next.
     tag : str
         Part of the names of what is taken out, so that several loops in one function differ.
+    language : Language
 
     Returns
     -------
@@ -73,7 +98,7 @@ def hoist(program: Program, varying: Iterable[str], tag: str = "h") -> Lines:
             return e
         if e not in known:
             name = symbol(f"_{tag}{len(known)}")
-            outer.append(f"const double {name.name} = {cpp(e)};")
+            outer.append(language.assign(name.name, e))
             known[e] = name
         return known[e]
 
@@ -94,8 +119,8 @@ def hoist(program: Program, varying: Iterable[str], tag: str = "h") -> Lines:
         value = rewrite(rhs)
         if rhs.free_symbols & inside:
             inside.add(name)
-            inner.append(f"const double {name.name} = {cpp(value)};")
+            inner.append(language.assign(name.name, value))
         else:
-            outer.append(f"const double {name.name} = {cpp(rhs)};")
-    outputs = {k: cpp(rewrite(e)) for k, e in program.outputs.items()}
+            outer.append(language.assign(name.name, rhs))
+    outputs = {k: language.expression(rewrite(e)) for k, e in program.outputs.items()}
     return Lines(outer, inner, outputs, frozenset(k for k, e in program.outputs.items() if e == 0))
