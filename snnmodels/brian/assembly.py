@@ -14,13 +14,14 @@ from .inputs import BackwardInput, ForwardInput
 from .plan import Plan
 from .populations import BackwardPopulation, ForwardPopulation
 from .projections import PortableProjection
+from .vectorised import VectorisedProjection
 
 __all__ = ["Assembly", "layout_of"]
 
 
 def layout_of(plan: Plan) -> EventLayout:
     """How the assembly of a plan lays out its spikes."""
-    return ListLayout(plan) if plan.form == "dense" else SlotLayout(plan)
+    return ListLayout(plan) if plan.compiled else SlotLayout(plan)
 
 
 @dataclass
@@ -49,11 +50,11 @@ class Assembly:
     parts: list[Any] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        # the two forms have the same parts with the same interfaces
+        # all forms have the same parts with the same interfaces
         make_input: tuple[Any, Any] = (ForwardInput, BackwardInput)
         make_population: tuple[Any, Any] = (ForwardPopulation, BackwardPopulation)
-        make_projection: Any = PortableProjection
-        if self.plan.form == "dense":
+        make_projection: Any = VectorisedProjection if self.plan.form == "dense" else PortableProjection
+        if self.plan.compiled:
             from . import compiled  # defines code objects for C++ standalone, which the runtime doesn't need
 
             make_input = (compiled.CompiledForwardInput, compiled.CompiledBackwardInput)
@@ -93,7 +94,7 @@ class Assembly:
         return self.plan.steps * self.plan.dt * second
 
     def _expose_input(self, name: str, f: Any) -> None:
-        if self.plan.form == "dense":
+        if self.plan.compiled:
             self._expose(name, f.events.arrays("ev_s", "ev_grad"), "ev_neuron", "ev_end", "ev_s", "ev_grad")
         else:
             self._expose(name, f.store.variables, "ev_step", "ev_s", "ev_grad")
@@ -112,7 +113,7 @@ class Assembly:
         self._expose(name, w, *(f"grad_{q.name}" for q in p.grid.learnable))
         if p.spiking:
             self.arrays[f"{name}.smallest_slope"] = [b.smallest_slope]
-            if self.plan.form == "dense":
+            if self.plan.compiled:
                 self._expose(name, f.events.arrays("ev_r", "ev_dl"), "ev_neuron", "ev_end", "ev_r", "ev_dl")
                 self._expose(name, f.runner_arrays, "lost_events", "unresolved_events")
             else:

@@ -16,8 +16,9 @@ from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .rendering import check_names
 
-__all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Timing"]
+__all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Target", "Timing"]
 
+Target = Literal["numpy", "cython", "cpp_standalone"]
 Timing = Literal["precise", "grid"]
 Observable = Literal["spike_times", "voltage_max"]
 Form = Literal["synapses", "dense"]
@@ -96,10 +97,12 @@ class Plan:
         What is read of the output population.
     max_spikes, input_spikes : int
         Capacity for the spikes of one neuron, and of one source, in one trial.
+    target : {"numpy", "cython", "cpp_standalone"}
+        What the simulation is made for.
     form : {"synapses", "dense"}
-        Ordinary Brian2 groups and Synapses, or templates of this package that work on whole weight rows (C++ only).
+        Projections as Brian2 Synapses, or as templates of this package that work on whole weight rows.
     dtype : {"float64", "float32"}
-        What arrays are kept in ("float32": form "dense" only).
+        What arrays are kept in ("float32": compiled only).
     input_gradients : bool
         Whether the times of input spikes are differentiated by.
     populations : mapping of str to PopulationPlan
@@ -114,6 +117,7 @@ class Plan:
     variable: str
     max_spikes: int
     input_spikes: int
+    target: Target
     form: Form
     dtype: FloatType
     input_gradients: bool
@@ -131,6 +135,7 @@ class Plan:
         variable: str = "v",
         max_spikes: int = 64,
         input_spikes: int = 8,
+        target: Target = "numpy",
         form: Form = "synapses",
         dtype: FloatType = "float64",
         input_gradients: bool = True,
@@ -158,10 +163,10 @@ class Plan:
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
         if form not in ("synapses", "dense"):
             raise ValueError(f"projections = {form!r}; it must be 'synapses' or 'dense'")
-        if dtype not in ("float64", "float32") or (dtype == "float32" and form != "dense"):
+        if dtype not in ("float64", "float32") or (dtype == "float32" and not _compiled(target, form)):
             raise ValueError(
-                f"dtype = {dtype!r} with projections = {form!r}; it must be 'float64', or 'float32' with "
-                "projections = 'dense' (target = 'cpp_standalone')"
+                f"dtype = {dtype!r} with projections = {form!r} on target = {target!r}; it must be 'float64', or "
+                "'float32' with projections = 'dense' and target = 'cpp_standalone'"
             )
         output = next(p for p in network.populations if p.name == network.output)
         if observable == "spike_times" and not output.model.spiking:
@@ -191,11 +196,17 @@ class Plan:
             variable,
             int(max_spikes),
             int(input_spikes),
+            target,
             form,
             dtype,
             input_gradients,
             plans,
         )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether populations and inputs, too, are templates of this package, with spikes in lists."""
+        return _compiled(self.target, self.form)
 
     def observes(self, population: str) -> bool:
         """Whether the loss reads a voltage of this population."""
@@ -218,6 +229,10 @@ class Plan:
                 return base
             base += self.batch_size * self.size(p.source)
         raise KeyError(projection.name)
+
+
+def _compiled(target: Target, form: Form) -> bool:
+    return form == "dense" and target == "cpp_standalone"
 
 
 def _reads(programs: Iterable[Program], states: tuple[sp.Symbol, ...]) -> tuple[sp.Symbol, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
 
 import brian2
 import numpy as np
@@ -56,9 +55,9 @@ class RuntimeSession(Session):
 
     after_step: Callable[[], None] | None = None
 
-    def __init__(self, plan: Plan, target: Literal["numpy", "cython"]) -> None:
+    def __init__(self, plan: Plan) -> None:
         brian2.set_device("runtime")
-        self._preferences = {"codegen.target": target}
+        self._preferences = {"codegen.target": plan.target}
         # Brian2 warns of code whose order could matter; here every name is assigned once
         with preferences(self._preferences), quiet():
             previous = defaultclock.dt

@@ -6,14 +6,14 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ..brian.assembly import layout_of
 from ..brian.events import EventLayout
 from ..brian.inputs import Scheduled, schedule
-from ..brian.plan import FloatType, Form, Plan, Timing
+from ..brian.plan import FloatType, Form, Plan, Target, Timing
 from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
 from ..brian.values import all_finite, initial_sensitivity, initial_states, parameter_values, with_values
@@ -22,7 +22,6 @@ from .protocol import Loss, Outcome
 
 __all__ = ["Simulation", "SimulationError", "Target", "UnresolvedSpikes"]
 
-Target = Literal["numpy", "cython", "cpp_standalone"]
 TARGETS = ("numpy", "cython", "cpp_standalone")
 
 
@@ -52,8 +51,9 @@ class Simulation:
         piecewise constant in the weights; its gradient is then the EventProp formula, not the derivative of the
         simulation.
     projections : {"dense", "synapses"}, optional
-        Templates of this package that share one weight matrix among the trials (C++ standalone, there the default), or
-        ordinary Brian2 groups and Synapses (every target).
+        Templates of this package that share one weight matrix, dense or sparse by the projection's mask, among the
+        trials; or ordinary Brian2 Synapses, one per weight and trial. Both run on every target with the same results.
+        The default is dense on C++ standalone.
     dtype : {"float64", "float32"}
         What arrays are kept in; arithmetic is in float64 either way. float32 (C++ standalone with dense projections)
         halves the memory; its gradients agree with the float64 ones to about 1e-5.
@@ -101,8 +101,6 @@ class Simulation:
             )
         if projections is None:
             projections = "dense" if target == "cpp_standalone" else "synapses"
-        if projections == "dense" and target != "cpp_standalone":
-            raise ValueError(f"projections = 'dense' needs target = 'cpp_standalone', not {target!r}; use 'synapses'")
         self._network = network
         self._fresh: set[str] = set()  # projections whose weights were written after the network was made
         self.loss = loss
@@ -115,6 +113,7 @@ class Simulation:
             "variable": loss.variable,
             "max_spikes": max_spikes,
             "input_spikes": input_spikes,
+            "target": target,
             "form": projections,
             "dtype": dtype,
             "input_gradients": input_gradients,
@@ -138,7 +137,7 @@ class Simulation:
 
             self._session = StandaloneSession(self.plan)
         else:
-            self._session = RuntimeSession(self.plan, self.target)
+            self._session = RuntimeSession(self.plan)
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from snnmodels.brian.plan import Form, Target
 from snnmodels.eventprop import Simulation, TTFSCrossEntropy
 from snnmodels.templates import load_network
 
@@ -29,7 +30,11 @@ def test_gradients_agree_to_single_precision() -> None:
         assert np.linalg.norm(single.gradients[key] - gradient) < 2e-5 * np.linalg.norm(gradient), key
 
 
-def test_portable_forms_refuse_it() -> None:
+@pytest.mark.parametrize(
+    ("target", "projections"), [("numpy", "dense"), ("numpy", "synapses"), ("cpp_standalone", "synapses")]
+)
+def test_other_forms_refuse_it(target: Target, projections: Form) -> None:
     network = load_network("yin_yang", seed=3, hidden={"n": 12}, duration="40*ms")
-    with pytest.raises(ValueError, match="dtype = 'float32' with projections = 'synapses'"):
-        Simulation(network, TTFSCrossEntropy(), target="numpy", dtype="float32")
+    message = f"dtype = 'float32' with projections = '{projections}' on target = '{target}'"
+    with pytest.raises(ValueError, match=message):
+        Simulation(network, TTFSCrossEntropy(), target=target, projections=projections, dtype="float32")

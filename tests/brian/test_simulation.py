@@ -64,7 +64,7 @@ def simulation() -> Iterator[Simulation]:
         ({"max_spikes": 0}, "max_spikes = 0; it must be a positive whole number"),
         ({"input_spikes": -1}, "input_spikes = -1; it must be a positive whole number"),
         ({"timing": "exact"}, "timing = 'exact'; it must be 'precise' or 'grid'"),
-        ({"projections": "dense"}, "projections = 'dense' needs target = 'cpp_standalone'"),
+        ({"projections": "sparse"}, "projections = 'sparse'; it must be 'synapses' or 'dense'"),
     ],
 )
 def test_options_that_make_no_simulation(options: dict[str, object], message: str) -> None:

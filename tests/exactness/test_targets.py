@@ -1,4 +1,4 @@
-"""Compiled simulations equal NumPy's: spike times to 1e-9 ms, gradients to 1e-9."""
+"""Compiled simulations equal NumPy's with ordinary Synapses: spike times to 1e-9 ms, gradients to 1e-9."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def outcome(probe: Probe, target: str, **options: object) -> tuple[Outcome, dict
 
 
 def assert_same(probe: Probe, target: str, **options: object) -> None:
-    expected, spikes = outcome(probe, "numpy")
+    expected, spikes = outcome(probe, "numpy", projections="synapses")
     found, times = outcome(probe, target, **options)
     for name, train in spikes.items():
         assert np.isfinite(train).any()
