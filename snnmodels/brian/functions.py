@@ -102,7 +102,7 @@ def root_function(name: str, program: Program, arguments: list[str], variable: s
             at_low, at_high = (np.asarray(evaluate(*inputs, r)["value"]) for r in (low, high))
             open_low, open_high = ~(at_low > 0), at_high > 0
             tolerance = TOLERANCE * np.abs(high - low)
-            done = np.zeros(np.shape(low), dtype=bool)
+            done = ~(open_low & open_high)  # nothing to be found: `low` or `high` is the answer
             x = np.where(at_high > 0, low + (high - low) * at_low / (at_low - at_high), high)  # secant
             for _ in range(ITERATIONS):
                 result = evaluate(*inputs, x)

@@ -126,7 +126,7 @@ class Setup:
 
 
 # The published 100 epochs in batches of 5 take longer than they have to: larger batches, and a rate that falls faster.
-# An output that falls silent learns no more, which long steps bring about: hence the lower rate for first spikes.
+# First spikes want a lower rate; see docs/training.md for what else was tried.
 MNIST_SETUPS = {
     "max_voltage": Setup(epochs=30, batch_size=8, dt=0.5e-3, learning_rate=5e-3, decay=0.92),
     "ttfs": Setup(epochs=30, batch_size=8, dt=0.5e-3, learning_rate=3e-3, decay=0.92),
