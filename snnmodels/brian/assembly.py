@@ -122,3 +122,5 @@ class Assembly:
         if f.observed:
             self._expose(name, v, "max_value")
             self._expose(name, w, "max_error")
+        if f.samples is not None:
+            self._expose(name, f.samples.variables, "sample_value", "sample_error")

@@ -86,7 +86,7 @@ def fingerprint(plan: Plan) -> str:
         native(tuple(compiler())),
         _package_hash(),
     ]
-    parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable]
+    parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable, plan.sample_steps]
     parts += [plan.form, plan.dtype, plan.input_gradients, plan.max_spikes, plan.input_spikes, network.output]
     parts += [(s.name, s.n) for s in network.inputs]
     for name, p in plan.populations.items():

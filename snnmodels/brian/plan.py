@@ -20,7 +20,7 @@ __all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Target"
 
 Target = Literal["numpy", "cython", "cpp_standalone"]
 Timing = Literal["precise", "grid"]
-Observable = Literal["spike_times", "voltage_max"]
+Observable = Literal["spike_times", "voltage_max", "voltage_samples"]
 Form = Literal["synapses", "dense"]
 FloatType = Literal["float64", "float32"]
 
@@ -95,6 +95,8 @@ class Plan:
         Whether events happen at their own times inside the step, or are rounded to the end of the step.
     observable, variable : str
         What is read of the output population.
+    sample_steps : int
+        Steps between samples of the variable; 0 where none are taken.
     max_spikes, input_spikes : int
         Capacity for the spikes of one neuron, and of one source, in one trial.
     target : {"numpy", "cython", "cpp_standalone"}
@@ -121,6 +123,7 @@ class Plan:
     form: Form
     dtype: FloatType
     input_gradients: bool
+    sample_steps: int = 0
     populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
 
     @classmethod
@@ -133,6 +136,7 @@ class Plan:
         timing: Timing = "precise",
         observable: Observable = "spike_times",
         variable: str = "v",
+        interval: float = 1e-3,
         max_spikes: int = 64,
         input_spikes: int = 8,
         target: Target = "numpy",
@@ -146,7 +150,8 @@ class Plan:
         Raises
         ------
         ValueError
-            If the duration isn't a whole number of steps, a size isn't positive, or the output can't be observed so.
+            If the duration isn't a whole number of steps, a size isn't positive, or the output can't be observed so;
+            for samples also if their `interval` (seconds) isn't a whole number of steps or is longer than the trial.
         """
         if not dt > 0:
             raise ValueError(f"dt = {dt!r} s; a time step must be positive")
@@ -174,17 +179,20 @@ class Plan:
                 f"the loss reads spike times, but the output population {output.name!r} ({output.model.name}) has no "
                 "threshold; use a voltage loss or a spiking model"
             )
-        if observable == "voltage_max":
+        if observable != "spike_times":
+            what = "the maximum" if observable == "voltage_max" else "samples"
             if output.model.spiking:
+                effect = "bounds" if observable == "voltage_max" else "interrupts"
                 raise ValueError(
-                    f"the loss reads the maximum of {variable!r}, which the reset of the spiking output population "
-                    f"{output.name!r} bounds; use a model without threshold such as leaky_integrator"
+                    f"the loss reads {what} of {variable!r}, which the reset of the spiking output population "
+                    f"{output.name!r} {effect}; use a model without threshold such as leaky_integrator"
                 )
             if variable not in output.model.state_names:
                 raise ValueError(
-                    f"the loss reads the maximum of {variable!r}; {output.model.name} has the states "
+                    f"the loss reads {what} of {variable!r}; {output.model.name} has the states "
                     f"{', '.join(output.model.state_names)}"
                 )
+        sample_steps = _sample_steps(interval, dt, steps) if observable == "voltage_samples" else 0
         plans = {p.name: _lower(p, network, dt, order) for p in network.populations}
         return cls(
             network,
@@ -200,6 +208,7 @@ class Plan:
             form,
             dtype,
             input_gradients,
+            sample_steps,
             plans,
         )
 
@@ -209,8 +218,17 @@ class Plan:
         return _compiled(self.target, self.form)
 
     def observes(self, population: str) -> bool:
-        """Whether the loss reads a voltage of this population."""
+        """Whether the loss reads the maximum of a state of this population."""
         return self.observable == "voltage_max" and self.network.output == population
+
+    def samples(self, population: str) -> bool:
+        """Whether the loss reads samples of a state of this population."""
+        return self.observable == "voltage_samples" and self.network.output == population
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of the sample store; the last is no sample where the trial ends between two."""
+        return -(-self.steps // self.sample_steps)
 
     def size(self, name: str) -> int:
         """Neurons of one trial of a population or input."""
@@ -233,6 +251,23 @@ class Plan:
 
 def _compiled(target: Target, form: Form) -> bool:
     return form == "dense" and target == "cpp_standalone"
+
+
+def _sample_steps(interval: float, dt: float, steps: int) -> int:
+    """Steps between samples."""
+    if not interval > 0:
+        raise ValueError(f"interval = {interval!r} s between samples; it must be positive")
+    n = round(interval / dt)
+    if n < 1 or abs(n * dt - interval) > 1e-9 * interval:
+        raise ValueError(
+            f"the interval of {interval * 1e3:g} ms between samples is not a whole number of steps of "
+            f"dt = {dt * 1e3:g} ms"
+        )
+    if n > steps:
+        raise ValueError(
+            f"the interval of {interval * 1e3:g} ms between samples is longer than the trial of {steps * dt * 1e3:g} ms"
+        )
+    return n
 
 
 def _reads(programs: Iterable[Program], states: tuple[sp.Symbol, ...]) -> tuple[sp.Symbol, ...]:

@@ -25,7 +25,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
 from ..symbolic.grid import bar
 from ..symbolic.parsing import print_expression, symbol
-from . import observation
+from . import observation, sampling
 from .functions import bracket_function, namespace_for, root_function
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan, PopulationPlan
@@ -52,8 +52,8 @@ class ForwardPopulation:
     Attributes
     ----------
     group : NeuronGroup
-    store, trajectory : NeuronGroup or None
-        Events; states at every step where the backward pass needs them.
+    store, trajectory, samples : NeuronGroup or None
+        Events; states at every step where the backward pass needs them; what the loss reads at sample times.
     initial : list
         What has to be set before each run.
     """
@@ -63,6 +63,7 @@ class ForwardPopulation:
     group: NeuronGroup = field(init=False)
     store: NeuronGroup | None = field(init=False, default=None)
     trajectory: NeuronGroup | None = field(init=False, default=None)
+    samples: NeuronGroup | None = field(init=False, default=None)
     initial: Initialisation = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -100,6 +101,8 @@ class ForwardPopulation:
             equations.parameter("last_s", TIME)
         if self.observed:
             namespace |= observation.declare_forward(equations, self.plan, p)
+        if self.plan.samples(p.name):
+            sampling.declare(equations, self.plan, p)
         if p.recorded or p.recorded_base:
             equations.integer(["tr_index"])
             for x in p.recorded:
@@ -126,6 +129,9 @@ class ForwardPopulation:
             self.group.run_regularly("\n".join(lines), when="before_synapses", name=f"{p.name}_keep_base")
         if self.observed:
             self.initial += observation.attach_forward(self.group, self.plan, p)
+        if self.plan.samples(p.name):
+            self.samples = sampling.store(self.plan, p)
+            self.initial += sampling.attach_forward(self.group, self.samples, self.plan, p)
 
     @property
     def objects(self) -> list[NeuronGroup]:
@@ -339,6 +345,8 @@ class BackwardPopulation:
         namespace = namespace_for(programs)
         if f.observed:
             namespace |= observation.declare_backward(equations, self.plan, p)
+        if f.samples is not None:
+            sampling.declare(equations, self.plan, p)
         self.group = NeuronGroup(
             f.n,
             equations.equations(),
@@ -358,6 +366,8 @@ class BackwardPopulation:
             self._replay_events()
         if f.observed:
             observation.attach_backward(self.group, f.group, self.plan, p)
+        if f.samples is not None:
+            self.initial += sampling.attach_backward(self.group, f.samples, self.plan, p)
 
     @property
     def objects(self) -> list[NeuronGroup]:

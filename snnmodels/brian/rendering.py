@@ -54,6 +54,7 @@ RESERVED = frozenset(
         *("cause_id", "cause_s", "cause_sigma", "alone_id", "alone_s", "last_id", "last_s", "q_time", "tr_index"),
         *("first_id", "first_s", "final_id", "final_s", "smallest_slope", "forward_slot"),
         *("max_value", "max_origin", "max_r", "max_arrival", "max_id", "max_rate", "max_error"),
+        *("sample_index", "sample_value", "sample_error"),
         *("number", "widx", "gw", "w", "dt", "t", "i", "j"),
     }
 )

@@ -4,7 +4,7 @@ from .check import check_gradient
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .gradient_report import GradientReport, GradientRow
 from .history import EpochRecord, History
-from .losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy
+from .losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy, VoltageError
 from .optimisers import SGD, Adam, ConstantRate, ExponentialDecay, Optimiser
 from .parallel import ParallelSimulation
 from .probe import Probe, ProbeError, probe
@@ -46,6 +46,7 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingResult",
     "UnresolvedSpikes",
+    "VoltageError",
     "check_gradient",
     "evaluate",
     "load_checkpoint",

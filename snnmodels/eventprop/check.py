@@ -281,7 +281,7 @@ class _Check:
         for k in range(0, len(changed), together):
             some = changed[k : k + together]
             network = copies_of([with_values(s.network, values) for values, _ in some])
-            observe = Nothing(s.loss.observable, s.loss.variable)
+            observe = Nothing(s.loss.observable, s.loss.variable, s.loss.interval)
             trials = len(s.targets)
             with (
                 Simulation(

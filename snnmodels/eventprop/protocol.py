@@ -13,7 +13,7 @@ from ..templates.network import Network
 
 __all__ = ["GradientSource", "Loss", "LossValue", "Observable", "Outcome"]
 
-Observable = Literal["spike_times", "voltage_max"]
+Observable = Literal["spike_times", "voltage_max", "voltage_samples"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,18 @@ class Loss(ABC):
 
     Attributes
     ----------
-    observable : {"spike_times", "voltage_max"}
-        What `evaluate` reads: spike times ``(trials, n, k)`` in seconds, ascending and padded with ``inf``; or the
-        maximum over time of a state variable of each output neuron, ``(trials, n)``.
+    observable : {"spike_times", "voltage_max", "voltage_samples"}
+        What `evaluate` reads: spike times ``(trials, n, k)`` in seconds, ascending and padded with ``inf``; the maximum
+        over time of a state variable of each output neuron, ``(trials, n)``; or samples of it, ``(trials, n, k)``.
     variable : str
-        The state variable whose maximum is meant.
+        The state variable that is read.
+    interval : float
+        Seconds between samples: sample k, from 0, is taken at ``(k + 1)*interval``, the last not after the trial.
     """
 
     observable: ClassVar[Observable]
     variable: str = "v"
+    interval: float = 1e-3
 
     @abstractmethod
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
@@ -58,7 +61,7 @@ class Loss(ABC):
         Parameters
         ----------
         observed : array
-            Spike times or maxima, as `observable` says.
+            Spike times, maxima or samples, as `observable` says.
         targets : array, shape (trials, ...)
             What the loss compares with.
 

@@ -75,9 +75,12 @@ class Nothing(Loss):
 
     observable: ClassVar[Observable] = "spike_times"
 
-    def __init__(self, observable: Observable = "spike_times", variable: str = "v") -> None:
+    def __init__(
+        self, observable: Observable = "spike_times", variable: str = "v", interval: float = Loss.interval
+    ) -> None:
         self.observable = observable  # type: ignore[misc]
         self.variable = variable
+        self.interval = interval
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Return 0, with derivatives of 0."""

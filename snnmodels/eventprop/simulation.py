@@ -112,6 +112,7 @@ class Simulation:
             "timing": timing,
             "observable": loss.observable,
             "variable": loss.variable,
+            "interval": loss.interval,
             "max_spikes": max_spikes,
             "input_spikes": input_spikes,
             "target": target,
@@ -322,8 +323,12 @@ class Simulation:
         output = self._network.output
         if self.plan.observable == "spike_times":
             return self.spike_times(output)[:trials]
-        n = self.plan.size(output)
-        return self._session.read(f"{output}.max_value").reshape(self.plan.batch_size, n)[:trials].copy()
+        shape = (self.plan.batch_size, self.plan.size(output))
+        if self.plan.observable == "voltage_samples":
+            rows = self._session.read(f"{output}.sample_value").reshape(-1, *shape)
+            samples = rows[: self.plan.steps // self.plan.sample_steps, :trials]
+            return np.ascontiguousarray(samples.transpose(1, 2, 0), dtype=float)
+        return self._session.read(f"{output}.max_value").reshape(shape)[:trials].copy()
 
     def _spikes_per_trial(self, trials: int) -> dict[str, float]:
         return {
@@ -336,8 +341,14 @@ class Simulation:
         output = self._network.output
         if self.plan.observable == "spike_times":
             self._layout.write_loss(self._session.read, self._session.write, output, gradient)
+            return
+        shape = (self.plan.batch_size, self.plan.size(output))
+        if self.plan.observable == "voltage_samples":
+            errors = np.zeros((self.plan.sample_rows, *shape))
+            errors[: gradient.shape[2], :trials] = gradient.transpose(2, 0, 1)
+            self._session.write(f"{output}.sample_error", errors.ravel())
         else:
-            error = np.zeros((self.plan.batch_size, self.plan.size(output)))
+            error = np.zeros(shape)
             error[:trials] = gradient
             self._session.write(f"{output}.max_error", error.ravel())
 

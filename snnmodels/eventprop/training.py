@@ -102,8 +102,8 @@ class Evaluation:
         Mean number per trial of each population.
     silent_trials : int
         Trials in which a spike that the loss needs was missing.
-    output : array, shape (trials, n)
-        First spike of each output neuron in seconds, ``inf`` for none; or the maxima, for a loss on those.
+    output : array, shape (trials, n) or (trials, n, samples)
+        First spike of each output neuron in seconds, ``inf`` for none; or the maxima or samples, for a loss on those.
     """
 
     loss: float
@@ -135,7 +135,8 @@ def evaluate(
         outcome = source.run(inputs, targets, values, gradient=False)
         totals.add(source, outcome, targets)
         output = outcome.output
-        outputs.append(output if output.ndim == 2 else output.min(axis=2, initial=np.inf))
+        spikes = source.loss.observable == "spike_times" and output.ndim == 3
+        outputs.append(output.min(axis=2, initial=np.inf) if spikes else output)
     output = np.concatenate(outputs)
     return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
 

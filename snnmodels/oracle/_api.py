@@ -14,6 +14,7 @@ from ._flow import Integrator, MatrixExponential, RungeKutta
 from ._forward import SpikeEvent, Tape, Trial, pad
 from ._maximum import Peak, find_peaks
 from ._neurons import Array, Neurons
+from ._samples import find_samples
 
 if TYPE_CHECKING:
     from ..eventprop.protocol import Loss
@@ -38,6 +39,21 @@ class Maximum:
     time: Array
     kind: Array
     peaks: Array
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A state of the output population at given times, arrays of shape (trials, n, k).
+
+    Attributes
+    ----------
+    value : array
+    points : array of Peak
+        Where on the tape each is.
+    """
+
+    value: Array
+    points: Array
 
 
 @dataclass(frozen=True)
@@ -70,19 +86,48 @@ class Simulation:
         variable : str
             Name of a state.
         """
-        k = [q.name for q in self.neurons].index(self.network.output)
-        q = self.neurons[k]
-        if variable not in q.states:
-            raise ValueError(f"population {q.name!r} has no state {variable!r}; it has {', '.join(q.states)}")
-        peaks = np.empty((len(self.tapes), q.n), dtype=object)
+        k, state = self._output_state(variable)
+        peaks = np.empty((len(self.tapes), self.neurons[k].n), dtype=object)
         for trial, tape in enumerate(self.tapes):
-            peaks[trial] = find_peaks(tape, self.integrator, k, q.states.index(variable))
+            peaks[trial] = find_peaks(tape, self.integrator, k, state)
         return Maximum(
             value=_each(peaks, lambda p: p.value, float),
             time=_each(peaks, lambda p: p.time, float),
             kind=_each(peaks, lambda p: p.kind, np.dtype("U8")),
             peaks=peaks,
         )
+
+    def samples(self, variable: str, times: Array) -> Samples:
+        """Values of a state of the output population at given times, just before an event at that very time.
+
+        Parameters
+        ----------
+        variable : str
+            Name of a state.
+        times : array, shape (k,)
+            Seconds, positive, not after the end of the trial.
+
+        Raises
+        ------
+        ValueError
+            For an unknown state, or times outside the trial.
+        """
+        k, state = self._output_state(variable)
+        times, last = np.asarray(times, dtype=float), self.network.duration
+        if times.ndim != 1 or not times.size or not ((times > 0) & (times <= last * (1 + 1e-12))).all():
+            raise ValueError(f"sample times: expected one or more times after 0 and up to {last:g} s, got {times}")
+        points = np.empty((len(self.tapes), self.neurons[k].n, times.size), dtype=object)
+        for trial, tape in enumerate(self.tapes):
+            points[trial] = find_samples(tape, self.integrator, k, state, times)
+        return Samples(np.array([p.value for p in points.ravel()]).reshape(points.shape), points)
+
+    def _output_state(self, variable: str) -> tuple[int, int]:
+        """Indices of the output population and of one of its states."""
+        k = [q.name for q in self.neurons].index(self.network.output)
+        q = self.neurons[k]
+        if variable not in q.states:
+            raise ValueError(f"population {q.name!r} has no state {variable!r}; it has {', '.join(q.states)}")
+        return k, q.states.index(variable)
 
     def gdot(self) -> Array:
         """ġ of every threshold crossing of every trial, shape (n_crossings,)."""
@@ -168,7 +213,7 @@ def gradient(
     network, inputs, method
         As for `simulate`.
     loss : Loss
-        See `snnmodels.eventprop.protocol.Loss`; its `variable` names the state whose maximum is read.
+        See `snnmodels.eventprop.protocol.Loss`; its `variable` names the state whose maximum or samples are read.
     targets : Any
         Passed to the loss.
     flat : float or None
@@ -189,9 +234,15 @@ def gradient(
         observed = simulation.spikes[output.name]
     elif loss.observable == "voltage_max":
         maximum = simulation.maximum(loss.variable)
-        observed = maximum.value
+        observed, points = maximum.value, maximum.peaks[..., None]
+    elif loss.observable == "voltage_samples":
+        count = int(network.duration / loss.interval + 1e-9)
+        samples = simulation.samples(loss.variable, np.arange(1, count + 1) * loss.interval)
+        observed, points = samples.value, samples.points
     else:
-        raise ValueError(f"the loss observes {loss.observable!r}; known are 'spike_times' and 'voltage_max'")
+        raise ValueError(
+            f"the loss observes {loss.observable!r}; known are 'spike_times', 'voltage_max' and 'voltage_samples'"
+        )
     evaluated = loss.evaluate(observed, targets)
     errors = np.asarray(evaluated.gradient, dtype=float)
     _check_errors(observed, errors)
@@ -202,9 +253,10 @@ def gradient(
     totals = _zeros(network, neurons, inputs)
     for trial, tape in enumerate(simulation.tapes):
         pulls: list[Pull] = []
-        if loss.observable == "voltage_max":
+        if loss.observable != "spike_times":
             state = output.states.index(loss.variable)
-            pulls = [Pull(p, state, j, errors[trial, j]) for j, p in enumerate(maximum.peaks[trial])]
+            each = errors[trial].reshape(points[trial].shape)
+            pulls = [Pull(p, state, j, each[j, k]) for (j, k), p in np.ndenumerate(points[trial])]
         dl_dt = errors[trial] if loss.observable == "spike_times" else None
         back = BackwardTrial(network, neurons, simulation.integrator, tape, dl_dt, pulls)
         back.run()
@@ -303,4 +355,4 @@ def _add_trial(
             times[at] = value
 
 
-__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Simulation", "gradient", "simulate"]
+__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Samples", "Simulation", "gradient", "simulate"]

@@ -16,7 +16,7 @@ from ._neurons import Array, Neurons
 
 @dataclass(frozen=True)
 class Pull:
-    """The loss reads a state of an output neuron at a peak, with derivative `error`."""
+    """The loss reads a state of an output neuron at a peak or at a fixed time, with derivative `error`."""
 
     peak: Peak
     state: int
@@ -32,7 +32,7 @@ class BackwardTrial:
     dl_dt : array, shape (n_output, k)
         Derivative of the loss by the spike times of the output population.
     pulls : sequence of Pull
-        For a loss on maxima.
+        For a loss on maxima or samples.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class BackwardTrial:
         self._pull("start")
         self._start()
 
-    # -- loss on maxima -----------------------------------------------------------------------------------------------
+    # -- loss on maxima and samples ------------------------------------------------------------------------------------
 
     def _pull(self, kind: str) -> None:
         self._add([p for p in self.pulls if p.peak.kind == kind])

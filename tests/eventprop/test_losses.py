@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from snnmodels.eventprop.losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy
+from snnmodels.eventprop.losses import (
+    MaxVoltageCrossEntropy,
+    SpikeTimeError,
+    SpikeTimeFunction,
+    TTFSCrossEntropy,
+    VoltageError,
+)
 
 INF = np.inf
 MS = 1e-3
@@ -244,3 +250,52 @@ def test_bad_target_times(times):
 def test_bad_constants(make):
     with pytest.raises(ValueError, match=r"(tau0|alpha|scale|tau|missing): expected a"):
         make()
+
+
+def test_voltage_error_by_hand():
+    loss = VoltageError(skip=1, scale=0.5)
+    samples = np.array([[[9.0, 1.0, 2.0], [9.0, 0.0, 0.5]]])
+    targets = np.array([[[0.0, 0.5, 2.0], [0.0, 0.0, 1.0]]])
+    result = loss.evaluate(samples, targets)
+    # two samples count, with errors of one unit each
+    assert result.value == pytest.approx((1 + 1) / 2, rel=1e-15)
+    np.testing.assert_allclose(result.gradient, [[[0, 2, 0], [0, 0, -2]]], rtol=1e-15)
+    assert result.predictions is None
+    assert loss.silent_trials(samples, targets) == 0
+
+
+def test_voltage_error_differences():
+    rng = np.random.default_rng(0)
+    loss = VoltageError(skip=2, scale=0.3)
+    samples, targets = rng.normal(size=(2, 3, 2, 5))
+    expected = differences(lambda v: loss.evaluate(v, targets).value, samples, 1e-3)
+    np.testing.assert_allclose(loss.evaluate(samples, targets).gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("samples", "targets", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 3)), r"samples: expected shape \(trials, n, samples\), got \(2, 3\)"),
+        (np.zeros((2, 3, 4)), np.zeros((2, 3, 5)), r"targets: expected shape .* = \(2, 3, 4\), got \(2, 3, 5\)"),
+        (np.zeros((2, 3, 1)), np.zeros((2, 3, 1)), "skip: expected less than the 1 samples of a trial, got 1"),
+        (np.full((1, 1, 2), np.nan), np.zeros((1, 1, 2)), "samples: expected finite values"),
+        (np.zeros((1, 1, 2)), np.full((1, 1, 2), INF), "targets: expected finite values"),
+    ],
+)
+def test_voltage_error_refuses(samples, targets, message):
+    with pytest.raises(ValueError, match=message):
+        VoltageError(skip=1).evaluate(samples, targets)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interval": 0.0}, "interval: expected a positive number, got 0.0"),
+        ({"scale": -1.0}, "scale: expected a positive number"),
+        ({"skip": -1}, "skip: expected a whole number of at least 0, got -1"),
+        ({"skip": 0.5}, "skip: expected a whole number of at least 0, got 0.5"),
+    ],
+)
+def test_voltage_error_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        VoltageError(**options)

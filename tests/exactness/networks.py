@@ -16,6 +16,7 @@ from snnmodels.templates import Model, Network, Population, Projection, SpikeInp
 
 MS = 1e-3
 TARGETS = np.zeros(2, dtype=int)
+LIF = load_model("lif+exp_synapse")
 
 # Linear models between events, and the seed of a network in which, at dt = 1 ms, no spike causes another within a step.
 LINEAR = {
@@ -119,6 +120,26 @@ def generic_chain(
     return generic(
         lambda seed: (chain(model, scale, parameters, seed=seed, mask=mask), inputs(seed=seed, trials=trials)), dt
     )
+
+
+def readouts(seed: int) -> Case:
+    readout = load_model("leaky_integrator", "exp_synapse")
+    rng = np.random.default_rng(seed)
+    network = Network(
+        "readout",
+        (SpikeInput("input", 4),),
+        (
+            Population("hidden", 5, LIF, learnable=("tau_m",)),
+            Population("output", 4, readout, learnable=tuple(readout.parameters)),
+        ),
+        (
+            Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5))),
+            Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
+        ),
+        "output",
+        40 * MS,
+    )
+    return network, inputs(seed=seed, trials=3)
 
 
 def inputs(

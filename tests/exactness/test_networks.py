@@ -18,12 +18,10 @@ from snnmodels.eventprop import (
 )
 from snnmodels.eventprop.probe import SmoothMaxima, SmoothSpikeTimes
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.exactness.networks import MS, Case, chain, generic, generic_chain, inputs, run
+from tests.exactness.networks import LIF, MS, Case, chain, generic, generic_chain, inputs, readouts, run
 from tests.exactness.test_library import assert_agrees, assert_exact
 
 pytestmark = pytest.mark.slow  # minutes
-
-LIF = load_model("lif+exp_synapse")
 
 
 def check(network: Network, times: dict[str, np.ndarray], **options: object) -> GradientReport:
@@ -221,26 +219,6 @@ def test_maximum_on_an_inhibitory_kink(dt: float, arrival: float) -> None:
     np.testing.assert_allclose(found.gradients["input.times"], error * rate * np.array([[-1.0, 1.0]]), rtol=1e-9)
     # the inhibitory weight does nothing before it acts
     np.testing.assert_allclose(found.gradients["w.w"], [[error * m], [0.0]], rtol=1e-11, atol=1e-14)
-
-
-def readouts(seed: int) -> Case:
-    readout = load_model("leaky_integrator", "exp_synapse")
-    rng = np.random.default_rng(seed)
-    network = Network(
-        "readout",
-        (SpikeInput("input", 4),),
-        (
-            Population("hidden", 5, LIF, learnable=("tau_m",)),
-            Population("output", 4, readout, learnable=tuple(readout.parameters)),
-        ),
-        (
-            Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5))),
-            Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
-        ),
-        "output",
-        40 * MS,
-    )
-    return network, inputs(seed=seed, trials=3)
 
 
 @pytest.mark.parametrize("dt", [1.0, 0.5, 0.1])

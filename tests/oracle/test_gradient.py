@@ -10,7 +10,16 @@ import pytest
 from snnmodels.oracle import gradient, simulate
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 from tests.oracle import models
-from tests.oracle.networks import MS, Polynomial, SumOfMaxima, derivative, deviations, feed_forward, loss_of
+from tests.oracle.networks import (
+    MS,
+    Polynomial,
+    SumOfMaxima,
+    SumOfSamples,
+    derivative,
+    deviations,
+    feed_forward,
+    loss_of,
+)
 
 TOLERANCE = 1e-7
 
@@ -141,6 +150,26 @@ def test_maxima_of_a_readout(readout, scale: float) -> None:
     # a delta synapse makes a step up, the others bend smoothly
     assert kinds == ({"arrival"} if readout.name == "lif_delta" else {"smooth"})
     assert {k: v for k, v in found.items() if v > TOLERANCE} == {}
+
+
+@pytest.mark.parametrize(
+    ("readout", "scale"),
+    [(models.integrator(), 0.4), (models.lif_delta(v_th=50.0), 0.4), (models.qif(v_th=50.0), 0.1)],
+)
+def test_samples_of_a_readout(readout, scale: float) -> None:
+    network, inputs = feed_forward(models.lif(), (4.0, scale), readout)
+    found, result = deviations(network, inputs, SumOfSamples())
+    assert np.isfinite(result.spikes["hidden"]).sum() >= 2
+    assert {k: v for k, v in found.items() if v > TOLERANCE} == {}
+
+
+def test_a_sample_at_an_arrival_is_taken_before_it_and_one_at_the_end_counts() -> None:
+    network, inputs = one_readout(0.5, times=(5.0, 8.0), duration=12 * MS)
+    simulation = simulate(network, inputs)
+    samples = simulation.samples("i_syn", np.array([5.0, 8.0, 12.0]) * MS)
+    tau = 5 * MS
+    after = np.exp(-4 * MS / tau) * (0.5 + 1.5 * np.exp(-3 * MS / tau))
+    assert samples.value[0, 0] == pytest.approx([0.0, 1.5 * np.exp(-3 * MS / tau), after], rel=1e-11)
 
 
 def one_readout(inhibition: float, times: tuple[float, float] = (5.0, 8.0), duration: float = 40 * MS):

@@ -16,7 +16,7 @@ from brian2.units import second
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program
 from ...symbolic.system import threshold_sides
-from .. import observation
+from .. import observation, sampling
 from ..initialisation import Copy, Fill, Initialisation
 from ..lowering import cpp, hoist, uses_divided_differences
 from ..plan import Plan, PopulationPlan
@@ -72,6 +72,20 @@ class EventList:
         return {"ev_now": self.now, "ev_end": self.end} | {k: self.entries.variables[k] for k in ("ev_neuron", *names)}
 
 
+def _sample_runner(
+    plan: Plan, p: PopulationPlan, arrays: dict[str, Variable], n: int, *, backward: bool
+) -> TemplateRunner:
+    """The runner that keeps samples of a state, or adds the loss's derivatives by them to its costate."""
+    return TemplateRunner(
+        "sample",
+        arrays,
+        when="start" if backward else "end",
+        order=1,
+        name=f"{p.name}_sample_loss" if backward else f"{p.name}_sample",
+        keywords={"n": n, "steps": plan.steps, "every": plan.sample_steps, "backward": backward},
+    )
+
+
 @dataclass
 class CompiledForwardPopulation:
     """Forward half: arrays, event list and the runner of a step."""
@@ -80,6 +94,7 @@ class CompiledForwardPopulation:
     population: PopulationPlan
     group: NeuronGroup = field(init=False)
     trajectory: NeuronGroup | None = field(init=False, default=None)
+    samples: NeuronGroup | None = field(init=False, default=None)
     events: EventList | None = field(init=False, default=None)
     runner: TemplateRunner = field(init=False)
     runner_arrays: dict[str, Variable] = field(init=False)
@@ -132,8 +147,13 @@ class CompiledForwardPopulation:
             keywords=self._keywords(),
             expdd=uses_divided_differences([p.grid.step, *([p.grid.crossing, p.grid.event] if p.spiking else [])]),
         )
+        self._observers: list[TemplateRunner] = []
         if self.observed:
             self._observe()
+        if self.plan.samples(p.name):
+            self.samples = sampling.store(self.plan, p)
+            arrays = {"state": v[self.plan.variable], "samples": self.samples.variables["sample_value"]}
+            self._observers.append(_sample_runner(self.plan, p, arrays, self.n, backward=False))
 
     def _observe(self) -> None:
         """Add the runner that keeps the maximum up to date."""
@@ -167,13 +187,15 @@ class CompiledForwardPopulation:
             "same": repr(observation.SAME[self.plan.dtype]),
             "kept": kept,
         }
-        self._maximum = TemplateRunner(
-            "maximum",
-            {k: v[k] for k in names},
-            when="end",
-            name=f"{p.name}_maximum",
-            keywords=keywords,
-            expdd=uses_divided_differences([observe, peak]),
+        self._observers.append(
+            TemplateRunner(
+                "maximum",
+                {k: v[k] for k in names},
+                when="end",
+                name=f"{p.name}_maximum",
+                keywords=keywords,
+                expdd=uses_divided_differences([observe, peak]),
+            )
         )
         self.initial += observation.initial_forward(self.group)
 
@@ -195,7 +217,7 @@ class CompiledForwardPopulation:
     @property
     def objects(self) -> list[Any]:
         """What the network runs."""
-        return [self.runner, *([self._maximum] if self.observed else [])]
+        return [self.runner, *self._observers]
 
     @property
     def source_arrays(self) -> dict[str, Variable]:
@@ -331,6 +353,10 @@ class CompiledBackwardPopulation:
         )
         if f.observed:
             self._observe()
+        if f.samples is not None:
+            costate = self.group.variables[f"lambda_{self.plan.variable}"]
+            arrays = {"state": costate, "samples": f.samples.variables["sample_error"]}
+            self.runners.append(_sample_runner(self.plan, p, arrays, f.n, backward=True))
 
     def _observe(self) -> None:
         """Add the runners that apply the loss's derivative at the step of the maximum."""
