@@ -1,7 +1,7 @@
 """Data sets and the encoders that turn samples into input spike times. NumPy only."""
 
 from .digits import load_digits
-from .encoding import drop_spikes, image_latency, yin_yang_latency
+from .encoding import drop_spikes, image_latency, level_crossings, yin_yang_latency
 from .mnist import MNIST_FILES, ImageSet, load_mnist, read_idx
 from .trials import Trials
 from .yin_yang import CLASS_NAMES, PUBLISHED_SETS, YinYangSet, classify_yin_yang, yin_yang, yin_yang_split
@@ -16,6 +16,7 @@ __all__ = [
     "classify_yin_yang",
     "drop_spikes",
     "image_latency",
+    "level_crossings",
     "load_digits",
     "load_mnist",
     "read_idx",

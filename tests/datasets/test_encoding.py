@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from snnmodels.datasets import Trials, drop_spikes, image_latency, yin_yang_latency
+from snnmodels.datasets import Trials, drop_spikes, image_latency, level_crossings, yin_yang_latency
 
 
 def test_yin_yang_latency():
@@ -88,3 +88,60 @@ def test_trials_encode_when_taken():
 def test_trials_refuse(samples, targets, message):
     with pytest.raises(ValueError, match=message):
         Trials(samples, np.array(targets))
+
+
+def staircase(trains, times, level, start=0.0):
+    """What a receiver makes of on and off spikes, (trials, m, times)."""
+    count = (trains[..., None] <= times).sum(axis=2)
+    return start + level * (count[:, 0::2] - count[:, 1::2])
+
+
+def test_level_crossings_by_hand():
+    up_and_down = np.array([[[0.0, 1.0, 0.0]]])
+    np.testing.assert_allclose(
+        level_crossings(up_and_down, 1e-3, 0.4),
+        # up through 0.4 and 0.8, down through 0.4 (a level below 0.8) and 0 (not before the last sample)
+        [[[0.4e-3, 0.8e-3], [1.6e-3, np.inf]]],
+        rtol=1e-12,
+    )
+    assert np.isinf(level_crossings(np.zeros((2, 3, 4)), 1e-3, 0.1)).all()
+    assert level_crossings(np.zeros((2, 3, 4)), 1e-3, 0.1).shape == (2, 6, 1)
+
+
+def test_level_crossings_follow_the_signal():
+    rng = np.random.default_rng(0)
+    dt, level = 1e-3, 0.05
+    signals = np.cumsum(rng.normal(scale=0.04, size=(3, 2, 400)), axis=2)
+    signals -= signals[:, :, :1]
+    trains = level_crossings(signals, dt, level)
+    with np.errstate(invalid="ignore"):
+        assert not (np.diff(trains, axis=2) < 0).any()
+    received = staircase(trains, np.arange(400) * dt, level)
+    assert np.abs(received - signals)[:, :, :-1].max() <= level * (1 + 1e-9)
+    other = level_crossings(signals + 7.0, dt, level, start=7.0)
+    np.testing.assert_allclose(other, trains, atol=1e-12)
+
+
+def test_level_crossings_with_a_refractory_period():
+    # from 0 up to 1 in one burst, at the rate that the refractory period allows
+    trains = level_crossings(np.ones((1, 1, 100)), 1e-4, 0.25, refractory=1e-3)
+    np.testing.assert_allclose(trains, [[[0.0, 1e-3, 2e-3, 3e-3], [np.inf] * 4]], rtol=1e-12)
+    fast = np.linspace(0, 10, 101)[None, None]
+    gaps = np.diff(level_crossings(fast, 1e-4, 0.25, refractory=1e-3)[0, 0])
+    np.testing.assert_allclose(gaps, 1e-3, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("signals", "options", "message"),
+    [
+        (np.zeros((2, 3)), {}, r"signals: expected shape \(trials, m, samples\) .*, got \(2, 3\)"),
+        (np.zeros((2, 3, 1)), {}, "two samples or more"),
+        (np.full((1, 1, 3), np.nan), {}, "signals: expected finite values"),
+        (np.zeros((1, 1, 3)), {"level": 0.0}, "level: expected a positive number, got 0.0"),
+        (np.zeros((1, 1, 3)), {"dt": 0.0}, "dt: expected a positive time"),
+        (np.zeros((1, 1, 3)), {"refractory": -1.0}, "refractory: expected a time of at least 0"),
+    ],
+)
+def test_level_crossings_refuse(signals, options, message):
+    with pytest.raises(ValueError, match=message):
+        level_crossings(signals, **{"dt": 1e-3, "level": 0.1, **options})
