@@ -1,0 +1,413 @@
+"""F7: EventProp-trained LIF autoencoders on the axes of F3, trained at several prices of activity, and frozen at one.
+
+    python scripts/figure_autoencoder.py                 # three seeds: about six minutes
+    python scripts/figure_autoencoder.py --quick         # one seed, two prices, short trainings: about a minute
+    python scripts/figure_autoencoder.py --redraw FILE   # the figure again, from a results file
+
+An interrupted run goes on after the last complete part when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from snnmodels.coding import (
+    CodingNetwork,
+    LIFPopulation,
+    golden_angle_decoder,
+    load_coding_network,
+    smooth_signal,
+    sweep_scale,
+)
+from snnmodels.coding.figures import COLOURS, letter
+from snnmodels.coding.theory import retrained_curve
+from snnmodels.datasets import Trials
+from snnmodels.eventprop import Simulation
+from snnmodels.eventprop.autoencoder import (
+    AutoencoderSettings,
+    autoencoder_loss,
+    autoencoder_network,
+    coding_error,
+    signal_trials,
+    train_autoencoder,
+)
+from snnmodels.eventprop.files import atomic_file
+
+# What F3 measures on: its signal, what it leaves out at the start, and its standard population's gains.
+DURATION, DISCARD, SIGNAL_SEED = 12.0, 0.5, 0
+GAINS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0)
+FACTORS = tuple(float(f) for f in np.geomspace(0.25, 7, 9))
+THRESHOLDS = tuple(float(f) for f in np.geomspace(0.6, 1 / 0.6, 9))  # 1 is among them
+FROZEN_AT = 1e-4
+SHOWN = (4.0, 6.5)  # seconds of the traces
+KINDS = {"feed_forward": False, "recurrent": True}
+
+Result = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a run covers."""
+
+    prices: tuple[float, ...] = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    trials: int = 384
+    validation: int = 64
+    epochs: int = 16
+    step: int = 1
+
+    def settings(self, recurrent: bool) -> AutoencoderSettings:
+        """Settings of the networks."""
+        return AutoencoderSettings(recurrent=recurrent, epochs=self.epochs)
+
+
+QUICK = Options(prices=(1e-5, 1e-4), trials=128, validation=32, epochs=8, step=4)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train what is missing, write results and figure; return the exit status."""
+    options = _parse(arguments)
+    if options.redraw:
+        results = json.loads(options.redraw.read_text())
+    else:
+        run = QUICK if options.quick else Options()
+        settings = _plain(run)
+        parts = {"reference": _part(options.out / "reference.json", settings, lambda: reference(run.step))}
+        for kind in KINDS:
+            parts[kind] = _networks(run, kind, options.seeds, options.out)
+        results = {
+            "command": shlex.join(["python", "scripts/figure_autoencoder.py", *(arguments or sys.argv[1:])]),
+            "settings": settings,
+            "network": _plain(run.settings(True)),
+            **parts,
+        }
+        _write(options.out / "autoencoder.json", results)
+    for line in describe(results):
+        print(line)
+    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    with matplotlib.rc_context(style):
+        draw(results).savefig(options.out / "autoencoder.png", dpi=options.dpi)
+    print(options.out / "autoencoder.png")
+    return 0
+
+
+# --- what is compared with --------------------------------------------------------------------------------------------
+
+
+def reference(step: int) -> Result:
+    """Curves of F3: rate and loss of spike-coding networks rescaled, and of the standard population refitted."""
+    signal = smooth_signal(DURATION, seed=SIGNAL_SEED)
+    free = CodingNetwork(golden_angle_decoder(100, 0.1), load_coding_network("joint").loss)
+    coding = [(p.rate, p.loss["raw"]) for p in sweep_scale(free, FACTORS[::step], signal, discard=DISCARD)]
+    standard = []
+    for gain in GAINS[::step]:
+        response = LIFPopulation(gain=gain).simulate(signal)
+        decoder = response.fit_decoder(DISCARD)
+        standard.append((response.rate(DISCARD), response.coding_loss(decoder, discard=DISCARD)))
+    rho = float(np.linalg.norm(signal.values, axis=1).mean())
+    return {"coding": coding, "standard": standard, "rho": rho, "tau": 0.02}
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def _networks(run: Options, kind: str, seeds: Sequence[int], out: Path) -> Result:
+    """Results of one kind of network, by seed."""
+    simulations = _Simulations(run, KINDS[kind])
+    settings = _plain(run)
+    try:
+        return {
+            str(seed): _part(out / f"{kind}_seed{seed}.json", settings, functools.partial(simulations.seed, seed))
+            for seed in seeds
+        }
+    finally:
+        simulations.close()
+
+
+class _Simulations:
+    """The compiled programs of one kind of network, made when the first network is trained."""
+
+    def __init__(self, run: Options, recurrent: bool) -> None:
+        self.run, self.settings = run, run.settings(recurrent)
+        self._open: tuple[Simulation, Simulation] | None = None
+        signal = smooth_signal(DURATION, seed=SIGNAL_SEED)
+        self.test = signal_trials(self.settings, signal.values.T[None], signal.dt)
+
+    def windows(self, trials: int, seed: int) -> Trials:
+        """Trials cut from one long signal of the statistics of F3's."""
+        s = self.settings
+        steps = round(s.trial / s.dt)
+        values = smooth_signal(trials * s.trial, dt=s.dt, seed=seed).values.T
+        cut = np.stack([values[:, k * steps : (k + 1) * steps + 1] for k in range(trials)])
+        return signal_trials(s, cut, s.dt)
+
+    def seed(self, seed: int) -> Result:
+        """All prices of one seed, and one network with its threshold scaled."""
+        from snnmodels.brian.standalone import quiet
+
+        data, validation = self.windows(self.run.trials, 1000 + seed), self.windows(self.run.validation, 2000 + seed)
+        points, frozen, traces = [], [], {}
+        with quiet():
+            training, test = self._simulations()
+            for price in self.run.prices:
+                found = train_autoencoder(self.settings, training, data, validation, price=price, seed=seed)
+                values = found.values
+                unresolved = training.run(*data.take(slice(0, self.settings.batch_size)), values).unresolved
+                point = coding_error(test, self.test, values, DISCARD)
+                losses = found.history.column("validation_loss")
+                points.append(
+                    {"price": price, **point, "epoch": found.epoch, "validation": losses.tolist()}
+                    | {"unresolved_per_batch": unresolved}
+                )
+                print(f"  seed {seed}, price {price:g}: {point['rate']:.0f}/s, loss {point['loss']:.4g}", flush=True)
+                traces[f"{price:g}"] = self._traces(test)
+                if price == FROZEN_AT:
+                    for factor in THRESHOLDS[:: self.run.step]:
+                        moved = {**values, "hidden.v_th": np.asarray(factor * values["hidden.v_th"])}
+                        frozen.append({"factor": factor, **coding_error(test, self.test, moved, DISCARD)})
+        return {"points": points, "frozen": frozen, "traces": traces}
+
+    def _traces(self, test: Simulation) -> Result:
+        """Estimate of the first component and spikes of some seconds of the last run."""
+        first, last = (round(t / self.settings.dt) for t in SHOWN)
+        inputs, targets = self.test.take(slice(0, 1))
+        estimate = test.run(inputs, targets, gradient=False).output[0, 0, first:last:5]
+        spikes = test.spike_times("hidden")[0]
+        rows = [[round(float(t), 4) for t in row[(row >= SHOWN[0]) & (row < SHOWN[1])]] for row in spikes]
+        return {"x": targets[0, 0, first:last:5].tolist(), "estimate": estimate.tolist(), "spikes": rows}
+
+    def _simulations(self) -> tuple[Simulation, Simulation]:
+        if self._open is None:
+            s, most = self.settings, round(40 * self.settings.trial / self.settings.level)
+            options: dict[str, Any] = {"dt": s.dt, "target": "cpp_standalone", "input_gradients": False}
+            training = Simulation(
+                autoencoder_network(s),
+                autoencoder_loss(s),
+                batch_size=s.batch_size,
+                max_spikes=400,
+                input_spikes=most,
+                **options,
+            )
+            test = Simulation(
+                autoencoder_network(s, duration=DURATION),
+                autoencoder_loss(s, DISCARD),
+                batch_size=1,
+                max_spikes=8000,
+                input_spikes=self.test.samples["input"].shape[2],
+                **options,
+            )
+            self._open = training, test
+        return self._open
+
+    def close(self) -> None:
+        for simulation in self._open or ():
+            simulation.close()
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def describe(results: Mapping[str, Any]) -> list[str]:
+    """Rates and losses over seeds, and how they compare with the reference curves at equal rate."""
+    lines = []
+    curves = {name: np.array(results["reference"][name]) for name in ("coding", "standard")}
+    for kind in KINDS:
+        runs = list(results[kind].values())
+        for k, price in enumerate(p["price"] for p in runs[0]["points"]):
+            rate, loss = (np.array([r["points"][k][key] for r in runs]) for key in ("rate", "loss"))
+            text = f"{kind}, price {price:g}: loss {_spread(loss)} at {_spread(rate)} spikes/s"
+            for name, curve in curves.items():
+                at = _at(curve, rate)
+                text += f"; {_spread(loss / at)} of {name} network's" if np.isfinite(at).all() else ""
+            lines.append(text)
+        if runs[0]["frozen"]:
+            lines.append(f"{kind}, frozen at price {FROZEN_AT:g}:")
+        for k, factor in enumerate(p["factor"] for p in runs[0]["frozen"]):
+            rate, loss, gain = (np.array([r["frozen"][k][key] for r in runs]) for key in ("rate", "loss", "loss_gain"))
+            lines.append(
+                f"  threshold x {factor:.2f}: loss {_spread(loss)}, with gain {_spread(gain)}, at {_spread(rate)}/s"
+            )
+    return lines
+
+
+def _at(curve: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Loss of a curve at given rates, interpolated on logarithmic axes, NaN outside."""
+    x, y = np.log(curve[np.argsort(curve[:, 0])]).T
+    return np.exp(np.interp(np.log(rate), x, y, left=np.nan, right=np.nan))
+
+
+def _spread(values: np.ndarray) -> str:
+    spread = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else ""
+    return f"{values.mean():.3g}{spread}"
+
+
+def draw(results: Mapping[str, Any]) -> Figure:
+    """The trade-off, and signal, estimate and spikes at a low and a high price."""
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    panels: Any = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    left, right = panels
+    axes = left.subplots()
+    _tradeoff(axes, results)
+    letter(axes, "A")
+    _traces(right, results)
+    return figure
+
+
+def _tradeoff(axes: Axes, results: Mapping[str, Any]) -> None:
+    known = results["reference"]
+    rate = np.geomspace(60, 2e4, 50)
+    axes.plot(
+        rate,
+        retrained_curve(rate, known["rho"], known["tau"]),
+        color="0.8",
+        lw=3,
+        zorder=0,
+        label="theory of spike-coding networks (λρ)²/12f²",
+    )
+    axes.plot(
+        *np.array(known["coding"]).T, "D-", color=COLOURS["black"], ms=4, label="spike-coding networks, retrained (F3)"
+    )
+    axes.plot(
+        *np.array(known["standard"]).T,
+        "o-",
+        color=COLOURS["green"],
+        ms=4,
+        label="random LIF population, decoder refitted (F3)",
+    )
+    styles = {"feed_forward": ("blue", "s-", "feed-forward"), "recurrent": ("pink", "^-", "recurrent")}
+    for kind, (colour, style, name) in styles.items():
+        runs = list(results[kind].values())
+        _points(axes, [r["points"] for r in runs], "loss", colour, style, f"LIF autoencoder, {name}, trained at each κ")
+    frozen = [r["frozen"] for r in results["recurrent"].values()]
+    if frozen[0]:
+        label = "recurrent one frozen (κ = 10⁻⁴), threshold scaled"
+        _points(axes, frozen, "loss", "red", "v--", label)
+        _points(axes, frozen, "loss_gain", "orange", "x:", "the same, with a scalar gain")
+    axes.set(xscale="log", yscale="log", xlim=(60, 2e4), ylim=(3e-5, 1e3))
+    axes.set(xlabel="activity (spikes/s of the population)", ylabel="coding loss $\\langle|x-\\hat x|^2\\rangle$")
+    axes.legend(loc="upper right", fontsize=7.5, handlelength=2.4, borderpad=0)
+    seeds = len(results["recurrent"])
+    spread = "one seed" if seeds == 1 else f"mean and standard deviation of {seeds} seeds"
+    axes.set_title(
+        f"Trained at each price, LIF networks keep to a curve;\nfrozen, they leave it ({spread})", fontsize=9.5
+    )
+    n = results["network"]["neurons"]
+    top = axes.secondary_xaxis("top", functions=(lambda f: np.asarray(f) / n, lambda f: np.asarray(f) * n))
+    top.set_xlabel("spikes/s per neuron", fontsize=8)
+
+
+def _points(axes: Axes, runs: Sequence[Any], key: str, colour: str, style: str, label: str) -> None:
+    """Mean over the seeds with the standard deviation of both coordinates, on logarithmic axes."""
+    logs = np.log(np.array([[(p["rate"], p[key]) for p in points] for points in runs]))
+    mean = logs.mean(axis=0)
+    spread = logs.std(axis=0, ddof=1) if len(logs) > 1 else np.zeros_like(mean)
+    centre = np.exp(mean)
+    below, above = centre - np.exp(mean - spread), np.exp(mean + spread) - centre
+    axes.errorbar(
+        centre[:, 0],
+        centre[:, 1],
+        xerr=(below[:, 0], above[:, 0]),
+        yerr=(below[:, 1], above[:, 1]),
+        fmt=style,
+        color=COLOURS[colour],
+        ms=4.5,
+        lw=1.4,
+        elinewidth=0.9,
+        label=label,
+    )
+
+
+def _traces(figure: Any, results: Mapping[str, Any]) -> None:
+    run = next(iter(results["recurrent"].values()))
+    prices = sorted(run["traces"], key=float)
+    shown = [prices[0], prices[-1]]
+    grid = figure.subplots(4, 1, sharex=True, height_ratios=(1.3, 1, 1.3, 1))
+    for k, price in enumerate(shown):
+        trace, point = run["traces"][price], next(p for p in run["points"] if p["price"] == float(price))
+        upper, lower = grid[2 * k], grid[2 * k + 1]
+        time = np.linspace(*SHOWN, len(trace["x"]), endpoint=False)
+        upper.plot(time, trace["x"], color="0.6", lw=3, label="signal $x_1$")
+        upper.plot(time, trace["estimate"], color=COLOURS["pink"], lw=1.1, label="estimate")
+        upper.set_ylabel("$x_1$", rotation=0)
+        exponent = round(np.log10(float(price)))
+        title = f"κ = $10^{{{exponent}}}$: {point['rate']:.0f} spikes/s, loss {point['loss']:.2g}"
+        upper.set_title(title, fontsize=9, loc="left")
+        for row, times in enumerate(trace["spikes"]):
+            lower.plot(times, np.full(len(times), row), ".", color="k", ms=0.9)
+        lower.set(ylabel="neuron", ylim=(-1, len(trace["spikes"])), yticks=(0, 50, 100))
+    grid[0].legend(fontsize=7.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), borderpad=0)
+    grid[-1].set(xlabel="time (s)", xlim=SHOWN)
+    letter(grid[0], "B", -0.08)
+
+
+# --- files and options ------------------------------------------------------------------------------------------------
+
+
+def _part(file: Path, settings: Result, make: Callable[[], Result]) -> Result:
+    """A part of the results: the one in the file, if it is of the same settings, else a new one."""
+    if file.exists():
+        kept = json.loads(file.read_text())
+        if kept["settings"] != settings:
+            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
+        return dict(kept["result"])
+    print(file.stem, flush=True)
+    _write(file, {"settings": settings, "result": make()})
+    return dict(json.loads(file.read_text())["result"])
+
+
+def _plain(settings: Any) -> Result:
+    # As they come back from a file: tuples as lists.
+    return dict(json.loads(json.dumps(dataclasses.asdict(settings))))
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rounded = json.loads(json.dumps(content, allow_nan=False), parse_float=lambda x: float(f"{float(x):.6g}"))
+    with atomic_file(path) as file:
+        file.write((json.dumps(rounded) + "\n").encode())
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="one seed, two prices, short trainings")
+    kind.add_argument("--redraw", type=Path, metavar="FILE", help="train nothing, draw from a results file")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3, with --quick 1")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/autoencoder[_quick]")
+    parser.add_argument("--dpi", type=int, default=120, help="resolution of the picture, default: %(default)s")
+    options = parser.parse_args(arguments)
+    options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
+    options.out = options.out or Path("output", "autoencoder_quick" if options.quick else "autoencoder")
+    if options.redraw and not options.redraw.is_file():
+        parser.error(f"--redraw: {options.redraw} does not exist")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on after the last complete part", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
