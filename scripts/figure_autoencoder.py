@@ -1,6 +1,6 @@
 """F7: EventProp-trained LIF autoencoders on the axes of F3, trained at several prices of activity, and frozen at one.
 
-    python scripts/figure_autoencoder.py                 # three seeds: about six minutes
+    python scripts/figure_autoencoder.py                 # three seeds: about four minutes of CPU time
     python scripts/figure_autoencoder.py --quick         # one seed, two prices, short trainings: about a minute
     python scripts/figure_autoencoder.py --redraw FILE   # the figure again, from a results file
 
@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -92,11 +91,13 @@ def main(arguments: list[str] | None = None) -> int:
         for kind in KINDS:
             parts[kind] = _networks(run, kind, options.seeds, options.out)
         results = {
-            "command": shlex.join(["python", "scripts/figure_autoencoder.py", *(arguments or sys.argv[1:])]),
+            "command": "python scripts/figure_autoencoder.py" + " --quick" * options.quick,
+            "seeds": options.seeds,
             "settings": settings,
             "network": _plain(run.settings(True)),
             **parts,
         }
+        _drop_traces(results)
         _write(options.out / "autoencoder.json", results)
     for line in describe(results):
         print(line)
@@ -176,7 +177,8 @@ class _Simulations:
                     | {"unresolved_per_batch": unresolved}
                 )
                 print(f"  seed {seed}, price {price:g}: {point['rate']:.0f}/s, loss {point['loss']:.4g}", flush=True)
-                traces[f"{price:g}"] = self._traces(test)
+                if price in (min(self.run.prices), max(self.run.prices)):
+                    traces[f"{price:g}"] = self._traces(test)
                 if price == FROZEN_AT:
                     for factor in THRESHOLDS[:: self.run.step]:
                         moved = {**values, "hidden.v_th": np.asarray(factor * values["hidden.v_th"])}
@@ -229,6 +231,8 @@ def describe(results: Mapping[str, Any]) -> list[str]:
     curves = {name: np.array(results["reference"][name]) for name in ("coding", "standard")}
     for kind in KINDS:
         runs = list(results[kind].values())
+        slopes = np.array([_slope([(p["rate"], p["loss"]) for p in r["points"]]) for r in runs])
+        lines.append(f"{kind}: slope {_spread(slopes)}")
         for k, price in enumerate(p["price"] for p in runs[0]["points"]):
             rate, loss = (np.array([r["points"][k][key] for r in runs]) for key in ("rate", "loss"))
             text = f"{kind}, price {price:g}: loss {_spread(loss)} at {_spread(rate)} spikes/s"
@@ -244,6 +248,12 @@ def describe(results: Mapping[str, Any]) -> list[str]:
                 f"  threshold x {factor:.2f}: loss {_spread(loss)}, with gain {_spread(gain)}, at {_spread(rate)}/s"
             )
     return lines
+
+
+def _slope(points: Any) -> float:
+    """Slope of log loss against log rate, by least squares."""
+    x, y = np.log(np.asarray(points)).T
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def _at(curve: np.ndarray, rate: np.ndarray) -> np.ndarray:
@@ -280,9 +290,9 @@ def _tradeoff(axes: Axes, results: Mapping[str, Any]) -> None:
         zorder=0,
         label="theory of spike-coding networks (λρ)²/12f²",
     )
-    axes.plot(
-        *np.array(known["coding"]).T, "D-", color=COLOURS["black"], ms=4, label="spike-coding networks, retrained (F3)"
-    )
+    coding = np.array(known["coding"])
+    label = f"spike-coding networks, retrained (F3): slope {_slope(coding):.2f}"
+    axes.plot(*coding.T, "D-", color=COLOURS["black"], ms=4, label=label)
     axes.plot(
         *np.array(known["standard"]).T,
         "o-",
@@ -293,7 +303,9 @@ def _tradeoff(axes: Axes, results: Mapping[str, Any]) -> None:
     styles = {"feed_forward": ("blue", "s-", "feed-forward"), "recurrent": ("pink", "^-", "recurrent")}
     for kind, (colour, style, name) in styles.items():
         runs = list(results[kind].values())
-        _points(axes, [r["points"] for r in runs], "loss", colour, style, f"LIF autoencoder, {name}, trained at each κ")
+        slope = np.mean([_slope([(p["rate"], p["loss"]) for p in r["points"]]) for r in runs])
+        label = f"LIF autoencoder, {name}, trained at each κ: slope {slope:.2f}"
+        _points(axes, [r["points"] for r in runs], "loss", colour, style, label)
     frozen = [r["frozen"] for r in results["recurrent"].values()]
     if frozen[0]:
         label = "recurrent one frozen (κ = 10⁻⁴), threshold scaled"
@@ -354,6 +366,15 @@ def _traces(figure: Any, results: Mapping[str, Any]) -> None:
     grid[0].legend(fontsize=7.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), borderpad=0)
     grid[-1].set(xlabel="time (s)", xlim=SHOWN)
     letter(grid[0], "B", -0.08)
+
+
+def _drop_traces(results: Result) -> None:
+    """Keep the traces that are drawn: two prices of the first recurrent network."""
+    for kind in KINDS:
+        for k, run in enumerate(results[kind].values()):
+            prices = sorted(run.pop("traces").items(), key=lambda item: float(item[0]))
+            if kind == "recurrent" and k == 0:
+                run["traces"] = dict((prices[0], prices[-1]))
 
 
 # --- files and options ------------------------------------------------------------------------------------------------
