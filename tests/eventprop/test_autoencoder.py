@@ -143,5 +143,5 @@ def test_the_figure_is_drawn_again_from_its_results(root: Path, tmp_path: Path) 
     command = [sys.executable, "scripts/figure_autoencoder.py", *options]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "recurrent, price 0.0001: loss 0.00" in done.stdout
+    assert "recurrent: slope -1.1" in done.stdout
     assert (tmp_path / "autoencoder.png").stat().st_size > 20_000

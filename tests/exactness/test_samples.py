@@ -116,7 +116,9 @@ def assert_same(found: Outcome, expected: Outcome, tolerance: float) -> None:
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     [
-        pytest.param({"target": "cython"}, 1e-10, marks=pytest.mark.slow),
+        ({"projections": "dense"}, 1e-10),
+        pytest.param({"target": "cython", "projections": "synapses"}, 1e-10, marks=pytest.mark.slow),
+        pytest.param({"target": "cython", "projections": "dense"}, 1e-10, marks=pytest.mark.slow),
         pytest.param({"target": "cpp_standalone", "projections": "synapses"}, 1e-10, marks=COMPILED),
         pytest.param({"target": "cpp_standalone"}, 1e-10, marks=COMPILED),
         pytest.param({"target": "cpp_standalone", "dtype": "float32"}, 2e-4, marks=COMPILED),
@@ -125,7 +127,8 @@ def assert_same(found: Outcome, expected: Outcome, tolerance: float) -> None:
 @pytest.mark.parametrize("interval", [0.5, 3.0])
 def test_every_form_agrees(options: dict[str, object], tolerance: float, interval: float) -> None:
     loss = VoltageError(interval=interval * MS, skip=2)
-    assert_same(outcome(busy(3), loss, **options), outcome(busy(3), loss), tolerance)
+    expected = outcome(busy(3), loss, projections="synapses")
+    assert_same(outcome(busy(3), loss, **options), expected, tolerance)
 
 
 def make(network: Network, loss: VoltageError) -> None:
