@@ -1,7 +1,7 @@
 """F7: EventProp-trained LIF autoencoders on the axes of F3, trained at several prices of activity, and frozen at one.
 
     python scripts/figure_autoencoder.py                 # three seeds: about four minutes of CPU time
-    python scripts/figure_autoencoder.py --quick         # one seed, two prices, short trainings: about a minute
+    python scripts/figure_autoencoder.py --quick         # one seed, two prices, short trainings: half a minute
     python scripts/figure_autoencoder.py --redraw FILE   # the figure again, from a results file
 
 An interrupted run goes on after the last complete part when the same command is given again.
