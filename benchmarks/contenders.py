@@ -65,6 +65,7 @@ class PackageContender(Contender):
             target="cpp_standalone",
             projections=options["projections"],
             input_gradients=False,
+            max_spikes=options.get("max_spikes", 64),
         )
         session = self.simulation._session
         for name in ("forward", "backward"):

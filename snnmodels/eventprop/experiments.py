@@ -372,8 +372,8 @@ def draw_yin_yang(folder: Path) -> Path:
 def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int = 4) -> None:
     """Simulate the first test images of different classes with a trained network, and keep what a figure shows.
 
-    Written to ``<name>_examples.npz``: input spike ``times`` (images, pixels), ``labels``, ``trace_times`` and the
-    readout's ``traces`` (images, classes, steps).
+    Written to ``<name>_examples.npz``: input spike ``times`` (images, pixels), ``labels``, ``trace_times``, ``traces`` of
+    the outputs (images, classes, steps), and as ``output`` what the loss read of them (images, classes).
     """
     # Brian2, only where it is needed.
     from ..brian.values import with_values
@@ -381,10 +381,14 @@ def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int =
 
     network = with_values(experiment.initial(seed), load_checkpoint(_checkpoint(experiment, seed, folder)).values)
     _, first = np.unique(experiment.test.targets, return_index=True)
-    inputs, labels = experiment.test.take(np.sort(first)[:images])
+    chosen = np.sort(first)[:images]
+    inputs, labels = experiment.test.take(chosen)
+    output = read_outputs(folder, experiment.name, seed)["output"][chosen]
     trace_times, traces = output_traces(network, inputs)
     with atomic_file(folder / f"{experiment.name}_examples.npz") as file:
-        np.savez_compressed(file, times=inputs["input"], labels=labels, trace_times=trace_times, traces=traces)
+        np.savez_compressed(
+            file, times=inputs["input"], labels=labels, trace_times=trace_times, traces=traces, output=output
+        )
 
 
 def draw_images(folder: Path) -> list[Path]:
@@ -409,6 +413,7 @@ def draw_images(folder: Path) -> list[Path]:
             examples["trace_times"],
             examples["traces"],
             class_names,
+            examples["output"] if name.endswith("_ttfs") else None,
         ),
     }
     return [_save(figure, folder / f"{name}_{kind}") for kind, figure in figures.items()]

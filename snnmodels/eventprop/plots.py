@@ -167,9 +167,10 @@ def plot_latency_images(
     trace_times: np.ndarray,
     traces: np.ndarray,
     class_names: Sequence[str],
+    first_spikes: np.ndarray | None = None,
     trace_label: str = "membrane potential",
 ) -> Figure:
-    """Input images as spike times, and the readout's traces below each.
+    """Input images as spike times, and the output's traces below each.
 
     Parameters
     ----------
@@ -179,8 +180,11 @@ def plot_latency_images(
     trace_times : array, shape (steps,)
         In seconds.
     traces : array, shape (images, classes, steps)
-        Membrane potential of each readout neuron. The label's is drawn thick, and every maximum as a dot.
+        Membrane potential of each output neuron; the label's is drawn thick.
     class_names : sequence of str
+    first_spikes : array, shape (images, classes), optional
+        First spike of each output neuron in seconds, ``inf`` for none. The earliest is the answer, and dots are drawn
+        there; without them the largest maximum is, and dots are drawn at the maxima.
     trace_label : str
         What the traces are, with a unit if there is one.
 
@@ -195,32 +199,41 @@ def plot_latency_images(
         raise ValueError(f"times: expected shape (images, height, width), got {times.shape}")
     if traces.shape != (len(times), n, len(trace_times)):
         raise ValueError(f"traces: expected shape ({len(times)}, {n}, {len(trace_times)}), got {traces.shape}")
+    if first_spikes is not None and first_spikes.shape != (len(times), n):
+        raise ValueError(f"first_spikes: expected shape ({len(times)}, {n}), got {first_spikes.shape}")
     if n > len(PALETTE):
         raise ValueError(f"class_names: expected at most {len(PALETTE)}, got {n}")
     figure = Figure(figsize=(1.2 + 2.3 * len(times), 5.0), layout="constrained")
     rows = figure.subplots(2, len(times), squeeze=False, height_ratios=(1, 1.1))
     finite = times[np.isfinite(times)]
-    margin = 0.05 * float(np.ptp(traces)) or 1.0
+    # what lies far below the threshold would leave no room for what happens at it
+    lowest = traces.min() if first_spikes is None else max(traces.min(), -2 * abs(traces.max()))
+    margin = 0.05 * float(traces.max() - lowest) or 1.0
     latest = 1e3 * float(finite.max()) if finite.size else 1.0
     for i, (picture, axes) in enumerate(zip(rows[0], rows[1], strict=True)):
         shown = picture.imshow(np.ma.masked_invalid(1e3 * times[i]), cmap=_SEQUENTIAL.reversed(), vmin=0, vmax=latest)
         picture.set_facecolor(_SILENT)
-        predicted = int(traces[i].max(axis=1).argmax())
+        predicted = int(traces[i].max(axis=1).argmax() if first_spikes is None else first_spikes[i].argmin())
         picture.set(xticks=[], yticks=[])
         picture.set_title(f"{class_names[labels[i]]}, read as {class_names[predicted]}", fontsize=10)
         for k in range(n):
             thick = {"linewidth": 2.4, "zorder": 3} if k == labels[i] else {"linewidth": 0.9}
             axes.plot(1e3 * trace_times, traces[i, k], color=PALETTE[k], **thick)
-            top = traces[i, k].argmax()
-            axes.plot(1e3 * trace_times[top], traces[i, k, top], "o", color=PALETTE[k], markersize=4, zorder=4)
+            if first_spikes is None:
+                top = traces[i, k].argmax()
+                dot = (trace_times[top], traces[i, k, top])
+            else:
+                dot = (first_spikes[i, k], traces.max())
+            if np.isfinite(dot[0]):
+                axes.plot(1e3 * dot[0], dot[1], "o", color=PALETTE[k], markersize=4, zorder=4)
         axes.set(xlabel="time (ms)", xlim=1e3 * np.array([trace_times[0], trace_times[-1]]))
-        axes.set_ylim(traces.min() - margin, traces.max() + margin)
+        axes.set_ylim(lowest - margin, traces.max() + margin)
         axes.tick_params(labelleft=i == 0)
         _tidy(axes)
     rows[1, 0].set_ylabel(trace_label)
     figure.colorbar(shown, ax=rows[0].tolist(), label="input spike (ms)\ngrey: silent", pad=0.01)
     handles = [Line2D([], [], color=PALETTE[k], linewidth=2, label=name) for k, name in enumerate(class_names)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=n, frameon=False, title="readout neuron")
+    figure.legend(handles=handles, loc="outside lower center", ncols=n, frameon=False, title="output neuron")
     return figure
 
 

@@ -132,15 +132,16 @@ def test_yin_yang_from_training_to_the_figure(tmp_path):
     assert draw_yin_yang(tmp_path).stat().st_size > 10_000
 
 
-def test_digits_from_training_to_the_figures(tmp_path):
+@pytest.mark.parametrize("loss", ["max_voltage", "ttfs"])
+def test_digits_from_training_to_the_figures(tmp_path, loss):
     pytest.importorskip("sklearn")
-    experiment = small(digits(), hidden={"n": 10})
+    experiment = small(digits(loss), hidden={"n": 10})
     histories = train_seeds(experiment, SETUP, [1], tmp_path)
     write_results(tmp_path / "results.json", experiment, [1], histories, "command")
     keep_examples(experiment, 1, tmp_path)
     names = [path.name for path in draw_images(tmp_path)]
-    assert names == [f"digits_max_voltage_{kind}.png" for kind in ("history", "confusion", "examples")]
-    with pytest.raises(ValueError, match="of the experiment digits_max_voltage, not of yin_yang"):
+    assert names == [f"digits_{loss}_{kind}.png" for kind in ("history", "confusion", "examples")]
+    with pytest.raises(ValueError, match=f"of the experiment digits_{loss}, not of yin_yang"):
         draw_yin_yang(tmp_path)
 
 
