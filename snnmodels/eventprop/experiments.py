@@ -372,8 +372,8 @@ def draw_yin_yang(folder: Path) -> Path:
 def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int = 4) -> None:
     """Simulate the first test images of different classes with a trained network, and keep what a figure shows.
 
-    Written to ``<name>_examples.npz``: input spike ``times`` (images, pixels), ``labels``, ``trace_times``, ``traces`` of
-    the outputs (images, classes, steps), and as ``output`` what the loss read of them (images, classes).
+    Written to ``<name>_examples.npz``: input spike ``times`` (images, pixels), ``labels``, ``trace_times``, ``traces``
+    of the outputs (images, classes, steps), and as ``output`` what the loss read of them (images, classes).
     """
     # Brian2, only where it is needed.
     from ..brian.values import with_values
