@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         run = QUICK if options.quick else Options()
         settings = _plain(run)
-        parts = {"reference": _part(options.out / "reference.json", settings, lambda: reference(run.step))}
+        parts = {"reference": _part(options.out / "reference.json", _made_from(run), lambda: reference(run.step))}
         for kind in KINDS:
             parts[kind] = _networks(run, kind, options.seeds, options.out)
         results = {
@@ -131,7 +131,7 @@ def reference(step: int) -> Result:
 def _networks(run: Options, kind: str, seeds: Sequence[int], out: Path) -> Result:
     """Results of one kind of network, by seed."""
     simulations = _Simulations(run, KINDS[kind])
-    settings = _plain(run)
+    settings = _made_from(run)
     try:
         return {
             str(seed): _part(out / f"{kind}_seed{seed}.json", settings, functools.partial(simulations.seed, seed))
@@ -390,6 +390,13 @@ def _part(file: Path, settings: Result, make: Callable[[], Result]) -> Result:
     print(file.stem, flush=True)
     _write(file, {"settings": settings, "result": make()})
     return dict(json.loads(file.read_text())["result"])
+
+
+def _made_from(run: Options) -> Result:
+    """Everything that a part depends on, so that none is taken for one of other settings."""
+    signal = {"duration": DURATION, "seed": SIGNAL_SEED, "discard": DISCARD}
+    compared = {"factors": FACTORS, "gains": GAINS, "thresholds": THRESHOLDS, "frozen_at": FROZEN_AT}
+    return dict(json.loads(json.dumps({**_plain(run), **signal, **compared, "network": _plain(run.settings(True))})))
 
 
 def _plain(settings: Any) -> Result:

@@ -79,10 +79,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     setup = MNIST_SETUPS[options.loss]
-    options.batch_size = options.batch_size or setup.batch_size
-    options.epochs = options.epochs or (15 if options.quick else setup.epochs)
-    options.learning_rate = options.learning_rate or setup.learning_rate
-    options.decay = options.decay or setup.decay
+    defaults = {name: getattr(setup, name) for name in ("batch_size", "epochs", "learning_rate", "decay")}
+    for name, value in (defaults | ({"epochs": 15} if options.quick else {})).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     options.out = options.out or Path("output", f"{'digits' if options.quick else 'mnist'}_{options.loss}")
     return options
 

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -46,8 +47,22 @@ def native(command: tuple[str, ...]) -> str:
             result = subprocess.run([*command, *question], capture_output=True, text=True, check=False)
         except OSError as error:
             raise BuildFailed(f"{command[0]} does not run: {error}") from None
-        said.append(result.stdout)
+        said.append("" if result.returncode else result.stdout)
+    if not said[0]:
+        raise BuildFailed(f"{command[0]} --version fails; is it a C++ compiler?")
+    if not said[1]:  # only GCC answers that
+        said[1] = _processor()
     return "\n".join(said)
+
+
+def _processor() -> str:
+    """What tells this machine's processor from others."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    keys = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(keys)})])
 
 
 def library(name: str, source: str | Path, flags: Sequence[str], content: bytes = b"") -> ctypes.CDLL:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -114,13 +115,15 @@ def _command() -> list[str]:
     words = compiler()
     if shutil.which("ccache"):
         words.insert(0, "ccache")
-    # Full vectors and fused multiply-adds: results agree with numpy's up to rounding, not in every bit
+    # GCC halves the vectors of some processors if it is not asked for whole ones; other architectures know no such flag
+    wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
+    # with fused multiply-adds results agree with numpy's up to rounding, not in every bit
     return [
         *words,
         "-std=c++17",
         "-O3",
         "-march=native",
-        "-mprefer-vector-width=512",
+        *wide,
         "-ffp-contract=fast",
         "-fno-math-errno",
         "-fopenmp-simd",

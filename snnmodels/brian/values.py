@@ -18,7 +18,8 @@ __all__ = ["all_finite", "initial_sensitivity", "initial_states", "parameter_val
 def all_finite(values: np.ndarray) -> bool:
     """Whether there is no NaN and no infinity."""
     # the sum of finite numbers is finite, but for an overflow; it takes one pass and no memory
-    return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:

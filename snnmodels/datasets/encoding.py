@@ -110,7 +110,7 @@ def level_crossings(
         If the shape is another, a value is not finite, or `dt`, `level` or `refractory` is out of range.
     """
     signals = np.asarray(signals, dtype=float)
-    if signals.ndim != 3 or signals.shape[2] < 2:
+    if signals.ndim != 3 or signals.shape[2] < 2 or not signals.size:
         raise ValueError(f"signals: expected shape (trials, m, samples) with two samples or more, got {signals.shape}")
     if not np.isfinite(signals).all():
         raise ValueError("signals: expected finite values, got NaN or inf")

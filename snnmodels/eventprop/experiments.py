@@ -403,6 +403,8 @@ def draw_images(folder: Path) -> list[Path]:
     kept = read_outputs(folder, name, next(iter(histories)))
     with np.load(folder / f"{name}_examples.npz", allow_pickle=False) as archive:
         examples = dict(archive)
+    if "output" not in examples:
+        raise ValueError(f"{folder / f'{name}_examples.npz'}: of another version; run the training command again")
     side = math.isqrt(examples["times"].shape[1])
     figures = {
         "history": plot_history(list(histories.values())),

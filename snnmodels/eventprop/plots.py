@@ -213,9 +213,10 @@ def plot_latency_images(
     for i, (picture, axes) in enumerate(zip(rows[0], rows[1], strict=True)):
         shown = picture.imshow(np.ma.masked_invalid(1e3 * times[i]), cmap=_SEQUENTIAL.reversed(), vmin=0, vmax=latest)
         picture.set_facecolor(_SILENT)
-        predicted = int(traces[i].max(axis=1).argmax() if first_spikes is None else first_spikes[i].argmin())
+        answers = traces[i].max(axis=1) if first_spikes is None else -first_spikes[i]
+        answer = f"read as {class_names[answers.argmax()]}" if np.isfinite(answers).any() else "no answer"
         picture.set(xticks=[], yticks=[])
-        picture.set_title(f"{class_names[labels[i]]}, read as {class_names[predicted]}", fontsize=10)
+        picture.set_title(f"{class_names[labels[i]]}, {answer}", fontsize=10)
         for k in range(n):
             thick = {"linewidth": 2.4, "zorder": 3} if k == labels[i] else {"linewidth": 0.9}
             axes.plot(1e3 * trace_times, traces[i, k], color=PALETTE[k], **thick)

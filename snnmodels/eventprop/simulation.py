@@ -157,7 +157,7 @@ class Simulation:
 
     @property
     def network(self) -> Network:
-        """The network with its current values."""
+        """The network with its current values, rounded to `dtype` where that is float32."""
         if self._fresh:
             weights = {f"{q.name}.w": self._weights(q) for q in self._network.projections if q.name in self._fresh}
             self._network, self._fresh = with_values(self._network, weights), set()
@@ -173,12 +173,17 @@ class Simulation:
         if not values.keys() <= projections.keys():
             self._set(with_values(self.network, values))
             return
-        # weights alone, as in every batch of a training: straight into the arrays
+        # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
+        checked = {}
         for key, value in values.items():
-            q, w = projections[key], np.asarray(value, dtype=float)
-            if w.shape != q.weights.shape or not all_finite(w):
+            with np.errstate(over="ignore"):
+                checked[key] = w = np.asarray(value).astype(self.plan.dtype, copy=False)
+            if w.shape != projections[key].weights.shape or not all_finite(w):
                 with_values(self._network, {key: value})  # says what is wrong
-            self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
+                raise ValueError(f"value of {key!r} is beyond the range of {self.plan.dtype}")
+        for key, w in checked.items():
+            q = projections[key]
+            self._session.write(key, w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
             self._fresh.add(q.name)
 
     def _set(self, network: Network) -> None:

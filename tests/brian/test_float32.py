@@ -38,3 +38,14 @@ def test_other_forms_refuse_it(target: Target, projections: Form) -> None:
     message = f"dtype = 'float32' with projections = '{projections}' on target = '{target}'"
     with pytest.raises(ValueError, match=message):
         Simulation(network, TTFSCrossEntropy(), target=target, projections=projections, dtype="float32")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_weights_beyond_its_range_are_refused() -> None:
+    network = load_network("yin_yang", seed=3, hidden={"n": 12}, duration="40*ms")
+    with Simulation(
+        network, TTFSCrossEntropy(), batch_size=6, dt=0.5e-3, target="cpp_standalone", dtype="float32"
+    ) as s:
+        weights = network.trainable()["input_hidden.w"] + 1e39
+        with pytest.raises(ValueError, match=r"value of 'input_hidden.w' is beyond the range of float32"):
+            s.run(INPUTS, LABELS, {"input_hidden.w": weights})

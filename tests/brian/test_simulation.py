@@ -11,6 +11,7 @@ import brian2
 import numpy as np
 import pytest
 
+from snnmodels.brian.values import all_finite
 from snnmodels.eventprop import (
     MaxVoltageCrossEntropy,
     Simulation,
@@ -301,3 +302,23 @@ def test_the_network_has_the_values_of_the_last_run(target: str) -> None:
     np.testing.assert_array_equal(after["w_in.w"], values["w_in.w"] / 2)
     np.testing.assert_array_equal(after["w_out.w"], values["w_out.w"])
     np.testing.assert_array_equal(after["hidden.tau_m"], values["hidden.tau_m"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"), [(np.full((4, 2), np.nan), "not finite"), (np.zeros((2, 4)), r"it must be \(4, 2\)")]
+)
+def test_refused_weights_change_none(simulation: Simulation, bad: np.ndarray, message: str) -> None:
+    before = {key: np.array(value) for key, value in simulation.network.trainable().items()}
+    with pytest.raises(ValueError, match=message):
+        simulation.run(INPUTS, LABELS, {"w_in.w": before["w_in.w"] + 1, "w_out.w": bad})
+    for key, value in simulation.network.trainable().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize("values", [[np.inf, -np.inf], [np.nan, 0.0], [np.inf, 0.0]])
+def test_numbers_that_are_not_finite(values: list[float]) -> None:
+    assert not all_finite(np.array(values))
+
+
+def test_a_sum_that_overflows_is_of_finite_numbers() -> None:
+    assert all_finite(np.full(3, 1e308))

@@ -106,7 +106,7 @@ def test_close_ends_the_program_and_removes_its_file() -> None:
 def test_the_program_ends_with_its_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import time\nfrom snnmodels.eventprop import MaxVoltageCrossEntropy, Simulation, TTFSCrossEntropy\n"
+        "import time\nfrom snnmodels.eventprop import Simulation, TTFSCrossEntropy\n"
         "from snnmodels.templates import load_network\n"
         "network = load_network('yin_yang', seed=3, hidden={'n': 12}, duration='40*ms')\n"
         "s = Simulation(network, TTFSCrossEntropy(), batch_size=6, dt=0.5e-3, target='cpp_standalone')\n"

@@ -100,9 +100,9 @@ def test_latency_images():
     assert figure.axes[2].get_xlim() == (0, 40)
     assert render(figure) > 1000
     first = np.full((2, 10), np.inf)
-    first[:, 4] = 5e-3
+    first[0, 4] = 5e-3
     figure = plot_latency_images(times, np.array([9, 3]), steps, traces, DIGITS, first)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["9, read as 4", "3, read as 4"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["9, read as 4", "3, no answer"]
     with pytest.raises(ValueError, match=r"first_spikes: expected shape \(2, 10\), got \(2, 9\)"):
         plot_latency_images(times, np.array([9, 3]), steps, traces, DIGITS, first[:, 1:])
     with pytest.raises(ValueError, match=r"traces: expected shape \(2, 10, 30\), got \(2, 10, 29\)"):
