@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["DOCS", "RESULTS", "markdown", "write_docs"]
 
-RESULTS = Path("results/benchmarks.json")
+RESULTS = Path("docs/results/benchmarks.json")
 DOCS = Path("docs/benchmarks.md")
 _BEGIN, _END = "<!-- benchmarks: written by python -m benchmarks.run --write-docs -->", "<!-- benchmarks: end -->"
 

@@ -1,6 +1,6 @@
 """How the cost of a trial grows with batch size, hidden neurons, time step and spikes: Yin-Yang, package and limit.
 
-python -m benchmarks.scaling             # writes results/scaling.json and docs/figures/scaling.png
+python -m benchmarks.scaling             # writes docs/results/scaling.json and docs/figures/scaling.png
 python -m benchmarks.scaling --quick     # three points of each, few batches
 python -m benchmarks.scaling --draw      # only the figure, from the results
 
@@ -29,7 +29,7 @@ from .run import ENTRIES, describe_machine, summarise
 from .serving import Process
 from .tasks import yin_yang
 
-RESULTS = Path("results/scaling.json")
+RESULTS = Path("docs/results/scaling.json")
 FIGURE = Path("docs/figures/scaling.png")
 SWEEPS: dict[str, Sequence[float]] = {
     "batch_size": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
