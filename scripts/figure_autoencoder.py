@@ -47,7 +47,7 @@ from snnmodels.eventprop.autoencoder import (
     signal_trials,
     train_autoencoder,
 )
-from snnmodels.eventprop.files import atomic_file
+from snnmodels.eventprop.files import as_json, write_rounded
 
 # What F3 measures on: its signal, what it leaves out at the start, and its standard population's gains.
 DURATION, DISCARD, SIGNAL_SEED = 12.0, 0.5, 0
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         results = json.loads(options.redraw.read_text())
     else:
         run = QUICK if options.quick else Options()
-        settings = _plain(run)
+        settings = as_json(dataclasses.asdict(run))
         parts = {"reference": _part(options.out / "reference.json", _made_from(run), lambda: reference(run.step))}
         for kind in KINDS:
             parts[kind] = _networks(run, kind, options.seeds, options.out)
@@ -94,11 +94,11 @@ def main(arguments: list[str] | None = None) -> int:
             "command": "python scripts/figure_autoencoder.py" + " --quick" * options.quick,
             "seeds": options.seeds,
             "settings": settings,
-            "network": _plain(run.settings(True)),
+            "network": as_json(dataclasses.asdict(run.settings(True))),
             **parts,
         }
         _drop_traces(results)
-        _write(options.out / "autoencoder.json", results)
+        write_rounded(options.out / "autoencoder.json", results)
     for line in describe(results):
         print(line)
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
@@ -388,7 +388,7 @@ def _part(file: Path, settings: Result, make: Callable[[], Result]) -> Result:
             raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
         return dict(kept["result"])
     print(file.stem, flush=True)
-    _write(file, {"settings": settings, "result": make()})
+    write_rounded(file, {"settings": settings, "result": make()})
     return dict(json.loads(file.read_text())["result"])
 
 
@@ -396,19 +396,7 @@ def _made_from(run: Options) -> Result:
     """Everything that a part depends on, so that none is taken for one of other settings."""
     signal = {"duration": DURATION, "seed": SIGNAL_SEED, "discard": DISCARD}
     compared = {"factors": FACTORS, "gains": GAINS, "thresholds": THRESHOLDS, "frozen_at": FROZEN_AT}
-    return dict(json.loads(json.dumps({**_plain(run), **signal, **compared, "network": _plain(run.settings(True))})))
-
-
-def _plain(settings: Any) -> Result:
-    # As they come back from a file: tuples as lists.
-    return dict(json.loads(json.dumps(dataclasses.asdict(settings))))
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rounded = json.loads(json.dumps(content, allow_nan=False), parse_float=lambda x: float(f"{float(x):.6g}"))
-    with atomic_file(path) as file:
-        file.write((json.dumps(rounded) + "\n").encode())
+    return as_json({**dataclasses.asdict(run), **signal, **compared, "network": dataclasses.asdict(run.settings(True))})
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

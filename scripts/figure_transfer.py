@@ -28,7 +28,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snnmodels.coding.figures import COLOURS, letter
-from snnmodels.eventprop.files import atomic_file
+from snnmodels.eventprop.files import as_json, write_rounded
 from snnmodels.eventprop.transfer import TransferSettings, accuracy_at, run_seed
 
 Points = Sequence[Mapping[str, float]]
@@ -47,10 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
         results = {
             "command": shlex.join(["python", "scripts/figure_transfer.py", *(arguments or sys.argv[1:])]),
-            "settings": _plain(settings),
+            "settings": as_json(dataclasses.asdict(settings)),
             "seeds": seeds,
         }
-        _write(options.out / "results.json", results)
+        write_rounded(options.out / "results.json", results)
     for line in describe(results):
         print(line)
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -139,13 +139,13 @@ def _seed(settings: TransferSettings, seed: int, out: Path) -> dict[str, Any]:
     file = out / f"seed{seed}.json"
     if file.exists():
         kept = json.loads(file.read_text())
-        if kept["settings"] != _plain(settings):
+        if kept["settings"] != as_json(dataclasses.asdict(settings)):
             raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
         return dict(kept["result"])
     print(f"seed {seed}", flush=True)
     with quiet():
         result = run_seed(settings, seed)
-    _write(file, {"settings": _plain(settings), "result": result})
+    write_rounded(file, {"settings": as_json(dataclasses.asdict(settings)), "result": result})
     return result
 
 
@@ -156,22 +156,6 @@ def _settings(quick: bool) -> TransferSettings:
     return dataclasses.replace(
         settings, base_epochs=4, more_epochs=2, conditioned_epochs=6, rate=1e-2, more_rate=8e-3, training_trials=1000
     )
-
-
-def _plain(settings: TransferSettings) -> dict[str, Any]:
-    # As they come back from a file: tuples as lists.
-    return dict(json.loads(json.dumps(dataclasses.asdict(settings))))
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(_rounded(json.dumps(content, allow_nan=False)).encode())
-
-
-def _rounded(text: str) -> str:
-    """JSON with numbers of six digits: accuracies and spikes per sample have fewer."""
-    return json.dumps(json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}"))) + "\n"
 
 
 def _spread(values: Sequence[float] | np.ndarray, digits: int = 3) -> str:

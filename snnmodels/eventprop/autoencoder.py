@@ -18,13 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..coding import ring_decoder, scalar_gain
 from ..datasets.encoding import level_crossings
 from ..datasets.trials import Trials
 from ..templates import load_model
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .losses import VoltageError
 from .optimisers import Adam, ExponentialDecay
-from .protocol import GradientSource, Loss, Outcome
+from .protocol import GradientSource, GradientWrapper, Outcome
 from .simulation import Simulation
 from .training import EarlyStopping, TrainingResult, train
 
@@ -126,8 +127,7 @@ def autoencoder_network(
         raise ValueError("dimensions, gain and size must be positive, the price not negative")
     s, rng = settings, np.random.default_rng(seed)
     if dimensions == 2:
-        angle = 2 * np.pi * np.arange(s.neurons) / s.neurons
-        encoders = np.stack([np.cos(angle), np.sin(angle)])
+        encoders = ring_decoder(s.neurons, 1.0)
     else:
         encoders = rng.standard_normal((dimensions, s.neurons))
         encoders /= np.linalg.norm(encoders, axis=0)
@@ -193,25 +193,12 @@ def signal_trials(settings: AutoencoderSettings, signals: Array, dt: float) -> T
     return Trials({"input": np.concatenate([crossings, start], axis=1)}, np.concatenate([wanted, activity], axis=1))
 
 
-class Constrained:
+class Constrained(GradientWrapper):
     """Gradients of an autoencoder along what may change.
 
     The weights of an on source and its off source stay opposite, since the held current is to be the same whenever the
     signal is; the activity's read-out and the thresholds stay as they are.
     """
-
-    def __init__(self, source: GradientSource) -> None:
-        self._source = source
-
-    @property
-    def network(self) -> Network:
-        """The network that is simulated."""
-        return self._source.network
-
-    @property
-    def loss(self) -> Loss:
-        """The loss that is differentiated."""
-        return self._source.loss
 
     def run(
         self,
@@ -235,10 +222,6 @@ class Constrained:
         gradients["decoder.w"][:, -1] = 0.0
         gradients["hidden.v_th"] = np.zeros_like(gradients["hidden.v_th"])
         return dataclasses.replace(outcome, gradients=gradients)
-
-    def close(self) -> None:
-        """Close what simulates the network."""
-        self._source.close()
 
 
 @dataclass(frozen=True)
@@ -274,8 +257,8 @@ def possible_starts(
     for gain in settings.gains:
         values = network(gain, 1.0).trainable()
         output = source.run(inputs, targets, values, gradient=False).output[:, :, first:]
-        estimate, power = output[:, :-1], float((output[:, :-1] ** 2).sum())
-        size = float((estimate * wanted).sum()) / power if power else 0.0
+        estimate = output[:, :-1]
+        size = _gain(estimate, wanted)
         if size > 0:
             error = ((size * estimate - wanted) ** 2).sum(axis=1).mean() + (output[:, -1] ** 2).mean()
             found.append(Start(network(gain, size), gain, size, float(error)))
@@ -360,11 +343,15 @@ def coding_error(simulation: Simulation, data: Trials, values: Mapping[str, Arra
     spikes = simulation.spike_times("hidden")
     first = round(discard / simulation.plan.dt)
     estimate, wanted = output[0, :-1, first:], targets[0, :-1, first:]
-    power = float((estimate**2).sum())
-    gain = float((estimate * wanted).sum()) / power if power else 0.0
+    gain = _gain(estimate, wanted)
     duration = simulation.network.duration - discard
     return {
         "rate": float(np.count_nonzero(np.isfinite(spikes) & (spikes >= discard)) / duration),
         "loss": float(((estimate - wanted) ** 2).sum(axis=0).mean()),
         "loss_gain": float(((gain * estimate - wanted) ** 2).sum(axis=0).mean()),
     }
+
+
+def _gain(estimate: Array, wanted: Array) -> float:
+    """The scalar gain with the smallest error, 0 for a silent network."""
+    return scalar_gain(estimate, wanted) if estimate.any() else 0.0

@@ -17,7 +17,7 @@ import numpy as np
 from ..brian.values import with_values
 from ..datasets.trials import Trials
 from ..templates.network import Network
-from .protocol import GradientSource, Loss, Outcome
+from .protocol import GradientSource, GradientWrapper, Outcome
 from .simulation import Simulation
 
 __all__ = ["Homeostat", "HomeostatRecord", "SpikePressure", "WithKnobs", "without_learning"]
@@ -55,7 +55,7 @@ def without_learning(network: Network, keys: Mapping[str, float]) -> Network:
     return dataclasses.replace(network, populations=tuple(populations))
 
 
-class WithKnobs:
+class WithKnobs(GradientWrapper):
     """A network whose knobs have given values, or are drawn for every batch it is trained on.
 
     Parameters
@@ -78,7 +78,7 @@ class WithKnobs:
     def __init__(
         self, source: GradientSource, knobs: Mapping[str, float], draw: Draw | None = None, seed: int = 0
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._network = without_learning(source.network, knobs)
         self.knobs = dict(knobs)
         self._draw = draw
@@ -88,11 +88,6 @@ class WithKnobs:
     def network(self) -> Network:
         """The network, in which the knobs are no longer learnable."""
         return self._network
-
-    @property
-    def loss(self) -> Loss:
-        """The loss that is differentiated."""
-        return self._source.loss
 
     def run(
         self,
@@ -121,12 +116,8 @@ class WithKnobs:
         kept = {key: g for key, g in outcome.gradients.items() if key not in self.knobs}
         return dataclasses.replace(outcome, gradients=kept)
 
-    def close(self) -> None:
-        """Release what the source holds."""
-        self._source.close()
 
-
-class SpikePressure:
+class SpikePressure(GradientWrapper):
     """Adds a price on the spikes of a population to the gradient, by a surrogate.
 
     The exact gradient of a spike count is zero wherever it exists. The surrogate takes the mean count per trial N_i of
@@ -160,21 +151,12 @@ class SpikePressure:
         for name in weights:
             if name not in onto:
                 raise ValueError(f"{name!r} is no learnable projection onto {population!r}; there are {onto}")
-        self._simulation = simulation
+        super().__init__(simulation)
+        self._simulation = simulation  # as what can tell spike times
         self._population = population
         self._price = price
         self._weights = weights
         self._threshold = threshold
-
-    @property
-    def network(self) -> Network:
-        """The network that is simulated."""
-        return self._simulation.network
-
-    @property
-    def loss(self) -> Loss:
-        """The loss, without the price."""
-        return self._simulation.loss
 
     def run(
         self,
@@ -195,10 +177,6 @@ class SpikePressure:
         if key in outcome.gradients:
             changed[key] = outcome.gradients[key] - push
         return dataclasses.replace(outcome, gradients={**outcome.gradients, **changed})
-
-    def close(self) -> None:
-        """Release what the simulation holds."""
-        self._simulation.close()
 
 
 @dataclass(frozen=True)

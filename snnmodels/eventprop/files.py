@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["atomic_file"]
+__all__ = ["as_json", "atomic_file", "write_rounded"]
 
 
 @contextmanager
@@ -29,3 +30,16 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Content as it comes back from a JSON file: tuples as lists."""
+    return dict(json.loads(json.dumps(content)))
+
+
+def write_rounded(path: Path, content: Mapping[str, Any]) -> None:
+    """Write results as one line of JSON, complete or not at all, with numbers of six digits: they have fewer."""
+    rounded = json.loads(json.dumps(content, allow_nan=False), parse_float=lambda number: float(f"{float(number):.6g}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write((json.dumps(rounded) + "\n").encode())

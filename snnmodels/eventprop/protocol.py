@@ -11,7 +11,7 @@ import numpy as np
 
 from ..templates.network import Network
 
-__all__ = ["GradientSource", "Loss", "LossValue", "Observable", "Outcome"]
+__all__ = ["GradientSource", "GradientWrapper", "Loss", "LossValue", "Observable", "Outcome"]
 
 Observable = Literal["spike_times", "voltage_max", "voltage_samples"]
 
@@ -142,3 +142,35 @@ class GradientSource(Protocol):
 
     def close(self) -> None:
         """Release what the source holds (processes, files)."""
+
+
+class GradientWrapper(ABC):
+    """A `GradientSource` that changes what goes into another one, or what comes out of it."""
+
+    def __init__(self, source: GradientSource) -> None:
+        self._source = source
+
+    @property
+    def network(self) -> Network:
+        """The network that is simulated."""
+        return self._source.network
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is differentiated."""
+        return self._source.loss
+
+    @abstractmethod
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        targets: np.ndarray,
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        gradient: bool = True,
+    ) -> Outcome:
+        """Simulate one batch; see `GradientSource.run`."""
+
+    def close(self) -> None:
+        """Release what the source holds."""
+        self._source.close()

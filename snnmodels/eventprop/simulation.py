@@ -182,9 +182,8 @@ class Simulation:
                 with_values(self._network, {key: value})  # says what is wrong
                 raise ValueError(f"value of {key!r} is beyond the range of {self.plan.dtype}")
         for key, w in checked.items():
-            q = projections[key]
-            self._session.write(key, w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
-            self._fresh.add(q.name)
+            self._write_weights(projections[key], w)
+            self._fresh.add(projections[key].name)
 
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0."""
@@ -197,8 +196,7 @@ class Simulation:
             self._session.close()
             self._open(network)
         for q in network.projections:
-            w = np.asarray(q.weights, dtype=float)
-            self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
+            self._write_weights(q, np.asarray(q.weights, dtype=float))
         for name, p in self.plan.populations.items():
             current = dataclasses.replace(p, population=next(x for x in network.populations if x.name == name))
             for key, values in parameter_values(current, self.plan.batch_size).items():
@@ -206,6 +204,10 @@ class Simulation:
             for key, values in initial_states(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}_initial", values)
         self._network, self._fresh = network, set()
+
+    def _write_weights(self, q: Projection, w: np.ndarray) -> None:
+        """Write the weights that a projection has, of a whole matrix."""
+        self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
 
     def _write(self, key: str, values: np.ndarray) -> None:
         if key not in self._written or not np.array_equal(self._written[key], values):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import zlib
@@ -16,6 +15,7 @@ import numpy as np
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
+from .files import as_json
 from .history import EpochRecord, History, package_versions
 from .optimisers import Optimiser
 from .progress import NoProgress, TrainingProgress, default_progress
@@ -225,8 +225,7 @@ def train(
         "initial_values": _checksum(start.values()),
         **(about or {}),
     }
-    # As they come back from a checkpoint: tuples as lists.
-    settings = json.loads(json.dumps(described))
+    settings = as_json(described)
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
     if checkpoint is not None and resume and Path(checkpoint).exists():
         state = load_checkpoint(checkpoint)
