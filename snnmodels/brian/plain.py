@@ -17,6 +17,7 @@ from brian2 import NeuronGroup, Quantity, Synapses, defaultclock
 from brian2.core.base import BrianObject
 from brian2.core.variables import Variable
 from brian2.equations import Equations
+from brian2.equations.refractory import add_refractoriness
 from brian2.parsing.sympytools import str_to_sympy
 from brian2.stateupdaters.base import UnsupportedEquationsException
 from brian2.stateupdaters.exact import linear
@@ -54,7 +55,8 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
     **kwargs
         Parameters of the model with their units (``tau_m=10*ms``), one value for all neurons or an array of N;
         initial values of its states (a quantity, an array, or a string such as ``"rand()"``); anything else goes to
-        `brian2.NeuronGroup` (``name``, ``dt``, ``refractory``, ...).
+        `brian2.NeuronGroup` (``name``, ``dt``, ``refractory``, ...). A model that declares a refractory period brings
+        its own.
 
     Returns
     -------
@@ -65,7 +67,8 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
     Raises
     ------
     TypeError
-        For a keyword that is neither a parameter nor a state, nor known to `brian2.NeuronGroup`.
+        For a keyword that is neither a parameter nor a state, nor known to `brian2.NeuronGroup`; for ``refractory``
+        where the model declares it.
     brian2.DimensionMismatchError
         For a value with another unit.
 
@@ -75,6 +78,8 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
     >>> group = neuron_group(load_model("lif"), 10, tau_m=10 * ms)
     """
     options = set(inspect.signature(NeuronGroup.__init__).parameters) - {"self", "N", "model", "threshold", "reset"}
+    if model.refractory is not None and "refractory" in kwargs:
+        raise TypeError(f"{model.name} declares its own refractory period, {model.refractory.duration}; set that")
     known = {*model.parameters, *model.state_names, *options}
     for name in kwargs:
         if name not in known:
@@ -95,6 +100,7 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
         threshold=model.threshold,
         reset="\n".join(map(str, model.reset)) or None,
         method=method,
+        **({} if model.refractory is None else {"refractory": model.refractory.duration}),
         **{name: value for name, value in kwargs.items() if name in options},
     )
     for name, value in values.items():
@@ -183,17 +189,24 @@ def integration_method(model: Model, dt: float, values: Mapping[str, float | Arr
         return "rk2"
     if _has_loop(system):
         return "rk4"
+    equations = Equations(_equations(model, ()))
+    phases: dict[float, HybridSystem] = {1.0: system}
+    if model.refractory is not None:
+        equations = add_refractoriness(equations)
+        phases[0.0] = system.held()
     try:
-        code = linear(Equations(model.equations), _variables(model))
+        code = linear(equations, _variables(model)).replace("int(not_refractory)", "not_refractory")
     except (UnsupportedEquationsException, sp.SympifyError, ZeroDivisionError):
         return "rk4"
     columns = np.broadcast_arrays(*(np.atleast_1d(v) for v in values.values()))
     for combination in np.unique(np.stack(columns), axis=1).T if columns else [()]:
         here = dict(zip(values, map(float, combination), strict=True))
-        exact, brian = _matrix_exponential(system, here, dt), _one_step(code, system, here, dt)
-        # not >, because NaN fails every comparison
-        if not (np.abs(brian - exact) <= _ROUNDING * np.abs(exact)).all():
-            return "rk4"
+        for free, phase in phases.items():
+            exact = _matrix_exponential(phase, here, dt)
+            brian = _one_step(code, phase, {**here, "not_refractory": free}, dt)
+            # not >, because NaN fails every comparison
+            if not (np.abs(brian - exact) <= _ROUNDING * np.abs(exact)).all():
+                return "rk4"
     return "exact"
 
 
@@ -232,13 +245,28 @@ def _one_step(code: str, system: HybridSystem, values: Mapping[str, float], dt: 
 def _variables(model: Model) -> dict[str, Variable]:
     """What Brian2's symbolic part wants to know: which names are constants."""
     constants = {name: Variable(name, constant=True, scalar=True) for name in model.parameters}
-    return {**{name: Variable(name) for name in model.state_names}, **constants}
+    return {**{name: Variable(name) for name in (*model.state_names, "not_refractory")}, **constants}
 
 
 def _equations(model: Model, per_neuron: Collection[str]) -> str:
-    """The model's equations, with some parameters one per neuron instead of shared."""
+    """The model's equations, with some parameters one per neuron instead of shared, and what is held marked so."""
+    held = {} if model.refractory is None else {f"d{name}/dt": name for name in model.refractory.hold}
     lines = []
     for line in model.equations.splitlines():
-        name = line.partition(":")[0].strip()
-        lines.append(line.replace("(constant, shared)", "(constant)") if name in per_neuron else line)
+        name, _, rest = line.partition(":")
+        left, _, right = name.partition("=")
+        if name.strip() in per_neuron:
+            line = line.replace("(constant, shared)", "(constant)")
+        elif left.strip() in held:
+            line = _held(left.strip(), right.strip(), rest.strip(), model)
+        lines.append(line)
     return "\n".join(lines)
+
+
+def _held(derivative: str, rhs: str, unit: str, model: Model) -> str:
+    """The equation of a state that is held while its neuron is refractory."""
+    assert model.refractory is not None
+    if model.refractory.arrivals == "ignore":
+        return f"{derivative} = {rhs} : {unit} (unless refractory)"
+    # the flag would also keep arrivals from the state
+    return f"{derivative} = int(not_refractory)*({rhs}) : {unit}"

@@ -152,7 +152,9 @@ class Plan:
         ValueError
             If the duration isn't a whole number of steps, a size isn't positive, or the output can't be observed so;
             for samples also if their `interval` (seconds) isn't a whole number of steps or is longer than the trial.
+            Also for a network with refractory neurons or with delays.
         """
+        _refuse_unsupported(network)
         if not dt > 0:
             raise ValueError(f"dt = {dt!r} s; a time step must be positive")
         steps = round(network.duration / dt)
@@ -247,6 +249,22 @@ class Plan:
                 return base
             base += self.batch_size * self.size(p.source)
         raise KeyError(projection.name)
+
+
+def _refuse_unsupported(network: Network) -> None:
+    """`ValueError` for what a network may declare and the grid has no rules for."""
+    for p in network.populations:
+        if p.model.refractory is not None:
+            raise ValueError(
+                f"population {p.name!r}: the refractory period of {p.model.name} is not supported by the grid "
+                "simulation; leave it out, or simulate by snnmodels.oracle"
+            )
+    for q in network.projections:
+        if "delay" in q.learnable or np.any(np.asarray(q.delay) != 0):
+            raise ValueError(
+                f"projection {q.name!r}: its delay is not supported by the grid simulation; set it to 0 and "
+                "don't learn it, or simulate by snnmodels.oracle"
+            )
 
 
 def _compiled(target: Target, form: Form) -> bool:

@@ -191,7 +191,7 @@ class PortableProjection:
         }
         program = self._over_synapse(program, "_base").rename(names)
         targets = {"time": "q_time_pre"}
-        if self.projection.learnable:
+        if "w" in self.projection.learnable:
             targets["w"] = "gw"
         if p.coupled:
             targets |= {x.name: f"added_lambda_{x.name}_post" for x in p.system.states}

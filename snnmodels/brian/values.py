@@ -33,7 +33,7 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
     Raises
     ------
     ValueError
-        For an unknown key, a wrong shape, or a value that is not finite.
+        For an unknown key, a wrong shape, a value that is not finite, or a negative delay.
     """
     known = network.trainable()
     for key, value in values.items():
@@ -43,16 +43,16 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
             raise ValueError(f"value of {key!r} has shape {np.shape(value)}; it must be {known[key].shape}")
         if not all_finite(np.asarray(value)):
             raise ValueError(f"value of {key!r} is not finite")
-    projections = tuple(
-        dataclasses.replace(q, weights=np.asarray(values[f"{q.name}.w"], dtype=float)) if f"{q.name}.w" in values else q
-        for q in network.projections
-    )
+    projections = []
+    for q in network.projections:
+        weights = np.asarray(values.get(f"{q.name}.w", q.weights), dtype=float)
+        projections.append(dataclasses.replace(q, weights=weights, delay=values.get(f"{q.name}.delay", q.delay)))
     populations = []
     for p in network.populations:
         new = {k: np.asarray(values[f"{p.name}.{k}"], dtype=float) for k in p.learnable if f"{p.name}.{k}" in values}
         own = {k: float(v) if v.ndim == 0 else v for k, v in new.items()}
         populations.append(dataclasses.replace(p, parameters={**p.parameters, **own}) if own else p)
-    return dataclasses.replace(network, projections=projections, populations=tuple(populations))
+    return dataclasses.replace(network, projections=tuple(projections), populations=tuple(populations))
 
 
 def parameter_values(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from .common import ModelArgument, load_any, prepare_brian
@@ -83,9 +84,18 @@ def _describe_network(network: Network) -> str:
     for p in network.projections:
         count = p.weights.size if p.mask is None else int(p.mask.sum())
         spread = f"mean {p.weights.mean():.4g}, standard deviation {p.weights.std():.4g}"
-        lines.append(f"    {p.name}: {p.source} -> {p.target} through {p.receptor}, {count} weights, {spread}")
+        delay = _describe_delay(p.delay)
+        lines.append(f"    {p.name}: {p.source} -> {p.target} through {p.receptor}, {count} weights, {spread}{delay}")
     lines += ["", "Trained: " + ", ".join(f"{key} {value.shape}" for key, value in network.trainable().items())]
     return "\n".join(lines)
+
+
+def _describe_delay(delay: float | np.ndarray) -> str:
+    """The delay of a projection, where it has one."""
+    low, high = np.min(delay) * 1e3, np.max(delay) * 1e3
+    if high == 0:
+        return ""
+    return f", delay {low:g} ms" if low == high else f", delays {low:g} to {high:g} ms"
 
 
 def _describe_coding(network: CodingNetwork) -> str:

@@ -147,7 +147,7 @@ class SpikePressure(GradientWrapper):
     ) -> None:
         if not (price >= 0 and math.isfinite(price)):
             raise ValueError(f"price: expected a number of at least 0, got {price}")
-        onto = [q.name for q in simulation.network.projections if q.target == population and q.learnable]
+        onto = [q.name for q in simulation.network.projections if q.target == population and "w" in q.learnable]
         for name in weights:
             if name not in onto:
                 raise ValueError(f"{name!r} is no learnable projection onto {population!r}; there are {onto}")

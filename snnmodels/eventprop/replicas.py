@@ -45,10 +45,18 @@ def copies_of(networks: Sequence[Network]) -> Network:
                 blocks([network.projections[k].weights for network in networks]),
                 q.receptor,
                 blocks([mask] * count),
+                delay=_delays([network.projections[k].delay for network in networks], np.shape(q.weights)),
             )
         )
     inputs = tuple(dataclasses.replace(s, n=s.n * count) for s in first.inputs)
     return Network(first.name, inputs, tuple(populations), tuple(projections), first.output, first.duration)
+
+
+def _delays(each: Sequence[float | np.ndarray], shape: tuple[int, ...]) -> float | np.ndarray:
+    """One delay where all copies have the same one, else one for each connection."""
+    if all(np.ndim(d) == 0 and d == each[0] for d in each):
+        return each[0]
+    return blocks([np.broadcast_to(d, shape) for d in each])
 
 
 def blocks(matrices: Sequence[np.ndarray]) -> np.ndarray:

@@ -169,7 +169,7 @@ class Simulation:
 
     def _update(self, values: Mapping[str, np.ndarray]) -> None:
         """Write new trainable values."""
-        projections = {f"{q.name}.w": q for q in self._network.projections if q.learnable}
+        projections = {f"{q.name}.w": q for q in self._network.projections if "w" in q.learnable}
         if not values.keys() <= projections.keys():
             self._set(with_values(self.network, values))
             return
@@ -362,7 +362,7 @@ class Simulation:
     def _gradients(self, scheduled: Mapping[str, tuple[Scheduled, int]]) -> dict[str, np.ndarray]:
         gradients = {}
         for q in self._network.projections:
-            if q.learnable:
+            if "w" in q.learnable:
                 gradients[f"{q.name}.w"] = _matrix(self._session.read(f"{q.name}.gw"), q)
         for name, p in self.plan.populations.items():
             if not p.grid.learnable:

@@ -1,10 +1,10 @@
 """Models as SymPy expressions, their adjoints, and derivations that a reader can follow."""
 
-from .adjoint import Adjoint, ArrivalJump, NotDifferentiable, SpikeJump
+from .adjoint import Adjoint, ArrivalJump, NotDifferentiable, ReleaseJump, SpikeJump
 from .parsing import UnsupportedExpression, parse_expression, print_expression, symbol
 from .published import PublishedRule, published_lif_rule
 from .report import derivation
-from .system import Arrival, HybridSystem
+from .system import Arrival, HybridSystem, RefractoryPeriod
 
 __all__ = [
     "Adjoint",
@@ -13,6 +13,8 @@ __all__ = [
     "HybridSystem",
     "NotDifferentiable",
     "PublishedRule",
+    "RefractoryPeriod",
+    "ReleaseJump",
     "SpikeJump",
     "UnsupportedExpression",
     "derivation",

@@ -21,7 +21,7 @@ from sympy.core.function import AppliedUndef
 
 from .system import HybridSystem
 
-__all__ = ["Adjoint", "ArrivalJump", "NotDifferentiable", "SpikeJump"]
+__all__ = ["Adjoint", "ArrivalJump", "NotDifferentiable", "ReleaseJump", "SpikeJump"]
 
 DL_DT = sp.Symbol("dl_dt", real=True)
 """Derivative of the loss by the time of the spike itself, ∂l_s/∂t_k."""
@@ -29,6 +29,8 @@ S_ARRIVALS = sp.Symbol("s_arrivals", real=True)
 """Sum of the sensitivities to the times of all arrivals that the spike causes, Σ_j s_a."""
 Q_SPIKE = sp.Symbol("q_spike", real=True)
 """σ/ġ: sensitivity to the spike time over the slope of the event function."""
+S_RELEASE = sp.Symbol("s_release", real=True)
+"""Sensitivity to the time at which a refractory period ends, with that of a spike that its end causes."""
 DL_JUMP = sp.Symbol("dl_jump", real=True)
 """Step of a running loss at the event, l_v(x-) - l_v(x+)."""
 
@@ -63,7 +65,9 @@ class SpikeJump:
     gdot : Expr
         ġ = ∂g/∂x · f, the speed at which g crosses 0.
     sigma : Expr
-        Sensitivity of the loss to the time of the spike, reading `dl_dt` and `s_arrivals`.
+        Sensitivity of the loss to the time of the spike, reading `dl_dt` and `s_arrivals`. After the spike the neuron
+        follows the held system if it is refractory then; the sensitivity to the end of that period, which moves with
+        the spike, is to be added to the sum over the arrivals.
     jump : mapping costate to Expr
         Costates just before the spike, reading ``q_spike`` = sigma/gdot.
     parameters : mapping parameter to Expr
@@ -126,6 +130,24 @@ class ArrivalJump:
 
 
 @dataclass(frozen=True)
+class ReleaseJump:
+    """What the end of a refractory period does to the adjoint. States and costates are continuous there.
+
+    Attributes
+    ----------
+    sensitivity : Expr
+        s_r = λ·(f_held - f), the sensitivity of the loss to the time of the end. The spike that began the period
+        collects it. A spike that the end causes, as g is above 0 there, gives no ``q_spike`` (set it to 0), and its
+        sigma is added.
+    parameters : mapping parameter to Expr
+        What is added to dL/dp, reading ``s_release``. Only parameters that the duration reads.
+    """
+
+    sensitivity: sp.Expr
+    parameters: Mapping[sp.Symbol, sp.Expr]
+
+
+@dataclass(frozen=True)
 class Adjoint:
     """The adjoint of a hybrid system.
 
@@ -150,6 +172,8 @@ class Adjoint:
         λ(0)·∂x(0)/∂p, added to dL/dp. Only parameters that the initial state reads.
     running : mapping state to Symbol
         ``dl_<state>`` = ∂l_v/∂x of a running loss; empty unless asked for.
+    release : ReleaseJump or None
+        None for a system without a refractory period. During one the adjoint is that of ``system.held()``.
     """
 
     system: HybridSystem
@@ -161,6 +185,7 @@ class Adjoint:
     integrand: Mapping[sp.Symbol, sp.Expr]
     initial: Mapping[sp.Symbol, sp.Expr]
     running: Mapping[sp.Symbol, sp.Symbol]
+    release: ReleaseJump | None = None
 
     @classmethod
     def derive(cls, system: HybridSystem, *, running_loss: bool = False) -> Adjoint:
@@ -194,6 +219,8 @@ class Adjoint:
             found |= set(self.spike.parameters)
         for a in self.arrivals.values():
             found |= set(a.parameters)
+        if self.release is not None:
+            found |= set(self.release.parameters)
         return tuple(p for p in self.system.parameters if p in found)
 
     def __str__(self) -> str:
@@ -223,6 +250,8 @@ class _Derivation:
         self.dl_jump = DL_JUMP if running_loss else sp.Integer(0)
         self.lam = sp.Matrix(list(self.costates.values()))
         self.f = sp.Matrix([system.f[x] for x in self.states])
+        refractory = None if system.refractory is None else system.held()
+        self.f_held = self.f if refractory is None else sp.Matrix([refractory.f[x] for x in self.states])
         self._check()
 
     def adjoint(self) -> Adjoint:
@@ -237,12 +266,13 @@ class _Derivation:
             integrand=self._contributions(self.f),
             initial=self._contributions(sp.Matrix([system.initial[x] for x in self.states])),
             running=self.running,
+            release=self._release(),
         )
 
     def _check(self) -> None:
         s = self.system
         known = {*s.states, *s.parameters}
-        made = {*self.costates.values(), *self.running.values(), DL_DT, S_ARRIVALS, Q_SPIKE, DL_JUMP}
+        made = {*self.costates.values(), *self.running.values(), DL_DT, S_ARRIVALS, S_RELEASE, Q_SPIKE, DL_JUMP}
         for name in sorted(x.name for x in known & made):
             raise NotDifferentiable(f"{s.name}: the name {name!r} is taken by the adjoint; call the variable otherwise")
         maps: list[tuple[str, sp.Expr, set[sp.Symbol]]] = []
@@ -251,6 +281,8 @@ class _Derivation:
         maps += [(f"the initial value of {x}", s.initial[x], set(s.parameters)) for x in s.states]
         if s.g is not None:
             maps.append(("the threshold", s.g, known))
+        if s.refractory is not None:
+            maps.append(("the duration of the refractory period", s.refractory.duration, set(s.parameters)))
         for a in s.arrivals.values():
             maps += [(f"receptor {a.receptor!r}, on {x}", a.jump[x], known | {a.weight}) for x in s.states]
         for where, expression, allowed in maps:
@@ -271,7 +303,7 @@ class _Derivation:
         jacobian = h.jacobian(self.states)
         gradient = sp.Matrix([sp.diff(g, x) for x in self.states])
         gdot = sp.simplify(gradient.dot(self.f))
-        sigma = DL_DT + S_ARRIVALS + self._displacement(h, jacobian)
+        sigma = DL_DT + S_ARRIVALS + self._displacement(h, jacobian, self.f_held)
         before = jacobian.T * self.lam - gradient * Q_SPIKE
         parameters = {p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters}
         result = SpikeJump(
@@ -294,7 +326,7 @@ class _Derivation:
             receptor=name,
             weight=arrival.weight,
             gradient=self._tidy(self.lam.dot(e.diff(arrival.weight))),
-            sensitivity=self._tidy(self._displacement(e, jacobian)),
+            sensitivity=self._tidy(self._displacement(e, jacobian, self.f)),
             jump={self.costates[x]: self._tidy(v) for x, v in zip(self.states, before, strict=True)},
             parameters=self._contributions(e),
             crossing=crossing,
@@ -303,10 +335,22 @@ class _Derivation:
             _require_smooth(f"{self.system.name}: the jump at an arrival through {name!r}", v)
         return result
 
-    def _displacement(self, after: sp.Matrix, jacobian: sp.Matrix) -> sp.Expr:
+    def _release(self) -> ReleaseJump | None:
+        refractory = self.system.refractory
+        if refractory is None:
+            return None
+        slopes = {p: sp.simplify(sp.diff(refractory.duration, p)) for p in self.system.parameters}
+        for p, slope in slopes.items():
+            _require_smooth(f"{self.system.name}: the gradient of {p}", slope)
+        return ReleaseJump(
+            sensitivity=self._tidy(self.lam.dot(self.f_held - self.f)),
+            parameters={p: S_RELEASE * slope for p, slope in slopes.items() if slope != 0},
+        )
+
+    def _displacement(self, after: sp.Matrix, jacobian: sp.Matrix, flow_after: sp.Matrix) -> sp.Expr:
         """λ·(J f- - f+), what moving the event by a unit of time does, for the map `after` with Jacobian J."""
         into = dict(zip(self.states, after, strict=True))
-        f_after = self.f.xreplace(into)
+        f_after = flow_after.xreplace(into)
         return self.lam.dot(jacobian * self.f - f_after) + self.dl_jump
 
     def _contributions(self, x: sp.Matrix) -> dict[sp.Symbol, sp.Expr]:

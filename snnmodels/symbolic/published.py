@@ -58,7 +58,7 @@ def published_lif_rule(adjoint: Adjoint) -> PublishedRule | None:
     Wunderlich & Pehle 2021, Scientific Reports 11:12829.
     """
     system = adjoint.system
-    if len(system.states) != 2 or adjoint.spike is None or system.g is None:
+    if len(system.states) != 2 or adjoint.spike is None or system.g is None or system.refractory is not None:
         return None
     for v, current in (system.states, system.states[::-1]):
         if (found := _leaky(adjoint, v, current)) is not None:

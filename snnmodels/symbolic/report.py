@@ -21,7 +21,7 @@ from ._render import (
     name_math,
     renderer,
 )
-from .adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, Adjoint
+from .adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from .published import DRIVE, POST_I, POST_V, PublishedRule, published_lif_rule
 from .system import HybridSystem
 
@@ -49,6 +49,8 @@ _M = {
     ),
     "end": Math("λ(T)", r"\lambda(T)"),
     "tk": Math("t_k", "t_k"),
+    "duration": Math("D", "D"),
+    "tk_end": Math("t_k + D", "t_k + D"),
     "event": Math("g(x(t_k), p) = 0", r"g(x(t_k), p) = 0"),
     "dtk": Math(
         "δt_k = −(∂g/∂x·δx⁻ + ∂g/∂p·δp)/ġ",
@@ -71,6 +73,11 @@ _M = {
     ),
     "q": Math("σ/ġ", r"\sigma/\dot g"),
     "sa": Math("s_a = λ⁺·(E f⁻ − f⁺)", r"s_a = \lambda^{+}\cdot(E f^{-} - f^{+})"),
+    "sr": Math("s_r", "s_r"),
+    "fplus": Math("f⁺", "f^{+}"),
+    "release": Math("s_r = λ·(f_held − f)", r"s_r = \lambda\cdot(f_{\mathrm{held}} - f)"),
+    "d": Math("d", "d"),
+    "dd": Math("dL/dd = Σ s_a", r"d\mathcal{L}/dd = \sum s_a"),
     "back_a": Math("λ⁻ = Eᵀ λ⁺", r"\lambda^{-} = E^{\top}\lambda^{+}"),
 }
 
@@ -174,6 +181,7 @@ def _forward(system: HybridSystem) -> list[Block]:
         blocks.append(Prose("and is then reset, from {minus} just before to {plus} just after:", _M))
         changed = [x for x in system.states if system.h[x] != x]
         blocks += [_equals(_after(names[x]), system.h[x], before) for x in changed]
+    blocks += _refractory(system, names)
     for name, arrival in system.arrivals.items():
         blocks.append(Prose(f"A spike that arrives through {name} does"))
         changed = [x for x in system.states if arrival.jump[x] != x]
@@ -185,6 +193,22 @@ def _forward(system: HybridSystem) -> list[Block]:
                 blocks.append(_equals(Math(f"{names[x].text}(0)", f"{names[x].latex}(0)"), system.initial[x], names))
     rows: list[list[str | Math]] = [[names[p], f"{system.defaults[p]:g}", system.units[p]] for p in system.parameters]
     return [*blocks, Table(("parameter", "default (SI)", "unit"), rows)] if rows else blocks
+
+
+def _refractory(system: HybridSystem, names: Mapping[sp.Symbol, Math]) -> list[Block]:
+    """What is held after a spike, and for how long."""
+    refractory = system.refractory
+    if refractory is None:
+        return []
+    held = {f"held{k}": names[x] for k, x in enumerate(refractory.hold)}
+    what = "and goes on otherwise."
+    if held:
+        at_them = "does nothing to it" if refractory.arrivals == "ignore" else "takes effect"
+        what = f"and the derivative of {' and '.join(f'{{{k}}}' for k in held)} is 0; an arrival there {at_them}."
+    return [
+        Prose(f"For the time {{duration}} after a spike it does not spike again, {what} The period is", {**_M, **held}),
+        _equals(Math("D", "D"), refractory.duration, names),
+    ]
 
 
 class _Report:
@@ -213,6 +237,7 @@ class _Report:
             DL_DT: Math("∂l/∂t_k", r"\frac{\partial l}{\partial t_k}"),
             S_ARRIVALS: Math("Σs_a", r"\textstyle\sum s_a"),
             Q_SPIKE: Math("(σ/ġ)", r"\frac{\sigma}{\dot g}"),
+            S_RELEASE: Math("s_r", "s_r"),
             DL_JUMP: Math("(l⁻ − l⁺)", "(l^{-} - l^{+})"),
         }
 
@@ -226,6 +251,7 @@ class _Report:
             *self.event_time(),
             *self.spike_jump(),
             *self.arrival_jump(),
+            *self.release(),
             *self.gradients(),
             *self.published(),
             Heading(2, "References"),
@@ -239,6 +265,9 @@ class _Report:
         blocks += [Prose("Between events, in reversed time {tau}:", _M), *self._flow()]
         if a.spike is not None:
             blocks += [Prose("At a spike, from {plus} just after to {minus} just before:", _M), *self._spike()]
+        if a.release is not None:
+            blocks += [Prose("At the end of the refractory period, where the costates are continuous:")]
+            blocks += [_equals(Math("s_r", "s_r"), a.release.sensitivity, self.free)]
         for name in a.arrivals:
             blocks += [Prose(f"At an arrival through {name}:"), *self._arrival(name)]
         return [*blocks, Prose("Gradients:"), *self._gradients()]
@@ -295,6 +324,28 @@ class _Report:
             *self._spike()[1:],
         ]
 
+    def release(self) -> list[Block]:
+        release = self.adjoint.release
+        if release is None:
+            return []
+        return [
+            Heading(2, "The end of the refractory period"),
+            Prose(
+                "It comes at {tk_end}, moves with the spike and with the parameters of {duration}, and is no jump: "
+                "state and costates are continuous. Before it the costates follow the adjoint of the held system, "
+                "after it that of the free one, and an end that comes later by a unit of time changes the loss by "
+                "{release}. Here",
+                _M,
+            ),
+            _equals(Math("s_r", "s_r"), release.sensitivity, self.free),
+            Prose(
+                "The spike that began the period adds {sr} to its {sigma}, in which {fplus} is that of the held "
+                "system. If {g} is above 0 when the period ends, the neuron spikes then; the time of that spike is "
+                "that of the end, so backward {q} counts as 0 and its {sigma} is added to {sr}.",
+                _M,
+            ),
+        ]
+
     def arrival_jump(self) -> list[Block]:
         blocks: list[Block] = []
         for name, jump in self.adjoint.arrivals.items():
@@ -305,7 +356,7 @@ class _Report:
                 Prose("With {E}, an arrival that comes later by a unit of time changes the loss by {sa}. Here", _M),
                 _equals(Math("E", "E"), e, self.event),
                 *self._arrival(name),
-                Prose("The neuron that sent the spike adds {sum_s} to its {sigma}.", _M),
+                Prose("The neuron that sent the spike adds {sum_s} to its {sigma}. A delay {d} gets {dd}.", _M),
             ]
             if jump.can_fire:
                 blocks += [
@@ -397,6 +448,8 @@ class _Report:
                 parts.append(Part(self._as_free(a.integrand[p]), Math("∫ ", r"\int_0^T"), Math(" dt", r"\,dt")))
             if a.spike is not None and p in a.spike.parameters:
                 parts.append(Part(a.spike.parameters[p], Math("Σ_spikes ", r"\sum_{\mathrm{spikes}}")))
+            if a.release is not None and p in a.release.parameters:
+                parts.append(Part(a.release.parameters[p], Math("Σ_releases ", r"\sum_{\mathrm{releases}}")))
             parts += [Part(j.parameters[p], at_arrivals) for j in a.arrivals.values() if p in j.parameters]
             if p in a.initial:
                 parts.append(Part(self._as_free(a.initial[p]), after=Math(" (t = 0)", r"\Big|_{t=0}")))

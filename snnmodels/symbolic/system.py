@@ -1,20 +1,21 @@
 """The hybrid dynamical system behind a model: flow f, event function g, reset map h, arrival maps e.
 
 Between events dx/dt = f(x, p). The neuron spikes when g(x, p) crosses 0 upwards, then x+ = h(x-, p). A spike that
-arrives through a receptor with weight w does x+ = e(x-, w, p).
+arrives through a receptor with weight w does x+ = e(x-, w, p). For a refractory period after a spike the neuron may
+follow another system, in which some states are held and there is no g.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from ..templates.model import Assignment, Model
+from ..templates.model import Assignment, Model, Refractory
 from .parsing import parse_expression, symbol
 
-__all__ = ["Arrival", "HybridSystem", "threshold_sides"]
+__all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "threshold_sides"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,15 @@ class Arrival:
     weight: sp.Symbol
     weight_unit: str
     jump: Mapping[sp.Symbol, sp.Expr]
+
+
+@dataclass(frozen=True)
+class RefractoryPeriod:
+    """How long the neuron is refractory after a spike, and what is held meanwhile; see `templates.Refractory`."""
+
+    duration: sp.Expr
+    hold: tuple[sp.Symbol, ...]
+    arrivals: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class HybridSystem:
         Parameter values in SI base units.
     units : mapping Symbol to str
         Base unit of every state and parameter, in Brian2's syntax.
+    refractory : RefractoryPeriod or None
+        None if the neuron can spike again at once.
     """
 
     name: str
@@ -62,6 +74,7 @@ class HybridSystem:
     initial: Mapping[sp.Symbol, sp.Expr]
     defaults: Mapping[sp.Symbol, float]
     units: Mapping[sp.Symbol, str]
+    refractory: RefractoryPeriod | None = None
 
     @classmethod
     def from_model(cls, model: Model) -> HybridSystem:
@@ -92,6 +105,34 @@ class HybridSystem:
             defaults={symbol(p.name): p.value for p in model.parameters.values()},
             units={symbol(s.name): s.unit for s in model.states}
             | {symbol(p.name): p.unit for p in model.parameters.values()},
+            refractory=None if model.refractory is None else _refractory_period(model.refractory),
+        )
+
+    def held(self) -> HybridSystem:
+        """The system that the neuron follows while it is refractory.
+
+        Held states have the derivative 0, arrivals leave them alone where they are ignored, and nothing spikes. States
+        outside it go on, and are continuous at both ends.
+
+        Raises
+        ------
+        ValueError
+            If the system has no refractory period.
+        """
+        if self.refractory is None:
+            raise ValueError(f"{self.name} has no refractory period")
+        hold = self.refractory.hold
+        ignored = hold if self.refractory.arrivals == "ignore" else ()
+        return replace(
+            self,
+            f={x: sp.Integer(0) if x in hold else rhs for x, rhs in self.f.items()},
+            g=None,
+            h={x: x for x in self.states},
+            arrivals={
+                name: replace(a, jump={x: x if x in ignored else e for x, e in a.jump.items()})
+                for name, a in self.arrivals.items()
+            },
+            refractory=None,
         )
 
     @property
@@ -130,6 +171,11 @@ def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
     assert model.threshold is not None
     left, right = model.threshold.split(">")
     return parse_expression(left), parse_expression(right.removeprefix("="))
+
+
+def _refractory_period(declared: Refractory) -> RefractoryPeriod:
+    hold = tuple(symbol(name) for name in declared.hold)
+    return RefractoryPeriod(parse_expression(declared.duration), hold, declared.arrivals)
 
 
 def _assign(states: tuple[sp.Symbol, ...], statements: Iterable[Assignment]) -> dict[sp.Symbol, sp.Expr]:

@@ -5,7 +5,7 @@ from ._describe import describe
 from ._errors import TemplateError
 from ._library import Entry, catalogue, equations_path
 from ._network_file import load_network
-from .model import Assignment, Model, Parameter, Receptor, State
+from .model import Assignment, Model, Parameter, Receptor, Refractory, State
 from .network import Network, Population, Projection, SpikeInput
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Population",
     "Projection",
     "Receptor",
+    "Refractory",
     "SpikeInput",
     "State",
     "TemplateError",

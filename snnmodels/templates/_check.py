@@ -51,6 +51,7 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
             side = expression_dimension(merged.threshold[0], everything)
             _check(part, "add.threshold", part.add_threshold, everything, side)
         _check_receptor(part, everything, states)
+        _check_refractory(part, parameters, states)
 
 
 def _check_equations(part: Component, everything: Dimensions) -> None:
@@ -74,6 +75,17 @@ def _check_receptor(part: Component, everything: Dimensions, states: Dimensions)
     known = {**everything, receptor.weight: unit_dimension(receptor.weight_unit)}
     for statement in receptor.on_pre:
         _check_statement(part, "on_pre", statement, known, states)
+
+
+def _check_refractory(part: Component, parameters: Dimensions, states: Dimensions) -> None:
+    refractory = part.refractory
+    if refractory is None:
+        return
+    _check(part, "refractory.duration", refractory.duration, parameters, unit_dimension("second"), "a parameter")
+    for name in refractory.hold:
+        if name not in states:
+            message = f"{name!r} is no state of the model; {suggest(name, states)}"
+            raise TemplateError(part.file, "refractory.hold", message)
 
 
 def _check_statement(

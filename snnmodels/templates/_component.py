@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from ._errors import TemplateError, located, suggest
 from ._expressions import check_expression, parse_statements, parse_threshold, substitute
-from ._schema import MechanismFile, NeuronFile, SynapseFile
+from ._schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
 from ._units import check_identifier, parse_equations, quantity_in, resolve_unit
-from .model import Assignment, Parameter, Receptor, State
+from .model import Assignment, Parameter, Receptor, Refractory, State
 
 __all__ = ["Component", "Context", "Subexpression", "read_component"]
 
@@ -51,6 +51,7 @@ class Component:
     threshold: Threshold | None = None
     reset: tuple[Assignment, ...] | None = None
     receptor: Receptor | None = None
+    refractory: Refractory | None = None
     requires: tuple[str, ...] = ()
     add_inputs: Mapping[str, str] = field(default_factory=dict)
     add_derivatives: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +70,8 @@ class Component:
         yield from ((f"add.derivatives.{name}", text) for name, text in self.add_derivatives.items())
         if self.add_threshold is not None:
             yield "add.threshold", self.add_threshold
+        if self.refractory is not None:
+            yield "refractory.duration", self.refractory.duration
 
     def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
         """The component with expressions in place of some names, and new names for some of its own variables."""
@@ -99,6 +102,12 @@ class Component:
             add_derivatives={n: text(e) for n, e in self.add_derivatives.items()},
             add_threshold=None if self.add_threshold is None else text(self.add_threshold),
             add_reset=statements(self.add_reset),
+            refractory=self.refractory
+            and replace(
+                self.refractory,
+                duration=text(self.refractory.duration),
+                hold=tuple(named(name) for name in self.refractory.hold),
+            ),
         )
 
     def renamed(self, alias: str) -> Component:
@@ -210,6 +219,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 component,
                 threshold=_threshold(source.threshold, file, "threshold"),
                 reset=_statements(source.reset, file, "reset"),
+                refractory=_refractory(source.refractory),
             )
         case SynapseFile():
             with located(file, "weight.unit"):
@@ -231,6 +241,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 add_derivatives=source.add.derivatives,
                 add_threshold=source.add.threshold,
                 add_reset=_statements(source.add.reset, file, "add.reset"),
+                refractory=_refractory(source.refractory),
             )
 
 
@@ -239,6 +250,12 @@ def _threshold(condition: str | None, file: str, key: str) -> Threshold | None:
         return None
     with located(file, key):
         return parse_threshold(condition)
+
+
+def _refractory(table: RefractoryTable | None) -> Refractory | None:
+    if table is None:
+        return None
+    return Refractory(table.duration.strip(), tuple(dict.fromkeys(table.hold)), table.arrivals)
 
 
 def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment, ...]:

@@ -34,7 +34,8 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     * Two files may declare the same variable only if they agree on it: equation, unit and initial value of a state,
       unit and default of a parameter. Anything else is a conflict.
     * Mechanisms apply in the order given: terms are added to inputs, derivatives and the right side of the threshold,
-      statements to the end of the reset. Only one may replace the threshold, and one the reset.
+      statements to the end of the reset. Only one may replace the threshold, and one the reset; only one component may
+      declare a refractory period.
 
     Parameters
     ----------
@@ -169,4 +170,5 @@ def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
         receptors={n: replace(r, on_pre=plain(r.on_pre)) for n, r in merged.receptors.items()},
         equations=merged.equations(),
         files=tuple(part.file for part in parts),
+        refractory=merged.refractory,
     )

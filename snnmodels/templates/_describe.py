@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .model import Model
+from .model import Model, Refractory
 
 __all__ = ["describe"]
 
@@ -22,7 +22,8 @@ def describe(model: Model) -> str:
     Returns
     -------
     str
-        Title, description, equations, table of parameters, threshold, reset, receptors and references.
+        Title, description, equations, table of parameters, threshold, reset, refractory period, receptors and
+        references.
     """
     units = {s.name: s.unit for s in model.states}
     equations = [line for line in model.equations.splitlines() if "(constant, shared)" not in line]
@@ -38,6 +39,8 @@ def describe(model: Model) -> str:
     if model.threshold is not None:
         blocks.append(_section("Spikes when", [model.threshold]))
         blocks.append(_section("Reset", [str(statement) for statement in model.reset]))
+    if model.refractory is not None:
+        blocks.append(_section("Refractory period", [_refractory(model.refractory)]))
     for receptor in model.receptors.values():
         heading = f"Receptor {receptor.name}: weight {receptor.weight} ({_unit(receptor.weight_unit)})"
         meaning = f"{heading}, {receptor.description}" if receptor.description else heading
@@ -45,6 +48,14 @@ def describe(model: Model) -> str:
     if model.references:
         blocks.append(_section("References", list(model.references)))
     return "\n\n".join(blocks)
+
+
+def _refractory(refractory: Refractory) -> str:
+    held = " and ".join(refractory.hold)
+    if not held:
+        return f"no spike for {refractory.duration} after a spike; the states go on"
+    arrivals = "is ignored" if refractory.arrivals == "ignore" else "takes effect"
+    return f"no spike for {refractory.duration} after a spike; {held} is held, and an arrival there {arrivals}"
 
 
 def _unit(unit: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ._component import Component, Subexpression, Threshold
 from ._errors import TemplateError, suggest
 from ._expressions import add_term
-from .model import Assignment, Parameter, Receptor, State
+from .model import Assignment, Parameter, Receptor, Refractory, State
 
 __all__ = ["Merged", "merge"]
 
@@ -27,6 +27,7 @@ class Merged:
     receptors: dict[str, Receptor] = field(default_factory=dict)
     threshold: Threshold | None = None
     reset: tuple[Assignment, ...] = ()
+    refractory: Refractory | None = None
 
     def equations(self) -> str:
         """The equations as Brian2 reads them."""
@@ -42,7 +43,8 @@ def merge(parts: Sequence[Component]) -> Merged:
     Raises
     ------
     TemplateError
-        If two files declare the same variable differently, or a mechanism changes what the neuron doesn't have.
+        If two files declare the same variable differently, or both a refractory period, or a mechanism changes what the
+        neuron doesn't have.
     """
     merged = Merged()
     claims: dict[str, tuple[Component, Meaning]] = {}
@@ -65,6 +67,7 @@ def merge(parts: Sequence[Component]) -> Merged:
     if (merged.threshold is None) != (not merged.reset):
         missing = "threshold" if merged.threshold is None else "reset"
         raise TemplateError(neuron.file, missing, "is missing; a spiking neuron has a threshold and a reset")
+    _add_refractory(merged, parts)
     replaced: dict[str, str] = {}
     for part in parts[1:]:
         _change_events(merged, part, neuron, replaced)
@@ -74,6 +77,18 @@ def merge(parts: Sequence[Component]) -> Merged:
                 raise TemplateError(part.file, f"add.derivatives.{name}", f"there is no such state; {hint}")
             merged.derivatives[name] = add_term(merged.derivatives[name], term)
     return merged
+
+
+def _add_refractory(merged: Merged, parts: Sequence[Component]) -> None:
+    declaring = [part for part in parts if part.refractory is not None]
+    if len(declaring) > 1:
+        message = f"{declaring[0].file} declares a refractory period too; only one component can"
+        raise TemplateError(declaring[1].file, "refractory", message)
+    for part in declaring:
+        if merged.threshold is None:
+            hint = "so that there is nothing to be refractory after"
+            raise TemplateError(part.file, "refractory", f"{parts[0].name} does not spike, {hint}")
+        merged.refractory = part.refractory
 
 
 def _change_events(merged: Merged, part: Component, neuron: Component, replaced: dict[str, str]) -> None:

@@ -12,29 +12,30 @@ import numpy as np
 from ._compose import load_model
 from ._errors import TemplateError, located, suggest
 from ._library import find, read_toml
-from ._schema import NetworkFile, PopulationTable, ProjectionTable, WeightsTable, validate
+from ._schema import NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
 from ._units import quantity_in
 from .model import Model
-from .network import Network, Population, Projection, SpikeInput
+from .network import Network, Population, Projection, SpikeInput, learnable_names
 
 __all__ = ["load_network"]
 
 Array = np.ndarray
 
-# What each way to give weights needs besides itself
+# What each way to give weights or delays needs besides itself
 _DRAWS = {"normal": ("mean", "std"), "uniform": ("low", "high")}
 
 
 def load_network(name_or_path: str | Path, seed: int | None = None, **overrides: Any) -> Network:
-    """Read a network from the library or from a file, and draw its initial weights.
+    """Read a network from the library or from a file, and draw its initial weights and delays.
 
     Parameters
     ----------
     name_or_path : str or Path
         ``"yin_yang"``, or the path of a ``.toml`` file.
     seed : int, optional
-        Seed of the initial weights and masks instead of the file's. Every projection draws from a stream of its own
-        that depends on the seed and on its name, so that the others stay as they are when one is changed.
+        Seed of the initial weights, masks and delays instead of the file's. Every projection draws from streams of its
+        own that depend on the seed and on its name, so that the others stay as they are when one is changed; its delays
+        come from another stream than its weights.
     **overrides
         Changes to the file: a key of its top level (``duration="80*ms"``), or the name of an input, population or
         projection with a dictionary of what changes there (``hidden={"n": 50, "learnable": ["tau_m"]}``).
@@ -157,12 +158,21 @@ def _projection(
     shape = (sizes[table.source], sizes[table.target])
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     with located(file, f"{key}.weights"):
-        weights = _weights(table.weights, shape, receptors[receptor].weight_unit, path.parent, rng)
+        weights = _values(table.weights, shape, receptors[receptor].weight_unit, path.parent, rng)
     mask = None if table.mask is None else rng.random(shape) < table.mask.probability
-    return Projection(name, table.source, table.target, weights, receptor, mask, table.learnable)
+    delay: float | Array
+    with located(file, f"{key}.delay"):
+        if isinstance(table.delay, ValuesTable):
+            draws = np.random.default_rng([seed, zlib.crc32(f"{name}.delay".encode())])
+            delay = _values(table.delay, shape, "second", path.parent, draws)
+        else:
+            delay = quantity_in(table.delay, "second")[0]
+    with located(file, key):
+        learnable = learnable_names(table.learnable, f"projection {name!r}")
+        return Projection(name, table.source, table.target, weights, receptor, mask, learnable, delay)
 
 
-def _weights(table: WeightsTable, shape: tuple[int, int], unit: str, folder: Path, rng: np.random.Generator) -> Array:
+def _values(table: ValuesTable, shape: tuple[int, int], unit: str, folder: Path, rng: np.random.Generator) -> Array:
     given = table.model_dump(exclude_none=True)
     ways = [way for way in ("distribution", "value", "matrix", "file") if way in given]
     if len(ways) != 1:
@@ -191,12 +201,12 @@ def _weights(table: WeightsTable, shape: tuple[int, int], unit: str, folder: Pat
 
 def _matrix(values: Any, shape: tuple[int, int]) -> Array:
     try:
-        weights = np.asarray(values, dtype=float)
+        matrix = np.asarray(values, dtype=float)
     except (ValueError, TypeError):
         raise ValueError("expected rows of numbers of equal length") from None
-    if weights.shape != shape:
-        raise ValueError(f"shape is {weights.shape}; expected (n_source, n_target) = {shape}")
-    return weights
+    if matrix.shape != shape:
+        raise ValueError(f"shape is {matrix.shape}; expected (n_source, n_target) = {shape}")
+    return matrix
 
 
 def _read_matrix(path: Path) -> Array:

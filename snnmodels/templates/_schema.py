@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ._errors import TemplateError, suggest
 
@@ -81,6 +81,14 @@ class ComponentFile(_Table):
     parameters: dict[str, ParameterTable] = {}
 
 
+class RefractoryTable(_Table):
+    """What happens after a spike: for how long no other, and which states are held meanwhile."""
+
+    duration: Text
+    hold: list[Text]
+    arrivals: Literal["ignore", "apply"] = "ignore"
+
+
 class NeuronFile(ComponentFile):
     """A neuron: equations, inputs, and, if it spikes, threshold and reset."""
 
@@ -89,6 +97,7 @@ class NeuronFile(ComponentFile):
     inputs: dict[str, InputTable] = {}
     threshold: str | None = None
     reset: str | list[str] = []
+    refractory: RefractoryTable | None = None
     default_synapse: str | None = None
 
 
@@ -129,6 +138,7 @@ class MechanismFile(ComponentFile):
     requires: list[str] = []
     add: MechanismAdditions = MechanismAdditions()
     replace: MechanismReplacements = MechanismReplacements()
+    refractory: RefractoryTable | None = None
 
 
 class SpikeInputTable(_Table):
@@ -146,8 +156,8 @@ class PopulationTable(_Table):
     learnable: list[str] = []
 
 
-class WeightsTable(_Table):
-    """Initial weights: drawn (`distribution`), equal (`value`), given (`matrix`), or read (`file`, .npy or .csv)."""
+class ValuesTable(_Table):
+    """A number for each connection: drawn (`distribution`), equal (`value`), given (`matrix`), or read (`file`)."""
 
     distribution: Literal["normal", "uniform"] | None = None
     mean: str | Number | None = None
@@ -165,6 +175,13 @@ class MaskTable(_Table):
     probability: Annotated[Number, Field(gt=0, le=1)]
 
 
+# one number for all connections, or a table as for weights; an error is then about the one that was meant
+DelayEntry = Annotated[
+    Annotated[str | Number, Tag("one delay")] | Annotated[ValuesTable, Tag("table of delays")],
+    Discriminator(lambda value: "table of delays" if isinstance(value, dict | ValuesTable) else "one delay"),
+]
+
+
 class ProjectionTable(_Table):
     """A projection between two populations, or from an input."""
 
@@ -172,9 +189,10 @@ class ProjectionTable(_Table):
     target: Text
     name: Text | None = None
     receptor: Text | None = None
-    weights: WeightsTable
+    weights: ValuesTable
     mask: MaskTable | None = None
-    learnable: bool = True
+    delay: DelayEntry = 0
+    learnable: bool | list[str] = True
 
 
 class EncodingTable(_Table):
@@ -242,7 +260,10 @@ def _location(error: Any) -> list[str]:
 
 
 # pydantic adds the branch of a union that it tried to the location of an error
-_UNION_BRANCHES = {"str", "int", "float", "list[str]", "list[union[str,int,float]]"}
+_UNION_BRANCHES = {
+    *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
+    *("one delay", "table of delays"),
+}
 
 
 def _explain(errors: list[Any], schema: type[BaseModel], location: list[str]) -> str:
@@ -270,4 +291,6 @@ def _leaves(annotation: Any) -> list[type]:
     origin = typing.get_origin(annotation)
     if origin in (dict, list, typing.Union, types.UnionType):
         return [leaf for argument in typing.get_args(annotation) for leaf in _leaves(argument)]
+    if origin is Annotated:
+        return _leaves(typing.get_args(annotation)[0])
     return [annotation] if isinstance(annotation, type) else []

@@ -86,6 +86,25 @@ class Receptor:
 
 
 @dataclass(frozen=True)
+class Refractory:
+    """What happens after a spike: no other for `duration`, and states that are held meanwhile.
+
+    Attributes
+    ----------
+    duration : str
+        A time, as an expression in the parameters.
+    hold : tuple of str
+        States whose derivative is 0 meanwhile; may be empty.
+    arrivals : str
+        What an arriving spike does to the held states: nothing (``"ignore"``), or what it always does (``"apply"``).
+    """
+
+    duration: str
+    hold: tuple[str, ...] = ()
+    arrivals: str = "ignore"
+
+
+@dataclass(frozen=True)
 class Model:
     """A hybrid dynamical neuron model, complete with receptors.
 
@@ -107,6 +126,8 @@ class Model:
         ``name : unit (constant, shared)``.
     files : tuple of str
         The files it was read from, for messages.
+    refractory : Refractory or None
+        None for a model that can spike again at once.
     """
 
     name: str
@@ -121,6 +142,7 @@ class Model:
     receptors: Mapping[str, Receptor]
     equations: str
     files: tuple[str, ...] = field(default=())
+    refractory: Refractory | None = None
 
     @property
     def spiking(self) -> bool:

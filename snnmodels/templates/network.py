@@ -15,9 +15,11 @@ import numpy as np
 from ._errors import suggest
 from .model import Model
 
-__all__ = ["Network", "Population", "Projection", "SpikeInput"]
+__all__ = ["Network", "Population", "Projection", "SpikeInput", "learnable_names"]
 
 Array = np.ndarray
+
+_LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,16 @@ class Projection:
         Name of a receptor of the target's model; may be left empty if that has only one.
     mask : bool array, shape (n_source, n_target), or None
         Which connections exist; None for all.
-    learnable : bool
-        Whether the gradient of the weights is wanted.
+    learnable : sequence of str
+        What the gradient is wanted of, out of ``"w"`` and ``"delay"``; True is short for ``("w",)``, False for ``()``.
+    delay : float, or array of shape (n_source, n_target)
+        Seconds, not negative, from a spike to its arrival: one for all connections, or one for each.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no identifier, or an unknown name in `learnable`. The rest is checked by `Network`, which
+        knows both ends.
     """
 
     name: str
@@ -107,13 +117,15 @@ class Projection:
     weights: Array
     receptor: str = ""
     mask: Array | None = None
-    learnable: bool = True
+    learnable: Sequence[str] = ("w",)
+    delay: float | Array = 0.0
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", f"{self.source}_{self.target}")
         if not self.name.isidentifier():
             raise ValueError(f"projection {self.name!r}: expected a name of letters, digits and underscores")
+        object.__setattr__(self, "learnable", learnable_names(self.learnable, f"projection {self.name!r}"))
 
 
 @dataclass(frozen=True)
@@ -137,8 +149,8 @@ class Network:
     Raises
     ------
     ValueError
-        For a name that is used twice or stands for nothing, weights or masks of a wrong shape or unit, weights that
-        aren't finite, a source that never spikes, or a duration that isn't positive.
+        For a name that is used twice or stands for nothing, weights, masks or delays of a wrong shape or unit, weights
+        or delays that aren't finite, a negative delay, a source that never spikes, or a duration that isn't positive.
     """
 
     name: str
@@ -166,19 +178,41 @@ class Network:
         object.__setattr__(self, "projections", tuple(_settled(p, sources, populations) for p in self.projections))
 
     def trainable(self) -> dict[str, Array]:
-        """Current values of everything learnable, by key: ``"<projection>.w"`` and ``"<population>.<parameter>"``.
+        """Current values of everything learnable, by key.
 
-        Values are float64 arrays: weights ``(n_source, n_target)``, a shared parameter ``()``, a per-neuron one
-        ``(n,)``.
+        Keys are ``"<projection>.w"``, ``"<projection>.delay"`` and ``"<population>.<parameter>"``. Values are float64
+        arrays: weights ``(n_source, n_target)``, a shared delay or parameter ``()``, delays of their own
+        ``(n_source, n_target)``, a per-neuron parameter ``(n,)``.
         """
         values: dict[str, Array] = {}
         for p in self.projections:
-            if p.learnable:
+            if "w" in p.learnable:
                 values[f"{p.name}.w"] = np.asarray(p.weights, dtype=float)
+            if "delay" in p.learnable:
+                values[f"{p.name}.delay"] = np.asarray(p.delay, dtype=float)
         for q in self.populations:
             for name in q.learnable:
                 values[f"{q.name}.{name}"] = np.asarray(q.value(name), dtype=float)
         return values
+
+
+def learnable_names(value: bool | Sequence[str], where: str) -> tuple[str, ...]:
+    """What a projection learns, in a fixed order: True is short for the weights, False for nothing.
+
+    Raises
+    ------
+    ValueError
+        For anything that a projection doesn't have; `where` begins the message.
+    """
+    if isinstance(value, bool):
+        return ("w",) if value else ()
+    expected = 'expected true, false, or a list of names out of "w" and "delay"'
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{where}: learnable is {value!r}; {expected}")
+    for name in value:
+        if name not in _LEARNABLE:
+            raise ValueError(f"{where}: learnable names {name!r}; {expected}")
+    return tuple(name for name in _LEARNABLE if name in value)
 
 
 def _check_group(kind: str, name: str, n: Any) -> None:
@@ -226,7 +260,18 @@ def _settled(
         raise ValueError(f"{where}: weights are not all finite")
     if mask is not None and (mask.shape != shape or mask.dtype != bool):
         raise ValueError(f"{where}: mask is {mask.dtype} of shape {mask.shape}; expected bool of shape {shape}")
-    return replace(projection, weights=weights, receptor=receptor, mask=mask)
+    delay = _in_unit(projection.delay, "second", f"{where}: delay")
+    if delay.shape not in ((), shape):
+        raise ValueError(
+            f"{where}: delay has shape {delay.shape}; expected one number or (n_source, n_target) = {shape}"
+        )
+    if not np.isfinite(delay).all():
+        raise ValueError(f"{where}: delay is not finite")
+    if (delay < 0).any():
+        raise ValueError(f"{where}: a delay of {delay.min():g} s; a spike can't arrive before it is sent")
+    return replace(
+        projection, weights=weights, receptor=receptor, mask=mask, delay=delay if delay.ndim else float(delay)
+    )
 
 
 def _in_unit(value: Any, unit: str, where: str) -> Array:

@@ -205,7 +205,7 @@ class CompiledProjection:
                 **self._keywords(),
                 "gather": gather,
                 "times": times,
-                "learns_weights": self.projection.learnable,
+                "learns_weights": "w" in self.projection.learnable,
                 "recorded_base": base_read,
                 "added": added,
                 "parameters": parameters,

@@ -205,7 +205,7 @@ class VectorisedProjection:
         times = self.plan.input_gradients or not isinstance(self.source, ForwardInput)
         kept = {
             "time": times,
-            "w": q.learnable,
+            "w": "w" in q.learnable,
             **dict.fromkeys(self._states, p.coupled),
             **dict.fromkeys((s.name for s in p.grid.learnable), True),
         }
@@ -232,7 +232,7 @@ class VectorisedProjection:
             [*sums, *(("cause_id", "cause_sigma") if caused else ()), *(("max_error",) if observed else ())],
             others,
             times=times,
-            learns_weights=q.learnable,
+            learns_weights="w" in q.learnable,
             sums=sums,
             caused=caused,
             observed=observed,
