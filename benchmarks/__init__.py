@@ -1,1 +1,1 @@
-"""Side-by-side timings; see docs/benchmarks.md. Never run by the tests, except for the limit's correctness."""
+"""Side-by-side timings and errors; see docs/benchmarks.md. Never run by the tests, except for the limits' correctness."""

@@ -1,6 +1,6 @@
-"""The contenders that live in this project: the package in both forms, and the limit.
+"""The contenders that live in this project: the package in both forms, and what is written by hand.
 
-python -m benchmarks.contenders limit|package TASK.npz OPTIONS, as `benchmarks.serving` starts it.
+python -m benchmarks.contenders limit|grid|package TASK.npz OPTIONS, as `benchmarks.serving` starts it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from snnmodels.eventprop import Adam
 from snnmodels.eventprop.simulation import Simulation
 
 from .limit import Limit
+from .limit._binding import Loop
+from .limit.grid import GridLimit
 from .serving import Contender, Meter, Task, serve
 from .tasks import loss_of, network_of
 
@@ -23,12 +25,10 @@ from .tasks import loss_of, network_of
 RATE = 1e-15
 
 
-class LimitContender(Contender):
-    """The hand-written loop."""
+class LoopContender(Contender):
+    """A hand-written loop."""
 
-    def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
-        super().__init__(task, meter, options)
-        self.limit = Limit(network_of(task), loss_of(task), batch_size=self.batch_size, dt=task.settings["dt"])
+    limit: Loop
 
     def step(self, times: np.ndarray, labels: np.ndarray) -> None:
         """Train on a batch."""
@@ -47,6 +47,24 @@ class LimitContender(Contender):
     def close(self) -> None:
         """Free the memory."""
         self.limit.close()
+
+
+class LimitContender(LoopContender):
+    """The event engine, with the option ``first_only``."""
+
+    def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
+        super().__init__(task, meter, options)
+        first_only = bool(options.get("first_only"))
+        self.limit = Limit(network_of(task), loss_of(task), batch_size=self.batch_size, first_only=first_only)
+
+
+class GridContender(LoopContender):
+    """The grid method, with the option ``dt``; without it, the task's."""
+
+    def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
+        super().__init__(task, meter, options)
+        dt = float(options.get("dt") or task.settings["dt"])
+        self.limit = GridLimit(network_of(task), loss_of(task), batch_size=self.batch_size, dt=dt)
 
 
 class PackageContender(Contender):
@@ -94,4 +112,5 @@ class PackageContender(Contender):
 
 
 if __name__ == "__main__":
-    serve({"limit": LimitContender, "package": PackageContender}[sys.argv.pop(1)], __version__)
+    contenders = {"limit": LimitContender, "grid": GridContender, "package": PackageContender}
+    serve(contenders[sys.argv.pop(1)], __version__)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DOCS", "RESULTS", "markdown", "write_docs"]
+__all__ = ["BASES", "DOCS", "RESULTS", "markdown", "write_docs"]
 
 RESULTS = Path("docs/results/benchmarks.json")
 DOCS = Path("docs/benchmarks.md")
+# What ratios are to, by the contender's key in `benchmarks.run`: a short name, and what it is
+BASES = {
+    "limit": ("limit", "the event engine by hand, exact in continuous time"),
+    "grid": ("grid", "the grid method by hand, at the dt above"),
+    "fine_grid": ("fine grid", "the grid method by hand, at 0.1 ms"),
+}
 _BEGIN, _END = "<!-- benchmarks: written by python -m benchmarks.run --write-docs -->", "<!-- benchmarks: end -->"
 
 
@@ -45,28 +51,35 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def _task(task: Mapping[str, Any]) -> str:
     s = task["settings"]
+    bases = _bases(task)
+    ratios = [f"× {BASES[key][0]}: passes, batch" for key in bases]
+    columns = ["", "forward", "backward", "whole batch", *ratios, "wall", "start cold, warm", "memory", "hidden spikes"]
     lines = [
         f"### {s['description']}; dt {s['dt'] * 1e3:g} ms, batch {s['batch_size']}\n",
-        "| | forward | backward | whole batch | × limit, passes | × limit, batch | wall | start cold, warm | memory "
-        "| hidden spikes |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        f"| {' | '.join(columns)} |",
+        f"|---{'|--:' * (len(columns) - 1)}|",
     ]
-    lines += [_row(c, s["batch_size"]) for c in task["contenders"].values()]
+    lines += [_row(c, s["batch_size"], bases) for c in task["contenders"].values()]
+    if bases:
+        lines += ["", "; ".join(f"× {BASES[key][0]}: {BASES[key][1]}" for key in bases) + "."]
     lines += ["", *(f"Not timed: {label}: {reason}." for label, reason in task["skipped"].items())]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _row(c: Mapping[str, Any], batch_size: int) -> str:
+def _bases(task: Mapping[str, Any]) -> list[str]:
+    return [key for key in BASES if all(key in c["ratios"] for c in task["contenders"].values())]
+
+
+def _row(c: Mapping[str, Any], batch_size: int, bases: Sequence[str]) -> str:
     label = f"{c['label']} {c['version']}"
     if c["batch_size"] != batch_size:
         label += f", batch {c['batch_size']}"
-    ratio = c.get("ratio", {})
     cold, warm = c["start_cold"], c["start_warm"]
     start = f"{'–' if cold is None else _seconds(cold)}, {_seconds(warm)}"
     cells = [
         label,
         *(f"{c['cpu'][section]:.3g} ms" for section in ("forward", "backward", "batch")),
-        *(f"{ratio[section]:.3g}" if ratio else "–" for section in ("passes", "batch")),
+        *(f"{c['ratios'][key]['passes']:.3g}, {c['ratios'][key]['batch']:.3g}" for key in bases),
         f"{c['wall']['batch']:.3g} ms",
         start,
         f"{c['memory_mb']:.0f} MB",

@@ -1,4 +1,4 @@
-"""Time training batches of this package, of the hand-written limit, plain Brian2 synapses and peers, side by side.
+"""Time training batches of this package, of what is written by hand, plain Brian2 synapses and peers, side by side.
 
 python -m benchmarks.run                                   # both tasks; random images for MNIST
 python -m benchmarks.run --data DIR --peer-python PYTHON   # real images; peers from another environment
@@ -6,8 +6,9 @@ python -m benchmarks.run --quick                           # a minute or two, to
 python -m benchmarks.run --write-docs                      # only the table in docs/benchmarks.md, from the results
 
 Every contender is a process of its own. They take turns, round by round, so that whatever else the machine does meets
-all of them; a number is the median over rounds of a round's median batch, a ratio the median of the rounds' ratios.
-CPU time counts the contender's process and its children, on one thread.
+all of them; a number is the median over rounds of a round's median batch, a ratio the median of the rounds' ratios:
+to the limit, which is the event engine by hand, and to the grid method by hand, at the task's dt and at 0.1 ms. CPU
+time counts the contender's process and its children, on one thread.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 
 from snnmodels.compilation import cache_folder
 
-from .report import DOCS, RESULTS, write_docs
+from .report import BASES, DOCS, RESULTS, write_docs
 from .serving import ContenderFailed, Process, Task
 from .tasks import mnist, yin_yang
 
@@ -59,7 +60,15 @@ class Entry:
 
 
 ENTRIES = {
-    "limit": Entry("C++ by hand (the limit)", ["benchmarks.contenders", "limit"]),
+    "limit": Entry("event engine by hand (the limit)", ["benchmarks.contenders", "limit"]),
+    "first": Entry(
+        "the same, outputs stopped at their first spike",
+        ["benchmarks.contenders", "limit"],
+        {"first_only": True},
+        tasks=("yin_yang",),
+    ),
+    "grid": Entry("grid method by hand", ["benchmarks.contenders", "grid"]),
+    "fine_grid": Entry("grid method by hand, dt 0.1 ms", ["benchmarks.contenders", "grid"], {"dt": 0.1e-3}),
     "package": Entry("snnmodels", ["benchmarks.contenders", "package"], {"projections": "dense"}),
     "synapses": Entry(
         "snnmodels on Brian2 synapses", ["benchmarks.contenders", "package"], {"projections": "synapses"}
@@ -154,9 +163,8 @@ def _run_task(name: str, file: Path, folder: Path, options: argparse.Namespace) 
             for key, process in processes.items():
                 print(f"{name}: round {k + 1}, {ENTRIES[key].label}", file=sys.stderr)
                 rounds.setdefault(key, []).append(process.round(options.batches, options.seconds))
-    contenders = {
-        key: found[key] | summarise(rounds[key], rounds.get("limit"), found[key], found.get("limit")) for key in rounds
-    }
+    bases = {key: (rounds[key], found[key]) for key in BASES if key in rounds}
+    contenders = {key: found[key] | summarise(rounds[key], found[key], bases) for key in rounds}
     return {"contenders": contenders, "skipped": {ENTRIES[k].label: reason for k, reason in skipped.items()}}
 
 
@@ -189,11 +197,10 @@ def _start(
 
 def summarise(
     rounds: Sequence[Mapping[str, Any]],
-    limit: Sequence[Mapping[str, Any]] | None,
     about: Mapping[str, Any],
-    about_limit: Mapping[str, Any] | None,
+    bases: Mapping[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """Medians of a contender in ms per trial, and its ratios to the limit.
+    """Medians of a contender in ms per trial, and its ratios to others: to their rounds, and what is known about them.
 
     Sections are ``forward``, ``backward``, their sum ``passes``, and ``batch`` with everything. A contender that can't
     tell the passes apart has the loss alone as forward, and the rest of the batch as backward.
@@ -206,9 +213,10 @@ def summarise(
     result["lowest_cpu"] = {s: min(r["cpu"][s] for r in per_round) for s in per_round[0]["cpu"]}
     result["memory_mb"] = max(r["memory"] for r in rounds)
     result["hidden_spikes"] = rounds[-1]["hidden_spikes"]
-    if limit and about_limit:
-        base = [per_trial(r, about_limit["batch_size"]) for r in limit]
-        result["ratio"] = {
+    result["ratios"] = {}
+    for key, (others, about_other) in bases.items():
+        base = [per_trial(r, about_other["batch_size"]) for r in others]
+        result["ratios"][key] = {
             section: median(a["cpu"][section] / b["cpu"][section] for a, b in zip(per_round, base, strict=True))
             for section in per_round[0]["cpu"]
         }

@@ -1,4 +1,4 @@
-"""How the cost of a trial grows with batch size, hidden neurons, time step and spikes: Yin-Yang, package and limit.
+"""How the cost of a trial grows with batch size, hidden neurons, time step and spikes: Yin-Yang, package and limits.
 
 python -m benchmarks.scaling             # writes docs/results/scaling.json and docs/figures/scaling.png
 python -m benchmarks.scaling --quick     # three points of each, few batches
@@ -25,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from snnmodels.eventprop.plots import PALETTE
 
+from .report import BASES
 from .run import ENTRIES, describe_machine, summarise
 from .serving import Process
 from .tasks import yin_yang
@@ -49,7 +50,7 @@ LABELS = {
     "dt": "time step (ms)",
     "drive": "hidden spikes per trial",
 }
-CONTENDERS = ("limit", "package")
+CONTENDERS = ("limit", "grid", "package")
 MAX_SPIKES = {"drive": 512}  # strongly driven outputs spike often
 
 
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> dict[str, Any]:
-    """Run all sweeps; each point has both contenders take turns.
+    """Run all sweeps; at each point the contenders take turns.
 
     Parameters
     ----------
@@ -108,7 +109,8 @@ def _point(settings: Mapping[str, Any], rounds: int, trials: int, options: Mappi
             for key, process in processes.items():
                 answers[key].append(process.round(batches, 60.0))
         about = {key: process.ready for key, process in processes.items()}
-    return {key: summarise(answers[key], answers["limit"], about[key], about["limit"]) for key in CONTENDERS}
+    bases = {key: (answers[key], about[key]) for key in BASES if key in answers}
+    return {key: summarise(answers[key], about[key], bases) for key in CONTENDERS}
 
 
 def draw(results: Mapping[str, Any]) -> Figure:
@@ -123,7 +125,9 @@ def draw(results: Mapping[str, Any]) -> Figure:
 
 
 def _panel(axes: Axes, name: str, points: Sequence[Mapping[str, Any]]) -> None:
-    for colour, key in zip((PALETTE[6], PALETTE[0]), CONTENDERS, strict=True):
+    for colour, key in zip((PALETTE[6], PALETTE[2], PALETTE[0]), CONTENDERS, strict=True):
+        if key not in points[0]:  # measured before there was such a contender
+            continue
         x = [p[key]["hidden_spikes"] if name == "drive" else p["value"] * (1e3 if name == "dt" else 1) for p in points]
         for section, style, what in (("passes", "o-", "forward and backward"), ("batch", "o--", "whole batch")):
             y = [p[key]["cpu"][section] for p in points]

@@ -1,4 +1,4 @@
-"""The hand-written limit computes what the package computes, or it would be no limit."""
+"""What is written by hand computes what it says, or it would be no limit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.limit import Limit
+from benchmarks.limit._binding import Loop
+from benchmarks.limit.grid import GridLimit
 from snnmodels.eventprop import Adam, MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.eventprop.protocol import Loss
 from snnmodels.eventprop.simulation import Simulation
+from snnmodels.oracle import OracleGradient, gradient
 from snnmodels.templates import load_network
 from snnmodels.templates.network import Network
 
@@ -19,10 +22,12 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="the limit n
 
 TRIALS, N_IN, N_HIDDEN, N_OUT = 6, 5, 37, 3
 DT = 0.5e-3
+LOSSES: list[Loss] = [TTFSCrossEntropy(), MaxVoltageCrossEntropy()]
+NAMES = [type(loss).__name__ for loss in LOSSES]
 
 
 def network(spiking: bool) -> Network:
-    """A small network with about two spikes per hidden neuron, some of them caused by arrivals of the step before."""
+    """A small network with about two spikes per hidden neuron, some of them between arrivals close to each other."""
     sizes = {"input": {"n": N_IN}, "hidden": {"n": N_HIDDEN}, "output": {"n": N_OUT}}
     weights = {
         "input_hidden": {"weights": {"distribution": "normal", "mean": 2.5, "std": 1.5}},
@@ -33,47 +38,119 @@ def network(spiking: bool) -> Network:
     return load_network("yin_yang", seed=3, **sizes, **weights)
 
 
-@pytest.mark.parametrize("loss", [TTFSCrossEntropy(), MaxVoltageCrossEntropy()], ids=lambda x: type(x).__name__)
-def test_limit_computes_the_same_loss_gradient_and_update(loss: Loss) -> None:
-    net = network(isinstance(loss, TTFSCrossEntropy))
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Input spikes, two of them at once and one that is missing, and labels."""
     rng = np.random.default_rng(0)
     times = rng.uniform(0, 30e-3, (TRIALS, N_IN))
     times[0, 1] = np.inf
-    labels = rng.integers(0, N_OUT, TRIALS)
-    with Simulation(net, loss, batch_size=TRIALS, dt=DT, target="numpy") as simulation:
-        expected = simulation.run({"input": times}, labels)
-    limit = Limit(net, loss, batch_size=TRIALS + 1, dt=DT)
+    times[1, 2] = times[1, 3]
+    return times, rng.integers(0, N_OUT, TRIALS)
+
+
+@pytest.fixture(scope="module", params=range(len(LOSSES)), ids=NAMES)
+def exact(request: pytest.FixtureRequest) -> tuple[Network, Loss, OracleGradient]:
+    """A network, a loss, and what the oracle finds."""
+    loss = LOSSES[request.param]
+    net = network(isinstance(loss, TTFSCrossEntropy))
+    times, labels = data()
+    return net, loss, gradient(net, {"input": times}, loss, labels, method="matrix-exponential")
+
+
+def run(loop: Loop) -> tuple[float, dict[str, np.ndarray]]:
+    """Loss and gradients of the data."""
+    times, labels = data()
+    loop.forward(times)
+    value = loop.loss(labels)
+    loop.backward()
+    return value, loop.gradients()
+
+
+def assert_close(gradients: dict[str, np.ndarray], wanted: dict[str, np.ndarray], tolerance: float) -> None:
+    """Compare gradients by their norms."""
+    for key, value in gradients.items():
+        assert np.linalg.norm(value - wanted[key]) <= tolerance * np.linalg.norm(wanted[key]) > 0
+
+
+@pytest.mark.parametrize("portable", [False, True], ids=["native", "portable"])
+@pytest.mark.parametrize("window", [0.1e-3, 0.77e-3, 5e-3, 1.0])
+def test_limit_is_exact_at_any_window(
+    exact: tuple[Network, Loss, OracleGradient], window: float, portable: bool
+) -> None:
+    net, loss, wanted = exact
+    limit = Limit(net, loss, batch_size=TRIALS, window=window, portable=portable)
     try:
-        limit.forward(times)
-        value = limit.loss(labels)
-        limit.backward()
-        gradients = limit.gradients()
-        limit.adam(5e-3)
-        weights = limit.weights()
-        spikes = limit.hidden_spikes()
+        value, gradients = run(limit)
+        assert value == pytest.approx(wanted.loss, rel=1e-12)
+        assert_close(gradients, wanted.gradients, 1e-9)
+        assert limit.hidden_spikes() > N_HIDDEN
+        for population in ("hidden", "output") if net.populations[-1].model.spiking else ("hidden",):
+            for trial, each in enumerate(wanted.spikes[population]):
+                times, neurons = limit.spikes(trial, population)
+                assert (np.diff(times) >= 0).all()
+                order = np.argsort(each, axis=None)[: np.isfinite(each).sum()]
+                assert np.array_equal(neurons, order // each.shape[1])
+                assert np.allclose(times, each.ravel()[order], rtol=0, atol=1e-12)
     finally:
         limit.close()
 
-    assert spikes == expected.spikes["hidden"] > N_HIDDEN
-    assert value == pytest.approx(expected.loss, rel=1e-12)
+
+def test_later_spikes_of_outputs_change_nothing(exact: tuple[Network, Loss, OracleGradient]) -> None:
+    net, loss, wanted = exact
+    limit = Limit(net, loss, batch_size=TRIALS, first_only=True)
+    try:
+        value, gradients = run(limit)
+        assert value == pytest.approx(wanted.loss, rel=1e-12)
+        assert_close(gradients, wanted.gradients, 1e-9)
+        if isinstance(loss, TTFSCrossEntropy):
+            seen = limit.spikes(0, "output")[1]
+            assert len(seen) == len(set(seen)) < np.isfinite(wanted.spikes["output"][0]).sum()
+    finally:
+        limit.close()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
+def test_grid_limit_computes_what_the_grid_simulation_does(loss: Loss) -> None:
+    net = network(isinstance(loss, TTFSCrossEntropy))
+    times, labels = data()
+    with Simulation(net, loss, batch_size=TRIALS, dt=DT, target="numpy", projections="synapses") as simulation:
+        expected = simulation.run({"input": times}, labels)
+    limit = GridLimit(net, loss, batch_size=TRIALS + 1, dt=DT)
+    try:
+        value, gradients = run(limit)
+        assert limit.hidden_spikes() == expected.spikes["hidden"] > N_HIDDEN
+        assert value == pytest.approx(expected.loss, rel=1e-12)
+        assert_close(gradients, expected.gradients, 1e-9)
+    finally:
+        limit.close()
+
+
+def test_limit_updates_weights_as_adam_does(exact: tuple[Network, Loss, OracleGradient]) -> None:
+    net, loss, wanted = exact
+    limit = Limit(net, loss, batch_size=TRIALS)
+    try:
+        run(limit)
+        limit.adam(5e-3)
+        weights = limit.weights()
+    finally:
+        limit.close()
     values = {f"{q.name}.w": np.array(q.weights) for q in net.projections}
-    Adam(5e-3).step(values, expected.gradients)
-    for key, gradient in gradients.items():
-        wanted = expected.gradients[key]
-        assert np.linalg.norm(gradient - wanted) <= 1e-9 * np.linalg.norm(wanted) > 0
+    Adam(5e-3).step(values, wanted.gradients)
+    for key, value in weights.items():
         # Adam's first step is the sign of the gradient, so rounding of tiny gradients shows
-        assert np.allclose(weights[key], values[key], rtol=0, atol=1e-7)
+        assert np.allclose(value, values[key], rtol=0, atol=1e-7)
 
 
 def test_limit_refuses_other_networks() -> None:
     with pytest.raises(ValueError, match="no TTFSCrossEntropy"):
-        Limit(network(spiking=False), TTFSCrossEntropy(), batch_size=1, dt=DT)
+        Limit(network(spiking=False), TTFSCrossEntropy(), batch_size=1)
     net = network(spiking=True)
     hidden, output = net.populations
     other = dataclasses.replace(net, populations=(hidden, dataclasses.replace(output, parameters={"tau_m": 0.03})))
     with pytest.raises(ValueError, match="same parameters"):
-        Limit(other, TTFSCrossEntropy(), batch_size=1, dt=DT)
-    limit = Limit(net, TTFSCrossEntropy(), batch_size=1, dt=DT)
+        Limit(other, TTFSCrossEntropy(), batch_size=1)
+    with pytest.raises(ValueError, match="window = 0"):
+        Limit(net, TTFSCrossEntropy(), batch_size=1, window=0)
+    limit = Limit(net, TTFSCrossEntropy(), batch_size=1)
     with pytest.raises(ValueError, match=r"shape \(2, 5\)"):
         limit.forward(np.zeros((2, N_IN)))
     limit.close()
