@@ -1,0 +1,5 @@
+"""The event engine on NumPy."""
+
+from .engine import NumpyEngine
+
+__all__ = ["NumpyEngine"]

@@ -1,0 +1,159 @@
+"""The event engine in NumPy: needs no compiler; trial after trial, vectorised over the neurons of a population."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...events.engine import Engine
+from ...events.plan import EnginePlan
+from .backward import ComponentBackward, Totals
+from .forward import ComponentForward, Values
+from .incoming import Connections
+from .neurons import Neurons
+from .tape import ComponentTape, Spikes, spikes_of_input
+
+__all__ = ["NumpyEngine"]
+
+
+class NumpyEngine(Engine):
+    """Runs a plan in NumPy; starts with the values of the plan's network.
+
+    Time is cut into pieces at arrivals, samples and the window, and where a spike feeds back into its component. Within
+    a piece all neurons follow their flow: bounds tell who can't cross its threshold, a search that can't pass a
+    crossing finds the others' spikes, and the pieces are the tape that is read backward.
+    """
+
+    def __init__(self, plan: EnginePlan) -> None:
+        self.plan = plan
+        self._values = Values(
+            plan,
+            [Neurons(p, plan.window) for p in plan.populations],
+            [
+                Connections(q.projection.weights, np.asarray(q.projection.delay), q.projection.mask)
+                for q in plan.projections
+            ],
+        )
+        self._totals = Totals.zero(self._values)
+        self._inputs: list[np.ndarray] = []
+        self._spikes: list[list[Spikes]] = []  # by trial, then source
+        self._tapes: list[list[ComponentTape]] = []
+        self._input_gradients: list[np.ndarray] = []
+        self._smallest_gdot, self._ties = np.inf, 0
+
+    # --- values ---------------------------------------------------------------------------------------------------
+
+    def set_weights(self, projection: int, weights: np.ndarray) -> None:
+        """Set all weights of a projection, shape (n_source, n_target)."""
+        self._values.connections[projection].set_weights(weights)
+
+    def set_delay(self, projection: int, delay: np.ndarray) -> None:
+        """Set the delays of a projection, shape () or (n_source, n_target)."""
+        self._values.connections[projection].set_delay(delay)
+
+    def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
+        """Set all parameters of a population by the model's names."""
+        names = self.plan.populations[population].rules.parameters
+        self._values.neurons[population].set([values[n] for n in names])
+
+    # --- simulation -----------------------------------------------------------------------------------------------
+
+    def forward(self, inputs: Sequence[np.ndarray]) -> None:
+        """Simulate a batch; see `Engine.forward`."""
+        self._inputs = [np.asarray(i, dtype=float) for i in inputs]
+        trials = len(self._inputs[0]) if self._inputs else 1
+        self._spikes, self._tapes = [], []
+        self._smallest_gdot, self._ties = np.inf, 0
+        with np.errstate(all="ignore"):  # states that are not finite are reported by name
+            for trial in range(trials):
+                self._trial(trial)
+
+    def _trial(self, trial: int) -> None:
+        spikes = [spikes_of_input(i[trial]) for i in self._inputs] + [Spikes() for _ in self.plan.populations]
+        tapes = []
+        for component in self.plan.components:
+            run = ComponentForward(self._values, component, spikes)
+            tapes.append(run.run())
+            self._smallest_gdot = min(self._smallest_gdot, run.smallest_gdot)
+            self._ties += run.ties
+        self._spikes.append(spikes)
+        self._tapes.append(tapes)
+
+    def backward(self, cotangent: np.ndarray) -> None:
+        """Differentiate the last batch; see `Engine.backward`."""
+        self._totals = Totals.zero(self._values)
+        self._input_gradients = [np.zeros(i.shape) for i in self._inputs]
+        with np.errstate(all="ignore"):
+            for trial, cotangents in enumerate(np.asarray(cotangent, dtype=float)):
+                self._trial_back(trial, cotangents)
+
+    def _trial_back(self, trial: int, cotangent: np.ndarray) -> None:
+        spikes, output = self._spikes[trial], len(self._inputs) + self.plan.output.index
+        sensitivities = [np.zeros(len(s.times)) for s in spikes]
+        pulls = None
+        if self.plan.observation.kind == "spike_times":
+            sensitivities[output] += cotangent[spikes[output].neurons, spikes[output].places]
+        else:
+            pulls = cotangent
+        for component, tape in zip(reversed(self.plan.components), reversed(self._tapes[trial]), strict=True):
+            ComponentBackward(self._values, component, tape, sensitivities, pulls, self._totals).run()
+        if self.plan.input_gradients:
+            for total, own, values in zip(self._input_gradients, spikes, sensitivities, strict=False):
+                total[trial] = own.padded(values, total.shape[1], total.shape[2], 0.0)
+
+    # --- results of forward ---------------------------------------------------------------------------------------
+
+    def spike_times(self, population: int) -> np.ndarray:
+        """Spike times of a population, shape (trials, n, k) with k >= 1, ascending, padded with inf."""
+        trains = [s[len(self._inputs) + population] for s in self._spikes]
+        n = self.plan.populations[population].population.n
+        k = max(1, *(max(t.places, default=0) + 1 for t in trains))
+        return np.stack([t.padded(np.array(t.times), n, k, np.inf) for t in trains])
+
+    def spike_count(self, population: int) -> int:
+        """Number of spikes of a population in the whole batch."""
+        return sum(len(s[len(self._inputs) + population].times) for s in self._spikes)
+
+    def maxima(self) -> np.ndarray:
+        """Largest value over time of the observed state, shape (trials, n)."""
+        return np.stack([t.maxima.value for t in self._output_tapes() if t.maxima is not None])
+
+    def samples(self) -> np.ndarray:
+        """Samples of the observed state, shape (trials, n, k)."""
+        return np.stack([np.stack(t.samples, axis=-1) for t in self._output_tapes()])
+
+    def _output_tapes(self) -> list[ComponentTape]:
+        output = self.plan.output.index
+        place = next(k for k, c in enumerate(self.plan.components) if output in c.populations)
+        return [tapes[place] for tapes in self._tapes]
+
+    @property
+    def smallest_gdot(self) -> float:
+        """Smallest rate at which an event function crossed 0 in the last batch, inf without a crossing."""
+        return float(self._smallest_gdot)
+
+    @property
+    def ties(self) -> int:
+        """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
+        return self._ties
+
+    # --- results of backward --------------------------------------------------------------------------------------
+
+    def weight_gradient(self, projection: int) -> np.ndarray:
+        """dL/dw, shape (n_source, n_target), 0 where there is no connection."""
+        return self._totals.weights[projection].copy()
+
+    def delay_gradient(self, projection: int) -> np.ndarray:
+        """dL/d(delay), in the shape of the delay."""
+        return self._totals.delays[projection].copy()
+
+    def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
+        """dL/dp of every neuron, shape (n,), for a learnable parameter."""
+        rules = self.plan.populations[population].rules
+        place = rules.learnable.index(rules.parameters.index(parameter))
+        return self._totals.parameters[population][place].copy()
+
+    def input_gradient(self, source: int) -> np.ndarray:
+        """dL/dt of every input spike, in the shape of the input; 0 at the padding."""
+        return self._input_gradients[source].copy()

@@ -1,0 +1,139 @@
+"""Arrivals of a trial through one projection, in the order of time."""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from .tape import Arrival, Spikes
+
+__all__ = ["Connections", "Incoming", "incoming"]
+
+
+class Connections:
+    """Weights, mask and delays of a projection.
+
+    Attributes
+    ----------
+    columns : list of array or None
+        Targets of each source neuron; None for all.
+    delay : array, shape () or (n_source, n_target)
+    """
+
+    def __init__(self, weights: np.ndarray, delay: np.ndarray, mask: np.ndarray | None) -> None:
+        self.mask = mask
+        self.columns = None if mask is None else [np.flatnonzero(row) for row in mask]
+        self.set_weights(weights)
+        self.set_delay(delay)
+
+    def set_weights(self, weights: np.ndarray) -> None:
+        """Replace all weights."""
+        self.weights = np.array(weights, dtype=float)
+
+    def set_delay(self, delay: np.ndarray) -> None:
+        """Replace all delays."""
+        self.delay = np.array(delay, dtype=float)
+        self.rows: list[list[tuple[float, int]]] = []
+        if self.delay.ndim:
+            for i, row in enumerate(self.delay):
+                targets = np.arange(row.size) if self.columns is None else self.columns[i]
+                self.rows.append(sorted((float(row[j]), int(j)) for j in targets))
+
+    @property
+    def shortest(self) -> float:
+        """Smallest delay of a connection that exists, inf if there is none."""
+        if self.mask is not None and not self.mask.any():
+            return np.inf
+        if not self.delay.ndim:
+            return float(self.delay)
+        return float(self.delay.min() if self.mask is None else self.delay[self.mask].min())
+
+    def targets(self, a: Arrival) -> np.ndarray | None:
+        """The neurons that an arrival reaches; None for all."""
+        if a.target >= 0:
+            return np.array([a.target])
+        return None if self.columns is None else self.columns[a.neuron]
+
+    def reaches(self, a: Arrival, neuron: int) -> bool:
+        """Whether an arrival reaches a neuron."""
+        if a.target >= 0:
+            return a.target == neuron
+        return self.mask is None or bool(self.mask[a.neuron, neuron])
+
+
+class Incoming(ABC):
+    """Arrivals through one projection in one trial, while its source may still spike."""
+
+    def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
+        self.number, self.connections, self.spikes, self.end = number, connections, spikes, end
+
+    @abstractmethod
+    def next(self) -> float:
+        """Time of the next arrival; inf if there is none before the end of the trial."""
+
+    @abstractmethod
+    def take(self, time: float) -> list[Arrival]:
+        """Remove the arrivals of exactly this time, the next, in the order of source neuron, spike and target."""
+
+
+class _Common(Incoming):
+    """One delay for all connections: arrivals come in the order of the spikes."""
+
+    def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
+        super().__init__(number, connections, spikes, end)
+        self.delay = float(connections.delay)
+        self.cursor = 0
+
+    def next(self) -> float:
+        columns, neurons = self.connections.columns, self.spikes.neurons
+        while self.cursor < len(neurons):
+            if columns is None or columns[neurons[self.cursor]].size:
+                time = self.spikes.times[self.cursor] + self.delay
+                return time if time < self.end else np.inf
+            self.cursor += 1
+        return np.inf
+
+    def take(self, time: float) -> list[Arrival]:
+        found = []
+        while self.next() == time:
+            found.append(Arrival(self.number, self.spikes.neurons[self.cursor], self.cursor, -1))
+            self.cursor += 1
+        return sorted(found)
+
+
+class _Each(Incoming):
+    """A delay for each connection: the rows of all spikes, each sorted by delay, are merged."""
+
+    def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
+        super().__init__(number, connections, spikes, end)
+        self.seen = 0
+        self.heap: list[tuple[float, int, int, int]] = []  # time, neuron, spike, place in its row
+
+    def next(self) -> float:
+        while self.seen < len(self.spikes.times):
+            self._push(self.spikes.neurons[self.seen], self.seen, 0)
+            self.seen += 1
+        return self.heap[0][0] if self.heap else np.inf
+
+    def take(self, time: float) -> list[Arrival]:
+        found = []
+        while self.next() == time:
+            _, neuron, spike, place = heapq.heappop(self.heap)
+            found.append(Arrival(self.number, neuron, spike, self.connections.rows[neuron][place][1]))
+            self._push(neuron, spike, place + 1)
+        return sorted(found)
+
+    def _push(self, neuron: int, spike: int, place: int) -> None:
+        row = self.connections.rows[neuron]
+        if place < len(row):
+            time = self.spikes.times[spike] + row[place][0]
+            if time < self.end:
+                heapq.heappush(self.heap, (time, neuron, spike, place))
+
+
+def incoming(number: int, connections: Connections, spikes: Spikes, end: float) -> Incoming:
+    """The arrivals of a projection in one trial."""
+    kind = _Each if connections.delay.ndim else _Common
+    return kind(number, connections, spikes, end)

@@ -1,0 +1,145 @@
+"""What happened in a trial, in the order of time: read by later components, by losses and by the backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Spikes", "spikes_of_input"]
+
+
+@dataclass
+class Spikes:
+    """Spikes of one input or population in one trial, by time, then neuron; `places` counts each neuron's own."""
+
+    times: list[float] = field(default_factory=list)
+    neurons: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def padded(self, values: np.ndarray, n: int, k: int, padding: float) -> np.ndarray:
+        """One value for each spike as an array of shape (n, k)."""
+        result = np.full((n, k), padding)
+        result[self.neurons, self.places] = values
+        return result
+
+
+def spikes_of_input(times: np.ndarray) -> Spikes:
+    """Spikes of an input, from an array of shape (n, k) padded with inf."""
+    neurons, places = np.nonzero(np.isfinite(times))
+    flat = times[neurons, places]
+    order = np.lexsort((places, neurons, flat))
+    return Spikes(flat[order].tolist(), neurons[order].tolist(), places[order].tolist())
+
+
+class Arrival(NamedTuple):
+    """A spike of the source reaches its targets through a projection, or one target where each has its own delay."""
+
+    projection: int
+    neuron: int
+    spike: int
+    target: int  # -1: all of the row
+
+
+@dataclass(slots=True)
+class Event:
+    """An event of a neuron's own.
+
+    Attributes
+    ----------
+    x : array, shape (n_states,)
+        State just before it.
+    spike : int
+        Place among the population's spikes; -1 for a release from refractoriness.
+    cause : Arrival or None
+        The arrival that carried it across threshold at once, None where the flow did.
+    """
+
+    population: int
+    neuron: int
+    time: float
+    x: np.ndarray
+    spike: int
+    cause: Arrival | None = None
+
+
+@dataclass(slots=True)
+class Piece:
+    """Arrivals at `start`, spikes that they cause at once, then the flow to `end` with events in order of time."""
+
+    start: float
+    end: float
+    arrivals: list[Arrival]
+    instant: list[Event]
+    events: list[Event] = field(default_factory=list)
+
+
+@dataclass
+class Maxima:
+    """Where the observed state of every output neuron is largest; arrays of shape (n,).
+
+    Attributes
+    ----------
+    kind : int array
+        `START` of the trial, `EDGE` at the end of a piece, `JUMP` just after the arrivals of a piece, `INSIDE` it.
+    slope : array
+        Of the state at an edge or after a jump, with which the value moves as the arrival there does.
+    """
+
+    START, EDGE, JUMP, INSIDE = range(4)
+
+    value: np.ndarray
+    kind: np.ndarray
+    piece: np.ndarray
+    time: np.ndarray
+    slope: np.ndarray
+
+    @classmethod
+    def at_start(cls, value: np.ndarray) -> Maxima:
+        """All at time 0."""
+        zero = np.zeros(value.size)
+        return cls(value.copy(), np.zeros(value.size, int), np.zeros(value.size, int), zero.copy(), zero.copy())
+
+    def offer(
+        self, value: np.ndarray, kind: int, piece: int, time: np.ndarray | float, slope: np.ndarray, where: np.ndarray
+    ) -> None:
+        """Take values that are larger, of the neurons of a mask."""
+        better = where & (value > self.value)
+        if better.any():
+            self.value[better], self.kind[better], self.piece[better] = value[better], kind, piece
+            self.time[better] = np.broadcast_to(time, value.shape)[better]
+            self.slope[better] = slope[better]
+
+
+@dataclass
+class ComponentTape:
+    """One component in one trial.
+
+    Attributes
+    ----------
+    checkpoints : dict of int to list of array
+        States of its populations before the piece's arrivals, by number of the piece.
+    every : int
+        Pieces between checkpoints.
+    sampled : list of int
+        Piece at whose end each sample was taken.
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    checkpoints: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    every: int = 16
+    sampled: list[int] = field(default_factory=list)
+    samples: list[np.ndarray] = field(default_factory=list)
+    maxima: Maxima | None = None
+
+    def keep(self, number: int, states: list[np.ndarray]) -> None:
+        """Keep the states before a piece if it is its turn; as many as there are pieces between two of them."""
+        if number % self.every:
+            return
+        if len(self.checkpoints) >= 2 * self.every:
+            self.every *= 2
+            self.checkpoints = {k: x for k, x in self.checkpoints.items() if k % self.every == 0}
+            if number % self.every:
+                return
+        self.checkpoints[number] = [x.copy() for x in states]
