@@ -1,0 +1,132 @@
+"""Bounds that let no crossing of a linear model pass unseen.
+
+With x' = A x + b and a linear function g of the states, everything that g does after a time 0 follows from the slopes
+x'(0): g(t) - g(0) = k(t) x'(0) with the row k(t) = ∫_0^t c exp(A u) du, and g'''(t) = r(t) x'(0) with
+r(t) = c A^2 exp(A t), where c is the gradient of g. For a ladder of lengths h the largest and smallest value that every
+entry of k and r takes on [0, h] is tabulated; then for every t in [0, h]
+
+    g(t)    <= g(0) + sum_j max(K+_j x'_j, K-_j x'_j)
+    g'''(t) <=        sum_j max(R+_j x'_j, R-_j x'_j)
+
+The first tells, without an exponential, which neurons can't cross; the second makes steps towards a crossing safe.
+The tables don't use eigenvectors, so equal, nearly equal and complex rates are like any others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+from scipy.linalg import expm
+
+from .rules import Rules
+
+__all__ = ["LEVELS", "PER_OCTAVE", "Bounds"]
+
+LEVELS = 49
+"""Lengths in the ladder: ``longest * 2**(-(LEVELS - 1 - l)/PER_OCTAVE)``, ascending."""
+PER_OCTAVE = 4
+_CELLS = 4  # cells between two lengths, in which entries are bounded by their ends and second derivative
+_MARGIN = 1e-9  # of the largest entry: far above rounding, far below what would cost a search
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Tables of a linear function of the states of one model.
+
+    Made once for a model; `table` fills it in for parameter values.
+    """
+
+    matrix: Callable[..., list]
+    arguments: tuple[str, ...]
+    n: int
+
+    @classmethod
+    def of(cls, rules: Rules, function: str) -> Bounds:
+        """Bounds of the event function (``"threshold"``) or of minus the slope of the observed state (``"peak"``).
+
+        For the latter k bounds the observed state itself, so that a maximum below one that is known needs no search.
+        """
+        s = rules.system
+        a = s.jacobian()
+        if function == "threshold":
+            row = sp.Matrix([[sp.diff(s.g, x) for x in s.states]])
+            first, third = row, row * a * a
+        else:
+            assert rules.observed is not None
+            row = sp.zeros(1, len(s.states))
+            row[rules.observed] = 1
+            first, third = row, -row * a * a * a
+        arguments = tuple(p.name for p in s.parameters)
+        entries = [*a, *first, *third]
+        return cls(sp.lambdify(list(s.parameters), entries, "numpy", cse=True), arguments, len(s.states))
+
+    def table(self, values: Mapping[str, np.ndarray], longest: float) -> np.ndarray:
+        """The table for parameter values.
+
+        Parameters
+        ----------
+        values : mapping of str to array, shape () or (n_neurons,)
+            By canonical name.
+        longest : float
+            Length of the longest piece, in seconds.
+
+        Returns
+        -------
+        array, shape (LEVELS, 4, n_states) or (LEVELS, 4, n_states, n_neurons)
+            K+, K-, R+, R- for every length of the ladder.
+        """
+        given = [np.asarray(values[a], dtype=float) for a in self.arguments]
+        shape = np.broadcast_shapes(*(v.shape for v in given))
+        n = self.n
+        flat = [np.broadcast_to(np.asarray(e, dtype=float), shape).reshape(-1) for e in self.matrix(*given)]
+        stacked = np.stack(flat, axis=-1)  # neurons, entries
+        # neurons of equal rates share one table
+        kinds, which = np.unique(stacked, axis=0, return_inverse=True)
+        a = kinds[:, : n * n].reshape(-1, n, n)
+        tables = _tables(a, kinds[:, n * n : n * n + n], kinds[:, n * n + n :], longest)
+        result = tables[:, :, :, which.reshape(-1)]
+        return np.ascontiguousarray(result if shape else result[..., 0])
+
+
+def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float) -> np.ndarray:
+    """Tables for ``kinds`` systems at once: (LEVELS, 4, n, kinds)."""
+    kinds, n = first.shape
+    h = longest * 2.0 ** (-np.arange(LEVELS - 1, -1, -1) / PER_OCTAVE)
+    starts = np.concatenate([[0.0], h[:-1]])
+    cell = (h - starts) / _CELLS
+    # exp of [[A, 1], [0, 0]] d holds exp(A d) and its integral; growth bounds what happens inside a cell
+    augmented = np.zeros((kinds, LEVELS, 2 * n, 2 * n))
+    augmented[:, :, :n, :n] = a[:, None] * cell[:, None, None]
+    augmented[:, :, :n, n:] = np.eye(n) * cell[:, None, None]
+    exact = expm(augmented)
+    step, integral = exact[:, :, :n, :n], exact[:, :, :n, n:]
+    growth = expm(np.abs(a)[:, None] * cell[:, None, None])
+    square = a @ a
+    k = np.zeros((kinds, n))
+    row, high_order = first.copy(), third.copy()
+    bounds = [np.zeros((kinds, n)), np.zeros((kinds, n)), third.copy(), third.copy()]
+    result = np.empty((LEVELS, 4, n, kinds))
+
+    def times(r: np.ndarray, m: np.ndarray) -> np.ndarray:
+        return np.einsum("ki,kij->kj", r, m)
+
+    for level in range(LEVELS):
+        bend = cell[level] ** 2 / 8
+        for _ in range(_CELLS):
+            # between its ends an entry leaves the chord by at most bend times the largest second derivative
+            k_bend = bend * times(np.abs(times(row, a)), growth[:, level])
+            r_bend = bend * times(np.abs(times(high_order, square)), growth[:, level])
+            k_next = k + times(row, integral[:, level])
+            row, r_next = times(row, step[:, level]), times(high_order, step[:, level])
+            bounds[0] = np.maximum(bounds[0], np.maximum(k, k_next) + k_bend)
+            bounds[1] = np.minimum(bounds[1], np.minimum(k, k_next) - k_bend)
+            bounds[2] = np.maximum(bounds[2], np.maximum(high_order, r_next) + r_bend)
+            bounds[3] = np.minimum(bounds[3], np.minimum(high_order, r_next) - r_bend)
+            k, high_order = k_next, r_next
+        for m, sign in enumerate((1, -1, 1, -1)):
+            margin = _MARGIN * np.maximum(np.abs(bounds[m - m % 2]), np.abs(bounds[m - m % 2 + 1]))
+            result[level, m] = (bounds[m] + sign * margin).T
+    return result

@@ -1,0 +1,160 @@
+"""What every target's engine offers: set values, simulate forward, differentiate backward, read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..symbolic.flows import evaluate
+from ..symbolic.parsing import symbol
+from .plan import EnginePlan, PopulationPlan
+
+__all__ = ["Engine", "EngineError", "explain", "initial_states"]
+
+
+class EngineError(RuntimeError):
+    """A simulation that has no result; the message says where and when, and what to change."""
+
+
+class Engine(ABC):
+    """Simulates the networks of one plan, batch by batch, exactly in continuous time.
+
+    Populations, projections and inputs are named by their place in the network. All times are in seconds, all values
+    in SI units, all arrays float64. Nothing is random and nothing depends on the window but rounding.
+    """
+
+    plan: EnginePlan
+
+    # --- values ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def set_weights(self, projection: int, weights: np.ndarray) -> None:
+        """Set all weights of a projection, shape (n_source, n_target); those that its mask excludes are ignored."""
+
+    @abstractmethod
+    def set_delay(self, projection: int, delay: np.ndarray) -> None:
+        """Set the delays of a projection, shape () or (n_source, n_target), none negative."""
+
+    @abstractmethod
+    def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
+        """Set all parameters of a population by the model's names, shapes () or (n,); states at time 0 follow."""
+
+    # --- simulation -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[np.ndarray], gradient: bool = True) -> None:
+        """Simulate a batch.
+
+        Parameters
+        ----------
+        inputs : sequence of array, shape (trials, n, k)
+            Spike times of every input, ascending for each source, padded with inf.
+        gradient : bool
+            Whether `backward` will follow.
+
+        Raises
+        ------
+        EngineError
+            For a neuron that is above its threshold at time 0 or just after its reset, a cascade of instantaneous
+            spikes that does not end, or a state that is no longer finite.
+        """
+
+    @abstractmethod
+    def backward(self, cotangent: np.ndarray) -> None:
+        """Differentiate the last batch.
+
+        Parameters
+        ----------
+        cotangent : array
+            Derivative of the loss by what was observed: in the shape of `spike_times` of the output population, of
+            `maxima` or of `samples`.
+        """
+
+    # --- results of forward -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def spike_times(self, population: int) -> np.ndarray:
+        """Spike times of a spiking population, shape (trials, n, k) with k >= 1, ascending, padded with inf."""
+
+    @abstractmethod
+    def spike_count(self, population: int) -> int:
+        """Number of spikes of a population in the whole batch."""
+
+    @abstractmethod
+    def maxima(self) -> np.ndarray:
+        """Largest value over time of the observed state, shape (trials, n)."""
+
+    @abstractmethod
+    def samples(self) -> np.ndarray:
+        """Samples of the observed state, shape (trials, n, k)."""
+
+    @property
+    @abstractmethod
+    def smallest_gdot(self) -> float:
+        """Smallest rate at which an event function crossed 0 in the last batch, inf without a crossing."""
+
+    @property
+    @abstractmethod
+    def ties(self) -> int:
+        """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
+
+    # --- results of backward ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def weight_gradient(self, projection: int) -> np.ndarray:
+        """dL/dw, shape (n_source, n_target), 0 where there is no connection."""
+
+    @abstractmethod
+    def delay_gradient(self, projection: int) -> np.ndarray:
+        """dL/d(delay), in the shape of the delay."""
+
+    @abstractmethod
+    def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
+        """dL/dp of every neuron, shape (n,), for a learnable parameter."""
+
+    @abstractmethod
+    def input_gradient(self, source: int) -> np.ndarray:
+        """dL/dt of every input spike, in the shape of the input; 0 at the padding."""
+
+    def close(self) -> None:
+        """Release processes and files."""
+
+
+def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: float) -> str:
+    """Why a simulation has no result, in words.
+
+    Parameters
+    ----------
+    what : {"start", "reset", "cascade", "finite", "search"}
+    population : int
+    neuron : int
+        -1 where it is not known.
+    time : float
+        In seconds.
+    """
+    where = f"population {plan.populations[population].name!r}: neuron {neuron}"
+    match what:
+        case "start":
+            return f"{where} is above its threshold at time 0; lower its initial value or raise the threshold"
+        case "reset":
+            return (
+                f"{where} is still at or above its threshold after the reset at {time:.9g} s, so its next spike has no "
+                "time; lower the reset value or the weights"
+            )
+        case "cascade":
+            return (
+                f"{where} would spike twice at the same instant, {time:.9g} s: its spikes come back to it without "
+                "delay and carry it across its threshold, and so on without end; lower the weights or add a delay"
+            )
+        case "finite":
+            return f"{where}: its state is no longer finite at the end of a trial; check the parameters and weights"
+    return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
+
+
+def initial_states(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """States at time 0, shape (n_states, n), for parameter values by canonical name."""
+    numbers = {symbol(k): v for k, v in values.items()}
+    rows = [evaluate(e, {s: numbers[s] for s in e.free_symbols}) for e in p.rules.system.initial.values()]
+    return np.stack([np.broadcast_to(row, p.population.n) for row in rows])

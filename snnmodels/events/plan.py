@@ -1,0 +1,265 @@
+"""A network lowered for the event engine: rules of its populations, and the order in which they are simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..symbolic.system import HybridSystem
+from ..templates.network import Network, Population, Projection
+from .rules import Rules
+
+__all__ = ["Component", "EnginePlan", "Observation", "PopulationPlan", "ProjectionPlan"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a loss reads of the output population.
+
+    Attributes
+    ----------
+    kind : {"spike_times", "voltage_max", "voltage_samples"}
+    variable : str
+        The state that is read, for maxima and samples.
+    interval : float
+        Seconds between samples: sample k, from 0, is taken at ``(k + 1)*interval``, just before an event at that time.
+    """
+
+    kind: str
+    variable: str = "v"
+    interval: float = 1e-3
+
+    def sample_times(self, duration: float) -> np.ndarray:
+        """Times of all samples of a trial, in seconds."""
+        if self.kind != "voltage_samples":
+            return np.empty(0)
+        count = int(np.floor(duration / self.interval * (1 + 1e-12)))
+        return np.minimum(self.interval * np.arange(1, count + 1), duration)
+
+
+@dataclass(frozen=True)
+class PopulationPlan:
+    """One population with the rules of its model."""
+
+    index: int
+    population: Population
+    rules: Rules
+
+    @property
+    def name(self) -> str:
+        """Name of the population."""
+        return self.population.name
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Parameter values by canonical name."""
+        names = self.rules.parameters
+        return {f"p{k}": np.asarray(self.population.value(n), dtype=float) for k, n in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class ProjectionPlan:
+    """One projection with its ends numbered.
+
+    Attributes
+    ----------
+    source : int
+        Inputs count first, then populations: ``source - len(inputs)`` is a population if not negative.
+    target : int
+        Population.
+    receptor : int
+        Place of the receptor in the target's model.
+    """
+
+    index: int
+    projection: Projection
+    source: int
+    target: int
+    receptor: int
+
+
+@dataclass(frozen=True)
+class Component:
+    """Populations that reach each other, simulated together.
+
+    Attributes
+    ----------
+    populations : tuple of int
+    incoming : tuple of int
+        Projections onto these populations.
+    feedback : tuple of int
+        Those among them that come from these populations.
+    """
+
+    populations: tuple[int, ...]
+    incoming: tuple[int, ...]
+    feedback: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """A network with everything decided that its simulation depends on, but for the values.
+
+    Attributes
+    ----------
+    network : Network
+    observation : Observation
+    populations, projections : tuple
+    components : tuple of Component
+        Every component comes after those that project to it.
+    window : float
+        Longest piece of time, in seconds, that is looked at at once. It changes cost, never results.
+    tolerance : float
+        Of nonlinear flows.
+    input_gradients : bool
+        Whether the times of input spikes are differentiated by.
+    """
+
+    network: Network
+    observation: Observation
+    populations: tuple[PopulationPlan, ...]
+    projections: tuple[ProjectionPlan, ...]
+    components: tuple[Component, ...]
+    window: float
+    tolerance: float
+    input_gradients: bool
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        observation: Observation,
+        *,
+        window: float | None = None,
+        tolerance: float = 1e-10,
+        input_gradients: bool = True,
+    ) -> EnginePlan:
+        """Lower a network.
+
+        Parameters
+        ----------
+        window : float, optional
+            In seconds; chosen from the time constants if not given.
+        tolerance : float
+            Of nonlinear flows, relative to the states' scales.
+
+        Raises
+        ------
+        ValueError
+            If the output can't be observed so, or an option is not positive.
+        """
+        _check_observation(network, observation)
+        if window is not None and not (np.isfinite(window) and window > 0):
+            raise ValueError(f"window = {window!r} s; it must be a positive time")
+        if not 1e-15 <= tolerance <= 1e-2:
+            raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
+        populations = []
+        for k, p in enumerate(network.populations):
+            values = {n: p.value(n) for n in p.model.parameters}
+            peak = observation.variable if observation.kind == "voltage_max" and p.name == network.output else None
+            rules = Rules.of(HybridSystem.from_model(p.model), values, p.learnable, peak)
+            populations.append(PopulationPlan(k, p, rules))
+        names = {x.name: k for k, x in enumerate((*network.inputs, *network.populations))}
+        first = len(network.inputs)
+        projections = tuple(
+            ProjectionPlan(
+                k,
+                q,
+                names[q.source],
+                names[q.target] - first,
+                list(populations[names[q.target] - first].rules.receptors).index(q.receptor),
+            )
+            for k, q in enumerate(network.projections)
+        )
+        if window is None:
+            window = min(p.rules.reach for p in populations)
+        longest = min(p.rules.longest for p in populations)
+        return cls(
+            network,
+            observation,
+            tuple(populations),
+            projections,
+            _components(len(populations), first, projections),
+            min(window, longest, network.duration),
+            tolerance,
+            input_gradients,
+        )
+
+    def holds_for(self, network: Network) -> bool:
+        """Whether the same plan is right for a network that differs in its values alone."""
+        return all(
+            p.rules.holds_for({n: q.value(n) for n in q.model.parameters})
+            for p, q in zip(self.populations, network.populations, strict=True)
+        )
+
+    @property
+    def output(self) -> PopulationPlan:
+        """The population that the loss reads."""
+        return next(p for p in self.populations if p.name == self.network.output)
+
+
+def _check_observation(network: Network, seen: Observation) -> None:
+    output = next(p for p in network.populations if p.name == network.output)
+    if seen.kind == "spike_times":
+        if not output.model.spiking:
+            raise ValueError(
+                f"the loss reads spike times, but the output population {output.name!r} ({output.model.name}) has no "
+                "threshold; use a voltage loss or a spiking model"
+            )
+        return
+    what = {"voltage_max": "the maximum", "voltage_samples": "samples"}.get(seen.kind)
+    if what is None:
+        raise ValueError(f"the loss reads {seen.kind!r}; there are spike_times, voltage_max and voltage_samples")
+    if output.model.spiking:
+        effect = "bounds" if seen.kind == "voltage_max" else "interrupts"
+        raise ValueError(
+            f"the loss reads {what} of {seen.variable!r}, which the reset of the spiking output population "
+            f"{output.name!r} {effect}; use a model without threshold such as leaky_integrator"
+        )
+    if seen.variable not in output.model.state_names:
+        raise ValueError(
+            f"the loss reads {what} of {seen.variable!r}; {output.model.name} has the states "
+            f"{', '.join(output.model.state_names)}"
+        )
+    if seen.kind == "voltage_samples" and not 0 < seen.interval <= network.duration * (1 + 1e-12):
+        raise ValueError(
+            f"interval = {seen.interval * 1e3:g} ms between samples; expected a positive time not longer than the "
+            f"trial of {network.duration * 1e3:g} ms"
+        )
+
+
+def _components(n: int, first: int, projections: tuple[ProjectionPlan, ...]) -> tuple[Component, ...]:
+    """Strongly connected components in topological order (Tarjan 1972, SIAM J. Comput. 1:146)."""
+    targets: Mapping[int, list[int]] = {k: [] for k in range(n)}
+    for q in projections:
+        if q.source >= first:
+            targets[q.source - first].append(q.target)
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    stack: list[int] = []
+    found: list[tuple[int, ...]] = []
+
+    def visit(k: int) -> None:
+        index[k] = low[k] = len(index)
+        stack.append(k)
+        for m in targets[k]:
+            if m not in index:
+                visit(m)
+                low[k] = min(low[k], low[m])
+            elif m in stack:
+                low[k] = min(low[k], index[m])
+        if low[k] == index[k]:
+            place = stack.index(k)
+            found.append(tuple(sorted(stack[place:])))
+            del stack[place:]
+
+    for k in range(n):
+        if k not in index:
+            visit(k)
+    components = []
+    for members in reversed(found):
+        incoming = tuple(q.index for q in projections if q.target in members)
+        feedback = tuple(q.index for q in projections if q.target in members and q.source - first in members)
+        components.append(Component(members, incoming, feedback))
+    return tuple(components)

@@ -1,0 +1,404 @@
+"""What happens to the neurons of a model between events and at them, and its adjoint, as programs without names.
+
+A model's states, parameters and costates are renamed by their place (``x0``, ``p3``, ``l1``), so that no name that a
+user may choose can meet a name of generated code, and models that differ in names alone share their programs. Each rule
+is a straight-line `Program`; a target prints it and runs it over whatever lanes it has.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from scipy.linalg import matrix_balance
+
+from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, Adjoint
+from ..symbolic.flows import Flow, evaluate
+from ..symbolic.parsing import symbol
+from ..symbolic.programs import Builder, Program, cotangent
+from ..symbolic.system import Arrival, HybridSystem
+
+__all__ = ["Rule", "Rules", "split"]
+
+TIME, WEIGHT, EXTERNAL, KICK = (symbol(n) for n in ("s", "w", "a", "q"))
+"""Length of a piece, weight of an arrival, ∂l/∂t plus what the spike's arrivals give, σ/ġ."""
+_SERIES_REACH = 1.0  # norm of A times the longest piece where the flow of a linear model is a series
+
+
+def _x(i: int) -> sp.Symbol:
+    return symbol(f"x{i}")
+
+
+def _p(k: int) -> sp.Symbol:
+    return symbol(f"p{k}")
+
+
+def _l(i: int) -> sp.Symbol:
+    return symbol(f"l{i}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A program with its arguments in order.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        What differs from lane to lane, in the order in which it is handed over. Everything else that the program reads
+        is a parameter ``p<k>`` or the time ``s``.
+    outputs : tuple of str
+        In the order in which they are handed back.
+    """
+
+    program: Program
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @functools.cached_property
+    def parts(self) -> tuple[Program, Program]:
+        """What reads parameters and time alone (outputs ``c0``, ``c1``, ...), and the rest over these."""
+        return split(self.program, {symbol(n) for n in self.inputs})
+
+    @functools.cached_property
+    def stages(self) -> tuple[Program, Program, Program]:
+        """What reads parameters alone (outputs ``k0``, ...), what reads these and the time (``c0``, ...), the rest."""
+        once, each = self.parts
+        fixed, timed = split(once, [TIME], "k")
+        constant = {symbol(c): e for c, e in timed.outputs.items() if e.is_Number or str(e) in fixed.outputs}
+        kept = [c for c in timed.outputs if symbol(c) not in constant]
+        return fixed, timed.select(kept), each.rename(constant)
+
+    @functools.cached_property
+    def reads(self) -> frozenset[str]:
+        """Names of the symbols that the program reads."""
+        return frozenset(s.name for s in self.program.inputs)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether every output is identically zero."""
+        return all(self.program.outputs[o] == 0 for o in self.outputs)
+
+
+def split(program: Program, varying: Iterable[sp.Symbol], prefix: str = "c") -> tuple[Program, Program]:
+    """Divide a program into what is the same for all lanes, to be done once, and what is not.
+
+    Parameters
+    ----------
+    varying : iterable of Symbol
+        Inputs that differ between lanes.
+    prefix : str
+        Names the outputs of the first part.
+
+    Returns
+    -------
+    once : Program
+        Outputs ``c0``, ``c1``, ...
+    each : Program
+        The outputs of the program; reads the varying inputs and the outputs of `once`.
+    """
+    inside = set(varying)
+    statements: list[tuple[sp.Symbol, sp.Expr]] = []
+    inner: list[tuple[sp.Symbol, sp.Expr]] = []
+    known: dict[sp.Expr, sp.Symbol] = {}
+
+    def once(e: sp.Expr) -> sp.Expr:
+        if e.is_Number:
+            return e
+        if e not in known:
+            known[e] = symbol(f"{prefix}{len(known)}")
+        return known[e]
+
+    def rewrite(e: sp.Expr) -> sp.Expr:
+        if not e.free_symbols & inside:
+            return once(e)
+        if e.is_Atom:
+            return e
+        if e.is_Add or e.is_Mul:
+            fixed = [a for a in e.args if not a.free_symbols & inside]
+            moving = [rewrite(a) for a in e.args if a.free_symbols & inside]
+            if fixed:
+                moving.insert(0, once(e.func(*fixed)))
+            return e.func(*moving, evaluate=False) if e.is_Add else e.func(*moving)
+        return e.func(*(rewrite(a) for a in e.args))
+
+    for name, rhs in program.statements:
+        if rhs.free_symbols & inside:
+            inner.append((name, rewrite(rhs)))
+            inside.add(name)
+        else:
+            statements.append((name, rhs))
+    outputs = {k: rewrite(e) for k, e in program.outputs.items()}
+    constants = Program(tuple(statements), {c.name: e for e, c in known.items()}).select(c.name for c in known.values())
+    return constants, Program(tuple(inner), outputs).select(outputs)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one model.
+
+    Attributes
+    ----------
+    system : HybridSystem
+        With canonical names.
+    parameters, states, receptors : tuple of str
+        The user's names, by place.
+    learnable : tuple of int
+        Places of the parameters whose gradient is wanted; gradients come in this order, as ``g0``, ``g1``, ...
+    per_neuron : tuple of bool
+        Which parameters have a value for each neuron.
+    observed : int or None
+        Place of the state whose maximum is asked for.
+    linear : bool
+        Whether flow and event function are affine in the states, so that flows are closed forms.
+    longest : float
+        Longest piece, in seconds, over which a flow may be written; inf for closed forms.
+    reach : float
+        Time in seconds over which the flow changes by about its own size, by the balanced norm of its linear part.
+    rules : mapping of str to Rule
+        By name; see `names`.
+    """
+
+    system: HybridSystem
+    parameters: tuple[str, ...]
+    states: tuple[str, ...]
+    receptors: tuple[str, ...]
+    learnable: tuple[int, ...]
+    per_neuron: tuple[bool, ...]
+    observed: int | None
+    linear: bool
+    longest: float
+    reach: float
+    flow: Flow | None = field(repr=False)
+    rules: Mapping[str, Rule] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        system: HybridSystem,
+        values: Mapping[str, float | np.ndarray],
+        learnable: Sequence[str] = (),
+        observed: str | None = None,
+    ) -> Rules:
+        """The rules of a system.
+
+        Parameters
+        ----------
+        values : mapping of str to float or array
+            Parameter values in SI units. They decide in which form a flow is written.
+        learnable : sequence of str
+            Parameters whose gradient is wanted.
+        observed : str, optional
+            State whose maximum is asked for.
+        """
+        names = tuple(p.name for p in system.parameters)
+        states = tuple(s.name for s in system.states)
+        bare = _canonical(system)
+        numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(names)}
+        linear = bare.is_linear and (bare.g is None or _affine(bare.g, bare.states))
+        flow, longest = _flow(bare, numbers) if linear else (None, np.inf)
+        places = tuple(names.index(n) for n in learnable)
+        seen = states.index(observed) if observed is not None else None
+        key = (_key(bare), flow and (tuple(flow.closed_form.items()), flow.series, flow.order), places, seen)
+        if key not in _KNOWN:
+            if len(_KNOWN) > 256:
+                _KNOWN.clear()
+            _KNOWN[key] = _Writer(bare, flow, places, seen).rules()
+        return cls(
+            bare,
+            names,
+            states,
+            tuple(system.arrivals),
+            places,
+            tuple(numbers[f"p{k}"].ndim > 0 for k in range(len(names))),
+            seen,
+            linear,
+            longest,
+            1 / max(_norm(bare, numbers), 1e-30) if linear else 5e-3,
+            flow,
+            _KNOWN[key],
+        )
+
+    def holds_for(self, values: Mapping[str, float | np.ndarray]) -> bool:
+        """Whether these rules are right for other parameter values too (time constants apart, pieces short enough)."""
+        if self.flow is None:
+            return True
+        numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(self.parameters)}
+        if not self.flow.holds_for(numbers):
+            return False
+        return not np.isfinite(self.longest) or self.longest * _norm(self.system, numbers) <= 1.5 * _SERIES_REACH
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the model has a threshold."""
+        return self.system.g is not None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all neurons have the same parameters."""
+        return not any(self.per_neuron)
+
+    def fires(self, receptor: int) -> bool:
+        """Whether an arrival can itself carry the neuron across its threshold."""
+        return f"arrive{receptor}" in self.rules and self.rules[f"crossing{receptor}"].program.outputs["g"] != 0
+
+    @functools.cached_property
+    def needs_states(self) -> bool:
+        """Whether the adjoint reads states between its own spikes, so that they have to be computed again."""
+        reading = [n for n in self.rules if n.startswith(("arrive_back", "held_arrive_back"))]
+        flow = self.learnable and not (self.rules["gradient"].is_zero if self.linear else False)
+        x = {f"x{i}" for i in range(len(self.states))}
+        return bool(not self.linear or flow or any(self.rules[n].reads & x for n in reading))
+
+
+_KNOWN: dict[Any, Mapping[str, Rule]] = {}
+
+
+def _affine(e: sp.Expr, states: Sequence[sp.Symbol]) -> bool:
+    return all(not (sp.diff(e, x).free_symbols & set(states)) for x in states)
+
+
+def _canonical(system: HybridSystem) -> HybridSystem:
+    """The same system with states, parameters and weights named by their place."""
+    names = {x: _x(i) for i, x in enumerate(system.states)} | {p: _p(k) for k, p in enumerate(system.parameters)}
+
+    def renamed(table: Mapping[sp.Symbol, sp.Expr], more: Mapping[sp.Symbol, sp.Expr] | None = None) -> dict:
+        return {names[x]: e.xreplace({**names, **(more or {})}) for x, e in table.items()}
+
+    return HybridSystem(
+        name=system.name,
+        states=tuple(names[x] for x in system.states),
+        parameters=tuple(names[p] for p in system.parameters),
+        f=renamed(system.f),
+        g=None if system.g is None else system.g.xreplace(names),
+        h=renamed(system.h),
+        arrivals={
+            n: Arrival(n, WEIGHT, a.weight_unit, renamed(a.jump, {a.weight: WEIGHT})) for n, a in system.arrivals.items()
+        },
+        initial=renamed(system.initial),
+        defaults={names[p]: v for p, v in system.defaults.items()},
+        units={names[x]: u for x, u in system.units.items()},
+    )
+
+
+def _key(system: HybridSystem) -> Any:
+    maps = (system.f, system.h, system.initial, *(a.jump for a in system.arrivals.values()))
+    return (system.states, system.parameters, system.g, *(tuple(m.items()) for m in maps))
+
+
+def _norm(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> float:
+    """Norm of A, balanced (units differ between states), of the neuron in which it is largest entry by entry."""
+    jacobian = system.jacobian()
+    n = len(system.states)
+    a = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            if jacobian[i, j] != 0:
+                at = {s: numbers[s.name] for s in jacobian[i, j].free_symbols}
+                a[i, j] = np.max(np.abs(evaluate(jacobian[i, j], at)))
+    return float(np.linalg.norm(matrix_balance(a, permute=False)[0], 1))
+
+
+def _flow(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> tuple[Flow, float]:
+    """Flow of a linear system, and the longest time that it holds for."""
+    longest = _SERIES_REACH / max(_norm(system, numbers), 1e-30)
+    flow = Flow.of(system, longest / 2, numbers)
+    return flow, (longest if flow.series else np.inf)
+
+
+class _Writer:
+    """Writes the rules of a canonical system."""
+
+    def __init__(
+        self, system: HybridSystem, flow: Flow | None, learnable: tuple[int, ...], observed: int | None
+    ) -> None:
+        self.system, self.flow, self.learnable, self.observed = system, flow, learnable, observed
+        self.adjoint = Adjoint.derive(system)
+        self.x = tuple(s.name for s in system.states)
+        self.l = tuple(f"l{i}" for i in range(len(self.x)))
+        self.y = tuple(f"y{i}" for i in range(len(self.x)))
+        self.g = tuple(f"g{k}" for k in range(len(learnable)))
+        self.costates = {c: _l(i) for i, c in enumerate(self.adjoint.costates.values())}
+        self.identity = {s: s for s in system.states}
+
+    def rules(self) -> dict[str, Rule]:
+        rules = {"rate": self._rule(self.x, {f"d{i}": e for i, e in enumerate(self.system.f.values())})}
+        initial = {y: e for y, e in zip(self.y, self.system.initial.values(), strict=True)}
+        rules["initial"] = self._rule((), initial)
+        rules["initial_back"] = self._rule(self.l, self._gradients(self.adjoint.initial))
+        if self.flow is not None:
+            rules |= self._flows(self.flow)
+        if self.system.g is not None:
+            rules |= self._spike(self.system.g)
+        for k, name in enumerate(self.system.arrivals):
+            rules |= self._arrival(k, name)
+        if self.observed is not None:
+            rules |= self._peak(self.system.states[self.observed])
+        return rules
+
+    def _rule(self, inputs: Sequence[str], outputs: Mapping[str, sp.Expr]) -> Rule:
+        program = Program((), {k: sp.sympify(e) for k, e in outputs.items()}).simplified()
+        return Rule(program, tuple(inputs), tuple(outputs))
+
+    def _gradients(self, table: Mapping[sp.Symbol, sp.Expr]) -> dict[str, sp.Expr]:
+        return {
+            g: table.get(_p(k), sp.Integer(0)).xreplace(self.costates)
+            for g, k in zip(self.g, self.learnable, strict=True)
+        }
+
+    def _flows(self, flow: Flow) -> dict[str, Rule]:
+        b = Builder()
+        after = flow.write(b, self.identity, TIME)
+        program = b.program(dict(zip(self.y, after.values(), strict=True))).simplified()
+        wrt = dict(zip(self.l, self.system.states, strict=True))
+        wrt |= {g: _p(k) for g, k in zip(self.g, self.learnable, strict=True)}
+        back = program.vjp(wrt).rename({cotangent(y): _l(i) for i, y in enumerate(self.y)})
+        return {
+            "flow": Rule(program, self.x, self.y),
+            "back": Rule(back.select(self.l).simplified(), self.l, self.l),
+            "gradient": Rule(back.select(self.g).simplified(), (*self.x, *self.l), self.g),
+        }
+
+    def _spike(self, g: sp.Expr) -> dict[str, Rule]:
+        spike = self.adjoint.spike
+        assert spike is not None
+        rename = {**self.costates, DL_DT: EXTERNAL, S_ARRIVALS: sp.Integer(0), Q_SPIKE: KICK}
+        jump = {k: e.xreplace(rename) for k, e in zip(self.l, spike.jump.values(), strict=True)}
+        rules = {
+            "event": self._rule(self.x, {"g": g}),
+            "reset": self._rule(self.x, dict(zip(self.y, self.system.h.values(), strict=True))),
+            "sigma": self._rule((*self.x, *self.l, "a"), {"sigma": spike.sigma.xreplace(rename), "gdot": spike.gdot}),
+            "spike_back": self._rule(
+                (*self.x, *self.l, "q"),
+                jump | {k: e.xreplace(rename) for k, e in self._gradients(spike.parameters).items()},
+            ),
+        }
+        rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(g, 2))})
+        return rules
+
+    def _peak(self, state: sp.Symbol) -> dict[str, Rule]:
+        """A maximum is an upward crossing of minus the slope; v0 is the value itself, then minus its derivatives."""
+        value, *slopes = self._along(state, 3)
+        return {"peak": self._rule(self.x, {"v0": value} | {f"v{k + 1}": -e for k, e in enumerate(slopes)})}
+
+    def _along(self, e: sp.Expr, order: int) -> list[sp.Expr]:
+        """An expression in the states and its derivatives by time along the flow."""
+        result = [e]
+        for _ in range(order):
+            result.append(sp.Add(*(sp.diff(result[-1], x) * f for x, f in self.system.f.items())))
+        return result
+
+    def _arrival(self, k: int, name: str) -> dict[str, Rule]:
+        jump = self.adjoint.arrivals[name]
+        arrival = self.system.arrivals[name]
+        back = {"gw": jump.gradient.xreplace(self.costates), "s": jump.sensitivity.xreplace(self.costates)}
+        back |= {l: e.xreplace(self.costates) for l, e in zip(self.l, jump.jump.values(), strict=True)}
+        back |= self._gradients(jump.parameters)
+        return {
+            f"arrive{k}": self._rule((*self.x, "w"), dict(zip(self.y, arrival.jump.values(), strict=True))),
+            f"arrive_back{k}": self._rule((*self.x, *self.l, "w"), back),
+            f"crossing{k}": self._rule((*self.x, "w"), {"g": jump.crossing}),
+        }

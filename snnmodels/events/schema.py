@@ -1,0 +1,133 @@
+"""The arrays that an engine shares with its caller, each declared once.
+
+Everything that has to agree about an array derives from here: where it lies, how large it is, under which key it is
+read and written. Keys are made from numbers, so no name of a user's can meet another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bounds import LEVELS
+from .plan import EnginePlan, ProjectionPlan
+
+__all__ = ["Array", "Capacity", "Entries", "arrays", "padded"]
+
+LANES = 8
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of the given shape; `key` is unique."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str = "f8"
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a batch may need at most; a larger batch makes the arrays anew.
+
+    Attributes
+    ----------
+    trials : int
+    inputs : tuple of int
+        Spikes of one source of every input.
+    spikes : tuple of int
+        Spikes of one neuron of every population.
+    """
+
+    trials: int
+    inputs: tuple[int, ...]
+    spikes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A projection as rows of entries: of a masked one those that exist, and sorted by delay where delays differ.
+
+    Attributes
+    ----------
+    first : int array, shape (n_source + 1,)
+    neuron : int array, shape (entries,)
+        Target of every entry.
+    place : int array, shape (entries,)
+        Its place in the flattened matrix.
+    """
+
+    first: np.ndarray
+    neuron: np.ndarray
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray | None, delay: np.ndarray, shape: tuple[int, int]) -> Entries:
+        """The entries of a mask (all without one), of a row by delay, then target."""
+        exists = np.ones(shape, dtype=bool) if mask is None else mask
+        source, target = np.nonzero(exists)
+        if delay.ndim:
+            order = np.lexsort((target, delay[source, target], source))
+            source, target = source[order], target[order]
+        first = np.zeros(shape[0] + 1, dtype=np.int64)
+        np.cumsum(np.bincount(source, minlength=shape[0]), out=first[1:])
+        return cls(first, target.astype(np.int32), source * shape[1] + target)
+
+
+def padded(n: int) -> int:
+    """Length of a row of n values in whole vectors."""
+    return -(-n // LANES) * LANES
+
+
+def is_sparse(q: ProjectionPlan) -> bool:
+    """Whether a projection is kept as entries, not as whole rows."""
+    return q.projection.mask is not None or np.ndim(q.projection.delay) > 0
+
+
+def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries]) -> Iterator[Array]:
+    """All arrays of a plan, in order."""
+    trials = capacity.trials
+    yield Array("batch", (2 + len(plan.network.inputs),), "i8")
+    yield Array("results", (3 + len(plan.populations),))
+    yield Array("reals", (2,))
+    samples = plan.observation.sample_times(plan.network.duration).size
+    yield Array("sample_times", (samples,))
+    n_out = plan.output.population.n
+    for key in ("maxima", "maxima_error"):
+        yield Array(key, (trials, n_out) if plan.observation.kind == "voltage_max" else (0,))
+    for key in ("samples", "samples_error"):
+        yield Array(key, (trials, n_out, samples))
+    for k, source in enumerate(plan.network.inputs):
+        yield Array(f"input{k}.times", (trials, source.n, capacity.inputs[k]))
+        yield Array(f"input{k}.gradient", (trials, source.n, capacity.inputs[k]))
+    for p in plan.populations:
+        name, width, states = f"population{p.index}", padded(p.population.n), len(p.rules.states)
+        for k, per_neuron in enumerate(p.rules.per_neuron):
+            yield Array(f"{name}.p{k}", (width,) if per_neuron else (1,))
+        yield Array(f"{name}.initial", (states, width))
+        table = (LEVELS, 4, states) if p.rules.shared else (LEVELS, 4, states, width)
+        yield Array(f"{name}.bounds", table if p.rules.spiking and p.rules.linear else (0,))
+        yield Array(f"{name}.peak_bounds", table if p.rules.observed is not None and p.rules.linear else (0,))
+        for k in range(len(p.rules.learnable)):
+            yield Array(f"{name}.g{k}", (width,))
+        spikes = (trials, p.population.n, capacity.spikes[p.index]) if p.rules.spiking else (0,)
+        yield Array(f"{name}.times", spikes)
+        yield Array(f"{name}.cotangent", spikes if p is plan.output else (0,))
+    for q in plan.projections:
+        name, shape = f"projection{q.index}", np.shape(q.projection.weights)
+        found = entries.get(q.index)
+        size = (found.neuron.size,) if found is not None else (shape[0], padded(shape[1]))
+        yield Array(f"{name}.w", size)
+        yield Array(f"{name}.gw", size)
+        delay = size if np.ndim(q.projection.delay) else (1,)
+        yield Array(f"{name}.delay", delay)
+        yield Array(f"{name}.gdelay", delay)
+        yield Array(f"{name}.first", (shape[0] + 1,) if found is not None else (0,), "i8")
+        yield Array(f"{name}.neuron", size if found is not None else (0,), "i4")

@@ -1,0 +1,337 @@
+"""The engine as a compiled program that stays alive between batches."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...events.engine import Engine, EngineError, explain, initial_states
+from ...events.bounds import Bounds
+from ...events.plan import EnginePlan
+from ...events.schema import Capacity, Entries, is_sparse, padded
+from .layout import Layout
+from .program import program
+
+__all__ = ["CppEngine", "ProgramError"]
+
+EXCHANGE = "SNNMODELS_EXCHANGE"
+
+
+class ProgramError(RuntimeError):
+    """The compiled program died or didn't answer; the message holds what it printed."""
+
+
+class CppEngine(Engine):
+    """Runs a plan in a compiled program of its own, with which it shares arrays by mapped memory.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    trials : int
+        Trials of a batch to make room for; a larger batch makes more.
+    threads : int
+        Threads among which trials are divided.
+
+    Raises
+    ------
+    BuildFailed
+        If there is no compiler, or it refuses the program.
+    ProgramError
+        If the program dies or stops answering.
+    """
+
+    def __init__(self, plan: EnginePlan, *, trials: int = 1, threads: int = 1) -> None:
+        self.plan = plan
+        self._threads = threads
+        path, self._models = program([p.rules for p in plan.populations])
+        inputs = len(plan.network.inputs)
+        self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations))
+        self._entries = {
+            q.index: Entries.of(
+                q.projection.mask, np.asarray(q.projection.delay, dtype=float), np.shape(q.projection.weights)
+            )
+            for q in plan.projections
+            if is_sparse(q)
+        }
+        self._bounds = {
+            (p.index, kind): Bounds.of(p.rules, kind)
+            for p in plan.populations
+            for kind in ("threshold", "peak")
+            if p.rules.linear and (p.rules.spiking if kind == "threshold" else p.rules.observed is not None)
+        }
+        self._trials = 0
+        self._shapes: list[tuple[int, ...]] = []
+        self._folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=_memory_folder()))
+        self._file = self._folder / "exchange"
+        self._views: dict[str, np.ndarray] = {}
+        self._errors = (self._folder / "errors").open("w+")
+        self._file.touch()
+        self._process = subprocess.Popen(
+            [str(path)],
+            env={**os.environ, EXCHANGE: str(self._file)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            bufsize=1,
+            start_new_session=True,  # Ctrl-C is for Python, which then ends the program
+        )
+        self._close = weakref.finalize(self, _end, self._process, self._errors, self._folder)
+        self._expect("ready")
+        self._stale = False
+        self._lay_out()
+        for q in plan.projections:
+            self.set_weights(q.index, np.asarray(q.projection.weights))
+            self.set_delay(q.index, np.asarray(q.projection.delay, dtype=float))
+        for p in plan.populations:
+            self.set_parameters(p.index, {n: np.asarray(p.population.value(n)) for n in p.rules.parameters})
+
+    # --- arrays -----------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        """Make the arrays as large as the capacity asks, keeping what they hold of the same shape."""
+        layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads)
+        kept = {k: v.copy() for k, v in self._views.items()}
+        self._views = {}
+        try:
+            with self._file.open("r+b") as file:
+                file.truncate(0)
+                os.posix_fallocate(file.fileno(), 0, layout.size)
+        except OSError as error:
+            raise ProgramError(
+                f"the exchange file of {layout.size / 1e6:.1f} MB can't be made in {self._folder.parent}: "
+                f"{error.strerror}; make room there, or make batches smaller"
+            ) from None
+        self._memory, self._views = layout.views(self._file)
+        for key, old in kept.items():
+            if old.shape == self._views[key].shape:
+                self._views[key][...] = old
+        self._views["reals"][:] = self.plan.network.duration, self.plan.window
+        self._views["sample_times"][:] = self.plan.observation.sample_times(self.plan.network.duration)
+        for k, e in self._entries.items():
+            self._views[f"projection{k}.first"][:] = e.first
+            self._views[f"projection{k}.neuron"][:] = e.neuron
+        self._ask("layout")
+
+    def set_weights(self, projection: int, weights: np.ndarray) -> None:
+        """Set weights; see `Engine.set_weights`."""
+        to = self._views[f"projection{projection}.w"]
+        if projection in self._entries:
+            to[:] = np.ravel(weights)[self._entries[projection].place]
+        else:
+            to[:, : weights.shape[1]] = weights
+
+    def set_delay(self, projection: int, delay: np.ndarray) -> None:
+        """Set delays; see `Engine.set_delay`."""
+        to = self._views[f"projection{projection}.delay"]
+        delay = np.asarray(delay, dtype=float)
+        if delay.ndim == 0:
+            to[0] = delay
+        else:
+            q = self.plan.projections[projection].projection
+            w = np.zeros(delay.shape)
+            old = self._entries[projection]
+            w.reshape(-1)[old.place] = self._views[f"projection{projection}.w"]
+            new = self._entries[projection] = Entries.of(q.mask, delay, delay.shape)
+            self._views[f"projection{projection}.neuron"][:] = new.neuron
+            self._views[f"projection{projection}.first"][:] = new.first
+            to[:] = delay.reshape(-1)[new.place]
+            self.set_weights(projection, w)
+        self._stale = True
+
+    def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
+        """Set parameters; see `Engine.set_parameters`."""
+        p = self.plan.populations[population]
+        name, n = f"population{population}", p.population.n
+        numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
+        for key, value in numbers.items():
+            _fill(self._views[f"{name}.{key}"], value, n)
+        _fill(self._views[f"{name}.initial"], initial_states(p, numbers), n)
+        for kind, key in (("threshold", "bounds"), ("peak", "peak_bounds")):
+            if (population, kind) in self._bounds:
+                table = self._bounds[population, kind].table(numbers, self.plan.window)
+                _fill(self._views[f"{name}.{key}"], table, n if table.ndim == 4 else None)
+        self._stale = True
+
+    # --- simulation -------------------------------------------------------------------------------------------------
+
+    def forward(self, inputs: Sequence[np.ndarray], gradient: bool = True) -> None:
+        """Simulate a batch; see `Engine.forward`."""
+        trials = len(inputs[0]) if inputs else 1
+        self._shapes = [x.shape for x in inputs]
+        wanted = Capacity(
+            max(trials, self._capacity.trials),
+            tuple(max(x.shape[2], have) for x, have in zip(inputs, self._capacity.inputs, strict=True)),
+            self._capacity.spikes,
+        )
+        if wanted != self._capacity:
+            self._capacity = wanted
+            self._lay_out()
+        self._trials = trials
+        batch = self._views["batch"]
+        batch[:2] = trials, gradient
+        for k, x in enumerate(inputs):
+            batch[2 + k] = x.shape[2]
+            self._flat(f"input{k}.times", x.size)[:] = x.ravel()
+        if self._stale:
+            self._ask("values")
+            self._stale = False
+        self._ask("forward")
+
+    def _flat(self, key: str, size: int) -> np.ndarray:
+        return self._views[key].reshape(-1)[:size]
+
+    def spike_times(self, population: int) -> np.ndarray:
+        """Spike times; see `Engine.spike_times`."""
+        output = self.plan.output.index
+        if not (population == output and self.plan.observation.kind == "spike_times"):
+            self._ask(f"spikes {population}")
+        most = int(self._views["results"][-1])
+        if most > self._capacity.spikes[population]:
+            spikes = list(self._capacity.spikes)
+            spikes[population] = 2 * most
+            self._capacity = Capacity(self._capacity.trials, self._capacity.inputs, tuple(spikes))
+            self._lay_out()
+            self._ask(f"spikes {population}")
+        n, most = self.plan.populations[population].population.n, max(most, 1)
+        return self._flat(f"population{population}.times", self._trials * n * most).reshape(self._trials, n, most).copy()
+
+    def spike_count(self, population: int) -> int:
+        """Number of spikes; see `Engine.spike_count`."""
+        return int(self._views["results"][2 + population])
+
+    def maxima(self) -> np.ndarray:
+        """Maxima; see `Engine.maxima`."""
+        return self._views["maxima"][: self._trials].copy()
+
+    def samples(self) -> np.ndarray:
+        """Samples; see `Engine.samples`."""
+        return self._views["samples"][: self._trials].copy()
+
+    @property
+    def smallest_gdot(self) -> float:
+        """Smallest slope at a crossing; see `Engine.smallest_gdot`."""
+        return float(self._views["results"][0])
+
+    @property
+    def ties(self) -> int:
+        """Number of ties; see `Engine.ties`."""
+        return int(self._views["results"][1])
+
+    def backward(self, cotangent: np.ndarray) -> None:
+        """Differentiate; see `Engine.backward`."""
+        kind, output = self.plan.observation.kind, self.plan.output.index
+        key = {"spike_times": f"population{output}.cotangent", "voltage_max": "maxima_error"}.get(kind, "samples_error")
+        if kind == "spike_times":
+            self._views["results"][-1] = cotangent.shape[2]
+        self._flat(key, cotangent.size)[:] = cotangent.ravel()
+        self._ask("backward")
+
+    def weight_gradient(self, projection: int) -> np.ndarray:
+        """dL/dw; see `Engine.weight_gradient`."""
+        return self._whole(projection, self._views[f"projection{projection}.gw"])
+
+    def delay_gradient(self, projection: int) -> np.ndarray:
+        """dL/d(delay); see `Engine.delay_gradient`."""
+        found = self._views[f"projection{projection}.gdelay"]
+        if np.ndim(self.plan.projections[projection].projection.delay) == 0:
+            return found[0].copy()
+        return self._whole(projection, found)
+
+    def _whole(self, projection: int, values: np.ndarray) -> np.ndarray:
+        """A value of every connection as a matrix, 0 where there is none."""
+        shape = np.shape(self.plan.projections[projection].projection.weights)
+        if projection not in self._entries:
+            return values[:, : shape[1]].copy()
+        result = np.zeros(shape)
+        result.reshape(-1)[self._entries[projection].place] = values
+        return result
+
+    def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
+        """dL/dp; see `Engine.parameter_gradient`."""
+        p = self.plan.populations[population]
+        k = p.rules.learnable.index(p.rules.parameters.index(parameter))
+        return self._views[f"population{population}.g{k}"][: p.population.n].copy()
+
+    def input_gradient(self, source: int) -> np.ndarray:
+        """dL/dt; see `Engine.input_gradient`."""
+        shape = self._shapes[source]
+        return self._flat(f"input{source}.gradient", int(np.prod(shape))).reshape(shape).copy()
+
+    # --- the program ------------------------------------------------------------------------------------------------
+
+    def _ask(self, words: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(words + "\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise self._failure() from None
+        self._expect("done")
+
+    def _expect(self, word: str) -> None:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if line.startswith("failure "):
+            what, population, neuron, time = line.split()[1:]
+            raise EngineError(explain(self.plan, what, int(population), int(neuron), float(time)))
+        if line != word:
+            raise self._failure(line)
+
+    def _failure(self, line: str = "") -> ProgramError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+        said = ""
+        if not self._errors.closed:
+            self._errors.seek(0)
+            said = " ".join([line, *self._errors.read().split()]).strip()
+        code = self._process.returncode
+        closed = self._errors.closed
+        how = "was closed" if closed else f"ended with status {code}" if code is not None else "answered wrongly"
+        return ProgramError(f"the compiled simulation {how}; it said: {said or 'nothing'}")
+
+    def close(self) -> None:
+        """End the program and delete the exchange file."""
+        self._views = {}
+        self._close()
+
+
+def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:
+    """Write values; where the last axis is neurons, the padding repeats the last one, so that no lane goes astray."""
+    if n is None or to.shape[-1] == 1 or to.ndim == 0:
+        to[...] = values
+        return
+    to[..., :n] = values
+    to[..., n:] = to[..., n - 1 : n]
+
+
+def _memory_folder() -> str | None:
+    """A folder in memory where there is one, else the usual temporary folder."""
+    folder = Path("/dev/shm")
+    return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None
+
+
+def _end(process: subprocess.Popen, errors, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    """Stop a program and remove its files."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError, ValueError):
+            assert process.stdin is not None
+            process.stdin.write("quit\n")
+            process.stdin.flush()
+        try:
+            process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for stream in (process.stdin, process.stdout, errors):
+        with contextlib.suppress(OSError, ValueError):
+            stream.close()
+    shutil.rmtree(folder, ignore_errors=True)

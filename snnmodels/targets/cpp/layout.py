@@ -1,0 +1,127 @@
+"""Where the shared arrays of an engine lie in its file, and the description that the program reads at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...events.plan import EnginePlan
+from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
+
+__all__ = ["Layout"]
+
+_KINDS = ("spike_times", "voltage_max", "voltage_samples")
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Places of all arrays in one file, after the numbers that describe the network.
+
+    Attributes
+    ----------
+    description : int64 array
+    places : mapping of str to (int, Array)
+        Offset in bytes of every array.
+    size : int
+        Length of the file in bytes.
+    """
+
+    description: np.ndarray
+    places: Mapping[str, tuple[int, Array]]
+    size: int
+
+    @classmethod
+    def of(
+        cls,
+        plan: EnginePlan,
+        capacity: Capacity,
+        entries: Mapping[int, Entries],
+        models: Sequence[int],
+        threads: int,
+    ) -> Layout:
+        """The layout of a plan.
+
+        Parameters
+        ----------
+        models : sequence of int
+            Number of the model of every population, among those that the program has.
+        """
+        declared = list(arrays(plan, capacity, entries))
+        unplaced = {a.key: (-1, a) for a in declared}
+        # its length does not depend on the places
+        length = _describe(plan, capacity, unplaced, models, threads).nbytes
+        places: dict[str, tuple[int, Array]] = {}
+        end = -(-length // _ALIGNMENT) * _ALIGNMENT
+        for a in declared:
+            places[a.key] = (end, a)
+            end += -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT
+        return cls(_describe(plan, capacity, places, models, threads), places, max(end, 4096))
+
+    def views(self, file: Path) -> tuple[np.memmap, dict[str, np.ndarray]]:
+        """Map the file and return every array as a view of it."""
+        memory = np.memmap(file, dtype=np.uint8, mode="r+", shape=(self.size,))
+        raw = np.asarray(memory)
+        raw[: self.description.nbytes] = self.description.view(np.uint8)
+        views = {
+            key: raw[offset : offset + a.nbytes].view(np.dtype(a.dtype)).reshape(a.shape)
+            for key, (offset, a) in self.places.items()
+        }
+        return memory, views
+
+
+def _describe(
+    plan: EnginePlan,
+    capacity: Capacity,
+    places: Mapping[str, tuple[int, Array]],
+    models: Sequence[int],
+    threads: int,
+) -> np.ndarray:
+    """The numbers that ``Program::layout`` reads, in its order."""
+    out: list[int] = []
+
+    def place(key: str) -> None:
+        offset, a = places[key]
+        out.append(offset if a.nbytes else -1)
+
+    for key in ("batch", "results", "reals"):
+        place(key)
+    observed = plan.observation
+    state = plan.output.rules.states.index(observed.variable) if observed.kind != "spike_times" else 0
+    out += [_KINDS.index(observed.kind), plan.output.index, state, int(plan.input_gradients), threads]
+    out.append(places["sample_times"][1].shape[0])
+    for key in ("sample_times", "maxima", "samples", "maxima_error", "samples_error"):
+        place(key)
+    out.append(len(plan.network.inputs))
+    for k, source in enumerate(plan.network.inputs):
+        out.append(source.n)
+        place(f"input{k}.times")
+        place(f"input{k}.gradient")
+    out.append(len(plan.populations))
+    for p in plan.populations:
+        name = f"population{p.index}"
+        out += [models[p.index], p.population.n, padded(p.population.n), len(p.rules.parameters)]
+        for k in range(len(p.rules.parameters)):
+            place(f"{name}.p{k}")
+        for key in ("initial", "bounds", "peak_bounds"):
+            place(f"{name}.{key}")
+        out.append(len(p.rules.learnable))
+        for k in range(len(p.rules.learnable)):
+            place(f"{name}.g{k}")
+        place(f"{name}.times")
+        place(f"{name}.cotangent")
+        out.append(capacity.spikes[p.index])
+    out.append(len(plan.projections))
+    for q in plan.projections:
+        name, rows = f"projection{q.index}", np.shape(q.projection.weights)
+        delayed = np.ndim(q.projection.delay) > 0
+        out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), rows[0], padded(rows[1])]
+        for key in ("w", "gw", "delay", "gdelay", "first", "neuron"):
+            place(f"{name}.{key}")
+    out.append(len(plan.components))
+    for c in plan.components:
+        out += [len(c.populations), *c.populations, len(c.incoming), *c.incoming]
+    return np.array(out, dtype=np.int64)

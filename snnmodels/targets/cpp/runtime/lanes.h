@@ -1,0 +1,105 @@
+// Eight doubles at a time by the compiler's vector types, so that generated code compiles for a number and for lanes alike.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+#endif
+
+namespace snn {
+
+constexpr int LANES = 8;
+typedef double D8 __attribute__((vector_size(64)));
+typedef std::int64_t I8 __attribute__((vector_size(64)));
+constexpr double INF = std::numeric_limits<double>::infinity();
+
+#define SNN_INLINE inline __attribute__((always_inline))
+
+SNN_INLINE D8 all(double x) { return D8{x, x, x, x, x, x, x, x}; }
+template <class T> SNN_INLINE T as(double x);
+template <> SNN_INLINE double as<double>(double x) { return x; }
+template <> SNN_INLINE D8 as<D8>(double x) { return all(x); }
+template <class T> SNN_INLINE T as(D8 x);
+template <> SNN_INLINE D8 as<D8>(D8 x) { return x; }
+
+SNN_INLINE D8 load8(const double* p) { D8 x; std::memcpy(&x, p, 64); return x; }
+SNN_INLINE void store8(double* p, D8 x) { std::memcpy(p, &x, 64); }
+template <class T> SNN_INLINE T load(const double* p);
+template <> SNN_INLINE double load<double>(const double* p) { return *p; }
+template <> SNN_INLINE D8 load<D8>(const double* p) { return load8(p); }
+SNN_INLINE void store(double* p, double x) { *p = x; }
+SNN_INLINE void store(double* p, D8 x) { store8(p, x); }
+
+// one bit for every lane that is true
+SNN_INLINE unsigned bits(I8 m)
+{
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    return (unsigned)_mm512_movepi64_mask((__m512i)m);
+#else
+    unsigned b = 0;
+    for (int l = 0; l < LANES; l++) b |= (m[l] != 0 ? 1u : 0u) << l;
+    return b;
+#endif
+}
+SNN_INLINE I8 lanes_below(int n) { const I8 number = {0, 1, 2, 3, 4, 5, 6, 7}; return number < n; }
+SNN_INLINE D8 pick(I8 m, D8 yes, D8 no) { return m ? yes : no; }
+SNN_INLINE double pick(bool m, double yes, double no) { return m ? yes : no; }
+SNN_INLINE D8 larger(D8 a, D8 b) { return a > b ? a : b; }
+SNN_INLINE D8 smaller(D8 a, D8 b) { return a < b ? a : b; }
+SNN_INLINE double larger(double a, double b) { return a > b ? a : b; }
+SNN_INLINE double smaller(double a, double b) { return a < b ? a : b; }
+SNN_INLINE D8 absolute(D8 x) { return (D8)((I8)x & INT64_MAX); }
+SNN_INLINE double total(double x) { return x; }
+SNN_INLINE double total(D8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
+
+// exp: argument reduced by the nearest multiple of ln 2, then the series to the thirteenth order (error below 1 ulp and
+// a half); beyond what a double holds it is held at the largest and at zero
+SNN_INLINE D8 exp(D8 x)
+{
+    x = smaller(larger(x, all(-745.0)), all(709.0));
+    const D8 magic = all(6755399441055744.0);
+    D8 n = x * 1.4426950408889634 + magic;
+    const I8 power = (I8)n - (I8)magic;
+    n = n - magic;
+    const D8 r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    const D8 r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    const D8 low = ((r * (1 / 5040.) + 1 / 720.) * r2 + (r * (1 / 120.) + 1 / 24.)) * r4 + ((r * (1 / 6.) + 0.5) * r2 + (r + 1.0));
+    const D8 high = (r * (1 / 6227020800.) + 1 / 479001600.) * r4 + ((r * (1 / 39916800.) + 1 / 3628800.) * r2 + (r * (1 / 362880.) + 1 / 40320.));
+    const D8 value = high * r8 + low;
+    // two halves of the power, so that subnormal results come out right
+    const I8 half = power >> 1, rest = power - half, bias = {1023, 1023, 1023, 1023, 1023, 1023, 1023, 1023};
+    return value * (D8)((half + bias) << 52) * (D8)((rest + bias) << 52);
+}
+SNN_INLINE double exp(double x) { return std::exp(x); }
+SNN_INLINE D8 sqrt(D8 x)
+{
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    return (D8)_mm512_sqrt_pd((__m512d)x);
+#else
+    D8 y;
+    for (int l = 0; l < LANES; l++) y[l] = std::sqrt(x[l]);
+    return y;
+#endif
+}
+SNN_INLINE double sqrt(double x) { return std::sqrt(x); }
+
+#define SNN_EACH(name, function) \
+    inline double name(double x) { return function(x); } \
+    inline D8 name(D8 x) { D8 y; for (int l = 0; l < LANES; l++) y[l] = function(x[l]); return y; }
+SNN_EACH(log, std::log)
+SNN_EACH(sin, std::sin)
+SNN_EACH(cos, std::cos)
+SNN_EACH(tan, std::tan)
+SNN_EACH(sinh, std::sinh)
+SNN_EACH(cosh, std::cosh)
+SNN_EACH(tanh, std::tanh)
+SNN_EACH(atan, std::atan)
+#undef SNN_EACH
+inline double pow(double x, double y) { return std::pow(x, y); }
+inline D8 pow(D8 x, double y) { D8 z; for (int l = 0; l < LANES; l++) z[l] = std::pow(x[l], y); return z; }
+inline D8 pow(D8 x, D8 y) { D8 z; for (int l = 0; l < LANES; l++) z[l] = std::pow(x[l], y[l]); return z; }
+inline D8 pow(double x, D8 y) { D8 z; for (int l = 0; l < LANES; l++) z[l] = std::pow(x, y[l]); return z; }
+
+}  // namespace snn

@@ -1,0 +1,331 @@
+// The program around the engine: it reads what to simulate from a file that it shares with Python, and answers one word
+// with another. The order in which numbers are read here is that in which layout.py writes them.
+#pragma once
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+#include "simulation.h"
+
+namespace snn {
+
+std::unique_ptr<Neurons> make_population(int model);  // generated
+
+struct InputArrays { int n; const double* times; double* gradient; };
+struct PopulationArrays { std::vector<double*> gradients; double *times, *cotangent; std::int64_t capacity; };
+
+class Program
+{
+public:
+    int serve(const char* path)
+    {
+        file = open(path, O_RDWR);
+        if (file < 0) return std::cerr << "cannot open " << path << ": " << std::strerror(errno) << std::endl, 3;
+        say("ready");
+        std::string word;
+        while (std::cin >> word)
+        {
+            if (word == "quit") break;
+            try
+            {
+                if (word == "layout") layout();
+                else if (word == "values") refresh();
+                else if (word == "forward") forward();
+                else if (word == "backward") backward();
+                else if (word == "spikes") { int k; std::cin >> k; spikes(k); }
+                else { say("error unknown word " + word); continue; }
+                say("done");
+            }
+            catch (const Failure& f)
+            {
+                char text[200];
+                std::snprintf(text, sizeof text, "failure %s %d %d %.17g", f.what, f.population, f.neuron, f.time);
+                say(text);
+            }
+            catch (const std::bad_alloc&) { say("error out of memory"); }
+        }
+        std::cout.flush();
+        std::_Exit(0);
+    }
+
+private:
+    void say(const std::string& text) { std::cout << text << std::endl; }
+
+    template <class T> T* at(std::int64_t offset) { return offset < 0 ? nullptr : reinterpret_cast<T*>(memory + offset); }
+    std::int64_t number() { return *cursor++; }
+    template <class T> T* array() { return at<T>(number()); }
+
+    void layout()
+    {
+        struct stat s;
+        if (memory) munmap(memory, length);
+        fstat(file, &s);
+        length = std::size_t(s.st_size);
+        memory = static_cast<char*>(mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+        if (memory == MAP_FAILED) { memory = nullptr; throw std::bad_alloc(); }
+        cursor = reinterpret_cast<const std::int64_t*>(memory);
+        net = Network();
+        batch = array<std::int64_t>();
+        results = array<double>();
+        const double* reals = array<double>();
+        net.duration = reals[0], net.window = reals[1];
+        net.observation = Observation(number());
+        net.output = int(number()), net.observed = int(number());
+        net.input_gradients = number();
+        threads = int(number());
+        const int n_samples = int(number());
+        const double* times = array<double>();
+        net.sample_times.assign(times, times + n_samples);
+        maxima = array<double>(), samples = array<double>(), maxima_error = array<double>(), samples_error = array<double>();
+        net.inputs = int(number());
+        inputs.clear();
+        for (int k = 0; k < net.inputs; k++)
+        {
+            InputArrays in;
+            in.n = int(number()), in.times = array<double>(), in.gradient = array<double>();
+            inputs.push_back(in);
+        }
+        const int n_populations = int(number());
+        populations.assign(n_populations, {});
+        struct Given { int model, n, width; std::vector<const double*> parameters; const double *initial, *bounds, *peaks; };
+        std::vector<Given> given(n_populations);
+        for (int k = 0; k < n_populations; k++)
+        {
+            Given& g = given[k];
+            g.model = int(number()), g.n = int(number()), g.width = int(number());
+            for (int p = int(number()); p > 0; p--) g.parameters.push_back(array<double>());
+            g.initial = array<double>(), g.bounds = array<double>(), g.peaks = array<double>();
+            for (int p = int(number()); p > 0; p--) populations[k].gradients.push_back(array<double>());
+            populations[k].times = array<double>(), populations[k].cotangent = array<double>(), populations[k].capacity = number();
+        }
+        for (int k = int(number()); k > 0; k--)
+        {
+            Projection p;
+            p.source = int(number()), p.target = int(number()), p.receptor = int(number());
+            p.sparse = number(), p.delayed = number(), p.rows = int(number()), p.width = int(number());
+            p.weight = array<double>(), p.weight_gradient = array<double>();
+            p.delay = array<double>(), p.delay_gradient = array<double>();
+            p.first = array<std::int64_t>(), p.neuron = array<int>();
+            net.projections.push_back(p);
+        }
+        for (int k = int(number()); k > 0; k--)
+        {
+            Component c;
+            for (int m = int(number()); m > 0; m--) c.populations.push_back(int(number()));
+            for (int m = int(number()); m > 0; m--) c.incoming.push_back(int(number()));
+            net.components.push_back(c);
+        }
+        simulators.clear();
+        for (int t = 0; t < threads; t++)
+        {
+            std::vector<std::unique_ptr<Neurons>> neurons;
+            for (int k = 0; k < n_populations; k++)
+            {
+                auto p = make_population(given[k].model);
+                p->n = given[k].n, p->width = given[k].width, p->index = k;
+                p->parameters = given[k].parameters, p->initial = given[k].initial;
+                p->bounds = given[k].bounds, p->peak_bounds = given[k].peaks;
+                p->ladder.longest = net.window;
+                p->observed = k == net.output ? net.observed : 0;
+                neurons.push_back(std::move(p));
+            }
+            simulators.push_back(std::make_unique<Simulator>(net, std::move(neurons)));
+        }
+        refresh();
+    }
+
+    void refresh()
+    {
+        for (Component& c : net.components)
+        {
+            c.feedback = false, c.shortest = INF;
+            for (int q : c.incoming)
+            {
+                const Projection& p = net.projections[q];
+                if (std::find(c.populations.begin(), c.populations.end(), p.source - net.inputs) == c.populations.end()) continue;
+                c.feedback = true;
+                if (!p.delayed) c.shortest = std::min(c.shortest, *p.delay);
+                else for (int i = 0; i < p.rows; i++) if (p.first[i] < p.first[i + 1]) c.shortest = std::min(c.shortest, p.delay[p.first[i]]);
+            }
+        }
+        for (auto& s : simulators) s->refresh();
+    }
+
+    // Runs f(simulator, trial) for all trials; trial b belongs to the thread b * threads / trials, whatever the load, so that
+    // sums are the same in every run
+    template <class F> void each_trial(F f)
+    {
+        const int n = int(batch[0]), workers = std::min<int>(threads, n);
+        if (workers <= 1)
+        {
+            for (int b = 0; b < n; b++) f(*simulators[0], b);
+            return;
+        }
+        std::vector<std::thread> pool;
+        std::vector<Failure> failures(workers, Failure{nullptr, 0, 0, 0});
+        auto work = [&](int w) {
+            try { for (int b = int(std::int64_t(w) * n / workers); b < int(std::int64_t(w + 1) * n / workers); b++) f(*simulators[w], b); }
+            catch (const Failure& x) { failures[w] = x; }
+        };
+        for (int w = 1; w < workers; w++) pool.emplace_back(work, w);
+        work(0);
+        for (auto& t : pool) t.join();
+        for (const Failure& x : failures) if (x.what) throw x;
+    }
+
+    void forward()
+    {
+        const int n = int(batch[0]);
+        const bool gradient = batch[1];
+        if (int(trials.size()) < n) trials.resize(n);
+        for (auto& s : simulators)
+        {
+            s->ties = 0;
+            for (auto& p : s->populations()) p->smallest_gdot = INF;
+        }
+        const int n_out = simulators[0]->populations()[net.output]->n;
+        each_trial([&](Simulator& s, int b) {
+            Trial& trial = trials[b];
+            trial.trains.resize(net.inputs + populations.size());
+            for (int k = 0; k < net.inputs; k++) schedule(k, b, trial.trains[k]);
+            s.forward(trial, samples + std::size_t(b) * n_out * net.sample_times.size(), gradient);
+        });
+        double gdot = INF, ties = 0;
+        for (auto& s : simulators)
+        {
+            ties += double(s->ties);
+            for (auto& p : s->populations()) gdot = std::min(gdot, p->smallest_gdot);
+        }
+        results[0] = gdot, results[1] = ties;
+        for (std::size_t k = 0; k < populations.size(); k++)
+        {
+            double count = 0;
+            for (int b = 0; b < n; b++) count += trials[b].trains[net.inputs + k].size();
+            results[2 + k] = count;
+        }
+        if (net.observation == VOLTAGE_MAX)
+            for (int b = 0; b < n; b++)
+                for (int j = 0; j < n_out; j++) maxima[std::size_t(b) * n_out + j] = trials[b].peaks[j].value;
+        if (net.observation == SPIKE_TIMES) spikes(net.output);
+    }
+
+    // Spike times of one trial of an input, sorted by time, then source; those after the end of the trial never come
+    void schedule(int k, int b, Train& train)
+    {
+        const InputArrays& in = inputs[k];
+        const int per = int(batch[2 + k]), m = in.n * per;
+        const double* t = in.times + std::size_t(b) * m;
+        std::vector<std::pair<double, int>>& keys = scratch();
+        keys.clear();
+        for (int i = 0; i < m; i++) if (t[i] < net.duration) keys.push_back({t[i], i});
+        std::sort(keys.begin(), keys.end());
+        train.clear();
+        for (const auto& [time, i] : keys) train.t.push_back(time), train.neuron.push_back(i / per), train.slot.push_back(i);
+        train.sens.assign(keys.size(), 0);
+    }
+    static std::vector<std::pair<double, int>>& scratch()
+    {
+        static thread_local std::vector<std::pair<double, int>> keys;
+        return keys;
+    }
+
+    // Spike times of a population as an array (trials, n, capacity) padded with infinity; what it would need is in
+    // results[2 + number of populations], and where that is more than there is, nothing is written
+    void spikes(int k)
+    {
+        const int n = int(batch[0]), size = simulators[0]->populations()[k]->n;
+        PopulationArrays& to = populations[k];
+        int most = 0;
+        counts.assign(size, 0);
+        for (int b = 0; b < n; b++)
+        {
+            std::fill(counts.begin(), counts.end(), 0);
+            for (int j : trials[b].trains[net.inputs + k].neuron) most = std::max(most, ++counts[j]);
+        }
+        results[2 + populations.size()] = most;
+        most = std::max(most, 1);
+        if (most > to.capacity) return;
+        for (int b = 0; b < n; b++)
+        {
+            double* rows = to.times + std::size_t(b) * size * most;
+            std::fill_n(rows, std::size_t(size) * most, INF);
+            std::fill(counts.begin(), counts.end(), 0);
+            const Train& train = trials[b].trains[net.inputs + k];
+            for (int i = 0; i < train.size(); i++) rows[std::size_t(train.neuron[i]) * most + counts[train.neuron[i]]++] = train.t[i];
+        }
+    }
+
+    void backward()
+    {
+        const int n = int(batch[0]), n_out = simulators[0]->populations()[net.output]->n;
+        const int most = std::max(1, int(results[2 + populations.size()]));
+        const std::size_t m = net.sample_times.size();
+        for (auto& s : simulators) s->backward_begin(true);
+        each_trial([&](Simulator& s, int b) {
+            Cotangent loss;
+            if (net.observation == SPIKE_TIMES) loss.spikes = populations[net.output].cotangent + std::size_t(b) * n_out * most, loss.capacity = most;
+            else if (net.observation == VOLTAGE_MAX) loss.maxima = maxima_error + std::size_t(b) * n_out;
+            else loss.samples = samples_error + std::size_t(b) * n_out * m;
+            s.backward(trials[b], loss);
+        });
+        if (net.input_gradients)
+            for (int k = 0; k < net.inputs; k++)
+            {
+                const std::size_t size = std::size_t(inputs[k].n) * batch[2 + k];
+                std::fill_n(inputs[k].gradient, size * n, 0.0);
+                for (int b = 0; b < n; b++)
+                {
+                    const Train& train = trials[b].trains[k];
+                    for (int i = 0; i < train.size(); i++) inputs[k].gradient[b * size + train.slot[i]] = train.sens[i];
+                }
+            }
+        for (std::size_t q = 0; q < net.projections.size(); q++)
+        {
+            const Projection& p = net.projections[q];
+            sum(p.weight_gradient, p.entries(), [&](Simulator& s) { return s.weight_sums[q].begin(); });
+            sum(p.delay_gradient, p.delayed ? p.entries() : 1, [&](Simulator& s) { return s.delay_sums[q].begin(); });
+        }
+        for (std::size_t k = 0; k < populations.size(); k++)
+        {
+            const int width = simulators[0]->populations()[k]->width;
+            for (std::size_t g = 0; g < populations[k].gradients.size(); g++)
+                sum(populations[k].gradients[g], width, [&](Simulator& s) { return s.parameter_sums[k].begin() + g * width; });
+        }
+    }
+
+    template <class F> void sum(double* to, std::int64_t size, F of)
+    {
+        if (!to) return;
+        std::copy_n(of(*simulators[0]), size, to);
+        for (std::size_t t = 1; t < simulators.size(); t++)
+        {
+            const double* from = of(*simulators[t]);
+            for (std::int64_t i = 0; i < size; i++) to[i] += from[i];
+        }
+    }
+
+    int file = -1, threads = 1;
+    char* memory = nullptr;
+    std::size_t length = 0;
+    const std::int64_t* cursor = nullptr;
+    const std::int64_t* batch = nullptr;
+    double *results = nullptr, *maxima = nullptr, *samples = nullptr;
+    const double *maxima_error = nullptr, *samples_error = nullptr;
+    Network net;
+    std::vector<InputArrays> inputs;
+    std::vector<PopulationArrays> populations;
+    std::vector<std::unique_ptr<Simulator>> simulators;
+    std::vector<Trial> trials;
+    std::vector<int> counts;
+};
+
+}  // namespace snn

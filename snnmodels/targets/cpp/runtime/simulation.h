@@ -1,0 +1,683 @@
+// Whole trials: components of populations, one after the other, from event to event; then the same events in reverse.
+#pragma once
+#include <memory>
+#include <queue>
+#include "population.h"
+
+namespace snn {
+
+struct Projection
+{
+    int source, target, receptor;  // source: inputs count first
+    bool sparse, delayed;          // sparse: rows of entries; delayed: every entry has a delay of its own
+    int rows, width;               // dense: length of a padded row
+    const double* weight = nullptr;
+    const double* delay = nullptr;  // one, or one for each entry
+    const std::int64_t* first = nullptr;  // sparse: where the entries of a row begin
+    const int* neuron = nullptr;          // sparse: their targets; of a row by delay, where they differ
+    double *weight_gradient = nullptr, *delay_gradient = nullptr;  // where the sums over trials go
+    std::int64_t entries() const { return sparse ? first[rows] : std::int64_t(rows) * width; }
+    Row row(int i) const
+    {
+        if (sparse) return {weight + first[i], neuron + first[i], int(first[i + 1] - first[i])};
+        return {weight + std::size_t(i) * width, nullptr, width};
+    }
+};
+
+struct Component
+{
+    std::vector<int> populations, incoming;
+    double shortest = INF;  // delay of what it projects to itself
+    bool feedback = false;
+};
+
+struct Arrival { int projection, spike, entry; };  // entry: of a sparse projection with delays of its own, else -1
+struct Own { double t; int population, spike; };   // a spike by a crossing
+// Arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where its list ends
+struct Piece { double t, end; int arrivals, instants, owns, samples; };
+
+struct ComponentTape
+{
+    std::vector<Piece> pieces;
+    std::vector<Arrival> arrivals;
+    std::vector<Own> instants, owns;
+    std::vector<double> checkpoints;
+    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(); }
+};
+
+struct Trial
+{
+    std::vector<Train> trains;  // of inputs, then of populations
+    std::vector<ComponentTape> tapes;
+    std::vector<Peak> peaks;
+};
+
+enum Observation { SPIKE_TIMES, VOLTAGE_MAX, VOLTAGE_SAMPLES };
+
+struct Network
+{
+    int inputs = 0, output = 0, observed = 0;
+    Observation observation = SPIKE_TIMES;
+    double duration = 0, window = 0;
+    bool input_gradients = true;
+    std::vector<double> sample_times;
+    std::vector<Projection> projections;
+    std::vector<Component> components;
+};
+
+// What the loss says of one trial of the output
+struct Cotangent
+{
+    const double* spikes = nullptr;   // (n, capacity)
+    int capacity = 0;
+    const double* maxima = nullptr;   // (n)
+    const double* samples = nullptr;  // (n, samples)
+};
+
+// Runs trials of a network, one at a time, with states and sums of its own: one of these for each thread
+class Simulator
+{
+public:
+    Simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : net(net), neurons(std::move(neurons)) {}
+
+    std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }
+
+    void refresh()
+    {
+        for (auto& p : neurons) p->refresh();
+        next.assign(net.projections.size(), 0);
+    }
+
+    // --- forward -------------------------------------------------------------------------------------------------------
+
+    void forward(Trial& trial, double* samples, bool keep)
+    {
+        trial.tapes.resize(net.components.size());
+        for (std::size_t c = 0; c < net.components.size(); c++) component(trial, net.components[c], trial.tapes[c], samples, keep);
+    }
+
+    long ties = 0;
+
+    // --- backward ------------------------------------------------------------------------------------------------------
+
+    void backward_begin(bool clear)
+    {
+        if (clear)
+        {
+            weight_sums.resize(net.projections.size()), delay_sums.resize(net.projections.size());
+            for (std::size_t q = 0; q < net.projections.size(); q++)
+            {
+                const Projection& p = net.projections[q];
+                weight_sums[q].resize(p.entries());
+                delay_sums[q].resize(p.delayed ? p.entries() : 1);
+            }
+            parameter_sums.resize(neurons.size());
+            for (std::size_t k = 0; k < neurons.size(); k++) parameter_sums[k].resize(std::size_t(neurons[k]->G) * neurons[k]->width);
+        }
+    }
+
+    void backward(Trial& trial, const Cotangent& loss)
+    {
+        for (std::size_t k = 0; k < trial.trains.size(); k++) std::fill(trial.trains[k].sens.begin(), trial.trains[k].sens.end(), 0.0);
+        if (loss.spikes)
+        {
+            Train& out = trial.trains[net.inputs + net.output];
+            place.assign(neurons[net.output]->n, 0);
+            for (int k = 0; k < out.size(); k++)
+            {
+                const int j = out.neuron[k];
+                out.sens[k] = loss.spikes[std::size_t(j) * loss.capacity + place[j]++];
+            }
+        }
+        for (int c = int(net.components.size()) - 1; c >= 0; c--) component_back(trial, net.components[c], trial.tapes[c], loss);
+    }
+
+    std::vector<Aligned<double>> weight_sums, delay_sums, parameter_sums;
+
+private:
+    const Network& net;
+    std::vector<std::unique_ptr<Neurons>> neurons;
+    std::vector<int> next, place;  // next: of every projection, the spike of its source that has not arrived yet
+
+    // arrivals of single synapses, by time
+    struct Flight
+    {
+        double t;
+        int projection, source, spike;
+        std::int64_t entry;
+        bool operator>(const Flight& o) const
+        {
+            if (t != o.t) return t > o.t;
+            if (projection != o.projection) return projection > o.projection;
+            if (source != o.source) return source > o.source;
+            return spike > o.spike;
+        }
+    };
+    std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
+    std::vector<int> above_;
+    std::vector<int> stamp;  // of every neuron of every population: the last instant at which it spiked
+    std::vector<double> start_, was;
+
+    // a spike of a projection whose synapses differ in delay enters the queue when its first arrival may be the next
+    void launch(const Trial& trial, const Component& c)
+    {
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            if (!p.delayed) continue;
+            const Train& train = trial.trains[p.source];
+            for (; next[q] < train.size(); next[q]++)
+            {
+                const int i = train.neuron[next[q]];
+                if (p.first[i] == p.first[i + 1]) continue;
+                flights.push({train.t[next[q]] + p.delay[p.first[i]], q, i, next[q], p.first[i]});
+            }
+        }
+    }
+
+    double next_arrival(const Trial& trial, const Component& c)
+    {
+        double t = flights.empty() ? INF : flights.top().t;
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            if (p.delayed || next[q] >= trial.trains[p.source].size()) continue;
+            t = std::min(t, trial.trains[p.source].t[next[q]] + *p.delay);
+        }
+        return t;
+    }
+
+    // arrivals at exactly t, in the order (projection, source, spike); spikes of one source are in the order of time
+    int gather(const Trial& trial, const Component& c, double t, std::vector<Arrival>& to)
+    {
+        const int before = int(to.size());
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            const Train& train = trial.trains[p.source];
+            if (p.delayed)
+            {
+                while (!flights.empty() && flights.top().t <= t && flights.top().projection == q)
+                {
+                    Flight f = flights.top();
+                    flights.pop();
+                    to.push_back({q, f.spike, int(f.entry)});
+                    const int i = train.neuron[f.spike];
+                    if (++f.entry < p.first[i + 1]) f.t = train.t[f.spike] + p.delay[f.entry], flights.push(f);
+                }
+                continue;
+            }
+            while (next[q] < train.size() && train.t[next[q]] + *p.delay <= t) to.push_back({q, next[q]++, -1});
+        }
+        return int(to.size()) - before;
+    }
+
+    void deliver(const Trial& trial, const Arrival& a)
+    {
+        const Projection& p = net.projections[a.projection];
+        Neurons& to = *neurons[p.target];
+        if (a.entry >= 0) to.arrive(p.receptor, {p.weight + a.entry, p.neuron + a.entry, 1});
+        else to.arrive(p.receptor, p.row(trial.trains[p.source].neuron[a.spike]));
+    }
+
+    // weight of an arrival at one neuron; false where it does not reach it
+    bool reaches(const Trial& trial, const Arrival& a, int population, int neuron, double& w) const
+    {
+        const Projection& p = net.projections[a.projection];
+        if (p.target != population) return false;
+        if (a.entry >= 0) { w = p.weight[a.entry]; return p.neuron[a.entry] == neuron; }
+        const Row row = p.row(trial.trains[p.source].neuron[a.spike]);
+        if (!row.target) { w = row.weight[neuron]; return true; }
+        for (int k = 0; k < row.n; k++)
+            if (row.target[k] == neuron) { w = row.weight[k]; return true; }
+        return false;
+    }
+
+    void keep_states(const Component& c, std::vector<double>& to) const
+    {
+        for (int k : c.populations) to.insert(to.end(), neurons[k]->x.begin(), neurons[k]->x.begin() + neurons[k]->x.size());
+    }
+
+    std::size_t state_size(const Component& c) const
+    {
+        std::size_t n = 0;
+        for (int k : c.populations) n += neurons[k]->x.size();
+        return n;
+    }
+    // pieces between two checkpoints: what is computed again at once stays in the second-level cache
+    int chunk(const Component& c) const { return std::max<int>(4, int(32768 / std::max<std::size_t>(1, state_size(c)))); }
+
+    bool needs_states(const Component& c) const
+    {
+        for (int k : c.populations) if (neurons[k]->needs_states) return true;
+        return false;
+    }
+
+    void component(Trial& trial, const Component& c, ComponentTape& tape, double* samples, bool keep)
+    {
+        tape.clear();
+        const bool output = std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
+        Neurons& out = *neurons[net.output];
+        const bool maxima = output && net.observation == VOLTAGE_MAX, sampled = output && net.observation == VOLTAGE_SAMPLES;
+        keep = keep && needs_states(c);
+        const int every = chunk(c);
+        for (int q : c.incoming) next[q] = 0;
+        flights = {};
+        std::size_t places = 0;
+        for (int k : c.populations)
+        {
+            neurons[k]->begin();
+            trial.trains[net.inputs + k].clear();
+            neurons[k]->above(above_);
+            if (!above_.empty()) throw Failure{"start", k, above_[0], 0};
+            places += neurons[k]->n;
+        }
+        stamp.assign(places, -1);
+        if (maxima) out.peaks_begin();
+        double t = 0, look = net.window;
+        int sample = 0, instant = 0;
+        while (true)
+        {
+            launch(trial, c);
+            if (keep && tape.pieces.size() % every == 0) keep_states(c, tape.checkpoints);
+            const int a0 = int(tape.arrivals.size());
+            const int count = gather(trial, c, t, tape.arrivals);
+            if (count > 1) ties++;
+            bool fires = false, moved = false;
+            if (count)
+            {
+                if (maxima) was.assign(out.state(net.observed), out.state(net.observed) + out.n);
+                for (int k : c.populations)
+                    for (int a = a0; a < a0 + count; a++)
+                    {
+                        const Projection& p = net.projections[tape.arrivals[a].projection];
+                        if (p.target == k && neurons[k]->fires(p.receptor)) fires = true;
+                    }
+                if (fires) start_.clear(), keep_states(c, start_);
+                for (int a = a0; a < a0 + count; a++) deliver(trial, tape.arrivals[a]);
+                moved = maxima;
+            }
+            bool again = false;
+            if (fires) again = instants(trial, c, tape, a0, count, t, instant);
+            if (moved) out.peaks_jump(was.data(), t, int(tape.pieces.size()));
+            if (again)  // spikes of this instant arrive at once
+            {
+                tape.pieces.push_back({t, t, int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+                continue;
+            }
+            instant++;
+            if (!(t < net.duration))
+            {
+                tape.pieces.push_back({t, t, int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+                break;
+            }
+            launch(trial, c);
+            double end = std::min(std::min(next_arrival(trial, c), net.duration), t + (c.feedback ? look : net.window));
+            if (sampled && sample < int(net.sample_times.size())) end = std::min(end, net.sample_times[sample]);
+            if (maxima) start_.assign(out.x.begin(), out.x.begin() + out.x.size());
+            const int o0 = int(tape.owns.size());
+            const double asked = end;
+            flow(trial, c, tape, t, end);
+            if (c.feedback)
+            {
+                if (end < asked) look = std::max(std::min(net.window, 1.5 * (end - t)), 1e-6 * net.window);
+                else look = std::min(net.window, 2 * look);
+            }
+            if (int(tape.owns.size()) - o0 > 1)
+                for (int o = o0 + 1; o < int(tape.owns.size()); o++) ties += tape.owns[o].t == tape.owns[o - 1].t;
+            if (maxima) out.peaks(start_.data(), t, end - t, int(tape.pieces.size()));
+            if (sampled && sample < int(net.sample_times.size()) && end == net.sample_times[sample])
+            {
+                const int m = int(net.sample_times.size());
+                for (int j = 0; j < out.n; j++) samples[std::size_t(j) * m + sample] = out.state(net.observed)[j];
+                sample++;
+            }
+            tape.pieces.push_back({t, end, int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+            t = end;
+        }
+        for (int k : c.populations)
+            for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
+                if (!std::isfinite(neurons[k]->x[i])) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
+        if (maxima) trial.peaks = out.peak;
+    }
+
+    // Flow from t to `end`, or to the first time at which the component may feel a spike of its own
+    void flow(Trial& trial, const Component& c, ComponentTape& tape, double t, double& end)
+    {
+        const bool independent = !c.feedback || !(t + c.shortest < end);
+        double limit = end;
+        if (independent)
+            for (int k : c.populations)
+            {
+                neurons[k]->advance(end - t, true, true);
+                neurons[k]->search(end - t);
+            }
+        else
+        {
+            double first = INF;
+            for (int k : c.populations)
+            {
+                neurons[k]->advance(end - t, true, false);
+                neurons[k]->search(end - t);
+                first = std::min(first, neurons[k]->first());
+            }
+            if (first < INF) limit = std::min(end, std::min(t + first, end) + c.shortest);
+            for (int k : c.populations) neurons[k]->advance(limit - t, false, true);
+        }
+        end = limit;
+        const int o0 = int(tape.owns.size());
+        for (int k : c.populations)
+        {
+            if (!neurons[k]->spiking()) continue;
+            Train& train = trial.trains[net.inputs + k];
+            const int from = train.size();
+            neurons[k]->settle(t, limit - t, limit, train);
+            for (int s = from; s < train.size(); s++) tape.owns.push_back({train.t[s], k, s});
+        }
+        if (c.populations.size() > 1)
+            std::stable_sort(tape.owns.begin() + o0, tape.owns.end(), [](const Own& a, const Own& b) { return a.t < b.t; });
+    }
+
+    // Spikes that the arrivals [a0, a0 + count) at t have caused; whether any of them arrives at this very instant
+    bool instants(Trial& trial, const Component& c, ComponentTape& tape, int a0, int count, double t, int instant)
+    {
+        bool again = false;
+        std::size_t base = 0, place = 0;
+        int fired = 0;
+        for (int k : c.populations)
+        {
+            Neurons& p = *neurons[k];
+            p.above(above_);
+            Train& train = trial.trains[net.inputs + k];
+            for (int j : above_)
+            {
+                double state[64], w;
+                for (int i = 0; i < p.S; i++) state[i] = start_[base + std::size_t(i) * p.width + j];
+                double g = p.event(state, j);
+                int cause = -1;
+                for (int a = a0; a < a0 + count; a++)
+                {
+                    if (!reaches(trial, tape.arrivals[a], k, j, w)) continue;
+                    p.arrive_one(net.projections[tape.arrivals[a].projection].receptor, j, w, state);
+                    const double after = p.event(state, j);
+                    if (!(g > 0) && after > 0) cause = a;
+                    g = after;
+                }
+                if (cause < 0) continue;  // above before: a crossing at the start of the piece
+                if (stamp[place + j] == instant) throw Failure{"cascade", k, j, t};
+                stamp[place + j] = instant;
+                double before[64], after[64];
+                p.copy_state(j, before);
+                p.reset(before, j, after);
+                if (p.event(after, j) > 0) throw Failure{"reset", k, j, t};
+                for (int i = 0; i < p.S; i++) p.state(i)[j] = after[i];
+                tape.instants.push_back({t, k, train.size()});
+                train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause), train.sens.push_back(0);
+                train.before.insert(train.before.end(), before, before + p.S);
+                fired++;
+                for (int q : c.incoming)
+                {
+                    const Projection& r = net.projections[q];
+                    if (r.source != net.inputs + k) continue;
+                    if (!r.delayed) again = again || *r.delay == 0;
+                    else again = again || (r.first[j] < r.first[j + 1] && r.delay[r.first[j]] == 0);
+                }
+            }
+            base += p.x.size(), place += p.n;
+        }
+        ties += fired > 1;
+        return again;
+    }
+
+    // --- backward ------------------------------------------------------------------------------------------------------
+
+    struct Chain { int population, neuron; double at; std::vector<double> costate; };
+    std::vector<Chain> chains;
+    std::size_t used = 0;
+    std::vector<int> chain_of;
+    std::vector<std::size_t> first_place;
+    std::vector<std::pair<int, int>> pulls;  // piece, neuron
+
+    Chain& chain(int k, int j, double end)
+    {
+        int& at = chain_of[first_place[k] + j];
+        if (at < 0)
+        {
+            at = int(used++);
+            if (chains.size() < used) chains.emplace_back();
+            Chain& x = chains[at];
+            x.population = k, x.neuron = j, x.at = end;
+            x.costate.resize(neurons[k]->S);
+            for (int i = 0; i < neurons[k]->S; i++) x.costate[i] = neurons[k]->costate(i)[j];
+        }
+        return chains[at];
+    }
+
+    void component_back(Trial& trial, const Component& c, ComponentTape& tape, const Cotangent& loss)
+    {
+        const bool output = std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
+        Neurons& out = *neurons[net.output];
+        const bool states = needs_states(c);
+        first_place.assign(neurons.size(), 0);
+        std::size_t places = 0;
+        for (int k : c.populations)
+        {
+            first_place[k] = places, places += neurons[k]->n;
+            std::vector<double*> rows(neurons[k]->G + 1);
+            for (int g = 0; g < neurons[k]->G; g++) rows[g] = parameter_sums[k].begin() + std::size_t(g) * neurons[k]->width;
+            neurons[k]->back_begin(rows.data());
+        }
+        chain_of.assign(places, -1);
+        pulls.clear();
+        if (output && loss.maxima)
+            for (int j = 0; j < out.n; j++)
+                if (trial.peaks[j].kind != Peak::START && loss.maxima[j] != 0) pulls.push_back({trial.peaks[j].piece, j});
+        std::sort(pulls.begin(), pulls.end());
+        const int every = chunk(c);
+        const std::size_t size = state_size(c);
+        const bool reading = reads(c);
+        bool active = false;  // whether any costate may differ from zero
+        for (int n = int(tape.pieces.size()) - 1; n >= 0; n--)
+        {
+            const Piece& piece = tape.pieces[n];
+            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0};
+            if (states && (n == int(tape.pieces.size()) - 1 || (n + 1) % every == 0)) replay(trial, c, tape, n / every * every, n + 1);
+            const double* start = states ? &replayed[std::size_t(n % every) * size] : nullptr;
+            if (output && loss.samples && piece.samples > before.samples)
+            {
+                active = true;
+                for (int j = 0; j < out.n; j++)
+                    out.costate(net.observed)[j] += loss.samples[std::size_t(j) * net.sample_times.size() + before.samples];
+            }
+            // what happens to single neurons inside the piece, from its end to its start
+            used = 0;
+            for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].first == n;)
+            {
+                const int j = pulls[k].second;
+                if (trial.peaks[j].kind != Peak::SMOOTH) continue;
+                active = true;
+                Chain& x = chain(net.output, j, piece.end);
+                segment(c, x, trial.peaks[j].time, start, piece.t);
+                x.costate[net.observed] += loss.maxima[j];
+            }
+            for (int o = piece.owns; o-- > before.owns;)
+            {
+                const Own& own = tape.owns[o];
+                Train& train = trial.trains[net.inputs + own.population];
+                if (!active && train.sens[own.spike] == 0) continue;
+                active = true;
+                Neurons& p = *neurons[own.population];
+                const double* crossing = &train.before[std::size_t(own.spike) * p.S];
+                const int j = train.neuron[own.spike];
+                Chain& x = chain(own.population, j, piece.end);
+                one.resize(p.S);
+                p.reset(crossing, j, one.data());
+                p.back_one(x.at - own.t, j, x.costate.data(), one.data());
+                x.at = own.t;
+                p.spike_back(j, crossing, x.costate.data(), train.sens[own.spike], true);
+            }
+            for (std::size_t k = 0; k < used; k++) segment(c, chains[k], piece.t, start, piece.t);
+            if (active && piece.end > piece.t)
+            {
+                // neurons with a chain of their own are no part of the rest
+                for (std::size_t k = 0; k < used; k++) put(chains[k], false);
+                std::size_t base = 0;
+                for (int k : c.populations)
+                {
+                    neurons[k]->back(piece.end - piece.t, start ? start + base : nullptr);
+                    base += neurons[k]->x.size();
+                }
+            }
+            for (std::size_t k = 0; k < used; k++)
+            {
+                put(chains[k], true);
+                chain_of[first_place[chains[k].population] + chains[k].neuron] = -1;
+            }
+            if (!pulls.empty()) kinks(trial, tape, before, piece, loss, n, Peak::AFTER, active);
+            for (int o = piece.instants; o-- > before.instants;)
+            {
+                const Own& own = tape.instants[o];
+                Train& train = trial.trains[net.inputs + own.population];
+                Neurons& p = *neurons[own.population];
+                const int j = train.neuron[own.spike];
+                one.resize(p.S);
+                for (int i = 0; i < p.S; i++) one[i] = p.costate(i)[j];
+                const double sigma = p.spike_back(j, &train.before[std::size_t(own.spike) * p.S], one.data(), train.sens[own.spike], false);
+                for (int i = 0; i < p.S; i++) p.costate(i)[j] = one[i];
+                active = active || sigma != 0;
+                // the spike moves with the arrival that causes it
+                collect(trial, tape.arrivals[train.cause[own.spike]], sigma);
+            }
+            if (active && piece.arrivals > before.arrivals)
+            {
+                if (reading) before_arrivals(trial, c, tape, before.arrivals, piece.arrivals, &entered[std::size_t(n % every) * size]);
+                for (int a = piece.arrivals; a-- > before.arrivals;)
+                    arrive_back(trial, c, tape.arrivals[a], reading ? &arriving[std::size_t(a - before.arrivals) * size] : nullptr);
+            }
+            if (!pulls.empty()) kinks(trial, tape, before, piece, loss, n, Peak::BEFORE, active);
+            while (!pulls.empty() && pulls.back().first >= n) pulls.pop_back();
+        }
+        if (active) for (int k : c.populations) neurons[k]->back_end();
+    }
+    std::vector<double> one, moving, replayed, entered, arriving;
+
+    bool reads(const Component& c) const
+    {
+        for (int q : c.incoming) if (neurons[net.projections[q].target]->reads(net.projections[q].receptor)) return true;
+        return false;
+    }
+
+    void put(const Chain& x, bool costate)
+    {
+        for (int i = 0; i < neurons[x.population]->S; i++) neurons[x.population]->costate(i)[x.neuron] = costate ? x.costate[i] : 0.0;
+    }
+
+    // Maxima that the arrivals at the start of piece n make, with the value just before or just after them: both the value
+    // and its time count, and the time is that of the arrivals
+    void kinks(Trial& trial, const ComponentTape& tape, const Piece& before, const Piece& piece, const Cotangent& loss, int n, Peak::Kind kind, bool& active)
+    {
+        for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].first == n;)
+        {
+            const int j = pulls[k].second;
+            const Peak& peak = trial.peaks[j];
+            if (peak.kind != kind) continue;
+            active = true;
+            neurons[net.output]->costate(net.observed)[j] += loss.maxima[j];
+            if (piece.arrivals > before.arrivals) collect(trial, tape.arrivals[before.arrivals], loss.maxima[j] * peak.rate);
+        }
+    }
+
+    // States at the start of every piece [from, to), before its arrivals and after all that happens there at once
+    void replay(const Trial& trial, const Component& c, const ComponentTape& tape, int from, int to)
+    {
+        const std::size_t size = state_size(c);
+        const int every = chunk(c);
+        replayed.resize(size * every), entered.resize(size * every);
+        const double* kept = &tape.checkpoints[std::size_t(from / every) * size];
+        for (int k : c.populations) std::copy_n(kept, neurons[k]->x.size(), neurons[k]->x.begin()), kept += neurons[k]->x.size();
+        for (int n = from; n < to; n++)
+        {
+            const Piece& piece = tape.pieces[n];
+            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0};
+            copy_states(c, &entered[std::size_t(n - from) * size]);
+            for (int a = before.arrivals; a < piece.arrivals; a++) deliver(trial, tape.arrivals[a]);
+            for (int o = before.instants; o < piece.instants; o++) again(trial, tape.instants[o], piece.t);
+            copy_states(c, &replayed[std::size_t(n - from) * size]);
+            if (!(piece.end > piece.t)) continue;
+            for (int k : c.populations) neurons[k]->advance(piece.end - piece.t, false, true);
+            for (int o = before.owns; o < piece.owns; o++) again(trial, tape.owns[o], piece.end);
+        }
+    }
+    // the state after a known spike, at t
+    void again(const Trial& trial, const Own& own, double t)
+    {
+        const Train& train = trial.trains[net.inputs + own.population];
+        Neurons& p = *neurons[own.population];
+        const int j = train.neuron[own.spike];
+        one.resize(p.S), moving.resize(p.S);
+        p.reset(&train.before[std::size_t(own.spike) * p.S], j, one.data());
+        p.flow_one(t - own.t, j, one.data(), moving.data());
+        for (int i = 0; i < p.S; i++) p.state(i)[j] = moving[i];
+    }
+    void copy_states(const Component& c, double* to) const
+    {
+        for (int k : c.populations) to = std::copy_n(neurons[k]->x.begin(), neurons[k]->x.size(), to);
+    }
+    // states before each of the arrivals [a0, a1) of one instant
+    void before_arrivals(const Trial& trial, const Component& c, const ComponentTape& tape, int a0, int a1, const double* kept)
+    {
+        const std::size_t size = state_size(c);
+        arriving.resize(size * (a1 - a0));
+        for (int k : c.populations) std::copy_n(kept, neurons[k]->x.size(), neurons[k]->x.begin()), kept += neurons[k]->x.size();
+        for (int a = a0; a < a1; a++)
+        {
+            copy_states(c, &arriving[std::size_t(a - a0) * size]);
+            deliver(trial, tape.arrivals[a]);
+        }
+    }
+
+
+    void collect(Trial& trial, const Arrival& a, double s)
+    {
+        const Projection& p = net.projections[a.projection];
+        trial.trains[p.source].sens[a.spike] += s;
+        delay_sums[a.projection][a.entry >= 0 ? a.entry : 0] += s;
+    }
+
+    void arrive_back(Trial& trial, const Component& c, const Arrival& a, const double* states)
+    {
+        const Projection& p = net.projections[a.projection];
+        Neurons& to = *neurons[p.target];
+        if (states) for (int k : c.populations) { if (k == p.target) break; states += neurons[k]->x.size(); }
+        double s;
+        if (a.entry >= 0)
+        {
+            const Row row{p.weight + a.entry, p.neuron + a.entry, 1};
+            s = to.arrive_back(p.receptor, row, weight_sums[a.projection].begin() + a.entry, states);
+        }
+        else
+        {
+            const int i = trial.trains[p.source].neuron[a.spike];
+            const std::size_t at = p.sparse ? std::size_t(p.first[i]) : std::size_t(i) * p.width;
+            s = to.arrive_back(p.receptor, p.row(i), weight_sums[a.projection].begin() + at, states);
+        }
+        collect(trial, a, s);
+    }
+
+    // a chain from where it is back to t: what precedes is the start of the piece
+    void segment(const Component& c, Chain& x, double t, const double* start, double piece)
+    {
+        Neurons& p = *neurons[x.population];
+        one.assign(p.S, 0);
+        if (start)
+        {
+            for (int k : c.populations) { if (k == x.population) break; start += neurons[k]->x.size(); }
+            for (int i = 0; i < p.S; i++) one[i] = start[std::size_t(i) * p.width + x.neuron];
+            if (t > piece) { moving.assign(p.S, 0); p.flow_one(t - piece, x.neuron, one.data(), moving.data()); std::swap(one, moving); }
+        }
+        p.back_one(x.at - t, x.neuron, x.costate.data(), one.data());
+        x.at = t;
+    }
+};
+
+}  // namespace snn
