@@ -1,1 +1,1 @@
-"""Side-by-side timings and errors; see docs/benchmarks.md. Never run by the tests, except for the limits' correctness."""
+"""Side-by-side timings and errors; see docs/benchmarks.md. Of all this, the tests run what the limits compute."""
