@@ -11,7 +11,7 @@ import numpy as np
 from ..templates.network import Network
 from ._backward import BackwardTrial, Pull
 from ._flow import Integrator, MatrixExponential, RungeKutta
-from ._forward import SpikeEvent, Tape, Trial, pad
+from ._forward import ArrivalEvent, ReleaseEvent, SpikeEvent, Tape, Trial, pad
 from ._maximum import Peak, find_peaks
 from ._neurons import Array, Neurons
 from ._samples import find_samples
@@ -30,7 +30,7 @@ class Maximum:
     ----------
     value, time : array
     kind : array of str
-        ``"smooth"``, ``"arrival"``, ``"spike"``, ``"start"`` or ``"end"``.
+        ``"smooth"``, ``"arrival"``, ``"spike"``, ``"release"``, ``"start"`` or ``"end"``.
     peaks : array of Peak
         The details, with the spike that makes the kink.
     """
@@ -66,14 +66,20 @@ class Simulation:
         Spike times in seconds of every population, ascending, padded with inf.
     smallest_gdot : float
         Smallest ġ at a threshold crossing (inf without one): the gradient has a pole at 0.
-    at_arrivals : int
-        Number of spikes that an arrival itself carried across threshold.
+    at_arrivals, at_releases : int
+        Number of spikes that an arrival itself carried across threshold, and that came when a refractory period ended.
+    ties : int
+        How often two events met: an arrival or the end of a refractory period at the very time of another at the same
+        neuron, or two crossings at the very same time. Where times are tied by chance, derivatives by them are
+        one-sided.
     """
 
     network: Network
     spikes: dict[str, Array]
     smallest_gdot: float
     at_arrivals: int
+    at_releases: int
+    ties: int
     tapes: tuple[Tape, ...]
     neurons: tuple[Neurons, ...]
     integrator: Integrator
@@ -144,8 +150,8 @@ class OracleGradient:
     ----------
     loss : float
     gradients : dict of str to array
-        ``"<projection>.w"`` and ``"<population>.<parameter>"`` for everything learnable, shaped as in
-        `Network.trainable`, and ``"<input>.times"`` shaped as the input, 0 where there is no spike.
+        ``"<projection>.w"``, ``"<projection>.delay"`` and ``"<population>.<parameter>"`` for everything learnable,
+        shaped as in `Network.trainable`, and ``"<input>.times"`` shaped as the input, 0 where there is no spike.
     spikes : dict of str to array, shape (trials, n, k)
     smallest_gdot : float
         Smallest ġ at a threshold crossing.
@@ -177,6 +183,8 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
     ------
     ValueError
         For inputs that do not fit the network, or a neuron that a reset leaves above its threshold.
+    RuntimeError
+        For a neuron that would spike twice at one instant, as the cascade of spikes without delay does not end.
     """
     neurons = [Neurons(q) for q in network.populations]
     times = _check_inputs(network, inputs)
@@ -190,7 +198,9 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
         network=network,
         spikes={q.name: pad([t.spikes for t in tapes], k, q.n) for k, q in enumerate(neurons)},
         smallest_gdot=min((e.gdot for e in events if e.cause is None), default=np.inf),
-        at_arrivals=sum(e.cause is not None for e in events),
+        at_arrivals=sum(isinstance(e.cause, ArrivalEvent) for e in events),
+        at_releases=sum(isinstance(e.cause, ReleaseEvent) for e in events),
+        ties=sum(t.ties for t in tapes),
         tapes=tuple(tapes),
         neurons=tuple(neurons),
         integrator=integrator,
@@ -250,7 +260,7 @@ def gradient(
     if not np.all(gdot > 0):
         raise ValueError(f"a membrane potential touches its threshold (ġ = {gdot.min():.3g}): the gradient has a pole")
 
-    totals = _zeros(network, neurons, inputs)
+    totals = _zeros(network, inputs)
     for trial, tape in enumerate(simulation.tapes):
         pulls: list[Pull] = []
         if loss.observable != "spike_times":
@@ -327,11 +337,8 @@ def _check_errors(observed: Array, errors: Array) -> None:
         raise ValueError("the loss has a derivative by the time of a spike that is not there")
 
 
-def _zeros(network: Network, neurons: list[Neurons], inputs: Mapping[str, Array]) -> dict[str, Array]:
-    totals = {f"{p.name}.w": np.zeros(np.shape(p.weights)) for p in network.projections if p.learnable}
-    for q in neurons:
-        for name in q.learnable:
-            totals[f"{q.name}.{name}"] = np.zeros(np.shape(q.population.value(name)))
+def _zeros(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    totals = {key: np.zeros(value.shape) for key, value in network.trainable().items()}
     for name, times in inputs.items():
         totals[f"{name}.times"] = np.zeros(np.shape(times))
     return totals
@@ -340,12 +347,13 @@ def _zeros(network: Network, neurons: list[Neurons], inputs: Mapping[str, Array]
 def _add_trial(
     totals: dict[str, Array], network: Network, neurons: list[Neurons], back: BackwardTrial, trial: int
 ) -> None:
-    for projection, g in zip(network.projections, back.weights, strict=True):
-        if projection.learnable:
-            totals[f"{projection.name}.w"] += g
+    found = {f"{p.name}.w": g for p, g in zip(network.projections, back.weights, strict=True)}
+    found |= {f"{p.name}.delay": g for p, g in zip(network.projections, back.delays, strict=True)}
     for q, table in zip(neurons, back.parameters, strict=True):
-        for name, g in table.items():
-            key = f"{q.name}.{name}"
+        found |= {f"{q.name}.{name}": g for name, g in table.items()}
+    for key, g in found.items():
+        if key in totals:
+            # one number for all of a projection or population: what each would get, together
             totals[key] = totals[key] + (g if totals[key].shape else g.sum())
     inputs = {i.name for i in network.inputs}
     for source, value in back.sensitivity.items():

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..templates.network import Network
 from ._flow import Integrator, Piece
-from ._forward import ArrivalEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import ArrivalEvent, Event, ReleaseEvent, Segment, Source, SpikeEvent, Tape
 from ._maximum import Peak
 from ._neurons import Array, Neurons
 
@@ -50,11 +50,15 @@ class BackwardTrial:
         self.lam = [np.zeros((len(q.states), q.n)) for q in neurons]
         self.integrals = [np.zeros((len(q.in_flow), q.n)) for q in neurons]
         self.weights = [np.zeros(np.shape(p.weights)) for p in network.projections]
+        self.delays = [np.zeros(np.shape(p.weights)) for p in network.projections]
         self.parameters = [{name: np.zeros(q.n) for name in q.learnable} for q in neurons]
         self.sensitivity: dict[Source, float] = {}
 
     def run(self) -> None:
-        """Walk the tape from its end; the results are `weights`, `parameters` and `sensitivity` (by input spike)."""
+        """Walk the tape from its end.
+
+        The results are `weights` and `delays` (by connection), `parameters` and `sensitivity` (by input spike).
+        """
         self._pull("end")
         for n in range(len(self.tape.entries) - 1, -1, -1):
             entry = self.tape.entries[n]
@@ -62,13 +66,17 @@ class BackwardTrial:
                 case Segment():
                     self._segment(n, entry)
                 case ArrivalEvent():
-                    self._kink(n, entry, entry.source, after=True)
+                    self._kink(n, entry, after=True)
                     self._arrival(entry)
-                    self._kink(n, entry, entry.source, after=False)
+                    self._kink(n, entry, after=False)
+                case ReleaseEvent():
+                    self._kink(n, entry, after=True)
+                    self._release(entry)
+                    self._kink(n, entry, after=False)
                 case SpikeEvent():
-                    self._kink(n, entry, entry.spike, after=True)
+                    self._kink(n, entry, after=True)
                     # the value just before moves with the spike too, so it counts in sigma, and only then in λ
-                    pulled = self._kink(n, entry, entry.spike, after=False, keep=True)
+                    pulled = self._kink(n, entry, after=False, keep=True)
                     self._spike(entry)
                     self._add(pulled)
         self._pull("start")
@@ -83,33 +91,34 @@ class BackwardTrial:
         for p in pulls:
             self.lam[self.output][p.state, p.neuron] += p.error
 
-    def _kink(
-        self, n: int, event: ArrivalEvent | SpikeEvent, source: Source, *, after: bool, keep: bool = False
-    ) -> list[Pull]:
+    def _kink(self, n: int, event: Event, *, after: bool, keep: bool = False) -> list[Pull]:
         """Losses read at event n: the value moves with the event, at the slope of the side it is read on."""
         found = [p for p in self.pulls if p.peak.entry == n and p.peak.kind != "smooth" and p.peak.after == after]
         q = self.neurons[self.output]
         for p in found:
-            x, own = self._side(event, p.neuron, after)
-            slope = q.dynamics.f(x, q.p[:, own])[p.state, 0]
-            self._collect(source, p.error * float(slope))
+            x, held = self._side(event, p.neuron, after)
+            slope = q.dynamics.f(x, q.p[:, p.neuron : p.neuron + 1])[p.state, 0]
+            if not (held and p.state in q.dynamics.hold):
+                self._moves(event, p.neuron, p.error * float(slope))
         if not keep:
             self._add(found)
         return found
 
-    def _side(self, event: ArrivalEvent | SpikeEvent, neuron: int, after: bool) -> tuple[Array, slice]:
-        """State of one output neuron just before or after an event."""
+    def _side(self, event: Event, neuron: int, after: bool) -> tuple[Array, bool]:
+        """State of one output neuron just before or after an event, and whether it is refractory there."""
         q, own = self.neurons[self.output], slice(neuron, neuron + 1)
+        if isinstance(event, ReleaseEvent):
+            return event.before, not after
         if isinstance(event, SpikeEvent):
             x = event.before
-            return (q.dynamics.after_spike(x, q.p[:, own]) if after else x), own
+            return (q.dynamics.after_spike(x, q.p[:, own]), q.dynamics.refractory) if after else (x, False)
         column = int(np.flatnonzero(event.columns == neuron)[0])
         x = event.before[:, column : column + 1]
         if after:
             projection = self.network.projections[event.projection]
             w = np.asarray(projection.weights, dtype=float)[event.source.neuron, own][None]
-            x = q.dynamics.receptors[projection.receptor].after(x, q.p[:, own], w)
-        return x, own
+            x = q.dynamics.receptor(projection.receptor, event.held).after(x, q.p[:, own], w)
+        return x, event.held
 
     # -- section 2 ----------------------------------------------------------------------------------------------------
 
@@ -135,15 +144,35 @@ class BackwardTrial:
     def _collect(self, source: Source, value: float) -> None:
         self.sensitivity[source] = self.sensitivity.get(source, 0.0) + value
 
+    def _moves(self, event: Event, neuron: int, value: float) -> None:
+        """Hand the sensitivity to the time of an event, as it happens to one neuron, on to what sets that time."""
+        if isinstance(event, ArrivalEvent):
+            self.delays[event.projection][event.source.neuron, neuron] += value
+            self._collect(event.source, value)
+            return
+        self._collect(event.spike, value)
+        if isinstance(event, ReleaseEvent):
+            k, q = event.population, self.neurons[event.population]
+            rows = q.dynamics.release_back(q.p[:, neuron : neuron + 1], np.array([[value]]))
+            for p, row in zip(q.dynamics.release_parameters, rows, strict=True):
+                if p.name in q.learnable:
+                    self.parameters[k][p.name][neuron] += row[0]
+
+    def _release(self, event: ReleaseEvent) -> None:
+        j, own = event.spike.neuron, slice(event.spike.neuron, event.spike.neuron + 1)
+        q, lam = self.neurons[event.population], self.lam[event.population]
+        self._moves(event, j, float(q.dynamics.release(event.before, q.p[:, own], lam[:, own])[0, 0]))
+
     def _arrival(self, event: ArrivalEvent) -> None:
         projection = self.network.projections[event.projection]
         q, i, columns = self.neurons[event.population], event.source.neuron, event.columns
-        receptor = q.dynamics.receptors[projection.receptor]
+        receptor = q.dynamics.receptor(projection.receptor, event.held)
         w = np.asarray(projection.weights, dtype=float)[i, columns][None]
         rows = receptor.back(event.before, q.p[:, columns], self.lam[event.population][:, columns], w)
         n = len(q.states)
         self.weights[event.projection][i, columns] += rows[0]
-        self._collect(event.source, float(rows[1].sum()))
+        for j, sensitivity in zip(columns, rows[1], strict=True):
+            self._moves(event, int(j), float(sensitivity))
         self.lam[event.population][:, columns] = rows[2 : 2 + n]
         for p, row in zip(receptor.parameters, rows[2 + n :], strict=True):
             if p.name in q.learnable:
@@ -161,9 +190,9 @@ class BackwardTrial:
         if event.cause is None:
             kick = sigma / event.gdot
         else:
-            # carried across threshold by an arrival: the spike moves with it, and the threshold itself does not matter
+            # carried across threshold by an event: the spike moves with it, and the threshold itself does not matter
             kick = 0.0
-            self._collect(event.cause, float(sigma))
+            self._moves(event.cause, j, float(sigma))
         rows = d.spike_back(event.before, q.p[:, own], lam, np.array([[kick]]))
         n = len(q.states)
         self.lam[k][:, own] = rows[:n]

@@ -1,4 +1,4 @@
-"""Integration between events by SciPy's DOP853, and by the matrix exponential where f is linear.
+"""Integration between events by SciPy's DOP853, and by the series of the exponential where f is linear.
 
 An `Integrator` moves the states of all populations of one trial forward, and costates and parameter integrals backward.
 The two integrators share nothing but this interface, so each is a check of the other.
@@ -13,14 +13,17 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import sympy as sp
 from scipy.integrate import DOP853
-from scipy.linalg import expm
 
-from ._neurons import Array, Layout, Neurons, Rows
+from ._neurons import Array, Layout, Neurons
 
 RTOL = 1e-13
+MAX_TERMS = 64  # of a series whose terms fall by at least 2 from the start and then ever faster
 _FLOOR = 1e-20  # magnitude assumed for a state that has never moved; far below any in SI units
+
+
+Phase = tuple[Array, ...]
+"""Factors of f by population, shape (n_states, n): 0 for states that are held, else 1."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Piece:
     """A stretch of a trajectory without events.
 
     `at` interpolates the states of all populations at one time or at several, shape (n,) or (n, times); `exact` is as
-    accurate as the end points, at one time.
+    accurate as the end points, at one time. `free` says which states were held.
     """
 
     t0: float
@@ -37,6 +40,7 @@ class Piece:
     y1: Array
     at: Callable[[Any], Array]
     exact: Callable[[float], Array]
+    free: Phase
 
 
 class Integrator(ABC):
@@ -47,12 +51,13 @@ class Integrator(ABC):
         self.x = Layout([(len(q.states), q.n) for q in neurons])
         self.lam = Layout([(len(q.states), q.n) for q in neurons] + [(len(q.in_flow), q.n) for q in neurons])
 
-    def rates(self, y: Array) -> Array:
+    def rates(self, y: Array, free: Phase) -> Array:
         """dx/dt of all populations as one vector."""
-        return self.x.join([q.dynamics.f(x, q.p) for q, x in zip(self.neurons, self.x.split(y), strict=True)])
+        blocks = zip(self.neurons, self.x.split(y), free, strict=True)
+        return self.x.join([factor * q.dynamics.f(x, q.p) for q, x, factor in blocks])
 
     @abstractmethod
-    def forward(self, y: Array, t0: float, t1: float) -> Iterator[Piece]:
+    def forward(self, y: Array, t0: float, t1: float, free: Phase) -> Iterator[Piece]:
         """Pieces of the trajectory from state y at t0 up to t1."""
 
     @abstractmethod
@@ -85,12 +90,12 @@ class RungeKutta(Integrator):
         self._x_scale, self._lam_scale = _Scale(self.x), _Scale(self.lam)
         self._integrands = [q.dynamics.integrand(q.in_flow) for q in neurons]
 
-    def forward(self, y: Array, t0: float, t1: float) -> Iterator[Piece]:
-        solver = self._solver(y, t0, t1)
+    def forward(self, y: Array, t0: float, t1: float, free: Phase) -> Iterator[Piece]:
+        solver = self._solver(y, t0, t1, free)
         while solver.status == "running":
-            start = solver.t, solver.y
+            t, x = solver.t, solver.y
             _step(solver)
-            yield Piece(start[0], solver.t, start[1], solver.y, solver.dense_output(), self._reintegrate(*start))
+            yield Piece(t, solver.t, x, solver.y, solver.dense_output(), self._reintegrate(t, x, free), free)
 
     def backward(self, piece: Piece, z: Array, t1: float, t0: float) -> Array:
         if t1 <= t0 or not z.any():
@@ -100,9 +105,11 @@ class RungeKutta(Integrator):
             n = len(self.neurons)
             states, costates = self.x.split(piece.at(t)), self.lam.split(z)[:n]
             flows, integrals = [], []
-            for q, x, lam, integrand in zip(self.neurons, states, costates, self._integrands, strict=True):
-                flows.append(q.dynamics.flow(x, q.p, lam))
-                integrals.append(-integrand(x, q.p, lam))
+            blocks = zip(self.neurons, states, costates, piece.free, self._integrands, strict=True)
+            for q, x, lam, factor, integrand in blocks:
+                # λ·(factor f) is (factor λ)·f
+                flows.append(q.dynamics.flow(x, q.p, factor * lam))
+                integrals.append(-integrand(x, q.p, factor * lam))
             return self.lam.join(flows + integrals)
 
         solver = DOP853(rates, t1, z, t0, rtol=RTOL, atol=self._lam_scale.atol(z, rates(t1, z) * (t1 - t0)))
@@ -110,18 +117,18 @@ class RungeKutta(Integrator):
             _step(solver)
         return solver.y
 
-    def _solver(self, y: Array, t0: float, t1: float, first_step: float | None = None) -> DOP853:
-        atol = self._x_scale.atol(y, self.rates(y) * (t1 - t0))
-        return DOP853(lambda _, y: self.rates(y), t0, y, t1, rtol=RTOL, atol=atol, first_step=first_step)
+    def _solver(self, y: Array, t0: float, t1: float, free: Phase, first_step: float | None = None) -> DOP853:
+        atol = self._x_scale.atol(y, self.rates(y, free) * (t1 - t0))
+        return DOP853(lambda _, y: self.rates(y, free), t0, y, t1, rtol=RTOL, atol=atol, first_step=first_step)
 
-    def _reintegrate(self, t0: float, y: Array) -> Callable[[float], Array]:
+    def _reintegrate(self, t0: float, y: Array, free: Phase) -> Callable[[float], Array]:
         """The state at a time within a step, to the accuracy of a step and not of its interpolant."""
 
         def exact(t: float) -> Array:
             if t <= t0:
                 return y
             # shorter than a step that was accepted, so one step will do
-            solver = self._solver(y, t0, t, t - t0)
+            solver = self._solver(y, t0, t, free, t - t0)
             while solver.status == "running":
                 _step(solver)
             return solver.y
@@ -130,77 +137,103 @@ class RungeKutta(Integrator):
 
 
 class MatrixExponential(Integrator):
-    """Exact propagation for f affine in the states, dx/dt = A x + b, one matrix per neuron.
+    """Exact propagation for f affine in the states, dx/dt = A x + b, by the series of the exponential.
 
-    Parameter integrals come from the exponential of a block matrix (Van Loan 1978).
+    A step is at most half the reciprocal of the largest eigenvalue, so that the series of exp(A h) converges fast and
+    without cancellation. It is summed until more terms than there are states have changed nothing (a state may come in
+    late, through others). A trajectory is then a polynomial, exact to rounding. The integral of λ·∂f/∂p over a step is
+    λ(t1)·∂x(t1)/∂p at fixed x(t0), from the derivative of the series.
     """
 
     def __init__(self, neurons: list[Neurons]) -> None:
         super().__init__(neurons)
-        self._generators = [_affine(q) for q in neurons]
-        self._derivatives = [[_affine(q, p) for p in q.in_flow] for q in neurons]
-        self._step = 0.5 / max(np.abs(g).sum(axis=2).max() for g in self._generators)
+        self._f = [_affine(q) for q in neurons]
+        self._slopes = [_slopes(q) for q in neurons]
+        fastest = max(np.abs(np.linalg.eigvals(a.transpose(2, 0, 1))).max() for a, _ in self._f)
+        self._step = 0.5 / fastest if fastest > 0 else np.inf
 
-    def forward(self, y: Array, t0: float, t1: float) -> Iterator[Piece]:
-        n = int(np.ceil((t1 - t0) / self._step))
-        times = np.linspace(t0, t1, n + 1)
-        for a, b in pairwise(times):
-            exact = self._propagator(float(a), y)
-            end = exact(float(b))
-            yield Piece(float(a), float(b), y, end, _many(exact), exact)
+    def forward(self, y: Array, t0: float, t1: float, free: Phase) -> Iterator[Piece]:
+        n = max(1, int(np.ceil((t1 - t0) / self._step)))
+        for a, b in pairwise(np.linspace(t0, t1, n + 1).tolist()):
+            at = _Polynomial(a, b, self._series(y, b - a, free))
+            end = at(b)
+            yield Piece(a, b, y, end, at, at, free)
             y = end
+
+    def _series(self, y: Array, h: float, free: Phase) -> Array:
+        """Terms of the trajectory from y in powers of (t - t0)/h, shape (terms, n)."""
+        blocks = []
+        for x, (a, b), factor in zip(self.x.split(y), self._f, free, strict=True):
+            terms, total, idle = [x], x, 0
+            while idle <= len(x) and len(terms) < MAX_TERMS:
+                rate = _times(a, terms[-1]) + (b if len(terms) == 1 else 0.0)
+                terms.append(h / len(terms) * factor * rate)
+                before, total = total, total + terms[-1]
+                idle = idle + 1 if np.array_equal(before, total) else 0
+            blocks.append(np.array(terms).reshape(len(terms), -1))
+        longest = max(len(block) for block in blocks)
+        return np.hstack([np.pad(block, ((0, longest - len(block)), (0, 0))) for block in blocks])
 
     def backward(self, piece: Piece, z: Array, t1: float, t0: float) -> Array:
         if t1 <= t0 or not z.any():
             return z
-        blocks = self.lam.split(z.copy())
-        n = len(self.neurons)
-        states = self.x.split(piece.at(t0))
-        for k, q in enumerate(self.neurons):
-            lam, m = blocks[k], self._generators[k] * (t1 - t0)
-            size = m.shape[1]
-            padded = np.concatenate([lam, np.zeros((1, q.n))]).T[:, None, :]
-            start = np.concatenate([states[k], np.ones((1, q.n))]).T[:, :, None]
-            for row, derivative in zip(blocks[n + k], self._derivatives[k], strict=True):
-                coupled = np.zeros((q.n, 2 * size, 2 * size))
-                coupled[:, :size, :size] = coupled[:, size:, size:] = m
-                coupled[:, :size, size:] = derivative * (t1 - t0)
-                row += (padded @ expm(coupled)[:, :size, size:] @ start)[:, 0, 0]
-            lam[:] = (padded @ expm(m))[:, 0, :-1].T
+        h, blocks = t1 - t0, self.lam.split(z.copy())
+        for k, (x, (a, b), factor) in enumerate(zip(self.x.split(piece.at(t0)), self._f, piece.free, strict=True)):
+            lam, integrals = blocks[k], blocks[len(self.neurons) + k]
+            integrals += (lam * _final_slopes(x, a, b, *self._slopes[k], factor, h)).sum(axis=1)
+            term, n, idle = lam.copy(), 0, 0
+            while idle <= len(x) and n < MAX_TERMS:
+                n += 1
+                term = h / n * _times(a.transpose(1, 0, 2), factor * term)
+                before = lam.copy()
+                lam += term
+                idle = idle + 1 if np.array_equal(before, lam) else 0
         return self.lam.join(blocks)
 
-    def _propagator(self, t0: float, y: Array) -> Callable[[float], Array]:
-        states = self.x.split(y)
 
-        def at(t: float) -> Array:
-            moved = []
-            for x, m in zip(states, self._generators, strict=True):
-                start = np.concatenate([x, np.ones((1, x.shape[1]))]).T[:, :, None]
-                moved.append((expm(m * (t - t0)) @ start)[:, :-1, 0].T)
-            return self.x.join(moved)
-
-        return at
-
-
-def _many(exact: Callable[[float], Array]) -> Callable[[Any], Array]:
-    """The function at one time or, as columns, at several."""
-    return lambda t: exact(t) if np.ndim(t) == 0 else np.stack([exact(s) for s in t], axis=1)
+def _final_slopes(x: Array, a: Array, b: Array, slopes_a: Array, slopes_b: Array, factor: Array, h: float) -> Array:
+    """∂x(h)/∂p at fixed x(0) for dx/dt = factor (A x + b), shape (n_parameters, n_states, n)."""
+    slope, total, n, idle = np.zeros_like(slopes_b), np.zeros_like(slopes_b), 0, 0
+    while idle <= len(x) and n < MAX_TERMS:
+        n += 1
+        rate = _times(a, slope) + _times(slopes_a, x) + (slopes_b if n == 1 else 0.0)
+        x, slope = h / n * factor * (_times(a, x) + (b if n == 1 else 0.0)), h / n * factor * rate
+        before, total = total, total + slope
+        idle = idle + 1 if np.array_equal(before, total) else 0
+    return total
 
 
-def _affine(q: Neurons, parameter: str | None = None) -> Array:
-    """The matrices [[A, b], [0, 0]] of f, or of ∂f/∂parameter, shape (n, n_states + 1, n_states + 1)."""
-    system = q.dynamics.system
-    f = sp.Matrix([system.f[x] for x in system.states])
-    if parameter is not None:
-        f = f.diff(next(p for p in system.parameters if p.name == parameter))
-    a = f.jacobian(list(system.states))
-    b = f.xreplace(dict.fromkeys(system.states, sp.Integer(0)))
-    n = len(system.states)
-    result = np.zeros((q.n, n + 1, n + 1))
-    values = Rows([*a, *b], system.parameters)(q.p)
-    result[:, :n, :n] = values[: n * n].T.reshape(q.n, n, n)
-    result[:, :n, n] = values[n * n :].T
-    return result
+def _times(matrices: Array, vectors: Array) -> Array:
+    """Matrices (..., n_states, n_states, n) times vectors (..., n_states, n), one of each per neuron."""
+    return np.asarray((matrices * vectors[..., None, :, :]).sum(axis=-2))
+
+
+def _affine(q: Neurons, parameter: str | None = None) -> tuple[Array, Array]:
+    """A and b of f, or their derivatives by a parameter, shapes (n_states, n_states, n) and (n_states, n)."""
+    n, values = len(q.states), q.dynamics.affine(parameter)(q.p)
+    return values[: n * n].reshape(n, n, q.n), values[n * n :]
+
+
+def _slopes(q: Neurons) -> tuple[Array, Array]:
+    """Derivatives of A and b by the parameters in the flow, shapes as of A and b behind n_parameters."""
+    n, found = len(q.states), [_affine(q, p) for p in q.in_flow]
+    if not found:
+        return np.empty((0, n, n, q.n)), np.empty((0, n, q.n))
+    return np.stack([a for a, _ in found]), np.stack([b for _, b in found])
+
+
+class _Polynomial:
+    """A trajectory from t0 to t1 as a polynomial in (t - t0)/(t1 - t0), at one time or, as columns, at several."""
+
+    def __init__(self, t0: float, t1: float, terms: Array) -> None:
+        self.t0, self.h, self.terms = t0, t1 - t0, terms
+
+    def __call__(self, t: Any) -> Array:
+        u = (np.asarray(t) - self.t0) / self.h
+        result = np.zeros((self.terms.shape[1], *u.shape))
+        for term in self.terms[::-1]:
+            result = result * u + (term if u.ndim == 0 else term[:, None])
+        return result
 
 
 def _step(solver: DOP853) -> None:

@@ -1,6 +1,14 @@
-"""One trial forward: states between events, threshold crossings, arrivals, in the order of time.
+"""One trial forward: states between events, threshold crossings, arrivals, releases, in the order of time.
 
-What happened is kept as a tape of segments, arrivals and spikes, which the backward pass reads from its end.
+What happened is kept as a tape of segments, arrivals, releases and spikes, which the backward pass reads from its end.
+
+What happens at one instant is ordered so:
+
+1. Neurons whose flow reaches the threshold at that very time spike, all of them before anything is delivered.
+2. Refractory periods that are over end, and all arrivals due then are applied, in the order of projection, source
+   neuron and spike. Only then the thresholds are tested: a neuron that is above now and was not before spikes. Its
+   cause is the release or arrival after which g last went from at most 0 to above 0.
+3. Spikes without delay make more arrivals at the same instant: 2 is repeated until no neuron spikes.
 """
 
 from __future__ import annotations
@@ -12,13 +20,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
-from ..templates.network import Network, Projection
+from ..templates.network import Network
 from ._flow import Integrator, Piece
 from ._neurons import Array, Neurons
 
 MAX_SPIKES = 100_000
 _NODES = np.linspace(0.0, 1.0, 6)  # samples of g within one solver step, in which a trajectory bends at most once or so
 _EPS = float(np.finfo(float).eps)
+_MARGIN = 1e-6  # of a step: far more than an interpolant is off
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,12 @@ class Source:
     index: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArrivalEvent:
-    """A spike reaches the neurons `columns` of a population; `before` are their states, shape (n_states, m)."""
+    """A spike reaches the neurons `columns` of a population; `before` are their states, shape (n_states, m).
+
+    `held` says whether they are refractory then, all or none of them.
+    """
 
     time: float
     source: Source
@@ -51,21 +63,35 @@ class ArrivalEvent:
     population: int
     columns: Array
     before: Array
+    held: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class ReleaseEvent:
+    """The refractory period after a spike of a neuron ends; `before` is its state, shape (n_states, 1)."""
+
+    time: float
+    spike: Source
+    population: int
+    before: Array
+
+
+@dataclass(frozen=True, eq=False)
 class SpikeEvent:
-    """A neuron spikes; `cause` is the spike whose arrival carried it across threshold, None where the flow did."""
+    """A neuron spikes; `cause` is what carried it across threshold where the flow did not."""
 
     time: float
     spike: Source
     population: int
     before: Array
     gdot: float
-    cause: Source | None
+    cause: ArrivalEvent | ReleaseEvent | None
 
 
-Entry = Segment | ArrivalEvent | SpikeEvent
+Event = ArrivalEvent | ReleaseEvent | SpikeEvent
+Entry = Segment | Event
+Firing = dict[tuple[int, int], ArrivalEvent | ReleaseEvent | None]
+"""Neurons (population, index) that spike now, each with its cause."""
 
 
 @dataclass
@@ -78,12 +104,16 @@ class Tape:
         Spike times per population and neuron.
     initial, final : list of array
         States per population at time 0 and, after all events, at the end.
+    ties : int
+        How often something reached a neuron at the very time of something else there, or a crossing came at the very
+        time of another.
     """
 
     initial: list[Array]
     final: list[Array] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     spikes: list[list[list[float]]] = field(default_factory=list)
+    ties: int = 0
 
 
 class Trial:
@@ -101,11 +131,15 @@ class Trial:
         self.network, self.neurons, self.integrator = network, neurons, integrator
         self.index = {q.name: k for k, q in enumerate(neurons)}
         self.repeated = [np.repeat(q.p, len(_NODES), axis=1) for q in neurons]
-        self.outgoing: dict[str, list[tuple[int, Projection]]] = {}
-        for k, p in enumerate(network.projections):
-            self.outgoing.setdefault(p.source, []).append((k, p))
-        self.queue: list[tuple[float, int, Source, int, Projection]] = []
-        self.count = 0
+        self.outgoing: dict[str, list[int]] = {}
+        for number, projection in enumerate(network.projections):
+            self.outgoing.setdefault(projection.source, []).append(number)
+        self.weights = [np.asarray(p.weights, dtype=float) for p in network.projections]
+        self.delays = [np.broadcast_to(p.delay, np.shape(p.weights)) for p in network.projections]
+        # arrivals as (time, projection, source neuron, spike, columns), releases as (time, population, neuron, spike)
+        self.arrivals: list[tuple[float, int, int, int, Array]] = []
+        self.releases: list[tuple[float, int, int, int]] = []
+        self.held = [np.zeros(q.n, dtype=bool) for q in neurons]
         self.n_spikes = 0
         self.t = 0.0
         self.x = [q.initial() for q in neurons]
@@ -118,57 +152,78 @@ class Trial:
     def run(self) -> Tape:
         """The tape of the whole trial."""
         while True:
-            if not self._spike_of_a_tie():
-                goal = min(self.queue[0][0], self.network.duration) if self.queue else self.network.duration
-                if (crossing := self._advance(goal)) is not None:
-                    self._spike(*crossing, cause=None)
-                elif self.queue:
-                    self._arrive()
-                else:
-                    self.tape.final = self.x
-                    return self.tape
+            firing: Firing = dict.fromkeys(self._advance(min(self._next(), self.network.duration)))
+            if not firing and self._next() > self.t:
+                self.tape.final = self.x
+                return self.tape
+            while firing or self._next() <= self.t:
+                for (k, j), cause in firing.items():
+                    self._spike(k, j, cause)
+                firing = self._deliver()
+
+    def _next(self) -> float:
+        """Time of the next arrival or release."""
+        return min([queue[0][0] for queue in (self.arrivals, self.releases) if queue], default=np.inf)
 
     # -- flow ---------------------------------------------------------------------------------------------------------
 
-    def _advance(self, goal: float) -> tuple[int, int] | None:
-        """Integrate up to the next crossing (population, neuron), or to the goal (None)."""
+    def _advance(self, goal: float) -> list[tuple[int, int]]:
+        """Integrate up to the next crossing, or to the goal; the neurons (population, index) that cross there."""
         if self.t >= goal:
-            return None
+            return []
         y0, t0 = self.integrator.x.join(self.x), self.t
+        free = tuple(q.free(held) for q, held in zip(self.neurons, self.held, strict=True))
         pieces: list[Piece] = []
-        for piece in self.integrator.forward(y0, t0, goal):
+        crossing: list[tuple[int, int]] = []
+        for piece in self.integrator.forward(y0, t0, goal, free):
             pieces.append(piece)
-            if (found := self._first_crossing(piece)) is not None:
-                self.t, population, neuron = found
+            self.t, crossing = self._first_crossings(piece)
+            if crossing:
                 break
-        else:
-            self.t, population, neuron = goal, -1, -1
-        y1 = pieces[-1].y1 if population < 0 else pieces[-1].exact(self.t)
+        y1 = pieces[-1].exact(self.t) if crossing else pieces[-1].y1
         self.tape.entries.append(Segment(t0, self.t, tuple(pieces), y0, y1))
         self.x = [x.copy() for x in self.integrator.x.split(y1)]
-        return None if population < 0 else (population, neuron)
+        if crossing:
+            # by rounding another may be beyond its threshold at the very time that was found for the first
+            crossing = sorted({*crossing, *self._above()})
+            self.tape.ties += len(crossing) - 1
+        return crossing
 
-    def _first_crossing(self, piece: Piece) -> tuple[float, int, int] | None:
-        """Earliest upward crossing within a piece: (time, population, neuron)."""
+    def _above(self) -> list[tuple[int, int]]:
+        """Neurons that are above their threshold and not refractory."""
+        found = []
+        for k, q in enumerate(self.neurons):
+            if q.dynamics.spiking:
+                above = (q.dynamics.event(self.x[k], q.p)[0] > 0) & ~self.held[k]
+                found += [(k, int(j)) for j in np.flatnonzero(above)]
+        return found
+
+    def _first_crossings(self, piece: Piece) -> tuple[float, list[tuple[int, int]]]:
+        """Time of the earliest upward crossing within a piece and who crosses then; its end where nobody does."""
         times = piece.t0 + _NODES * (piece.t1 - piece.t0)
         times[-1] = piece.t1
         samples = np.column_stack([piece.y0, piece.at(times[1:-1]), piece.y1])
-        first: tuple[float, int, int] | None = None
+        roots: list[tuple[float, int, int]] = []
+        # roots on the interpolant that come this much after the first may be before it
+        margin, latest = _MARGIN * (piece.t1 - piece.t0), np.inf
         for k, q in enumerate(self.neurons):
             if not q.dynamics.spiking:
                 continue
             x = samples[self.integrator.x.slices[k]].reshape(len(q.states), q.n * len(times))
             values = q.dynamics.event(x, self.repeated[k]).reshape(2, q.n, len(times))
             g, gdot = values[0].T, values[1].T
-            above = g > 0
+            above = (g > 0) & ~self.held[k]
             # between two samples below threshold the neuron may still have been above it, if g turned there
-            turned = ~above[:-1] & ~above[1:] & (gdot[:-1] > 0) & (gdot[1:] < 0)
+            turned = (g[:-1] <= 0) & (g[1:] <= 0) & (gdot[:-1] > 0) & (gdot[1:] < 0) & ~self.held[k]
             for j in np.flatnonzero(above.any(axis=0) | turned.any(axis=0)):
                 bracket = self._bracket(piece, k, int(j), times, above[:, j], turned[:, j])
-                if bracket is not None and (first is None or bracket[0] < first[0]):
+                if bracket is not None and bracket[0] <= latest:
                     root = self._root(piece, k, int(j), *bracket)
-                    first = min(first or (root, k, int(j)), (root, k, int(j)))
-        return None if first is None else (self._polish(piece, *first), *first[1:])
+                    roots.append((root, k, int(j)))
+                    latest = min(latest, root + margin)
+        exact = [(self._polish(piece, *root), *root[1:]) for root in roots if root[0] <= latest]
+        first = min((time for time, *_ in exact), default=piece.t1)
+        return first, [(k, j) for time, k, j in exact if time == first]
 
     def _bracket(
         self, piece: Piece, k: int, j: int, times: Array, above: Array, turned: Array
@@ -209,64 +264,98 @@ class Trial:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _send(self, spike: Source, time: float) -> None:
-        for k, projection in self.outgoing.get(spike.name, ()):
-            heapq.heappush(self.queue, (time, self.count, spike, k, projection))
-            self.count += 1
+        for number in self.outgoing.get(spike.name, ()):
+            mask = self.network.projections[number].mask
+            delays = self.delays[number][spike.neuron]
+            columns = np.arange(delays.size) if mask is None else np.flatnonzero(mask[spike.neuron])
+            times = time + delays[columns]
+            for arrival in np.unique(times):
+                if arrival <= self.network.duration:
+                    reached = columns[times == arrival]
+                    heapq.heappush(self.arrivals, (float(arrival), number, spike.neuron, spike.index, reached))
 
-    def _spike_of_a_tie(self) -> bool:
-        """Spike of a neuron that reached threshold at the very time of the last event, beside another."""
-        for k, q in enumerate(self.neurons):
-            if q.dynamics.spiking:
-                above = np.flatnonzero(q.dynamics.event(self.x[k], q.p)[0] > 0)
-                if above.size:
-                    self._spike(k, int(above[0]), cause=None)
-                    return True
-        return False
-
-    def _spike(self, k: int, j: int, cause: Source | None) -> None:
+    def _spike(self, k: int, j: int, cause: ArrivalEvent | ReleaseEvent | None) -> None:
         self.n_spikes += 1
         if self.n_spikes > MAX_SPIKES:
             raise RuntimeError(f"network {self.network.name!r}: more than {MAX_SPIKES} spikes by {self.t:.6g} s")
         q, own = self.neurons[k], slice(j, j + 1)
+        times = self.tape.spikes[k][j]
+        if times and times[-1] == self.t:
+            raise RuntimeError(
+                f"population {q.name!r}: neuron {j} would spike twice at {self.t:.9g} s: the cascade of spikes without "
+                "delay does not end; give projections a delay or neurons a refractory period"
+            )
         before = self.x[k][:, own].copy()
         gdot = float(q.dynamics.event(before, q.p[:, own])[1, 0])
-        times = self.tape.spikes[k][j]
         spike = Source(q.name, j, len(times))
         times.append(self.t)
         self.tape.entries.append(SpikeEvent(self.t, spike, k, before, gdot, cause))
         self.x[k][:, own] = after = q.dynamics.after_spike(before, q.p[:, own])
-        g, rate = q.dynamics.event(after, q.p[:, own])[:, 0]
+        if q.dynamics.refractory:
+            self.held[k][j] = True
+            release = self.t + float(q.durations[j])
+            if release <= self.network.duration:
+                heapq.heappush(self.releases, (release, k, j, spike.index))
+        else:
+            self._refuse_at_threshold(k, j, after)
+        self._send(spike, self.t)
+
+    def _deliver(self) -> Firing:
+        """End the refractory periods and apply the arrivals that are due; who spikes of that, with its cause."""
+        crossed: Firing = {}
+        touched = [np.zeros(q.n, dtype=int) for q in self.neurons]
+        while self.releases and self.releases[0][0] <= self.t:
+            _, k, j, index = heapq.heappop(self.releases)
+            self._release(k, j, index, crossed)
+            touched[k][j] += 1
+        while self.arrivals and self.arrivals[0][0] <= self.t:
+            _, number, neuron, index, columns = heapq.heappop(self.arrivals)
+            projection = self.network.projections[number]
+            k, source = self.index[projection.target], Source(projection.source, neuron, index)
+            held = self.held[k][columns]
+            for phase in (False, True):
+                if (held == phase).any():
+                    self._arrive(source, number, k, columns[held == phase], phase, crossed)
+            touched[k][columns] += 1
+        self.tape.ties += sum(int(np.maximum(n - 1, 0).sum()) for n in touched)
+        return dict(sorted(crossed.items(), key=lambda item: item[0]))
+
+    def _release(self, k: int, j: int, index: int, crossed: Firing) -> None:
+        q, own = self.neurons[k], slice(j, j + 1)
+        self.held[k][j] = False
+        x = self.x[k][:, own].copy()
+        event = ReleaseEvent(self.t, Source(q.name, j, index), k, x)
+        self.tape.entries.append(event)
+        if q.dynamics.event(x, q.p[:, own])[0, 0] > 0:
+            crossed[k, j] = event
+
+    def _arrive(self, source: Source, number: int, k: int, columns: Array, held: bool, crossed: Firing) -> None:
+        q = self.neurons[k]
+        before, p = self.x[k][:, columns], q.p[:, columns]
+        receptor = q.dynamics.receptor(self.network.projections[number].receptor, held)
+        after = receptor.after(before, p, self.weights[number][source.neuron, columns][None])
+        event = ArrivalEvent(self.t, source, number, k, columns, before, held)
+        self.tape.entries.append(event)
+        self.x[k][:, columns] = after
+        if q.dynamics.spiking and receptor.can_fire:
+            was, now = q.dynamics.event(before, p)[0] > 0, q.dynamics.event(after, p)[0] > 0
+            for j in columns[now & ~was]:
+                crossed[k, int(j)] = event
+            for j in columns[~now]:
+                crossed.pop((k, int(j)), None)
+
+    def _refuse_at_threshold(self, k: int, j: int, after: Array) -> None:
+        q = self.neurons[k]
+        g, rate = q.dynamics.event(after, q.p[:, j : j + 1])[:, 0]
         if g > 0 or (g == 0 and rate > 0):
             raise ValueError(
                 f"population {q.name!r}: neuron {j} is still at or above its threshold after the reset at "
                 f"{self.t:.9g} s (g = {g:.3g}), so its next spike has no time; lower the reset value or the weights"
             )
-        self._send(spike, self.t)
-
-    def _arrive(self) -> None:
-        time, _, source, number, projection = heapq.heappop(self.queue)
-        k = self.index[projection.target]
-        q = self.neurons[k]
-        mask = projection.mask
-        columns = np.arange(q.n) if mask is None else np.flatnonzero(mask[source.neuron])
-        if not columns.size:
-            return
-        before, p = self.x[k][:, columns], q.p[:, columns]
-        receptor = q.dynamics.receptors[projection.receptor]
-        after = receptor.after(before, p, np.asarray(projection.weights, dtype=float)[source.neuron, columns][None])
-        self.tape.entries.append(ArrivalEvent(time, source, number, k, columns, before))
-        self.x[k][:, columns] = after
-        if q.dynamics.spiking and receptor.can_fire:
-            fired = (q.dynamics.event(before, p)[0] <= 0) & (q.dynamics.event(after, p)[0] > 0)
-            for j in columns[fired]:
-                self._spike(k, int(j), cause=source)
 
     def _refuse_above_threshold(self, when: str) -> None:
-        for k, q in enumerate(self.neurons):
-            if q.dynamics.spiking:
-                above = np.flatnonzero(q.dynamics.event(self.x[k], q.p)[0] > 0)
-                if above.size:
-                    raise ValueError(f"population {q.name!r}: neuron {above[0]} is above its threshold {when}")
+        for k, j in self._above():
+            raise ValueError(f"population {self.neurons[k].name!r}: neuron {j} is above its threshold {when}")
 
 
 def pad(spikes: Sequence[list[list[list[float]]]], population: int, n: int) -> Array:

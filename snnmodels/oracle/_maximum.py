@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ._flow import Integrator, Piece
-from ._forward import _NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import _NODES, ArrivalEvent, ReleaseEvent, Segment, Source, SpikeEvent, Tape
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Peak:
     Attributes
     ----------
     kind : str
-        ``"smooth"`` (the derivative vanishes), ``"arrival"`` or ``"spike"`` (a kink or step there, so the time of the
-        maximum moves with that event), ``"start"`` or ``"end"`` of the trial.
+        ``"smooth"`` (the derivative vanishes), ``"arrival"``, ``"spike"`` or ``"release"`` (a kink or step there, so
+        the time of the maximum moves with that event), ``"start"`` or ``"end"`` of the trial.
     source : Source or None
-        The spike whose arrival, or which itself, makes the kink.
+        The spike whose arrival, or which itself, or the end of whose refractory period, makes the kink.
     after : bool
         Whether it is the value just after that event, rather than just before.
     entry : int
@@ -75,7 +75,8 @@ class _Search:
         q = self.neurons
         times = piece.t0 + _NODES * (stop - piece.t0)
         x = piece.at(times)[self.layout.slices[self.population]].reshape(len(q.states), q.n * len(times))
-        rates = q.dynamics.f(x, self.repeated)[self.state].reshape(q.n, len(times))
+        free = piece.free[self.population][self.state]
+        rates = q.dynamics.f(x, self.repeated)[self.state].reshape(q.n, len(times)) * free[:, None]
         for j, m in np.argwhere((rates[:, :-1] > 0) & (rates[:, 1:] < 0)):
             own = slice(int(j), int(j) + 1)
 
@@ -102,6 +103,8 @@ def _edge(tape: Tape, n: int, direction: int, value: float, time: float, populat
             return Peak(value, time, "arrival", event.source, direction < 0, m)
         if isinstance(event, SpikeEvent) and event.population == population and event.spike.neuron == neuron:
             return Peak(value, time, "spike", event.spike, direction < 0, m)
+        if isinstance(event, ReleaseEvent) and event.population == population and event.spike.neuron == neuron:
+            return Peak(value, time, "release", event.spike, direction < 0, m)
         m += direction
     if m < 0:
         return Peak(value, time, "start")

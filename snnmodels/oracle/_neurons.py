@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import sympy as sp
 
-from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, Adjoint
+from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.system import HybridSystem
 from ..templates.model import Model
 from ..templates.network import Population
@@ -61,6 +61,16 @@ class Dynamics:
         self.start = Rows(list(adjoint.initial.values()), lam, p)
         self.receptors = {name: Arrivals(adjoint, name, p) for name in system.arrivals}
         self._integrands: dict[tuple[str, ...], Rows] = {}
+        self._affine: dict[str | None, Rows] = {}
+        self.refractory = system.refractory is not None
+        if system.refractory is not None and adjoint.release is not None:
+            held, release = Adjoint.derive(system.held()), adjoint.release
+            self.hold = [x.index(s) for s in system.refractory.hold]
+            self.held_receptors = {name: Arrivals(held, name, p) for name in system.arrivals}
+            self.duration = Rows([system.refractory.duration], p)
+            self.release = Rows([release.sensitivity], x, p, lam)
+            self.release_parameters = tuple(release.parameters)
+            self.release_back = Rows(list(release.parameters.values()), p, [S_RELEASE])
         if adjoint.spike is not None:
             spike = adjoint.spike
             # rows: g and its rate of change, which tells a crossing from a touch
@@ -70,6 +80,10 @@ class Dynamics:
             self.spike_parameters = tuple(spike.parameters)
             self.spike_back = Rows([*spike.jump.values(), *spike.parameters.values()], x, p, lam, [Q_SPIKE])
 
+    def receptor(self, name: str, held: bool) -> Arrivals:
+        """What an arrival through a receptor does, to a neuron that is refractory or to one that is not."""
+        return self.held_receptors[name] if held else self.receptors[name]
+
     def integrand(self, parameters: tuple[str, ...]) -> Rows:
         """λ·∂f/∂p for the named parameters."""
         if parameters not in self._integrands:
@@ -78,6 +92,17 @@ class Dynamics:
             rows = Rows([table[p] for p in parameters], self.system.states, self.system.parameters, lam)
             self._integrands[parameters] = rows
         return self._integrands[parameters]
+
+    def affine(self, parameter: str | None = None) -> Rows:
+        """For f = A x + b the rows of A, then b; or of their derivatives by a parameter."""
+        if parameter not in self._affine:
+            system = self.system
+            f = sp.Matrix([system.f[x] for x in system.states])
+            if parameter is not None:
+                f = f.diff(next(p for p in system.parameters if p.name == parameter))
+            b = f.xreplace(dict.fromkeys(system.states, sp.Integer(0)))
+            self._affine[parameter] = Rows([*f.jacobian(list(system.states)), *b], system.parameters)
+        return self._affine[parameter]
 
 
 _compiled: dict[str, Dynamics] = {}
@@ -101,6 +126,13 @@ class Neurons:
     p : array, shape (n_parameters, n)
     learnable : tuple of str
         Parameters whose gradient is wanted; `in_flow` those of them that f reads.
+    durations : array, shape (n,)
+        Refractory periods in seconds; empty for a model without.
+
+    Raises
+    ------
+    ValueError
+        For a refractory period that is negative or not finite.
     """
 
     def __init__(self, population: Population) -> None:
@@ -113,10 +145,20 @@ class Neurons:
         self.learnable = tuple(population.learnable)
         flow_parameters = {s.name for s in d.adjoint.integrand}
         self.in_flow = tuple(name for name in self.learnable if name in flow_parameters)
+        self.durations = d.duration(self.p)[0] if d.refractory else np.empty(0)
+        if not ((self.durations >= 0) & np.isfinite(self.durations)).all():
+            raise ValueError(f"population {self.name!r}: refractory periods of {self.durations} s; expected at least 0")
 
     def initial(self) -> Array:
         """State at time 0, shape (n_states, n)."""
         return self.dynamics.initial(self.p)
+
+    def free(self, held: Array) -> Array:
+        """Factors of f, shape (n_states, n): 0 for the held states of the neurons that are refractory, else 1."""
+        factors = np.ones((len(self.states), self.n))
+        if self.dynamics.refractory:
+            factors[np.ix_(self.dynamics.hold, np.flatnonzero(held))] = 0.0
+        return factors
 
 
 class Layout:
