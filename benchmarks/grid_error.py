@@ -4,10 +4,11 @@ python -m benchmarks.grid_error                      # writes docs/results/grid_
 python -m benchmarks.grid_error --trials 4 --dt 1    # seconds, to see that everything works
 python -m benchmarks.grid_error --table              # only the table, from the results
 
-The grid applies all arrivals of a step at its end and searches the step for spikes without them: one that they cause is
-found a step late, one that they prevent is found nonetheless, and of several in a step the second has to wait. Each such
-event changes the gradient of its trial by an amount that doesn't shrink with the step; only their number does. The exact solution is the hand-written event engine, `benchmarks.limit`, which agrees
-with `snnmodels.oracle` (tests/test_benchmarks.py). Trials run one by one, so that each has a gradient of its own.
+The grid applies all arrivals of a step at its end and searches the step for spikes without them: one that they cause
+is found a step late, one that they prevent is found nonetheless, and of several in a step the second has to wait. Each
+such event changes the gradient of its trial by an amount that doesn't shrink with the step; only their number does. The
+exact solution is the hand-written event engine, `benchmarks.limit`, which agrees with `snnmodels.oracle`
+(tests/test_benchmarks.py). Trials run one by one, so that each has a gradient of its own.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ __all__ = ["POINTER", "Loop", "TwoLayers", "compiled", "two_layers"]
 
 _FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fvisibility-inlines-hidden"),
-    *("-Wall", "-Wextra", "-Wno-psabi", "-Wno-maybe-uninitialized"),
+    *("-Wall", "-Wextra", "-Wno-psabi", "-Wno-uninitialized", "-Wno-maybe-uninitialized"),
 )
 POINTER = ctypes.c_void_p
 

@@ -153,6 +153,7 @@ public:
     Rows& operator=(const Rows&) = delete;
 
     double* operator[](int row) { return data + std::size_t(row) * width; }
+    const double* operator[](int row) const { return data + std::size_t(row) * width; }
     std::size_t size() const { return std::size_t(rows) * width; }
     std::size_t bytes() const { return size() * sizeof(double); }
     void clear() { std::memset(static_cast<void*>(data), 0, bytes()); }
