@@ -8,9 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
+from benchmarks import cuba
 from benchmarks.limit import Limit
 from benchmarks.limit._binding import Loop
 from benchmarks.limit.grid import GridLimit
+from benchmarks.limit.sparse import SparseLimit
+from benchmarks.serving import Meter
 from snnmodels.eventprop import Adam, MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.eventprop.protocol import Loss
 from snnmodels.eventprop.simulation import Simulation
@@ -154,3 +157,86 @@ def test_limit_refuses_other_networks() -> None:
     with pytest.raises(ValueError, match=r"shape \(2, 5\)"):
         limit.forward(np.zeros((2, N_IN)))
     limit.close()
+
+
+@pytest.fixture(scope="module", params=cuba.DELAYS)
+def sparse(request: pytest.FixtureRequest) -> tuple[Network, np.ndarray, cuba.Result]:
+    """A small sparse network, its input spikes, and what the oracle finds."""
+    net, times = cuba.network(40, request.param, synapses=12, duration=90e-3)
+    found = gradient(net, {"input": times}, cuba.SpikeTimes(), np.zeros(1), method="matrix-exponential")
+    room = max(t.shape[2] for t in found.spikes.values())
+    padding = [((0, 0), (0, room - t.shape[2])) for t in found.spikes.values()]
+    spikes = zip(found.spikes.values(), padding, strict=True)
+    each = np.concatenate([np.pad(t[0], p, constant_values=np.inf) for t, p in spikes])
+    order = np.argsort(each, axis=None)[: np.isfinite(each).sum()]
+    return net, times, cuba.Result(each.ravel()[order], order // each.shape[1], found.gradients)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"portable": True}, {"window": 0.3e-3}, {"most": 3}, {"in_order": True}],
+    ids=["native", "portable", "window", "most", "in-order"],
+)
+def test_sparse_limit_is_exact(sparse: tuple[Network, np.ndarray, cuba.Result], options: dict[str, object]) -> None:
+    net, times, wanted = sparse
+    if options.get("in_order") and np.ndim(net.projections[1].delay):
+        pytest.skip("events are in the order of time only where all delays are the same")
+    by_hand = cuba.ByHand(net, times, **options)
+    try:
+        by_hand.run(Meter())
+        found = by_hand.result()
+    finally:
+        by_hand.close()
+    assert len(found.times) > 40
+    assert np.array_equal(found.neurons, wanted.neurons)
+    assert np.allclose(found.times, wanted.times, rtol=0, atol=1e-12)
+    assert_close(dict(found.gradients), dict(wanted.gradients), 1e-9)
+
+
+@pytest.mark.parametrize("own_delays", [False, True], ids=["common", "own"])
+def test_refractory_gradient_of_sparse_limit_is_that_of_differences(own_delays: bool) -> None:
+    rng = np.random.default_rng(1)
+    n, row = 30, 8
+    target = np.concatenate([np.sort(rng.choice(n, row, replace=False)) for _ in range(n)])
+    start, receptor = row * np.arange(n + 1), (np.arange(n) >= 24).astype(int)
+    weights = np.repeat(np.where(receptor, -4e-3, 2e-3), row) * rng.uniform(0.5, 1.5, n * row)
+    inputs = rng.normal(1e-3, 1e-3, (4, n))
+    delay = rng.uniform(0.5e-3, 3e-3, n * row) if own_delays else 1.5e-3
+    times, sources = np.sort(rng.uniform(0, 40e-3, 12)), rng.integers(0, 4, 12)
+    direction = rng.normal(size=weights.shape) * 1e-3, rng.normal(size=inputs.shape) * 1e-3
+    sensitivity = rng.normal(size=n)
+
+    def simulate(step: float) -> tuple[float, np.ndarray, float]:
+        """Loss, neurons that spike, derivative along the direction."""
+        limit = SparseLimit(
+            *(start, target, weights + step * direction[0], receptor, inputs + step * direction[1]),
+            delay=delay,
+            refractory=4e-3,
+            threshold=-1e-3,
+            reset=-11e-3,
+        )
+        try:
+            limit.forward(times, sources, 0.1)
+            t, j = limit.spikes()
+            limit.backward(sensitivity[j])
+            by_weights, by_inputs = limit.gradients()
+        finally:
+            limit.close()
+        slope = (by_weights * direction[0]).sum() + (by_inputs * direction[1]).sum()
+        return float((sensitivity[j] * t).sum()), j, float(slope)
+
+    (low, a, _), (_, b, slope), (high, c, _) = (simulate(x) for x in (-1e-6, 0.0, 1e-6))
+    assert len(a) > n and np.array_equal(a, b) and np.array_equal(b, c)
+    assert slope == pytest.approx((high - low) / 2e-6, rel=1e-6)
+
+
+def test_sparse_limit_refuses_what_it_cannot_do() -> None:
+    network = (np.array([0, 1, 1]), np.array([1]), np.array([1e-3]), np.zeros(2), np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="have to be positive"):
+        SparseLimit(*network, threshold=1e-3, reset=0.0, in_order=False)
+    with pytest.raises(ValueError, match="can't be refractory"):
+        SparseLimit(*network, threshold=1e-3, reset=0.0, refractory=1e-3)
+    with pytest.raises(ValueError, match="different"):
+        SparseLimit(*network, threshold=1e-3, reset=0.0, tau=(5e-3, 20e-3))
+    with pytest.raises(ValueError, match="below the threshold"):
+        SparseLimit(*network, threshold=1e-3, reset=2e-3)

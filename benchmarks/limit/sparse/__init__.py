@@ -92,7 +92,7 @@ class SparseLimit:
             raise ValueError("start, target, weights and receptor: expected rows by source, and a receptor for each")
         if by_synapse and np.shape(delay) != np.shape(target):
             raise ValueError(f"delay: shape {np.shape(delay)}; expected one, or one for each of {len(target)} synapses")
-        if shortest <= 0 and not in_order or in_order and by_synapse:
+        if (in_order and by_synapse) or not (in_order or 0 < shortest < np.inf):
             raise ValueError("delays have to be positive; in the order of time, all have to be the same")
         if in_order and refractory > 0:
             raise ValueError("in the order of time, neurons can't be refractory")
@@ -109,7 +109,7 @@ class SparseLimit:
             most = 0 if by_synapse else max(n // (40 if in_order else 32), 8)
         # Rows sorted by delay: the program's order of synapses
         sources = np.repeat(np.arange(n), np.diff(start))
-        self._order = np.lexsort((np.broadcast_to(delay, len(target)), sources)) if by_synapse else np.arange(len(target))
+        self._order = np.lexsort((delay, sources)) if by_synapse else np.arange(len(target))
         driven = int(np.flatnonzero(np.any(np.asarray(inputs) != 0, axis=0)).max(initial=-1)) + 1
         u = threshold * _MS, reset * _MS
         times = (refractory, 0.0 if by_synapse else shortest, window)

@@ -1,0 +1,326 @@
+"""Time the CUBA network, exact in continuous time: the package beside the hand-written program for sparse networks.
+
+python -m benchmarks.cuba                   # no delay, one delay, delays of each synapse; 4000 neurons, 200 ms
+python -m benchmarks.cuba --n 400 --quick   # seconds
+
+4000 LIF neurons in volts, 80 % of them excitatory, each with 80 synapses on average (2 %), and 100 inputs onto the
+excitatory ones. The loss is the sum of the excitatory neurons' spike times over their number, the gradient by all
+weights. Both sides are one process on one thread; they take turns, and the least CPU time counts. The package's half
+runs only where the package has its event engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnmodels.eventprop.protocol import Loss, LossValue
+from snnmodels.templates import load_model
+from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+
+from .limit.sparse import SparseLimit
+from .run import describe_machine
+from .serving import Meter
+
+RESULTS = Path("docs/results/cuba.json")
+MODEL = Path(__file__).with_suffix(".toml")
+SYNAPSES = 80  # of a neuron, on average
+WEIGHTS = {"exc": 1.62e-3, "inh": -9e-3}  # volts
+N_INPUTS, INPUT_SPIKES = 100, 6
+DELAYS = ("none", "common", "own")
+
+
+class SpikeTimes(Loss):
+    """Sum of all spike times of a trial over the number of neurons, mean over the trials."""
+
+    observable = "spike_times"
+
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        """Value and derivative."""
+        there = np.isfinite(observed)
+        scale = 1 / (observed.shape[0] * observed.shape[1])
+        return LossValue(float(observed[there].sum() * scale), there * scale)
+
+
+def network(
+    n: int = 4000, delays: str = "none", *, synapses: int = SYNAPSES, duration: float = 0.2, seed: int = 0
+) -> tuple[Network, np.ndarray]:
+    """The network, and its input spikes in seconds, shape (1, inputs, spikes).
+
+    Parameters
+    ----------
+    n : int
+        Neurons.
+    delays : {"none", "common", "own"}
+        No delay, 1.5 ms for all synapses, or between 0.5 and 3 ms.
+    synapses : int
+        Of a neuron, on average.
+    duration : float
+        Seconds.
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    sizes = {"exc": int(0.8 * n), "inh": n - int(0.8 * n)}
+    pairs = [(a, b) for a in sizes for b in sizes]
+    masks = {(a, b): rng.random((sizes[a], sizes[b])) < synapses / n for a, b in pairs}
+    inputs = rng.normal(0.1e-3, 0.2e-3, (N_INPUTS, sizes["exc"]))
+    times = np.sort(rng.uniform(0, duration, (1, N_INPUTS, INPUT_SPIKES)), axis=2)
+    model = load_model(f"{MODEL}+exp_synapse:exc+exp_synapse:inh")
+    parameters = {"tau_syn_exc": 5e-3, "tau_syn_inh": 10e-3}
+    delay: dict[tuple[str, str], float | np.ndarray] = {
+        pair: {"none": 0.0, "common": 1.5e-3}.get(delays, 0.0) for pair in pairs
+    }
+    if delays == "own":
+        delay = {pair: rng.uniform(0.5e-3, 3e-3, mask.shape) for pair, mask in masks.items()}
+    recurrent = tuple(
+        Projection(f"{a}_{b}", a, b, mask * WEIGHTS[a], a, mask, delay=delay[a, b]) for (a, b), mask in masks.items()
+    )
+    net = Network(
+        name="cuba",
+        inputs=(SpikeInput("input", N_INPUTS),),
+        populations=tuple(Population(name, size, model, parameters) for name, size in sizes.items()),
+        projections=(Projection("input_exc", "input", "exc", inputs, "exc"), *recurrent),
+        output="exc",
+        duration=duration,
+    )
+    return net, times
+
+
+@dataclass(frozen=True)
+class Result:
+    """Spike times and neurons in the order of time, excitatory ones first by number; gradients by key."""
+
+    times: np.ndarray
+    neurons: np.ndarray
+    gradients: Mapping[str, np.ndarray]
+
+
+class ByHand:
+    """The hand-written program on a network of `network`; options as of `SparseLimit`."""
+
+    def __init__(self, net: Network, times: np.ndarray, **options: Any) -> None:
+        self.net = net
+        first, *recurrent = net.projections
+        offsets = {"exc": 0, "inh": net.populations[0].n}
+        n = sum(p.n for p in net.populations)
+        parts = []
+        for k, q in enumerate(recurrent):
+            i, j = np.nonzero(q.mask if q.mask is not None else np.ones(np.shape(q.weights), dtype=bool))
+            delay = np.broadcast_to(q.delay, np.shape(q.weights))[i, j]
+            from_to = (i + offsets[q.source], j + offsets[q.target])
+            parts.append((*from_to, q.weights[i, j], delay, np.full(len(i), k), i, j))
+        source, target, weights, delay, *self._place = (np.concatenate(x) for x in zip(*parts, strict=True))
+        order = np.lexsort((target, source))
+        self._place = [x[order] for x in self._place]
+        inputs = np.zeros((first.weights.shape[0], n))
+        inputs[:, : first.weights.shape[1]] = first.weights
+        model = net.populations[0]
+        names = ("tau_m", "E_L", "v_th", "v_reset", "tau_syn_exc", "tau_syn_inh")
+        v = {name: float(model.value(name)) for name in names}
+        common = len(set(delay)) == 1
+        self.limit = SparseLimit(
+            np.concatenate([[0], np.cumsum(np.bincount(source, minlength=n))]),
+            target[order],
+            weights[order],
+            (np.arange(n) >= offsets["inh"]).astype(int),
+            inputs,
+            delay=float(delay[0]) if common else delay[order],
+            tau_m=v["tau_m"],
+            tau=(v["tau_syn_exc"], v["tau_syn_inh"]),
+            threshold=v["v_th"] - v["E_L"],
+            reset=v["v_reset"] - v["E_L"],
+            **options,
+        )
+        by_time = np.argsort(times[0], axis=None, kind="stable")
+        self._times = times[0].ravel()[by_time]
+        self._sources = np.repeat(np.arange(times.shape[1]), times.shape[2])[by_time]
+
+    def run(self, meter: Meter) -> None:
+        """Forward and backward."""
+        with meter.section("forward"):
+            self.limit.forward(self._times, self._sources, self.net.duration)
+        size = self.net.populations[0].n
+        sensitivity = np.where(self.limit.spikes()[1] < size, 1 / size, 0.0)
+        with meter.section("backward"):
+            self.limit.backward(sensitivity)
+
+    def result(self) -> Result:
+        """What the last run gave."""
+        by_synapse, inputs = self.limit.gradients()
+        first, *recurrent = self.net.projections
+        gradients = {f"{first.name}.w": inputs[:, : first.weights.shape[1]]}
+        which, i, j = self._place
+        for k, q in enumerate(recurrent):
+            g = np.zeros(np.shape(q.weights))
+            mine = which == k
+            g[i[mine], j[mine]] = by_synapse[mine]
+            gradients[f"{q.name}.w"] = g
+        return Result(*self.limit.spikes(), gradients)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self.limit.close()
+
+
+class Package:
+    """The package's event engine in C++ on the same network."""
+
+    def __init__(self, net: Network, times: np.ndarray) -> None:
+        from snnmodels.events.plan import EnginePlan, Observation
+        from snnmodels.targets.cpp.engine import CppEngine
+
+        self.net, self.inputs = net, [times]
+        self.engine = CppEngine(EnginePlan.of(net, Observation("spike_times"), input_gradients=False))
+        for k, p in enumerate(net.populations):
+            self.engine.set_parameters(k, {name: np.asarray(p.value(name)) for name in p.model.parameters})
+        for k, q in enumerate(net.projections):
+            self.engine.set_weights(k, q.weights)
+            self.engine.set_delay(k, np.asarray(q.delay))
+        self._output = [p.name for p in net.populations].index(net.output)
+
+    def run(self, meter: Meter) -> None:
+        """Forward and backward."""
+        meter.find_children()
+        with meter.section("forward"):
+            self.engine.forward(self.inputs)
+        cotangent = SpikeTimes().evaluate(self.engine.spike_times(self._output), np.zeros(1)).gradient
+        with meter.section("backward"):
+            self.engine.backward(cotangent)
+
+    def result(self) -> Result:
+        """What the last run gave."""
+        times: list[np.ndarray] = []
+        neurons: list[np.ndarray] = []
+        offset = 0
+        for k, p in enumerate(self.net.populations):
+            each = self.engine.spike_times(k)[0]
+            times.append(each[np.isfinite(each)])
+            neurons.append(offset + np.nonzero(np.isfinite(each))[0])
+            offset += p.n
+        t, j = np.concatenate(times), np.concatenate(neurons)
+        order = np.lexsort((j, t))
+        gradients = {f"{q.name}.w": self.engine.weight_gradient(k) for k, q in enumerate(self.net.projections)}
+        return Result(t[order], j[order], gradients)
+
+    def close(self) -> None:
+        """End the compiled program."""
+        self.engine.close()
+
+
+def has_event_engine() -> bool:
+    """Whether the package simulates event by event."""
+    return importlib.util.find_spec("snnmodels.events") is not None
+
+
+def compare(wanted: Result, found: Result) -> dict[str, Any]:
+    """Spikes that differ, the largest difference of times in seconds, and the largest of gradients, relative."""
+    same = len(wanted.times) == len(found.times) and bool((wanted.neurons == found.neurons).all())
+    gradients = {
+        key: float(np.linalg.norm(found.gradients[key] - g) / np.linalg.norm(g))
+        for key, g in wanted.gradients.items()
+        if key in found.gradients and g.any()
+    }
+    return {
+        "same spikes in order": same,
+        "times": float(np.abs(wanted.times - found.times).max()) if same else None,
+        "gradients": max(gradients.values()) if gradients else None,
+    }
+
+
+def measure(n: int, rounds: int, delays: str) -> dict[str, Any]:
+    """Least CPU time in ms of both sides, and how they agree."""
+    net, times = network(n, delays)
+    contenders: dict[str, ByHand | Package] = {"by hand": ByHand(net, times)}
+    found: dict[str, Any] = {"delays": delays}
+    try:
+        if has_event_engine():
+            try:
+                contenders["package"] = Package(net, times)
+                contenders["package"].run(Meter())
+            except Exception as error:  # whatever it is, the other half is worth having
+                found["package failed"] = f"{type(error).__name__}: {error}"
+                failed = contenders.pop("package", None)
+                if failed:
+                    failed.close()
+        meters = {key: Meter() for key in contenders}
+        for _ in range(rounds):
+            for key, contender in contenders.items():
+                contender.run(meters[key])
+        results = {key: contender.result() for key, contender in contenders.items()}
+        found["spikes"] = len(results["by hand"].times)
+        for key, meter in meters.items():
+            found[key] = {section: 1e3 * min(meter.cpu[section]) for section in ("forward", "backward")}
+        if "package" in results:
+            found["agreement"] = compare(results["by hand"], results["package"])
+    finally:
+        for contender in contenders.values():
+            contender.close()
+    return found
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Results in Markdown."""
+    lines = [
+        f"{results['machine']['date']}, {results['machine']['processor']}; {results['n']} neurons; least of "
+        f"{results['rounds']} rounds, CPU time in ms.\n",
+        "| delays | spikes | by hand, forward + backward | package | × | agreement: times, gradients |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for r in results["delays"]:
+        hand, package, agreement = r["by hand"], r.get("package"), r.get("agreement")
+        cells = [r["delays"], str(r["spikes"]), f"{hand['forward']:.1f} + {hand['backward']:.1f}"]
+        if package:
+            ratio = sum(package.values()) / sum(hand.values())
+            cells += [f"{package['forward']:.1f} + {package['backward']:.1f}", f"{ratio:.2g}"]
+        else:
+            cells += [r.get("package failed", "–"), "–"]
+        if not agreement:
+            cells.append("–")
+        elif agreement["times"] is None:
+            cells.append("other spikes")
+        else:
+            cells.append(f"same spikes in order, {agreement['times']:.0e} s, {agreement['gradients']:.0e}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write, print; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cuba",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--n", type=int, default=4000, help="neurons")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--delays", nargs="+", choices=DELAYS, default=list(DELAYS))
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
+    parser.add_argument("--quick", action="store_true", help="2 rounds, and nothing is written")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.n < SYNAPSES:
+        parser.error(f"--rounds: at least 1; --n: at least {SYNAPSES}")
+    rounds = 2 if options.quick else options.rounds
+    results = {
+        "machine": describe_machine(),
+        "n": options.n,
+        "rounds": rounds,
+        "delays": [measure(options.n, rounds, delays) for delays in options.delays],
+    }
+    if not options.quick:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
