@@ -7,6 +7,7 @@ import functools
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -17,12 +18,17 @@ from snnmodels.compilation import library
 from snnmodels.events.series import KINDS, SeriesProgram
 from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, symbol
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.targets.cpp.series import print_series, runtime
+from snnmodels.targets import cpp
+from snnmodels.targets.cpp.series import print_series
 from snnmodels.targets.numpy.series import Series
 from snnmodels.templates import load_model
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-FLAGS = ("-std=c++17", "-O2", "-march=native", "-Wno-psabi", "-Wall", "-Werror")
+RUNTIME = Path(cpp.__file__).parent / "runtime"
+FLAGS = (
+    *("-std=c++17", "-O2", "-march=native", "-Wall", "-Werror", f"-I{RUNTIME}"),
+    *("-Wno-psabi", "-Wno-uninitialized"),  # the latter in a header of GCC 12
+)
 ADEX = "eif+exp_synapse+current_adaptation+subthreshold_adaptation"
 
 
@@ -108,7 +114,7 @@ def zoo() -> HybridSystem:
     return system(
         "zoo",
         {
-            "x": "a*sin(x*y) + cos(x*y)/(2 + x) + tanh(y - x) + log(1 + exp(3*x - b)) + sqrt(y)*x**3",
+            "x": "0.1*q + a*sin(x*y) + cos(x*y)/(2 + x) + tanh(y - x) + log(1 + exp(3*x - b)) + sqrt(y)*x**3",
             "y": "tan(x/4) + arctan(a*y) + sinh(x)/cosh(y) + y**b + x**(-2) + 2**x/(1 + exp(x/b)) + y**0.3 + log(y*a)",
             "z": "(y - z)/(exp((y - z)/b) - 1) + y**x - 1/(3 + 2*exp(z)) + x*x/(x*y) + exp(a)",
             "w": "b",
@@ -168,24 +174,24 @@ template <int K> static void coefficients_of(const double* p, const double* x, c
     using namespace snn;
     using S = System<D8>;
     D8 P[S::NP], c[S::NC + 1], s[S::NS][K + 1], b[S::NS][K + 1], cb[S::NC + 1], pb[S::NP];
-    for (int i = 0; i < S::NP; i++) { P[i] = load(p + 8*i); pb[i] = D8{}; }
+    for (int i = 0; i < S::NP; i++) { P[i] = load8(p + 8*i); pb[i] = D8{}; }
     for (int i = 0; i <= S::NC; i++) cb[i] = D8{};
     S::constants(P, c);
-    for (int i = 0; i < S::NX; i++) s[i][0] = load(x + 8*i);
+    for (int i = 0; i < S::NX; i++) s[i][0] = load8(x + 8*i);
     S::coefficients<K>(c, s);
     S::event<K>(c, s);
     clear<S, K>(b);
     for (int k = 0; k <= K; k++) {
         for (int i = 0; i < S::NX; i++) {
-            store(out + 8*(i*(K + 1) + k), s[i][k]);
-            b[i][k] = load(bar + 8*(i*(K + 1) + k));
+            store8(out + 8*(i*(K + 1) + k), s[i][k]);
+            b[i][k] = load8(bar + 8*(i*(K + 1) + k));
         }
-        if (S::EVENT >= 0) store(g + 8*k, s[S::EVENT < 0 ? 0 : S::EVENT][k]);
+        if (S::EVENT >= 0) store8(g + 8*k, s[S::EVENT < 0 ? 0 : S::EVENT][k]);
     }
     S::back<K>(c, s, b, cb);
     S::parameters(P, cb, pb);
-    for (int i = 0; i < S::NX; i++) store(x_bar + 8*i, b[i][0]);
-    for (int i = 0; i < S::NP; i++) store(p_bar + 8*i, pb[i]);
+    for (int i = 0; i < S::NX; i++) store8(x_bar + 8*i, b[i][0]);
+    for (int i = 0; i < S::NP; i++) store8(p_bar + 8*i, pb[i]);
 }
 extern "C" void series_6(const double* p, const double* x, const double* bar, double* o, double* g,
                          double* xb, double* pb)
@@ -194,15 +200,17 @@ extern "C" void series_16(const double* p, const double* x, const double* bar, d
                          double* xb, double* pb)
 { coefficients_of<16>(p, x, bar, o, g, xb, pb); }
 """
-PRELUDE = """
-static snn::D8 load(const double* p) { snn::D8 x; __builtin_memcpy(&x, p, 64); return x; }
-static void store(double* p, snn::D8 x) { __builtin_memcpy(p, &x, 64); }
-"""
+
+
+def source(name: str, harness: str) -> str:
+    """The printed system of a model and what calls it."""
+    return '#include "taylor.h"\nnamespace snn {\n' + print_series(built(name)[1], "System") + "}\n" + harness
 
 
 @functools.cache
 def compiled(name: str, harness: str) -> ctypes.CDLL:
-    return library(f"series_{name}", runtime() + print_series(built(name)[1], "System") + PRELUDE + harness, FLAGS)
+    headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.glob("*.h")))
+    return library(f"series_{name}", source(name, harness), FLAGS, headers)
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:

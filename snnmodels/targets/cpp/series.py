@@ -1,6 +1,6 @@
 """Prints a `SeriesProgram` as a C++ struct over ``runtime/series.h`` and ``runtime/taylor.h``.
 
-The struct is a template over the lane type, ``double`` or ``snn::D8``, and its functions over the order K. It has no
+The struct is a template over the lane type, ``double`` or ``D8``, and its functions over the order K. It has no
 state: constants ``c``, series ``s`` and cotangents ``b`` are the caller's arrays. ``s`` and ``b`` have ``NS`` series of
 K + 1 coefficients, of which the first ``NX`` are the states'.
 
@@ -18,23 +18,15 @@ K + 1 coefficients, of which the first ``NX`` are the states'.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.resources import files
 
 import sympy as sp
-from sympy.printing.str import StrPrinter
 
 from ...events.series import KINDS, Constant, Factor, Operation, SeriesProgram
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program, cotangent
+from .printer import expression
 
-__all__ = ["print_series", "runtime"]
-
-
-def runtime() -> str:
-    """The headers that printed structs need, in one text."""
-    folder = files("snnmodels.targets.cpp") / "runtime"
-    taylor = (folder / "taylor.h").read_text(encoding="utf-8")
-    return (folder / "series.h").read_text(encoding="utf-8") + taylor.replace('#include "series.h"\n', "")
+__all__ = ["print_series"]
 
 
 def print_series(program: SeriesProgram, name: str) -> str:
@@ -49,7 +41,7 @@ def print_series(program: SeriesProgram, name: str) -> str:
     Returns
     -------
     str
-        C++ that follows the headers of `runtime`.
+        C++ that belongs after ``#include "taylor.h"``, inside of namespace ``snn``.
     """
     c = {symbol(f"k{i}"): f"c[{i}]" for i in range(len(program.constants.outputs))}
     p = {x: f"p[{i}]" for i, x in enumerate(program.parameters)}
@@ -57,11 +49,11 @@ def print_series(program: SeriesProgram, name: str) -> str:
     cotangents = {cotangent(k.name): f"cb[{i}]" for i, k in enumerate(c)}
     flow = [_forward(o) for o in program.operations]
     rates = [
-        f"s[{i}][k + 1] = {'T{}' if r is None else f's[{r}][k] * (1.0 / (k + 1))'};"
+        f"s[{i}][k + 1] = {'T{}' if r is None else f's[{r}][k] * inverse[k + 1]'};"
         for i, r in enumerate(program.rates)
     ]
     seeds = [
-        f"b[{r}][k] = b[{r}][k] + b[{i}][k + 1] * (1.0 / (k + 1));"
+        f"b[{r}][k] = b[{r}][k] + b[{i}][k + 1] * inverse[k + 1];"
         for i, r in enumerate(program.rates)
         if r is not None
     ]
@@ -77,22 +69,22 @@ def print_series(program: SeriesProgram, name: str) -> str:
             _assignments(program.constants, p, {k: f"c[{i}] = " for i, k in enumerate(program.constants.outputs)}),
         ),
         *_function(
-            "template <int K> static SNN_INLINE void coefficients(const T* c, T (*s)[K + 1])",
+            "template <int K> static SNN_APART void coefficients(const T* c, T (*s)[K + 1])",
             _loop("for (int k = 0; k < K; k++)", [*flow, *rates]),
         ),
         *_function(
-            "template <int K> static SNN_INLINE void event(const T* c, T (*s)[K + 1])",
+            "template <int K> static SNN_APART void event(const T* c, T (*s)[K + 1])",
             _loop("for (int k = 0; k <= K; k++)", [_forward(o) for o in program.event_operations]),
         ),
         *_function(
-            "template <int K> static SNN_INLINE void back(const T* c, T (*s)[K + 1], T (*b)[K + 1], T* cb)",
+            "template <int K> static SNN_APART void back(const T* c, T (*s)[K + 1], T (*b)[K + 1], T* cb)",
             [
                 *(line for o in program.operations for line in _derivative(o, "K")),
                 *_loop("for (int k = K - 1; k >= 0; k--)", [*seeds, *_reverse(program.operations)]),
             ],
         ),
         *_function(
-            "static SNN_INLINE void event_back(const T* c, T (*s)[1], T (*b)[1], T* cb)",
+            "static SNN_APART void event_back(const T* c, T (*s)[1], T (*b)[1], T* cb)",
             [
                 *(line for o in program.event_operations for line in _derivative(o, "1")),
                 *(["const int k = 0;", *_reverse(program.event_operations)] if program.event_operations else []),
@@ -121,60 +113,10 @@ def _loop(head: str, body: list[str]) -> list[str]:
 
 def _assignments(program: Program, names: dict[sp.Symbol, str], targets: dict[str, str]) -> list[str]:
     """A program over inputs that have other names in C++, its own names put out of their way."""
-    own = {n: f"t{i}" for i, (n, _) in enumerate(program.statements)}
-    printer = _Printer(names | own)
-    lines = [f"const T {own[n]} = {printer.value(e)};" for n, e in program.statements]
-    return lines + [f"{targets[k]}{printer.value(e)};" for k, e in program.outputs.items()]
-
-
-class _Printer(StrPrinter):
-    """SymPy expressions over lane types, with the functions of runtime/series.h."""
-
-    def __init__(self, names: dict[sp.Symbol, str]) -> None:
-        super().__init__({"order": "none"})
-        self._names = names
-
-    def value(self, e: sp.Expr) -> str:
-        """An expression of type T, numbers included."""
-        return self._print(e) if e.free_symbols else f"snn::fill<T>({float(e)!r})"
-
-    def _print_Symbol(self, e: sp.Symbol) -> str:
-        return self._names[e]
-
-    def _print_Integer(self, e: sp.Integer) -> str:
-        return f"{int(e)}.0"
-
-    def _print_Rational(self, e: sp.Rational) -> str:
-        return f"({e.p}.0 / {e.q}.0)"
-
-    def _print_number(self, e: sp.Expr) -> str:
-        return repr(float(e))
-
-    _print_Half = _print_Float = _print_NumberSymbol = _print_Exp1 = _print_Pi = _print_number
-
-    def _print_Mul(self, e: sp.Mul) -> str:
-        above = [a for a in e.args if not (a.is_Pow and a.exp.is_number and a.exp < 0)]
-        below = [1 / a for a in e.args if a not in above]
-        text = " * ".join(self.parenthesize(a, 60, strict=True) for a in above) or "1.0"
-        return text + "".join(f" / {self.parenthesize(a, 60)}" for a in below)
-
-    def _print_Pow(self, e: sp.Pow, rational: bool = False) -> str:
-        if not e.free_symbols:
-            return self._print_number(e)
-        if e.exp.is_number and e.exp < 0:
-            return f"(1.0 / {self.parenthesize(1 / e, 60)})"
-        if e.exp == sp.Rational(1, 2):
-            return f"snn::sqrt_({self._print(e.base)})"
-        if e.exp.is_Integer and e.exp <= 6:
-            return "(" + " * ".join([self.parenthesize(e.base, 60)] * int(e.exp)) + ")"
-        exponent = self._print(e.exp) if e.exp.is_number else self.value(e.exp)
-        return f"snn::pow_({self.value(e.base)}, {exponent})"
-
-    def _print_Function(self, e: sp.Function) -> str:
-        name = {"atan": "arctan"}.get(e.func.__name__, e.func.__name__)
-        return f"snn::{name}_({', '.join(self._print(a) for a in e.args)})"
-
-    _print_exp = _print_log = _print_Function
+    known = {s: sp.Symbol(n) for s, n in names.items()}
+    known |= {s: sp.Symbol(f"t{i}") for i, (s, _) in enumerate(program.statements)}
+    lines = [f"const T {known[s]} = as<T>({expression(e.xreplace(known))});" for s, e in program.statements]
+    return lines + [f"{targets[k]}as<T>({expression(e.xreplace(known))});" for k, e in program.outputs.items()]
 
 
 def _factor(value: Factor) -> str:
@@ -199,19 +141,20 @@ def _forward(o: Operation) -> str:
                 statement += f" if (k == 0) {y}[0] = {y}[0] + {_factor(o.offset)};"
             return statement
         case "mul":
-            return f"{y}[k] = snn::product({a[0]}, {a[1]}, k);"
+            return f"{y}[k] = product({a[0]}, {a[1]}, k);"
         case "square":
-            return f"{y}[k] = snn::square({a[0]}, k);"
+            return f"{y}[k] = square({a[0]}, k);"
         case "div":
-            return f"{y}[k] = snn::quotient({a[0]}, {a[1]}, {y}, k);"
+            return f"{y}[k] = quotient({a[0]}, {a[1]}, {y}, k);"
         case "reciprocal":
-            return f"{y}[k] = snn::reciprocal({a[0]}, {y}, k);"
+            return f"{y}[k] = reciprocal({a[0]}, {y}, k);"
         case "pow":
-            return f"{y}[k] = snn::power({a[0]}, {y}, {_factor(o.factors[0])}, k);"
+            return f"{y}[k] = power({a[0]}, {y}, {_factor(o.factors[0])}, k);"
         case "exp":
-            return f"{y}[k] = snn::exponential({a[0]}, {y}, k);"
+            return f"{y}[k] = exponential({a[0]}, {y}, k);"
         case "log" | "arctan" | "softplus":
-            return f"{y}[k] = k == 0 ? snn::{o.kind}_({a[0]}[0]) : snn::chain({a[0]}, {a[1]}, k);"
+            value = {"log": "log", "arctan": "atan", "softplus": "softplus_"}[o.kind]
+            return f"{y}[k] = k == 0 ? {value}({a[0]}[0]) : chain({a[0]}, {a[1]}, k);"
     helper = {
         "tan": "tangent",
         "tanh": "hyperbolic_tangent",
@@ -220,8 +163,8 @@ def _forward(o: Operation) -> str:
         "sinhcosh": "hyperbolic_sine_cosine",
     }
     if o.kind in helper:
-        return f"snn::{helper[o.kind]}({a[0]}, {y}, s[{o.slot + 1}], k);"
-    return f"snn::bernoulli({a[0]}, {y}, s[{o.slot + 1}], k);"
+        return f"{helper[o.kind]}({a[0]}, {y}, s[{o.slot + 1}], k);"
+    return f"bernoulli({a[0]}, {y}, s[{o.slot + 1}], k);"
 
 
 def _derivative(o: Operation, n: str) -> list[str]:
@@ -229,9 +172,9 @@ def _derivative(o: Operation, n: str) -> list[str]:
     u, y, last = f"s[{o.arguments[0]}]" if o.arguments else "", f"s[{o.slot}]", o.slot + KINDS[o.kind].slots - 1
     match o.kind:
         case "pow":
-            return [f"snn::power_derivative({u}, {y}, {_factor(o.factors[0])}, s[{last}], {n});"]
+            return [f"power_derivative({u}, {y}, {_factor(o.factors[0])}, s[{last}], {n});"]
         case "bernoulli":
-            return [f"snn::bernoulli_derivative({u}, {y}, s[{o.slot + 1}], s[{last}], {n});"]
+            return [f"bernoulli_derivative({u}, {y}, s[{o.slot + 1}], s[{last}], {n});"]
     return []
 
 
@@ -256,18 +199,18 @@ def _backward(o: Operation) -> str:
                 text.append(f"if (k == 0) cb[{o.offset.index}] = cb[{o.offset.index}] + b[{y}][0];")
             return " ".join(text)
         case "mul":
-            return f"snn::product_back(s[{a[0]}], s[{a[1]}], b[{a[0]}], b[{a[1]}], b[{y}][k], k);"
+            return f"product_back(s[{a[0]}], s[{a[1]}], b[{a[0]}], b[{a[1]}], b[{y}][k], k);"
         case "square":
-            return f"snn::square_back(s[{a[0]}], b[{a[0]}], b[{y}][k], k);"
+            return f"square_back(s[{a[0]}], b[{a[0]}], b[{y}][k], k);"
         case "div":
-            return f"snn::quotient_back(s[{a[1]}], s[{y}], b[{a[0]}], b[{a[1]}], b[{y}], k);"
+            return f"quotient_back(s[{a[1]}], s[{y}], b[{a[0]}], b[{a[1]}], b[{y}], k);"
         case "reciprocal":
-            return f"snn::quotient_back(s[{a[0]}], s[{y}], (T*)nullptr, b[{a[0]}], b[{y}], k);"
+            return f"quotient_back(s[{a[0]}], s[{y}], (T*)nullptr, b[{a[0]}], b[{y}], k);"
         case "sincos" | "sinhcosh":
             sign = "-" if o.kind == "sincos" else ""
             return (
-                f"snn::chain_back(s[{y + 1}], b[{a[0]}], b[{y}][k], k); "
-                f"snn::chain_back(s[{y}], b[{a[0]}], {sign}b[{y + 1}][k], k);"
+                f"chain_back(s[{y + 1}], b[{a[0]}], b[{y}][k], k); "
+                f"chain_back(s[{y}], b[{a[0]}], {sign}b[{y + 1}][k], k);"
             )
     derivative = {"exp": y, "log": a[-1], "arctan": a[-1], "softplus": a[-1]}.get(o.kind, y + KINDS[o.kind].slots - 1)
-    return f"snn::chain_back(s[{derivative}], b[{a[0]}], b[{y}][k], k);"
+    return f"chain_back(s[{derivative}], b[{a[0]}], b[{y}][k], k);"

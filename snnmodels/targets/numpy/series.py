@@ -37,14 +37,14 @@ RUNNING, ARRIVED, SPIKED, FAILED, RESTING = range(5)
 """What became of a lane."""
 _IDLE, _ADAPTIVE, _CAPPED, _LAST, _CROSSED = range(5)  # how a step ended
 
-_LARGEST_EXPONENT = 700.0
+_SMALLEST_EXPONENT, _LARGEST_EXPONENT = -745.0, 709.0
 _MAX_HALVINGS = 45
 _BERNOULLI_NEAR = 0.3
 _BERNOULLI_ABOUT_ZERO = [1.0, -0.5, *(float(sp.bernoulli(m) / factorial(m)) for m in range(2, 31))]
 
 
 def _exp(x: Array) -> Array:
-    return np.exp(np.clip(x, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+    return np.exp(np.clip(x, _SMALLEST_EXPONENT, _LARGEST_EXPONENT))
 
 
 def _tanh(u: Array) -> Array:

@@ -3,13 +3,9 @@
 // A series is an array of coefficients. Every operation gives coefficient k from coefficients <= k of its arguments and
 // < k of its own; its adjoint takes the cotangent w of coefficient k and adds to those of coefficients <= k. A function
 // phi needs no recursion through itself backward: u_j gets w times coefficient k - j of the series of phi'.
-#ifndef SNN_SERIES_H
-#define SNN_SERIES_H
-#include <cmath>
-#include <cstdint>
-#include <type_traits>
+#pragma once
+#include "lanes.h"
 
-#define SNN_INLINE inline __attribute__((always_inline))
 #define SNN_APART inline __attribute__((noinline))
 #ifndef SNN_UNROLL
 #define SNN_UNROLL
@@ -17,16 +13,12 @@
 
 namespace snn {
 
-typedef double D8 __attribute__((vector_size(64)));
-typedef std::int64_t I8 __attribute__((vector_size(64)));
-
 // What belongs to a lane type: how many lanes, and the type of a mask (0: no, anything else: yes).
 template <class T> struct Lane;
 template <> struct Lane<double> { using Mask = std::int64_t; static constexpr int count = 1; };
-template <> struct Lane<D8> { using Mask = I8; static constexpr int count = 8; };
+template <> struct Lane<D8> { using Mask = I8; static constexpr int count = LANES; };
 template <class T> using Mask = typename Lane<T>::Mask;
 
-template <class T> SNN_INLINE T fill(double x) { return T{} + x; }
 SNN_INLINE double lane(double x, int) { return x; }
 SNN_INLINE double lane(const D8& x, int l) { return x[l]; }
 SNN_INLINE std::int64_t lane(std::int64_t x, int) { return x; }
@@ -36,117 +28,76 @@ SNN_INLINE void put(D8& x, int l, double value) { x[l] = value; }
 SNN_INLINE void put(std::int64_t& x, int, std::int64_t value) { x = value; }
 SNN_INLINE void put(I8& x, int l, std::int64_t value) { x[l] = value; }
 SNN_INLINE bool any(std::int64_t m) { return m != 0; }
-SNN_INLINE bool any(const I8& m) {
-    return ((m[0] | m[1]) | (m[2] | m[3]) | (m[4] | m[5]) | (m[6] | m[7])) != 0;
-}
+SNN_INLINE bool any(I8 m) { return bits(m != 0) != 0; }
 template <class T> SNN_INLINE T magnitude(T x) { return x < 0.0 ? -x : x; }
-template <class T> SNN_INLINE T larger(T a, T b) { return a > b ? a : b; }
-template <class T> SNN_INLINE T smaller(T a, T b) { return a < b ? a : b; }
+SNN_INLINE D8 magnitude(D8 x) { return absolute(x); }
 
-// ---- functions
-constexpr double largest_exponent = 700.0;  // beyond it exp(u) would leave the range of a double
-
-SNN_INLINE double exp_(double x) {
-    return std::exp(x > largest_exponent ? largest_exponent : x < -largest_exponent ? -largest_exponent : x);
-}
-// exp(n log 2) exp(r), |r| <= log(2)/2, by a series of degree 13; no branch, a NaN stays one
-SNN_INLINE D8 exp_(D8 x) {
-    const D8 most = fill<D8>(largest_exponent);
-    x = x > most ? most : x;
-    x = x < -most ? -most : x;
-    const D8 magic = fill<D8>(6755399441055744.0);
-    D8 n = x * 1.4426950408889634 + magic;
-    const I8 bits = (I8)n;
-    n = n - magic;
-    const D8 r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-    const D8 r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
-    const D8 low = r4 * ((r * (1 / 5040.) + 1 / 720.) * r2 + (r * (1 / 120.) + 1 / 24.)) +
-                   ((r * (1 / 6.) + 0.5) * r2 + (r + 1.0));
-    const D8 high = r4 * (r * (1 / 6227020800.) + 1 / 479001600.) +
-                    ((r * (1 / 39916800.) + 1 / 3628800.) * r2 + (r * (1 / 362880.) + 1 / 40320.));
-    const D8 p = r8 * high + low;
-    return (D8)((I8)p + (bits << 52));
-}
-#define SNN_BY_LANE(NAME, CALL)                                  \
-    SNN_INLINE double NAME(double x) { return CALL(x); }         \
-    inline D8 NAME(D8 x) {                                       \
-        D8 y;                                                    \
-        for (int l = 0; l < 8; l++) y[l] = CALL(x[l]);           \
-        return y;                                                \
-    }
-SNN_BY_LANE(log_, std::log)
-SNN_BY_LANE(sin_, std::sin)
-SNN_BY_LANE(cos_, std::cos)
-SNN_BY_LANE(tan_, std::tan)
-SNN_BY_LANE(sinh_, std::sinh)
-SNN_BY_LANE(cosh_, std::cosh)
-SNN_BY_LANE(arctan_, std::atan)
-SNN_BY_LANE(sqrt_, std::sqrt)
-SNN_BY_LANE(log1p_, std::log1p)
-#undef SNN_BY_LANE
-SNN_INLINE double pow_(double x, double y) { return std::pow(x, y); }
-inline D8 pow_(D8 x, D8 y) { for (int l = 0; l < 8; l++) x[l] = std::pow(x[l], y[l]); return x; }
-inline D8 pow_(D8 x, double y) { for (int l = 0; l < 8; l++) x[l] = std::pow(x[l], y); return x; }
-// by exp(-|u|), which never overflows
+// ---- values of functions by exp(-|u|), which never overflows
+SNN_INLINE double log1p_(double x) { return std::log1p(x); }
+inline D8 log1p_(D8 x) { for (int l = 0; l < LANES; l++) x[l] = std::log1p(x[l]); return x; }
 template <class T> SNN_INLINE T tanh_(T u) {
-    const T e = exp_(-2.0 * magnitude(u)), t = (1.0 - e) / (1.0 + e);
+    const T e = exp(-2.0 * magnitude(u)), t = (1.0 - e) / (1.0 + e);
     return u < 0.0 ? -t : t;
 }
 template <class T> SNN_INLINE T logistic_(T u) {
-    const T e = exp_(-magnitude(u)), s = 1.0 / (1.0 + e);
+    const T e = exp(-magnitude(u)), s = 1.0 / (1.0 + e);
     return u < 0.0 ? e * s : s;
 }
-template <class T> SNN_INLINE T softplus_(T u) { return (u > 0.0 ? u : u * 0.0) + log1p_(exp_(-magnitude(u))); }
+template <class T> SNN_INLINE T softplus_(T u) { return larger(u, T{}) + log1p_(exp(-magnitude(u))); }
 
-// ---- coefficient k of a series
-template <class T> SNN_INLINE T product(const T* a, const T* b, int k) {
-    T s = a[0] * b[k];
+// ---- coefficient k of a series. Sums end with the terms that were computed last, so that the others can run ahead.
+constexpr double inverse[] = {0,       1.0,      1.0 / 2,  1.0 / 3,  1.0 / 4,  1.0 / 5,  1.0 / 6,  1.0 / 7,  1.0 / 8,
+                              1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12, 1.0 / 13, 1.0 / 14, 1.0 / 15, 1.0 / 16, 1.0 / 17};
+// sum of a_i b_{k-i}, 0 < i < k
+template <class T> SNN_INLINE T inner(const T* a, const T* b, int k) {
+    T s = T{};
     SNN_UNROLL
-    for (int i = 1; i <= k; i++) s = s + a[i] * b[k - i];
+    for (int i = 1; i < k; i++) s = s + a[i] * b[k - i];
     return s;
+}
+template <class T> SNN_INLINE T product(const T* a, const T* b, int k) {
+    if (k == 0) return a[0] * b[0];
+    return inner(a, b, k) + a[k] * b[0] + a[0] * b[k];
 }
 template <class T> SNN_INLINE T square(const T* a, int k) {
     if (k == 0) return a[0] * a[0];
-    T s = a[0] * a[k];
+    T s = T{};
     SNN_UNROLL
     for (int i = 1; 2 * i < k; i++) s = s + a[i] * a[k - i];
-    s = s + s;
-    return k % 2 ? s : s + a[k / 2] * a[k / 2];
+    if (k % 2 == 0) s = s + 0.5 * a[k / 2] * a[k / 2];
+    return 2.0 * (s + a[0] * a[k]);
 }
 template <class T> SNN_INLINE T quotient(const T* a, const T* b, const T* q, int k) {
-    T s = a[k];
-    SNN_UNROLL
-    for (int i = 1; i <= k; i++) s = s - b[i] * q[k - i];
-    return s / b[0];
+    if (k == 0) return a[0] / b[0];
+    return (a[k] - inner(b, q, k) - b[k] * q[0]) / b[0];
 }
 template <class T> SNN_INLINE T reciprocal(const T* b, const T* q, int k) {
     if (k == 0) return 1.0 / b[0];
-    T s = b[1] * q[k - 1];
-    SNN_UNROLL
-    for (int i = 2; i <= k; i++) s = s + b[i] * q[k - i];
-    return -s * q[0];
+    return -(inner(b, q, k) + b[k] * q[0]) * q[0];
 }
 // the chain rule, k phi_k = sum_i i u_i phi'_{k-i}, for k >= 1
 template <class T> SNN_INLINE T chain(const T* u, const T* derivative, int k) {
-    T s = u[1] * derivative[k - 1];
+    T s = T{};
     SNN_UNROLL
-    for (int i = 2; i <= k; i++) s = s + (u[i] * double(i)) * derivative[k - i];
-    return s * (1.0 / k);
+    for (int i = 2; i < k; i++) s = s + (u[i] * double(i)) * derivative[k - i];
+    s = s * inverse[k];
+    if (k > 1) s = s + (u[1] * inverse[k]) * derivative[k - 1];
+    return s + u[k] * derivative[0];
 }
 template <class T> SNN_INLINE T power(const T* u, const T* y, double exponent, int k) {
     if (k == 0) {
-        if (exponent == 0.5) return sqrt_(u[0]);
-        return pow_(u[0], exponent);
+        if (exponent == 0.5) return sqrt(u[0]);
+        return pow(u[0], exponent);
     }
     T s = T{};
     SNN_UNROLL
     for (int i = 1; i <= k; i++) s = s + (u[i] * ((exponent + 1) * i - k)) * y[k - i];
     return s / (u[0] * double(k));
 }
-template <class T> SNN_INLINE T exponential(const T* u, const T* e, int k) { return k == 0 ? exp_(u[0]) : chain(u, e, k); }
+template <class T> SNN_INLINE T exponential(const T* u, const T* e, int k) { return k == 0 ? exp(u[0]) : chain(u, e, k); }
 // functions whose derivative follows from their value: d is its series
 template <class T> SNN_INLINE void tangent(const T* u, T* y, T* d, int k) {
-    y[k] = k == 0 ? tan_(u[0]) : chain(u, d, k);
+    y[k] = k == 0 ? tan(u[0]) : chain(u, d, k);
     d[k] = k == 0 ? 1.0 + square(y, 0) : square(y, k);
 }
 template <class T> SNN_INLINE void hyperbolic_tangent(const T* u, T* y, T* d, int k) {
@@ -158,11 +109,11 @@ template <class T> SNN_INLINE void logistic(const T* u, T* y, T* d, int k) {
     d[k] = y[k] - square(y, k);
 }
 template <class T> SNN_INLINE void sine_cosine(const T* u, T* s, T* c, int k) {
-    s[k] = k == 0 ? sin_(u[0]) : chain(u, c, k);
-    c[k] = k == 0 ? cos_(u[0]) : -chain(u, s, k);
+    s[k] = k == 0 ? sin(u[0]) : chain(u, c, k);
+    c[k] = k == 0 ? cos(u[0]) : -chain(u, s, k);
 }
 template <class T> SNN_INLINE void hyperbolic_sine_cosine(const T* u, T* s, T* c, int k) {
-    const T a = k == 0 ? sinh_(u[0]) : chain(u, c, k), b = k == 0 ? cosh_(u[0]) : chain(u, s, k);
+    const T a = k == 0 ? sinh(u[0]) : chain(u, c, k), b = k == 0 ? cosh(u[0]) : chain(u, s, k);
     s[k] = a;
     c[k] = b;
 }
@@ -187,7 +138,7 @@ template <class T> SNN_APART T bernoulli_about(T u, int n, int shift) {
         choose = choose * (m + 1) / (m + 1 - n);
         last = m;
     }
-    T s = fill<T>(weight[last]);
+    T s = as<T>(weight[last]);
     for (int m = last - 1; m >= n; m--) s = s * u + weight[m];
     return s;
 }
@@ -209,8 +160,7 @@ template <class T> SNN_INLINE void bernoulli(const T* u, T* y, T* e, int k) {
     e[k] = exponential(u, e, k);
     const Mask<T> near = magnitude(u[0]) < bernoulli_near;
     T s = u[k];
-    SNN_UNROLL
-    for (int i = 1; i <= k; i++) s = s - e[i] * y[k - i];
+    if (k > 0) s = s - inner(e, y, k) - e[k] * y[0];
     y[k] = s / (e[0] - 1.0);
     if (any(near)) y[k] = near ? bernoulli_near_zero(u, k, 0) : y[k];
 }
@@ -258,4 +208,3 @@ template <class T> SNN_INLINE void quotient_back(const T* b, const T* q, T* A, T
 }
 
 }  // namespace snn
-#endif

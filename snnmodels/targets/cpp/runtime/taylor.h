@@ -5,8 +5,7 @@
 // reverse. A step of length h replaces x by P(h), P the Taylor polynomial of order K, with
 //     h = min(tol^(1/(K+1)) rho, h_max, what is left),   rho = min over i and k in {K-1, K} of (|X_i,k|/scale_i)^(-1/k).
 // h is differentiated as well, so that the gradient is that of what was computed, at any tolerance.
-#ifndef SNN_TAYLOR_H
-#define SNN_TAYLOR_H
+#pragma once
 #include "series.h"
 
 namespace snn {
@@ -217,7 +216,7 @@ template <class S> SNN_INLINE typename S::T event_at(const typename S::T* c, con
     clear<S, 0>(b);
     for (int j = 0; j < S::NC; j++) gc[j] = T{};
     S::template event<0>(c, s);
-    b[S::EVENT][0] = fill<T>(1.0);
+    b[S::EVENT][0] = as<T>(1.0);
     S::event_back(c, s, b, gc);
     for (int i = 0; i < S::NX; i++) gx[i] = b[i][0];
     return s[S::EVENT][0];
@@ -255,11 +254,11 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
             most[n] = log2_roughly(most[n] + 1e-300) * (1.0 / (K - 1 + n));
         }
         const M second = most[1] > most[0];
-        lanes.rho = running ? exp_((second ? -most[1] : -most[0]) * 0.69314718055994531) : lanes.rho;
+        lanes.rho = running ? exp((second ? -most[1] : -most[0]) * 0.69314718055994531) : lanes.rho;
         const T adaptive = lanes.rho * control.factor[order_index(K)];
         const M free = adaptive < control.h_max;
         const T rest = lanes.duration - lanes.elapsed;
-        T h = free ? adaptive : fill<T>(control.h_max);
+        T h = free ? adaptive : as<T>(control.h_max);
         M code = free ? ADAPTIVE + 8 * (second ? which[1] : which[0]) : M{} + CAPPED;
         const M within = h < rest;
         code = within ? code : M{} + LAST;
@@ -447,4 +446,3 @@ void walk_back(int K, const typename S::T* c, const Control<S>& control, const S
 }
 
 }  // namespace snn
-#endif
