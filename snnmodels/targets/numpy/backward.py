@@ -9,8 +9,9 @@ import numpy as np
 
 from ...events.engine import EngineError
 from ...events.plan import Component
-from .forward import Values, arrive, carry
-from .tape import Arrival, ComponentTape, Event, Maxima, Piece
+from .neurons import Neurons
+from .state import State, Values
+from .tape import Arrival, ComponentTape, Event, Maxima, Piece, Release
 
 __all__ = ["ComponentBackward", "Totals"]
 
@@ -42,33 +43,33 @@ class Totals:
 
 
 class _States:
-    """States of a population before and after the arrivals of every piece, computed again from checkpoints."""
+    """States of a population before and after the start of every piece, computed again from checkpoints."""
 
     def __init__(self, values: Values, tape: ComponentTape, k: int, place: int) -> None:
         self.values, self.tape, self.k, self.place = values, tape, k, place
-        self.known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.known: dict[int, tuple[State, np.ndarray]] = {}
 
-    def at(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """States before the arrivals of a piece, and after all that happens at its start."""
+    def before(self, number: int) -> State:
+        """Before anything happens at the start of a piece; a copy."""
+        return self._at(number)[0].copy()
+
+    def after(self, number: int) -> np.ndarray:
+        """States after all that happens at the start of a piece."""
+        return self._at(number)[1]
+
+    def _at(self, number: int) -> tuple[State, np.ndarray]:
         if number not in self.known:
             first = number - number % self.tape.every
-            x = self.tape.checkpoints[first][self.place].copy()
+            x, held = self.tape.checkpoints[first][self.place]
+            state = State(self.values, self.k, x.copy(), held.copy())
             self.known = {}
             for m in range(first, number + 1):
-                piece, before = self.tape.pieces[m], x.copy()
-                self._start(x, piece)
-                self.known[m] = (before, x)
+                before = state.copy()
+                state.begin(self.tape.pieces[m])
+                self.known[m] = (before, state.x.copy())
                 if m < number:
-                    own = [e for e in piece.events if e.population == self.k]
-                    x = carry(self.values.neurons[self.k], x, piece, own)
+                    state.advance(self.tape.pieces[m])
         return self.known[number]
-
-    def _start(self, x: np.ndarray, piece: Piece) -> None:
-        arrive(self.values, self.k, x, piece.arrivals)
-        own = [e.neuron for e in piece.instant if e.population == self.k]
-        if own:
-            which = np.array(own)
-            x[:, which] = self.values.neurons[self.k]("reset", *x[:, which], which=which)
 
 
 class ComponentBackward:
@@ -103,13 +104,11 @@ class ComponentBackward:
         self.first = len(plan.network.inputs)
         self.neurons = {k: values.neurons[k] for k in component.populations}
         self.costates = {k: np.zeros((n.n_states, n.n)) for k, n in self.neurons.items()}
+        self.held = dict(zip(self.neurons, (h.copy() for h in tape.held), strict=True))
         self.states = {
             k: _States(values, tape, k, place)
             for place, (k, n) in enumerate(self.neurons.items())
             if n.rules.needs_states
-        }
-        self.by_flow = {
-            k: bool(n.rules.learnable) and not n.rules.rules["gradient"].is_zero for k, n in self.neurons.items()
         }
         self.output = plan.output.index if pulls is not None and plan.output.index in self.neurons else -1
         if self.output >= 0:
@@ -126,17 +125,20 @@ class ComponentBackward:
             for e in reversed(piece.instant):
                 self._instant(e)
             for k in self.neurons:
-                self._arrivals(k, number, [a for a in piece.arrivals if self._target(a) == k])
+                self._events(k, number, piece)
         self._start()
 
-    def _target(self, a: Arrival) -> int:
-        return self.values.plan.projections[a.projection].target
-
-    def _collect(self, a: Arrival, value: float, neuron: int) -> None:
-        """Add to what moving an arrival at a neuron does: its spike moves, or its delay changes."""
-        self.sensitivities[self.values.plan.projections[a.projection].source][a.spike] += value
-        delays = self.totals.delays[a.projection]
-        delays[(a.neuron, neuron) if delays.ndim else ()] += value
+    def _moves(self, cause: Arrival | Release, value: float, neuron: int) -> None:
+        """Hand the sensitivity to the time of an event, as it happens to a neuron, on to what sets that time."""
+        if isinstance(cause, Release):
+            self.sensitivities[self.first + cause.population][cause.spike] += value
+            which = np.array([neuron])
+            back = self.neurons[cause.population]("duration_back", value, which=which)
+            self.totals.parameters[cause.population][:, which] += back
+            return
+        self.sensitivities[self.values.plan.projections[cause.projection].source][cause.spike] += value
+        delays = self.totals.delays[cause.projection]
+        delays[(cause.neuron, neuron) if delays.ndim else ()] += value
 
     # --- loss on maxima and samples -------------------------------------------------------------------------------
 
@@ -152,7 +154,7 @@ class ComponentBackward:
         which = self._peaks(Maxima.EDGE, number)
         costates[which] += self.pulls[which]
         if number + 1 < len(self.tape.pieces):
-            self._move(which, self.tape.pieces[number + 1].arrivals)
+            self._with_arrivals(which, self.tape.pieces[number + 1].arrivals)
 
     def _after_jump(self, number: int) -> None:
         if self.output < 0 or self.tape.maxima is None:
@@ -160,54 +162,90 @@ class ComponentBackward:
         assert self.pulls is not None
         which = self._peaks(Maxima.JUMP, number)
         self.costates[self.output][self.observed, which] += self.pulls[which]
-        self._move(which, self.tape.pieces[number].arrivals)
+        self._with_arrivals(which, self.tape.pieces[number].arrivals)
 
     def _peaks(self, kind: int, number: int) -> np.ndarray:
         best = self.tape.maxima
         assert best is not None
         return np.flatnonzero((best.kind == kind) & (best.piece == number))
 
-    def _move(self, which: np.ndarray, arrivals: Sequence[Arrival]) -> None:
+    def _with_arrivals(self, which: np.ndarray, arrivals: Sequence[Arrival]) -> None:
         """Values at a kink move with the first arrival that reaches their neuron."""
         assert self.tape.maxima is not None and self.pulls is not None
         for j in which:
             reaching = (a for a in arrivals if self.values.connections[a.projection].reaches(a, int(j)))
             if (a := next(reaching, None)) is not None:
-                self._collect(a, float(self.pulls[j] * self.tape.maxima.slope[j]), int(j))
+                self._moves(a, float(self.pulls[j] * self.tape.maxima.slope[j]), int(j))
 
     # --- flow -----------------------------------------------------------------------------------------------------
 
     def _flow(self, k: int, number: int, piece: Piece) -> None:
         """From the end of a piece to its start, neurons with events of their own apart from the others."""
-        n, length = self.neurons[k], piece.end - piece.start
-        end = self.costates[k]
+        n, length, end = self.neurons[k], piece.end - piece.start, self.costates[k]
+        apart: list[tuple[np.ndarray, np.ndarray]] = []
         own = [e for e in piece.events if e.population == k]
-        start = n("back", *end, s=length) if length > 0 else end.copy()
-        apart = np.zeros(n.n, dtype=bool)
         if own:
-            which, there = self._through_spikes(k, number, piece, own)
-            start[:, which], apart[which] = there, True
+            apart.append(self._through_spikes(k, number, piece, own))
         if k == self.output and self.tape.maxima is not None:
             which = self._peaks(Maxima.INSIDE, number)
             if which.size:
-                start[:, which], apart[which] = self._through_peaks(k, number, piece, which), True
-        if self.by_flow[k] and length > 0 and end.any():
-            x = self.states[k].at(number)[1]
-            self.totals.parameters[k] += np.where(apart, 0.0, n("gradient", *x, *end, s=length))
+                apart.append((which, self._through_peaks(k, number, piece, which)))
+        others = ~self.held[k]
+        for which, _ in apart:
+            others[which] = False
+        start = end.copy()
+        if length > 0:
+            x = self.states[k].after(number) if k in self.states and n.flow.reads_states and end.any() else None
+            self._bulk(k, n, x, end, length, others, start)
+            if n.held is not None and self.held[k].any():
+                self._bulk(k, n.held, x, end, length, self.held[k], start)
+        for which, costates in apart:
+            start[:, which] = costates
         self.costates[k] = start
 
+    def _bulk(
+        self,
+        k: int,
+        neurons: Neurons,
+        x: np.ndarray | None,
+        end: np.ndarray,
+        length: float,
+        where: np.ndarray,
+        start: np.ndarray,
+    ) -> None:
+        """Costates at the start of a piece of the neurons of a mask, which have no events in it."""
+        if not end.any():
+            return
+        which = np.flatnonzero(where)
+        if which.size == where.size:
+            start[:], gradients = neurons.flow.back(x, end, length)
+        elif which.size:
+            there = None if x is None else x[:, which]
+            start[:, which], gradients = neurons.flow.back(there, end[:, which], length, which)
+        else:
+            return
+        if gradients is not None:
+            self.totals.parameters[k][:, which] += gradients
+
     def _back(
-        self, k: int, x: np.ndarray | None, costates: np.ndarray, time: np.ndarray, which: np.ndarray
+        self,
+        k: int,
+        neurons: Neurons,
+        x: np.ndarray | None,
+        costates: np.ndarray,
+        time: np.ndarray,
+        which: np.ndarray,
     ) -> np.ndarray:
-        """Costates a time earlier, of the neurons `which`, and the gradient on the way; x are the states there."""
-        n = self.neurons[k]
-        if x is not None and self.by_flow[k]:
-            self.totals.parameters[k][:, which] += n("gradient", *x, *costates, s=time, which=which)
-        return n("back", *costates, s=time, which=which)
+        """Costates a time earlier of the neurons `which`, a time for each, from the states x there."""
+        before, gradients = neurons.flow.back(x, costates, time, which)
+        if gradients is not None:
+            self.totals.parameters[k][:, which] += gradients
+        return before
 
     def _through_spikes(self, k: int, number: int, piece: Piece, own: Sequence[Event]) -> tuple[np.ndarray, np.ndarray]:
         """Costates at the start of the piece of the neurons that spike in it."""
         n = self.neurons[k]
+        following = n if n.held is None else n.held
         events: dict[int, list[Event]] = {}
         for e in own:
             events.setdefault(e.neuron, []).append(e)
@@ -219,12 +257,13 @@ class ComponentBackward:
             last = [events[which[i]].pop() for i in lanes]
             neurons, before = which[lanes], np.stack([e.x for e in last], axis=1)
             when = np.array([e.time for e in last])
-            after = n("reset", *before, which=neurons) if self.by_flow[k] else None
-            later = self._back(k, after, costates[:, lanes], time[lanes] - when, neurons)
+            after = n("reset", *before, which=neurons) if following.flow.reads_states else None
+            later = self._back(k, following, after, costates[:, lanes], time[lanes] - when, neurons)
             costates[:, lanes] = self._spikes(k, last, neurons, before, later)
             time[lanes] = when
-        x = self.states[k].at(number)[1][:, which] if self.by_flow[k] else None
-        return which, self._back(k, x, costates, time - piece.start, which)
+        self.held[k][which] = False
+        x = self.states[k].after(number)[:, which] if n.flow.reads_states else None
+        return which, self._back(k, n, x, costates, time - piece.start, which)
 
     def _spikes(
         self, k: int, events: Sequence[Event], which: np.ndarray, before: np.ndarray, costates: np.ndarray
@@ -250,54 +289,71 @@ class ComponentBackward:
         assert best is not None and self.pulls is not None
         when = best.time[which]
         start, x = None, None
-        if self.by_flow[k]:
-            start = self.states[k].at(number)[1][:, which]
-            x = n("flow", *start, s=when - piece.start, which=which)
-        costates = self._back(k, x, self.costates[k][:, which], piece.end - when, which)
+        if n.flow.reads_states:
+            start = self.states[k].after(number)[:, which]
+            x = n.flow.advance(start, when - piece.start, which)
+        costates = self._back(k, n, x, self.costates[k][:, which], piece.end - when, which)
         costates[self.observed] += self.pulls[which]
-        return self._back(k, start, costates, when - piece.start, which)
+        return self._back(k, n, start, costates, when - piece.start, which)
 
     # --- the start of a piece -------------------------------------------------------------------------------------
 
     def _instant(self, e: Event) -> None:
-        """A spike at an arrival: it moves with that arrival, and where the threshold is does not matter."""
-        n, which = self.neurons[e.population], np.array([e.neuron])
-        costates = self.costates[e.population][:, which]
-        given = self.sensitivities[self.first + e.population][[e.spike]]
-        sigma, _ = n("sigma", *e.x[:, None], *costates, given, which=which)
+        """A spike at an event: it moves with that, and where the threshold is does not matter."""
+        k, which = e.population, np.array([e.neuron])
+        n, costates, x = self.neurons[k], self.costates[k][:, which], e.x[:, None]
+        given = self.sensitivities[self.first + k][[e.spike]]
+        sigma, _ = n("sigma", *x, *costates, given, which=which)
         assert e.cause is not None
-        self._collect(e.cause, float(sigma[0]), e.neuron)
-        back = n("spike_back", *e.x[:, None], *costates, 0.0, which=which)
-        self.totals.parameters[e.population][:, which] += back[n.n_states :]
-        self.costates[e.population][:, which] = back[: n.n_states]
+        self._moves(e.cause, float(sigma[0]), e.neuron)
+        back = n("spike_back", *x, *costates, 0.0, which=which)
+        self.totals.parameters[k][:, which] += back[n.n_states :]
+        self.costates[k][:, which] = back[: n.n_states]
+        self.held[k][which] = False
 
-    def _arrivals(self, k: int, number: int, arrivals: Sequence[Arrival]) -> None:
-        if not arrivals:
+    def _events(self, k: int, number: int, piece: Piece) -> None:
+        """Arrivals and releases at the start of a piece."""
+        arrivals = [a for a in piece.arrivals if self.values.plan.projections[a.projection].target == k]
+        releases = [r for r in piece.releases if r.population == k]
+        if not arrivals and not releases:
             return
-        n, costates = self.neurons[k], self.costates[k]
-        x = self.states[k].at(number)[0].copy() if k in self.states else np.zeros((n.n_states, n.n))
+        n = self.neurons[k]
+        if k in self.states:
+            state = self.states[k].before(number)
+        else:
+            state = State(self.values, k, np.zeros((n.n_states, n.n)), np.zeros(n.n, dtype=bool))
+        x = state.x
+        state.held = self.held[k].copy()
         before = []
         for a in arrivals:
-            before.append(x)
+            before.append(state.x)
             if k in self.states and len(arrivals) > 1:
-                x = x.copy()
-                arrive(self.values, k, x, [a])
-        for a, x in zip(reversed(arrivals), reversed(before), strict=True):
-            connections = self.values.connections[a.projection]
-            rule = f"arrive_back{self.values.plan.projections[a.projection].receptor}"
-            targets = connections.targets(a)
-            which = slice(None) if targets is None else targets
-            w = connections.weights[a.neuron, which]
-            back = n(rule, *x[:, which], *costates[:, which], w, which=targets)
-            self.totals.weights[a.projection][a.neuron, which] += back[0]
-            self.sensitivities[self.values.plan.projections[a.projection].source][a.spike] += back[1].sum()
-            delays = self.totals.delays[a.projection]
-            if delays.ndim:
-                delays[a.neuron, which] += back[1]
-            else:
-                delays += back[1].sum()
-            costates[:, which] = back[2 : 2 + n.n_states]
-            self.totals.parameters[k][:, which] += back[2 + n.n_states :]
+                state.x = state.x.copy()
+                state.arrive([a])
+        for a, there in zip(reversed(arrivals), reversed(before), strict=True):
+            for neurons, which in state.reached(a):
+                self._arrival(k, neurons, a, there, which)
+        for r in releases:
+            which = np.array([r.neuron])
+            s = n("release", *x[:, which], *self.costates[k][:, which], which=which)
+            self._moves(r, float(s[0, 0]), r.neuron)
+            self.held[k][r.neuron] = True
+
+    def _arrival(self, k: int, neurons: Neurons, a: Arrival, x: np.ndarray, which: np.ndarray | None) -> None:
+        costates = self.costates[k]
+        rule = f"arrive_back{self.values.plan.projections[a.projection].receptor}"
+        columns = slice(None) if which is None else which
+        w = self.values.connections[a.projection].weights[a.neuron, columns]
+        back = neurons(rule, *x[:, columns], *costates[:, columns], w, which=which)
+        self.totals.weights[a.projection][a.neuron, columns] += back[0]
+        self.sensitivities[self.values.plan.projections[a.projection].source][a.spike] += back[1].sum()
+        delays = self.totals.delays[a.projection]
+        if delays.ndim:
+            delays[a.neuron, columns] += back[1]
+        else:
+            delays += back[1].sum()
+        costates[:, columns] = back[2 : 2 + neurons.n_states]
+        self.totals.parameters[k][:, columns] += back[2 + neurons.n_states :]
 
     def _start(self) -> None:
         for k, n in self.neurons.items():

@@ -9,9 +9,10 @@ import numpy as np
 from ...events.engine import Engine
 from ...events.plan import EnginePlan
 from .backward import ComponentBackward, Totals
-from .forward import ComponentForward, Values
+from .forward import ComponentForward
 from .incoming import Connections
 from .neurons import Neurons
+from .state import Values
 from .tape import ComponentTape, Spikes, spikes_of_input
 
 __all__ = ["NumpyEngine"]
@@ -29,7 +30,7 @@ class NumpyEngine(Engine):
         self.plan = plan
         self._values = Values(
             plan,
-            [Neurons(p, plan.window) for p in plan.populations],
+            [Neurons(p, p.rules, plan.window, plan.tolerance) for p in plan.populations],
             [
                 Connections(q.projection.weights, np.asarray(q.projection.delay), q.projection.mask)
                 for q in plan.projections
@@ -59,7 +60,7 @@ class NumpyEngine(Engine):
 
     # --- simulation -----------------------------------------------------------------------------------------------
 
-    def forward(self, inputs: Sequence[np.ndarray]) -> None:
+    def forward(self, inputs: Sequence[np.ndarray], gradient: bool = True) -> None:
         """Simulate a batch; see `Engine.forward`."""
         self._inputs = [np.asarray(i, dtype=float) for i in inputs]
         trials = len(self._inputs[0]) if self._inputs else 1
@@ -67,13 +68,13 @@ class NumpyEngine(Engine):
         self._smallest_gdot, self._ties = np.inf, 0
         with np.errstate(all="ignore"):  # states that are not finite are reported by name
             for trial in range(trials):
-                self._trial(trial)
+                self._trial(trial, gradient)
 
-    def _trial(self, trial: int) -> None:
+    def _trial(self, trial: int, gradient: bool) -> None:
         spikes = [spikes_of_input(i[trial]) for i in self._inputs] + [Spikes() for _ in self.plan.populations]
         tapes = []
         for component in self.plan.components:
-            run = ComponentForward(self._values, component, spikes)
+            run = ComponentForward(self._values, component, spikes, keep=gradient)
             tapes.append(run.run())
             self._smallest_gdot = min(self._smallest_gdot, run.smallest_gdot)
             self._ties += run.ties

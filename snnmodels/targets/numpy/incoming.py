@@ -71,7 +71,7 @@ class Incoming(ABC):
 
     @abstractmethod
     def next(self) -> float:
-        """Time of the next arrival; inf if there is none before the end of the trial."""
+        """Time of the next arrival; inf if there is none up to the end of the trial."""
 
     @abstractmethod
     def take(self, time: float) -> list[Arrival]:
@@ -91,7 +91,7 @@ class _Common(Incoming):
         while self.cursor < len(neurons):
             if columns is None or columns[neurons[self.cursor]].size:
                 time = self.spikes.times[self.cursor] + self.delay
-                return time if time < self.end else np.inf
+                return time if time <= self.end else np.inf
             self.cursor += 1
         return np.inf
 
@@ -129,7 +129,7 @@ class _Each(Incoming):
         row = self.connections.rows[neuron]
         if place < len(row):
             time = self.spikes.times[spike] + row[place][0]
-            if time < self.end:
+            if time <= self.end:
                 heapq.heappush(self.heap, (time, neuron, spike, place))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Spikes", "spikes_of_input"]
+__all__ = ["Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Release", "Spikes", "spikes_of_input"]
 
 
 @dataclass
@@ -42,18 +43,26 @@ class Arrival(NamedTuple):
     target: int  # -1: all of the row
 
 
+class Release(NamedTuple):
+    """The refractory period after a spike of a neuron ends."""
+
+    population: int
+    neuron: int
+    spike: int
+
+
 @dataclass(slots=True)
 class Event:
-    """An event of a neuron's own.
+    """A neuron spikes.
 
     Attributes
     ----------
     x : array, shape (n_states,)
-        State just before it.
+        State just before the reset.
     spike : int
-        Place among the population's spikes; -1 for a release from refractoriness.
-    cause : Arrival or None
-        The arrival that carried it across threshold at once, None where the flow did.
+        Place among the population's spikes.
+    cause : Arrival, Release or None
+        What carried it across threshold at once, None where the flow did.
     """
 
     population: int
@@ -61,15 +70,16 @@ class Event:
     time: float
     x: np.ndarray
     spike: int
-    cause: Arrival | None = None
+    cause: Arrival | Release | None = None
 
 
 @dataclass(slots=True)
 class Piece:
-    """Arrivals at `start`, spikes that they cause at once, then the flow to `end` with events in order of time."""
+    """Releases and arrivals at `start`, spikes that they cause at once, then the flow to `end` with spikes in order."""
 
     start: float
     end: float
+    releases: list[Release]
     arrivals: list[Arrival]
     instant: list[Event]
     events: list[Event] = field(default_factory=list)
@@ -118,23 +128,26 @@ class ComponentTape:
 
     Attributes
     ----------
-    checkpoints : dict of int to list of array
-        States of its populations before the piece's arrivals, by number of the piece.
+    checkpoints : dict of int to list of (array, array)
+        States of its populations, and who is refractory, before a piece's arrivals, by number of the piece.
     every : int
         Pieces between checkpoints.
+    held : list of array
+        Who is refractory at the end.
     sampled : list of int
         Piece at whose end each sample was taken.
     """
 
     pieces: list[Piece] = field(default_factory=list)
-    checkpoints: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    checkpoints: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     every: int = 16
+    held: list[np.ndarray] = field(default_factory=list)
     sampled: list[int] = field(default_factory=list)
     samples: list[np.ndarray] = field(default_factory=list)
     maxima: Maxima | None = None
 
-    def keep(self, number: int, states: list[np.ndarray]) -> None:
-        """Keep the states before a piece if it is its turn; as many as there are pieces between two of them."""
+    def keep(self, number: int, states: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Keep what is before a piece if it is its turn; about as many as there are pieces between two of them."""
         if number % self.every:
             return
         if len(self.checkpoints) >= 2 * self.every:
@@ -142,4 +155,4 @@ class ComponentTape:
             self.checkpoints = {k: x for k, x in self.checkpoints.items() if k % self.every == 0}
             if number % self.every:
                 return
-        self.checkpoints[number] = [x.copy() for x in states]
+        self.checkpoints[number] = [(x.copy(), held.copy()) for x, held in states]

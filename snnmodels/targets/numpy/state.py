@@ -1,0 +1,119 @@
+"""The states of a population's neurons, and everything that changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...events.plan import EnginePlan
+from .incoming import Connections
+from .neurons import Neurons
+from .tape import Arrival, Event, Piece, Release
+
+__all__ = ["State", "Values"]
+
+
+@dataclass
+class Values:
+    """A plan with the values of everything in it."""
+
+    plan: EnginePlan
+    neurons: list[Neurons]
+    connections: list[Connections]
+
+
+class State:
+    """States of population k at one time of a trial.
+
+    The forward pass and the one that computes states again for the backward pass use the same operations, so both see
+    the same numbers.
+
+    Attributes
+    ----------
+    x : array, shape (n_states, n)
+    held : bool array, shape (n,)
+        Which neurons are refractory.
+    """
+
+    def __init__(self, values: Values, k: int, x: np.ndarray, held: np.ndarray) -> None:
+        self.values, self.k, self.x, self.held = values, k, x, held
+        self.neurons = values.neurons[k]
+
+    @classmethod
+    def initial(cls, values: Values, k: int) -> State:
+        """At time 0."""
+        neurons = values.neurons[k]
+        return cls(values, k, neurons.initial(), np.zeros(neurons.n, dtype=bool))
+
+    def copy(self) -> State:
+        """A copy."""
+        return State(self.values, self.k, self.x.copy(), self.held.copy())
+
+    def release(self, releases: Sequence[Release]) -> None:
+        """End refractory periods."""
+        self.held[[r.neuron for r in releases if r.population == self.k]] = False
+
+    def arrive(self, arrivals: Sequence[Arrival]) -> None:
+        """Apply arrivals in order, those that are for this population."""
+        for a in arrivals:
+            projection = self.values.plan.projections[a.projection]
+            if projection.target != self.k:
+                continue
+            rule = f"arrive{projection.receptor}"
+            for neurons, which in self.reached(a):
+                weights = self.values.connections[a.projection].weights[a.neuron]
+                if which is None:
+                    self.x = neurons(rule, *self.x, weights)
+                else:
+                    self.x[:, which] = neurons(rule, *self.x[:, which], weights[which], which=which)
+
+    def reached(self, a: Arrival) -> list[tuple[Neurons, np.ndarray | None]]:
+        """The neurons that an arrival reaches, with the rules that they follow now; None for all of them."""
+        targets = self.values.connections[a.projection].targets(a)
+        if self.neurons.held is None or not self.held.any():
+            return [(self.neurons, targets)]
+        if targets is None:
+            targets = np.arange(self.neurons.n)
+        held = self.held[targets]
+        parts = [(self.neurons, targets[~held]), (self.neurons.held, targets[held])]
+        return [(n, which) for n, which in parts if which.size]
+
+    def spike(self, which: np.ndarray) -> None:
+        """Reset neurons; they become refractory if that is in their model."""
+        self.x[:, which] = self.neurons("reset", *self.x[:, which], which=which)
+        if self.neurons.held is not None:
+            self.held[which] = True
+
+    def after_spike(self) -> Neurons:
+        """What neurons follow just after a spike."""
+        return self.neurons if self.neurons.held is None else self.neurons.held
+
+    def begin(self, piece: Piece) -> None:
+        """Everything that happens at the start of a piece, which is known."""
+        self.release(piece.releases)
+        self.arrive(piece.arrivals)
+        own = [e.neuron for e in piece.instant if e.population == self.k]
+        if own:
+            self.spike(np.array(own))
+
+    def advance(self, piece: Piece) -> None:
+        """Flow to the end of a piece, events in it known."""
+        length, x = piece.end - piece.start, self.x
+        if length > 0:
+            self.x = self.neurons.flow.advance(x, length)
+            if self.held.any() and self.neurons.held is not None:
+                which = np.flatnonzero(self.held)
+                self.x[:, which] = self.neurons.held.flow.advance(x[:, which], length, which)
+        last = {e.neuron: e for e in piece.events if e.population == self.k}
+        if last:
+            which, rest = self._spiked(last, piece.end)
+            self.x[:, which] = self.after_spike().flow.advance(self.x[:, which], rest, which)
+
+    def _spiked(self, last: dict[int, Event], end: float) -> tuple[np.ndarray, np.ndarray]:
+        """Put neurons just after their last spike; they, and the time that is left to each."""
+        which = np.array(list(last))
+        self.x[:, which] = np.stack([e.x for e in last.values()], axis=1)
+        self.spike(which)
+        return which, np.array([end - e.time for e in last.values()])
