@@ -16,11 +16,11 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import matrix_balance
 
-from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, Adjoint
+from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.flows import Flow, evaluate
 from ..symbolic.parsing import symbol
 from ..symbolic.programs import Builder, Program, cotangent
-from ..symbolic.system import Arrival, HybridSystem
+from ..symbolic.system import Arrival, HybridSystem, RefractoryPeriod
 
 __all__ = ["Rule", "Rules", "split"]
 
@@ -159,7 +159,9 @@ class Rules:
     reach : float
         Time in seconds over which the flow changes by about its own size, by the balanced norm of its linear part.
     rules : mapping of str to Rule
-        By name; see `names`.
+        By name.
+    held : Rules or None
+        Rules of a neuron while it is refractory; None for a model that never is.
     """
 
     system: HybridSystem
@@ -174,6 +176,7 @@ class Rules:
     reach: float
     flow: Flow | None = field(repr=False)
     rules: Mapping[str, Rule] = field(repr=False)
+    held: Rules | None = None
 
     @classmethod
     def of(
@@ -194,9 +197,19 @@ class Rules:
         observed : str, optional
             State whose maximum is asked for.
         """
+        return cls._of(_canonical(system), system, values, tuple(learnable), observed)
+
+    @classmethod
+    def _of(
+        cls,
+        bare: HybridSystem,
+        system: HybridSystem,
+        values: Mapping[str, float | np.ndarray],
+        learnable: tuple[str, ...],
+        observed: str | None,
+    ) -> Rules:
         names = tuple(p.name for p in system.parameters)
         states = tuple(s.name for s in system.states)
-        bare = _canonical(system)
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(names)}
         linear = bare.is_linear and (bare.g is None or _affine(bare.g, bare.states))
         flow, longest = _flow(bare, numbers) if linear else (None, np.inf)
@@ -220,10 +233,13 @@ class Rules:
             1 / max(_norm(bare, numbers), 1e-30) if linear else 5e-3,
             flow,
             _KNOWN[key],
+            None if bare.refractory is None else cls._of(bare.held(), system, values, learnable, None),
         )
 
     def holds_for(self, values: Mapping[str, float | np.ndarray]) -> bool:
         """Whether these rules are right for other parameter values too (time constants apart, pieces short enough)."""
+        if self.held is not None and not self.held.holds_for(values):
+            return False
         if self.flow is None:
             return True
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(self.parameters)}
@@ -248,7 +264,9 @@ class Rules:
     @functools.cached_property
     def needs_states(self) -> bool:
         """Whether the adjoint reads states between its own spikes, so that they have to be computed again."""
-        reading = [n for n in self.rules if n.startswith(("arrive_back", "held_arrive_back"))]
+        if self.held is not None and self.held.needs_states:
+            return True
+        reading = [n for n in self.rules if n.startswith("arrive_back")]
         flow = self.learnable and not (self.rules["gradient"].is_zero if self.linear else False)
         x = {f"x{i}" for i in range(len(self.states))}
         return bool(not self.linear or flow or any(self.rules[n].reads & x for n in reading))
@@ -281,12 +299,19 @@ def _canonical(system: HybridSystem) -> HybridSystem:
         initial=renamed(system.initial),
         defaults={names[p]: v for p, v in system.defaults.items()},
         units={names[x]: u for x, u in system.units.items()},
+        refractory=None
+        if system.refractory is None
+        else RefractoryPeriod(
+            system.refractory.duration.xreplace(names),
+            tuple(names[x] for x in system.refractory.hold),
+            system.refractory.arrivals,
+        ),
     )
 
 
 def _key(system: HybridSystem) -> Any:
     maps = (system.f, system.h, system.initial, *(a.jump for a in system.arrivals.values()))
-    return (system.states, system.parameters, system.g, *(tuple(m.items()) for m in maps))
+    return (system.states, system.parameters, system.g, system.refractory, *(tuple(m.items()) for m in maps))
 
 
 def _norm(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> float:
@@ -335,6 +360,8 @@ class _Writer:
             rules |= self._spike(self.system.g)
         for k, name in enumerate(self.system.arrivals):
             rules |= self._arrival(k, name)
+        if self.adjoint.release is not None:
+            rules |= self._release()
         if self.observed is not None:
             rules |= self._peak(self.system.states[self.observed])
         return rules
@@ -378,6 +405,17 @@ class _Writer:
         }
         rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(g, 2))})
         return rules
+
+    def _release(self) -> dict[str, Rule]:
+        """End of a refractory period: sensitivity to its time, and what that gives to what the duration reads."""
+        release, period = self.adjoint.release, self.system.refractory
+        assert release is not None and period is not None
+        table = {p: e.xreplace({S_RELEASE: EXTERNAL}) for p, e in release.parameters.items()}
+        return {
+            "release": self._rule((*self.x, *self.l), {"s": release.sensitivity.xreplace(self.costates)}),
+            "duration": self._rule((), {"d": period.duration}),
+            "duration_back": self._rule(("a",), self._gradients(table)),
+        }
 
     def _peak(self, state: sp.Symbol) -> dict[str, Rule]:
         """A maximum is an upward crossing of minus the slope; v0 is the value itself, then minus its derivatives."""

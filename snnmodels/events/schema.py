@@ -95,7 +95,7 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
     """All arrays of a plan, in order."""
     trials = capacity.trials
     yield Array("batch", (2 + len(plan.network.inputs),), "i8")
-    yield Array("results", (3 + len(plan.populations),))
+    yield Array("results", (2 + 2 * len(plan.populations),))
     yield Array("reals", (2,))
     samples = plan.observation.sample_times(plan.network.duration).size
     yield Array("sample_times", (samples,))

@@ -194,7 +194,8 @@ class CppEngine(Engine):
         output = self.plan.output.index
         if not (population == output and self.plan.observation.kind == "spike_times"):
             self._ask(f"spikes {population}")
-        most = int(self._views["results"][-1])
+        place = 2 + len(self.plan.populations) + population
+        most = int(self._views["results"][place])
         if most > self._capacity.spikes[population]:
             spikes = list(self._capacity.spikes)
             spikes[population] = 2 * most
@@ -231,7 +232,7 @@ class CppEngine(Engine):
         kind, output = self.plan.observation.kind, self.plan.output.index
         key = {"spike_times": f"population{output}.cotangent", "voltage_max": "maxima_error"}.get(kind, "samples_error")
         if kind == "spike_times":
-            self._views["results"][-1] = cotangent.shape[2]
+            self._views["results"][2 + len(self.plan.populations) + output] = cotangent.shape[2]
         self._flat(key, cotangent.size)[:] = cotangent.ravel()
         self._ask("backward")
 

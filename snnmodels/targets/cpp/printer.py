@@ -14,6 +14,7 @@ from ...symbolic.programs import Program
 __all__ = ["divided_differences", "expression", "model"]
 
 _ABSENT = Rule(Program((), {}), (), ())  # what a model doesn't do; the runtime never runs it
+_OPTIONAL = ("event", "search", "reset", "sigma", "spike_back", "peak", "release", "duration", "duration_back")
 _FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan")
 
 
@@ -152,7 +153,7 @@ def _truth(x: bool) -> str:
 def model(name: str, r: Rules) -> str:
     """All rules of a model as one structure, with what the runtime has to know of it."""
     x = {f"x{i}" for i in range(len(r.states))}
-    rules = {n: _ABSENT for n in ("event", "search", "reset", "sigma", "spike_back", "peak")} | dict(r.rules)
+    rules = {n: _ABSENT for n in _OPTIONAL} | dict(r.rules)
     parts = [rule(_camel(n), q) for n, q in rules.items() if not n.startswith(("arrive", "crossing"))]
     receptors = []
     for k in range(len(r.receptors)):
@@ -178,9 +179,11 @@ def model(name: str, r: Rules) -> str:
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr bool SPIKING = {_truth(r.spiking)}, SHARED = {_truth(r.shared)};",
+            f"static constexpr bool REFRACTORY = {_truth(r.held is not None)};",
             f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {_truth(r.observed is not None)};",
             f"static constexpr bool PER_NEURON[{max(1, len(r.per_neuron))}] = {{{per_neuron}}};",
+            *([] if r.held is None else [model("Held", r.held)]),
             *parts,
             *receptors,
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",

@@ -96,13 +96,27 @@ public:
     virtual void search(double s) = 0;
     // The spikes up to `limit` after the start of the piece at `t`, appended to the train; states at `limit` follow
     virtual void settle(double t, double limit, double end, Train& train) = 0;
-    virtual double first() const = 0;  // the earliest crossing found, after the start of the piece
+    // the earliest time after the start of the piece at which a crossing found may be felt, by others or by its neuron
+    virtual double felt(double shortest) const = 0;
+    virtual bool refractory() const = 0;
+    virtual double duration(int neuron) const = 0;
+    virtual double release_back(int neuron, const double* state, const double* costate) const = 0;
+    virtual void duration_back(int neuron, double sens) = 0;
+    // a refractory neuron follows other rules until it is released
+    void hold(int j, bool yes)
+    {
+        if (bool(held[j]) == yes) return;
+        held[j] = yes;
+        if (yes) held_list.push_back(j);
+        else held_list.erase(std::find(held_list.begin(), held_list.end(), j));
+    }
+    void release_all() { for (int j : held_list) held[j] = 0; held_list.clear(); }
     virtual void flow_one(double s, int neuron, const double* from, double* to) const = 0;
     double smallest_gdot = INF;
     // adjoint
     virtual void back_begin(double* const* gradients) = 0;
     virtual void back(double s, const double* start) = 0;
-    virtual void back_one(double s, int neuron, double* costate, const double* start) = 0;
+    virtual void back_one(double s, int neuron, double* costate, const double* start, bool held) = 0;
     virtual double spike_back(int neuron, const double* before, double* costate, double sens, bool crossing) = 0;
     virtual double arrive_back(int receptor, const Row& row, double* gradient, const double* state) = 0;
     virtual double arrive_back_one(int receptor, int neuron, double weight, double& gradient, const double* state) = 0;
@@ -124,6 +138,11 @@ public:
     Ladder ladder;
     Aligned<double> x, l;
     std::vector<Peak> peak;
+    std::vector<char> held;
+    std::vector<int> held_list;
+
+protected:
+    std::vector<double> set_aside;
 };
 
 template <class M> class Population : public Neurons
@@ -153,9 +172,10 @@ public:
         }
         for (auto* list : {&hot, &again}) list->room(width + LANES, S);
         if (M::OBSERVED) peak.resize(n);
+        held.assign(width, 0), held_list.clear();
     }
 
-    void begin() override { std::copy_n(initial, std::size_t(S) * width, x.begin()); }
+    void begin() override { release_all(); std::copy_n(initial, std::size_t(S) * width, x.begin()); }
     bool spiking() const override { return M::SPIKING; }
     bool fires(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::FIRES; }); return yes && M::SPIKING; }
     bool reads(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::READS; }); return yes; }
@@ -170,6 +190,7 @@ public:
             {
                 typename R::template Arrive<K> rule;
                 if (M::SHARED) prepare(rule, 0);
+                put_aside();
                 for (int j = 0; j < width; j += LANES)
                 {
                     if (!M::SHARED) prepare(rule, j);
@@ -179,13 +200,15 @@ public:
                     rule.at(0.0).run(in, out);
                     put(x.begin(), j, out);
                 }
+                bring_back([&](int j, double* state) { arrive_held(r, j, row.weight[j], state); });
                 return;
             }
             for (int k = 0; k < row.n; k++)
             {
                 double state[S_];
                 copy_state(row.target[k], state);
-                arrive_one(r, row.target[k], row.weight[k], state);
+                if (M::REFRACTORY && held[row.target[k]]) arrive_held(r, row.target[k], row.weight[k], state);
+                else arrive_one(r, row.target[k], row.weight[k], state);
                 for (int i = 0; i < S; i++) this->state(i)[row.target[k]] = state[i];
             }
         });
@@ -202,6 +225,75 @@ public:
             rule.at(0.0).run(in, out);
             std::copy_n(out, S_, state);
         });
+    }
+
+    void arrive_held(int r, int j, double w, double* state) const
+    {
+        if constexpr (M::REFRACTORY)
+            M::Held::receptor(r, [&](auto q) {
+                typename decltype(q)::template Arrive<double> rule;
+                prepare_one(rule, j);
+                double in[S_ + 1], out[S_];
+                std::copy_n(state, S_, in);
+                in[S_] = w;
+                rule.at(0.0).run(in, out);
+                std::copy_n(out, S_, state);
+            });
+    }
+
+    // states of refractory neurons, before something is done to all neurons that they are no part of
+    void put_aside()
+    {
+        if (!M::REFRACTORY || held_list.empty()) return;
+        set_aside.resize(held_list.size() * S_);
+        for (std::size_t k = 0; k < held_list.size(); k++) copy_state(held_list[k], &set_aside[k * S_]);
+    }
+    template <class F> void bring_back(F change)
+    {
+        if (!M::REFRACTORY) return;
+        for (std::size_t k = 0; k < held_list.size(); k++)
+        {
+            const int j = held_list[k];
+            change(j, &set_aside[k * S_]);
+            for (int i = 0; i < S_; i++) state(i)[j] = set_aside[k * S_ + i];
+        }
+    }
+
+    bool refractory() const override { return M::REFRACTORY; }
+    double duration(int j) const override
+    {
+        double d = INF;
+        if constexpr (M::REFRACTORY)
+        {
+            typename M::template Duration<double> rule;
+            prepare_one(rule, j);
+            rule.at(0.0).run((const double*)nullptr, &d);
+        }
+        return d;
+    }
+    double release_back(int j, const double* state, const double* costate) const override
+    {
+        double s = 0;
+        if constexpr (M::REFRACTORY)
+        {
+            typename M::template Release<double> rule;
+            prepare_one(rule, j);
+            double in[2 * S_];
+            std::copy_n(state, S_, in), std::copy_n(costate, S_, in + S_);
+            rule.at(0.0).run(in, &s);
+        }
+        return s;
+    }
+    void duration_back(int j, double sens) override
+    {
+        if constexpr (M::REFRACTORY && G_ > 0)
+        {
+            typename M::template DurationBack<double> rule;
+            prepare_one(rule, j);
+            double out[G_];
+            rule.at(0.0).run(&sens, out);
+            for (int k = 0; k < G_; k++) grad[k][j] += out[k];
+        }
     }
 
     double event(const double* state, int j) const override
@@ -226,7 +318,7 @@ public:
                 take(x.begin(), j, in);
                 event_[block(j)].at(0.0).run(in, &g);
                 for (unsigned m = bits(g > 0.0); m; m &= m - 1)
-                    if (const int k = j + __builtin_ctz(m); k < n) found.push_back(k);
+                    if (const int k = j + __builtin_ctz(m); k < n && !(M::REFRACTORY && held[k])) found.push_back(k);
             }
     }
 
@@ -247,9 +339,11 @@ public:
     {
         if (look) hot.n = 0;
         look = look && M::SPIKING;
+        if (move) put_aside();
         if (look && move) pass<true, true>(s);
         else if (look) pass<true, false>(s);
         else pass<false, true>(s);
+        if (move) bring_back([&](int j, double* state) { double to[S_]; flow_one(s, j, state, to); std::copy_n(to, S_, state); });
     }
 
     void search(double s) override
@@ -270,10 +364,10 @@ public:
         }
     }
 
-    double first() const override
+    double felt(double shortest) const override
     {
         double t = INF;
-        for (int k = 0; k < hot.n; k++) t = std::min(t, hot.root[k]);
+        for (int k = 0; k < hot.n; k++) t = std::min(t, hot.root[k] + (M::REFRACTORY ? std::min(shortest, duration(hot.neuron[k])) : shortest));
         return t;
     }
 
@@ -301,6 +395,14 @@ public:
 
     void flow_one(double s, int j, const double* from, double* to) const override
     {
+        if constexpr (M::REFRACTORY)
+            if (held[j])
+            {
+                typename M::Held::template Flow<double> f;
+                prepare_one(f, j);
+                f.at(s).run(from, to);
+                return;
+            }
         typename M::template Flow<double> f;
         prepare_one(f, j);
         f.at(s).run(from, to);
@@ -339,12 +441,19 @@ public:
         }
     }
 
-    void back_one(double s, int j, double* costate, const double* start) override
+    void back_one(double s, int j, double* costate, const double* start, bool is_held) override
     {
         if (!(s > 0)) return;
-        if constexpr (G_ > 0 && !M::template Gradient<double>::ZERO)
+        if constexpr (M::REFRACTORY)
+            if (is_held) return back_rules<typename M::Held>(s, j, costate, start);
+        back_rules<M>(s, j, costate, start);
+    }
+
+    template <class R> void back_rules(double s, int j, double* costate, const double* start)
+    {
+        if constexpr (G_ > 0 && !R::template Gradient<double>::ZERO)
         {
-            typename M::template Gradient<double> rule;
+            typename R::template Gradient<double> rule;
             prepare_one(rule, j);
             double both[2 * S_], g[G_];
             std::copy_n(start, S_, both);
@@ -352,7 +461,7 @@ public:
             rule.at(s).run(both, g);
             for (int k = 0; k < G_; k++) grad[k][j] += g[k];
         }
-        typename M::template Back<double> rule;
+        typename R::template Back<double> rule;
         prepare_one(rule, j);
         double out[S_];
         rule.at(s).run(costate, out);
@@ -399,6 +508,7 @@ public:
             typename R::template ArriveBack<K> rule;
             if (M::SHARED) prepare(rule, 0);
             D8 s = all(0);
+            const bool some_held = M::REFRACTORY && !held_list.empty();
             for (int j = 0; j < width; j += LANES)
             {
                 if (!M::SHARED) prepare(rule, j);
@@ -407,20 +517,41 @@ public:
                 take(l.begin(), j, in + S_);
                 in[2 * S_] = load8(row.weight + j);
                 rule.at(0.0).run(in, out);
+                if (some_held)
+                    for (int lane = 0; lane < LANES; lane++)
+                        if (held[j + lane])
+                        {
+                            for (int k = 0; k < 2 + S_ + G_; k++) out[k][lane] = 0;
+                            for (int i = 0; i < S_; i++) out[2 + i][lane] = in[S_ + i][lane];
+                        }
                 store8(gradient + j, load8(gradient + j) + out[0]);
                 s += out[1];
                 if constexpr (!R::KEEPS) put(l.begin(), j, out + 2);
                 for (int k = 0; k < G_; k++) store8(grad[k] + j, load8(grad[k] + j) + out[2 + S_ + k]);
             }
             sum = total(s);
+            if (some_held)
+                for (int j : held_list)
+                {
+                    double one[S_];
+                    if (state) for (int i = 0; i < S; i++) one[i] = state[std::size_t(i) * width + j];
+                    sum += arrive_back_one(r, j, row.weight[j], gradient[j], one);
+                }
         });
         return sum;
     }
 
     double arrive_back_one(int r, int j, double w, double& gradient, const double* state) override
     {
+        if constexpr (M::REFRACTORY)
+            if (held[j]) return arrive_back_rules<typename M::Held>(r, j, w, gradient, state);
+        return arrive_back_rules<M>(r, j, w, gradient, state);
+    }
+
+    template <class RULES> double arrive_back_rules(int r, int j, double w, double& gradient, const double* state)
+    {
         double s = 0;
-        M::receptor(r, [&](auto q) {
+        RULES::receptor(r, [&](auto q) {
             typename decltype(q)::template ArriveBack<double> rule;
             prepare_one(rule, j);
             double in[2 * S_ + 1], out[2 + S_ + G_];
@@ -568,6 +699,7 @@ private:
                 {
                     const int lane = __builtin_ctz(m);
                     if (j + lane >= n) break;
+                    if (M::REFRACTORY && held[j + lane]) continue;
                     for (int i = 0; i < S_; i++) hot.state[std::size_t(i) * hot.stride + hot.n] = in[i][lane];
                     hot.push(j + lane, 0);
                 }
@@ -669,14 +801,15 @@ private:
         s.at(0.0).run(before, v);
         smallest_gdot = std::min(smallest_gdot, v[1]);
         s.at(0.0).run(after, v);
-        if (v[0] > 0 || (v[0] == 0 && v[1] > 0)) throw Failure{"reset", index, j, at};
+        if (!M::REFRACTORY && (v[0] > 0 || (v[0] == 0 && v[1] > 0))) throw Failure{"reset", index, j, at};
         train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW), train.sens.push_back(0);
         train.before.insert(train.before.end(), before, before + S_);
         const double rest = limit - root;
-        if (rest > 0) f.at(rest).run(after, final_);
+        if (M::REFRACTORY) hold(j, true);
+        if (rest > 0) flow_one(rest, j, after, final_);
         else std::copy_n(after, S_, final_);
         for (int i = 0; i < S_; i++) state(i)[j] = final_[i];
-        if (!(rest > 0)) return;
+        if (M::REFRACTORY || !(rest > 0)) return;
         typename M::template Rate<double> r;
         prepare_one(r, j);
         double d[S_], g = v[0];

@@ -158,6 +158,15 @@ private:
             }
         }
         for (auto& s : simulators) s->refresh();
+        for (Component& c : net.components)
+        {
+            c.soonest = c.shortest;
+            for (int k : c.populations)
+            {
+                const Neurons& p = *simulators[0]->populations()[k];
+                if (p.refractory()) for (int j = 0; j < p.n; j++) c.soonest = std::min(c.soonest, p.duration(j));
+            }
+        }
     }
 
     // Runs f(simulator, trial) for all trials; trial b belongs to the thread b * threads / trials, whatever the load, so that
@@ -239,7 +248,7 @@ private:
     }
 
     // Spike times of a population as an array (trials, n, capacity) padded with infinity; what it would need is in
-    // results[2 + number of populations], and where that is more than there is, nothing is written
+    // results[2 + number of populations + k], and where that is more than there is, nothing is written
     void spikes(int k)
     {
         const int n = int(batch[0]), size = simulators[0]->populations()[k]->n;
@@ -251,7 +260,7 @@ private:
             std::fill(counts.begin(), counts.end(), 0);
             for (int j : trials[b].trains[net.inputs + k].neuron) most = std::max(most, ++counts[j]);
         }
-        results[2 + populations.size()] = most;
+        results[2 + populations.size() + k] = most;
         most = std::max(most, 1);
         if (most > to.capacity) return;
         for (int b = 0; b < n; b++)
@@ -267,7 +276,7 @@ private:
     void backward()
     {
         const int n = int(batch[0]), n_out = simulators[0]->populations()[net.output]->n;
-        const int most = std::max(1, int(results[2 + populations.size()]));
+        const int most = std::max(1, int(results[2 + populations.size() + net.output]));
         const std::size_t m = net.sample_times.size();
         for (auto& s : simulators) s->backward_begin(true);
         each_trial([&](Simulator& s, int b) {

@@ -28,21 +28,28 @@ struct Component
 {
     std::vector<int> populations, incoming;
     double shortest = INF;  // delay of what it projects to itself
+    double soonest = INF;   // until a spike may be felt in it at all, by its own neuron's release, too
     bool feedback = false;
 };
 
 struct Arrival { int projection, spike, entry; };  // entry: of a sparse projection with delays of its own, else -1
 struct Own { double t; int population, spike; };   // a spike by a crossing
-// Arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where its list ends
-struct Piece { double t, end; int arrivals, instants, owns, samples; };
+struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
+// Releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where
+// its list ends
+struct Piece { double t, end; int releases, arrivals, instants, owns, samples; };
 
 struct ComponentTape
 {
     std::vector<Piece> pieces;
     std::vector<Arrival> arrivals;
     std::vector<Own> instants, owns;
+    std::vector<Release> releases;
+    std::vector<double> released;  // states there, S for each release
+    std::vector<std::size_t> released_at;
+    std::vector<std::pair<int, int>> held;  // who is refractory at the end: population, neuron
     std::vector<double> checkpoints;
-    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(); }
+    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(); }
 };
 
 struct Trial
@@ -235,14 +242,32 @@ private:
 
     void keep_states(const Component& c, std::vector<double>& to) const
     {
-        for (int k : c.populations) to.insert(to.end(), neurons[k]->x.begin(), neurons[k]->x.begin() + neurons[k]->x.size());
+        to.resize(to.size() + state_size(c));
+        copy_states(c, &to[to.size() - state_size(c)]);
     }
 
+    // states of all populations, one after the other, and behind them who is refractory
     std::size_t state_size(const Component& c) const
     {
         std::size_t n = 0;
-        for (int k : c.populations) n += neurons[k]->x.size();
+        for (int k : c.populations) n += neurons[k]->x.size() + (neurons[k]->refractory() ? neurons[k]->width : 0);
         return n;
+    }
+    void copy_states(const Component& c, double* to) const
+    {
+        for (int k : c.populations) to = std::copy_n(neurons[k]->x.begin(), neurons[k]->x.size(), to);
+        for (int k : c.populations) if (neurons[k]->refractory()) to = std::copy_n(neurons[k]->held.begin(), neurons[k]->width, to);
+    }
+    void set_states(const Component& c, const double* from)
+    {
+        for (int k : c.populations) std::copy_n(from, neurons[k]->x.size(), neurons[k]->x.begin()), from += neurons[k]->x.size();
+        for (int k : c.populations)
+            if (neurons[k]->refractory())
+            {
+                neurons[k]->release_all();
+                for (int j = 0; j < neurons[k]->n; j++) neurons[k]->hold(j, from[j] != 0);
+                from += neurons[k]->width;
+            }
     }
     // pieces between two checkpoints: what is computed again at once stays in the second-level cache
     int chunk(const Component& c) const { return std::max<int>(4, int(32768 / std::max<std::size_t>(1, state_size(c)))); }
@@ -262,7 +287,7 @@ private:
         keep = keep && needs_states(c);
         const int every = chunk(c);
         for (int q : c.incoming) next[q] = 0;
-        flights = {};
+        flights = {}, waiting = {};
         std::size_t places = 0;
         for (int k : c.populations)
         {
@@ -280,11 +305,12 @@ private:
         {
             launch(trial, c);
             if (keep && tape.pieces.size() % every == 0) keep_states(c, tape.checkpoints);
-            const int a0 = int(tape.arrivals.size());
+            const int a0 = int(tape.arrivals.size()), r0 = int(tape.releases.size());
+            for (; !waiting.empty() && waiting.top().t <= t; waiting.pop()) release(tape, waiting.top());
             const int count = gather(trial, c, t, tape.arrivals);
             if (count > 1) ties++;
-            bool fires = false, moved = false;
-            if (count)
+            bool fires = int(tape.releases.size()) > r0, moved = false;
+            if (count || fires)
             {
                 if (maxima) was.assign(out.state(net.observed), out.state(net.observed) + out.n);
                 for (int k : c.populations)
@@ -298,27 +324,28 @@ private:
                 moved = maxima;
             }
             bool again = false;
-            if (fires) again = instants(trial, c, tape, a0, count, t, instant);
+            if (fires) again = instants(trial, c, tape, a0, count, r0, t, instant);
             if (moved) out.peaks_jump(was.data(), t, int(tape.pieces.size()));
             if (again)  // spikes of this instant arrive at once
             {
-                tape.pieces.push_back({t, t, int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+                tape.pieces.push_back({t, t, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
                 continue;
             }
             instant++;
             if (!(t < net.duration))
             {
-                tape.pieces.push_back({t, t, int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+                tape.pieces.push_back({t, t, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
                 break;
             }
             launch(trial, c);
-            double end = std::min(std::min(next_arrival(trial, c), net.duration), t + (c.feedback ? look : net.window));
+            double end = std::min(std::min(next_arrival(trial, c), net.duration), t + (c.soonest < INF ? look : net.window));
+            if (!waiting.empty()) end = std::min(end, waiting.top().t);
             if (sampled && sample < int(net.sample_times.size())) end = std::min(end, net.sample_times[sample]);
             if (maxima) start_.assign(out.x.begin(), out.x.begin() + out.x.size());
             const int o0 = int(tape.owns.size());
             const double asked = end;
             flow(trial, c, tape, t, end);
-            if (c.feedback)
+            if (c.soonest < INF)
             {
                 if (end < asked) look = std::max(std::min(net.window, 1.5 * (end - t)), 1e-6 * net.window);
                 else look = std::min(net.window, 2 * look);
@@ -332,19 +359,41 @@ private:
                 for (int j = 0; j < out.n; j++) samples[std::size_t(j) * m + sample] = out.state(net.observed)[j];
                 sample++;
             }
-            tape.pieces.push_back({t, end, int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+            tape.pieces.push_back({t, end, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
             t = end;
         }
         for (int k : c.populations)
             for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
                 if (!std::isfinite(neurons[k]->x[i])) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
+        for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});
         if (maxima) trial.peaks = out.peak;
+    }
+
+    struct Later { bool operator()(const Release& a, const Release& b) const { return a.t > b.t || (a.t == b.t && a.spike > b.spike); } };
+    std::priority_queue<Release, std::vector<Release>, Later> waiting;
+
+    void release(ComponentTape& tape, const Release& r)
+    {
+        Neurons& p = *neurons[r.population];
+        p.hold(r.neuron, false);
+        tape.releases.push_back(r);
+        tape.released_at.push_back(tape.released.size());
+        tape.released.resize(tape.released.size() + p.S);
+        p.copy_state(r.neuron, &tape.released[tape.released_at.back()]);
+    }
+    // a neuron that has spiked is refractory, where its model is
+    void await(int k, int j, double t, int spike)
+    {
+        if (!neurons[k]->refractory()) return;
+        neurons[k]->hold(j, true);
+        const double until = t + neurons[k]->duration(j);
+        if (until < net.duration) waiting.push({until, k, j, spike});
     }
 
     // Flow from t to `end`, or to the first time at which the component may feel a spike of its own
     void flow(Trial& trial, const Component& c, ComponentTape& tape, double t, double& end)
     {
-        const bool independent = !c.feedback || !(t + c.shortest < end);
+        const bool independent = !(t + c.soonest < end);
         double limit = end;
         if (independent)
             for (int k : c.populations)
@@ -359,9 +408,9 @@ private:
             {
                 neurons[k]->advance(end - t, true, false);
                 neurons[k]->search(end - t);
-                first = std::min(first, neurons[k]->first());
+                first = std::min(first, neurons[k]->felt(c.shortest));
             }
-            if (first < INF) limit = std::min(end, std::min(t + first, end) + c.shortest);
+            if (first < INF) limit = std::min(end, t + first);
             for (int k : c.populations) neurons[k]->advance(limit - t, false, true);
         }
         end = limit;
@@ -372,14 +421,18 @@ private:
             Train& train = trial.trains[net.inputs + k];
             const int from = train.size();
             neurons[k]->settle(t, limit - t, limit, train);
-            for (int s = from; s < train.size(); s++) tape.owns.push_back({train.t[s], k, s});
+            for (int s = from; s < train.size(); s++)
+            {
+                tape.owns.push_back({train.t[s], k, s});
+                await(k, train.neuron[s], train.t[s], s);
+            }
         }
         if (c.populations.size() > 1)
             std::stable_sort(tape.owns.begin() + o0, tape.owns.end(), [](const Own& a, const Own& b) { return a.t < b.t; });
     }
 
     // Spikes that the arrivals [a0, a0 + count) at t have caused; whether any of them arrives at this very instant
-    bool instants(Trial& trial, const Component& c, ComponentTape& tape, int a0, int count, double t, int instant)
+    bool instants(Trial& trial, const Component& c, ComponentTape& tape, int a0, int count, int r0, double t, int instant)
     {
         bool again = false;
         std::size_t base = 0, place = 0;
@@ -394,7 +447,10 @@ private:
                 double state[64], w;
                 for (int i = 0; i < p.S; i++) state[i] = start_[base + std::size_t(i) * p.width + j];
                 double g = p.event(state, j);
-                int cause = -1;
+                int cause = FLOW;
+                // released at this instant above its threshold
+                for (int r = r0; r < int(tape.releases.size()); r++)
+                    if (tape.releases[r].population == k && tape.releases[r].neuron == j && g > 0) cause = -2 - r;
                 for (int a = a0; a < a0 + count; a++)
                 {
                     if (!reaches(trial, tape.arrivals[a], k, j, w)) continue;
@@ -403,18 +459,20 @@ private:
                     if (!(g > 0) && after > 0) cause = a;
                     g = after;
                 }
-                if (cause < 0) continue;  // above before: a crossing at the start of the piece
+                if (cause == FLOW) continue;  // above before: a crossing at the start of the piece
                 if (stamp[place + j] == instant) throw Failure{"cascade", k, j, t};
                 stamp[place + j] = instant;
                 double before[64], after[64];
                 p.copy_state(j, before);
                 p.reset(before, j, after);
-                if (p.event(after, j) > 0) throw Failure{"reset", k, j, t};
+                if (!p.refractory() && p.event(after, j) > 0) throw Failure{"reset", k, j, t};
                 for (int i = 0; i < p.S; i++) p.state(i)[j] = after[i];
                 tape.instants.push_back({t, k, train.size()});
+                await(k, j, t, train.size());
                 train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause), train.sens.push_back(0);
                 train.before.insert(train.before.end(), before, before + p.S);
                 fired++;
+                if (p.refractory() && p.duration(j) == 0) again = true;
                 for (int q : c.incoming)
                 {
                     const Projection& r = net.projections[q];
@@ -431,7 +489,7 @@ private:
 
     // --- backward ------------------------------------------------------------------------------------------------------
 
-    struct Chain { int population, neuron; double at; std::vector<double> costate; };
+    struct Chain { int population, neuron; double at; bool held; std::vector<double> costate; };
     std::vector<Chain> chains;
     std::size_t used = 0;
     std::vector<int> chain_of;
@@ -446,7 +504,7 @@ private:
             at = int(used++);
             if (chains.size() < used) chains.emplace_back();
             Chain& x = chains[at];
-            x.population = k, x.neuron = j, x.at = end;
+            x.population = k, x.neuron = j, x.at = end, x.held = neurons[k]->held[j];
             x.costate.resize(neurons[k]->S);
             for (int i = 0; i < neurons[k]->S; i++) x.costate[i] = neurons[k]->costate(i)[j];
         }
@@ -463,10 +521,13 @@ private:
         for (int k : c.populations)
         {
             first_place[k] = places, places += neurons[k]->n;
+            neurons[k]->release_all();
             std::vector<double*> rows(neurons[k]->G + 1);
             for (int g = 0; g < neurons[k]->G; g++) rows[g] = parameter_sums[k].begin() + std::size_t(g) * neurons[k]->width;
             neurons[k]->back_begin(rows.data());
         }
+        for (const auto& [k, j] : tape.held) neurons[k]->hold(j, true);
+        release_sens.assign(tape.releases.size(), 0);
         chain_of.assign(places, -1);
         pulls.clear();
         if (output && loss.maxima)
@@ -480,7 +541,7 @@ private:
         for (int n = int(tape.pieces.size()) - 1; n >= 0; n--)
         {
             const Piece& piece = tape.pieces[n];
-            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0};
+            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
             if (states && (n == int(tape.pieces.size()) - 1 || (n + 1) % every == 0)) replay(trial, c, tape, n / every * every, n + 1);
             const double* start = states ? &replayed[std::size_t(n % every) * size] : nullptr;
             if (output && loss.samples && piece.samples > before.samples)
@@ -491,6 +552,8 @@ private:
             }
             // what happens to single neurons inside the piece, from its end to its start
             used = 0;
+            if (active)
+                for (int k : c.populations) for (int j : neurons[k]->held_list) chain(k, j, piece.end);
             for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].first == n;)
             {
                 const int j = pulls[k].second;
@@ -504,16 +567,17 @@ private:
             {
                 const Own& own = tape.owns[o];
                 Train& train = trial.trains[net.inputs + own.population];
-                if (!active && train.sens[own.spike] == 0) continue;
-                active = true;
                 Neurons& p = *neurons[own.population];
-                const double* crossing = &train.before[std::size_t(own.spike) * p.S];
                 const int j = train.neuron[own.spike];
+                if (!active && train.sens[own.spike] == 0) { p.hold(j, false); continue; }
+                active = true;
+                const double* crossing = &train.before[std::size_t(own.spike) * p.S];
                 Chain& x = chain(own.population, j, piece.end);
+                p.hold(j, false);
                 one.resize(p.S);
                 p.reset(crossing, j, one.data());
-                p.back_one(x.at - own.t, j, x.costate.data(), one.data());
-                x.at = own.t;
+                p.back_one(x.at - own.t, j, x.costate.data(), one.data(), p.refractory());
+                x.at = own.t, x.held = false;
                 p.spike_back(j, crossing, x.costate.data(), train.sens[own.spike], true);
             }
             for (std::size_t k = 0; k < used; k++) segment(c, chains[k], piece.t, start, piece.t);
@@ -545,8 +609,11 @@ private:
                 const double sigma = p.spike_back(j, &train.before[std::size_t(own.spike) * p.S], one.data(), train.sens[own.spike], false);
                 for (int i = 0; i < p.S; i++) p.costate(i)[j] = one[i];
                 active = active || sigma != 0;
-                // the spike moves with the arrival that causes it
-                collect(trial, tape.arrivals[train.cause[own.spike]], sigma);
+                p.hold(j, false);
+                // the spike moves with the arrival or the release that causes it
+                const int cause = train.cause[own.spike];
+                if (cause >= 0) collect(trial, tape.arrivals[cause], sigma);
+                else release_sens[-2 - cause] += sigma;
             }
             if (active && piece.arrivals > before.arrivals)
             {
@@ -555,11 +622,35 @@ private:
                     arrive_back(trial, c, tape.arrivals[a], reading ? &arriving[std::size_t(a - before.arrivals) * size] : nullptr);
             }
             if (!pulls.empty()) kinks(trial, tape, before, piece, loss, n, Peak::BEFORE, active);
+            for (int r = piece.releases; r-- > before.releases;)
+            {
+                const Release& end = tape.releases[r];
+                Neurons& p = *neurons[end.population];
+                one.resize(p.S);
+                for (int i = 0; i < p.S; i++) one[i] = p.costate(i)[end.neuron];
+                const double s = release_sens[r] + (active ? p.release_back(end.neuron, &tape.released[tape.released_at[r]], one.data()) : 0.0);
+                trial.trains[net.inputs + end.population].sens[end.spike] += s;
+                p.duration_back(end.neuron, s);
+                p.hold(end.neuron, true);
+            }
             while (!pulls.empty() && pulls.back().first >= n) pulls.pop_back();
         }
         if (active) for (int k : c.populations) neurons[k]->back_end();
     }
-    std::vector<double> one, moving, replayed, entered, arriving;
+    std::vector<double> one, moving, replayed, entered, arriving, release_sens;
+    std::vector<std::vector<int>> held_now;
+
+    // who is refractory in the backward pass, kept while states are computed again
+    void keep_held(const Component& c) { held_now.clear(); for (int k : c.populations) held_now.push_back(neurons[k]->held_list); }
+    void restore_held(const Component& c)
+    {
+        for (std::size_t i = 0; i < c.populations.size(); i++)
+        {
+            Neurons& p = *neurons[c.populations[i]];
+            p.release_all();
+            for (int j : held_now[i]) p.hold(j, true);
+        }
+    }
 
     bool reads(const Component& c) const
     {
@@ -594,12 +685,14 @@ private:
         const int every = chunk(c);
         replayed.resize(size * every), entered.resize(size * every);
         const double* kept = &tape.checkpoints[std::size_t(from / every) * size];
-        for (int k : c.populations) std::copy_n(kept, neurons[k]->x.size(), neurons[k]->x.begin()), kept += neurons[k]->x.size();
+        keep_held(c);
+        set_states(c, kept);
         for (int n = from; n < to; n++)
         {
             const Piece& piece = tape.pieces[n];
-            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0};
+            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
             copy_states(c, &entered[std::size_t(n - from) * size]);
+            for (int r = before.releases; r < piece.releases; r++) neurons[tape.releases[r].population]->hold(tape.releases[r].neuron, false);
             for (int a = before.arrivals; a < piece.arrivals; a++) deliver(trial, tape.arrivals[a]);
             for (int o = before.instants; o < piece.instants; o++) again(trial, tape.instants[o], piece.t);
             copy_states(c, &replayed[std::size_t(n - from) * size]);
@@ -607,6 +700,7 @@ private:
             for (int k : c.populations) neurons[k]->advance(piece.end - piece.t, false, true);
             for (int o = before.owns; o < piece.owns; o++) again(trial, tape.owns[o], piece.end);
         }
+        restore_held(c);
     }
     // the state after a known spike, at t
     void again(const Trial& trial, const Own& own, double t)
@@ -616,24 +710,23 @@ private:
         const int j = train.neuron[own.spike];
         one.resize(p.S), moving.resize(p.S);
         p.reset(&train.before[std::size_t(own.spike) * p.S], j, one.data());
+        p.hold(j, p.refractory());
         p.flow_one(t - own.t, j, one.data(), moving.data());
         for (int i = 0; i < p.S; i++) p.state(i)[j] = moving[i];
-    }
-    void copy_states(const Component& c, double* to) const
-    {
-        for (int k : c.populations) to = std::copy_n(neurons[k]->x.begin(), neurons[k]->x.size(), to);
     }
     // states before each of the arrivals [a0, a1) of one instant
     void before_arrivals(const Trial& trial, const Component& c, const ComponentTape& tape, int a0, int a1, const double* kept)
     {
         const std::size_t size = state_size(c);
         arriving.resize(size * (a1 - a0));
-        for (int k : c.populations) std::copy_n(kept, neurons[k]->x.size(), neurons[k]->x.begin()), kept += neurons[k]->x.size();
+        keep_held(c);
+        set_states(c, kept);
         for (int a = a0; a < a1; a++)
         {
             copy_states(c, &arriving[std::size_t(a - a0) * size]);
             deliver(trial, tape.arrivals[a]);
         }
+        restore_held(c);
     }
 
 
@@ -675,7 +768,7 @@ private:
             for (int i = 0; i < p.S; i++) one[i] = start[std::size_t(i) * p.width + x.neuron];
             if (t > piece) { moving.assign(p.S, 0); p.flow_one(t - piece, x.neuron, one.data(), moving.data()); std::swap(one, moving); }
         }
-        p.back_one(x.at - t, x.neuron, x.costate.data(), one.data());
+        p.back_one(x.at - t, x.neuron, x.costate.data(), one.data(), x.held);
         x.at = t;
     }
 };

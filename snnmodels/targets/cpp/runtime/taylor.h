@@ -29,6 +29,21 @@ template <class T> SNN_INLINE T slope(const T* c, int K, T t) {
     for (int k = K - 1; k >= 1; k--) s = s * t + c[k] * double(k);
     return s;
 }
+// value y and slope d of the polynomials of n states
+template <int n, int K, class T> SNN_INLINE void polynomials(const T (*c)[K + 1], T t, T* y, T* d) {
+    _Pragma("GCC unroll 16")
+    for (int i = 0; i < n; i++) {
+        d[i] = c[i][K];
+        y[i] = c[i][K] * t + c[i][K - 1];
+    }
+    for (int k = K - 2; k >= 0; k--) {
+        _Pragma("GCC unroll 16")
+        for (int i = 0; i < n; i++) {
+            d[i] = d[i] * t + y[i];
+            y[i] = y[i] * t + c[i][k];
+        }
+    }
+}
 
 // ---- crossings of one lane, in Bernstein form: its coefficients bound the polynomial, and their changes of sign the
 // number of its roots. No root is missed, and none invented, but for rounding.
@@ -264,22 +279,21 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
         code = within ? code : M{} + LAST;
         h = within ? h : rest;
 
-        T y[NX];
+        T y[NX], speeds[NX];
         for (int tries = 0;; tries++) {
-            for (int i = 0; i < NX; i++) y[i] = polynomial(s[i], K, h);
-            M bad;
-            if (control.check) {
-                T w[S::NS][2], defect = T{};
+            polynomials<NX, K>(s, h, y, speeds);
+            M bad = M{};
+            for (int i = 0; i < NX; i++) bad = bad | ((y[i] - y[i] == 0.0) == 0);
+            // steps much shorter than they might be need no check: their defect is less by the power K + 1
+            const M checked = running ? M{} + (h > 0.25 * smaller(adaptive, as<T>(control.h_max))) : M{};
+            if (control.check && any(checked)) {
+                T w[S::NS][2];
                 for (int i = 0; i < NX; i++) w[i][0] = y[i];
                 S::template coefficients<1>(c, w);
-                bad = M{};
                 for (int i = 0; i < NX; i++) {
-                    defect = magnitude(slope(s[i], K, h) - w[i][1]) * (h * control.per_scale[i]);
-                    bad = bad | ((defect <= control.defect[order_index(K)]) == 0);
+                    const T defect = magnitude(speeds[i] - w[i][1]) * (h * control.per_scale[i]);
+                    bad = bad | (checked ? M{} + ((defect <= control.defect[order_index(K)]) == 0) : M{});
                 }
-            } else {
-                bad = M{};
-                for (int i = 0; i < NX; i++) bad = bad | ((y[i] - y[i] == 0.0) == 0);
             }
             bad = running ? bad : M{};
             if (!any(bad)) break;
@@ -380,18 +394,18 @@ void walk_back(const typename S::T* c, const Control<S>& control, const Step<S>*
         for (int i = 0; i < NX; i++) s[i][0] = step.x[i];
         S::template coefficients<K>(c, s);
         clear<S, K>(b);
-        T along = T{}, q[NX];
+        T along = T{}, q[NX], y[NX], speeds[NX];
+        polynomials<NX, K>(s, h, y, speeds);
         for (int i = 0; i < NX; i++) {
             q[i] = running ? x_bar[i] : T{};
-            along = along + q[i] * slope(s[i], K, h);
+            along = along + q[i] * speeds[i];
         }
         const T by_h = along + *time_bar;
         if constexpr (S::EVENT >= 0) {
             if (any(crossed)) {
-                T y[NX], gx[NX], gc[S::NC > 0 ? S::NC : 1], speed = T{};
-                for (int i = 0; i < NX; i++) y[i] = polynomial(s[i], K, h);
+                T gx[NX], gc[S::NC > 0 ? S::NC : 1], speed = T{};
                 event_at<S>(c, y, gx, gc);
-                for (int i = 0; i < NX; i++) speed = speed + gx[i] * slope(s[i], K, h);
+                for (int i = 0; i < NX; i++) speed = speed + gx[i] * speeds[i];
                 const T w = crossed ? by_h / speed : T{};
                 for (int i = 0; i < NX; i++) q[i] = q[i] - w * gx[i];
                 for (int j = 0; j < S::NC; j++) c_bar[j] = c_bar[j] - w * gc[j];
