@@ -19,7 +19,7 @@ from snnmodels.events.series import KINDS, SeriesProgram
 from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, symbol
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets import cpp
-from snnmodels.targets.cpp.series import print_series
+from snnmodels.targets.cpp.series import flags, print_series
 from snnmodels.targets.numpy.series import Series
 from snnmodels.templates import load_model
 
@@ -130,6 +130,11 @@ def library_system(name: str) -> HybridSystem:
     return HybridSystem.from_model(load_model(name))
 
 
+def held() -> HybridSystem:
+    """A leak towards a state that is held; no threshold."""
+    return system("held", {"x": "y - x/tau", "y": "0"}, {"tau": 2.0})
+
+
 SYSTEMS: dict[str, Callable[[], HybridSystem]] = {
     "qif": lambda: library_system("qif+exp_synapse"),
     "eif": lambda: library_system("eif+exp_synapse"),
@@ -151,7 +156,7 @@ STATES = {
 
 @functools.cache
 def built(name: str) -> tuple[HybridSystem, SeriesProgram, Series]:
-    given = SYSTEMS[name]()
+    given = held() if name == "held" else SYSTEMS[name]()
     program = SeriesProgram.of(given)
     return given, program, Series(program)
 
@@ -210,7 +215,7 @@ def source(name: str, harness: str) -> str:
 @functools.cache
 def compiled(name: str, harness: str) -> ctypes.CDLL:
     headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.glob("*.h")))
-    return library(f"series_{name}", source(name, harness), FLAGS, headers)
+    return library(f"series_{name}", source(name, harness), [*FLAGS, *flags([built(name)[1]])], headers)
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
@@ -342,8 +347,7 @@ def test_what_has_no_series_is_refused() -> None:
 
 
 def test_held_states_and_no_threshold() -> None:
-    given = system("held", {"x": "y - x/tau", "y": "0"}, {"tau": 2.0})
-    program = SeriesProgram.of(given)
+    _, program, _ = built("held")
     assert program.rates[1] is None and program.event is None
     s = Series(program).coefficients(np.array([[-0.5]]), np.array([[1.0], [3.0]]), 4)
     assert s[1, 1:].max() == 0

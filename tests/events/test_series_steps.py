@@ -584,3 +584,35 @@ def test_a_step_is_halved_where_the_last_coefficients_are_small_by_accident() ->
         tapes[check] = (len(tapes[check]), abs(lanes.x[1, 0] - 100 * 2.0**10 / 10))
     assert tapes[True][0] > tapes[False][0]
     assert tapes[False][1] > 1000 > 1e-2 > tapes[True][1]
+
+
+SILENT = """
+using namespace snn;
+extern "C" int silent(double* x)
+{
+    using S = System<D8>;
+    static_assert(S::EVENT == -1);
+    const double scale[] = {1, 1};
+    const Control<S> control(1e-10, 1.0, scale);
+    D8 p[S::NP] = {all(2.0)}, c[S::NC];
+    S::constants(p, c);
+    Step<S> steps[100];
+    Tape<S> tape{steps, 0, 100};
+    Lanes<S> lanes{};
+    lanes.x[0] = all(1.0);
+    lanes.x[1] = all(3.0);
+    lanes.duration = D8{0, 1, 2, 3, 4, 5, 6, 7};
+    walk(12, c, control, lanes, tape);
+    store8(x, lanes.x[0]);
+    int arrived = 0;
+    for (int l = 0; l < 8; l++) arrived += lanes.outcome[l] == ARRIVED;
+    return arrived;
+}
+"""
+
+
+@needs_compiler
+def test_a_model_that_does_not_spike_and_holds_a_state() -> None:
+    x = np.empty(8)
+    assert compiled("held", SILENT).silent(pointer(x)) == 8
+    np.testing.assert_allclose(x, 6 - 5 * np.exp(-np.arange(8) / 2), rtol=1e-9)

@@ -438,11 +438,11 @@ def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[St
         while True:
             y = _polynomial(s[:n], h)
             with np.errstate(over="ignore", invalid="ignore"):
-                if control.check:
+                bad = ~np.isfinite(y).all(axis=0) & running
+                checked = running & (h > 0.25 * np.minimum(adaptive, control.h_max))
+                if control.check and checked.any():
                     defect = np.abs(_slope(s[:n], h) - series.coefficients(c, y, 1)[:n, 1]) * h * per_scale
-                    bad = ~(defect <= control.defect).all(axis=0) & running
-                else:
-                    bad = ~np.isfinite(y).all(axis=0) & running
+                    bad |= ~(defect <= control.defect).all(axis=0) & checked
             if not bad.any():
                 break
             if tries == 40 or not control.check:
