@@ -16,7 +16,7 @@ from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .rendering import check_names
 
-__all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Target", "Timing"]
+__all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Target", "Timing", "refuse_unsupported"]
 
 Target = Literal["numpy", "cython", "cpp_standalone"]
 Timing = Literal["precise", "grid"]
@@ -154,7 +154,7 @@ class Plan:
             for samples also if their `interval` (seconds) isn't a whole number of steps or is longer than the trial.
             Also for a network with refractory neurons or with delays.
         """
-        _refuse_unsupported(network)
+        refuse_unsupported(network)
         if not dt > 0:
             raise ValueError(f"dt = {dt!r} s; a time step must be positive")
         steps = round(network.duration / dt)
@@ -251,8 +251,8 @@ class Plan:
         raise KeyError(projection.name)
 
 
-def _refuse_unsupported(network: Network) -> None:
-    """`ValueError` for what a network may declare and the grid has no rules for."""
+def refuse_unsupported(network: Network) -> None:
+    """`ValueError` for what a network may declare and a simulation on the grid has no rules for."""
     for p in network.populations:
         if p.model.refractory is not None:
             raise ValueError(

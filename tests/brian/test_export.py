@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -357,6 +358,15 @@ class TestSingleModel:
     def test_wrong_numbers(self) -> None:
         with pytest.raises(ValueError, match="n: expected a positive number, got 0"):
             driven_population(load_model("lif"), n=0)
+
+    def test_what_the_grid_has_no_rules_for_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"the refractory period of lif.* is not supported by the grid simulation"):
+            driven_population(load_model("lif", "refractory"))
+        network, spikes = driven_population(load_model("lif"), n=2, weight=1.0)
+        delayed = dataclasses.replace(network.projections[0], delay=1e-3)
+        network = dataclasses.replace(network, projections=(delayed,))
+        with pytest.raises(ValueError, match="its delay is not supported by the grid simulation"):
+            one_trial(network, spikes, DT)
 
 
 def test_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Models as ordinary Brian2 objects: against analytic solutions on numpy, and once as a C++ project."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import scipy.linalg
 from brian2 import Network, SpikeGeneratorGroup, SpikeMonitor, StateMonitor, ms, mV, second
 
 from snnmodels.brian.plain import integration_method, neuron_group, synapses
-from snnmodels.templates import TemplateError, load_model
+from snnmodels.oracle import simulate
+from snnmodels.templates import TemplateError, load_model, network
 
 
 @pytest.fixture(autouse=True)
@@ -282,3 +284,70 @@ def test_the_same_script_runs_as_a_cpp_project(tmp_path, root):
     assert len(outputs["numpy"]) > 8
     np.testing.assert_array_equal(outputs["cpp"][:, 0], outputs["numpy"][:, 0])
     np.testing.assert_allclose(outputs["cpp"][:, 1], outputs["numpy"][:, 1], rtol=0, atol=1e-9)
+
+
+def oracle_spikes(model, weight, times, duration, **parameters):
+    """The same neuron, event by event."""
+    net = network.Network(
+        "one",
+        (network.SpikeInput("in", 1),),
+        (network.Population("out", 1, model, parameters),),
+        (network.Projection("in_out", "in", "out", np.array([[weight]])),),
+        "out",
+        duration,
+    )
+    return simulate(net, {"in": np.array([[times]])}).spikes["out"][0, 0]
+
+
+@pytest.mark.parametrize("arrivals", ["ignore", "apply"])
+@pytest.mark.parametrize(
+    ("components", "weight", "parameters"),
+    [
+        (("lif", "exp_synapse", "refractory"), 9.0, {}),
+        # driven, so that arrivals meet the neuron while it is held
+        (("lif", "delta_synapse", "refractory"), 0.3, {"I_syn": 1.4}),
+        (("lif", "alpha_synapse", "adaptive_threshold", "refractory"), 14.0, {}),
+    ],
+)
+def test_a_refractory_neuron_spikes_as_in_the_reference(components, weight, parameters, arrivals):
+    model = load_model(*components)
+    model = dataclasses.replace(model, refractory=dataclasses.replace(model.refractory, arrivals=arrivals))
+    times = np.arange(2, 60, 3.2) * 1e-3
+    dt = 1e-5
+    brian2.defaultclock.dt = dt * second
+    group = neuron_group(model, 1, **parameters)
+    source = SpikeGeneratorGroup(1, np.zeros(len(times), dtype=int), times * second)
+    connection = synapses(model, source, group)
+    connection.connect()
+    connection.w = weight
+    spikes = SpikeMonitor(group)
+    Network(group, source, connection, spikes).run(70 * ms)
+    found = np.asarray(spikes.t / second)
+    expected = oracle_spikes(model, weight, times, 70e-3, **parameters)
+    assert len(found) == len(expected) >= 3
+    # each spike is some steps late, and hands that on
+    np.testing.assert_allclose(found, expected, rtol=0, atol=6 * len(found) * dt)
+    assert np.diff(found).min() >= 2e-3 - dt
+
+
+def test_what_arrives_at_a_held_state_depends_on_the_model():
+    ends = {}
+    for arrivals in ("ignore", "apply"):
+        model = load_model("lif", "delta_synapse", "refractory")
+        model = dataclasses.replace(model, refractory=dataclasses.replace(model.refractory, arrivals=arrivals))
+        group = neuron_group(model, 1)
+        source = SpikeGeneratorGroup(1, [0, 0], [1, 2] * ms)
+        connection = synapses(model, source, group)
+        connection.connect()
+        connection.w = [1.5]
+        trace = StateMonitor(group, "v", record=0)
+        Network(group, source, connection, trace).run(2.5 * ms)
+        ends[arrivals] = trace.v[0][-1]
+    assert ends == {"ignore": 0.0, "apply": 1.5}
+
+
+def test_a_model_with_a_period_of_its_own_takes_no_other():
+    with pytest.raises(TypeError, match="declares its own refractory period, t_ref; set that"):
+        neuron_group(load_model("lif", "refractory"), 1, refractory=3 * ms)
+    model = load_model("lif", "refractory")
+    assert integration_method(model, 1e-4, defaults(model)) == "exact"

@@ -11,6 +11,7 @@ import numpy as np
 from ...templates._units import unit_dimension
 from ...templates.network import Network, SpikeInput
 from ..plain import neuron_group, synapses
+from ..plan import refuse_unsupported
 
 __all__ = ["Trial", "check_input_spikes", "one_trial"]
 
@@ -102,8 +103,9 @@ def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial
     Raises
     ------
     ValueError
-        If an input has no spike times, or wrong ones.
+        If an input has no spike times, or wrong ones; for a network with refractory neurons or with delays.
     """
+    refuse_unsupported(network)
     wanted = {source.name for source in network.inputs}
     if wanted != set(spikes):
         raise ValueError(f"input spikes are given for {sorted(spikes)}; the network has the inputs {sorted(wanted)}")
