@@ -30,7 +30,7 @@ class Maximum:
     ----------
     value, time : array
     kind : array of str
-        ``"smooth"``, ``"arrival"``, ``"spike"``, ``"release"``, ``"start"`` or ``"end"``.
+        ``"smooth"``, ``"arrival"``, ``"spike"``, ``"start"`` or ``"end"``.
     peaks : array of Peak
         The details, with the spike that makes the kink.
     """

@@ -70,9 +70,7 @@ class BackwardTrial:
                     self._arrival(entry)
                     self._kink(n, entry, after=False)
                 case ReleaseEvent():
-                    self._kink(n, entry, after=True)
                     self._release(entry)
-                    self._kink(n, entry, after=False)
                 case SpikeEvent():
                     self._kink(n, entry, after=True)
                     # the value just before moves with the spike too, so it counts in sigma, and only then in λ
@@ -91,7 +89,7 @@ class BackwardTrial:
         for p in pulls:
             self.lam[self.output][p.state, p.neuron] += p.error
 
-    def _kink(self, n: int, event: Event, *, after: bool, keep: bool = False) -> list[Pull]:
+    def _kink(self, n: int, event: ArrivalEvent | SpikeEvent, *, after: bool, keep: bool = False) -> list[Pull]:
         """Losses read at event n: the value moves with the event, at the slope of the side it is read on."""
         found = [p for p in self.pulls if p.peak.entry == n and p.peak.kind != "smooth" and p.peak.after == after]
         q = self.neurons[self.output]
@@ -104,11 +102,9 @@ class BackwardTrial:
             self._add(found)
         return found
 
-    def _side(self, event: Event, neuron: int, after: bool) -> tuple[Array, bool]:
+    def _side(self, event: ArrivalEvent | SpikeEvent, neuron: int, after: bool) -> tuple[Array, bool]:
         """State of one output neuron just before or after an event, and whether it is refractory there."""
         q, own = self.neurons[self.output], slice(neuron, neuron + 1)
-        if isinstance(event, ReleaseEvent):
-            return event.before, not after
         if isinstance(event, SpikeEvent):
             x = event.before
             return (q.dynamics.after_spike(x, q.p[:, own]), q.dynamics.refractory) if after else (x, False)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ._flow import Integrator, Piece
-from ._forward import _NODES, ArrivalEvent, ReleaseEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import _NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,11 @@ class Peak:
     Attributes
     ----------
     kind : str
-        ``"smooth"`` (the derivative vanishes), ``"arrival"``, ``"spike"`` or ``"release"`` (a kink or step there, so
-        the time of the maximum moves with that event), ``"start"`` or ``"end"`` of the trial.
+        ``"smooth"`` (the derivative vanishes), ``"arrival"`` or ``"spike"`` (a kink or step there, so the time of the
+        maximum moves with that event), ``"start"`` or ``"end"`` of the trial. The end of a refractory period is none of
+        its own: a state that was held has its maximum where the plateau began.
     source : Source or None
-        The spike whose arrival, or which itself, or the end of whose refractory period, makes the kink.
+        The spike whose arrival, or which itself, makes the kink.
     after : bool
         Whether it is the value just after that event, rather than just before.
     entry : int
@@ -103,8 +104,6 @@ def _edge(tape: Tape, n: int, direction: int, value: float, time: float, populat
             return Peak(value, time, "arrival", event.source, direction < 0, m)
         if isinstance(event, SpikeEvent) and event.population == population and event.spike.neuron == neuron:
             return Peak(value, time, "spike", event.spike, direction < 0, m)
-        if isinstance(event, ReleaseEvent) and event.population == population and event.spike.neuron == neuron:
-            return Peak(value, time, "release", event.spike, direction < 0, m)
         m += direction
     if m < 0:
         return Peak(value, time, "start")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from snnmodels.templates.model import Assignment, Model, Parameter, Receptor, State
+import dataclasses
+
+from snnmodels.templates.model import Assignment, Model, Parameter, Receptor, Refractory, State
 
 MS = 1e-3
 
@@ -128,4 +130,16 @@ def integrator() -> Model:
         None,
         "",
         "i_syn += w",
+    )
+
+
+def refractory(
+    model: Model, t_ref: float = 2 * MS, hold: tuple[str, ...] = ("v",), arrivals: str = "ignore"
+) -> Model:
+    """The model with a refractory period t_ref."""
+    return dataclasses.replace(
+        model,
+        name=f"{model.name}_refractory",
+        parameters={**model.parameters, "t_ref": Parameter("t_ref", t_ref, "second", repr(t_ref))},
+        refractory=Refractory("t_ref", hold, arrivals),
     )

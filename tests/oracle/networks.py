@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnmodels.eventprop.protocol import Loss, LossValue
-from snnmodels.oracle import OracleGradient, gradient, simulate
+from snnmodels.oracle import Method, OracleGradient, gradient, simulate
 from snnmodels.templates.model import Model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 
@@ -86,7 +86,12 @@ def feed_forward(
 
 def with_values(network: Network, values: dict[str, np.ndarray]) -> Network:
     """The network with other weights and parameters, by key of `Network.trainable`."""
-    projections = [dataclasses.replace(p, weights=values.get(f"{p.name}.w", p.weights)) for p in network.projections]
+    projections = [
+        dataclasses.replace(
+            p, weights=values.get(f"{p.name}.w", p.weights), delay=values.get(f"{p.name}.delay", p.delay)
+        )
+        for p in network.projections
+    ]
     populations = []
     for q in network.populations:
         own = {k.removeprefix(f"{q.name}."): v for k, v in values.items() if k.startswith(f"{q.name}.")}
@@ -94,8 +99,8 @@ def with_values(network: Network, values: dict[str, np.ndarray]) -> Network:
     return dataclasses.replace(network, projections=tuple(projections), populations=tuple(populations))
 
 
-def loss_of(network: Network, inputs: Inputs, loss: Loss) -> float:
-    simulation = simulate(network, inputs)
+def loss_of(network: Network, inputs: Inputs, loss: Loss, method: Method = "runge-kutta") -> float:
+    simulation = simulate(network, inputs, method=method)
     if loss.observable == "spike_times":
         observed = simulation.spikes[network.output]
     elif isinstance(loss, SumOfSamples):
@@ -110,13 +115,15 @@ def derivative(value: Callable[[float], float], step: float) -> float:
     return (8 * (value(step) - value(-step)) - (value(2 * step) - value(-2 * step))) / (12 * step)
 
 
-def deviations(network: Network, inputs: Inputs, loss: Loss) -> tuple[dict[str, float], OracleGradient]:
+def deviations(
+    network: Network, inputs: Inputs, loss: Loss, method: Method = "runge-kutta"
+) -> tuple[dict[str, float], OracleGradient]:
     """Relative deviation of every gradient from the difference in a random direction, by key.
 
     Where a relative change has less than a thousandth of the loss as its effect, the deviation is relative to that
     instead, for a difference resolves no less than the rounding of the loss.
     """
-    found = gradient(network, inputs, loss, np.empty(0))
+    found = gradient(network, inputs, loss, np.empty(0), method=method)
     rng = np.random.default_rng(1)
     values: dict[str, np.ndarray] = {**network.trainable(), **{f"{k}.times": v for k, v in inputs.items()}}
     result = {}
@@ -128,8 +135,8 @@ def deviations(network: Network, inputs: Inputs, loss: Loss) -> tuple[dict[str, 
         def moved(h: float, key: str = key, value: np.ndarray = value, direction: np.ndarray = direction) -> float:
             there = np.where(np.isfinite(value), value + h * direction, value)
             if key.endswith(".times"):
-                return loss_of(network, {**inputs, key.removesuffix(".times"): there}, loss)
-            return loss_of(with_values(network, {key: there}), inputs, loss)
+                return loss_of(network, {**inputs, key.removesuffix(".times"): there}, loss, method)
+            return loss_of(with_values(network, {key: there}), inputs, loss, method)
 
         # small enough that no two spikes exchange their order within the difference: there the loss has a kink
         expected = derivative(moved, 2e-5 * size)
