@@ -17,6 +17,7 @@ MECHANISMS = [
     "current_adaptation",
     "current_adaptation+subthreshold_adaptation",
     "energy_threshold",
+    "refractory",
     "population_trace+feedback_inhibition",
 ]
 

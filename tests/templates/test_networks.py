@@ -38,6 +38,42 @@ def network(**changes):
     return Network(**(parts | changes))
 
 
+def delayed(delay, **options):
+    """The network with one projection, which has a delay."""
+    return network(projections=[Projection("", "input", "hidden", np.ones((2, 3)), delay=delay, **options)])
+
+
+def test_what_a_projection_learns_is_a_list_of_names():
+    for given, names in (
+        (True, ("w",)),
+        (False, ()),
+        (["delay"], ("delay",)),
+        (("delay", "w"), ("w", "delay")),
+        ([], ()),
+    ):
+        assert delayed(0.0, learnable=given).projections[0].learnable == names
+    assert delayed(0.0).projections[0].learnable == ("w",)
+
+
+def test_delays_are_trainable_and_can_be_replaced():
+    from snnmodels.templates.values import with_values
+
+    net = delayed(1.5 * ms, learnable=["delay"])
+    assert net.projections[0].delay == pytest.approx(1.5e-3, rel=1e-15)
+    assert {key: value.shape for key, value in net.trainable().items()} == {"input_hidden.delay": ()}
+    assert with_values(net, {"input_hidden.delay": np.array(2e-3)}).projections[0].delay == 2e-3
+    each = delayed(np.arange(6).reshape(2, 3) * ms, learnable=["w", "delay"])
+    assert list(each.trainable()) == ["input_hidden.w", "input_hidden.delay"]
+    assert each.trainable()["input_hidden.delay"].shape == (2, 3)
+    changed = with_values(each, {"input_hidden.delay": np.full((2, 3), 4e-3)})
+    assert (changed.projections[0].delay == 4e-3).all()
+    assert changed.projections[0].weights is each.projections[0].weights
+    with pytest.raises(ValueError, match=r"a delay of -0.001 s"):
+        with_values(each, {"input_hidden.delay": np.full((2, 3), -1e-3)})
+    with pytest.raises(ValueError, match=r"value of 'input_hidden.delay' has shape \(\); it must be \(2, 3\)"):
+        with_values(each, {"input_hidden.delay": np.array(1e-3)})
+
+
 def test_names_and_receptors_are_filled_in():
     net = network()
     assert [p.name for p in net.projections] == ["input_hidden", "recurrent", "readout"]
@@ -104,6 +140,19 @@ def test_quantities_are_converted_and_checked():
             lambda: network(projections=[Projection("a-b", "input", "hidden", np.ones((2, 3)))]),
             "'a-b': expected a name",
         ),
+        (lambda: delayed(-1e-3), "a delay of -0.001 s; a spike can't arrive before it is sent"),
+        (lambda: delayed(np.full((2, 3), [1e-3, -2e-3, 0])), "projection 'input_hidden': a delay of -0.002 s"),
+        (lambda: delayed(np.nan), "projection 'input_hidden': delay is not finite"),
+        (lambda: delayed(np.inf), "projection 'input_hidden': delay is not finite"),
+        (lambda: delayed(np.zeros((3, 2))), r"delay has shape \(3, 2\); expected one number or .* = \(2, 3\)"),
+        (lambda: delayed(1 * mV), "projection 'input_hidden': delay has unit volt; expected second"),
+        (lambda: delayed("1*ms"), "projection 'input_hidden': delay is '1\\*ms'; expected numbers"),
+        (
+            lambda: delayed(0.0, learnable=("w", "dely")),
+            'projection \'input_hidden\': learnable names \'dely\'; expected true, false, or .* "w" and "delay"',
+        ),
+        (lambda: delayed(0.0, learnable="w"), "learnable is 'w'; expected true, false, or a list"),
+        (lambda: delayed(0.0, learnable=3), "learnable is 3; expected true, false, or a list"),
     ],
 )
 def test_wrong_values_are_refused(make, message):
@@ -230,6 +279,73 @@ def test_weights_from_files_and_components_beside_the_network(tmp_path):
     (tmp_path / "mine.toml").write_text((equations_path() / "neurons" / "eif.toml").read_text())
     net = load_network(write(tmp_path, ('"eif"', '"mine.toml"')))
     assert net.populations[0].model.name == "mine+exp_synapse:exc+exp_synapse:inh"
+
+
+def test_delays_of_a_file(tmp_path):
+    plain = load_network(write(tmp_path))
+    assert [p.delay for p in plain.projections] == [0.0, 0.0]
+    drawn = 'delay = { distribution = "uniform", low = "0.5*ms", high = "5*ms" }'
+    path = write(
+        tmp_path,
+        ('receptor = "exc"\n', 'receptor = "exc"\ndelay = "1.5*ms"\nlearnable = ["w", "delay"]\n'),
+        ("learnable = false", f"{drawn}\nlearnable = [\"delay\"]"),
+    )
+    net = load_network(path)
+    assert net.projections[0].delay == pytest.approx(1.5e-3)
+    delays = net.projections[1].delay
+    assert delays.shape == (3, 3)
+    assert ((delays >= 0.5e-3) & (delays <= 5e-3)).all()
+    assert len(np.unique(delays)) == 9
+    assert list(net.trainable()) == ["stimulus_cells.w", "stimulus_cells.delay", "cells_cells.delay", "cells.v_T"]
+    # delays come from a stream of their own: weights and masks are what they were
+    for a, b in zip(plain.projections, net.projections, strict=True):
+        np.testing.assert_array_equal(a.weights, b.weights)
+    np.testing.assert_array_equal(plain.projections[1].mask, net.projections[1].mask)
+    assert (load_network(path, seed=1).projections[1].delay != delays).all()
+    np.testing.assert_array_equal(load_network(path).projections[1].delay, delays)
+    assert load_network(path, cells_cells={"delay": "2*ms"}).projections[1].delay == pytest.approx(2e-3)
+
+
+def test_delays_equal_written_out_or_read(tmp_path):
+    np.save(tmp_path / "d.npy", np.full((2, 3), 3e-3))
+    for written, expected in (
+        ('{ value = "1*ms" }', np.full((2, 3), 1e-3)),
+        ("{ matrix = [[0.001, 0.002, 0.003], [0, 0, 0]] }", [[1e-3, 2e-3, 3e-3], [0, 0, 0]]),
+        ('{ file = "d.npy" }', np.full((2, 3), 3e-3)),
+    ):
+        net = load_network(write(tmp_path, ('receptor = "exc"\n', f'receptor = "exc"\ndelay = {written}\n')))
+        np.testing.assert_allclose(net.projections[0].delay, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("delay", "message"),
+    [
+        ('"1.5*mV"', r"projections.0.delay: '1.5\*mV' is in volt, expected second"),
+        ('"1.5"', r"projections.0.delay: '1.5' has no unit, expected second"),
+        ("1.5", r"projections.0.delay: '1.5' has no unit, expected second"),
+        ('"-1*ms"', r"projection 'stimulus_cells': a delay of -0.001 s; a spike can't arrive before it is sent"),
+        ("true", r"projections.0.delay: expected a valid string or .*, got True"),
+        ("[1, 2]", r"projections.0.delay: expected a valid string or .*, got \[1, 2\]"),
+        ("{}", r"projections.0.delay: expected exactly one of distribution, value, matrix, file; found none"),
+        ('{ distribution = "uniforme" }', r"projections.0.delay.distribution: expected 'normal' or 'uniform', got"),
+        ('{ distribution = "uniform", low = "1*ms" }', r"projections.0.delay: distribution goes with low and high"),
+        ('{ valu = "1*ms" }', r"projections.0.delay.valu: unknown key; did you mean 'value'"),
+        ("{ matrix = [[0.001]] }", r"projections.0.delay: shape is \(1, 1\); expected .* = \(2, 3\)"),
+        (
+            '{ distribution = "normal", mean = "0*ms", std = "1*ms" }',
+            r"projections.0: projection 'stimulus_cells': a delay of -.* s|'stimulus_cells': a delay of -",
+        ),
+        ('"1*ms"\nlearnable = ["w", "delays"]', r"projections.0: .*learnable names 'delays'; expected true, false"),
+        ('"1*ms"\nlearnable = "delay"', r"projections.0.learnable: expected a valid boolean or .*, got 'delay'"),
+        ('"1*ms"\ndelays = "1*ms"', r"projections.0.delays: unknown key; did you mean 'delay'"),
+    ],
+)
+def test_wrong_delays(tmp_path, delay, message):
+    path = write(tmp_path, ('receptor = "exc"\n', f'receptor = "exc"\ndelay = {delay}\n'))
+    with pytest.raises(TemplateError, match=message) as error:
+        load_network(path)
+    assert "\n" not in str(error.value)
+    assert "recurrent.toml" in str(error.value)
 
 
 @pytest.mark.parametrize(
