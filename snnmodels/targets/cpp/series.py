@@ -186,7 +186,7 @@ def _forward(o: Operation) -> str:
     }
     if o.kind in helper:
         return f"{helper[o.kind]}({a[0]}, {y}, s[{o.slot + 1}], k);"
-    return f"bernoulli({a[0]}, {y}, s[{o.slot + 1}], k);"
+    return f"bernoulli({a[0]}, {y}, s[{o.slot + 1}], s[{o.slot + 2}], k, K);"
 
 
 def _derivative(o: Operation, n: str) -> list[str]:

@@ -128,51 +128,68 @@ constexpr double bernoulli_about_zero[] = {
     2.08767569878681e-08, 0, -5.284190138687493e-10, 0, 1.3382536530684679e-11, 0, -3.3896802963225827e-13, 0,
     8.586062056277845e-15, 0, -2.174868698558062e-16, 0, 5.5090028283602295e-18, 0, -1.3954464685812522e-19, 0,
     3.534707039629467e-21, 0, -8.953517427037546e-23, 0, 2.267952452337683e-24};
-// coefficient n of the series of the function (of its derivative, if shift is 1) about u
-template <class T> SNN_APART T bernoulli_about(T u, int n, int shift) {
-    double choose = 1.0;  // m over n
-    double weight[bernoulli_terms + 1] = {};
-    int last = n;
-    for (int m = n; m + shift <= bernoulli_terms; m++) {
-        weight[m] = bernoulli_about_zero[m + shift] * choose * (shift ? m + 1 : 1);
-        choose = choose * (m + 1) / (m + 1 - n);
-        last = m;
+// what the m-th of them contributes to coefficient n about u, over u^(m-n); of the derivative, if shift is 1
+struct BernoulliWeights {
+    double of[2][18][bernoulli_terms + 1] = {};
+    constexpr BernoulliWeights() {
+        for (int shift = 0; shift < 2; shift++)
+            for (int n = 0; n < 18; n++) {
+                double choose = 1.0;  // m over n
+                for (int m = n; m + shift <= bernoulli_terms; m++) {
+                    of[shift][n][m] = bernoulli_about_zero[m + shift] * choose * (shift ? m + 1 : 1);
+                    choose = choose * (m + 1) / (m + 1 - n);
+                }
+            }
     }
-    T s = as<T>(weight[last]);
-    for (int m = last - 1; m >= n; m--) s = s * u + weight[m];
-    return s;
+};
+inline constexpr BernoulliWeights bernoulli_weights;
+template <class T> SNN_APART void bernoulli_about(T u, int order, int shift, T* d) {
+    for (int n = 0; n <= order; n++) {
+        const double* w = bernoulli_weights.of[shift][n];
+        int m = n + 16 < bernoulli_terms - shift ? n + 16 : bernoulli_terms - shift;
+        T s = as<T>(w[m]);
+        for (m--; m >= n; m--) s = s * u + w[m];
+        d[n] = s;
+    }
 }
-template <class T> SNN_APART T bernoulli_near_zero(const T* u, int k, int shift) {
+// coefficient k of the series with coefficients d about u_0
+template <class T> SNN_APART T composed(const T* u, const T* d, int k) {
     T s[32];
-    s[0] = bernoulli_about(u[0], k, shift);
+    s[0] = d[k];
     for (int n = k - 1; n >= 0; n--) {  // s = d_n + (u - u_0) s, to degree k - n
         for (int j = k - n; j >= 1; j--) {
             T t = u[1] * s[j - 1];
             for (int i = 2; i <= j; i++) t = t + u[i] * s[j - i];
             s[j] = t;
         }
-        s[0] = bernoulli_about(u[0], n, shift);
+        s[0] = d[n];
     }
     return s[k];
 }
-// y: the function, e: exp(u)
-template <class T> SNN_INLINE void bernoulli(const T* u, T* y, T* e, int k) {
+// y: the function, e: exp(u), d: room
+template <class T> SNN_INLINE void bernoulli(const T* u, T* y, T* e, T* d, int k, int order) {
     e[k] = exponential(u, e, k);
     const Mask<T> near = magnitude(u[0]) < bernoulli_near;
     T s = u[k];
     if (k > 0) s = s - inner(e, y, k) - e[k] * y[0];
     y[k] = s / (e[0] - 1.0);
-    if (any(near)) y[k] = near ? bernoulli_near_zero(u, k, 0) : y[k];
+    if (any(near)) {
+        if (k == 0) bernoulli_about(u[0], order, 0, d);
+        y[k] = near ? composed(u, d, k) : y[k];
+    }
 }
 // n coefficients of its derivative: (exp(u) - 1) y' = 1 - y exp(u)
-template <class T> inline void bernoulli_derivative(const T* u, const T* y, const T* e, T* d, int n) {
+template <class T> SNN_APART void bernoulli_derivative(const T* u, const T* y, const T* e, T* d, int n) {
     const Mask<T> near = magnitude(u[0]) < bernoulli_near;
+    const bool some = any(near);
+    T about[18];
+    if (some) bernoulli_about(u[0], n - 1, 1, about);
     for (int k = 0; k < n; k++) {
         T s = -product(y, e, k);
         if (k == 0) s = s + 1.0;
         for (int i = 1; i <= k; i++) s = s - e[i] * d[k - i];
         d[k] = s / (e[0] - 1.0);
-        if (any(near)) d[k] = near ? bernoulli_near_zero(u, k, 1) : d[k];
+        if (some) d[k] = near ? composed(u, about, k) : d[k];
     }
 }
 // n coefficients of the derivative of u^exponent, y' = exponent y/u
