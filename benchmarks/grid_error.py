@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.eventprop import Simulation
+from snnmodels.eventprop import GridSimulation
 from snnmodels.eventprop.simulation import UnresolvedSpikes
 
 from .limit import Limit
@@ -86,7 +86,7 @@ def on_grid(task: Task, trials: int, dt: float, target: Any, projections: Any) -
     found = []
     with (
         warnings.catch_warnings(),
-        Simulation(
+        GridSimulation(
             net,
             loss_of(task),
             batch_size=1,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.brian.values import with_values
+from snnmodels.templates.values import with_values
 from snnmodels.datasets import image_latency, load_mnist, yin_yang_latency, yin_yang_split
 from snnmodels.eventprop import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.eventprop.checkpoint import load_checkpoint

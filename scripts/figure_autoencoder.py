@@ -169,13 +169,9 @@ class _Simulations:
             for price in self.run.prices:
                 found = train_autoencoder(self.settings, training, data, validation, price=price, seed=seed)
                 values = found.values
-                unresolved = training.run(*data.take(slice(0, self.settings.batch_size)), values).unresolved
                 point = coding_error(test, self.test, values, DISCARD)
                 losses = found.history.column("validation_loss")
-                points.append(
-                    {"price": price, **point, "epoch": found.epoch, "validation": losses.tolist()}
-                    | {"unresolved_per_batch": unresolved}
-                )
+                points.append({"price": price, **point, "epoch": found.epoch, "validation": losses.tolist()})
                 print(f"  seed {seed}, price {price:g}: {point['rate']:.0f}/s, loss {point['loss']:.4g}", flush=True)
                 if price in (min(self.run.prices), max(self.run.prices)):
                     traces[f"{price:g}"] = self._traces(test)
@@ -196,22 +192,18 @@ class _Simulations:
 
     def _simulations(self) -> tuple[Simulation, Simulation]:
         if self._open is None:
-            s, most = self.settings, round(40 * self.settings.trial / self.settings.level)
-            options: dict[str, Any] = {"dt": s.dt, "target": "cpp_standalone", "input_gradients": False}
+            s = self.settings
+            options: dict[str, Any] = {"target": "cpp_standalone", "input_gradients": False}
             training = Simulation(
                 autoencoder_network(s),
                 autoencoder_loss(s),
                 batch_size=s.batch_size,
-                max_spikes=400,
-                input_spikes=most,
                 **options,
             )
             test = Simulation(
                 autoencoder_network(s, duration=DURATION),
                 autoencoder_loss(s, DISCARD),
                 batch_size=1,
-                max_spikes=8000,
-                input_spikes=self.test.samples["input"].shape[2],
                 **options,
             )
             self._open = training, test

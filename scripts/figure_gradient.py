@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from snnmodels.eventprop.losses import SpikeTimeError
 from snnmodels.eventprop.plots import PALETTE
 from snnmodels.eventprop.recording import record
-from snnmodels.eventprop.simulation import Simulation
+from snnmodels.eventprop.grid import GridSimulation
 from snnmodels.templates import load_model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 
@@ -52,7 +52,7 @@ def network() -> Network:
 def compute() -> dict[str, np.ndarray]:
     """Traces, spikes, and central differences of the loss by everything learnable."""
     keys = [(f"{p}.{x}", f"{p}.lambda_{x}") for p in ("hidden", "output") for x in ("v", "I_syn")]
-    with Simulation(network(), SpikeTimeError(tau=5 * MS), batch_size=1, dt=DT) as simulation:
+    with GridSimulation(network(), SpikeTimeError(tau=5 * MS), batch_size=1, dt=DT) as simulation:
         inputs = {"input": INPUTS}
         backward = [k for _, k in keys] + ["input_hidden.gw", "hidden_output.gw", "hidden.grad_tau_m"]
         recording = record(simulation, inputs, TARGET, [k for k, _ in keys], backward)

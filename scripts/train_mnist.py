@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
     rates = {"learning_rate": options.learning_rate, "decay": options.decay}
-    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target, **rates)
+    setup = Setup(options.epochs, options.batch_size, options.target, **rates)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
     # Where the user keeps the files is nobody's business.
     given = ["DIR" if a == str(options.data) else a for a in (sys.argv[1:] if arguments is None else arguments)]
@@ -60,12 +60,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--loss", choices=("max_voltage", "ttfs"), default="max_voltage", help="default: max_voltage")
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of images (default: 1 2 3)")
     parser.add_argument("--epochs", type=int, help="default: 30; 15 with --quick")
-    parser.add_argument("--dt", type=float, default=0.5, metavar="MS", help="time step in ms (default: 0.5)")
     parser.add_argument("--batch-size", type=int, help="default: 8")
     parser.add_argument("--learning-rate", type=float, help="Adam's, in the first epoch (default: 0.005; ttfs: 0.003)")
     parser.add_argument("--decay", type=float, help="factor on it per epoch (default: 0.92)")
     parser.add_argument(
-        "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
+        "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/mnist_LOSS, or output/digits_LOSS")
     parser.add_argument(
@@ -75,8 +74,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.data is None and not options.quick:
         parser.error("--data: name the directory of the MNIST files, or use --quick")
-    if options.dt <= 0:
-        parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     setup = MNIST_SETUPS[options.loss]
     defaults = {name: getattr(setup, name) for name in ("batch_size", "epochs", "learning_rate", "decay")}

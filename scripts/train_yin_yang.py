@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, write, draw; return the exit status."""
     options = _parse(arguments)
     experiment = yin_yang()
-    setup = Setup(options.epochs, options.batch_size, options.dt * 1e-3, options.target)
+    setup = Setup(options.epochs, options.batch_size, options.target)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
     command = shlex.join(["python", "scripts/train_yin_yang.py", *(sys.argv[1:] if arguments is None else arguments)])
     write_results(options.out / "results.json", experiment, options.seeds, histories, command)
@@ -54,10 +54,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of samples (default: 1 to 5)")
     parser.add_argument("--epochs", type=int, help="default: 100")
-    parser.add_argument("--dt", type=float, default=0.1, metavar="MS", help="time step in ms (default: 0.1)")
     parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
     parser.add_argument(
-        "--target", choices=("cpp_standalone", "numpy", "cython"), default="cpp_standalone", help="what Brian2 runs on"
+        "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/yin_yang, or output/yin_yang_quick")
     parser.add_argument(
@@ -71,8 +70,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options.out = options.out or Path("output", "yin_yang_quick" if options.quick else "yin_yang")
     if options.require is None:
         options.require = 95.0 if options.quick else 0.0
-    if options.dt <= 0:
-        parser.error(f"--dt: expected a positive number of milliseconds, got {options.dt:g}")
     return options
 
 

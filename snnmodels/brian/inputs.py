@@ -8,6 +8,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 from brian2.units import second
 
+from ..events.inputs import checked_times
 from ..templates.network import SpikeInput
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
@@ -67,32 +68,24 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
     ValueError
         For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
     """
-    n = plan.size(name)
-    t = np.asarray(times, dtype=float)
-    if t.ndim == 2:
-        t = t[:, :, None]
-    if t.ndim != 3 or t.shape[1] != n or (trials is not None and t.shape[0] != trials):
-        first = "trials" if trials is None else trials
-        wanted = f"({first}, {n}) or ({first}, {n}, spikes)"
-        raise ValueError(f"spike times of input {name!r} have shape {np.shape(times)}; it must be {wanted}")
+    t = checked_times(times, name, plan.size(name), trials, plan.network.duration)
     if t.shape[2] > plan.input_spikes:
         raise ValueError(
             f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for "
             f"{plan.input_spikes}: set input_spikes"
         )
-    flat = t.reshape(-1)
     # most places are padding, so what follows is done for the spikes alone
-    place = np.flatnonzero(flat < plan.network.duration)
-    at = flat[place]
-    if place.size + np.count_nonzero(flat == np.inf) < flat.size or at.min(initial=0) < 0 or t.shape[2] > 1:
-        _refuse_times(t, name, plan)
+    place = np.flatnonzero(t < np.inf)
+    at = t.reshape(-1)[place]
     # a time that is a multiple of dt up to rounding belongs to the step that it begins
     step = (at / plan.dt + 1e-9).astype(np.int64)
     if t.shape[2] > 1:
         step = _one_per_step(t.shape, place, step)
     if step.max(initial=0) >= plan.steps:
         trial, source = np.unravel_index(place[step.argmax()], t.shape)[:2]
-        raise _refusal(name, trial, source, "too many spikes in the last step", "make dt smaller")
+        raise ValueError(
+            f"input {name!r}, trial {trial}, source {source}: too many spikes in the last step; make dt smaller"
+        )
     offset = np.zeros_like(at) if plan.timing == "grid" else (step + 1) * plan.dt - at
     return Scheduled(t.shape, place, step, offset)
 
@@ -104,31 +97,6 @@ def _one_per_step(shape: tuple[int, int, int], place: np.ndarray, step: np.ndarr
     for k in range(1, shape[2]):
         full[:, :, k] = np.maximum(full[:, :, k], full[:, :, k - 1] + 1)
     return full.reshape(-1)[place]
-
-
-def _refusal(name: str, trial: int, source: int, what: str, right: str) -> ValueError:
-    return ValueError(f"input {name!r}, trial {trial}, source {source}: {what}; {right}")
-
-
-def _refuse_times(t: np.ndarray, name: str, plan: Plan) -> None:
-    """Refuse times that are no spikes within the trial; shape (trials, n, spikes)."""
-
-    def refuse(bad: np.ndarray, what: str, right: str) -> None:
-        if bad.any():
-            trial, source = np.argwhere(bad)[0][:2]
-            raise _refusal(name, trial, source, what, right)
-
-    refuse(np.isnan(t), "a spike time is NaN", "use inf where there is no spike")
-    refuse(t < 0, "a spike time is negative", "times start at 0 s")
-    with np.errstate(invalid="ignore"):
-        refuse(np.diff(t, axis=2) < 0, "spike times are not ascending", "sort them, padding with inf at the end")
-    late = np.isfinite(t) & (t >= plan.network.duration)
-    refuse(
-        late,
-        f"a spike at {t[late].max() * 1e3 if late.any() else 0:g} ms is not before the end of the trial at "
-        f"{plan.network.duration * 1e3:g} ms",
-        "make the duration longer",
-    )
 
 
 @dataclass

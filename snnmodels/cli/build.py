@@ -58,7 +58,7 @@ def build(
     Examples: `snnmodels build yin_yang --out yin_yang_cpp`; `snnmodels build lif alpha_synapse --target cuda -o lif`.
     """
     from ..brian import export
-    from ..brian.values import with_values
+    from ..templates.values import with_values
     from ..templates import Model, Network, load_network
 
     prepare_brian()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Target, milliseconds, prepare_brian
+from .common import Target, prepare_brian
 
 if TYPE_CHECKING:
     from ..eventprop.experiments import Experiment, Setup
@@ -34,7 +34,6 @@ SeedsOption = Annotated[
     ),
 ]
 BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=1)]
-StepOption = Annotated[float, typer.Option(help="Time step in ms.")]
 TargetOption = Annotated[Target, typer.Option(help="Where the simulation runs; numpy needs no compiler.")]
 ProcessesOption = Annotated[int, typer.Option(help="Seeds trained at a time.", min=1)]
 
@@ -43,7 +42,6 @@ ProcessesOption = Annotated[int, typer.Option(help="Seeds trained at a time.", m
 def train_yin_yang(
     epochs: Annotated[int, typer.Option(help="Passes over the 5000 training samples.", min=1)] = 100,
     seed: SeedsOption = None,
-    dt: StepOption = 0.1,
     batch_size: BatchOption = 32,
     target: TargetOption = Target.cpp_standalone,
     processes: ProcessesOption = 1,
@@ -58,7 +56,7 @@ def train_yin_yang(
     """
     from ..eventprop.experiments import Setup, draw_yin_yang, yin_yang
 
-    setup = Setup(epochs, batch_size, milliseconds("--dt", dt), target.value)
+    setup = Setup(epochs, batch_size, target.value)
     _train(yin_yang(), setup, seed, out, processes)
     typer.echo(f"figure: {draw_yin_yang(out)}")
 
@@ -71,7 +69,6 @@ def train_mnist(
     ] = ImageLoss.max_voltage,
     epochs: Annotated[int, typer.Option(help="Passes over the 55000 training images.", min=1)] = 30,
     seed: SeedsOption = None,
-    dt: StepOption = 0.5,
     batch_size: BatchOption = 8,
     target: TargetOption = Target.cpp_standalone,
     processes: ProcessesOption = 1,
@@ -87,7 +84,7 @@ def train_mnist(
     from ..eventprop.experiments import MNIST_SETUPS, Setup, draw_images, keep_examples, mnist
 
     rates = MNIST_SETUPS[loss.value]
-    setup = Setup(epochs, batch_size, milliseconds("--dt", dt), target.value, rates.learning_rate, rates.decay)
+    setup = Setup(epochs, batch_size, target.value, rates.learning_rate, rates.decay)
     experiment = mnist(data, loss.value)
     seeds = _train(experiment, setup, seed, out, processes)
     keep_examples(experiment, seeds[0], out)

@@ -2,15 +2,15 @@
 
 from .check import check_gradient
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .grid import GridSimulation, UnresolvedSpikes
 from .gradient_report import GradientReport, GradientRow
 from .history import EpochRecord, History
 from .losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy, VoltageError
 from .optimisers import SGD, Adam, ConstantRate, ExponentialDecay, Optimiser
-from .parallel import ParallelSimulation
 from .probe import Probe, ProbeError, probe
 from .progress import BarProgress, LineProgress, NoProgress
 from .protocol import GradientSource, Loss, LossValue, Outcome
-from .simulation import Simulation, SimulationError, UnresolvedSpikes
+from .simulation import Simulation, SimulationError
 from .training import EarlyStopping, Evaluation, TrainingError, TrainingInterrupted, TrainingResult, evaluate, train
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "GradientReport",
     "GradientRow",
     "GradientSource",
+    "GridSimulation",
     "History",
     "LineProgress",
     "Loss",
@@ -34,7 +35,6 @@ __all__ = [
     "NoProgress",
     "Optimiser",
     "Outcome",
-    "ParallelSimulation",
     "Probe",
     "ProbeError",
     "Simulation",

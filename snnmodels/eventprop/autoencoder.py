@@ -59,7 +59,7 @@ class AutoencoderSettings:
     level : float
         Of the level crossings, in the unit of the signal.
     dt : float
-        Time step, and interval between samples of the estimate, in seconds.
+        Interval between samples of the signal and of the estimate, in seconds.
     trial, lead : float
         Length of a training trial, and the part of it at the start that doesn't count, in seconds.
     batch_size, epochs : int
@@ -172,7 +172,7 @@ def signal_trials(settings: AutoencoderSettings, signals: Array, dt: float) -> T
     Parameters
     ----------
     signals : array, shape (trials, M, samples)
-        Values at 0, dt, 2 dt, ...; dt a fraction of the settings' time step.
+        Values at 0, dt, 2 dt, ...; dt a fraction of the settings' interval.
     dt : float
         Seconds.
 
@@ -184,7 +184,7 @@ def signal_trials(settings: AutoencoderSettings, signals: Array, dt: float) -> T
     """
     every = round(settings.dt / dt)
     if every < 1 or abs(every * dt - settings.dt) > 1e-9 * settings.dt:
-        raise ValueError(f"dt = {dt:g} s of the signals is not a whole fraction of the time step {settings.dt:g} s")
+        raise ValueError(f"dt = {dt:g} s of the signals is not a whole fraction of the interval {settings.dt:g} s")
     crossings = level_crossings(signals, dt, settings.level, refractory=settings.dt)
     start = np.full((len(signals), 1, crossings.shape[2]), np.inf)
     start[:, :, 0] = 0.0
@@ -341,7 +341,7 @@ def coding_error(simulation: Simulation, data: Trials, values: Mapping[str, Arra
     inputs, targets = data.take(slice(0, 1))
     output = simulation.run(inputs, targets, values, gradient=False).output
     spikes = simulation.spike_times("hidden")
-    first = round(discard / simulation.plan.dt)
+    first = round(discard / simulation.plan.observation.interval)
     estimate, wanted = output[0, :-1, first:], targets[0, :-1, first:]
     gain = _gain(estimate, wanted)
     duration = simulation.network.duration - discard

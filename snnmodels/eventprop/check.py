@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from .. import oracle as reference
-from ..brian.values import with_values
 from ..symbolic.system import HybridSystem
 from ..templates import load_model, load_network
 from ..templates.model import Model
 from ..templates.network import Network
+from ..templates.values import with_values
 from .gradient_report import FLOOR, REFINEMENTS, GradientReport, GradientRow
 from .probe import Probe, SmoothMaxima, SmoothSpikeTimes, probe, random_inputs
 from .protocol import Loss, Outcome
 from .replicas import Nothing, copies_of, divided, side_by_side
-from .simulation import Simulation, Target, UnresolvedSpikes
+from .grid import GridSimulation as Simulation, Target, UnresolvedSpikes
 
 __all__ = ["check_gradient"]
 

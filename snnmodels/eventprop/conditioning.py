@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..brian.values import with_values
 from ..datasets.trials import Trials
 from ..templates.network import Network
+from ..templates.values import with_values
 from .protocol import GradientSource, GradientWrapper, Outcome
 from .simulation import Simulation
 

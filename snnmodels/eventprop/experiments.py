@@ -109,8 +109,6 @@ class Setup:
     Attributes
     ----------
     epochs, batch_size : int
-    dt : float
-        Time step in seconds.
     target : str
         What the simulation runs on, see `Simulation`.
     learning_rate, decay : float
@@ -119,7 +117,6 @@ class Setup:
 
     epochs: int
     batch_size: int = 32
-    dt: float = 0.1e-3
     target: Target = "cpp_standalone"
     learning_rate: float = 5e-3
     decay: float = 0.95
@@ -128,8 +125,8 @@ class Setup:
 # The published 100 epochs in batches of 5 take longer than they have to: larger batches, and a rate that falls faster.
 # First spikes want a lower rate; see docs/training.md for what else was tried.
 MNIST_SETUPS = {
-    "max_voltage": Setup(epochs=30, batch_size=8, dt=0.5e-3, learning_rate=5e-3, decay=0.92),
-    "ttfs": Setup(epochs=30, batch_size=8, dt=0.5e-3, learning_rate=3e-3, decay=0.92),
+    "max_voltage": Setup(epochs=30, batch_size=8, learning_rate=5e-3, decay=0.92),
+    "ttfs": Setup(epochs=30, batch_size=8, learning_rate=3e-3, decay=0.92),
 }
 
 
@@ -227,7 +224,6 @@ def train_seed(
         network,
         experiment.loss,
         batch_size=setup.batch_size,
-        dt=setup.dt,
         target=setup.target,
         input_gradients=False,
     ) as simulation:
@@ -243,7 +239,7 @@ def train_seed(
             input_dropout=experiment.dropout,
             checkpoint=_checkpoint(experiment, seed, folder),
             progress=progress,
-            about={"dt": setup.dt, "target": setup.target},
+            about={"target": setup.target},
         )
         return result.history, evaluate(simulation, experiment.test, result.values, setup.batch_size)
 
@@ -376,7 +372,7 @@ def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int =
     of the outputs (images, classes, steps), and as ``output`` what the loss read of them (images, classes).
     """
     # Brian2, only where it is needed.
-    from ..brian.values import with_values
+    from ..templates.values import with_values
     from .traces import output_traces
 
     network = with_values(experiment.initial(seed), load_checkpoint(_checkpoint(experiment, seed, folder)).values)

@@ -16,7 +16,8 @@ from ..templates.model import Model
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .protocol import Loss, LossValue, Observable
 from .replicas import Nothing, copies_of, side_by_side
-from .simulation import Simulation, SimulationError, UnresolvedSpikes
+from .grid import GridSimulation, UnresolvedSpikes
+from .simulation import SimulationError
 
 __all__ = ["Probe", "ProbeError", "SmoothMaxima", "SmoothSpikeTimes", "probe", "random_inputs"]
 
@@ -184,7 +185,7 @@ class _Search:
         variable = "v" if "v" in model.state_names else model.state_names[0]
         observe = Nothing("spike_times" if model.spiking else "voltage_max", variable)
         everything = copies_of([self._network(p, 0.0, 0.0) for p in self.patterns])
-        with Simulation(
+        with GridSimulation(
             everything, observe, batch_size=self.trials, dt=SEARCH_DT, max_spikes=MAX_SPIKES
         ) as self.simulation:
             scale_in, pattern = self._search(

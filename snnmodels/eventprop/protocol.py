@@ -94,8 +94,11 @@ class Outcome:
         Smallest rate at which an event function crossed 0; ``inf`` when nothing spiked.
     output : array
         What the loss read.
+    ties : int
+        Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
+        be one-sided.
     unresolved : int
-        Spikes whose time could not be found within a step, so that they were put at its edge.
+        Of a `GridSimulation`: spikes whose time could not be found within a step, so that they were put at its edge.
     """
 
     loss: float
@@ -104,6 +107,7 @@ class Outcome:
     spikes: Mapping[str, float] = field(default_factory=dict)
     smallest_gdot: float = float("inf")
     output: np.ndarray = field(default_factory=lambda: np.empty(0))
+    ties: int = 0
     unresolved: int = 0
 
 

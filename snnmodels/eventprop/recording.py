@@ -10,7 +10,7 @@ from brian2.core.variables import Variable
 
 from ..brian.session import RuntimeSession
 from .protocol import Outcome
-from .simulation import Simulation
+from .grid import GridSimulation
 
 __all__ = ["Recording", "record"]
 
@@ -36,7 +36,7 @@ class Recording:
 
 
 def record(
-    simulation: Simulation,
+    simulation: GridSimulation,
     inputs: Mapping[str, np.ndarray],
     targets: np.ndarray,
     forward: Sequence[str] = (),
@@ -46,10 +46,10 @@ def record(
 
     Parameters
     ----------
-    simulation : Simulation
+    simulation : GridSimulation
         On a runtime target (numpy or cython).
     inputs, targets
-        As for `Simulation.run`.
+        As for `GridSimulation.run`.
     forward : sequence of str
         States to record, such as ``"hidden.v"``.
     backward : sequence of str

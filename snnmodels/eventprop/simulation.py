@@ -3,73 +3,57 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Literal, Self
 
 import numpy as np
 
-from ..brian.assembly import layout_of
-from ..brian.events import EventLayout
-from ..brian.inputs import Scheduled, schedule
-from ..brian.plan import FloatType, Form, Plan, Target, Timing
-from ..brian.populations import NEVER
-from ..brian.session import RuntimeSession, Session
-from ..brian.values import all_finite, initial_sensitivity, initial_states, parameter_values, with_values
-from ..templates.network import Network, Projection
+from ..events.engine import Engine, EngineError
+from ..events.inputs import checked_times
+from ..events.plan import EnginePlan, Observation
+from ..templates.network import Network
+from ..templates.values import all_finite, with_values
 from .protocol import Loss, Outcome
 
-__all__ = ["Simulation", "SimulationError", "Target", "UnresolvedSpikes"]
+__all__ = ["TARGETS", "Simulation", "SimulationError", "Target"]
 
-TARGETS = ("numpy", "cython", "cpp_standalone")
+Target = Literal["numpy", "cpp_standalone"]
+TARGETS = ("numpy", "cpp_standalone")
 
-
-class SimulationError(RuntimeError):
-    """A run whose result can't be trusted; the message says what to change."""
-
-
-class UnresolvedSpikes(UserWarning):
-    """Spikes whose time could not be bracketed inside a step, so that they were put at the step's edge."""
+SimulationError = EngineError
 
 
 class Simulation:
-    """Simulates a network on Brian2 and differentiates a loss, forward and backward, for batches of trials.
+    """Simulates a network event by event and differentiates a loss, forward and backward, for batches of trials.
+
+    What is simulated is the hybrid system that the network declares, in continuous time: every spike at its own time,
+    in its order, whatever causes it. There is no time step. Linear models are exact to rounding; nonlinear ones follow
+    Taylor series with a step for each neuron, to `tolerance`. The gradient is that of the same system (Wunderlich &
+    Pehle 2021, Sci. Rep. 11:12829), for every weight, delay, parameter and input spike time.
 
     Parameters
     ----------
     network : Network
     loss : Loss
     batch_size : int
-        Trials that run side by side; a smaller last batch is allowed.
-    dt : float
-        Time step in seconds. Gradients are exact derivatives of the simulated loss at any dt.
-    target : {"numpy", "cython", "cpp_standalone"}
-        Brian2's runtime with numpy or Cython, or a compiled program that stays alive between batches.
-    timing : {"precise", "grid"}
-        Spikes at their own times within a step, or rounded to the end of their step. The loss of the latter is
-        piecewise constant in the weights; its gradient is then the EventProp formula, not the derivative of the
-        simulation.
-    projections : {"dense", "synapses"}, optional
-        Templates of this package that share one weight matrix, dense or sparse by the projection's mask, among the
-        trials; or ordinary Brian2 Synapses, one per weight and trial. Both run on every target with the same results.
-        The default is dense, except on cython, where Synapses are faster in networks as small as Yin-Yang's; for
-        large ones dense saves memory there too.
-    dtype : {"float64", "float32"}
-        What arrays are kept in; arithmetic is in float64 either way. float32 (C++ standalone with dense projections)
-        halves the memory; its gradients agree with the float64 ones to about 1e-5.
+        Trials of a batch; a smaller last batch is allowed.
+    target : {"numpy", "cpp_standalone"}
+        In this process, which needs no compiler; or a compiled program that stays alive between batches.
+    tolerance : float
+        Of nonlinear flows, relative to the states' scales. Linear models don't depend on it.
+    window : float, optional
+        Longest piece of time, in seconds, that the engine looks at at once. It changes the cost and no result; chosen
+        from the time constants unless given.
+    threads : int
+        Among which the trials of a batch are divided (compiled target). Each sums its own part of the gradients, so the
+        last digits depend on it, and on nothing else.
     input_gradients : bool
-        Whether to differentiate by the times of input spikes too. Training of weights and parameters is faster without.
-    max_spikes : int
-        Capacity for the spikes of one neuron in one trial.
-    input_spikes : int
-        Capacity for the spikes of one source in one trial.
-    order : int
-        Order in dt of the flow of nonlinear models.
+        Whether to differentiate by the times of input spikes too.
 
     Examples
     --------
-    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=32, dt=0.25e-3) as simulation:  # doctest: +SKIP
+    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=32) as simulation:  # doctest: +SKIP
     ...     outcome = simulation.run({"input": times}, labels)
     ...     outcome.gradients["input_hidden.w"]
 
@@ -85,61 +69,47 @@ class Simulation:
         loss: Loss,
         *,
         batch_size: int = 32,
-        dt: float = 0.25e-3,
         target: Target = "numpy",
-        timing: Timing = "precise",
-        projections: Form | None = None,
-        dtype: FloatType = "float64",
+        tolerance: float = 1e-10,
+        window: float | None = None,
+        threads: int = 1,
         input_gradients: bool = True,
-        max_spikes: int = 64,
-        input_spikes: int = 8,
-        order: int = 4,
     ) -> None:
         if target not in TARGETS:
             raise ValueError(
-                f"target = {target!r}; gradients run on {', '.join(TARGETS)} "
-                "(CUDA: forward only, with `snnmodels build`)"
+                f"target = {target!r}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
+                "target of Brian2, on a time grid"
             )
-        if projections is None:
-            projections = "synapses" if target == "cython" else "dense"
+        for name, n in (("batch_size", batch_size), ("threads", threads)):
+            if isinstance(n, bool) or int(n) != n or n < 1:
+                raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
+        if threads > 1 and target == "numpy":
+            raise ValueError(f"threads = {threads}; the numpy target has one")
         self._network = network
-        self._fresh: set[str] = set()  # projections whose weights were written after the network was made
+        self._fresh: dict[str, np.ndarray] = {}  # weights that were written after the network was made
         self.loss = loss
         self.target = target
-        self._options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "dt": dt,
-            "timing": timing,
-            "observable": loss.observable,
-            "variable": loss.variable,
-            "interval": loss.interval,
-            "max_spikes": max_spikes,
-            "input_spikes": input_spikes,
-            "target": target,
-            "form": projections,
-            "dtype": dtype,
-            "input_gradients": input_gradients,
-            "order": order,
-        }
-        self.plan: Plan
-        self._session: Session
-        self._layout: EventLayout
-        self._written: dict[str, np.ndarray]
-        self._warned = False
-        self._open(network)
-        self._set(network)
+        self.batch_size = int(batch_size)
+        self._tolerance, self._window, self._threads, self._input_gradients = tolerance, window, threads, input_gradients
+        self._engine = self._open(network)
 
-    def _open(self, network: Network) -> None:
-        """Lower the network and start a session for it."""
-        self.plan = Plan.of(network, **self._options)
-        self._written = {}
-        self._layout = layout_of(self.plan)
-        if self.target == "cpp_standalone":
-            from ..brian.worker import StandaloneSession
+    def _open(self, network: Network) -> Engine:
+        """Lower the network and start an engine with its values."""
+        seen = Observation(self.loss.observable, self.loss.variable, self.loss.interval)
+        self.plan = EnginePlan.of(
+            network,
+            seen,
+            window=self._window,
+            tolerance=self._tolerance,
+            input_gradients=self._input_gradients,
+        )
+        if self.target == "numpy":
+            from ..targets.numpy.engine import NumpyEngine
 
-            self._session = StandaloneSession(self.plan)
-        else:
-            self._session = RuntimeSession(self.plan)
+            return NumpyEngine(self.plan)
+        from ..targets.cpp.engine import CppEngine
+
+        return CppEngine(self.plan, trials=self.batch_size, threads=self._threads)
 
     def __enter__(self) -> Self:
         return self
@@ -151,68 +121,51 @@ class Simulation:
 
     def close(self) -> None:
         """Stop the compiled program, if there is one, and delete its files."""
-        self._session.close()
+        self._engine.close()
 
     # --- values ---------------------------------------------------------------------------------------------------
 
     @property
     def network(self) -> Network:
-        """The network with its current values, rounded to `dtype` where that is float32."""
+        """The network with its current values."""
         if self._fresh:
-            weights = {f"{q.name}.w": self._weights(q) for q in self._network.projections if q.name in self._fresh}
-            self._network, self._fresh = with_values(self._network, weights), set()
+            self._network, self._fresh = with_values(self._network, self._fresh), {}
         return self._network
 
-    def _weights(self, q: Projection) -> np.ndarray:
-        """Weights of a projection as they are simulated."""
-        return _matrix(self._session.read(f"{q.name}.w"), q).astype(float)
-
     def _update(self, values: Mapping[str, np.ndarray]) -> None:
-        """Write new trainable values."""
-        projections = {f"{q.name}.w": q for q in self._network.projections if "w" in q.learnable}
+        """Take over new trainable values."""
+        projections = {f"{q.name}.w": (k, q) for k, q in enumerate(self._network.projections) if "w" in q.learnable}
         if not values.keys() <= projections.keys():
             self._set(with_values(self.network, values))
             return
         # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
-        checked = {}
-        for key, value in values.items():
-            with np.errstate(over="ignore"):
-                checked[key] = w = np.asarray(value).astype(self.plan.dtype, copy=False)
-            if w.shape != projections[key].weights.shape or not all_finite(w):
-                with_values(self._network, {key: value})  # says what is wrong
-                raise ValueError(f"value of {key!r} is beyond the range of {self.plan.dtype}")
+        checked = {key: np.asarray(value, dtype=float) for key, value in values.items()}
         for key, w in checked.items():
-            self._write_weights(projections[key], w)
-            self._fresh.add(projections[key].name)
+            if w.shape != projections[key][1].weights.shape or not all_finite(w):
+                with_values(self._network, {key: w})  # says what is wrong
+        for key, w in checked.items():
+            self._engine.set_weights(projections[key][0], w)
+            if key in self._fresh:
+                self._fresh[key][...] = w
+            else:
+                self._fresh[key] = w.copy()
 
     def _set(self, network: Network) -> None:
-        """Write weights, parameters and states at time 0."""
-        if not all(
-            self.plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
-            for p in network.populations
-            if p.learnable
-        ):
-            # time constants have come together: the closed form has to be another
-            self._session.close()
-            self._open(network)
-        for q in network.projections:
-            self._write_weights(q, np.asarray(q.weights, dtype=float))
-        for name, p in self.plan.populations.items():
-            current = dataclasses.replace(p, population=next(x for x in network.populations if x.name == name))
-            for key, values in parameter_values(current, self.plan.batch_size).items():
-                self._write(f"{name}.{key}", values)
-            for key, values in initial_states(current, self.plan.batch_size).items():
-                self._write(f"{name}.{key}_initial", values)
-        self._network, self._fresh = network, set()
-
-    def _write_weights(self, q: Projection, w: np.ndarray) -> None:
-        """Write the weights that a projection has, of a whole matrix."""
-        self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
-
-    def _write(self, key: str, values: np.ndarray) -> None:
-        if key not in self._written or not np.array_equal(self._written[key], values):
-            self._session.write(key, values)
-            self._written[key] = np.array(values)
+        """Take over all values of a network that differs from the present one in values alone."""
+        if not self.plan.holds_for(network):
+            # time constants have come together, or become short: flows have to be written in another form
+            self._engine.close()
+            self._engine = self._open(network)
+        else:
+            old = self._network
+            for k, (q, was) in enumerate(zip(network.projections, old.projections, strict=True)):
+                self._engine.set_weights(k, np.asarray(q.weights))
+                if not np.array_equal(q.delay, was.delay):
+                    self._engine.set_delay(k, np.asarray(q.delay, dtype=float))
+            for k, (p, before) in enumerate(zip(network.populations, old.populations, strict=True)):
+                if p is not before:
+                    self._engine.set_parameters(k, {n: np.asarray(p.value(n)) for n in p.model.parameters})
+        self._network, self._fresh = network, {}
 
     # --- running ------------------------------------------------------------------------------------------------
 
@@ -240,160 +193,81 @@ class Simulation:
         Returns
         -------
         Outcome
-            Gradients by ``"<projection>.w"``, ``"<population>.<parameter>"`` and ``"<input>.times"``.
+            Gradients by ``"<projection>.w"``, ``"<projection>.delay"``, ``"<population>.<parameter>"`` and
+            ``"<input>.times"``.
 
         Raises
         ------
         ValueError
             For inputs or targets of the wrong form.
         SimulationError
-            If a neuron spiked more often than `max_spikes`.
+            If the network has no trajectory: a neuron above its threshold at time 0 or after its reset, instantaneous
+            spikes without end, states or gradients that are not finite.
         """
-        trials = self._check(inputs, targets)
+        given = self._check(inputs, targets)
         if values is not None:
             self._update(values)
-        scheduled = self._write_inputs(inputs, trials)
-        self._session.forward()
-        unresolved = self._check_spikes()
-        observed = self._observe(trials)
+        engine, output = self._engine, self.plan.output.index
+        engine.forward(given, gradient)
+        observed = {
+            "spike_times": lambda: engine.spike_times(output),
+            "voltage_max": engine.maxima,
+            "voltage_samples": engine.samples,
+        }[self.loss.observable]()
         value = self.loss.evaluate(observed, targets)
-        spikes = self._spikes_per_trial(trials)
+        trials = len(targets)
+        spikes = {
+            p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
+        }
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved)
-        self._write_loss(value.gradient, trials)
-        self._session.backward()
-        gradients = self._gradients(scheduled)
+            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, engine.ties)
+        engine.backward(np.asarray(value.gradient, dtype=float))
+        gradients = self._gradients({name: np.ndim(t) for name, t in inputs.items()})
         for key, found in gradients.items():
             if not all_finite(found):
                 raise SimulationError(
-                    f"the gradient of {key!r} is not finite: a nonlinear model left the range of its Taylor series "
-                    f"within one step of dt = {self.plan.dt * 1e3:g} ms, or a spike was tangent to the threshold; "
-                    "make dt smaller"
+                    f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
+                    f"{engine.smallest_gdot:.3g}/s), or a state left the range of numbers"
                 )
-        slope = self._smallest_gdot()
-        return Outcome(value.value, value.predictions, gradients, spikes, slope, observed, unresolved)
+        return Outcome(value.value, value.predictions, gradients, spikes, engine.smallest_gdot, observed, engine.ties)
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.
 
         Returns
         -------
-        array, shape (batch_size, n, spikes)
+        array, shape (trials, n, spikes)
             Seconds, ascending, padded with ``inf``.
         """
-        p = self.plan
-        if population not in p.populations or not p.populations[population].spiking:
-            spiking = [n for n, q in p.populations.items() if q.spiking]
-            raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
-        return self._layout.spike_times(self._session.read, population)
+        for p in self.plan.populations:
+            if p.name == population and p.rules.spiking:
+                return self._engine.spike_times(p.index)
+        spiking = [p.name for p in self.plan.populations if p.rules.spiking]
+        raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
 
-    def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:
+    def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> list[np.ndarray]:
         trials = len(targets)
-        if not 1 <= trials <= self.plan.batch_size:
-            raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.plan.batch_size}")
-        names = {s.name for s in self._network.inputs}
-        if set(inputs) != names:
-            raise ValueError(f"inputs are {sorted(inputs)}; network {self._network.name!r} has {sorted(names)}")
-        return trials
+        if not 1 <= trials <= self.batch_size:
+            raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.batch_size}")
+        network = self._network
+        names = [s.name for s in network.inputs]
+        if set(inputs) != set(names):
+            raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")
+        return [checked_times(inputs[s.name], s.name, s.n, trials, network.duration) for s in network.inputs]
 
-    def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, tuple[Scheduled, int]]:
-        """Write the spikes; returns them for each input, with the number of dimensions they were given in."""
-        scheduled = {name: (schedule(times, name, self.plan, trials), np.ndim(times)) for name, times in inputs.items()}
-        for name, (spikes, _) in scheduled.items():
-            self._layout.write_input(self._session.write, name, spikes)
-        return scheduled
-
-    def _check_spikes(self) -> int:
-        """Refuse lost spikes; the number of unresolved ones, of which the first batch with any warns."""
-        unresolved = 0
-        for name, p in self.plan.populations.items():
-            if not p.spiking:
-                continue
-            lost = int(self._session.read(f"{name}.lost_events").sum())
-            if lost:
-                raise SimulationError(
-                    f"neurons of population {name!r} spiked more than max_spikes = {self.plan.max_spikes} times in a "
-                    f"trial ({lost} spikes too many); make max_spikes larger"
-                )
-            unresolved += int(self._session.read(f"{name}.unresolved_events").sum())
-        if unresolved and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{unresolved} spikes of this batch could not be resolved within a step and were put at its edge; if "
-                "Outcome.unresolved stays large against the number of spikes, make dt smaller",
-                UnresolvedSpikes,
-                stacklevel=3,
-            )
-        return unresolved
-
-    def _observe(self, trials: int) -> np.ndarray:
-        output = self._network.output
-        if self.plan.observable == "spike_times":
-            return self.spike_times(output)[:trials]
-        shape = (self.plan.batch_size, self.plan.size(output))
-        if self.plan.observable == "voltage_samples":
-            rows = self._session.read(f"{output}.sample_value").reshape(-1, *shape)
-            samples = rows[: self.plan.steps // self.plan.sample_steps, :trials]
-            return np.ascontiguousarray(samples.transpose(1, 2, 0), dtype=float)
-        return self._session.read(f"{output}.max_value").reshape(shape)[:trials].copy()
-
-    def _spikes_per_trial(self, trials: int) -> dict[str, float]:
-        return {
-            name: self._layout.spikes_per_trial(self._session.read, name, trials)
-            for name, p in self.plan.populations.items()
-            if p.spiking
-        }
-
-    def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
-        output = self._network.output
-        if self.plan.observable == "spike_times":
-            self._layout.write_loss(self._session.read, self._session.write, output, gradient)
-            return
-        shape = (self.plan.batch_size, self.plan.size(output))
-        if self.plan.observable == "voltage_samples":
-            errors = np.zeros((self.plan.sample_rows, *shape))
-            errors[: gradient.shape[2], :trials] = gradient.transpose(2, 0, 1)
-            self._session.write(f"{output}.sample_error", errors.ravel())
-        else:
-            error = np.zeros(shape)
-            error[:trials] = gradient
-            self._session.write(f"{output}.max_error", error.ravel())
-
-    def _gradients(self, scheduled: Mapping[str, tuple[Scheduled, int]]) -> dict[str, np.ndarray]:
-        gradients = {}
-        for q in self._network.projections:
+    def _gradients(self, dimensions: Mapping[str, int]) -> dict[str, np.ndarray]:
+        engine, gradients = self._engine, {}
+        for k, q in enumerate(self._network.projections):
             if "w" in q.learnable:
-                gradients[f"{q.name}.w"] = _matrix(self._session.read(f"{q.name}.gw"), q)
-        for name, p in self.plan.populations.items():
-            if not p.grid.learnable:
-                continue
-            costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
-            current = next(x for x in self._network.populations if x.name == name)
-            start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
-            for s in p.grid.learnable:
-                per_neuron = self._session.read(f"{name}.grad_{s.name}").reshape(self.plan.batch_size, -1)
-                total = per_neuron.sum(axis=0) + start[s.name]
-                gradients[f"{name}.{s.name}"] = total if p.per_neuron(s.name) else total.sum()
+                gradients[f"{q.name}.w"] = engine.weight_gradient(k)
+            if "delay" in q.learnable:
+                gradients[f"{q.name}.delay"] = engine.delay_gradient(k)
+        for k, p in enumerate(self._network.populations):
+            for name in p.learnable:
+                found = engine.parameter_gradient(k, name)
+                gradients[f"{p.name}.{name}"] = found if np.ndim(p.value(name)) else found.sum()
         if self.plan.input_gradients:
-            for name, (spikes, dimensions) in scheduled.items():
-                grad = self._layout.input_gradient(self._session.read, name, spikes)
-                gradients[f"{name}.times"] = grad if dimensions == 3 else grad[:, :, 0]
+            for k, s in enumerate(self._network.inputs):
+                found = engine.input_gradient(k)
+                gradients[f"{s.name}.times"] = found if dimensions[s.name] == 3 else found[:, :, 0]
         return gradients
-
-    def _smallest_gdot(self) -> float:
-        slopes = [
-            float(self._session.read(f"{name}.smallest_slope").min())
-            for name, p in self.plan.populations.items()
-            if p.spiking
-        ]
-        smallest = min(slopes, default=np.inf)
-        return smallest if smallest < 0.1 * NEVER else float("inf")
-
-
-def _matrix(values: np.ndarray, q: Projection) -> np.ndarray:
-    """Values of the weights of a projection, (sources, targets), 0 where it has no connection."""
-    if q.mask is None:
-        return values.reshape(q.weights.shape).copy()
-    full = np.zeros(q.weights.shape, dtype=values.dtype)
-    full[np.asarray(q.mask, dtype=bool)] = values
-    return full

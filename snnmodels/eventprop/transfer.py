@@ -53,8 +53,6 @@ class TransferSettings:
         Adam's rate in the first epoch of the base network and the factor on it per epoch; training from the base
         starts at `more_rate` and decays by `more_decay`.
     batch_size : int
-    dt : float
-        Seconds.
     training_trials : int
         Size of the training set.
     """
@@ -73,7 +71,6 @@ class TransferSettings:
     more_rate: float = 4e-3
     more_decay: float = 0.9
     batch_size: int = 32
-    dt: float = 0.25e-3
     training_trials: int = 5000
 
     def __post_init__(self) -> None:
@@ -100,7 +97,7 @@ def run_seed(settings: TransferSettings, seed: int) -> dict[str, Any]:
     network = load_network("yin_yang_knobs", seed=seed)
     key = f"{HIDDEN}.{settings.knob}"
     other = next(f"{HIDDEN}.{knob}" for knob in KNOBS if knob != settings.knob)
-    options: dict[str, Any] = {"batch_size": settings.batch_size, "dt": settings.dt, "target": "cpp_standalone"}
+    options: dict[str, Any] = {"batch_size": settings.batch_size, "target": "cpp_standalone"}
     result: dict[str, Any] = {}
     with Simulation(network, experiment.loss, **options) as simulation:
         run = _Runner(experiment, settings, seed)

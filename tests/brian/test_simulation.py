@@ -11,7 +11,7 @@ import brian2
 import numpy as np
 import pytest
 
-from snnmodels.brian.values import all_finite
+from snnmodels.templates.values import all_finite
 from snnmodels.eventprop import (
     MaxVoltageCrossEntropy,
     Simulation,
