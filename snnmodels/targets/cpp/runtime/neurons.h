@@ -1,0 +1,537 @@
+// Neurons of one population in one trial at a time: what the simulation asks of them, and what is the same however they flow:
+// resets, arrivals, releases, and their adjoints. What a model does is generated (see printer.py).
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <type_traits>
+#include <vector>
+#include "lanes.h"
+
+namespace snn {
+
+// Why a simulation has no result; Python words it.
+struct Failure
+{
+    const char* what;
+    int population, neuron;
+    double time;
+};
+
+// Arrays aligned to whole vectors
+template <class T> class Aligned
+{
+public:
+    void resize(std::size_t n)
+    {
+        data.assign(n + 64 / sizeof(T), T());
+        offset = (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T);
+        length = n;
+    }
+    T* begin() { return data.data() + offset; }
+    T& operator[](std::size_t k) { return data[offset + k]; }
+    std::size_t size() const { return length; }
+    void fill(T value) { std::fill_n(begin(), length, value); }
+
+private:
+    std::vector<T> data;
+    std::size_t offset = 0, length = 0;
+};
+
+constexpr int FLOW = -1;  // cause of a spike: a crossing; else the index of an arrival among those of the component
+
+// Spikes of a population or an input in one trial, in the order of time
+struct Train
+{
+    std::vector<double> t, sens, before;  // before: the S states just before the reset, spike after spike
+    std::vector<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
+    int size() const { return int(t.size()); }
+    void grow(int m, int S)
+    {
+        const std::size_t n = t.size() + m;
+        t.resize(n), neuron.resize(n), cause.resize(n, FLOW), sens.resize(n), before.resize(n * S);
+    }
+    void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(); }
+};
+
+// A row of weights: of all neurons, or of the neurons `target`
+struct Row
+{
+    const double* weight;
+    const int* target;  // null: all
+    int n;
+};
+
+struct Ladder  // lengths for which bounds are tabulated, see events/bounds.py
+{
+    static constexpr int LEVELS = 49, PER_OCTAVE = 4;
+    double longest = 1;
+    // the shortest tabulated length that is not below s
+    int level(double s) const
+    {
+        int power;
+        const double part = std::frexp(s / longest, &power);  // in [1/2, 1)
+        const int quarters = part > 0.8408964152537146 ? 0 : part > 0.7071067811865476 ? 1 : part > 0.5946035575013605 ? 2 : part > 0.5 ? 3 : 4;
+        const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
+        return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
+    }
+};
+
+// A maximum of the observed state of one neuron: its value, and where it is
+struct Peak
+{
+    enum Kind { START, SMOOTH, BEFORE, AFTER };
+    double value, time, rate;  // rate: slope of the observed state with the time of the arrivals that make a kink
+    int piece, kind;           // in piece (SMOOTH), or at its start before or after its arrivals
+};
+
+class Neurons
+{
+public:
+    virtual ~Neurons() {}
+    virtual void refresh() = 0;  // after new parameter values
+    virtual void begin() = 0;
+    virtual bool spiking() const = 0;
+    virtual bool fires(int receptor) const = 0;
+    virtual bool reads(int receptor) const = 0;
+    virtual void arrive(int receptor, const Row& row) = 0;
+    virtual void arrive_one(int receptor, int neuron, double weight, double* state) const = 0;
+    virtual double event(const double* state, int neuron) const = 0;
+    virtual void above(std::vector<int>& found) = 0;
+    virtual void reset(const double* before, int neuron, double* after) const = 0;
+    // Flow over a piece of length s; `look`: collect the neurons that may cross, with their states at its start
+    virtual void advance(double s, bool look, bool move) = 0;
+    // First crossings of those collected, in the rest of a piece of length s
+    virtual void search(double s) = 0;
+    // The spikes up to `limit` after the start of the piece at `t`, appended to the train; states at `limit` follow
+    virtual void settle(double t, double limit, double end, Train& train) = 0;
+    // the earliest time after the start of the piece at which a crossing found may be felt, by others or by its neuron
+    virtual double felt(double shortest) const = 0;
+    virtual bool refractory() const = 0;
+    virtual double duration(int neuron) const = 0;
+    virtual double release_back(int neuron, const double* state, const double* costate) const = 0;
+    virtual void duration_back(int neuron, double sens) = 0;
+    // a refractory neuron follows other rules until it is released
+    void hold(int j, bool yes)
+    {
+        if (bool(held[j]) == yes) return;
+        held[j] = yes;
+        if (yes) held_list.push_back(j);
+        else held_list.erase(std::find(held_list.begin(), held_list.end(), j));
+    }
+    void release_all() { for (int j : held_list) held[j] = 0; held_list.clear(); }
+    virtual void flow_one(double s, int neuron, const double* from, double* to) const = 0;
+    double smallest_gdot = INF;
+    // adjoint
+    virtual void back_begin(double* const* gradients) = 0;
+    virtual void back(double s, const double* start) = 0;
+    virtual void back_one(double s, int neuron, double* costate, const double* start, bool held) = 0;
+    virtual double spike_back(int neuron, const double* before, double* costate, double sens, bool crossing) = 0;
+    virtual double arrive_back(int receptor, const Row& row, double* gradient, const double* state) = 0;
+    virtual double arrive_back_one(int receptor, int neuron, double weight, double& gradient, const double* state) = 0;
+    virtual void back_end() = 0;
+    // maxima of the observed state
+    virtual void peaks_begin() {}
+    virtual void peaks_jump(const double* was, double t, int piece) { (void)was, (void)t, (void)piece; }
+    virtual void peaks(const double* start, double t, double s, int piece) { (void)start, (void)t, (void)s, (void)piece; }
+
+    double* state(int k) { return x.begin() + std::size_t(k) * width; }
+    double* costate(int k) { return l.begin() + std::size_t(k) * width; }
+    void copy_state(int j, double* to) const { for (int k = 0; k < S; k++) to[k] = const_cast<Neurons*>(this)->state(k)[j]; }
+
+    int n = 0, width = 0, S = 0, G = 0, P = 0, index = 0, observed = 0;
+    bool needs_states = false;
+    std::vector<const double*> parameters;  // one value, or one for each neuron (padded to whole vectors)
+    const double* initial = nullptr;        // S rows
+    const double *bounds = nullptr, *peak_bounds = nullptr;
+    Ladder ladder;
+    Aligned<double> x, l;
+    std::vector<Peak> peak;
+    std::vector<char> held;
+    std::vector<int> held_list;
+
+protected:
+    std::vector<double> set_aside;
+};
+
+// A population of the model M, but for its flow between events
+template <class M> class ModelNeurons : public Neurons
+{
+protected:
+    using K = std::conditional_t<M::SHARED, double, D8>;
+    static constexpr int S_ = M::S, P_ = M::P, G_ = M::G;
+
+public:
+    ModelNeurons()
+    {
+        S = S_, G = G_, P = P_;
+        needs_states = M::NEEDS_STATES;
+        parameters.resize(P_);
+    }
+
+    void refresh() override
+    {
+        x.resize(std::size_t(S) * width), l.resize(std::size_t(S) * width);
+        if constexpr (M::SPIKING)
+        {
+            const int blocks = M::SHARED ? 1 : width / LANES;
+            event_.resize(blocks), reset_.resize(blocks);
+            for (int b = 0; b < blocks; b++) prepare(event_[b], b * LANES), prepare(reset_[b], b * LANES);
+        }
+        if (M::OBSERVED) peak.resize(n);
+        held.assign(width, 0), held_list.clear();
+    }
+
+    void begin() override { release_all(); std::copy_n(initial, std::size_t(S) * width, x.begin()); }
+    bool spiking() const override { return M::SPIKING; }
+    bool fires(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::FIRES; }); return yes && M::SPIKING; }
+    bool reads(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::READS; }); return yes; }
+
+    // --- arrivals ------------------------------------------------------------------------------------------------------
+
+    void arrive(int r, const Row& row) override
+    {
+        M::receptor(r, [&](auto q) {
+            using R = decltype(q);
+            if (!row.target)
+            {
+                typename R::template Arrive<K> rule;
+                if (M::SHARED) prepare(rule, 0);
+                put_aside();
+                for (int j = 0; j < width; j += LANES)
+                {
+                    if (!M::SHARED) prepare(rule, j);
+                    D8 in[S_ + 1], out[S_];
+                    take(x.begin(), j, in);
+                    in[S_] = load8(row.weight + j);
+                    rule.at(0.0).run(in, out);
+                    put(x.begin(), j, out);
+                }
+                bring_back([&](int j, double* state) { arrive_held(r, j, row.weight[j], state); });
+                return;
+            }
+            for (int k = 0; k < row.n; k++)
+            {
+                double state[S_];
+                copy_state(row.target[k], state);
+                if (M::REFRACTORY && held[row.target[k]]) arrive_held(r, row.target[k], row.weight[k], state);
+                else arrive_one(r, row.target[k], row.weight[k], state);
+                for (int i = 0; i < S; i++) this->state(i)[row.target[k]] = state[i];
+            }
+        });
+    }
+
+    void arrive_one(int r, int j, double w, double* state) const override
+    {
+        M::receptor(r, [&](auto q) {
+            typename decltype(q)::template Arrive<double> rule;
+            prepare_one(rule, j);
+            double in[S_ + 1], out[S_];
+            std::copy_n(state, S_, in);
+            in[S_] = w;
+            rule.at(0.0).run(in, out);
+            std::copy_n(out, S_, state);
+        });
+    }
+
+    void arrive_held(int r, int j, double w, double* state) const
+    {
+        if constexpr (M::REFRACTORY)
+            M::Held::receptor(r, [&](auto q) {
+                typename decltype(q)::template Arrive<double> rule;
+                prepare_one(rule, j);
+                double in[S_ + 1], out[S_];
+                std::copy_n(state, S_, in);
+                in[S_] = w;
+                rule.at(0.0).run(in, out);
+                std::copy_n(out, S_, state);
+            });
+    }
+
+    // states of refractory neurons, before something is done to all neurons that they are no part of
+    void put_aside()
+    {
+        if (!M::REFRACTORY || held_list.empty()) return;
+        set_aside.resize(held_list.size() * S_);
+        for (std::size_t k = 0; k < held_list.size(); k++) copy_state(held_list[k], &set_aside[k * S_]);
+    }
+    template <class F> void bring_back(F change)
+    {
+        if (!M::REFRACTORY) return;
+        for (std::size_t k = 0; k < held_list.size(); k++)
+        {
+            const int j = held_list[k];
+            change(j, &set_aside[k * S_]);
+            for (int i = 0; i < S_; i++) state(i)[j] = set_aside[k * S_ + i];
+        }
+    }
+
+    bool refractory() const override { return M::REFRACTORY; }
+    double duration(int j) const override
+    {
+        double d = INF;
+        if constexpr (M::REFRACTORY)
+        {
+            typename M::template Duration<double> rule;
+            prepare_one(rule, j);
+            rule.at(0.0).run((const double*)nullptr, &d);
+        }
+        return d;
+    }
+    double release_back(int j, const double* state, const double* costate) const override
+    {
+        double s = 0;
+        if constexpr (M::REFRACTORY)
+        {
+            typename M::template Release<double> rule;
+            prepare_one(rule, j);
+            double in[2 * S_];
+            std::copy_n(state, S_, in), std::copy_n(costate, S_, in + S_);
+            rule.at(0.0).run(in, &s);
+        }
+        return s;
+    }
+    void duration_back(int j, double sens) override
+    {
+        if constexpr (M::REFRACTORY && G_ > 0)
+        {
+            typename M::template DurationBack<double> rule;
+            prepare_one(rule, j);
+            double out[G_];
+            rule.at(0.0).run(&sens, out);
+            for (int k = 0; k < G_; k++) grad[k][j] += out[k];
+        }
+    }
+
+    double event(const double* state, int j) const override
+    {
+        double g = -1;
+        if constexpr (M::SPIKING)
+        {
+            typename M::template Event<double> rule;
+            prepare_one(rule, j);
+            rule.at(0.0).run(state, &g);
+        }
+        return g;
+    }
+
+    void above(std::vector<int>& found) override
+    {
+        found.clear();
+        if constexpr (M::SPIKING)
+            for (int j = 0; j < width; j += LANES)
+            {
+                D8 in[S_], g;
+                take(x.begin(), j, in);
+                event_[block(j)].at(0.0).run(in, &g);
+                for (unsigned m = bits(g > 0.0); m; m &= m - 1)
+                    if (const int k = j + __builtin_ctz(m); k < n && !(M::REFRACTORY && held[k])) found.push_back(k);
+            }
+    }
+
+    void reset(const double* before, int j, double* after) const override
+    {
+        if constexpr (M::SPIKING)
+        {
+            typename M::template Reset<double> rule;
+            prepare_one(rule, j);
+            rule.at(0.0).run(before, after);
+        }
+        else std::copy_n(before, S_, after);
+    }
+
+    // --- adjoint -------------------------------------------------------------------------------------------------------
+
+    void back_begin(double* const* gradients) override
+    {
+        l.fill(0);
+        for (int k = 0; k < G_; k++) grad[k] = gradients[k];
+    }
+
+    double spike_back(int j, const double* before, double* costate, double sens, bool crossing) override
+    {
+        double in[2 * S_ + 1], two[2] = {0, 1};
+        if constexpr (M::SPIKING)
+        {
+            typename M::template Sigma<double> sigma;
+            prepare_one(sigma, j);
+            std::copy_n(before, S_, in);
+            std::copy_n(costate, S_, in + S_);
+            in[2 * S_] = sens;
+            sigma.at(0.0).run(in, two);
+            typename M::template SpikeBack<double> rule;
+            prepare_one(rule, j);
+            in[2 * S_] = crossing ? two[0] / two[1] : 0.0;
+            double out[S_ + G_];
+            rule.at(0.0).run(in, out);
+            std::copy_n(out, S_, costate);
+            for (int k = 0; k < G_; k++) grad[k][j] += out[S_ + k];
+        }
+        return two[0];
+    }
+
+    double arrive_back(int r, const Row& row, double* gradient, const double* state) override
+    {
+        double sum = 0;
+        M::receptor(r, [&](auto q) {
+            using R = decltype(q);
+            if (row.target)
+            {
+                for (int k = 0; k < row.n; k++)
+                {
+                    double one[S_];
+                    if (state) for (int i = 0; i < S; i++) one[i] = state[std::size_t(i) * width + row.target[k]];
+                    sum += arrive_back_one(r, row.target[k], row.weight[k], gradient[k], one);
+                }
+                return;
+            }
+            typename R::template ArriveBack<K> rule;
+            if (M::SHARED) prepare(rule, 0);
+            D8 s = all(0);
+            const bool some_held = M::REFRACTORY && !held_list.empty();
+            for (int j = 0; j < width; j += LANES)
+            {
+                if (!M::SHARED) prepare(rule, j);
+                D8 in[2 * S_ + 1], out[2 + S_ + G_];
+                if constexpr (R::READS) take(state, j, in);
+                take(l.begin(), j, in + S_);
+                in[2 * S_] = load8(row.weight + j);
+                rule.at(0.0).run(in, out);
+                if (some_held)
+                    for (int lane = 0; lane < LANES; lane++)
+                        if (held[j + lane])
+                        {
+                            for (int k = 0; k < 2 + S_ + G_; k++) out[k][lane] = 0;
+                            for (int i = 0; i < S_; i++) out[2 + i][lane] = in[S_ + i][lane];
+                        }
+                store8(gradient + j, load8(gradient + j) + out[0]);
+                s += out[1];
+                if constexpr (!R::KEEPS) put(l.begin(), j, out + 2);
+                for (int k = 0; k < G_; k++) store8(grad[k] + j, load8(grad[k] + j) + out[2 + S_ + k]);
+            }
+            sum = total(s);
+            if (some_held)
+                for (int j : held_list)
+                {
+                    double one[S_];
+                    if (state) for (int i = 0; i < S; i++) one[i] = state[std::size_t(i) * width + j];
+                    sum += arrive_back_one(r, j, row.weight[j], gradient[j], one);
+                }
+        });
+        return sum;
+    }
+
+    double arrive_back_one(int r, int j, double w, double& gradient, const double* state) override
+    {
+        if constexpr (M::REFRACTORY)
+            if (held[j]) return arrive_back_rules<typename M::Held>(r, j, w, gradient, state);
+        return arrive_back_rules<M>(r, j, w, gradient, state);
+    }
+
+    template <class RULES> double arrive_back_rules(int r, int j, double w, double& gradient, const double* state)
+    {
+        double s = 0;
+        RULES::receptor(r, [&](auto q) {
+            typename decltype(q)::template ArriveBack<double> rule;
+            prepare_one(rule, j);
+            double in[2 * S_ + 1], out[2 + S_ + G_];
+            if (decltype(q)::READS) std::copy_n(state, S_, in);
+            for (int i = 0; i < S_; i++) in[S_ + i] = costate(i)[j];
+            in[2 * S_] = w;
+            rule.at(0.0).run(in, out);
+            gradient += out[0];
+            s = out[1];
+            for (int i = 0; i < S_; i++) costate(i)[j] = out[2 + i];
+            for (int k = 0; k < G_; k++) grad[k][j] += out[2 + S_ + k];
+        });
+        return s;
+    }
+
+    void back_end() override
+    {
+        if constexpr (G_ > 0)
+            for (int j = 0; j < n; j++)
+            {
+                typename M::template InitialBack<double> rule;
+                prepare_one(rule, j);
+                double in[S_], out[G_];
+                for (int i = 0; i < S_; i++) in[i] = costate(i)[j];
+                rule.at(0.0).run(in, out);
+                for (int k = 0; k < G_; k++) grad[k][j] += out[k];
+            }
+    }
+
+    // --- maxima --------------------------------------------------------------------------------------------------------
+
+    void peaks_begin() override
+    {
+        for (int j = 0; j < n; j++) peak[j] = {state(observed)[j], 0, 0, -1, Peak::START};
+    }
+
+    // arrivals at `t` have moved the observed state itself from `was`
+    void peaks_jump(const double* was, double t, int piece) override
+    {
+        if constexpr (M::OBSERVED)
+            for (int j = 0; j < n; j++)
+            {
+                const double now = state(observed)[j];
+                if (now == was[j] || !(now > peak[j].value)) continue;
+                double one[S_], out[4];
+                copy_state(j, one);
+                peak_rule(j, one, out);
+                peak[j] = {now, t, -out[1], piece, Peak::AFTER};
+            }
+    }
+
+protected:
+    int block(int j) const { return M::SHARED ? 0 : j / LANES; }
+    int observed_() const { return observed; }
+    SNN_INLINE void take(const double* from, int j, D8* to) const { for (int i = 0; i < S_; i++) to[i] = load8(from + std::size_t(i) * width + j); }
+    SNN_INLINE void put(double* to, int j, const D8* from) const { for (int i = 0; i < S_; i++) store8(to + std::size_t(i) * width + j, from[i]); }
+    template <class C> SNN_INLINE void values(int j, C* p) const
+    {
+        for (int k = 0; k < P_; k++) p[k] = M::PER_NEURON[k] ? load<C>(parameters[k] + j) : as<C>(*parameters[k]);
+    }
+    template <class R> SNN_INLINE void prepare(R& rule, int j) const { K p[P_ + 1]; values<K>(j, p); rule.prepare(p); }
+    template <class R> SNN_INLINE void prepare_one(R& rule, int j) const { double p[P_ + 1]; values<double>(j, p); rule.prepare(p); }
+
+    // by time, then neuron
+    void sort(Train& train, int start)
+    {
+        const int k = train.size() - start;
+        if (k < 2) return;
+        bool sorted = true;
+        for (int i = start + 1; i < start + k && sorted; i++)
+            sorted = train.t[i - 1] < train.t[i] || (train.t[i - 1] == train.t[i] && train.neuron[i - 1] < train.neuron[i]);
+        if (sorted) return;
+        order.resize(k);
+        for (int i = 0; i < k; i++) order[i] = {train.t[start + i], train.neuron[start + i], i};
+        std::stable_sort(order.begin(), order.end(), [](const Key& a, const Key& b) { return a.t < b.t || (a.t == b.t && a.neuron < b.neuron); });
+        moved.assign(train.before.begin() + std::size_t(start) * S_, train.before.end());
+        for (int i = 0; i < k; i++)
+        {
+            train.t[start + i] = order[i].t, train.neuron[start + i] = order[i].neuron;
+            std::copy_n(&moved[std::size_t(order[i].at) * S_], S_, &train.before[std::size_t(start + i) * S_]);
+        }
+    }
+
+    // the observed state, and minus its slope and the slope's derivatives
+    void peak_rule(int j, const double* at, double* out) const
+    {
+        if constexpr (M::OBSERVED)
+        {
+            typename M::template Peak<double> rule;
+            prepare_one(rule, j);
+            rule.at(0.0).run(at, out);
+        }
+    }
+
+    struct Key { double t; int neuron, at; };
+    std::vector<typename M::template Event<K>> event_;
+    std::vector<typename M::template Reset<K>> reset_;
+    double* grad[G_ + 1] = {};
+    std::vector<Key> order;
+    std::vector<double> moved;
+};
+
+}  // namespace snn
