@@ -6,12 +6,13 @@ import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from .common import ModelArgument, load_any, prepare_brian
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..coding import CodingNetwork
     from ..templates import Network
 
@@ -92,6 +93,8 @@ def _describe_network(network: Network) -> str:
 
 def _describe_delay(delay: float | np.ndarray) -> str:
     """The delay of a projection, where it has one."""
+    import numpy as np
+
     low, high = np.min(delay) * 1e3, np.max(delay) * 1e3
     if high == 0:
         return ""
