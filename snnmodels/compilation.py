@@ -9,10 +9,10 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["BuildFailed", "cache_folder", "compiler", "library", "native"]
+__all__ = ["BuildFailed", "build", "cache_folder", "compiler", "fingerprint", "kept", "library", "native"]
 
 
 class BuildFailed(RuntimeError):
@@ -65,6 +65,59 @@ def _processor() -> str:
     return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(keys)})])
 
 
+def fingerprint(*parts: object) -> str:
+    """Hash of what a program is made from, of the compiler, and of the processor that it is made for.
+
+    Raises
+    ------
+    BuildFailed
+        If the compiler does not run.
+    """
+    digest = hashlib.sha256(native(tuple(compiler())).encode())
+    for part in parts:
+        digest.update(b"\0" + (part if isinstance(part, bytes) else str(part).encode()))
+    return digest.hexdigest()[:32]
+
+
+def kept(name: str, make: Callable[[Path], Path]) -> Path:
+    """A file or folder of the cache, made when it is asked for the first time.
+
+    Parameters
+    ----------
+    name : str
+        With the `fingerprint` of everything that it is made from.
+    make : callable
+        Makes it in a folder of its own, and returns where; it then appears in the cache at once and whole.
+    """
+    path = cache_folder() / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix="building-") as folder:
+            made = make(Path(folder))
+            try:
+                made.rename(path)
+            except OSError:  # a folder, and somebody else was faster
+                if not path.exists():
+                    raise
+    return path
+
+
+def build(file: Path, to: Path, flags: Sequence[str]) -> None:
+    """Compile one file of C++.
+
+    Raises
+    ------
+    BuildFailed
+        If the compiler refuses it.
+    """
+    words = [*compiler(), *flags, str(file), "-o", str(to)]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    if result.returncode:
+        lines = result.stderr.splitlines()
+        said = [line for line in lines if "error" in line][:5] or lines[:5]
+        raise BuildFailed(f"{words[0]} refuses {file.name}: {' | '.join(said)}")
+
+
 def library(name: str, source: str | Path, flags: Sequence[str], content: bytes = b"") -> ctypes.CDLL:
     """Compile a shared library, if its sources, the compiler or the machine are new, and load it.
 
@@ -83,20 +136,14 @@ def library(name: str, source: str | Path, flags: Sequence[str], content: bytes 
     BuildFailed
         If the compiler is missing or refuses the sources.
     """
-    command = compiler()
     text = source.read_text() if isinstance(source, Path) else source
-    made_from = "\n".join([text, *flags, native(tuple(command))]).encode() + content
-    path = cache_folder() / f"{name}-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            file = source if isinstance(source, Path) else Path(folder) / f"{name}.cpp"
-            if not isinstance(source, Path):
-                file.write_text(source)
-            made = Path(folder) / path.name
-            words = [*command, *flags, "-shared", "-fPIC", str(file), "-o", str(made)]
-            result = subprocess.run(words, capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise BuildFailed(f"{command[0]} refuses {name}: {result.stderr[:2000]}")
-            made.rename(path)
-    return ctypes.CDLL(str(path))
+
+    def make(folder: Path) -> Path:
+        file = source if isinstance(source, Path) else folder / f"{name}.cpp"
+        if not isinstance(source, Path):
+            file.write_text(text)
+        made = folder / f"{name}.so"
+        build(file, made, [*flags, "-shared", "-fPIC"])
+        return made
+
+    return ctypes.CDLL(str(kept(f"{name}-{fingerprint(text, *flags, content)}.so", make)))

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from ...events.engine import Engine, EngineError, explain, initial_states
 from ...events.bounds import Bounds
+from ...events.engine import Engine, EngineError, explain, initial_states
 from ...events.plan import EnginePlan
-from ...events.schema import Capacity, Entries, is_sparse, padded
+from ...events.schema import Capacity, Entries, is_sparse
+from ..process import Process
 from .layout import Layout
 from .program import program
 
-__all__ = ["CppEngine", "ProgramError"]
-
-EXCHANGE = "SNNMODELS_EXCHANGE"
-
-
-class ProgramError(RuntimeError):
-    """The compiled program died or didn't answer; the message holds what it printed."""
+__all__ = ["CppEngine"]
 
 
 class CppEngine(Engine):
@@ -69,23 +57,8 @@ class CppEngine(Engine):
         }
         self._trials = 0
         self._shapes: list[tuple[int, ...]] = []
-        self._folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=_memory_folder()))
-        self._file = self._folder / "exchange"
         self._views: dict[str, np.ndarray] = {}
-        self._errors = (self._folder / "errors").open("w+")
-        self._file.touch()
-        self._process = subprocess.Popen(
-            [str(path)],
-            env={**os.environ, EXCHANGE: str(self._file)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            bufsize=1,
-            start_new_session=True,  # Ctrl-C is for Python, which then ends the program
-        )
-        self._close = weakref.finalize(self, _end, self._process, self._errors, self._folder)
-        self._expect("ready")
+        self._process = Process(path)
         self._stale = False
         self._lay_out()
         for q in plan.projections:
@@ -101,16 +74,8 @@ class CppEngine(Engine):
         layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads)
         kept = {k: v.copy() for k, v in self._views.items()}
         self._views = {}
-        try:
-            with self._file.open("r+b") as file:
-                file.truncate(0)
-                os.posix_fallocate(file.fileno(), 0, layout.size)
-        except OSError as error:
-            raise ProgramError(
-                f"the exchange file of {layout.size / 1e6:.1f} MB can't be made in {self._folder.parent}: "
-                f"{error.strerror}; make room there, or make batches smaller"
-            ) from None
-        self._memory, self._views = layout.views(self._file)
+        self._process.resize(layout.size)
+        self._views = layout.views(self._process.memory)
         for key, old in kept.items():
             if old.shape == self._views[key].shape:
                 self._views[key][...] = old
@@ -203,7 +168,8 @@ class CppEngine(Engine):
             self._lay_out()
             self._ask(f"spikes {population}")
         n, most = self.plan.populations[population].population.n, max(most, 1)
-        return self._flat(f"population{population}.times", self._trials * n * most).reshape(self._trials, n, most).copy()
+        times = self._flat(f"population{population}.times", self._trials * n * most)
+        return times.reshape(self._trials, n, most).copy()
 
     def spike_count(self, population: int) -> int:
         """Number of spikes; see `Engine.spike_count`."""
@@ -270,39 +236,15 @@ class CppEngine(Engine):
     # --- the program ------------------------------------------------------------------------------------------------
 
     def _ask(self, words: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(words + "\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise self._failure() from None
-        self._expect("done")
-
-    def _expect(self, word: str) -> None:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        if line.startswith("failure "):
-            what, population, neuron, time = line.split()[1:]
+        said = self._process.ask(words)
+        if said:
+            what, population, neuron, time = said.split()
             raise EngineError(explain(self.plan, what, int(population), int(neuron), float(time)))
-        if line != word:
-            raise self._failure(line)
-
-    def _failure(self, line: str = "") -> ProgramError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1)
-        said = ""
-        if not self._errors.closed:
-            self._errors.seek(0)
-            said = " ".join([line, *self._errors.read().split()]).strip()
-        code = self._process.returncode
-        closed = self._errors.closed
-        how = "was closed" if closed else f"ended with status {code}" if code is not None else "answered wrongly"
-        return ProgramError(f"the compiled simulation {how}; it said: {said or 'nothing'}")
 
     def close(self) -> None:
-        """End the program and delete the exchange file."""
+        """End the program; see `Engine.close`."""
         self._views = {}
-        self._close()
+        self._process.close()
 
 
 def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:
@@ -312,27 +254,3 @@ def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:
         return
     to[..., :n] = values
     to[..., n:] = to[..., n - 1 : n]
-
-
-def _memory_folder() -> str | None:
-    """A folder in memory where there is one, else the usual temporary folder."""
-    folder = Path("/dev/shm")
-    return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None
-
-
-def _end(process: subprocess.Popen, errors, folder: Path) -> None:  # type: ignore[no-untyped-def]
-    """Stop a program and remove its files."""
-    if process.poll() is None:
-        with contextlib.suppress(OSError, ValueError):
-            assert process.stdin is not None
-            process.stdin.write("quit\n")
-            process.stdin.flush()
-        try:
-            process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    for stream in (process.stdin, process.stdout, errors):
-        with contextlib.suppress(OSError, ValueError):
-            stream.close()
-    shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -61,16 +60,13 @@ class Layout:
             end += -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT
         return cls(_describe(plan, capacity, places, models, threads), places, max(end, 4096))
 
-    def views(self, file: Path) -> tuple[np.memmap, dict[str, np.ndarray]]:
-        """Map the file and return every array as a view of it."""
-        memory = np.memmap(file, dtype=np.uint8, mode="r+", shape=(self.size,))
-        raw = np.asarray(memory)
-        raw[: self.description.nbytes] = self.description.view(np.uint8)
-        views = {
-            key: raw[offset : offset + a.nbytes].view(np.dtype(a.dtype)).reshape(a.shape)
+    def views(self, memory: np.ndarray) -> dict[str, np.ndarray]:
+        """Write the description into shared memory and return every array as a view of it."""
+        memory[: self.description.nbytes] = self.description.view(np.uint8)
+        return {
+            key: memory[offset : offset + a.nbytes].view(np.dtype(a.dtype)).reshape(a.shape)
             for key, (offset, a) in self.places.items()
         }
-        return memory, views
 
 
 def _describe(

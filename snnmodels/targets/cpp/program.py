@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...compilation import BuildFailed, cache_folder, compiler, native
+from ...compilation import build, fingerprint, kept
 from ...events.rules import Rules
+from ..process import EXCHANGE
 from . import printer
 
 __all__ = ["program", "source"]
@@ -29,8 +27,8 @@ std::unique_ptr<Neurons> make_population(int model) {{ switch (model) {{ {cases}
 }}
 int main()
 {{
-    const char* path = std::getenv("SNNMODELS_EXCHANGE");
-    if (!path) {{ std::cerr << "SNNMODELS_EXCHANGE does not name the exchange file" << std::endl; return 2; }}
+    const char* path = std::getenv("{EXCHANGE}");
+    if (!path) {{ std::cerr << "{EXCHANGE} does not name the exchange file" << std::endl; return 2; }}
     return snn::Program().serve(path);
 }}
 """
@@ -57,18 +55,12 @@ def program(rules: Sequence[Rules]) -> tuple[Path, list[int]]:
 
 
 def _build(text: str) -> Path:
-    command = compiler()
     headers = b"".join(p.read_bytes() for p in sorted(_RUNTIME.glob("*.h")))
-    made_from = "\n".join([text, *_FLAGS, native(tuple(command))]).encode() + headers
-    path = cache_folder() / f"engine-{hashlib.sha256(made_from).hexdigest()[:24]}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="building-") as folder:
-            file, made = Path(folder) / "engine.cpp", Path(folder) / "engine"
-            file.write_text(text)
-            words = [*command, *_FLAGS, f"-I{_RUNTIME}", str(file), "-o", str(made)]
-            result = subprocess.run(words, capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise BuildFailed(f"{command[0]} refuses the engine: {result.stderr[:3000]}")
-            made.rename(path)
-    return path
+
+    def make(folder: Path) -> Path:
+        file, made = folder / "engine.cpp", folder / "engine"
+        file.write_text(text)
+        build(file, made, [*_FLAGS, f"-I{_RUNTIME}"])
+        return made
+
+    return kept(f"engine-{fingerprint(text, *_FLAGS, headers)}", make)

@@ -1,0 +1,159 @@
+"""A compiled program that stays alive between batches and shares its arrays with Python through a mapped file.
+
+The program opens the file that the environment variable `EXCHANGE` names and says ``ready``. Then it answers every line
+that it reads with one of its own: ``done``, or ``failure`` and what has no result. The end of its input ends it. So a
+batch costs no process start and no copying, and losses and optimisers stay in Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["EXCHANGE", "Process", "ProgramError", "memory_folder"]
+
+EXCHANGE = "SNNMODELS_EXCHANGE"
+
+
+class ProgramError(RuntimeError):
+    """The compiled program died or didn't answer; the message holds what it printed."""
+
+
+class Process:
+    """A program that runs until it is closed, or until nobody holds it.
+
+    Parameters
+    ----------
+    path : Path
+        It is started in the folder in which it lies.
+    size : int
+        Bytes of the shared file at the start.
+
+    Attributes
+    ----------
+    memory : array of uint8
+        The shared file.
+    popen : subprocess.Popen
+
+    Raises
+    ------
+    ProgramError
+        If there is no room for the file, or the program dies or does not answer.
+    """
+
+    memory: np.ndarray
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        held = contextlib.ExitStack()
+        self._close = weakref.finalize(self, held.close)
+        folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=memory_folder()))
+        try:
+            self._where = folder.parent
+            self._file = held.enter_context((folder / "exchange").open("w+b"))
+            self._errors = held.enter_context((folder / "errors").open("w+"))
+            self.resize(size)
+            self.popen = subprocess.Popen(
+                [str(path)],
+                env={**os.environ, EXCHANGE: str(folder / "exchange")},
+                cwd=path.parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                bufsize=1,
+                start_new_session=True,  # Ctrl-C is for Python, which then ends the program
+            )
+            held.callback(_end, self.popen)
+            line = self._listen()
+            if line != "ready":
+                raise self.failure(line)
+        finally:
+            # both sides have open what they need, so nothing can be left behind, however they end
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def resize(self, size: int) -> None:
+        """Make the shared file anew, `size` bytes of 0; views of the former `memory` must not be used any more."""
+        try:
+            self._file.truncate(0)
+            if size:
+                os.posix_fallocate(self._file.fileno(), 0, size)
+        except OSError as error:
+            raise ProgramError(
+                f"the exchange file of {size / 1e6:.1f} MB can't be made in {self._where}: {error.strerror}; "
+                "make room there, or make batches smaller"
+            ) from None
+        self.memory = np.zeros(0, np.uint8)
+        if size:  # an empty file can't be mapped
+            self.memory = np.asarray(np.memmap(self._file, np.uint8, "r+", shape=(size,)))
+
+    def ask(self, words: str) -> str:
+        """Send a line and wait for the answer.
+
+        Returns
+        -------
+        str
+            Nothing where the program has done it, else what it says of the failure.
+
+        Raises
+        ------
+        ProgramError
+            If the program is dead or answers anything else.
+        """
+        assert self.popen.stdin is not None
+        try:
+            self.popen.stdin.write(words + "\n")
+            self.popen.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise self.failure() from None
+        line = self._listen()
+        if line == "done":
+            return ""
+        if line.startswith("failure "):
+            return line.removeprefix("failure ")
+        raise self.failure(line)
+
+    def _listen(self) -> str:
+        assert self.popen.stdout is not None
+        return self.popen.stdout.readline().strip()
+
+    def failure(self, line: str = "") -> ProgramError:
+        """What has become of the program, with its last words; `line` is the answer that was not expected."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(timeout=1)
+        said, closed = "", self._errors.closed
+        if not closed:
+            self._errors.seek(0)
+            said = " ".join([line, *self._errors.read().split()]).strip()
+        code = self.popen.returncode
+        how = "was closed" if closed else f"ended with status {code}" if code is not None else "answered wrongly"
+        return ProgramError(f"the compiled simulation {how}; it said: {said or 'nothing'}")
+
+    def close(self) -> None:
+        """End the program; twice does no harm."""
+        self._close()
+
+
+def memory_folder() -> str | None:
+    """A folder in memory where there is one, else the usual temporary folder."""
+    folder = Path("/dev/shm")
+    return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let a program end by itself, or else end it."""
+    assert process.stdin is not None and process.stdout is not None
+    with contextlib.suppress(OSError, ValueError):
+        process.stdin.close()
+    try:
+        process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
