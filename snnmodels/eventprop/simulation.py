@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class Simulation:
         last digits depend on it, and on nothing else.
     input_gradients : bool
         Whether to differentiate by the times of input spikes too.
+    max_spikes : int
+        Of one population in one trial. More are taken for a network that runs away.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class Simulation:
         window: float | None = None,
         threads: int = 1,
         input_gradients: bool = True,
+        max_spikes: int = 1_000_000,
     ) -> None:
         if target not in TARGETS:
             raise ValueError(
@@ -90,19 +93,19 @@ class Simulation:
         self.loss = loss
         self.target = target
         self.batch_size = int(batch_size)
-        self._tolerance, self._window, self._threads, self._input_gradients = tolerance, window, threads, input_gradients
+        self._threads = threads
+        self._lowering: dict[str, Any] = {
+            "window": window,
+            "tolerance": tolerance,
+            "input_gradients": input_gradients,
+            "max_spikes": max_spikes,
+        }
         self._engine = self._open(network)
 
     def _open(self, network: Network) -> Engine:
         """Lower the network and start an engine with its values."""
         seen = Observation(self.loss.observable, self.loss.variable, self.loss.interval)
-        self.plan = EnginePlan.of(
-            network,
-            seen,
-            window=self._window,
-            tolerance=self._tolerance,
-            input_gradients=self._input_gradients,
-        )
+        self.plan = EnginePlan.of(network, seen, **self._lowering)
         if self.target == "numpy":
             from ..targets.numpy.engine import NumpyEngine
 
@@ -201,8 +204,8 @@ class Simulation:
         ValueError
             For inputs or targets of the wrong form.
         SimulationError
-            If the network has no trajectory: a neuron above its threshold at time 0 or after its reset, instantaneous
-            spikes without end, states or gradients that are not finite.
+            If the network has no trajectory: a neuron above its threshold at time 0 or after its reset, spikes without
+            end, states or gradients that are not finite.
         """
         given = self._check(inputs, targets)
         if values is not None:

@@ -58,7 +58,7 @@ class Engine(ABC):
         ------
         EngineError
             For a neuron that is above its threshold at time 0 or just after its reset, a cascade of instantaneous
-            spikes that does not end, or a state that is no longer finite.
+            spikes that does not end, more than `max_spikes` of the plan, or a state that is no longer finite.
         """
 
     @abstractmethod
@@ -142,6 +142,11 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             return (
                 f"{where} is still at or above its threshold after the reset at {time:.9g} s, so its next spike has no "
                 "time; lower the reset value or the weights"
+            )
+        case "runaway":
+            return (
+                f"population {plan.populations[population].name!r} spikes more than max_spikes = {plan.max_spikes} times "
+                f"in a trial, at {time:.9g} s already; lower the weights, or allow more spikes"
             )
         case "cascade":
             return (

@@ -114,6 +114,8 @@ class EnginePlan:
         Of nonlinear flows.
     input_gradients : bool
         Whether the times of input spikes are differentiated by.
+    max_spikes : int
+        Of one population in one trial; more are taken for a runaway.
     """
 
     network: Network
@@ -124,6 +126,7 @@ class EnginePlan:
     window: float
     tolerance: float
     input_gradients: bool
+    max_spikes: int
 
     @classmethod
     def of(
@@ -134,6 +137,7 @@ class EnginePlan:
         window: float | None = None,
         tolerance: float = 1e-10,
         input_gradients: bool = True,
+        max_spikes: int = 1_000_000,
     ) -> EnginePlan:
         """Lower a network.
 
@@ -143,6 +147,8 @@ class EnginePlan:
             In seconds; chosen from the time constants if not given.
         tolerance : float
             Of nonlinear flows, relative to the states' scales.
+        max_spikes : int
+            Of one population in one trial.
 
         Raises
         ------
@@ -154,6 +160,8 @@ class EnginePlan:
             raise ValueError(f"window = {window!r} s; it must be a positive time")
         if not 1e-15 <= tolerance <= 1e-2:
             raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
+        if isinstance(max_spikes, bool) or int(max_spikes) != max_spikes or max_spikes < 1:
+            raise ValueError(f"max_spikes = {max_spikes!r}; it must be a positive whole number")
         populations = []
         for k, p in enumerate(network.populations):
             values = {n: p.value(n) for n in p.model.parameters}
@@ -184,6 +192,7 @@ class EnginePlan:
             min(window, longest, network.duration),
             tolerance,
             input_gradients,
+            int(max_spikes),
         )
 
     def holds_for(self, network: Network) -> bool:

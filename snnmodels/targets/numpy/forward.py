@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...events.engine import EngineError
+from ...events.engine import EngineError, explain
 from ...events.plan import Component
 from .crossing import Unfinished
 from .incoming import Incoming, incoming
@@ -139,6 +139,7 @@ class ComponentForward:
             self.fired.add((k, int(j)))
             events.append(Event(k, int(j), self.t, state.x[:, j].copy(), -1, cause))
         if events:
+            self._bound(k, len(events), self.t)
             which = np.array([e.neuron for e in events])
             state.spike(which)
             self._check_reset(k, state.x[:, which], which, np.full(which.size, self.t))
@@ -232,6 +233,7 @@ class ComponentForward:
                 Event(k, int(j), float(t), before[:, i].copy(), -1)
                 for i, (j, t) in enumerate(zip(which, times, strict=True))
             ]
+            self._bound(k, len(events), float(times.max()))
             x, base = n("reset", *before, which=which), times
             self._check_reset(k, x, which, times)
             again = np.flatnonzero(limit - base > 0)
@@ -243,6 +245,11 @@ class ComponentForward:
             which, x, base = which[hit], x[:, hit], base[hit]
             times = np.minimum(base + found[hit], limit)
         return events
+
+    def _bound(self, k: int, more: int, time: float) -> None:
+        """Refuse a population that spikes on and on."""
+        if len(self.spikes[self.first + k].times) + more > self.values.plan.max_spikes:
+            raise EngineError(explain(self.values.plan, "runaway", k, -1, time))
 
     def _check_reset(self, k: int, after: np.ndarray, which: np.ndarray, times: np.ndarray) -> None:
         n = self.neurons[k]
