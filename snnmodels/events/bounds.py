@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import sympy as sp
-from scipy.linalg import expm
 
 from .rules import Rules
 
@@ -29,6 +28,7 @@ LEVELS = 49
 """Lengths in the ladder: ``longest * 2**(-(LEVELS - 1 - l)/PER_OCTAVE)``, ascending."""
 PER_OCTAVE = 4
 _CELLS = 4  # cells between two lengths, in which entries are bounded by their ends and second derivative
+_TERMS = 24  # of a series: enough for a window of 10000 of the shortest time constants
 _MARGIN = 1e-9  # of the largest entry: far above rounding, far below what would cost a search
 
 
@@ -98,12 +98,12 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
     starts = np.concatenate([[0.0], h[:-1]])
     cell = (h - starts) / _CELLS
     # exp of [[A, 1], [0, 0]] d holds exp(A d) and its integral; growth bounds what happens inside a cell
-    augmented = np.zeros((kinds, LEVELS, 2 * n, 2 * n))
-    augmented[:, :, :n, :n] = a[:, None] * cell[:, None, None]
-    augmented[:, :, :n, n:] = np.eye(n) * cell[:, None, None]
-    exact = expm(augmented)
+    augmented = np.zeros((kinds, 2 * n, 2 * n))
+    augmented[:, :n, :n] = a
+    augmented[:, :n, n:] = np.eye(n)
+    exact = _exponentials(augmented, cell)
     step, integral = exact[:, :, :n, :n], exact[:, :, :n, n:]
-    growth = expm(np.abs(a)[:, None] * cell[:, None, None])
+    growth = _exponentials(np.abs(a), cell)
     square = a @ a
     k = np.zeros((kinds, n))
     row, high_order = first.copy(), third.copy()
@@ -129,4 +129,23 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
         for m, sign in enumerate((1, -1, 1, -1)):
             margin = _MARGIN * np.maximum(np.abs(bounds[m - m % 2]), np.abs(bounds[m - m % 2 + 1]))
             result[level, m] = (bounds[m] + sign * margin).T
+    return result
+
+
+def _exponentials(matrices: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Exponentials of matrices (kinds, n, n) times the lengths of cells, shape (kinds, LEVELS, n, n).
+
+    By their series for the shortest lengths, of which the norm is small whatever the units; the others are squares.
+    LAPACK would start threads for matrices as small as these, and wait for them.
+    """
+    first = PER_OCTAVE + 1  # from here on a cell is twice as long as the one PER_OCTAVE before
+    result = np.empty((len(matrices), LEVELS, *matrices.shape[1:]))
+    short = matrices[:, None] * lengths[:first, None, None]
+    term = total = np.broadcast_to(np.eye(short.shape[-1]), short.shape)
+    for k in range(1, _TERMS):
+        term = term @ short / k
+        total = total + term
+    result[:, :first] = total
+    for level in range(first, LEVELS):
+        result[:, level] = result[:, level - PER_OCTAVE] @ result[:, level - PER_OCTAVE]
     return result
