@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import sympy as sp
 
+from ...events import accuracy
 from ...events.bounds import LEVELS, PER_OCTAVE, Bounds
-from ...events.rules import Rules
 from ...events.series import SeriesProgram
-from ...symbolic.parsing import parse_expression, symbol
 from .crossing import Along, Unfinished, first_crossing
 from .series import FAILED, SPIKED, Control, Lanes, Series, Step, walk, walk_back
 
 if TYPE_CHECKING:
     from .neurons import Neurons
 
-__all__ = ["ClosedForm", "Flow", "TaylorSteps", "sizes"]
+__all__ = ["ClosedForm", "Flow", "TaylorSteps"]
 
 MAX_PEAKS = 10_000  # maxima of one neuron within one piece
 
@@ -230,7 +228,7 @@ class TaylorSteps(Flow):
         if rules.observed is not None:
             slope = system.f[system.states[rules.observed]]
             self._peak = Series(SeriesProgram.of(replace(system, g=-slope)))
-        self._control = Control(tolerance, window, sizes(rules))
+        self._control = Control(tolerance, window, accuracy.sizes(rules), accuracy.order(tolerance))
 
     def set(self) -> None:
         """Compute the constants anew."""
@@ -309,25 +307,3 @@ class TaylorSteps(Flow):
     def reads_states(self) -> bool:
         """Always: the linearised flow depends on them."""
         return True
-
-
-_SIZES = {
-    "volt": 1e-2,
-    "amp": 1e-9,
-    "siemens": 1e-8,
-    "ohm": 1e8,
-    "farad": 1e-10,
-    "coulomb": 1e-12,
-    "second": 1e-2,
-    "hertz": 1e2,
-    "metre": 1e-6,
-    "meter": 1e-6,
-    "mole": 1e-12,
-}
-
-
-def sizes(rules: Rules) -> Sequence[float]:
-    """By how much the states of a model typically move, from their units alone; 1 where a unit is unknown."""
-    known = {symbol(name): sp.Float(size) for name, size in _SIZES.items()}
-    units = (parse_expression(rules.system.units[x]) for x in rules.system.states)
-    return [float(u.xreplace({s: known.get(s, sp.Integer(1)) for s in u.free_symbols})) for u in units]
