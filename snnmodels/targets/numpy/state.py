@@ -101,12 +101,18 @@ class State:
     def advance(self, piece: Piece) -> None:
         """Flow to the end of a piece, events in it known."""
         length, x = piece.end - piece.start, self.x
+        last = {e.neuron: e for e in piece.events if e.population == self.k}
         if length > 0:
-            self.x = self.neurons.flow.advance(x, length)
+            # beyond its threshold the flow of a neuron that spikes may run to infinity
+            others = np.delete(np.arange(self.neurons.n), list(last)) if last else None
+            if others is None:
+                self.x = self.neurons.flow.advance(x, length)
+            else:
+                self.x = x.copy()
+                self.x[:, others] = self.neurons.flow.advance(x[:, others], length, others)
             if self.held.any() and self.neurons.held is not None:
                 which = np.flatnonzero(self.held)
                 self.x[:, which] = self.neurons.held.flow.advance(x[:, which], length, which)
-        last = {e.neuron: e for e in piece.events if e.population == self.k}
         if last:
             which, rest = self._spiked(last, piece.end)
             self.x[:, which] = self.after_spike().flow.advance(self.x[:, which], rest, which)
