@@ -11,7 +11,7 @@ template <class M> class Population : public ModelNeurons<M>
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::parameters, Base::bounds, Base::peak_bounds, Base::ladder;
     using Base::x, Base::l, Base::peak, Base::held, Base::grad, Base::smallest_gdot, Base::event_;
-    using Base::state, Base::hold, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back, Base::sort;
+    using Base::state, Base::hold, Base::reset_, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back, Base::sort;
     using Base::block, Base::observed_, Base::take, Base::put, Base::values, Base::prepare, Base::prepare_one, Base::peak_rule;
 
 public:
@@ -80,13 +80,12 @@ public:
             while (hot.n)
             {
                 again.n = 0;
+                // compare as absolute times: these are what spikes and arrivals are ordered by
+                int m = 0;
                 for (int k = 0; k < hot.n; k++)
-                {
-                    const double root = hot.root[k];
-                    // compare as absolute times: these are what spikes and arrivals are ordered by
-                    if (!(t + root <= t + limit)) continue;
-                    spike(k, t, limit, end, train);
-                }
+                    if (t + hot.root[k] <= t + limit) hot.move(k, m++);
+                hot.n = m;
+                for (int k = 0; k < m; k += LANES) spikes(k, std::min(LANES, m - k), t, limit, end, train);
                 std::swap(hot, again);
                 if (hot.n) search(limit);
             }
@@ -104,9 +103,13 @@ public:
                 f.at(s).run(from, to);
                 return;
             }
-        typename M::template Flow<double> f;
-        prepare_one(f, j);
-        f.at(s).run(from, to);
+        if constexpr (M::SHARED) flow[0].at(s).run(from, to);
+        else
+        {
+            typename M::template Flow<double> f;
+            prepare_one(f, j);
+            f.at(s).run(from, to);
+        }
     }
 
     // --- adjoint -------------------------------------------------------------------------------------------------------
@@ -185,7 +188,18 @@ public:
                 typename M::template Peak<K> rule;
                 prepare(rule, j);
                 rule.at(0.0).run(x1, now);
-                for (; m; m &= m - 1) summit(j, __builtin_ctz(m), level, start, x1, now, t, s, piece);
+                // where the slope can't turn inside the piece and is not negative, the end is what counts
+                D8 turn[4], third = all(0);
+                rule.at(0.0).run(x0, turn);
+                for (int i = 0; i < S_; i++) third += larger(bound(peak_bounds, level, 2, i, j) * d[i], bound(peak_bounds, level, 3, i, j) * d[i]);
+                const D8 rise = s * (turn[2] + 0.5 * s * larger(third, all(0)));
+                const unsigned rising = bits((turn[1] + larger(rise, all(0)) <= 0.0) & (now[1] <= 0.0));
+                for (; m; m &= m - 1)
+                {
+                    const int lane = __builtin_ctz(m);
+                    if (!(rising >> lane & 1)) summit(j, lane, level, start, x1, now, t, s, piece);
+                    else if (x1[observed_()][lane] > peak[j + lane].value) peak[j + lane] = {x1[observed_()][lane], t + s, -now[1][lane], piece + 1, Peak::BEFORE};
+                }
             }
         }
     }
@@ -200,6 +214,11 @@ private:
         void room(int most, int S) { stride = most, state.resize(std::size_t(S) * most), offset.resize(most), root.resize(most), neuron.resize(most); }
         SNN_INLINE void take(int k, D8* to) const { for (int i = 0; i < S_; i++) to[i] = load8(&state[std::size_t(i) * stride + k]); }
         SNN_INLINE void push(int j, double at) { neuron[n] = j, offset[n] = at, n++; }
+        void move(int k, int to)
+        {
+            neuron[to] = neuron[k], offset[to] = offset[k], root[to] = root[k];
+            for (int i = 0; i < S_; i++) state[std::size_t(i) * stride + to] = state[std::size_t(i) * stride + k];
+        }
     };
 
     // an entry of a table of bounds: one value, or one for each neuron
@@ -299,82 +318,99 @@ private:
         }
         throw Failure{"search", index, -1, 0};
     }
+    // Rules of up to eight neurons from anywhere, and their entries of a table of bounds
+    struct Pack
+    {
+        typename M::template Flow<K> flow;
+        typename M::template Rate<K> rate;
+        typename M::template Search<K> search;
+        typename M::template Reset<K> reset;
+        const Population& of;
+        const int* neurons;
+        int m;
+        SNN_INLINE Pack(const Population& of, const int* neurons, int m) : of(of), neurons(neurons), m(m)
+        {
+            if constexpr (M::SHARED) flow = of.flow[0], rate = of.rate[0], search = of.search_[0], reset = of.reset_[0];
+            else
+            {
+                D8 p[P_ + 1];
+                for (int k = 0; k < P_; k++)
+                {
+                    p[k] = all(*of.parameters[k]);
+                    if (M::PER_NEURON[k]) for (int l = 0; l < m; l++) p[k][l] = of.parameters[k][neurons[l]];
+                }
+                flow.prepare(p), rate.prepare(p), search.prepare(p), reset.prepare(p);
+            }
+        }
+        SNN_INLINE K bound(int level, int which, int i) const
+        {
+            const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
+            if constexpr (M::SHARED) return of.bounds[at];
+            else
+            {
+                D8 b = all(0);
+                for (int l = 0; l < m; l++) b[l] = of.bounds[at * of.width + neurons[l]];
+                return b;
+            }
+        }
+    };
+
     I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, D8 rest, D8& root) const
     {
+        const Pack pack(*this, neurons, __builtin_popcount(bits(lanes)));
         D8 high[S_], low[S_];
-        const int m = __builtin_popcount(bits(lanes));
-        if constexpr (M::SHARED)
-        {
-            for (int i = 0; i < S_; i++) high[i] = all(bound(bounds, level, 2, i, 0)), low[i] = all(bound(bounds, level, 3, i, 0));
-            const auto s = search_[0].at(0.0);
-            return safe_steps(lanes, [&](const D8* y, D8* v) { s.run(y, v); }, flow[0], rate[0], high, low, x0, rest, root);
-        }
-        else
-        {
-            for (int i = 0; i < S_; i++)
-            {
-                high[i] = low[i] = all(0);
-                for (int l = 0; l < m; l++)
-                {
-                    high[i][l] = bounds[((std::size_t(level) * 4 + 2) * S_ + i) * width + neurons[l]];
-                    low[i][l] = bounds[((std::size_t(level) * 4 + 3) * S_ + i) * width + neurons[l]];
-                }
-            }
-            typename M::template Search<D8> s;
-            typename M::template Flow<D8> f;
-            typename M::template Rate<D8> r;
-            D8 p[P_ + 1];
-            for (int k = 0; k < P_; k++)
-            {
-                p[k] = all(*parameters[k]);
-                if (M::PER_NEURON[k]) for (int l = 0; l < m; l++) p[k][l] = parameters[k][neurons[l]];
-            }
-            s.prepare(p), f.prepare(p), r.prepare(p);
-            const auto at = s.at(all(0.0));
-            return safe_steps(lanes, [&](const D8* y, D8* v) { at.run(y, v); }, f, r, high, low, x0, rest, root);
-        }
+        for (int i = 0; i < S_; i++) high[i] = as<D8>(pack.bound(level, 2, i)), low[i] = as<D8>(pack.bound(level, 3, i));
+        const auto s = pack.search.at(0.0);
+        return safe_steps(lanes, [&](const D8* y, D8* v) { s.run(y, v); }, pack.flow, pack.rate, high, low, x0, rest, root);
     }
 
-    // One spike of a neuron on the list; where it may spike again before `limit` it goes on the other list
-    void spike(int k, double t, double limit, double end, Train& train)
+    // Spikes of the m neurons from place k of the list on; who may spike again before `limit` goes on the other list
+    void spikes(int k, int m, double t, double limit, double end, Train& train)
     {
-        const int j = hot.neuron[k];
-        const double offset = hot.offset[k], root = hot.root[k];
-        typename M::template Flow<double> f;
-        prepare_one(f, j);
-        double x0[S_], before[S_], after[S_], final_[S_];
-        for (int i = 0; i < S_; i++) x0[i] = hot.state[std::size_t(i) * hot.stride + k];
-        f.at(root - offset).run(x0, before);
-        reset(before, j, after);
-        const double at = std::min(t + root, end);
-        typename M::template Search<double> s;
-        prepare_one(s, j);
-        double v[3];
-        s.at(0.0).run(before, v);
-        smallest_gdot = std::min(smallest_gdot, v[1]);
-        s.at(0.0).run(after, v);
-        if (!M::REFRACTORY && (v[0] > 0 || (v[0] == 0 && v[1] > 0))) throw Failure{"reset", index, j, at};
-        train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW), train.sens.push_back(0);
-        train.before.insert(train.before.end(), before, before + S_);
-        const double rest = limit - root;
-        if (M::REFRACTORY) hold(j, true);
-        if (rest > 0) flow_one(rest, j, after, final_);
-        else std::copy_n(after, S_, final_);
-        for (int i = 0; i < S_; i++) state(i)[j] = final_[i];
-        if (M::REFRACTORY || !(rest > 0)) return;
-        typename M::template Rate<double> r;
-        prepare_one(r, j);
-        double d[S_], g = v[0];
-        r.at(0.0).run(after, d);
-        const int level = ladder.level(rest);
-        for (int i = 0; i < S_; i++)
+        const int* neurons = &hot.neuron[k];
+        const Pack pack(*this, neurons, m);
+        const D8 root = load8(&hot.root[k]), offset = load8(&hot.offset[k]);
+        const I8 mine = lanes_below(m);
+        D8 x0[S_], before[S_], after[S_], to[S_], v[3];
+        hot.take(k, x0);
+        pack.flow.at(pick(mine, root - offset, all(0))).run(x0, before);
+        const auto search = pack.search.at(0.0);
+        search.run(before, v);
+        for (int l = 0; l < m; l++) smallest_gdot = std::min(smallest_gdot, v[1][l]);
+        pack.reset.at(0.0).run(before, after);
+        search.run(after, v);
+        const D8 rest = pick(mine, larger(limit - root, all(0)), all(0));
+        if (!M::REFRACTORY) pack.flow.at(rest).run(after, to);
+        unsigned stays = bits(mine & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0))));
+        if (!M::REFRACTORY && stays) throw Failure{"reset", index, neurons[__builtin_ctz(stays)], std::min(t + root[__builtin_ctz(stays)], end)};
+        const int n0 = train.size();
+        train.grow(m, S_);
+        for (int l = 0; l < m; l++)
         {
-            const std::size_t up = (std::size_t(level) * 4) * S_ + i, down = up + S_;
-            g += M::SHARED ? std::max(bounds[up] * d[i], bounds[down] * d[i]) : std::max(bounds[up * width + j] * d[i], bounds[down * width + j] * d[i]);
+            const int j = neurons[l];
+            train.t[n0 + l] = std::min(t + root[l], end), train.neuron[n0 + l] = j;
+            for (int i = 0; i < S_; i++) train.before[std::size_t(n0 + l) * S_ + i] = before[i][l];
+            if (M::REFRACTORY)
+            {
+                double from[S_], held_to[S_];
+                for (int i = 0; i < S_; i++) from[i] = after[i][l];
+                hold(j, true);
+                flow_one(rest[l], j, from, held_to);
+                for (int i = 0; i < S_; i++) state(i)[j] = held_to[i];
+            }
+            else for (int i = 0; i < S_; i++) state(i)[j] = to[i][l];
         }
-        if (!(g > 0)) return;
-        for (int i = 0; i < S_; i++) again.state[std::size_t(i) * again.stride + again.n] = after[i];
-        again.push(j, root);
+        if (M::REFRACTORY) return;
+        D8 d[S_], g = v[0];
+        pack.rate.at(0.0).run(after, d);
+        const int level = ladder.level(limit);
+        for (int i = 0; i < S_; i++) g += larger(pack.bound(level, 0, i) * d[i], pack.bound(level, 1, i) * d[i]);
+        for (unsigned more = bits(mine & (g > 0.0) & (rest > 0.0)); more; more &= more - 1)
+        {
+            const int l = __builtin_ctz(more);
+            for (int i = 0; i < S_; i++) again.state[std::size_t(i) * again.stride + again.n] = after[i][l];
+            again.push(neurons[l], root[l]);
+        }
     }
 
     void peak_at(int j, const double* x0, double s, double* out) const
@@ -398,73 +434,50 @@ private:
         Peak& best = peak[q];
         double x0[S_], out[4];
         for (int i = 0; i < S_; i++) x0[i] = start[std::size_t(i) * width + q];
+        // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
+        // begins a little behind it
+        const double skip = 1e-9 * ladder.longest;
         double from = 0;
-        for (int turns = 0; turns < 1000; turns++)
+        peak_at(q, x0, 0, out);
+        bool up = out[1] < 0;
+        for (int turns = 0; turns < 1000 && from < s; turns++, up = !up, from += skip)
         {
-            double y[S_];
-            typename M::template Flow<double> f;
-            prepare_one(f, q);
-            f.at(from).run(x0, y);
-            D8 lanes[S_], root;
-            for (int i = 0; i < S_; i++) lanes[i] = all(y[i]);
-            // the next upward crossing of minus the slope
-            if (!(downhill(q, level, lanes, s - from, root))) break;
-            from += root[0];
+            if (!next_turn(q, level, x0, from, s, up)) break;
+            if (!up) continue;
             peak_at(q, x0, from, out);
             if (out[0] > best.value) best = {out[0], t + from, 0, piece, Peak::SMOOTH};
-            // go on behind it, where the slope is negative: a maximum is followed by a minimum
-            double uphill;
-            if (!valley(q, level, x0, from, s, uphill)) break;
-            from = uphill;
         }
         const double v = x1[observed][lane], slope = -now[1][lane];
         if (v > best.value && slope >= 0) best = {v, t + s, slope, piece + 1, Peak::BEFORE};
     }
-    bool downhill(int q, int level, const D8* x0, double rest, D8& root) const { return turn(q, level, x0, rest, root, 1.0); }
-    // where the slope turns positive again after `from`
-    bool valley(int q, int level, const double* x0, double from, double s, double& at) const
-    {
-        double y[S_];
-        typename M::template Flow<double> f;
-        prepare_one(f, q);
-        f.at(from).run(x0, y);
-        D8 lanes[S_], root;
-        for (int i = 0; i < S_; i++) lanes[i] = all(y[i]);
-        // the maximum itself is a zero of the slope: begin a little behind it
-        const double skip = 1e-9 * ladder.longest;
-        if (!(from + skip < s)) return false;
-        f.at(from + skip).run(x0, y);
-        for (int i = 0; i < S_; i++) lanes[i] = all(y[i]);
-        if (!turn(q, level, lanes, s - from - skip, root, -1.0)) return false;
-        at = from + skip + root[0];
-        return true;
-    }
-    bool turn(int q, int level, const D8* x0, double rest, D8& root, double sign) const
+    // moves `from` to where the slope, positive now (`up`) or negative, turns; false where it does not in the piece of length s
+    bool next_turn(int q, int level, const double* x0, double& from, double s, bool up) const
     {
         if constexpr (M::OBSERVED)
         {
-            D8 p[P_ + 1], high[S_], low[S_];
+            D8 p[P_ + 1], high[S_], low[S_], begin[S_], y[S_], root;
             for (int k = 0; k < P_; k++) p[k] = all(parameters[k][M::PER_NEURON[k] ? q : 0]);
             for (int i = 0; i < S_; i++)
             {
-                const std::size_t up = (std::size_t(level) * 4 + 2) * S_ + i, down = up + S_;
-                const double a = peak_bounds[M::SHARED ? up : up * width + q], b = peak_bounds[M::SHARED ? down : down * width + q];
-                high[i] = all(sign > 0 ? a : -b), low[i] = all(sign > 0 ? b : -a);
+                const std::size_t above = (std::size_t(level) * 4 + 2) * S_ + i, below = above + S_;
+                const double a = peak_bounds[M::SHARED ? above : above * width + q], b = peak_bounds[M::SHARED ? below : below * width + q];
+                high[i] = all(up ? a : -b), low[i] = all(up ? b : -a), begin[i] = all(x0[i]);
             }
             typename M::template Flow<D8> f;
             typename M::template Rate<D8> r;
             typename M::template Peak<D8> rule;
             f.prepare(p), r.prepare(p), rule.prepare(p);
-            const auto at = rule.at(all(0.0));
-            const auto slopes = [&](const D8* y, D8* v) {
+            const auto at = rule.at(0.0);
+            // an upward crossing of minus the slope is a maximum, one of the slope a minimum
+            const auto slopes = [&](const D8* x, D8* v) {
                 D8 out[4];
-                at.run(y, out);
-                for (int i = 0; i < 3; i++) v[i] = sign * out[i + 1];
+                at.run(x, out);
+                for (int i = 0; i < 3; i++) v[i] = up ? out[i + 1] : -out[i + 1];
             };
-            D8 v[3];
-            slopes(x0, v);
-            if (sign > 0 && v[0][0] >= 0) return false;  // already downhill: no maximum before the next valley
-            return bits(safe_steps(lanes_below(1), slopes, f, r, high, low, x0, all(rest), root)) & 1;
+            f.at(all(from)).run(begin, y);
+            if (!(bits(safe_steps(lanes_below(1), slopes, f, r, high, low, y, all(s - from), root)) & 1)) return false;
+            from += root[0];
+            return true;
         }
         return false;
     }
