@@ -102,20 +102,20 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
     return path
 
 
-def build(file: Path, to: Path, flags: Sequence[str]) -> None:
-    """Compile one file of C++.
+def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
+    """Compile files of C++, or link objects.
 
     Raises
     ------
     BuildFailed
-        If the compiler refuses it.
+        If the compiler refuses them.
     """
-    words = [*compiler(), *flags, str(file), "-o", str(to)]
+    words = [*compiler(), *flags, *map(str, files), "-o", str(to)]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     if result.returncode:
         lines = result.stderr.splitlines()
         said = [line for line in lines if "error" in line][:5] or lines[:5]
-        raise BuildFailed(f"{words[0]} refuses {file.name}: {' | '.join(said)}")
+        raise BuildFailed(f"{words[0]} refuses {files[0].name}: {' | '.join(said)}")
 
 
 def library(name: str, source: str | Path, flags: Sequence[str], content: bytes = b"") -> ctypes.CDLL:
@@ -143,7 +143,7 @@ def library(name: str, source: str | Path, flags: Sequence[str], content: bytes 
         if not isinstance(source, Path):
             file.write_text(text)
         made = folder / f"{name}.so"
-        build(file, made, [*flags, "-shared", "-fPIC"])
+        build([file], made, [*flags, "-shared", "-fPIC"])
         return made
 
     return ctypes.CDLL(str(kept(f"{name}-{fingerprint(text, *flags, content)}.so", make)))

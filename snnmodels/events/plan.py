@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..symbolic.system import HybridSystem
-from ..templates.network import Network, Population, Projection
+from ..templates.network import Network, Population, Projection, SpikeInput
 from .rules import Rules
 
 __all__ = ["Component", "EnginePlan", "Observation", "PopulationPlan", "ProjectionPlan"]
@@ -168,7 +168,8 @@ class EnginePlan:
             peak = observation.variable if observation.kind == "voltage_max" and p.name == network.output else None
             rules = Rules.of(HybridSystem.from_model(p.model), values, p.learnable, peak)
             populations.append(PopulationPlan(k, p, rules))
-        names = {x.name: k for k, x in enumerate((*network.inputs, *network.populations))}
+        groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
+        names = {x.name: k for k, x in enumerate(groups)}
         first = len(network.inputs)
         projections = tuple(
             ProjectionPlan(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...compilation import build, fingerprint, kept
+from ...events import accuracy
 from ...events.rules import Rules
+from ...events.series import SeriesProgram
 from ..process import EXCHANGE
 from . import printer
+from .series import flags
 
 __all__ = ["program", "source"]
 
@@ -16,51 +21,79 @@ _RUNTIME = Path(__file__).parent / "runtime"
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
 
 
-def source(models: Sequence[Rules]) -> str:
-    """The whole program but for the headers of the runtime."""
-    cases = " ".join(f"case {k}: return std::make_unique<Population<Model{k}>>();" for k in range(len(models)))
-    return f"""#include "program.h"
+def source(r: Rules, order: int) -> str:
+    """One model with the function that makes a population of it, `maker`.
+
+    Parameters
+    ----------
+    order : int
+        Of the steps of a nonlinear flow.
+    """
+    kind = "Population" if r.linear else "NonlinearPopulation"
+    body = printer.model("Model", r, order)
+    differences = printer.divided_differences() if "expdd" in body else ""
+    return f"""#include "{"population.h" if r.linear else "nonlinear.h"}"
 namespace snn {{
-{printer.divided_differences()}
-{printer.models(models)}
-std::unique_ptr<Neurons> make_population(int model) {{ switch (model) {{ {cases} }} return nullptr; }}
+{differences}
+namespace {{
+{body}
 }}
-int main()
-{{
-    const char* path = std::getenv("{EXCHANGE}");
-    if (!path) {{ std::cerr << "{EXCHANGE} does not name the exchange file" << std::endl; return 2; }}
-    return snn::Program().serve(path);
+Neurons* MAKER() {{ return new {kind}<Model>(); }}
 }}
 """
 
 
-def program(rules: Sequence[Rules]) -> tuple[Path, list[int]]:
+def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
     """The compiled program of the models of several populations, and which of its models each has.
+
+    What knows no model, and every model, are compiled apart and kept, so that a network of known models is only linked.
+
+    Parameters
+    ----------
+    tolerance : float
+        Of nonlinear flows; it decides their order.
 
     Raises
     ------
     BuildFailed
         If there is no compiler, or it refuses the program.
     """
-    texts: list[str] = []
-    models: list[Rules] = []
+    order = accuracy.order(tolerance)
+    made: dict[tuple[str, tuple[str, ...]], int] = {}
     numbers = []
     for r in rules:
-        text = printer.model("", r)
-        if text not in texts:
-            texts.append(text)
-            models.append(r)
-        numbers.append(texts.index(text))
-    return _build(source(models)), numbers
+        options = () if r.linear else tuple(flags([SeriesProgram.of(r.system)]))
+        numbers.append(made.setdefault((source(r, order), options), len(made)))
+    makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
+    declared = " ".join(f"Neurons* {m}();" for m in makers)
+    cases = " ".join(f"case {k}: return {m}();" for k, m in enumerate(makers))
+    table = (
+        f"namespace snn {{ class Neurons; {declared}\n"
+        f"Neurons* make_population(int model) {{ switch (model) {{ {cases} }} return nullptr; }} }}\n"
+    )
+    headers = b"".join(p.read_bytes() for p in sorted(_RUNTIME.iterdir()))
+    runtime = (_RUNTIME / "program.cpp").read_text()
+    units: list[tuple[str, tuple[str, ...]]] = [(runtime, (f'-DSNN_EXCHANGE="{EXCHANGE}"',)), (table, ())]
+    units += [(text, (*options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    name = f"engine-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
 
-
-def _build(text: str) -> Path:
-    headers = b"".join(p.read_bytes() for p in sorted(_RUNTIME.glob("*.h")))
-
-    def make(folder: Path) -> Path:
-        file, made = folder / "engine.cpp", folder / "engine"
-        file.write_text(text)
-        build(file, made, [*_FLAGS, f"-I{_RUNTIME}"])
+    def link(folder: Path) -> Path:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            objects = list(pool.map(lambda unit: _object(unit[0], unit[1], headers), units))
+        made = folder / "engine"
+        build(objects, made, [*_FLAGS])
         return made
 
-    return kept(f"engine-{fingerprint(text, *_FLAGS, headers)}", make)
+    return kept(name, link), numbers
+
+
+def _object(text: str, options: Sequence[str], headers: bytes) -> Path:
+    """One unit of the program, compiled."""
+
+    def make(folder: Path) -> Path:
+        file, made = folder / "unit.cpp", folder / "unit.o"
+        file.write_text(text)
+        build([file], made, [*_FLAGS, *options, f"-I{_RUNTIME}", "-c"])
+        return made
+
+    return kept(f"unit-{fingerprint(text, *options, *_FLAGS, headers)}.o", make)

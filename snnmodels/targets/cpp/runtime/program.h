@@ -18,7 +18,7 @@
 
 namespace snn {
 
-std::unique_ptr<Neurons> make_population(int model);  // generated
+Neurons* make_population(int model);  // generated
 
 struct InputArrays { int n; const double* times; double* gradient; };
 struct PopulationArrays { std::vector<double*> gradients; double *times, *cotangent; std::int64_t capacity; };
@@ -77,7 +77,7 @@ private:
         batch = array<std::int64_t>();
         results = array<double>();
         const double* reals = array<double>();
-        net.duration = reals[0], net.window = reals[1];
+        net.duration = reals[0], net.window = reals[1], net.tolerance = reals[2];
         net.observation = Observation(number());
         net.output = int(number()), net.observed = int(number());
         net.input_gradients = number();
@@ -130,11 +130,11 @@ private:
             std::vector<std::unique_ptr<Neurons>> neurons;
             for (int k = 0; k < n_populations; k++)
             {
-                auto p = make_population(given[k].model);
+                std::unique_ptr<Neurons> p(make_population(given[k].model));
                 p->n = given[k].n, p->width = given[k].width, p->index = k;
                 p->parameters = given[k].parameters, p->initial = given[k].initial;
                 p->bounds = given[k].bounds, p->peak_bounds = given[k].peaks;
-                p->ladder.longest = net.window;
+                p->ladder.longest = net.window, p->tolerance = net.tolerance;
                 p->observed = k == net.output ? net.observed : 0;
                 neurons.push_back(std::move(p));
             }
