@@ -2,8 +2,8 @@
 
 from .check import check_gradient
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .grid import GridSimulation, UnresolvedSpikes
 from .gradient_report import GradientReport, GradientRow
+from .grid import GridSimulation, UnresolvedSpikes
 from .history import EpochRecord, History
 from .losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction, TTFSCrossEntropy, VoltageError
 from .optimisers import SGD, Adam, ConstantRate, ExponentialDecay, Optimiser

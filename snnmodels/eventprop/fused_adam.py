@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -16,25 +17,7 @@ from ..compilation import BuildFailed, library
 
 __all__ = ["fused_adam"]
 
-_SOURCE = """
-#include <cmath>
-#include <cstddef>
-
-extern "C" void adam(double* __restrict value, const double* __restrict gradient, double* __restrict mean,
-                     double* __restrict square, std::size_t n, double beta1, double beta2, double epsilon, double rate)
-{
-    const double rest1 = 1 - beta1, rest2 = 1 - beta2;
-    for (std::size_t k = 0; k < n; k++)
-    {
-        const double g = gradient[k];
-        const double m = mean[k]*beta1 + g*rest1;
-        const double s = square[k]*beta2 + g*g*rest2;
-        mean[k] = m;
-        square[k] = s;
-        value[k] -= m/(std::sqrt(s) + epsilon)*rate;
-    }
-}
-"""
+_RUNTIME = Path(__file__).parents[1] / "targets" / "cpp" / "runtime"  # where training in a compiled program has it, too
 # Neither fused multiply-adds nor another order: NumPy has neither
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno")
 
@@ -42,11 +25,12 @@ _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-
 @functools.cache
 def _load() -> ctypes.CDLL | None:
     try:
-        loaded = library("adam", _SOURCE, _FLAGS)
+        header = (_RUNTIME / "adam.h").read_bytes()
+        loaded = library("adam", _RUNTIME / "adam.cpp", _FLAGS, header)
     except (BuildFailed, OSError):
         return None  # NumPy gives the same, more slowly
-    loaded.adam.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t] + [ctypes.c_double] * 4
-    loaded.adam.restype = None
+    loaded.snn_adam.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t] + [ctypes.c_double] * 4
+    loaded.snn_adam.restype = None
     return loaded
 
 
@@ -81,5 +65,5 @@ def fused_adam(
     loaded = _load()
     if loaded is None:
         return False
-    loaded.adam(*(a.ctypes.data for a in arrays), value.size, beta1, beta2, epsilon, rate)
+    loaded.snn_adam(*(a.ctypes.data for a in arrays), value.size, beta1, beta2, epsilon, rate)
     return True

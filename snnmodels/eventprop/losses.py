@@ -54,7 +54,7 @@ class TTFSCrossEntropy(Loss):
         times = _spike_times(observed)
         first = _first_spikes(times)
         trials, n = first.shape
-        labels = _labels(targets, trials, n)
+        labels = labels_of(targets, trials, n)
         rows = np.arange(trials)
         label_time = first[rows, labels]
         heard = np.isfinite(label_time)
@@ -114,7 +114,7 @@ class MaxVoltageCrossEntropy(Loss):
         if not np.isfinite(maxima).all():
             raise ValueError("maxima: expected finite values, got NaN or inf")
         trials, n = maxima.shape
-        labels = _labels(targets, trials, n)
+        labels = labels_of(targets, trials, n)
         rows = np.arange(trials)
         score = maxima / self.scale
         score -= score.max(axis=1, keepdims=True)
@@ -306,7 +306,7 @@ def _first_spikes(times: np.ndarray) -> np.ndarray:
     return times[..., 0] if times.shape[2] else np.full(times.shape[:2], np.inf)
 
 
-def _labels(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
+def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
     """Checked class labels, ``(trials,)``."""
     labels = np.asarray(targets)
     if labels.shape != (trials,):

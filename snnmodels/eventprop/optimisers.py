@@ -233,6 +233,32 @@ class Adam(Optimiser):
     def _update_all(self, value: np.ndarray, gradient: np.ndarray, moments: list[np.ndarray], rate: float) -> bool:
         return fused_adam(value, gradient, moments, self.beta1, self.beta2, *self._corrected(rate))
 
+    def take_steps(self, values: Values, count: int) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, ...]]]:
+        """Count steps that somebody else takes, with moments that he has to bring up to date.
+
+        Parameters
+        ----------
+        values : mapping of str to array
+            What is stepped.
+        count : int
+            Number of steps.
+
+        Returns
+        -------
+        corrections : array, shape (count, 2)
+            Epsilon and rate of every step, with the bias corrections in them.
+        moments : dict of str to tuple of array
+            Mean and square of every value; what is written into them is kept.
+        """
+        rows = []
+        for _ in range(count):
+            self._steps += 1
+            rows.append(self._corrected(self._rate))
+        for key, value in values.items():
+            if key not in self._state:
+                self._state[key] = tuple(np.zeros_like(value) for _ in self.moments)
+        return np.array(rows), {key: self._state[key] for key in values}
+
     def _corrected(self, rate: float) -> tuple[float, float]:
         """Epsilon and rate with the bias corrections, which section 2 of the paper moves there from the arrays."""
         root = math.sqrt(1 - self.beta2**self._steps)

@@ -97,6 +97,8 @@ class Outcome:
     ties : int
         Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
         be one-sided.
+    silent : int or None
+        Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int
         Of a `GridSimulation`: spikes whose time could not be found within a step, so that they were put at its edge.
     """
@@ -108,6 +110,7 @@ class Outcome:
     smallest_gdot: float = float("inf")
     output: np.ndarray = field(default_factory=lambda: np.empty(0))
     ties: int = 0
+    silent: int | None = None
     unresolved: int = 0
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -14,6 +13,8 @@ from ..events.inputs import checked_times
 from ..events.plan import EnginePlan, Observation
 from ..templates.network import Network
 from ..templates.values import all_finite, with_values
+from .losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, labels_of
+from .optimisers import Adam, Optimiser
 from .protocol import Loss, Outcome
 
 __all__ = ["TARGETS", "Simulation", "SimulationError", "Target"]
@@ -234,6 +235,81 @@ class Simulation:
                 )
         return Outcome(value.value, value.predictions, gradients, spikes, engine.smallest_gdot, observed, engine.ties)
 
+    def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
+        """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam."""
+        weights = {f"{q.name}.w" for q in self._network.projections if "w" in q.learnable}
+        return (
+            self.target == "cpp_standalone"
+            and values.keys() <= weights
+            and type(self.loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
+            and type(optimiser) is Adam
+            and not optimiser.bounds
+            and set(optimiser.scales) <= set(values)
+        )
+
+    def fit(
+        self,
+        batches: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]],
+        values: Mapping[str, np.ndarray],
+        optimiser: Adam,
+    ) -> list[Outcome]:
+        """Train on several batches in one call, as by `run` and ``optimiser.step`` on each, without Python in between.
+
+        Parameters
+        ----------
+        batches : sequence of (inputs, labels)
+            As for `run`.
+        values : mapping of str to array
+            Weights by key, all that are trained; updated in place.
+        optimiser : Adam
+            Its state follows.
+
+        Returns
+        -------
+        list of Outcome
+            Of every batch, without gradients and output; `Outcome.silent` counts the trials that teach nothing.
+
+        Raises
+        ------
+        ValueError
+            For inputs or labels of the wrong form, or if `fits` says no.
+        SimulationError
+            As for `run`.
+        """
+        if not self.fits(optimiser, values):
+            raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
+        n_out = self.plan.output.population.n
+        checked = [self._check(inputs, labels) for inputs, labels in batches]
+        given = [_side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
+        every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
+        self._update(values)
+        places = {f"{q.name}.w": k for k, q in enumerate(self._network.projections)}
+        corrections, moments = optimiser.take_steps(values, len(batches))
+        engine = self._engine
+        assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
+        results, predictions = engine.train(  # type: ignore[attr-defined]
+            given,
+            every,
+            [len(labels) for _, labels in batches],
+            (0, (self.loss.tau0, self.loss.tau1, self.loss.alpha))
+            if isinstance(self.loss, TTFSCrossEntropy)
+            else (1, (self.loss.scale,)),
+            (optimiser.beta1, optimiser.beta2, corrections),
+            {places[key]: (*m, optimiser.scales.get(key, 1.0)) for key, m in moments.items()},
+        )
+        for key, value in values.items():
+            value[...] = self._fresh[key] = engine.weights(places[key])  # type: ignore[attr-defined]
+        outcomes, start = [], 0
+        for row, (_, labels) in zip(results, batches, strict=True):
+            trials = len(labels)
+            spikes = {
+                p.name: float(row[3 + p.index]) / trials for p in self.plan.populations if p.rules.spiking
+            }
+            predicted = predictions[start : start + trials]
+            outcomes.append(Outcome(float(row[0]), predicted, {}, spikes, float(row[2]), silent=int(row[1])))
+            start += trials
+        return outcomes
+
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.
 
@@ -274,3 +350,11 @@ class Simulation:
                 found = engine.input_gradient(k)
                 gradients[f"{s.name}.times"] = found if dimensions[s.name] == 3 else found[:, :, 0]
         return gradients
+
+
+def _side_by_side(times: Sequence[np.ndarray]) -> np.ndarray:
+    """Spike times of several batches in one array, padded to the largest number of spikes of a source."""
+    most = max(t.shape[2] for t in times)
+    if all(t.shape[2] == most for t in times):
+        return np.concatenate(times)
+    return np.concatenate([np.pad(t, ((0, 0), (0, 0), (0, most - t.shape[2])), constant_values=np.inf) for t in times])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import zlib
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
+from ..templates.values import all_finite
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .files import as_json
 from .history import EpochRecord, History, package_versions
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 Arrays = dict[str, np.ndarray]
+
+_TOGETHER = 512  # trials that are trained on in one call where the source can: enough for the call to cost nothing
+_ADVICE = "a smaller learning rate may help"
 
 
 class TrainingError(RuntimeError):
@@ -273,7 +278,9 @@ class _Totals:
         n = len(targets)
         self.trials += n
         self.loss_sum += outcome.loss * n
-        self.silent += source.loss.silent_trials(outcome.output, targets)
+        self.silent += (
+            source.loss.silent_trials(outcome.output, targets) if outcome.silent is None else outcome.silent
+        )
         self.smallest_gdot = min(self.smallest_gdot, outcome.smallest_gdot)
         for name, mean in outcome.spikes.items():
             self.spike_sums[name] = self.spike_sums.get(name, 0.0) + mean * n
@@ -324,15 +331,30 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     rng = np.random.default_rng([run.seed, epoch])
     run.optimiser.start_epoch(epoch)
     totals = _Totals()
-    for batch, which in enumerate(_batches(rng.permutation(len(run.data)), run.batch_size), start=1):
-        inputs, targets = run.data.take(which)
-        if run.input_dropout:
-            inputs = {name: drop_spikes(times, run.input_dropout, rng) for name, times in inputs.items()}
-        outcome = run.source.run(inputs, targets, values)
-        _check_finite(outcome, values, f"epoch {epoch + 1}, batch {batch}")
-        run.optimiser.step(values, outcome.gradients)
-        totals.add(run.source, outcome, targets)
-        run.progress.batch(epoch + 1, batch, totals.loss, totals.error)
+    fit = getattr(run.source, "fit", None) if _fits(run.source, run.optimiser, values) else None
+    together = max(1, _TOGETHER // run.batch_size) if fit is not None else 1
+    batch = 0
+    for some in _groups(_batches(rng.permutation(len(run.data)), run.batch_size), together):
+        taken = []
+        for which in some:
+            inputs, targets = run.data.take(which)
+            if run.input_dropout:
+                inputs = {name: drop_spikes(times, run.input_dropout, rng) for name, times in inputs.items()}
+            taken.append((inputs, targets))
+        if fit is not None:
+            outcomes = fit(taken, values, run.optimiser)
+        else:
+            outcomes = [run.source.run(*taken[0], values)]
+            _check_finite(outcomes[0], values, f"epoch {epoch + 1}, batch {batch + 1}")
+            run.optimiser.step(values, outcomes[0].gradients)
+        for outcome, (_, targets) in zip(outcomes, taken, strict=True):
+            batch += 1
+            _check_finite(outcome, values, f"epoch {epoch + 1}, batch {batch}")
+            totals.add(run.source, outcome, targets)
+            run.progress.batch(epoch + 1, batch, totals.loss, totals.error)
+        for key, value in values.items():
+            if not all_finite(value):
+                raise TrainingError(f"epoch {epoch + 1}, batch {batch}: {key} is no longer finite; {_ADVICE}")
     measures: dict[str, float | None] = {}
     for name, trials in (("validation", run.validation), ("test", run.test)):
         if trials is not None:
@@ -357,6 +379,16 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
 def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(order), size):
         yield order[start : start + size]
+
+
+def _groups(batches: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    while some := list(itertools.islice(batches, size)):
+        yield some
+
+
+def _fits(source: GradientSource, optimiser: Optimiser, values: Arrays) -> bool:
+    """Whether the source takes several batches and the optimiser's steps in one call."""
+    return bool(getattr(source, "fits", lambda *_: False)(optimiser, values))
 
 
 def _better(best: Best | None, record: EpochRecord, values: Arrays, stopping: EarlyStopping | None) -> Best | None:
@@ -411,14 +443,13 @@ def _check_arguments(
 
 
 def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:
-    advice = "a smaller learning rate or time step may help"
     if not math.isfinite(outcome.loss):
-        raise TrainingError(f"{where}: the loss is {outcome.loss}; {advice}")
+        raise TrainingError(f"{where}: the loss is {outcome.loss}; {_ADVICE}")
     for key in values:
         if key in outcome.gradients and not np.isfinite(outcome.gradients[key]).all():
             raise TrainingError(
                 f"{where}: the gradient of {key} isn't finite (smallest |dg/dt| at a spike: "
-                f"{outcome.smallest_gdot:.3g}); {advice}"
+                f"{outcome.smallest_gdot:.3g}); {_ADVICE}"
             )
 
 

@@ -118,7 +118,7 @@ class Engine(ABC):
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt of every input spike, in the shape of the input; 0 at the padding."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most engines have nothing to release)
         """Release processes and files."""
 
 
@@ -127,7 +127,7 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
 
     Parameters
     ----------
-    what : {"start", "reset", "cascade", "finite", "search"}
+    what : {"start", "reset", "cascade", "finite", "steps", "search"}
     population : int
     neuron : int
         -1 where it is not known.
@@ -154,7 +154,12 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 "delay and carry it across its threshold, and so on without end; lower the weights or add a delay"
             )
         case "finite":
-            return f"{where}: its state is no longer finite at the end of a trial; check the parameters and weights"
+            return f"{where}: its state is no longer finite at {time:.9g} s; check the parameters and weights"
+        case "steps":
+            return (
+                f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, or "
+                "give the model a threshold that cuts it off"
+            )
     return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
 
 

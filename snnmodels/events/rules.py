@@ -294,7 +294,8 @@ def _canonical(system: HybridSystem) -> HybridSystem:
         g=None if system.g is None else system.g.xreplace(names),
         h=renamed(system.h),
         arrivals={
-            n: Arrival(n, WEIGHT, a.weight_unit, renamed(a.jump, {a.weight: WEIGHT})) for n, a in system.arrivals.items()
+            name: Arrival(name, WEIGHT, a.weight_unit, renamed(a.jump, {a.weight: WEIGHT}))
+            for name, a in system.arrivals.items()
         },
         initial=renamed(system.initial),
         defaults={names[p]: v for p, v in system.defaults.items()},
@@ -351,7 +352,7 @@ class _Writer:
 
     def rules(self) -> dict[str, Rule]:
         rules = {"rate": self._rule(self.x, {f"d{i}": e for i, e in enumerate(self.system.f.values())})}
-        initial = {y: e for y, e in zip(self.y, self.system.initial.values(), strict=True)}
+        initial = dict(zip(self.y, self.system.initial.values(), strict=True))
         rules["initial"] = self._rule((), initial)
         rules["initial_back"] = self._rule(self.l, self._gradients(self.adjoint.initial))
         if self.flow is not None:
@@ -433,7 +434,7 @@ class _Writer:
         jump = self.adjoint.arrivals[name]
         arrival = self.system.arrivals[name]
         back = {"gw": jump.gradient.xreplace(self.costates), "s": jump.sensitivity.xreplace(self.costates)}
-        back |= {l: e.xreplace(self.costates) for l, e in zip(self.l, jump.jump.values(), strict=True)}
+        back |= {k: e.xreplace(self.costates) for k, e in zip(self.l, jump.jump.values(), strict=True)}
         back |= self._gradients(jump.parameters)
         return {
             f"arrive{k}": self._rule((*self.x, "w"), dict(zip(self.y, arrival.jump.values(), strict=True))),

@@ -14,7 +14,7 @@ import numpy as np
 from .bounds import LEVELS
 from .plan import EnginePlan, ProjectionPlan
 
-__all__ = ["Array", "Capacity", "Entries", "arrays", "padded"]
+__all__ = ["Array", "Capacity", "Entries", "arrays", "padded", "reals"]
 
 LANES = 8
 
@@ -44,11 +44,15 @@ class Capacity:
         Spikes of one source of every input.
     spikes : tuple of int
         Spikes of one neuron of every population.
+    queued, batches : int
+        Trials, and batches, that wait to be trained on without a word in between.
     """
 
     trials: int
     inputs: tuple[int, ...]
     spikes: tuple[int, ...]
+    queued: int = 0
+    batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,17 @@ def is_sparse(q: ProjectionPlan) -> bool:
     return q.projection.mask is not None or np.ndim(q.projection.delay) > 0
 
 
+def reals(plan: EnginePlan) -> tuple[float, ...]:
+    """The numbers of a plan that are no integers, in the order in which a program reads them."""
+    return plan.network.duration, plan.window, plan.tolerance
+
+
 def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries]) -> Iterator[Array]:
     """All arrays of a plan, in order."""
     trials = capacity.trials
     yield Array("batch", (2 + len(plan.network.inputs),), "i8")
     yield Array("results", (2 + 2 * len(plan.populations),))
-    yield Array("reals", (2,))
+    yield Array("reals", (len(reals(plan)),))
     samples = plan.observation.sample_times(plan.network.duration).size
     yield Array("sample_times", (samples,))
     n_out = plan.output.population.n
@@ -131,3 +140,18 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
         yield Array(f"{name}.gdelay", delay)
         yield Array(f"{name}.first", (shape[0] + 1,) if found is not None else (0,), "i8")
         yield Array(f"{name}.neuron", size if found is not None else (0,), "i4")
+    queued, batches = capacity.queued, capacity.batches
+    yield Array("queue.sizes", (batches,), "i8")
+    for key in ("queue.targets", "queue.predictions"):
+        yield Array(key, (queued,), "i8")
+    yield Array("queue.numbers", (8 + len(plan.projections) if batches else 0,))
+    yield Array("queue.corrections", (batches, 2))
+    yield Array("queue.results", (batches, 3 + len(plan.populations)))
+    for k, source in enumerate(plan.network.inputs):
+        yield Array(f"queue.input{k}", (queued, source.n, capacity.inputs[k]))
+    for q in plan.projections:
+        name, shape = f"projection{q.index}", np.shape(q.projection.weights)
+        found = entries.get(q.index)
+        size = (found.neuron.size,) if found is not None else (shape[0], padded(shape[1]))
+        for moment in ("mean", "square"):
+            yield Array(f"{name}.{moment}", size if batches and "w" in q.projection.learnable else (0,))

@@ -9,7 +9,7 @@ import numpy as np
 from ...events.bounds import Bounds
 from ...events.engine import Engine, EngineError, explain, initial_states
 from ...events.plan import EnginePlan
-from ...events.schema import Capacity, Entries, is_sparse
+from ...events.schema import Capacity, Entries, is_sparse, reals
 from ..process import Process
 from .layout import Layout
 from .program import program
@@ -39,7 +39,7 @@ class CppEngine(Engine):
     def __init__(self, plan: EnginePlan, *, trials: int = 1, threads: int = 1) -> None:
         self.plan = plan
         self._threads = threads
-        path, self._models = program([p.rules for p in plan.populations])
+        path, self._models = program([p.rules for p in plan.populations], plan.tolerance)
         inputs = len(plan.network.inputs)
         self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations))
         self._entries = {
@@ -79,7 +79,7 @@ class CppEngine(Engine):
         for key, old in kept.items():
             if old.shape == self._views[key].shape:
                 self._views[key][...] = old
-        self._views["reals"][:] = self.plan.network.duration, self.plan.window
+        self._views["reals"][:] = reals(self.plan)
         self._views["sample_times"][:] = self.plan.observation.sample_times(self.plan.network.duration)
         for k, e in self._entries.items():
             self._views[f"projection{k}.first"][:] = e.first
@@ -88,11 +88,14 @@ class CppEngine(Engine):
 
     def set_weights(self, projection: int, weights: np.ndarray) -> None:
         """Set weights; see `Engine.set_weights`."""
-        to = self._views[f"projection{projection}.w"]
+        self._write_whole(projection, weights, self._views[f"projection{projection}.w"])
+
+    def _write_whole(self, projection: int, values: np.ndarray, to: np.ndarray) -> None:
+        """Write a value of every connection, given as a matrix."""
         if projection in self._entries:
-            to[:] = np.ravel(weights)[self._entries[projection].place]
+            to[:] = np.ravel(values)[self._entries[projection].place]
         else:
-            to[:, : weights.shape[1]] = weights
+            to[:, : values.shape[1]] = values
 
     def set_delay(self, projection: int, delay: np.ndarray) -> None:
         """Set delays; see `Engine.set_delay`."""
@@ -232,6 +235,78 @@ class CppEngine(Engine):
         """dL/dt; see `Engine.input_gradient`."""
         shape = self._shapes[source]
         return self._flat(f"input{source}.gradient", int(np.prod(shape))).reshape(shape).copy()
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        inputs: Sequence[np.ndarray],
+        labels: np.ndarray,
+        sizes: Sequence[int],
+        loss: tuple[int, Sequence[float]],
+        adam: tuple[float, float, np.ndarray],
+        moments: Mapping[int, tuple[np.ndarray, np.ndarray, float]],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Train on several batches, one after the other, without a word in between.
+
+        Parameters
+        ----------
+        inputs : sequence of array, shape (trials, n, k)
+            Of all batches.
+        labels : int array, shape (trials,)
+        sizes : sequence of int
+            Trials of every batch.
+        loss : tuple
+            0 for first spikes or 1 for maxima, and the constants of the loss; see runtime/losses.h.
+        adam : tuple
+            beta1, beta2, and epsilon and rate of every step, shape (batches, 2).
+        moments : mapping of int to tuple
+            By projection: mean and square, shape (n_source, n_target), which are brought up to date, and a factor on
+            the rate. Projections that are not named keep their weights.
+
+        Returns
+        -------
+        results : array, shape (batches, 3 + populations)
+            Loss, trials without a spike that the loss needs, smallest slope at a crossing, spikes of every population.
+        predictions : int array, shape (trials,)
+        """
+        wanted = Capacity(
+            max(max(sizes), self._capacity.trials),
+            tuple(max(x.shape[2], have) for x, have in zip(inputs, self._capacity.inputs, strict=True)),
+            self._capacity.spikes,
+            max(len(labels), self._capacity.queued),
+            max(len(sizes), self._capacity.batches),
+        )
+        if wanted != self._capacity:
+            self._capacity = wanted
+            self._lay_out()
+        views, trials, batches = self._views, len(labels), len(sizes)
+        for k, x in enumerate(inputs):
+            views["batch"][2 + k] = x.shape[2]
+            self._flat(f"queue.input{k}", x.size)[:] = x.ravel()
+        views["queue.targets"][:trials] = labels
+        views["queue.sizes"][:batches] = sizes
+        numbers = views["queue.numbers"]
+        numbers[:] = 0
+        numbers[:4] = batches, loss[0], adam[0], adam[1]
+        numbers[4 : 4 + len(loss[1])] = loss[1]
+        views["queue.corrections"][:batches] = adam[2]
+        for k, (mean, square, factor) in moments.items():
+            numbers[8 + k] = factor
+            self._write_whole(k, mean, views[f"projection{k}.mean"])
+            self._write_whole(k, square, views[f"projection{k}.square"])
+        if self._stale:
+            self._ask("values")
+            self._stale = False
+        self._ask("train")
+        for k, (mean, square, _) in moments.items():
+            mean[...] = self._whole(k, views[f"projection{k}.mean"])
+            square[...] = self._whole(k, views[f"projection{k}.square"])
+        return views["queue.results"][:batches].copy(), views["queue.predictions"][:trials].copy()
+
+    def weights(self, projection: int) -> np.ndarray:
+        """The weights as they are now, shape (n_source, n_target), 0 where there is no connection."""
+        return self._whole(projection, self._views[f"projection{projection}.w"])
 
     # --- the program ------------------------------------------------------------------------------------------------
 

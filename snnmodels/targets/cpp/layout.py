@@ -120,4 +120,11 @@ def _describe(
     out.append(len(plan.components))
     for c in plan.components:
         out += [len(c.populations), *c.populations, len(c.incoming), *c.incoming]
+    for key in ("sizes", "targets", "predictions", "numbers", "corrections", "results"):
+        place(f"queue.{key}")
+    for k in range(len(plan.network.inputs)):
+        place(f"queue.input{k}")
+    for q in plan.projections:
+        place(f"projection{q.index}.mean")
+        place(f"projection{q.index}.square")
     return np.array(out, dtype=np.int64)

@@ -74,6 +74,8 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     headers = b"".join(p.read_bytes() for p in sorted(_RUNTIME.iterdir()))
     runtime = (_RUNTIME / "program.cpp").read_text()
     units: list[tuple[str, tuple[str, ...]]] = [(runtime, (f'-DSNN_EXCHANGE="{EXCHANGE}"',)), (table, ())]
+    # Adam is to give NumPy's bits
+    units.append(((_RUNTIME / "adam.cpp").read_text(), ("-ffp-contract=off",)))
     units += [(text, (*options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
     name = f"engine-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
 

@@ -14,14 +14,28 @@
 #include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
+#include "adam.h"
+#include "losses.h"
 #include "simulation.h"
 
 namespace snn {
 
 Neurons* make_population(int model);  // generated
 
-struct InputArrays { int n; const double* times; double* gradient; };
+struct InputArrays { int n; const double* times; double* gradient; const double* queued; };
 struct PopulationArrays { std::vector<double*> gradients; double *times, *cotangent; std::int64_t capacity; };
+
+struct Moments { double *mean, *square; };
+// Batches to be trained on one after the other without a word to Python
+struct Queue
+{
+    const std::int64_t *sizes, *targets;  // trials of every batch; labels of all their trials
+    std::int64_t* predictions;
+    // number of batches, kind of loss (0 first spikes, 1 maxima), beta1, beta2, the loss's constants, factors on the rate
+    const double *numbers, *corrections;  // corrections: epsilon and rate of every batch
+    double* results;                      // of every batch: loss, silent trials, smallest slope, spikes of populations
+    std::vector<Moments> moments;         // null where the weights are not learnable
+};
 
 class Program
 {
@@ -41,6 +55,7 @@ public:
                 else if (word == "values") refresh();
                 else if (word == "forward") forward();
                 else if (word == "backward") backward();
+                else if (word == "train") train();
                 else if (word == "spikes") { int k; std::cin >> k; spikes(k); }
                 else { say("error unknown word " + word); continue; }
                 say("done");
@@ -124,6 +139,16 @@ private:
             for (int m = int(number()); m > 0; m--) c.incoming.push_back(int(number()));
             net.components.push_back(c);
         }
+        queue.sizes = array<std::int64_t>(), queue.targets = array<std::int64_t>(), queue.predictions = array<std::int64_t>();
+        queue.numbers = array<double>(), queue.corrections = array<double>(), queue.results = array<double>();
+        for (InputArrays& in : inputs) in.queued = array<double>();
+        queue.moments.clear();
+        for (std::size_t q = 0; q < net.projections.size(); q++)
+        {
+            Moments m;
+            m.mean = array<double>(), m.square = array<double>();
+            queue.moments.push_back(m);
+        }
         simulators.clear();
         for (int t = 0; t < threads; t++)
         {
@@ -205,7 +230,7 @@ private:
         each_trial([&](Simulator& s, int b) {
             Trial& trial = trials[b];
             trial.trains.resize(net.inputs + populations.size());
-            for (int k = 0; k < net.inputs; k++) schedule(k, b, trial.trains[k]);
+            for (int k = 0; k < net.inputs; k++) schedule(k, inputs[k].times, b, trial.trains[k]);
             s.forward(trial, samples + std::size_t(b) * n_out * net.sample_times.size(), gradient);
         });
         double gdot = INF, ties = 0;
@@ -228,11 +253,11 @@ private:
     }
 
     // Spike times of one trial of an input, sorted by time, then source; those after the end of the trial never come
-    void schedule(int k, int b, Train& train)
+    void schedule(int k, const double* times, std::size_t b, Train& train)
     {
         const InputArrays& in = inputs[k];
         const int per = int(batch[2 + k]), m = in.n * per;
-        const double* t = in.times + std::size_t(b) * m;
+        const double* t = times + b * m;
         std::vector<std::pair<double, int>>& keys = scratch();
         keys.clear();
         for (int i = 0; i < m; i++) if (t[i] < net.duration) keys.push_back({t[i], i});
@@ -311,6 +336,75 @@ private:
         }
     }
 
+    void train()
+    {
+        const int n_batches = int(queue.numbers[0]), n_out = simulators[0]->populations()[net.output]->n;
+        const bool first_spikes = queue.numbers[1] == 0;
+        const double *constants = queue.numbers + 4, *factors = queue.numbers + 8;
+        const std::size_t per_batch = 3 + populations.size();
+        std::size_t done = 0;
+        for (int k = 0; k < n_batches; k++)
+        {
+            const int n = int(queue.sizes[k]);
+            batch[0] = n;
+            if (int(trials.size()) < n) trials.resize(n);
+            losses.assign(n, {});
+            for (auto& s : simulators)
+            {
+                s->ties = 0;
+                s->backward_begin(true);
+                for (auto& p : s->populations()) p->smallest_gdot = INF;
+            }
+            each_trial([&](Simulator& s, int b) {
+                Trial& trial = trials[b];
+                trial.trains.resize(net.inputs + populations.size());
+                for (int i = 0; i < net.inputs; i++) schedule(i, inputs[i].queued, done + b, trial.trains[i]);
+                s.forward(trial, nullptr, true);
+                std::vector<double>& error = s.scratch;
+                error.resize(2 * n_out);
+                Cotangent loss;
+                const std::int64_t label = queue.targets[done + b];
+                if (first_spikes)
+                {
+                    losses[b] = ttfs(trial.trains[net.inputs + net.output], n_out, label, n, constants, error.data(), error.data() + n_out);
+                    loss.spikes = error.data(), loss.capacity = 1;
+                }
+                else
+                {
+                    losses[b] = max_voltage(trial.peaks, n_out, label, n, constants, error.data());
+                    loss.maxima = error.data();
+                }
+                s.backward(trial, loss);
+            });
+            double* result = queue.results + k * per_batch;
+            std::fill_n(result, per_batch, 0.0);
+            result[2] = INF;
+            for (int b = 0; b < n; b++)
+            {
+                result[0] += losses[b].value / n, result[1] += losses[b].silent;
+                queue.predictions[done + b] = losses[b].prediction;
+                for (std::size_t p = 0; p < populations.size(); p++) result[3 + p] += trials[b].trains[net.inputs + p].size();
+            }
+            for (auto& s : simulators) for (auto& p : s->populations()) result[2] = std::min(result[2], p->smallest_gdot);
+            for (std::size_t q = 0; q < net.projections.size(); q++)
+            {
+                if (!queue.moments[q].mean) continue;
+                Projection& p = net.projections[q];
+                double* total = simulators[0]->weight_sums[q].begin();
+                for (std::size_t t = 1; t < simulators.size(); t++)
+                {
+                    const double* other = simulators[t]->weight_sums[q].begin();
+                    for (std::int64_t i = 0; i < p.entries(); i++) total[i] += other[i];
+                }
+                snn_adam(const_cast<double*>(p.weight), total, queue.moments[q].mean, queue.moments[q].square, std::size_t(p.entries()),
+                         queue.numbers[2], queue.numbers[3], queue.corrections[2 * k], queue.corrections[2 * k + 1] * factors[q]);
+            }
+            done += n;
+        }
+    }
+    Queue queue;
+    std::vector<TrialLoss> losses;
+
     template <class F> void sum(double* to, std::int64_t size, F of)
     {
         if (!to) return;
@@ -326,7 +420,7 @@ private:
     char* memory = nullptr;
     std::size_t length = 0;
     const std::int64_t* cursor = nullptr;
-    const std::int64_t* batch = nullptr;
+    std::int64_t* batch = nullptr;
     double *results = nullptr, *maxima = nullptr, *samples = nullptr;
     const double *maxima_error = nullptr, *samples_error = nullptr;
     Network net;

@@ -65,7 +65,7 @@ struct Network
 {
     int inputs = 0, output = 0, observed = 0;
     Observation observation = SPIKE_TIMES;
-    double duration = 0, window = 0;
+    double duration = 0, window = 0, tolerance = 0;
     bool input_gradients = true;
     std::vector<double> sample_times;
     std::vector<Projection> projections;
@@ -133,13 +133,15 @@ public:
             for (int k = 0; k < out.size(); k++)
             {
                 const int j = out.neuron[k];
-                out.sens[k] = loss.spikes[std::size_t(j) * loss.capacity + place[j]++];
+                // spikes beyond what the loss speaks of don't count
+                if (place[j] < loss.capacity) out.sens[k] = loss.spikes[std::size_t(j) * loss.capacity + place[j]++];
             }
         }
         for (int c = int(net.components.size()) - 1; c >= 0; c--) component_back(trial, net.components[c], trial.tapes[c], loss);
     }
 
     std::vector<Aligned<double>> weight_sums, delay_sums, parameter_sums;
+    std::vector<double> scratch;
 
 private:
     const Network& net;
@@ -393,6 +395,7 @@ private:
     // Flow from t to `end`, or to the first time at which the component may feel a spike of its own
     void flow(Trial& trial, const Component& c, ComponentTape& tape, double t, double& end)
     {
+        for (int k : c.populations) neurons[k]->clock = t;
         const bool independent = !(t + c.soonest < end);
         double limit = end;
         if (independent)
