@@ -157,8 +157,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             return f"{where}: its state is no longer finite at {time:.9g} s; check the parameters and weights"
         case "steps":
             return (
-                f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, or "
-                "give the model a threshold that cuts it off"
+                f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, "
+                "or give the model a threshold that cuts it off"
             )
     return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
 

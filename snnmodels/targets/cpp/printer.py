@@ -3,76 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import sympy as sp
-from sympy.printing.str import StrPrinter
 
+from ...events.accuracy import MAX_STEPS, sizes
 from ...events.rules import Rule, Rules
+from ...events.series import SeriesProgram
 from ...symbolic.divided_differences import MAX_NODES, cpp_source
 from ...symbolic.programs import Program
+from .expressions import expression
+from .series import print_series
 
-__all__ = ["divided_differences", "expression", "model"]
+__all__ = ["divided_differences", "model", "models"]
 
 _ABSENT = Rule(Program((), {}), (), ())  # what a model doesn't do; the runtime never runs it
 _OPTIONAL = ("event", "search", "reset", "sigma", "spike_back", "peak", "release", "duration", "duration_back")
-_FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan")
-
-
-class _Printer(StrPrinter):
-    """SymPy to C++ over numbers and lanes; functions are those of runtime/lanes.h."""
-
-    def _print_Integer(self, expr: sp.Integer) -> str:
-        return f"{expr.p}.0"
-
-    def _print_One(self, expr: sp.Expr) -> str:
-        return "1.0"
-
-    def _print_NegativeOne(self, expr: sp.Expr) -> str:
-        return "-1.0"
-
-    def _print_Zero(self, expr: sp.Expr) -> str:
-        return "0.0"
-
-    def _print_Rational(self, expr: sp.Rational) -> str:
-        return f"({expr.p}.0/{expr.q}.0)"
-
-    def _print_Half(self, expr: sp.Rational) -> str:
-        return "0.5"
-
-    def _print_Float(self, expr: sp.Float) -> str:
-        return repr(float(expr))
-
-    def _print_Pi(self, expr: sp.Expr) -> str:
-        return repr(float(sp.pi))
-
-    def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:
-        base, exponent = expr.base, expr.exp
-        if exponent == sp.Rational(1, 2):
-            return f"sqrt({self._print(base)})"
-        if exponent == sp.Rational(-1, 2):
-            return f"(1.0/sqrt({self._print(base)}))"
-        inner = self._print(base) if base.is_Symbol else f"({self._print(base)})"
-        if exponent.is_Integer and 0 < abs(int(exponent)) <= 8:
-            product = "*".join([inner] * abs(int(exponent)))
-            return f"({product})" if int(exponent) > 0 else f"(1.0/({product}))"
-        return f"pow({inner}, {self._print(exponent)})"
-
-    def _print_Function(self, expr: sp.Function) -> str:
-        name = expr.func.__name__
-        if name not in _FUNCTIONS:
-            raise NotImplementedError(f"no C++ for the function {name!r}")
-        return f"{name}({self._print(expr.args[0])})"
-
-    def _print_exp(self, expr: sp.exp) -> str:
-        return f"exp({self._print(expr.args[0])})"
-
-    def _print_ExpDD(self, expr: sp.Expr) -> str:
-        return f"expdd{len(expr.args)}({', '.join(self._print(a) for a in expr.args)})"
-
-
-def expression(e: sp.Expr) -> str:
-    """A SymPy expression in C++."""
-    return _Printer({"order": "none"}).doprint(e)
 
 
 def divided_differences() -> str:
@@ -95,8 +41,8 @@ def _statements(program: Program, kind: str, indent: str) -> list[str]:
 def rule(name: str, r: Rule) -> str:
     """One rule as a structure in three stages.
 
-    ``prepare`` does what depends on parameters alone, ``at`` what depends on the time too, ``run`` the rest. Their types
-    differ: parameters may be numbers while times are lanes.
+    ``prepare`` does what depends on parameters alone, ``at`` what depends on the time too, ``run`` the rest. Their
+    types differ: parameters may be numbers while times are lanes.
     """
     fixed, timed, each = r.stages
     parameters = [f"        const K {n} = p[{n[1:]}];" for n in sorted(s.name for s in fixed.inputs)]
@@ -150,10 +96,16 @@ def _truth(x: bool) -> str:
     return "true" if x else "false"
 
 
-def model(name: str, r: Rules) -> str:
-    """All rules of a model as one structure, with what the runtime has to know of it."""
+def model(name: str, r: Rules, order: int) -> str:
+    """All rules of a model as one structure, with what the runtime has to know of it.
+
+    Parameters
+    ----------
+    order : int
+        Of the Taylor steps of a nonlinear flow.
+    """
     x = {f"x{i}" for i in range(len(r.states))}
-    rules = {n: _ABSENT for n in _OPTIONAL} | dict(r.rules)
+    rules = dict.fromkeys(_OPTIONAL, _ABSENT) | dict(r.rules)
     parts = [rule(_camel(n), q) for n, q in rules.items() if not n.startswith(("arrive", "crossing"))]
     receptors = []
     for k in range(len(r.receptors)):
@@ -180,10 +132,12 @@ def model(name: str, r: Rules) -> str:
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr bool SPIKING = {_truth(r.spiking)}, SHARED = {_truth(r.shared)};",
             f"static constexpr bool REFRACTORY = {_truth(r.held is not None)};",
+            f"static constexpr bool LINEAR = {_truth(r.linear)};",
             f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {_truth(r.observed is not None)};",
             f"static constexpr bool PER_NEURON[{max(1, len(r.per_neuron))}] = {{{per_neuron}}};",
-            *([] if r.held is None else [model("Held", r.held)]),
+            *([] if r.held is None else [model("Held", r.held, order)]),
+            *([] if r.linear else _steps(r, order)),
             *parts,
             *receptors,
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",
@@ -192,10 +146,32 @@ def model(name: str, r: Rules) -> str:
     )
 
 
+def _steps(r: Rules, order: int) -> list[str]:
+    """What Taylor steps need: the flow as series, and that of the slope of the state whose maximum is asked for."""
+    flow = replace(r.system, name="the flow")
+    learnable = ", ".join(map(str, r.learnable)) or "0"
+    how = [
+        f"static constexpr int ORDER = {order}, MAX_STEPS = {MAX_STEPS}, LEARNABLE[] = {{{learnable}}};",
+        f"static constexpr double SCALE[] = {{{', '.join(map(repr, sizes(r)))}}};",
+    ]
+    parts = [*how, print_series(SeriesProgram.of(flow), "Series")]
+    if r.observed is not None:
+        slope = replace(flow, g=-flow.f[flow.states[r.observed]])
+        parts += [
+            "struct Slope {",
+            f"static constexpr int P = {len(r.parameters)};",
+            f"static constexpr bool SHARED = {_truth(r.shared)};",
+            *how,
+            print_series(SeriesProgram.of(slope), "Series"),
+            "};",
+        ]
+    return parts
+
+
 def _camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def models(rules: Iterable[Rules]) -> str:
+def models(rules: Iterable[Rules], order: int) -> str:
     """The models of several populations, ``Model0``, ``Model1``, ..."""
-    return "\n".join(model(f"Model{k}", r) for k, r in enumerate(rules))
+    return "\n".join(model(f"Model{k}", r, order) for k, r in enumerate(rules))

@@ -26,7 +26,7 @@ import sympy as sp
 from ...events.series import KINDS, Constant, Factor, Operation, SeriesProgram
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program, cotangent
-from .printer import expression
+from .expressions import expression
 
 __all__ = ["flags", "print_series"]
 

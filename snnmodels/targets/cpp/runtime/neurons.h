@@ -145,6 +145,8 @@ public:
     const double* initial = nullptr;        // S rows
     const double *bounds = nullptr, *peak_bounds = nullptr;
     Ladder ladder;
+    double tolerance = 0;  // of nonlinear flows
+    double clock = 0;      // when the piece began, to tell when something failed
     Aligned<double> x, l;
     std::vector<Peak> peak;
     std::vector<char> held;
