@@ -261,6 +261,24 @@ class Rules:
         """Whether an arrival can itself carry the neuron across its threshold."""
         return f"arrive{receptor}" in self.rules and self.rules[f"crossing{receptor}"].program.outputs["g"] != 0
 
+    @property
+    def scatters(self) -> bool:
+        """Whether arrivals may be added up without regard to their order (see runtime/scatter.h).
+
+        They may where the flow is linear and the jumps are additive and leave the event function as it is. Parameter
+        gradients, refractory periods and what is observed between spikes read states that are not kept then.
+        """
+        return bool(
+            self.linear
+            and self.spiking
+            and self.shared
+            and self.held is None
+            and self.observed is None
+            and not self.learnable
+            and len(self.states) <= 7
+            and all(f"response{k}" in self.rules for k in range(len(self.receptors)))
+        )
+
     @functools.cached_property
     def needs_states(self) -> bool:
         """Whether the adjoint reads states between its own spikes, so that they have to be computed again."""
@@ -436,8 +454,40 @@ class _Writer:
         back = {"gw": jump.gradient.xreplace(self.costates), "s": jump.sensitivity.xreplace(self.costates)}
         back |= {k: e.xreplace(self.costates) for k, e in zip(self.l, jump.jump.values(), strict=True)}
         back |= self._gradients(jump.parameters)
-        return {
+        rules = {
             f"arrive{k}": self._rule((*self.x, "w"), dict(zip(self.y, arrival.jump.values(), strict=True))),
             f"arrive_back{k}": self._rule((*self.x, *self.l, "w"), back),
             f"crossing{k}": self._rule((*self.x, "w"), {"g": jump.crossing}),
         }
+        response = self._response(arrival.jump, back) if jump.crossing == 0 else None
+        return rules | ({} if response is None else {f"response{k}": response})
+
+    def _response(self, jump: Mapping[sp.Symbol, sp.Expr], back: Mapping[str, sp.Expr]) -> Rule | None:
+        """What an arrival of unit weight has made of the states after the time ``s``, if it is an additive jump.
+
+        ``y`` is the flow of the jump without its constant part. With costates there, ``l·y`` is the derivative by the
+        weight, and ``w l·z`` that by the time of the arrival.
+        """
+        costates = [symbol(name) for name in self.l]
+        adds = [sp.expand(e - x) for x, e in jump.items()]
+        slopes = [sp.diff(e, WEIGHT) for e in adds]
+        moves = [sp.diff(back["s"], costate, WEIGHT) for costate in costates]
+        varying = {WEIGHT, *self.system.states, *costates}
+        if (
+            self.flow is None
+            or any(sp.expand(e - WEIGHT * c) != 0 for e, c in zip(adds, slopes, strict=True))
+            or any(e.free_symbols & varying for e in (*slopes, *moves))
+            or any(sp.expand(back[costate.name] - costate) != 0 for costate in costates)
+            or any(back[g] != 0 for g in self.g)
+        ):
+            return None
+        transposed = self._flows(self.flow)["back"].program
+        statements: list[tuple[sp.Symbol, sp.Expr]] = []
+        outputs: dict[str, sp.Expr] = {}
+        for i, row in enumerate(costates):
+            part = transposed.rename({c: sp.Integer(c == row) for c in costates}).local(f"r{i}")
+            statements += part.statements
+            for name, vector in (("y", slopes), ("z", moves)):
+                outputs[f"{name}{i}"] = sp.Add(*(part.outputs[j] * c for j, c in zip(self.l, vector, strict=True)))
+        order = [f"{name}{i}" for name in "yz" for i in range(len(self.x))]
+        return Rule(Program(tuple(statements), {n: outputs[n] for n in order}).simplified(), (), tuple(order))

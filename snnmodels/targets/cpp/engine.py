@@ -27,6 +27,9 @@ class CppEngine(Engine):
         Trials of a batch to make room for; a larger batch makes more.
     threads : int
         Threads among which trials are divided.
+    scatter : bool, optional
+        Whether arrivals are scattered where they may be (see runtime/sparse.h), which changes cost, never results;
+        where it pays if not given.
 
     Raises
     ------
@@ -36,9 +39,9 @@ class CppEngine(Engine):
         If the program dies or stops answering.
     """
 
-    def __init__(self, plan: EnginePlan, *, trials: int = 1, threads: int = 1) -> None:
+    def __init__(self, plan: EnginePlan, *, trials: int = 1, threads: int = 1, scatter: bool | None = None) -> None:
         self.plan = plan
-        self._threads = threads
+        self._threads, self._scatter = threads, scatter
         path, self._models = program([p.rules for p in plan.populations], plan.tolerance)
         inputs = len(plan.network.inputs)
         self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations))
@@ -71,7 +74,7 @@ class CppEngine(Engine):
 
     def _lay_out(self) -> None:
         """Make the arrays as large as the capacity asks, keeping what they hold of the same shape."""
-        layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads)
+        layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads, self._scatter)
         kept = {k: v.copy() for k, v in self._views.items()}
         self._views = {}
         self._process.resize(layout.size)

@@ -41,6 +41,7 @@ class Layout:
         entries: Mapping[int, Entries],
         models: Sequence[int],
         threads: int,
+        scatter: bool | None = None,
     ) -> Layout:
         """The layout of a plan.
 
@@ -48,17 +49,19 @@ class Layout:
         ----------
         models : sequence of int
             Number of the model of every population, among those that the program has.
+        scatter : bool, optional
+            Whether arrivals are scattered where they may be (see runtime/sparse.h); where it pays if not given.
         """
         declared = list(arrays(plan, capacity, entries))
         unplaced = {a.key: (-1, a) for a in declared}
         # its length does not depend on the places
-        length = _describe(plan, capacity, unplaced, models, threads).nbytes
+        length = _describe(plan, capacity, unplaced, models, threads, scatter).nbytes
         places: dict[str, tuple[int, Array]] = {}
         end = -(-length // _ALIGNMENT) * _ALIGNMENT
         for a in declared:
             places[a.key] = (end, a)
             end += -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT
-        return cls(_describe(plan, capacity, places, models, threads), places, max(end, 4096))
+        return cls(_describe(plan, capacity, places, models, threads, scatter), places, max(end, 4096))
 
     def views(self, memory: np.ndarray) -> dict[str, np.ndarray]:
         """Write the description into shared memory and return every array as a view of it."""
@@ -75,6 +78,7 @@ def _describe(
     places: Mapping[str, tuple[int, Array]],
     models: Sequence[int],
     threads: int,
+    scatter: bool | None,
 ) -> np.ndarray:
     """The numbers that ``Program::layout`` reads, in its order."""
     out: list[int] = []
@@ -87,7 +91,8 @@ def _describe(
         place(key)
     observed = plan.observation
     state = plan.output.rules.states.index(observed.variable) if observed.kind != "spike_times" else 0
-    out += [_KINDS.index(observed.kind), plan.output.index, state, int(plan.input_gradients), threads]
+    out += [_KINDS.index(observed.kind), plan.output.index, state, int(plan.input_gradients)]
+    out += [-1 if scatter is None else int(scatter), threads]
     out.append(places["sample_times"][1].shape[0])
     for key in ("sample_times", "maxima", "samples", "maxima_error", "samples_error"):
         place(key)

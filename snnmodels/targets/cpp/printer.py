@@ -106,7 +106,7 @@ def model(name: str, r: Rules, order: int) -> str:
     """
     x = {f"x{i}" for i in range(len(r.states))}
     rules = dict.fromkeys(_OPTIONAL, _ABSENT) | dict(r.rules)
-    parts = [rule(_camel(n), q) for n, q in rules.items() if not n.startswith(("arrive", "crossing"))]
+    parts = [rule(_camel(n), q) for n, q in rules.items() if not n.startswith(("arrive", "crossing", "response"))]
     receptors = []
     for k in range(len(r.receptors)):
         arrive, back = r.rules[f"arrive{k}"], r.rules[f"arrive_back{k}"]
@@ -120,11 +120,13 @@ def model(name: str, r: Rules, order: int) -> str:
                     f"static constexpr bool KEEPS = {_truth(keeps)};",
                     rule("Arrive", arrive),
                     rule("ArriveBack", back),
+                    *([_response(r, k)] if r.scatters else []),
                     "};",
                 ]
             )
         )
     cases = " ".join(f"case {k}: f(Receptor{k}()); break;" for k in range(len(r.receptors)))
+    each = ", ".join(f"F<Receptor{k}>" for k in range(len(r.receptors)))
     per_neuron = ", ".join(_truth(q) for q in r.per_neuron) or "false"
     return "\n".join(
         [
@@ -140,6 +142,7 @@ def model(name: str, r: Rules, order: int) -> str:
             *([] if r.linear else _steps(r, order)),
             *parts,
             *receptors,
+            *([f"template<template<class> class F> using EachReceptor = std::tuple<{each}>;"] if r.scatters else []),
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",
             "};",
         ]
@@ -166,6 +169,14 @@ def _steps(r: Rules, order: int) -> list[str]:
             "};",
         ]
     return parts
+
+
+def _response(r: Rules, receptor: int) -> str:
+    """The response to an arrival, and which states it has a part in."""
+    response = r.rules[f"response{receptor}"]
+    touched = [any(response.program.outputs[f"{n}{i}"] != 0 for n in "yz") for i in range(len(r.states))]
+    flags = ", ".join(_truth(t) for t in touched)
+    return f"static constexpr bool TOUCHES[{len(touched)}] = {{{flags}}};\n{rule('Response', response)}"
 
 
 def _camel(name: str) -> str:

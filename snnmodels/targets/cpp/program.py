@@ -29,10 +29,12 @@ def source(r: Rules, order: int) -> str:
     order : int
         Of the steps of a nonlinear flow.
     """
-    kind = "Population" if r.linear else "NonlinearPopulation"
+    header, kind = ("population.h", "Population") if r.linear else ("nonlinear.h", "NonlinearPopulation")
+    if r.scatters:
+        header, kind = "scattered.h", "ScatteringPopulation"
     body = printer.model("Model", r, order)
     differences = printer.divided_differences() if "expdd" in body else ""
-    return f"""#include "{"population.h" if r.linear else "nonlinear.h"}"
+    return f"""#include "{header}"
 namespace snn {{
 {differences}
 namespace {{

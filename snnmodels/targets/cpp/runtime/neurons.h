@@ -85,10 +85,13 @@ struct Peak
     int piece, kind;           // in piece (SMOOTH), or at its start before or after its arrivals
 };
 
+class Scatter;  // see scatter.h
+
 class Neurons
 {
 public:
     virtual ~Neurons() {}
+    virtual Scatter* scatter() { return nullptr; }  // another way to simulate these neurons, to be deleted by the caller
     virtual void refresh() = 0;  // after new parameter values
     virtual void begin() = 0;
     virtual bool spiking() const = 0;

@@ -205,6 +205,8 @@ public:
     }
 
 private:
+    template <class> friend class ScatterOf;
+
     // Neurons that may cross within a piece
     struct Hot
     {

@@ -96,6 +96,7 @@ private:
         net.observation = Observation(number());
         net.output = int(number()), net.observed = int(number());
         net.input_gradients = number();
+        net.scattering = int(number());
         threads = int(number());
         const int n_samples = int(number());
         const double* times = array<double>();

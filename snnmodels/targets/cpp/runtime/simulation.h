@@ -2,96 +2,23 @@
 #pragma once
 #include <memory>
 #include <queue>
-#include "population.h"
+#include "network.h"
+#include "sparse.h"
 
 namespace snn {
-
-struct Projection
-{
-    int source, target, receptor;  // source: inputs count first
-    bool sparse, delayed;          // sparse: rows of entries; delayed: every entry has a delay of its own
-    int rows, width;               // dense: length of a padded row
-    const double* weight = nullptr;
-    const double* delay = nullptr;  // one, or one for each entry
-    const std::int64_t* first = nullptr;  // sparse: where the entries of a row begin
-    const int* neuron = nullptr;          // sparse: their targets; of a row by delay, where they differ
-    double *weight_gradient = nullptr, *delay_gradient = nullptr;  // where the sums over trials go
-    std::int64_t entries() const { return sparse ? first[rows] : std::int64_t(rows) * width; }
-    Row row(int i) const
-    {
-        if (sparse) return {weight + first[i], neuron + first[i], int(first[i + 1] - first[i])};
-        return {weight + std::size_t(i) * width, nullptr, width};
-    }
-};
-
-struct Component
-{
-    std::vector<int> populations, incoming;
-    double shortest = INF;  // delay of what it projects to itself
-    double soonest = INF;   // until a spike may be felt in it at all, by its own neuron's release, too
-    bool feedback = false;
-};
-
-struct Arrival { int projection, spike, entry; };  // entry: of a sparse projection with delays of its own, else -1
-struct Own { double t; int population, spike; };   // a spike by a crossing
-struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
-// Releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where
-// its list ends
-struct Piece { double t, end; int releases, arrivals, instants, owns, samples; };
-
-struct ComponentTape
-{
-    std::vector<Piece> pieces;
-    std::vector<Arrival> arrivals;
-    std::vector<Own> instants, owns;
-    std::vector<Release> releases;
-    std::vector<double> released;  // states there, S for each release
-    std::vector<std::size_t> released_at;
-    std::vector<std::pair<int, int>> held;  // who is refractory at the end: population, neuron
-    std::vector<double> checkpoints;
-    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(); }
-};
-
-struct Trial
-{
-    std::vector<Train> trains;  // of inputs, then of populations
-    std::vector<ComponentTape> tapes;
-    std::vector<Peak> peaks;
-};
-
-enum Observation { SPIKE_TIMES, VOLTAGE_MAX, VOLTAGE_SAMPLES };
-
-struct Network
-{
-    int inputs = 0, output = 0, observed = 0;
-    Observation observation = SPIKE_TIMES;
-    double duration = 0, window = 0, tolerance = 0;
-    bool input_gradients = true;
-    std::vector<double> sample_times;
-    std::vector<Projection> projections;
-    std::vector<Component> components;
-};
-
-// What the loss says of one trial of the output
-struct Cotangent
-{
-    const double* spikes = nullptr;   // (n, capacity)
-    int capacity = 0;
-    const double* maxima = nullptr;   // (n)
-    const double* samples = nullptr;  // (n, samples)
-};
 
 // Runs trials of a network, one at a time, with states and sums of its own: one of these for each thread
 class Simulator
 {
 public:
-    Simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : net(net), neurons(std::move(neurons)) {}
+    Simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : net(net), neurons(std::move(neurons)), sparse(net, this->neurons) {}
 
     std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }
 
     void refresh()
     {
         for (auto& p : neurons) p->refresh();
+        sparse.refresh();
         next.assign(net.projections.size(), 0);
     }
 
@@ -100,7 +27,11 @@ public:
     void forward(Trial& trial, double* samples, bool keep)
     {
         trial.tapes.resize(net.components.size());
-        for (std::size_t c = 0; c < net.components.size(); c++) component(trial, net.components[c], trial.tapes[c], samples, keep);
+        for (std::size_t c = 0; c < net.components.size(); c++)
+        {
+            if (sparse.suits(net.components[c])) sparse.forward(trial, net.components[c], trial.tapes[c], ties);
+            else component(trial, net.components[c], trial.tapes[c], samples, keep);
+        }
     }
 
     long ties = 0;
@@ -137,7 +68,11 @@ public:
                 if (place[j] < loss.capacity) out.sens[k] = loss.spikes[std::size_t(j) * loss.capacity + place[j]++];
             }
         }
-        for (int c = int(net.components.size()) - 1; c >= 0; c--) component_back(trial, net.components[c], trial.tapes[c], loss);
+        for (int c = int(net.components.size()) - 1; c >= 0; c--)
+        {
+            if (sparse.suits(net.components[c])) sparse.backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
+            else component_back(trial, net.components[c], trial.tapes[c], loss);
+        }
     }
 
     std::vector<Aligned<double>> weight_sums, delay_sums, parameter_sums;
@@ -146,6 +81,7 @@ public:
 private:
     const Network& net;
     std::vector<std::unique_ptr<Neurons>> neurons;
+    Sparse sparse;
     std::vector<int> next, place;  // next: of every projection, the spike of its source that has not arrived yet
 
     // arrivals of single synapses, by time

@@ -1,0 +1,83 @@
+// A network and a trial of it, as the simulation has them.
+#pragma once
+#include "neurons.h"
+
+namespace snn {
+
+struct Projection
+{
+    int source, target, receptor;  // source: inputs count first
+    bool sparse, delayed;          // sparse: rows of entries; delayed: every entry has a delay of its own
+    int rows, width;               // dense: length of a padded row
+    const double* weight = nullptr;
+    const double* delay = nullptr;  // one, or one for each entry
+    const std::int64_t* first = nullptr;  // sparse: where the entries of a row begin
+    const int* neuron = nullptr;          // sparse: their targets; of a row by delay, where they differ
+    double *weight_gradient = nullptr, *delay_gradient = nullptr;  // where the sums over trials go
+    std::int64_t entries() const { return sparse ? first[rows] : std::int64_t(rows) * width; }
+    Row row(int i) const
+    {
+        if (sparse) return {weight + first[i], neuron + first[i], int(first[i + 1] - first[i])};
+        return {weight + std::size_t(i) * width, nullptr, width};
+    }
+};
+
+struct Component
+{
+    std::vector<int> populations, incoming;
+    double shortest = INF;  // delay of what it projects to itself
+    double soonest = INF;   // until a spike may be felt in it at all, by its own neuron's release, too
+    bool feedback = false;
+};
+
+struct Arrival { int projection, spike, entry; };  // entry: of a sparse projection with delays of its own, else -1
+struct Own { double t; int population, spike; };   // a spike by a crossing
+struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
+// Releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where
+// its list ends
+struct Piece { double t, end; int releases, arrivals, instants, owns, samples; };
+
+struct ComponentTape
+{
+    std::vector<Piece> pieces;
+    std::vector<Arrival> arrivals;
+    std::vector<Own> instants, owns;
+    std::vector<Release> releases;
+    std::vector<double> released;  // states there, S for each release
+    std::vector<std::size_t> released_at;
+    std::vector<std::pair<int, int>> held;  // who is refractory at the end: population, neuron
+    std::vector<double> checkpoints;
+    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(); }
+};
+
+struct Trial
+{
+    std::vector<Train> trains;  // of inputs, then of populations
+    std::vector<ComponentTape> tapes;
+    std::vector<Peak> peaks;
+};
+
+enum Observation { SPIKE_TIMES, VOLTAGE_MAX, VOLTAGE_SAMPLES };
+
+struct Network
+{
+    int inputs = 0, output = 0, observed = 0;
+    Observation observation = SPIKE_TIMES;
+    double duration = 0, window = 0, tolerance = 0;
+    bool input_gradients = true;
+    int scattering = -1;  // whether arrivals are scattered where they may be: yes, no, or -1: where it pays
+    std::vector<double> sample_times;
+    std::vector<Projection> projections;
+    std::vector<Component> components;
+};
+
+// What the loss says of one trial of the output
+struct Cotangent
+{
+    const double* spikes = nullptr;   // (n, capacity)
+    int capacity = 0;
+    const double* maxima = nullptr;   // (n)
+    const double* samples = nullptr;  // (n, samples)
+};
+
+}  // namespace snn

@@ -1,0 +1,49 @@
+// Neurons of one population among which arrivals are scattered: what sparse.h asks of them, and scattered.h does.
+#pragma once
+#include <utility>
+#include <vector>
+#include "neurons.h"
+
+namespace snn {
+
+// Arrivals of single synapses; arrays are readable for whole vectors
+struct Bucket
+{
+    std::vector<double> time, weight;
+    std::vector<int> target;
+    int n = 0;
+    void room(int more)
+    {
+        const std::size_t wanted = std::size_t(n) + more + LANES;
+        if (time.size() >= wanted) return;
+        time.resize(wanted + wanted / 2), weight.resize(wanted + wanted / 2), target.resize(wanted + wanted / 2);
+    }
+};
+
+class Scatter
+{
+public:
+    virtual ~Scatter() {}
+    virtual void refresh() = 0;  // after new parameter values
+    virtual void begin(bool buckets) = 0;
+    // forward, in this order for each window: what is known before, the start, then what happens, the end
+    virtual void know(int receptor, double t, const double* row) = 0;
+    virtual void start(double t0, double last, double length, const std::vector<std::pair<int, const Bucket*>>& buckets) = 0;
+    virtual void arrive(int receptor, const Row& row, double t) = 0;
+    virtual void look() = 0;  // next crossings of the neurons that something happened to
+    virtual double earliest() const = 0;
+    virtual void commit(double limit) = 0;  // crossings up to `limit`: to `found`
+    virtual void finish(double until) = 0;
+    virtual bool finite(int& neuron) const = 0;
+    // backward, window by window; `slot`: of a ring of windows with costates at their ends
+    virtual void back_begin(int slots, double span) = 0;
+    virtual void spike_back(int window, double t, int neuron, const double* before, double sens) = 0;
+    virtual double row_back(int receptor, const Row& row, double t, const double* delay, bool each, double until, double* gradient, double* delay_gradient) = 0;
+    virtual void age(int window) = 0;
+
+    struct Found { double t; int population, neuron; std::size_t before; };  // t: in the window
+    std::vector<Found> found;
+    std::vector<double> before;  // states before the reset
+};
+
+}  // namespace snn

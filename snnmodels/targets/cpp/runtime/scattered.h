@@ -1,0 +1,714 @@
+// The neurons of one population whose arrivals are additive jumps of a linear flow, for large networks of sparse rows.
+//
+// A window of time is looked at at once. All states are referred to its start: as if flowed back from where they are, so
+// that an arrival of weight w at time t adds w y(-t) with the response y (see events/rules.py), in whatever order, and
+// costs one fused record per synapse. With its state each neuron carries by how much a bound of its event function
+// exceeds zero in the window, arrivals known so far included. While that is negative the neuron is cold: it can't cross,
+// and nothing else is known of it. The arrival that makes it positive makes the neuron hot until the window's end: only
+// hot neurons, a few in a hundred, have a time of their next crossing, which is computed again after each arrival.
+//
+// Arrivals known before the window begins (a dense row of an input, the synapses of a bucket) are in all states from the
+// start; a hot neuron has those that are still to come in a list instead.
+#pragma once
+#include <tuple>
+#include "population.h"
+#include "records.h"
+#include "scatter.h"
+
+namespace snn {
+
+template <class M> class ScatterOf : public Scatter
+{
+    static constexpr int S = M::S, V = S < 4 ? 4 : 8, CELLS = 256;
+    static constexpr double NEVER = 1e300;
+    using Of = Records<V>;
+    using One = typename Of::One;
+
+    // An arrival at a receptor: its response, and the largest and smallest value that this gives the event function
+    template <class R> struct Receptor
+    {
+        using Type = R;
+        typename R::template Response<double> response;
+        double high[CELLS + 1], low[CELLS + 1];  // within the time that is left, by its length
+        double rise, fall, curve_;               // largest and smallest slope
+    };
+    typename M::template EachReceptor<Receptor> receptors;
+    template <class F> SNN_INLINE void receptor(int r, F f)
+    {
+        M::receptor(r, [&](auto q) { f(std::get<Receptor<decltype(q)>>(receptors)); });
+    }
+
+public:
+    ScatterOf(Neurons& neurons) : p(static_cast<Population<M>&>(neurons)) {}
+
+    void refresh() override
+    {
+        n = p.n, width = p.width;
+        double values[M::P + 1];
+        for (int k = 0; k < M::P; k++) values[k] = *p.parameters[k];
+        flow.prepare(values), rate.prepare(values), event.prepare(values), reset.prepare(values), search.prepare(values);
+        back.prepare(values), sigma.prepare(values), spike.prepare(values);
+        std::apply([&](auto&... r) { (tabulate(r, values), ...); }, receptors);
+        state.resize(std::size_t(V) * width);
+        slot.assign(width, -1), flag.assign(width + 64, 0);
+        const int most = width + LANES;
+        for (auto& row : hot_state) row.assign(most, 0);
+        for (auto* row : {&crossing, &since}) row->assign(most, INF);
+        for (auto* row : {&hot, &next, &candidate, &listed, &again}) row->assign(most, 0);
+        marked.assign(most, 0);
+    }
+
+    void begin(bool with_buckets) override
+    {
+        for (int j = 0; j < width; j++)
+        {
+            double* to = state.begin() + std::size_t(V) * j;
+            for (int i = 0; i < V; i++) to[i] = 0;
+            for (int i = 0; i < S; i++) to[i] = p.initial[std::size_t(i) * width + j];
+        }
+        std::fill(slot.begin(), slot.end(), -1), std::fill(flag.begin(), flag.end(), 0);
+        if (with_buckets) sums.resize(std::size_t(V) * width);
+        known.clear(), undo.clear(), found.clear(), before.clear();
+        n_hot = n_changed = 0;
+    }
+
+    // --- forward -------------------------------------------------------------------------------------------------------
+
+    void know(int r, double t, const double* row) override { known.push_back({t, row, r, {}, 0, 0}); }
+
+    void start(double t0, double last, double length_, const std::vector<std::pair<int, const Bucket*>>& buckets_) override
+    {
+        begun = t0, length = length_;
+        buckets = &buckets_;
+        std::stable_sort(known.begin(), known.end(), [](const Known& a, const Known& b) { return a.t < b.t; });
+        for (Known& a : known)
+            receptor(a.receptor, [&](auto& r) {
+                const double t = a.t - begun;
+                double y[2 * S];
+                r.response.at(-t).run((const double*)nullptr, y);
+                std::copy_n(y, S, a.y);
+                bounds(r, length - t, a.high, a.low);
+            });
+        for (const auto& [r, b] : buckets_) if (b->n) pour(r, *b);
+        if (buckets_.empty()) pass<false>(last);
+        else pass<true>(last);
+        list();
+    }
+
+    void arrive(int which, const Row& row, double t) override
+    {
+        receptor(which, [&](auto& r) {
+            using R = std::decay_t<decltype(r)>;
+            double y[2 * S], high, low;
+            r.response.at(-t).run((const double*)nullptr, y);
+            bounds(r, length - t, high, low);
+            One up = Of::all(0), down = Of::all(0);
+            for (int i = 0; i < S; i++) up[i] = down[i] = y[i];
+            up[V - 1] = high, down[V - 1] = low;
+            if (int(hits.size()) < row.n + 1) hits.resize(2 * row.n + 1);
+            int count = 0;
+            double* states = state.begin();
+            const int size = row.target ? row.n : n;
+            for (int q = 0; q < size; q++)
+            {
+                double* to = states + std::size_t(V) * (row.target ? row.target[q] : q);
+                const One w = Of::all(row.weight[q]), x = Of::load(to) + Of::larger(w * up, w * down);
+                Of::store(to, x);
+                hits[count] = q;
+                count += x[V - 1] >= 0;
+            }
+            for (int k = 0; k < count; k++)
+            {
+                const int q = hits[k], j = row.target ? row.target[q] : q, s = slot[j];
+                const double w = row.weight[q];
+                if (w == 0) continue;
+                if (s < 0) { change(promote(j, t)); continue; }  // its state has the arrival already
+                pass_entries(s, t);
+                for (int i = 0; i < S; i++) if (R::Type::TOUCHES[i]) hot_state[i][s] += w * y[i];
+                since[s] = t;
+                change(s);
+            }
+        });
+    }
+
+    double earliest() const override
+    {
+        D8 least = all(INF);
+        for (int s = 0; s < n_hot; s += LANES) least = smaller(least, load8(&crossing[s]));
+        return smallest(least);
+    }
+
+    void look() override
+    {
+        const bool entries = !lists.empty();
+        for (int g = 0; g < n_changed; g += LANES)
+        {
+            const int m = std::min(LANES, n_changed - g);
+            D8 x0[S], t = all(length);
+            int s[LANES], at[LANES];
+            for (int i = 0; i < S; i++) x0[i] = all(0);
+            for (int l = 0; l < m; l++)
+            {
+                s[l] = again[g + l], marked[s[l]] = 0, crossing[s[l]] = INF;
+                for (int i = 0; i < S; i++) x0[i][l] = hot_state[i][s[l]];
+                t[l] = since[s[l]], at[l] = next[s[l]];
+            }
+            I8 active = lanes_below(m);
+            while (true)
+            {
+                D8 end = all(length), x[S], d[S], top;
+                if (entries)
+                    for (unsigned b = bits(active); b; b &= b - 1)
+                        if (const int l = __builtin_ctz(b); at[l] < listed[s[l]]) end[l] = entry(s[l], at[l])[V - 1];
+                end = larger(end, t);
+                const D8 h = end - t;
+                flow.at(t).run(x0, x);
+                rate.at(0.0).run(x, d);
+                event.at(0.0).run(x, &top);
+                const int level = p.ladder.level(largest(h));
+                for (int i = 0; i < S; i++) top += larger(entry_of_table(level, 0, i) * d[i], entry_of_table(level, 1, i) * d[i]);
+                if (const I8 may = active & (top > 0.0); bits(may))
+                {
+                    D8 root;
+                    const I8 yes = p.crossing(may, nullptr, level, x, h, root) & may;
+                    for (unsigned b = bits(yes); b; b &= b - 1)
+                    {
+                        const int l = __builtin_ctz(b);
+                        crossing[s[l]] = t[l] + root[l], candidate[s[l]] = at[l];
+                    }
+                    active &= ~yes;
+                }
+                if (!entries) break;
+                unsigned going = 0;
+                for (unsigned b = bits(active); b; b &= b - 1)
+                {
+                    const int l = __builtin_ctz(b);
+                    if (at[l] >= listed[s[l]]) { active[l] = 0; continue; }
+                    const double* e = entry(s[l], at[l]++);
+                    for (int i = 0; i < S; i++) x0[i][l] += e[i];
+                    going++;
+                }
+                if (!going) break;
+                t = end;
+            }
+        }
+        n_changed = 0;
+    }
+
+    void commit(double limit) override
+    {
+        for (int k = 0; k < n_hot; k += LANES)
+            for (unsigned b = bits(load8(&crossing[k]) <= limit); b; b &= b - 1)
+            {
+                const int s = k + __builtin_ctz(b), j = hot[s];
+                const double t = crossing[s];
+                double x0[S], x[S], after[S], v[3];
+                for (; next[s] < candidate[s]; next[s]++) add_entry(s);
+                for (int i = 0; i < S; i++) x0[i] = hot_state[i][s];
+                flow.at(t).run(x0, x);
+                reset.at(0.0).run(x, after);
+                search.at(0.0).run(x, v);
+                p.smallest_gdot = std::min(p.smallest_gdot, v[1]);
+                search.at(0.0).run(after, v);
+                if (v[0] > 0 || (v[0] == 0 && v[1] > 0)) throw Failure{"reset", p.index, j, begun + t};
+                flow.at(-t).run(after, x0);
+                for (int i = 0; i < S; i++) hot_state[i][s] = x0[i];
+                since[s] = t, crossing[s] = INF;
+                change(s);
+                found.push_back({t, p.index, j, before.size()});
+                before.insert(before.end(), x, x + S);
+            }
+    }
+
+    // The window ends, maybe before it was planned to: known arrivals from then on are taken out by the next pass
+    void finish(double until) override
+    {
+        for (int s = 0; s < n_hot; s++)
+        {
+            for (; next[s] < listed[s]; next[s]++) add_entry(s);
+            double* to = state.begin() + std::size_t(V) * hot[s];
+            for (int i = 0; i < S; i++) to[i] = hot_state[i][s];
+            slot[hot[s]] = -1, flag[hot[s]] = 0;
+        }
+        undo.clear();
+        for (const Known& a : known) if (!(a.t < until)) undo.push_back(a);
+        known.clear(), found.clear(), before.clear();
+        n_changed = n_hot = 0;
+    }
+
+    bool finite(int& neuron) const override
+    {
+        for (neuron = 0; neuron < n; neuron++)
+            for (int i = 0; i < S; i++)
+                if (!std::isfinite(const_cast<ScatterOf*>(this)->state[std::size_t(V) * neuron + i])) return false;
+        return true;
+    }
+
+    // --- backward ------------------------------------------------------------------------------------------------------
+    // Costates of a window are referred to its end, where they are kept in a ring of windows: so a spike's row is handled
+    // once, at the spike, wherever its arrivals are. A neuron that spikes in a window has several there: NaN in the ring,
+    // the pieces in a list.
+
+    void back_begin(int slots, double span_) override
+    {
+        mask = slots - 1, span = span_;
+        ring.resize(std::size_t(slots) * S * width);
+        current.resize(std::size_t(S) * width);
+        heads.assign(std::size_t(slots) * width, -1);
+        pieces.resize(slots), split.resize(slots);
+        for (auto& x : pieces) x.clear();
+        for (auto& x : split) x.clear();
+    }
+
+    void spike_back(int window, double t, int j, const double* before_, double sens) override
+    {
+        const int at = window & mask;
+        double *row = ring.begin() + std::size_t(at) * S * width + j, l[S], in[2 * S + 1], two[2], out[S + M::G + 1];
+        int& head = heads[std::size_t(at) * width + j];
+        if (head < 0)
+        {
+            split[at].push_back(j);
+            for (int i = 0; i < S; i++) current[std::size_t(i) * width + j] = row[std::size_t(i) * width], row[std::size_t(i) * width] = NAN;
+        }
+        Later piece;
+        piece.t = t, piece.next = head;
+        for (int i = 0; i < S; i++) piece.costate[i] = l[i] = current[std::size_t(i) * width + j];
+        head = int(pieces[at].size());
+        pieces[at].push_back(piece);
+        const double s = (window + 1) * span - t;
+        std::copy_n(before_, S, in);
+        back.at(s).run(l, in + S);
+        in[2 * S] = sens;
+        sigma.at(0.0).run(in, two);
+        in[2 * S] = two[0] / two[1];
+        spike.at(0.0).run(in, out);
+        back.at(-s).run(out, l);
+        for (int i = 0; i < S; i++) current[std::size_t(i) * width + j] = l[i];
+    }
+
+    double row_back(int which, const Row& row, double t, const double* delay, bool each, double until, double* gradient, double* delay_gradient) override
+    {
+        double result = 0;
+        receptor(which, [&](auto& r) { result = each ? own_delays(r, row, t, delay, until, gradient, delay_gradient) : one_delay(r, row, t + *delay, until, gradient); });
+        return result;
+    }
+
+    void age(int window) override
+    {
+        const int from = window & mask, to = (window - 1) & mask;
+        for (int j : split[to]) heads[std::size_t(to) * width + j] = -1;
+        split[to].clear(), pieces[to].clear();
+        const double* a = ring.begin() + std::size_t(from) * S * width;
+        double* b = ring.begin() + std::size_t(to) * S * width;
+        const auto over = back.at(span);
+        for (int j = 0; j < width; j += LANES)
+        {
+            D8 in[S], out[S];
+            for (int i = 0; i < S; i++) in[i] = load8(a + std::size_t(i) * width + j);
+            over.run(in, out);
+            for (int i = 0; i < S; i++) store8(b + std::size_t(i) * width + j, out[i]);
+        }
+        for (int j : split[from])
+        {
+            double in[S], out[S];
+            Later piece;
+            int& head = heads[std::size_t(from) * width + j];
+            piece.t = -INF, piece.next = head;
+            for (int i = 0; i < S; i++) piece.costate[i] = in[i] = current[std::size_t(i) * width + j];
+            head = int(pieces[from].size());
+            pieces[from].push_back(piece);
+            over.run(in, out);
+            for (int i = 0; i < S; i++) b[std::size_t(i) * width + j] = out[i];
+        }
+    }
+
+private:
+    struct Known  // a dense row
+    {
+        double t;
+        const double* row;
+        int receptor;
+        double y[S], high, low;
+    };
+    struct Later { double t, costate[S]; int next; };  // costates of a neuron after a spike at t
+
+    // --- bounds --------------------------------------------------------------------------------------------------------
+
+    double entry_of_table(int level, int which, int i) const { return p.bounds[(std::size_t(level) * 4 + which) * S + i]; }
+
+    template <class R> void bounds(const R& r, double left, double& high, double& low) const
+    {
+        const int cell = std::min(CELLS, int(left * per_cell) + 1);
+        high = r.high[cell], low = r.low[cell];
+    }
+
+    // What an arrival gives the event function after a time s is k(s) = c y(s). Between two points of a fine grid it leaves
+    // the chord by no more than its second derivative allows, and that is bounded by |c A^2| exp(|A| d) |y|.
+    template <class R> void tabulate(R& r, const double* values)
+    {
+        r.response.prepare(values);
+        const double longest = p.ladder.longest, d = longest / CELLS;
+        per_cell = 1 / d;
+        double c[S], a[S][S], zero[S] = {}, g0, f0[S], second[S] = {}, ca[S] = {};
+        event.at(0.0).run(zero, &g0), rate.at(0.0).run(zero, f0);
+        for (int j = 0; j < S; j++)
+        {
+            double unit[S] = {}, g, f[S];
+            unit[j] = 1;
+            event.at(0.0).run(unit, &g), rate.at(0.0).run(unit, f);
+            c[j] = g - g0;
+            for (int i = 0; i < S; i++) a[i][j] = f[i] - f0[i];
+        }
+        for (int j = 0; j < S; j++) for (int i = 0; i < S; i++) ca[j] += c[i] * a[i][j];
+        for (int j = 0; j < S; j++) { for (int i = 0; i < S; i++) second[j] += ca[i] * a[i][j]; second[j] = std::abs(second[j]); }
+        double k = 0, slope = 0;
+        r.high[0] = r.low[0] = r.rise = r.fall = 0;
+        for (int m = 0; m <= CELLS; m++)
+        {
+            double y[2 * S], term[S], grown[S], bend = 0, k1 = 0, slope1 = 0;
+            r.response.at(m * d).run((const double*)nullptr, y);
+            for (int i = 0; i < S; i++) k1 += c[i] * y[i], slope1 += ca[i] * y[i];
+            if (m > 0)
+            {
+                const double curve = d * d / 8 * r.curve_, rest = d / 2 * r.curve_;
+                r.high[m] = std::max(r.high[m - 1], std::max(k, k1) + curve), r.low[m] = std::min(r.low[m - 1], std::min(k, k1) - curve);
+                r.rise = std::max(r.rise, std::max(slope, slope1) + rest), r.fall = std::min(r.fall, std::min(slope, slope1) - rest);
+            }
+            for (int i = 0; i < S; i++) term[i] = grown[i] = std::abs(y[i]);
+            for (int order = 1; order < 12; order++)
+            {
+                double product[S] = {};
+                for (int i = 0; i < S; i++) for (int j = 0; j < S; j++) product[i] += std::abs(a[i][j]) * term[j] * d / order;
+                for (int i = 0; i < S; i++) term[i] = product[i], grown[i] += term[i];
+            }
+            for (int i = 0; i < S; i++) bend += second[i] * grown[i];
+            r.curve_ = 1.01 * bend, k = k1, slope = slope1;
+        }
+        for (int m = 0; m <= CELLS; m++)
+        {
+            const double margin = 1e-9 * std::max(r.high[m], -r.low[m]);
+            r.high[m] += margin, r.low[m] -= margin;
+        }
+    }
+
+    // --- the start of a window -----------------------------------------------------------------------------------------
+
+    void pour(int which, const Bucket& b)
+    {
+        receptor(which, [&](auto& r) {
+            double* to = sums.begin();
+            for (int q = 0; q < b.n; q += LANES)
+            {
+                const D8 t = smaller(larger(load8(&b.time[q]) - begun, all(0)), all(length)), w = load8(&b.weight[q]);
+                D8 y[2 * S], out[V];
+                r.response.at(-t).run((const D8*)nullptr, y);
+                for (int i = 0; i < V; i++) out[i] = i < S ? w * y[i] : all(0);
+                const D8 u = w * (length - t);
+                out[V - 1] = larger(u * r.rise, u * r.fall);
+                alignas(64) double records[LANES * V];
+                Of::records(out, records);
+                const int m = std::min(LANES, b.n - q);
+                for (int l = 0; l < m; l++)
+                {
+                    double* at = to + std::size_t(V) * b.target[q + l];
+                    Of::store(at, Of::load(at) + Of::load(records + V * l));
+                }
+            }
+        });
+    }
+
+    template <bool BUCKETS> void pass(double last)
+    {
+        const auto over = flow.at(last);
+        const auto slopes = rate.at(0.0);
+        const auto value = event.at(0.0);
+        const int level = p.ladder.level(length);
+        double up[S], down[S];
+        for (int i = 0; i < S; i++) up[i] = entry_of_table(level, 0, i), down[i] = entry_of_table(level, 1, i);
+        n_hot = n_changed = 0;
+        for (int j = 0; j < width; j += LANES)
+        {
+            double* at = state.begin() + std::size_t(V) * j;
+            D8 x[V], y[V], d[S], g;
+            Of::lanes(at, x);
+            for (const Known& a : undo)
+            {
+                const D8 w = load8(a.row + j);
+                for (int i = 0; i < S; i++) x[i] -= w * a.y[i];
+            }
+            over.run(x, y);
+            slopes.run(y, d);
+            value.run(y, &g);
+            for (int i = 0; i < S; i++) g += larger(up[i] * d[i], down[i] * d[i]);
+            D8 more[V];
+            for (int i = 0; i < S; i++) more[i] = all(0);
+            if (BUCKETS)
+            {
+                double* add = sums.begin() + std::size_t(V) * j;
+                Of::lanes(add, more);
+                for (int k = 0; k < V; k++) store8(add + LANES * k, all(0));
+                g += more[V - 1];
+            }
+            for (const Known& a : known)
+            {
+                const D8 w = load8(a.row + j);
+                for (int i = 0; i < S; i++) more[i] += w * a.y[i];
+                g += larger(w * a.high, w * a.low);
+            }
+            const I8 there = lanes_below(n - j), yes = there & ~(g < 0.0);
+            for (unsigned b = bits(yes); b; b &= b - 1)
+            {
+                const int l = __builtin_ctz(b), s = n_hot++;
+                for (int i = 0; i < S; i++) hot_state[i][s] = y[i][l];
+                hot[s] = j + l, slot[j + l] = s, flag[j + l] = 1;
+                since[s] = 0, crossing[s] = INF, next[s] = listed[s] = 0;
+                again[n_changed++] = s, marked[s] = 1;
+            }
+            for (int i = 0; i < S; i++) y[i] += more[i];
+            for (int i = S; i < V; i++) y[i] = all(0);
+            y[V - 1] = pick(yes, all(NEVER), pick(there, g, all(-NEVER)));
+            Of::records(y, at);
+        }
+        for (int s = n_hot; s % LANES; s++) crossing[s] = INF;
+    }
+
+    // --- lists of hot neurons ------------------------------------------------------------------------------------------
+
+    double* entry(int s, int k) { return &lists[(std::size_t(s) * capacity + k) * V]; }
+    void append(int s, const double* e)  // in order of time
+    {
+        if (listed[s] == capacity || lists.size() < std::size_t(n_hot) * capacity * V)
+        {
+            const int more = listed[s] == capacity ? 2 * capacity : capacity;
+            std::vector<double> wider(std::size_t(n_hot + 16) * more * V);
+            for (int k = 0; k < n_hot; k++) if (listed[k]) std::copy_n(entry(k, 0), listed[k] * V, &wider[std::size_t(k) * more * V]);
+            lists.swap(wider), capacity = more;
+        }
+        double *to = entry(s, listed[s]++), *first = entry(s, 0);
+        for (; to > first && to[-1] > e[V - 1]; to -= V) std::copy_n(to - V, V, to);
+        std::copy_n(e, V, to);
+    }
+    void add_entry(int s)
+    {
+        const double* e = entry(s, next[s]);
+        for (int i = 0; i < S; i++) hot_state[i][s] += e[i];
+    }
+    void pass_entries(int s, double t) { for (; next[s] < listed[s] && entry(s, next[s])[V - 1] <= t; next[s]++) add_entry(s); }
+    void change(int s) { if (!marked[s]) marked[s] = 1, again[n_changed++] = s; }
+
+    void append_known(int s, double after)
+    {
+        for (const Known& a : known)
+        {
+            const double w = a.row[hot[s]], t = a.t - begun;
+            if (w == 0 || !(t > after)) continue;
+            double e[V] = {};
+            for (int i = 0; i < S; i++) e[i] = w * a.y[i];
+            e[V - 1] = t;
+            append(s, e);
+        }
+    }
+
+    void list()
+    {
+        if (known.empty() && buckets->empty()) return;
+        for (int s = 0; s < n_hot; s++) append_known(s, -1);
+        for (const auto& [which, b] : *buckets)
+        {
+            if (int(hits.size()) <= b->n + LANES) hits.resize(2 * b->n + LANES + 1);
+            int count = 0;
+            for (int q = 0; q < b->n; q++) hits[count] = q, count += flag[b->target[q]];
+            receptor(which, [&](auto& r) {
+                for (int k = 0; k < count; k += LANES)
+                {
+                    const int m = std::min(LANES, count - k);
+                    D8 t = all(0), w = all(0);
+                    for (int l = 0; l < m; l++) t[l] = b->time[hits[k + l]], w[l] = b->weight[hits[k + l]];
+                    t = smaller(larger(t - begun, all(0)), all(length));
+                    D8 y[2 * S], out[V];
+                    r.response.at(-t).run((const D8*)nullptr, y);
+                    for (int i = 0; i < V; i++) out[i] = i < S ? w * y[i] : all(0);
+                    out[V - 1] = t;
+                    alignas(64) double records[LANES * V];
+                    Of::records(out, records);
+                    for (int l = 0; l < m; l++) append(slot[b->target[hits[k + l]]], records + V * l);
+                }
+            });
+        }
+    }
+
+    // A cold neuron becomes hot at t; what is known to come goes from its state to its list
+    int promote(int j, double t)
+    {
+        const int s = n_hot++;
+        if (s % LANES == 0) for (int k = s; k < s + LANES; k++) crossing[k] = INF;
+        slot[j] = s, hot[s] = j, flag[j] = 1;
+        since[s] = t, crossing[s] = INF, next[s] = listed[s] = 0, marked[s] = 0;
+        double* from = state.begin() + std::size_t(V) * j;
+        for (int i = 0; i < S; i++) hot_state[i][s] = from[i];
+        from[V - 1] = NEVER;
+        append_known(s, t);
+        for (const auto& [which, b] : *buckets)
+            for (int q = 0; q < b->n; q++)
+            {
+                const double at = std::min(std::max(b->time[q] - begun, 0.0), length);
+                if (b->target[q] != j || !(at > t)) continue;
+                receptor(which, [&](auto& r) {
+                    double y[2 * S], e[V] = {};
+                    r.response.at(-at).run((const double*)nullptr, y);
+                    for (int i = 0; i < S; i++) e[i] = b->weight[q] * y[i];
+                    e[V - 1] = at;
+                    append(s, e);
+                });
+            }
+        for (int k = 0; k < listed[s]; k++) for (int i = 0; i < S; i++) hot_state[i][s] -= entry(s, k)[i];
+        return s;
+    }
+
+    // --- backward ------------------------------------------------------------------------------------------------------
+
+    // costates at the end of the window of a neuron with spikes of its own in it, as they are just after t
+    void after(int at, int j, double t, double* l) const
+    {
+        for (int i = 0; i < S; i++) l[i] = current_(i, j);
+        for (int k = heads[std::size_t(at) * width + j]; k >= 0 && pieces[at][k].t <= t; k = pieces[at][k].next)
+            std::copy_n(pieces[at][k].costate, S, l);
+    }
+    double current_(int i, int j) const { return const_cast<ScatterOf*>(this)->current[std::size_t(i) * width + j]; }
+
+    template <class R> double one_delay(const R& r, const Row& row, double t, double until, double* gradient)
+    {
+        if (!(t < until)) return 0;
+        const int window = int(t / span), at = window & mask;
+        const double s = std::min(std::max((window + 1) * span - t, 0.0), span), *base = ring.begin() + std::size_t(at) * S * width;
+        double y[2 * S], rest = 0;
+        r.response.at(s).run((const double*)nullptr, y);
+        D8 sum = all(0);
+        const int size = row.target ? row.n : width;
+        for (int q = 0; q < size; q += LANES)
+        {
+            const int m = std::min(LANES, size - q);
+            int target[LANES];
+            D8 w, g = all(0), z = all(0);
+            if (row.target && m < LANES)
+            {
+                w = all(0);
+                for (int l = 0; l < LANES; l++) target[l] = row.target[q + std::min(l, m - 1)];
+                for (int l = 0; l < m; l++) w[l] = row.weight[q + l];
+            }
+            else
+            {
+                w = load8(row.weight + q);
+                if (row.target) std::memcpy(target, row.target + q, sizeof target);
+            }
+            for (int i = 0; i < S; i++)
+                if (R::Type::TOUCHES[i])
+                {
+                    const double* from = base + std::size_t(i) * width;
+                    const D8 l = row.target ? gather8(from, target) : load8(from + q);
+                    g += l * y[i], z += l * y[S + i];
+                }
+            const I8 single = g == g;
+            if (unsigned b = ~bits(single) & ((1u << m) - 1); __builtin_expect(b != 0, 0))
+                for (; b; b &= b - 1)
+                {
+                    const int l = __builtin_ctz(b);
+                    double costate[S], gw = 0, by_time = 0;
+                    after(at, row.target ? target[l] : q + l, t, costate);
+                    for (int i = 0; i < S; i++) gw += costate[i] * y[i], by_time += costate[i] * y[S + i];
+                    g[l] = gw, rest += w[l] * by_time;
+                }
+            sum += pick(single, w * z, all(0));
+            if (m == LANES) store8(gradient + q, load8(gradient + q) + g);
+            else for (int l = 0; l < m; l++) gradient[q + l] += g[l];
+        }
+        return total(sum) + rest;
+    }
+
+    template <class R> double own_delays(const R& r, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient)
+    {
+        double rest = 0;
+        D8 sum = all(0);
+        const double per_span = 1 / span;
+        for (int q = 0; q < row.n; q += LANES)
+        {
+            const int m = std::min(LANES, row.n - q);
+            int place[LANES], window[LANES];
+            D8 w = all(0), g = all(0), z = all(0), time, y[2 * S];
+            if (m == LANES) w = load8(row.weight + q), time = t + load8(delay + q);
+            else
+            {
+                time = all(INF);
+                for (int l = 0; l < m; l++) w[l] = row.weight[q + l], time[l] = t + delay[q + l];
+            }
+            const I8 lanes = time < until;
+            if (!bits(lanes)) break;  // delays ascend in a row
+            time = pick(lanes, time, all(t));
+            const I8 number = __builtin_convertvector(time * per_span, I8);
+            const D8 s = smaller(larger((__builtin_convertvector(number, D8) + 1.0) * span - time, all(0)), all(span));
+            for (int l = 0; l < LANES; l++)
+            {
+                window[l] = int(number[l]) & mask;
+                place[l] = window[l] * S * width + row.target[q + std::min(l, m - 1)];
+            }
+            r.response.at(s).run((const D8*)nullptr, y);
+            for (int i = 0; i < S; i++)
+                if (R::Type::TOUCHES[i])
+                {
+                    const D8 l = gather8(ring.begin() + std::size_t(i) * width, place);
+                    g += l * y[i], z += l * y[S + i];
+                }
+            const I8 single = lanes & (g == g);
+            D8 by_time = pick(single, w * z, all(0));
+            g = pick(single, g, all(0));
+            for (unsigned b = bits(lanes & ~single); b; b &= b - 1)
+            {
+                const int l = __builtin_ctz(b);
+                double costate[S];
+                after(window[l], place[l] - window[l] * S * width, time[l], costate);
+                for (int i = 0; i < S; i++) g[l] += costate[i] * y[i][l], by_time[l] += w[l] * costate[i] * y[S + i][l];
+            }
+            sum += by_time;
+            if (m == LANES)
+            {
+                store8(gradient + q, load8(gradient + q) + g);
+                store8(delay_gradient + q, load8(delay_gradient + q) + by_time);
+            }
+            else for (int l = 0; l < m; l++) gradient[q + l] += g[l], delay_gradient[q + l] += by_time[l];
+        }
+        return total(sum) + rest;
+    }
+
+    Population<M>& p;
+    int n = 0, width = 0, n_hot = 0, n_changed = 0, capacity = 16, mask = 0;
+    double begun = 0, length = 0, per_cell = 0, span = 0;
+    typename M::template Flow<double> flow;
+    typename M::template Rate<double> rate;
+    typename M::template Event<double> event;
+    typename M::template Reset<double> reset;
+    typename M::template Search<double> search;
+    typename M::template Back<double> back;
+    typename M::template Sigma<double> sigma;
+    typename M::template SpikeBack<double> spike;
+    Aligned<double> state, sums;  // records: states at the start of the window, and the excess of the bound
+    std::vector<Known> known, undo;
+    const std::vector<std::pair<int, const Bucket*>>* buckets = nullptr;
+    // hot neurons: states at the start of the window without what is in their lists from `next` on; time since when nothing
+    // happened to them; the next crossing, and the place in the list that it was found at
+    std::vector<double> hot_state[S], since, crossing, lists;
+    std::vector<int> hot, next, candidate, listed, again, slot, hits;
+    std::vector<unsigned char> marked, flag;
+    // backward
+    Aligned<double> ring, current;
+    std::vector<int> heads;
+    std::vector<std::vector<Later>> pieces;
+    std::vector<std::vector<int>> split;
+};
+
+template <class M> class ScatteringPopulation : public Population<M>
+{
+public:
+    Scatter* scatter() override { return new ScatterOf<M>(*this); }
+};
+
+}  // namespace snn

@@ -1,0 +1,338 @@
+// Components of large sparse networks, and of delays of single synapses: windows of look-ahead, in which arrivals are
+// scattered over their targets and only the few neurons that may spike are followed (see scatter.h). The same spikes and
+// gradients as those of the general way, to rounding.
+#pragma once
+#include <memory>
+#include <queue>
+#include "network.h"
+#include "scatter.h"
+
+namespace snn {
+
+class Sparse
+{
+public:
+    Sparse(const Network& net, std::vector<std::unique_ptr<Neurons>>& neurons) : net(net), neurons(neurons)
+    {
+        for (auto& p : neurons) scatters.emplace_back(p->scatter());
+    }
+
+    void refresh() { for (auto& s : scatters) if (s) s->refresh(); }
+
+    // The rule of choice. All models of the component have to be of the kind, see Rules.scatters; then it pays where every
+    // arrival is one of a single synapse, or where a row has few of the neurons, which the general way moves all.
+    bool suits(const Component& c) const
+    {
+        if (net.scattering == 0) return false;
+        int size = 0;
+        for (int k : c.populations)
+        {
+            if (!scatters[k]) return false;
+            size += neurons[k]->n;
+        }
+        if (net.scattering == 1) return true;
+        double entries = 0, rows = 0;
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            if (p.delayed) return true;
+            entries += double(p.entries()), rows += p.rows;
+        }
+        return size >= 256 && entries * 8 <= rows * size;
+    }
+
+    void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties)
+    {
+        tape.clear();
+        prepare(trial, c);
+        for (int k : c.populations)
+        {
+            neurons[k]->begin();
+            trial.trains[net.inputs + k].clear();
+            neurons[k]->above(above);
+            if (!above.empty()) throw Failure{"start", k, above[0], 0};
+            scatters[k]->begin(calendar);
+        }
+        double t0 = 0, t1, last = 0, planned = calendar ? span : net.window;
+        for (number = 0; t0 < net.duration; number++, t0 = t1)
+        {
+            t1 = std::min(calendar ? (number + 1) * span : t0 + planned, net.duration);
+            known(trial, t0, t1);
+            for (int k : c.populations) scatters[k]->start(t0, last, t1 - t0, buckets[k]);
+            const double arrived = run(trial, c, tape, t0, t1, ties);
+            for (int k : c.populations) scatters[k]->finish(t1);
+            for (Incoming& in : incoming)
+            {
+                const Projection& p = net.projections[in.projection];
+                if (in.known) while (in.next > 0 && trial.trains[p.source].t[in.next - 1] + *p.delay >= t1) in.next--;
+                if (p.delayed) in.ring[number & mask].n = 0;
+            }
+            last = t1 - t0;
+            // A window that was cut short is long enough; else as long as would have brought the most, or twice as long.
+            // Without a plan, a burst makes everything hot.
+            if (arrived >= most) planned = last;
+            else planned = std::min(net.window, last * std::min(2.0, 0.7 * most / std::max(arrived, 1.0)));
+            planned = std::max(planned, 1e-3 * net.window);
+        }
+        int neuron;
+        for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
+    }
+
+    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
+    {
+        prepare(trial, c);
+        if (!calendar) span = net.window / 4;
+        int slots = 1;
+        while (slots < longest / span + 3) slots *= 2;
+        for (int k : c.populations) scatters[k]->back_begin(slots, span);
+        for (Incoming& in : incoming) in.next = trial.trains[net.projections[in.projection].source].size() - 1;
+        int own = int(tape.owns.size()) - 1;
+        for (int window = int(std::ceil(net.duration / span - 1e-9)) - 1; window >= 0; window--)
+        {
+            const double low = window ? window * span : -INF;
+            for (; own >= 0 && tape.owns[own].t >= low; own--)
+            {
+                const Own& o = tape.owns[own];
+                Train& train = trial.trains[net.inputs + o.population];
+                if (own > 2)
+                {
+                    const Own& soon = tape.owns[own - 2];
+                    for (Incoming& in : outgoing[soon.population]) prefetch(in, trial.trains[net.inputs + soon.population].neuron[soon.spike], weight_sums, delay_sums);
+                }
+                for (Incoming& in : outgoing[o.population]) row_back(trial, in, o.spike, weight_sums, delay_sums);
+                scatters[o.population]->spike_back(window, o.t, train.neuron[o.spike], &train.before[std::size_t(o.spike) * neurons[o.population]->S], train.sens[o.spike]);
+            }
+            for (Incoming& in : incoming)
+            {
+                const Train& train = trial.trains[net.projections[in.projection].source];
+                if (!in.inside) for (; in.next >= 0 && train.t[in.next] >= low; in.next--) row_back(trial, in, in.next, weight_sums, delay_sums);
+            }
+            if (window) for (int k : c.populations) scatters[k]->age(window);
+        }
+    }
+
+private:
+    struct Incoming
+    {
+        int projection, next;
+        bool inside, known;        // comes from this component; is a dense row of which all arrivals are known
+        std::vector<Bucket> ring;  // of single synapses, by window
+    };
+    struct Flight  // the arrival of a single synapse in the window that its spike is in
+    {
+        double t;
+        int projection, spike;
+        std::int64_t entry;
+        bool operator>(const Flight& o) const { return t != o.t ? t > o.t : projection != o.projection ? projection > o.projection : entry > o.entry; }
+    };
+
+    void prepare(const Trial& trial, const Component& c)
+    {
+        incoming.clear(), outgoing.assign(neurons.size(), {}), buckets.assign(neurons.size(), {}), flights = {};
+        calendar = false, shortest = INF, longest = 0;
+        double first = INF;  // shortest delay of a single synapse
+        int size = 0;
+        for (int k : c.populations) size += neurons[k]->n;
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            const bool inside = std::find(c.populations.begin(), c.populations.end(), p.source - net.inputs) != c.populations.end();
+            double least = INF, most_ = 0;
+            if (!p.delayed) least = most_ = *p.delay;
+            else
+            {
+                calendar = true;
+                for (int i = 0; i < p.rows; i++)
+                    if (p.first[i] < p.first[i + 1]) least = std::min(least, p.delay[p.first[i]]), most_ = std::max(most_, p.delay[p.first[i + 1] - 1]);
+                if (inside) first = std::min(first, least);
+            }
+            if (inside) shortest = std::min(shortest, least);
+            longest = std::max(longest, most_);
+            incoming.push_back({q, 0, inside, !inside && !p.sparse, {}});
+            if (inside) outgoing[p.source - net.inputs].push_back(incoming.back());
+        }
+        // Windows up to the shortest delay have no arrivals that are not known before, but very short ones cost more
+        span = std::min(net.window, std::max(std::max(first, 0.05 * net.window), longest / 64));
+        int ring = 1;
+        while (ring < longest / span + 3) ring *= 2;
+        mask = ring - 1;
+        for (Incoming& in : incoming)
+            if (net.projections[in.projection].delayed) in.ring.resize(ring);
+        most = 2.0 * size;
+    }
+
+    // Arrivals before t1 that are known at t0: to the neurons, or into buckets
+    void known(const Trial& trial, double t0, double t1)
+    {
+        for (auto& list : buckets) list.clear();
+        for (Incoming& in : incoming)
+        {
+            const Projection& p = net.projections[in.projection];
+            const Train& train = trial.trains[p.source];
+            if (in.known)
+                for (; in.next < train.size() && train.t[in.next] + *p.delay < t1; in.next++)
+                    scatters[p.target]->know(p.receptor, train.t[in.next] + *p.delay, p.row(train.neuron[in.next]).weight);
+            if (!p.delayed) continue;
+            if (!in.inside) for (; in.next < train.size() && train.t[in.next] < t1; in.next++) cast(in, train, in.next, INF);
+            if (in.ring[number & mask].n) buckets[p.target].push_back({p.receptor, &in.ring[number & mask]});
+        }
+    }
+
+    // Put the synapses of a spike into the buckets of their windows, but for those that arrive before `soon`
+    void cast(Incoming& in, const Train& train, int spike, double soon)
+    {
+        const Projection& p = net.projections[in.projection];
+        const int j = train.neuron[spike];
+        const double t = train.t[spike];
+        std::int64_t q = p.first[j];
+        const std::int64_t end = p.first[j + 1];
+        if (soon < INF) for (; q < end && t + p.delay[q] < soon; q++) flights.push({t + p.delay[q], in.projection, spike, q});
+        while (q < end)
+        {
+            const int window = std::max(int((t + p.delay[q]) / span), soon < INF ? number + 1 : number);
+            const double limit = (window + 1) * span - t;
+            std::int64_t until = q + 1;
+            while (until < end && p.delay[until] < limit) until++;
+            Bucket& b = in.ring[window & mask];
+            const int k = int(until - q);
+            b.room(k);
+            for (int i = 0; i < k; i++) b.time[b.n + i] = t + p.delay[q + i];
+            std::copy_n(p.weight + q, k, &b.weight[b.n]), std::copy_n(p.neuron + q, k, &b.target[b.n]);
+            b.n += k, q = until;
+        }
+    }
+
+    double next_row(const Trial& trial) const
+    {
+        double t = flights.empty() ? INF : flights.top().t;
+        for (const Incoming& in : incoming)
+        {
+            const Projection& p = net.projections[in.projection];
+            if (in.known || p.delayed) continue;
+            const Train& train = trial.trains[p.source];
+            if (in.next < train.size()) t = std::min(t, train.t[in.next] + *p.delay);
+        }
+        return t;
+    }
+
+    // The events of a window, which ends early where it has got many arrivals; their number
+    double run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, long& ties)
+    {
+        double arrived = 0;
+        for (int k : c.populations) scatters[k]->look();
+        while (true)
+        {
+            double spike = INF;
+            for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest());
+            spike = spike < INF ? std::min(t0 + spike, t1) : INF;
+            const double row = next_row(trial);
+            if (!(row < t1) && spike == INF) return arrived;
+            if (spike <= row)
+            {
+                // what none of these spikes can reach
+                spikes(trial, c, tape, t0, t1, std::min(std::min(row, spike + shortest), t1), ties);
+                continue;
+            }
+            const double t = std::max(row - t0, 0.0);
+            int rows = 0;
+            for (; !flights.empty() && flights.top().t == row; flights.pop(), rows++)
+            {
+                const Flight& f = flights.top();
+                const Projection& p = net.projections[f.projection];
+                scatters[p.target]->arrive(p.receptor, {p.weight + f.entry, p.neuron + f.entry, 1}, t);
+                arrived++;
+            }
+            for (Incoming& in : incoming)
+            {
+                const Projection& p = net.projections[in.projection];
+                if (in.known || p.delayed) continue;
+                const Train& train = trial.trains[p.source];
+                for (; in.next < train.size() && train.t[in.next] + *p.delay == row; in.next++, rows++)
+                {
+                    const Row r = p.row(train.neuron[in.next]);
+                    scatters[p.target]->arrive(p.receptor, r, t);
+                    arrived += r.n;
+                }
+            }
+            for (int k : c.populations) scatters[k]->look();
+            if (!calendar && arrived >= most && t > 0) { t1 = row; return arrived; }
+        }
+    }
+
+    void spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double t1, double until, long& ties)
+    {
+        order.clear();
+        for (int k : c.populations)
+            while (t0 + scatters[k]->earliest() <= until || scatters[k]->earliest() <= until - t0)
+            {
+                scatters[k]->commit(std::max(until - t0, scatters[k]->earliest()));
+                scatters[k]->look();
+            }
+        for (int k : c.populations)
+        {
+            for (auto& f : scatters[k]->found) order.push_back(f), order.back().t = std::min(t0 + f.t, until);
+            scatters[k]->found.clear();
+        }
+        std::sort(order.begin(), order.end(), [](const Scatter::Found& a, const Scatter::Found& b) {
+            return a.t != b.t ? a.t < b.t : a.population != b.population ? a.population < b.population : a.neuron < b.neuron;
+        });
+        for (std::size_t o = 0; o < order.size(); o++)
+        {
+            const auto& f = order[o];
+            Train& train = trial.trains[net.inputs + f.population];
+            ties += o > 0 && order[o - 1].t == f.t;
+            tape.owns.push_back({f.t, f.population, train.size()});
+            train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW), train.sens.push_back(0);
+            const double* from = &scatters[f.population]->before[f.before];
+            train.before.insert(train.before.end(), from, from + neurons[f.population]->S);
+        }
+        for (int k : c.populations) scatters[k]->before.clear();
+        if (!calendar) return;
+        for (Incoming& in : incoming)
+        {
+            const Projection& p = net.projections[in.projection];
+            const Train& train = trial.trains[p.source];
+            if (p.delayed && in.inside) for (; in.next < train.size(); in.next++) cast(in, train, in.next, t1);
+        }
+    }
+
+    void row_back(Trial& trial, const Incoming& in, int spike, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
+    {
+        const Projection& p = net.projections[in.projection];
+        Train& train = trial.trains[p.source];
+        const int j = train.neuron[spike];
+        const std::size_t at = p.sparse ? std::size_t(p.first[j]) : std::size_t(j) * p.width;
+        const double* delay = p.delayed ? p.delay + at : p.delay;
+        double* delays = delay_sums[in.projection].begin() + (p.delayed ? at : 0);
+        const double s = scatters[p.target]->row_back(p.receptor, p.row(j), train.t[spike], delay, p.delayed, net.duration, weight_sums[in.projection].begin() + at, delays);
+        train.sens[spike] += s;
+        if (!p.delayed) *delays += s;
+    }
+
+    void prefetch(const Incoming& in, int j, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
+    {
+        const Projection& p = net.projections[in.projection];
+        if (!p.sparse) return;
+        const auto lines = [](const void* from, std::size_t bytes) {
+            for (std::size_t k = 0; k < bytes; k += 64) __builtin_prefetch(static_cast<const char*>(from) + k, 0, 3);
+        };
+        const std::int64_t a = p.first[j], n = p.first[j + 1] - a;
+        lines(p.weight + a, n * 8), lines(p.neuron + a, n * 4), lines(weight_sums[in.projection].begin() + a, n * 8);
+        if (p.delayed) lines(p.delay + a, n * 8), lines(delay_sums[in.projection].begin() + a, n * 8);
+    }
+
+    const Network& net;
+    std::vector<std::unique_ptr<Neurons>>& neurons;
+    std::vector<std::unique_ptr<Scatter>> scatters;
+    std::vector<Incoming> incoming;
+    std::vector<std::vector<Incoming>> outgoing;                                // of each population, within the component
+    std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
+    std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
+    std::vector<Scatter::Found> order;
+    std::vector<int> above;
+    bool calendar = false;  // windows of equal length, for arrivals of single synapses
+    double shortest = INF, longest = 0, span = 0, most = 0;
+    int number = 0, mask = 0;
+};
+
+}  // namespace snn
