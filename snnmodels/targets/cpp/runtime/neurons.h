@@ -124,6 +124,14 @@ public:
     }
     void release_all() { for (int j : held_list) held[j] = 0; held_list.clear(); }
     virtual void flow_one(double s, int neuron, const double* from, double* to) const = 0;
+    // What happens to single neurons may be put off until finish(), to be done for several at once; to one neuron it then
+    // happens in the order of the calls.
+    // The state a time s after a known spike with the state `before`
+    virtual void follow(double s, int neuron, const double* before) = 0;
+    // From the costate a time s after a spike to that before it
+    virtual void back_spike(double s, int neuron, double* costate, const double* before, double sens) = 0;
+    virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
+    virtual void finish() {}
     double smallest_gdot = INF;
     // adjoint
     virtual void back_begin(double* const* gradients) = 0;
@@ -353,6 +361,14 @@ public:
         for (int k = 0; k < G_; k++) grad[k] = gradients[k];
     }
 
+    void back_spike(double s, int j, double* costate, const double* before, double sens) override
+    {
+        double after[S_];
+        reset(before, j, after);
+        this->back_one(s, j, costate, after, M::REFRACTORY);
+        spike_back(j, before, costate, sens, true);
+    }
+
     double spike_back(int j, const double* before, double* costate, double sens, bool crossing) override
     {
         double in[2 * S_ + 1], two[2] = {0, 1};
@@ -486,6 +502,15 @@ public:
                 peak_rule(j, one, out);
                 peak[j] = {now, t, -out[1], piece, Peak::AFTER};
             }
+    }
+
+    void follow(double s, int j, const double* before) override
+    {
+        double after[S_], to[S_];
+        reset(before, j, after);
+        hold(j, M::REFRACTORY);
+        this->flow_one(s, j, after, to);
+        for (int i = 0; i < S_; i++) state(i)[j] = to[i];
     }
 
 protected:

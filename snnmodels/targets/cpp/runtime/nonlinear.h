@@ -198,6 +198,17 @@ public:
         one(flow, s, j, to);
     }
 
+    void follow(double s, int j, const double* before) override
+    {
+        if (M::REFRACTORY || !(s > 0)) return Base::follow(s, j, before);
+        Leg leg{j, s, 0, nullptr, false, {}, {}};
+        reset(before, j, leg.start);
+        // a neuron that has spiked again is followed from there
+        busy.resize(width, 0);
+        if (busy[j]) follows[busy[j] - 1] = leg;
+        else follows.push_back(leg), busy[j] = int(follows.size());
+    }
+
     // --- adjoint -------------------------------------------------------------------------------------------------------
 
     void back_begin(double* const* gradients) override
@@ -233,6 +244,36 @@ public:
                 return;
             }
         one_back(flow, s, j, costate, start);
+    }
+
+    void back_spike(double s, int j, double* costate, const double* before, double sens) override
+    {
+        if (M::REFRACTORY) return Base::back_spike(s, j, costate, before, sens);
+        Leg leg{j, s, sens, costate, true, {}, {}};
+        reset(before, j, leg.start), std::copy_n(before, S_, leg.before);
+        legs.push_back(leg);
+    }
+    void back_later(double s, int j, double* costate, const double* start, bool is_held) override
+    {
+        if (is_held) return back_one(s, j, costate, start, true);
+        Leg leg{j, s, 0, costate, false, {}, {}};
+        std::copy_n(start, S_, leg.start);
+        legs.push_back(leg);
+    }
+    void finish() override
+    {
+        for (std::size_t k = 0; k < follows.size(); k += LANES) go_on(&follows[k], std::min<int>(LANES, int(follows.size() - k)));
+        for (const Leg& leg : follows) busy[leg.neuron] = 0;
+        follows.clear();
+        while (!legs.empty())
+        {
+            // the next leg of every neuron
+            round.clear(), later.clear(), busy.resize(width, 0);
+            for (const Leg& leg : legs) (busy[leg.neuron]++ ? later : round).push_back(leg);
+            for (const Leg& leg : legs) busy[leg.neuron] = 0;
+            for (std::size_t k = 0; k < round.size(); k += LANES) back_legs(&round[k], std::min<int>(LANES, int(round.size() - k)));
+            std::swap(legs, later);
+        }
     }
 
     void back_end() override
@@ -367,6 +408,54 @@ private:
         }
     }
 
+    // A way of one neuron between two events of its own, from the state `start`; where it begins with a spike, that had
+    // the state `before`
+    struct Leg
+    {
+        int neuron;
+        double s, sens, *costate;
+        bool spike;
+        double start[S_], before[S_];
+    };
+    void pack(const Leg* of, int m, int* neurons, D8* x0, D8& s) const
+    {
+        for (int q = 0; q < LANES; q++)
+        {
+            const Leg& leg = of[std::min(q, m - 1)];
+            neurons[q] = leg.neuron, s[q] = leg.s;
+            for (int i = 0; i < S_; i++) x0[i][q] = leg.start[i];
+        }
+    }
+    void go_on(const Leg* of, int m)
+    {
+        int neurons[LANES];
+        D8 s;
+        snn::Lanes<Watched> lanes{};
+        pack(of, m, neurons, lanes.x, s);
+        lanes.duration = s, lanes.outcome = lanes_below(m) ? I8{} + RUNNING : I8{} + RESTING;
+        flow.watch(flow.gather(neurons, m).c, lanes);
+        if (stuck(lanes)) refuse(lanes, 0, [&](int q) { return neurons[q]; });
+        for (int q = 0; q < m; q++) for (int i = 0; i < S_; i++) state(i)[neurons[q]] = lanes.x[i][q];
+    }
+    void back_legs(const Leg* of, int m)
+    {
+        int neurons[LANES];
+        D8 s, x0[S_], costate[S_];
+        pack(of, m, neurons, x0, s);
+        for (int i = 0; i < S_; i++) for (int q = 0; q < LANES; q++) costate[i][q] = q < m ? of[q].costate[i] : 0;
+        I8 some{};
+        for (int i = 0; i < S_; i++) some |= costate[i] != 0.0;
+        typename Flow::Constants sums{};
+        if (bits(some)) flow.back(flow.gather(neurons, m).c, x0, some & (s > 0.0), s, costate, sums.c);
+        for (int q = 0; q < m; q++)
+        {
+            const int j = neurons[q];
+            for (int i = 0; i < S_; i++) of[q].costate[i] = costate[i][q];
+            for (int i = 0; i < Flow::NC; i++) flow.bars[j / LANES].c[i][j % LANES] += sums.c[i][q];
+            if (of[q].spike) this->spike_back(j, of[q].before, of[q].costate, of[q].sens, true);
+        }
+    }
+
     static I8 first() { return I8{-1}; }
     template <class FLOW_> void one(FLOW_& by, double s, int j, double* x0) const
     {
@@ -429,6 +518,8 @@ private:
     using PeakFlow = typename SlopeFlow<M, M::OBSERVED>::type;
     PeakFlow peak_flow;
     std::vector<Crossing> hot, again;
+    std::vector<Leg> follows, legs, round, later;
+    std::vector<int> busy;
     Aligned<double> ahead;  // states at the end of the last look ahead, after ahead_for
     double ahead_for = -1;
 };

@@ -513,13 +513,11 @@ private:
                 const double* crossing = &train.before[std::size_t(own.spike) * p.S];
                 Chain& x = chain(own.population, j, piece.end);
                 p.hold(j, false);
-                one.resize(p.S);
-                p.reset(crossing, j, one.data());
-                p.back_one(x.at - own.t, j, x.costate.data(), one.data(), p.refractory());
+                p.back_spike(x.at - own.t, j, x.costate.data(), crossing, train.sens[own.spike]);
                 x.at = own.t, x.held = false;
-                p.spike_back(j, crossing, x.costate.data(), train.sens[own.spike], true);
             }
-            for (std::size_t k = 0; k < used; k++) segment(c, chains[k], piece.t, start, piece.t);
+            for (std::size_t k = 0; k < used; k++) segment(c, chains[k], piece.t, start, piece.t, true);
+            if (used) for (int k : c.populations) neurons[k]->finish();
             if (active && piece.end > piece.t)
             {
                 // neurons with a chain of their own are no part of the rest
@@ -638,6 +636,7 @@ private:
             if (!(piece.end > piece.t)) continue;
             for (int k : c.populations) neurons[k]->advance(piece.end - piece.t, false, true);
             for (int o = before.owns; o < piece.owns; o++) again(trial, tape.owns[o], piece.end);
+            for (int k : c.populations) neurons[k]->finish();
         }
         restore_held(c);
     }
@@ -646,12 +645,7 @@ private:
     {
         const Train& train = trial.trains[net.inputs + own.population];
         Neurons& p = *neurons[own.population];
-        const int j = train.neuron[own.spike];
-        one.resize(p.S), moving.resize(p.S);
-        p.reset(&train.before[std::size_t(own.spike) * p.S], j, one.data());
-        p.hold(j, p.refractory());
-        p.flow_one(t - own.t, j, one.data(), moving.data());
-        for (int i = 0; i < p.S; i++) p.state(i)[j] = moving[i];
+        p.follow(t - own.t, train.neuron[own.spike], &train.before[std::size_t(own.spike) * p.S]);
     }
     // states before each of the arrivals [a0, a1) of one instant
     void before_arrivals(const Trial& trial, const Component& c, const ComponentTape& tape, int a0, int a1, const double* kept)
@@ -697,7 +691,7 @@ private:
     }
 
     // a chain from where it is back to t: what precedes is the start of the piece
-    void segment(const Component& c, Chain& x, double t, const double* start, double piece)
+    void segment(const Component& c, Chain& x, double t, const double* start, double piece, bool later = false)
     {
         Neurons& p = *neurons[x.population];
         one.assign(p.S, 0);
@@ -707,7 +701,8 @@ private:
             for (int i = 0; i < p.S; i++) one[i] = start[std::size_t(i) * p.width + x.neuron];
             if (t > piece) { moving.assign(p.S, 0); p.flow_one(t - piece, x.neuron, one.data(), moving.data()); std::swap(one, moving); }
         }
-        p.back_one(x.at - t, x.neuron, x.costate.data(), one.data(), x.held);
+        if (later) p.back_later(x.at - t, x.neuron, x.costate.data(), one.data(), x.held);
+        else p.back_one(x.at - t, x.neuron, x.costate.data(), one.data(), x.held);
         x.at = t;
     }
 };
