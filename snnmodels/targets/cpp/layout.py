@@ -119,7 +119,9 @@ def _describe(
     for q in plan.projections:
         name, rows = f"projection{q.index}", np.shape(q.projection.weights)
         delayed = np.ndim(q.projection.delay) > 0
-        out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), rows[0], padded(rows[1])]
+        # nobody asks when the spikes of an input without a learnable delay arrive, where input times aren't differentiated
+        timed = plan.input_gradients or q.source >= len(plan.network.inputs) or "delay" in q.projection.learnable
+        out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), int(timed), rows[0], padded(rows[1])]
         for key in ("w", "gw", "delay", "gdelay", "first", "neuron"):
             place(f"{name}.{key}")
     out.append(len(plan.components))

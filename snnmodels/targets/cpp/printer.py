@@ -110,6 +110,9 @@ def model(name: str, r: Rules, order: int) -> str:
     receptors = []
     for k in range(len(r.receptors)):
         arrive, back = r.rules[f"arrive{k}"], r.rules[f"arrive_back{k}"]
+        jumps = ", ".join(
+            _truth(arrive.program.outputs[f"y{i}"] != sp.Symbol(f"x{i}", real=True)) for i in range(len(x))
+        )
         keeps = all(back.program.outputs[f"l{i}"] == sp.Symbol(f"l{i}", real=True) for i in range(len(x)))
         receptors.append(
             "\n".join(
@@ -117,6 +120,7 @@ def model(name: str, r: Rules, order: int) -> str:
                     f"struct Receptor{k} {{",
                     f"static constexpr bool FIRES = {_truth(r.fires(k))};",
                     f"static constexpr bool READS = {_truth(bool(back.reads & x))};",
+                    f"static constexpr bool JUMPS[{len(x)}] = {{{jumps}}};",
                     f"static constexpr bool KEEPS = {_truth(keeps)};",
                     rule("Arrive", arrive),
                     rule("ArriveBack", back),

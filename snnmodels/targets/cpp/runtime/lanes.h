@@ -72,7 +72,25 @@ SNN_INLINE D8 exp(D8 x)
     const I8 half = power >> 1, rest = power - half, bias = {1023, 1023, 1023, 1023, 1023, 1023, 1023, 1023};
     return value * (D8)((half + bias) << 52) * (D8)((rest + bias) << 52);
 }
-SNN_INLINE double exp(double x) { return std::exp(x); }
+// of a number, by the same operations
+SNN_INLINE double exp(double x)
+{
+    x = x > -745.0 ? (x < 709.0 ? x : 709.0) : -745.0;
+    const double magic = 6755399441055744.0;
+    double n = x * 1.4426950408889634 + magic;
+    std::int64_t a, b;
+    std::memcpy(&a, &n, 8), std::memcpy(&b, &magic, 8);
+    const std::int64_t power = a - b;
+    n = n - magic;
+    const double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    const double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    const double low = ((r * (1 / 5040.) + 1 / 720.) * r2 + (r * (1 / 120.) + 1 / 24.)) * r4 + ((r * (1 / 6.) + 0.5) * r2 + (r + 1.0));
+    const double high = (r * (1 / 6227020800.) + 1 / 479001600.) * r4 + ((r * (1 / 39916800.) + 1 / 3628800.) * r2 + (r * (1 / 362880.) + 1 / 40320.));
+    const std::int64_t half = power >> 1, up = (half + 1023) << 52, rest = (power - half + 1023) << 52;
+    double first, second;
+    std::memcpy(&first, &up, 8), std::memcpy(&second, &rest, 8);
+    return (high * r8 + low) * first * second;
+}
 SNN_INLINE D8 sqrt(D8 x)
 {
 #if defined(__AVX512F__) && defined(__AVX512DQ__)

@@ -7,6 +7,7 @@ namespace snn {
 struct Projection
 {
     int source, target, receptor;  // source: inputs count first
+    bool timed;            // whether sensitivities to the times of its arrivals are wanted
     bool sparse, delayed;          // sparse: rows of entries; delayed: every entry has a delay of its own
     int rows, width;               // dense: length of a padded row
     const double* weight = nullptr;

@@ -138,7 +138,9 @@ public:
     virtual void back(double s, const double* start) = 0;
     virtual void back_one(double s, int neuron, double* costate, const double* start, bool held) = 0;
     virtual double spike_back(int neuron, const double* before, double* costate, double sens, bool crossing) = 0;
-    virtual double arrive_back(int receptor, const Row& row, double* gradient, const double* state) = 0;
+    // `timed`: whether the sensitivity to the time of the arrival is wanted
+    virtual double arrive_back(int receptor, const Row& row, double* gradient, const double* state, bool timed) = 0;
+    virtual bool jumps(int receptor) const = 0;  // whether an arrival moves the observed state at once
     virtual double arrive_back_one(int receptor, int neuron, double weight, double& gradient, const double* state) = 0;
     virtual void back_end() = 0;
     // maxima of the observed state
@@ -159,7 +161,10 @@ public:
     double tolerance = 0;  // of nonlinear flows
     double clock = 0;      // when the piece began, to tell when something failed
     Aligned<double> x, l;
-    std::vector<Peak> peak;
+    // of every neuron (padded): the largest value of the observed state so far, and where it is; see Peak
+    Aligned<double> peak_value, peak_time, peak_rate, peak_piece, peak_kind;
+    Peak peak(int j) { return {peak_value[j], peak_time[j], peak_rate[j], int(peak_piece[j]), int(peak_kind[j])}; }
+    void set_peak(int j, const Peak& p) { peak_value[j] = p.value, peak_time[j] = p.time, peak_rate[j] = p.rate, peak_piece[j] = p.piece, peak_kind[j] = p.kind; }
     std::vector<char> held;
     std::vector<int> held_list;
 
@@ -188,10 +193,10 @@ public:
         if constexpr (M::SPIKING)
         {
             const int blocks = M::SHARED ? 1 : width / LANES;
-            event_.resize(blocks), reset_.resize(blocks);
-            for (int b = 0; b < blocks; b++) prepare(event_[b], b * LANES), prepare(reset_[b], b * LANES);
+            event_.resize(blocks), reset_.resize(blocks), sigma_.resize(blocks), spike_back_.resize(blocks);
+            for (int b = 0; b < blocks; b++) prepare(event_[b], b * LANES), prepare(reset_[b], b * LANES), prepare(sigma_[b], b * LANES), prepare(spike_back_[b], b * LANES);
         }
-        if (M::OBSERVED) peak.resize(n);
+        if (M::OBSERVED) for (auto* of : {&peak_value, &peak_time, &peak_rate, &peak_piece, &peak_kind}) of->resize(width);
         held.assign(width, 0), held_list.clear();
     }
 
@@ -344,7 +349,8 @@ public:
 
     void reset(const double* before, int j, double* after) const override
     {
-        if constexpr (M::SPIKING)
+        if constexpr (M::SPIKING && M::SHARED) reset_[0].at(0.0).run(before, after);
+        else if constexpr (M::SPIKING)
         {
             typename M::template Reset<double> rule;
             prepare_one(rule, j);
@@ -375,13 +381,13 @@ public:
         if constexpr (M::SPIKING)
         {
             typename M::template Sigma<double> sigma;
-            prepare_one(sigma, j);
+            typename M::template SpikeBack<double> rule;
+            if constexpr (M::SHARED) sigma = sigma_[0], rule = spike_back_[0];
+            else prepare_one(sigma, j), prepare_one(rule, j);
             std::copy_n(before, S_, in);
             std::copy_n(costate, S_, in + S_);
             in[2 * S_] = sens;
             sigma.at(0.0).run(in, two);
-            typename M::template SpikeBack<double> rule;
-            prepare_one(rule, j);
             in[2 * S_] = crossing ? two[0] / two[1] : 0.0;
             double out[S_ + G_];
             rule.at(0.0).run(in, out);
@@ -391,7 +397,9 @@ public:
         return two[0];
     }
 
-    double arrive_back(int r, const Row& row, double* gradient, const double* state) override
+    bool jumps(int r) const override { bool yes = true; M::receptor(r, [&](auto q) { yes = decltype(q)::JUMPS[observed]; }); return yes; }
+
+    double arrive_back(int r, const Row& row, double* gradient, const double* state, bool timed) override
     {
         double sum = 0;
         M::receptor(r, [&](auto q) {
@@ -408,6 +416,20 @@ public:
             }
             typename R::template ArriveBack<K> rule;
             if (M::SHARED) prepare(rule, 0);
+            if constexpr (M::SHARED && R::KEEPS && !R::READS && !M::REFRACTORY && G_ == 0)
+                if (!timed)  // the weights' gradient is all there is
+                {
+                    const auto at = rule.at(0.0);
+                    for (int j = 0; j < width; j += LANES)
+                    {
+                        D8 in[2 * S_ + 1], out[2 + S_];
+                        take(l.begin(), j, in + S_);
+                        in[2 * S_] = all(0);
+                        at.run(in, out);
+                        store8(gradient + j, load8(gradient + j) + out[0]);
+                    }
+                    return;
+                }
             D8 s = all(0);
             const bool some_held = M::REFRACTORY && !held_list.empty();
             for (int j = 0; j < width; j += LANES)
@@ -486,7 +508,8 @@ public:
 
     void peaks_begin() override
     {
-        for (int j = 0; j < n; j++) peak[j] = {state(observed)[j], 0, 0, -1, Peak::START};
+        peak_value.fill(INF);  // the padding is never passed
+        for (int j = 0; j < n; j++) set_peak(j, {state(observed)[j], 0, 0, -1, Peak::START});
     }
 
     // arrivals at `t` have moved the observed state itself from `was`
@@ -496,11 +519,11 @@ public:
             for (int j = 0; j < n; j++)
             {
                 const double now = state(observed)[j];
-                if (now == was[j] || !(now > peak[j].value)) continue;
+                if (now == was[j] || !(now > peak_value[j])) continue;
                 double one[S_], out[4];
                 copy_state(j, one);
                 peak_rule(j, one, out);
-                peak[j] = {now, t, -out[1], piece, Peak::AFTER};
+                set_peak(j, {now, t, -out[1], piece, Peak::AFTER});
             }
     }
 
@@ -536,7 +559,16 @@ protected:
         if (sorted) return;
         order.resize(k);
         for (int i = 0; i < k; i++) order[i] = {train.t[start + i], train.neuron[start + i], i};
-        std::stable_sort(order.begin(), order.end(), [](const Key& a, const Key& b) { return a.t < b.t || (a.t == b.t && a.neuron < b.neuron); });
+        const auto earlier = [](const Key& a, const Key& b) { return a.t < b.t || (a.t == b.t && (a.neuron < b.neuron || (a.neuron == b.neuron && a.at < b.at))); };
+        if (k > 24) std::sort(order.begin(), order.end(), earlier);
+        else
+            for (int i = 1; i < k; i++)
+            {
+                const Key key = order[i];
+                int m = i;
+                for (; m > 0 && earlier(key, order[m - 1]); m--) order[m] = order[m - 1];
+                order[m] = key;
+            }
         moved.assign(train.before.begin() + std::size_t(start) * S_, train.before.end());
         for (int i = 0; i < k; i++)
         {
@@ -559,6 +591,8 @@ protected:
     struct Key { double t; int neuron, at; };
     std::vector<typename M::template Event<K>> event_;
     std::vector<typename M::template Reset<K>> reset_;
+    std::vector<typename M::template Sigma<K>> sigma_;
+    std::vector<typename M::template SpikeBack<K>> spike_back_;
     double* grad[G_ + 1] = {};
     std::vector<Key> order;
     std::vector<double> moved;

@@ -100,7 +100,7 @@ template <class M> class NonlinearPopulation : public ModelNeurons<M>
     using Base = ModelNeurons<M>;
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::ladder, Base::tolerance, Base::clock;
-    using Base::x, Base::l, Base::peak, Base::held, Base::held_list, Base::grad, Base::smallest_gdot;
+    using Base::x, Base::l, Base::peak_value, Base::held, Base::held_list, Base::grad, Base::smallest_gdot;
     using Base::state, Base::hold, Base::reset, Base::duration, Base::sort, Base::take, Base::prepare_one, Base::peak_rule;
     using Flow = TaylorFlow<M>;
     using Watched = typename Flow::S;
@@ -305,18 +305,18 @@ public:
                     const I8 top = lanes.outcome == SPIKED;
                     if (!bits(top)) break;
                     for (int q = 0; q < LANES; q++)
-                        if (top[q] && lanes.x[observed][q] > peak[j + q].value) peak[j + q] = {lanes.x[observed][q], t + lanes.elapsed[q], 0, piece, Peak::SMOOTH};
+                        if (top[q] && lanes.x[observed][q] > peak_value[j + q]) Base::set_peak(j + q, {lanes.x[observed][q], t + lanes.elapsed[q], 0, piece, Peak::SMOOTH});
                     if (turns == 10000) throw Failure{"search", index, j + __builtin_ctz(bits(top)), t};
                     lanes.outcome = top ? I8{} + RUNNING : lanes.outcome;
                 }
                 for (int q = j; q < std::min(n, j + LANES); q++)
                 {
                     const double v = state(observed)[q];
-                    if (!(v > peak[q].value)) continue;
+                    if (!(v > peak_value[q])) continue;
                     double at[S_], out[4];
                     this->copy_state(q, at);
                     peak_rule(q, at, out);
-                    if (out[1] <= 0) peak[q] = {v, t + s, -out[1], piece + 1, Peak::BEFORE};
+                    if (out[1] <= 0) Base::set_peak(q, {v, t + s, -out[1], piece + 1, Peak::BEFORE});
                 }
             }
     }

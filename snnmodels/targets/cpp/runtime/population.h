@@ -10,7 +10,7 @@ template <class M> class Population : public ModelNeurons<M>
     using K = typename Base::K;
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::parameters, Base::bounds, Base::peak_bounds, Base::ladder;
-    using Base::x, Base::l, Base::peak, Base::held, Base::grad, Base::smallest_gdot, Base::event_;
+    using Base::x, Base::l, Base::peak_value, Base::peak_time, Base::peak_rate, Base::peak_piece, Base::peak_kind, Base::held, Base::grad, Base::smallest_gdot, Base::event_;
     using Base::state, Base::hold, Base::reset_, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back, Base::sort;
     using Base::block, Base::observed_, Base::take, Base::put, Base::values, Base::prepare, Base::prepare_one, Base::peak_rule;
 
@@ -19,12 +19,12 @@ public:
     {
         Base::refresh();
         const int blocks = M::SHARED ? 1 : width / LANES;
-        flow.resize(blocks), rate.resize(blocks), back_.resize(blocks), gradient_.resize(blocks);
+        flow.resize(blocks), rate.resize(blocks), peak_.resize(blocks), back_.resize(blocks), gradient_.resize(blocks);
         for (int b = 0; b < blocks; b++)
         {
             K p[P_ + 1];
             this->template values<K>(b * LANES, p);
-            flow[b].prepare(p), rate[b].prepare(p), back_[b].prepare(p), gradient_[b].prepare(p);
+            flow[b].prepare(p), rate[b].prepare(p), peak_[b].prepare(p), back_[b].prepare(p), gradient_[b].prepare(p);
             if constexpr (M::SPIKING)
             {
                 if (b == 0) search_.resize(blocks);
@@ -160,7 +160,8 @@ public:
             for (int k = 0; k < G_; k++) grad[k][j] += g[k];
         }
         typename R::template Back<double> rule;
-        prepare_one(rule, j);
+        if constexpr (M::SHARED && std::is_same_v<R, M>) rule = back_[0];
+        else prepare_one(rule, j);
         double out[S_];
         rule.at(s).run(costate, out);
         std::copy_n(out, S_, costate);
@@ -176,30 +177,29 @@ public:
             const int level = ladder.level(s);
             for (int j = 0; j < width; j += LANES)
             {
-                D8 x0[S_], x1[S_], d[S_], now[4], best;
+                D8 x0[S_], x1[S_], d[S_], now[4];
+                const D8 best = load8(peak_value.begin() + j);
                 take(start, j, x0);
                 take(x.begin(), j, x1);
-                for (int i = 0; i < LANES; i++) best[i] = j + i < n ? peak[j + i].value : INF;
                 rate[block(j)].at(0.0).run(x0, d);
                 D8 top = x0[observed_()];
                 for (int i = 0; i < S_; i++) top += larger(bound(peak_bounds, level, 0, i, j) * d[i], bound(peak_bounds, level, 1, i, j) * d[i]);
-                unsigned m = bits((top > best) | (x1[observed_()] > best));
-                if (!m) continue;
-                typename M::template Peak<K> rule;
-                prepare(rule, j);
-                rule.at(0.0).run(x1, now);
+                const I8 higher = x1[observed_()] > best, some = (top > best) | higher;
+                if (!bits(some)) continue;
+                const auto rule = peak_[block(j)].at(0.0);
+                rule.run(x1, now);
                 // where the slope can't turn inside the piece and is not negative, the end is what counts
                 D8 turn[4], third = all(0);
-                rule.at(0.0).run(x0, turn);
+                rule.run(x0, turn);
                 for (int i = 0; i < S_; i++) third += larger(bound(peak_bounds, level, 2, i, j) * d[i], bound(peak_bounds, level, 3, i, j) * d[i]);
                 const D8 rise = s * (turn[2] + 0.5 * s * larger(third, all(0)));
-                const unsigned rising = bits((turn[1] + larger(rise, all(0)) <= 0.0) & (now[1] <= 0.0));
-                for (; m; m &= m - 1)
-                {
-                    const int lane = __builtin_ctz(m);
-                    if (!(rising >> lane & 1)) summit(j, lane, level, start, x1, now, t, s, piece);
-                    else if (x1[observed_()][lane] > peak[j + lane].value) peak[j + lane] = {x1[observed_()][lane], t + s, -now[1][lane], piece + 1, Peak::BEFORE};
-                }
+                const I8 rising = (turn[1] + larger(rise, all(0)) <= 0.0) & (now[1] <= 0.0), at_end = rising & higher;
+                store8(peak_value.begin() + j, pick(at_end, x1[observed_()], best));
+                store8(peak_time.begin() + j, pick(at_end, all(t + s), load8(peak_time.begin() + j)));
+                store8(peak_rate.begin() + j, pick(at_end, -now[1], load8(peak_rate.begin() + j)));
+                store8(peak_piece.begin() + j, pick(at_end, all(piece + 1), load8(peak_piece.begin() + j)));
+                store8(peak_kind.begin() + j, pick(at_end, all(Peak::BEFORE), load8(peak_kind.begin() + j)));
+                for (unsigned m = bits(some & ~rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, start, x1, now, t, s, piece);
             }
         }
     }
@@ -241,7 +241,10 @@ private:
             const auto r = rate[0].at(0.0);
             double up[S_], down[S_];
             if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, 0), down[i] = bound(bounds, level, 1, i, 0);
-            for (int j = 0; j < width; j += LANES) block_pass<LOOK, MOVE>(states, j, f, r, up, down);
+            const auto e = event_at();
+            int j = 0;
+            for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE>(states, j, f, r, e, up, down);
+            for (; j < width; j += LANES) block_pass<1, LOOK, MOVE>(states, j, f, r, e, up, down);
         }
         else
             for (int j = 0; j < width; j += LANES)
@@ -251,32 +254,51 @@ private:
                 const auto r = rate[b].at(all(0.0));
                 D8 up[S_], down[S_];
                 if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, j), down[i] = bound(bounds, level, 1, i, j);
-                block_pass<LOOK, MOVE>(states, j, f, r, up, down);
+                block_pass<1, LOOK, MOVE>(states, j, f, r, event_at(b), up, down);
             }
     }
-
-    template <bool LOOK, bool MOVE, class F, class R> SNN_INLINE void block_pass(double* states, int j, const F& f, const R& r, const K* up, const K* down)
+    auto event_at(int b = 0) const
     {
-        D8 in[S_], out[S_];
-        take(states, j, in);
-        if (MOVE) { f.run(in, out); put(states, j, out); }
-        if constexpr (LOOK && M::SPIKING)
+        if constexpr (M::SPIKING) return event_[b].at(0.0);
+        else return 0;
+    }
+
+    // B vectors of neurons at once: one branch for all of them
+    template <int B, bool LOOK, bool MOVE, class F, class R, class E> SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down)
+    {
+        D8 in[B][S_], out[S_];
+        unsigned marked = 0;
+        for (int b = 0; b < B; b++)
         {
-            D8 d[S_], g;
-            r.run(in, d);
-            event_[block(j)].at(0.0).run(in, &g);
-            for (int i = 0; i < S_; i++) g += larger(up[i] * d[i], down[i] * d[i]);
-            unsigned m = bits(g > 0.0);
-            if (__builtin_expect(m != 0, 0))
-                for (; m; m &= m - 1)
+            for (int i = 0; i < S_; i++) in[b][i] = load8(states + std::size_t(i) * width + j + b * LANES);
+            if constexpr (LOOK && M::SPIKING)
+            {
+                D8 d[S_], g;
+                r.run(in[b], d);
+                e.run(in[b], &g);
+                for (int i = 0; i < S_; i++) g += larger(up[i] * d[i], down[i] * d[i]);
+                marked |= bits(g > 0.0) << (b * LANES);
+            }
+            if (MOVE)
+            {
+                f.run(in[b], out);
+                for (int i = 0; i < S_; i++) store8(states + std::size_t(i) * width + j + b * LANES, out[i]);
+            }
+        }
+        if constexpr (LOOK && M::SPIKING)
+            if (__builtin_expect(marked != 0, 0))
+            {
+                alignas(64) double kept[S_][B * LANES];
+                for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) store8(kept[i] + b * LANES, in[b][i]);
+                for (; marked; marked &= marked - 1)
                 {
-                    const int lane = __builtin_ctz(m);
+                    const int lane = __builtin_ctz(marked);
                     if (j + lane >= n) break;
                     if (M::REFRACTORY && held[j + lane]) continue;
-                    for (int i = 0; i < S_; i++) hot.state[std::size_t(i) * hot.stride + hot.n] = in[i][lane];
+                    for (int i = 0; i < S_; i++) hot.state[std::size_t(i) * hot.stride + hot.n] = kept[i][lane];
                     hot.push(j + lane, 0);
                 }
-        }
+            }
     }
 
     // First upward crossing of up to eight neurons within `rest`. Steps to the root of a parabola that is nowhere below the
@@ -433,7 +455,7 @@ private:
     void summit(int j, int lane, int level, const double* start, const D8* x1, const D8* now, double t, double s, int piece)
     {
         const int q = j + lane;
-        Peak& best = peak[q];
+        Peak best = Base::peak(q);
         double x0[S_], out[4];
         for (int i = 0; i < S_; i++) x0[i] = start[std::size_t(i) * width + q];
         // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
@@ -451,6 +473,7 @@ private:
         }
         const double v = x1[observed][lane], slope = -now[1][lane];
         if (v > best.value && slope >= 0) best = {v, t + s, slope, piece + 1, Peak::BEFORE};
+        Base::set_peak(q, best);
     }
     // moves `from` to where the slope, positive now (`up`) or negative, turns; false where it does not in the piece of length s
     bool next_turn(int q, int level, const double* x0, double& from, double s, bool up) const
@@ -489,6 +512,7 @@ private:
     std::vector<typename M::template Back<K>> back_;
     std::vector<typename M::template Gradient<K>> gradient_;
     std::vector<typename M::template Search<K>> search_;
+    std::vector<typename M::template Peak<K>> peak_;
     Hot hot, again;
 };
 

@@ -162,7 +162,17 @@ private:
         const Projection& p = net.projections[a.projection];
         Neurons& to = *neurons[p.target];
         if (a.entry >= 0) to.arrive(p.receptor, {p.weight + a.entry, p.neuron + a.entry, 1});
-        else to.arrive(p.receptor, p.row(trial.trains[p.source].neuron[a.spike]));
+        else
+        {
+            // which row comes next, no processor can guess
+            const Train& train = trial.trains[p.source];
+            if (!p.sparse && next[a.projection] < train.size())
+            {
+                const double* row = p.weight + std::size_t(train.neuron[next[a.projection]]) * p.width;
+                for (int k = 0; k < p.width; k += 8) __builtin_prefetch(row + k);
+            }
+            to.arrive(p.receptor, p.row(train.neuron[a.spike]));
+        }
     }
 
     // weight of an arrival at one neuron; false where it does not reach it
@@ -250,16 +260,16 @@ private:
             bool fires = int(tape.releases.size()) > r0, moved = false;
             if (count || fires)
             {
-                if (maxima) was.assign(out.state(net.observed), out.state(net.observed) + out.n);
-                for (int k : c.populations)
+                                for (int k : c.populations)
                     for (int a = a0; a < a0 + count; a++)
                     {
                         const Projection& p = net.projections[tape.arrivals[a].projection];
                         if (p.target == k && neurons[k]->fires(p.receptor)) fires = true;
+                        if (maxima && neurons[k]->jumps(p.receptor)) moved = true;
                     }
+                if (moved) was.assign(out.state(net.observed), out.state(net.observed) + out.n);
                 if (fires) start_.clear(), keep_states(c, start_);
                 for (int a = a0; a < a0 + count; a++) deliver(trial, tape.arrivals[a]);
-                moved = maxima;
             }
             bool again = false;
             if (fires) again = instants(trial, c, tape, a0, count, r0, t, instant);
@@ -304,7 +314,7 @@ private:
             for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
                 if (!std::isfinite(neurons[k]->x[i])) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
         for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});
-        if (maxima) trial.peaks = out.peak;
+        if (maxima) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
     }
 
     struct Later { bool operator()(const Release& a, const Release& b) const { return a.t > b.t || (a.t == b.t && a.spike > b.spike); } };
@@ -679,13 +689,13 @@ private:
         if (a.entry >= 0)
         {
             const Row row{p.weight + a.entry, p.neuron + a.entry, 1};
-            s = to.arrive_back(p.receptor, row, weight_sums[a.projection].begin() + a.entry, states);
+            s = to.arrive_back(p.receptor, row, weight_sums[a.projection].begin() + a.entry, states, p.timed);
         }
         else
         {
             const int i = trial.trains[p.source].neuron[a.spike];
             const std::size_t at = p.sparse ? std::size_t(p.first[i]) : std::size_t(i) * p.width;
-            s = to.arrive_back(p.receptor, p.row(i), weight_sums[a.projection].begin() + at, states);
+            s = to.arrive_back(p.receptor, p.row(i), weight_sums[a.projection].begin() + at, states, p.timed);
         }
         collect(trial, a, s);
     }
