@@ -1,8 +1,9 @@
 """Exact gradients at work: potentials, adjoint variables and the accumulating gradient of one trial.
 
 Two inputs, two hidden LIF neurons and one output neuron whose first two spikes are to come at given times. The traces
-are those of the package's own forward and backward simulation; the backward one is drawn on the forward time axis, so
-read it from right to left. Dashed lines are central differences of the simulated loss.
+are those of the forward and the backward simulation of ordinary Brian2 objects on a time grid; the backward one is
+drawn on the forward time axis, so read it from right to left. Dashed lines are central differences of the simulated
+loss.
 
 python scripts/figure_gradient.py [--out DIR] [--results DIR]
 """
@@ -17,10 +18,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from snnmodels.eventprop.grid import GridSimulation
 from snnmodels.eventprop.losses import SpikeTimeError
 from snnmodels.eventprop.plots import PALETTE
 from snnmodels.eventprop.recording import record
-from snnmodels.eventprop.grid import GridSimulation
 from snnmodels.templates import load_model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 

@@ -111,12 +111,12 @@ class ForwardInput:
 
     def __post_init__(self) -> None:
         name = self.source.name
-        store = EquationList()
+        store = EquationList(name)
         store.integer(["ev_step"])
         store.parameter("ev_s", second.dim)
         store.parameter("ev_grad", RATE)
         self.store = storage(self.n * self.stride, store, f"{name}_events")
-        equations = EquationList()
+        equations = EquationList(name)
         equations.integer(["number", "ev_slot"])
         equations.parameter("s_arrival", second.dim)
         equations.integer(["ev_step"], "linked")
@@ -132,11 +132,6 @@ class ForwardInput:
         self.group.run_on_event("ev_move", "ev_slot += 1", when="resets")
         v = self.group.variables
         self.initial += [Fill(v["ev_slot"], 1, self.stride), Fill(v["number"], 0, 1)]
-
-    @property
-    def objects(self) -> list[NeuronGroup]:
-        """What the network runs."""
-        return [self.group]
 
     @property
     def n(self) -> int:
@@ -160,7 +155,7 @@ class BackwardInput:
 
     def __post_init__(self) -> None:
         f = self.forward
-        equations = EquationList()
+        equations = EquationList(f.source.name)
         equations.integer(["number", "ev_slot"])
         equations.integer(["ev_step"], "linked")
         for x, dim in (("ev_s", second.dim), ("ev_grad", RATE)):
@@ -184,8 +179,3 @@ class BackwardInput:
             Fill(g.variables["q_time"], 0),
             Fill(f.store.variables["ev_grad"], 0),
         ]
-
-    @property
-    def objects(self) -> list[NeuronGroup]:
-        """What the network runs."""
-        return [self.group]

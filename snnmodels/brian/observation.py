@@ -21,35 +21,23 @@ from .initialisation import Fill, Initialisation
 from .plan import Plan, PopulationPlan
 from .rendering import EquationList, dimension, inverse
 
-__all__ = [
-    "attach_backward",
-    "attach_forward",
-    "backward_outputs",
-    "backward_program",
-    "declare_backward",
-    "declare_forward",
-    "initial_forward",
-    "kink_code",
-    "mark_code",
-    "peak_program",
-    "recorded",
-]
+__all__ = ["attach_backward", "attach_forward", "declare_backward", "declare_forward", "kink_code", "mark_code"]
 
-LOWEST = -1e30  # below any state, and finite also as float32, since 0*inf is not 0
-SAME = {"float64": 1e-12, "float32": 1e-6}  # relative distance of values that are one up to rounding
+LOWEST = -1e30  # below any state, and finite, since 0*inf is not 0
+SAME = 1e-12  # relative distance of values that are one up to rounding
 
 
 def _arguments(program: Program) -> list[str]:
     return sorted(s.name for s in program.inputs if s != event_time)
 
 
-def peak_program(plan: Plan, p: PopulationPlan) -> Program:
+def _peak_program(plan: Plan, p: PopulationPlan) -> Program:
     """The rate of the state with the sign turned: it crosses 0 upwards at a maximum."""
     observe = p.grid.observe(symbol(plan.variable))
     return Program(observe.statements, {"value": -observe.outputs["rate"], "slope": -observe.outputs["curvature"]})
 
 
-def backward_program(plan: Plan, p: PopulationPlan) -> Program:
+def _backward_program(plan: Plan, p: PopulationPlan) -> Program:
     """What the loss's derivative by the maximum (``max_error``) gives to costates and parameter gradients."""
     program = p.grid.observe_backward(symbol(plan.variable))
     names: dict[sp.Symbol, sp.Expr] = {x: symbol(f"max_x_{x.name}") for x in p.system.states}
@@ -57,7 +45,7 @@ def backward_program(plan: Plan, p: PopulationPlan) -> Program:
     return program.rename(names)
 
 
-def recorded(plan: Plan, p: PopulationPlan) -> list[sp.Symbol]:
+def _recorded(plan: Plan, p: PopulationPlan) -> list[sp.Symbol]:
     """States that the backward pass reads at the maximum."""
     read = p.grid.observe_backward(symbol(plan.variable)).inputs
     return [x for x in p.system.states if x in read]
@@ -71,9 +59,9 @@ def declare_forward(equations: EquationList, plan: Plan, p: PopulationPlan) -> d
         equations.parameter(name, second.dim)
     equations.parameter("max_value", dim)
     equations.parameter("max_rate", dim / second.dim)
-    for x in recorded(plan, p):
+    for x in _recorded(plan, p):
         equations.parameter(f"max_x_{x.name}", dimension(p.system.units[x]))
-    program = peak_program(plan, p)
+    program = _peak_program(plan, p)
     peak = root_function(f"peak_{p.name}", program, _arguments(program), event_time.name)
     return {f"peak_{p.name}": peak, **namespace_for([p.grid.observe(symbol(plan.variable))])}
 
@@ -89,7 +77,7 @@ def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initial
     )
     observe = p.grid.observe(symbol(plan.variable))
     for tag, names, low, high, origin, kink, identifier, valid in pieces:
-        call = ", ".join(names.get(a, a) for a in _arguments(peak_program(plan, p)))
+        call = ", ".join(names.get(a, a) for a in _arguments(_peak_program(plan, p)))
         lines.append(f"_r{tag} = peak_{p.name}({call}, {low}, {high})")
         program = observe.select(["value", "rate"]).rename(
             {symbol(a): symbol(b) for a, b in names.items()} | {event_time: symbol(f"_r{tag}")}
@@ -101,7 +89,7 @@ def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initial
             f"_rate{tag} = {print_expression(program.outputs['rate'])}",
             f"_kink{tag} = {kink}",
             # an arrival at a grid point: the step before has found this value already, but not that it is a kink
-            f"_better{tag} = {valid}*int(_v{tag} > max_value - _kink{tag}*{SAME[plan.dtype]!r}*abs(max_value))",
+            f"_better{tag} = {valid}*int(_v{tag} > max_value - _kink{tag}*{SAME!r}*abs(max_value))",
         ]
         updates = {
             "max_value": f"_v{tag}",
@@ -110,15 +98,10 @@ def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initial
             "max_origin": f"({origin})",
             "max_arrival": f"(_kink{tag}*t_in_timesteps - (1 - _kink{tag}))",
             "max_id": identifier,
-        } | {f"max_x_{x.name}": names[x.name] for x in recorded(plan, p)}
+        } | {f"max_x_{x.name}": names[x.name] for x in _recorded(plan, p)}
         lines += [f"{k} = _better{tag}*{v} + (1 - _better{tag})*{k}" for k, v in updates.items()]
     group.run_regularly("\n".join(lines), when="end", name=f"{p.name}_maximum")
     group.run_regularly("first_id = -1\nfinal_id = -1", when="before_synapses", name=f"{p.name}_no_arrivals")
-    return initial_forward(group)
-
-
-def initial_forward(group: NeuronGroup) -> Initialisation:
-    """What is set before each forward run."""
     v = group.variables
     return [Fill(v["max_value"], LOWEST), Fill(v["first_id"], -1), Fill(v["final_id"], -1)]
 
@@ -152,13 +135,13 @@ def declare_backward(equations: EquationList, plan: Plan, p: PopulationPlan) -> 
     equations.parameter("max_r", second.dim, "linked")
     equations.parameter("max_rate", dim / second.dim, "linked")
     equations.parameter("max_error", inverse(dim))
-    for x in recorded(plan, p):
+    for x in _recorded(plan, p):
         equations.parameter(f"max_x_{x.name}", dimension(p.system.units[x]), "linked")
-    return namespace_for([backward_program(plan, p)])
+    return namespace_for([_backward_program(plan, p)])
 
 
-def backward_outputs(p: PopulationPlan, program: Program) -> dict[str, str]:
-    """Arrays that `backward_program` adds to, by its output."""
+def _backward_outputs(p: PopulationPlan, program: Program) -> dict[str, str]:
+    """Arrays that `_backward_program` adds to, by its output."""
     outputs = {x.name: f"lambda_{x.name}" for x in p.system.states}
     outputs |= {q.name: f"grad_{q.name}" for q in p.grid.learnable}
     return {k: v for k, v in outputs.items() if program.outputs[k] != 0}
@@ -172,12 +155,12 @@ def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: Pop
         "max_id",
         "max_r",
         "max_rate",
-        *(f"max_x_{x.name}" for x in recorded(plan, p)),
+        *(f"max_x_{x.name}" for x in _recorded(plan, p)),
     ]
     for name in linked:
         setattr(group, name, linked_var(forward, name))
-    program = backward_program(plan, p)
-    present = backward_outputs(p, program)
+    program = _backward_program(plan, p)
+    present = _backward_outputs(p, program)
     lines = program.select(present).lines()
     lines += [f"_o_{k} = {print_expression(program.outputs[k])}" for k in present]
     lines += [f"{v} = {v} + _here*_o_{k}" for k, v in present.items()]

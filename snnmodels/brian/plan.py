@@ -14,15 +14,11 @@ from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput
-from .rendering import check_names
 
-__all__ = ["FloatType", "Form", "Observable", "Plan", "PopulationPlan", "Target", "Timing", "refuse_unsupported"]
+__all__ = ["Observable", "Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
 
-Target = Literal["numpy", "cython", "cpp_standalone"]
 Timing = Literal["precise", "grid"]
 Observable = Literal["spike_times", "voltage_max", "voltage_samples"]
-Form = Literal["synapses", "dense"]
-FloatType = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True)
@@ -99,12 +95,6 @@ class Plan:
         Steps between samples of the variable; 0 where none are taken.
     max_spikes, input_spikes : int
         Capacity for the spikes of one neuron, and of one source, in one trial.
-    target : {"numpy", "cython", "cpp_standalone"}
-        What the simulation is made for.
-    form : {"synapses", "dense"}
-        Projections as Brian2 Synapses, or as templates of this package that work on whole weight rows.
-    dtype : {"float64", "float32"}
-        What arrays are kept in ("float32": compiled only).
     input_gradients : bool
         Whether the times of input spikes are differentiated by.
     populations : mapping of str to PopulationPlan
@@ -119,9 +109,6 @@ class Plan:
     variable: str
     max_spikes: int
     input_spikes: int
-    target: Target
-    form: Form
-    dtype: FloatType
     input_gradients: bool
     sample_steps: int = 0
     populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
@@ -139,9 +126,6 @@ class Plan:
         interval: float = 1e-3,
         max_spikes: int = 64,
         input_spikes: int = 8,
-        target: Target = "numpy",
-        form: Form = "synapses",
-        dtype: FloatType = "float64",
         input_gradients: bool = True,
         order: int = 4,
     ) -> Plan:
@@ -168,13 +152,6 @@ class Plan:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
         if timing not in ("precise", "grid"):
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
-        if form not in ("synapses", "dense"):
-            raise ValueError(f"projections = {form!r}; it must be 'synapses' or 'dense'")
-        if dtype not in ("float64", "float32") or (dtype == "float32" and not _compiled(target, form)):
-            raise ValueError(
-                f"dtype = {dtype!r} with projections = {form!r} on target = {target!r}; it must be 'float64', or "
-                "'float32' with projections = 'dense' and target = 'cpp_standalone'"
-            )
         output = next(p for p in network.populations if p.name == network.output)
         if observable == "spike_times" and not output.model.spiking:
             raise ValueError(
@@ -206,18 +183,10 @@ class Plan:
             variable,
             int(max_spikes),
             int(input_spikes),
-            target,
-            form,
-            dtype,
             input_gradients,
             sample_steps,
             plans,
         )
-
-    @property
-    def compiled(self) -> bool:
-        """Whether populations and inputs, too, are templates of this package, with spikes in lists."""
-        return _compiled(self.target, self.form)
 
     def observes(self, population: str) -> bool:
         """Whether the loss reads the maximum of a state of this population."""
@@ -257,18 +226,14 @@ def refuse_unsupported(network: Network) -> None:
         if p.model.refractory is not None:
             raise ValueError(
                 f"population {p.name!r}: the refractory period of {p.model.name} is not supported by the grid "
-                "simulation; leave it out, or simulate by snnmodels.oracle"
+                "simulation; leave it out, or use Simulation, which has no grid"
             )
     for q in network.projections:
         if "delay" in q.learnable or np.any(np.asarray(q.delay) != 0):
             raise ValueError(
                 f"projection {q.name!r}: its delay is not supported by the grid simulation; set it to 0 and "
-                "don't learn it, or simulate by snnmodels.oracle"
+                "don't learn it, or use Simulation, which has no grid"
             )
-
-
-def _compiled(target: Target, form: Form) -> bool:
-    return form == "dense" and target == "cpp_standalone"
 
 
 def _sample_steps(interval: float, dt: float, steps: int) -> int:
@@ -294,7 +259,6 @@ def _reads(programs: Iterable[Program], states: tuple[sp.Symbol, ...]) -> tuple[
 
 
 def _lower(population: Population, network: Network, dt: float, order: int) -> PopulationPlan:
-    check_names(population.model)
     system = HybridSystem.from_model(population.model)
     values = {p: population.value(p) for p in population.model.parameters}
     grid = GridSystem.of(system, dt, values, tuple(population.learnable), order)

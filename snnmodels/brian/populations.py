@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 from brian2 import Equations, NeuronGroup, linked_var
-from brian2.core.variables import Variable
 from brian2.units import second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
@@ -35,7 +34,7 @@ __all__ = ["BackwardPopulation", "ForwardPopulation"]
 
 TIME = second.dim
 RATE = (1 / second).dim
-NEVER = 1e30  # larger than any slope, and finite also as float32, since 0*inf is not 0
+NEVER = 1e30  # larger than any slope, and finite, since 0*inf is not 0
 
 
 def add_parameters(equations: EquationList, plan: PopulationPlan) -> None:
@@ -69,7 +68,7 @@ class ForwardPopulation:
     def __post_init__(self) -> None:
         p, n = self.population, self.n
         model, system = p.population.model, p.system
-        equations = EquationList()
+        equations = EquationList(model.name)
         for s in model.states:
             equations.differential(s.name, dimension(s.unit), print_expression(system.f[symbol(s.name)]))
             equations.parameter(f"{s.name}_start", dimension(s.unit))
@@ -132,11 +131,6 @@ class ForwardPopulation:
         if self.plan.samples(p.name):
             self.samples = sampling.store(self.plan, p)
             self.initial += sampling.attach_forward(self.group, self.samples, self.plan, p)
-
-    @property
-    def objects(self) -> list[NeuronGroup]:
-        """What the network runs."""
-        return [self.group]
 
     @property
     def n(self) -> int:
@@ -236,7 +230,7 @@ class ForwardPopulation:
 
     def _store_events(self) -> None:
         p, g = self.population, self.group
-        equations = EquationList()
+        equations = EquationList(p.name)
         equations.integer(["ev_step", "ev_cause"])
         equations.parameter("ev_r", TIME)
         equations.parameter("ev_free")
@@ -271,7 +265,7 @@ class ForwardPopulation:
 
     def _store_trajectory(self) -> None:
         p, g = self.population, self.group
-        equations = EquationList()
+        equations = EquationList(p.name)
         names = []
         for prefix, states, suffix in (("tr", p.recorded, "start"), ("tb", p.recorded_base, "base")):
             for x in states:
@@ -303,7 +297,7 @@ class BackwardPopulation:
     def __post_init__(self) -> None:
         f, p = self.forward, self.forward.population
         system, grid = p.system, p.grid
-        equations = EquationList()
+        equations = EquationList(p.population.model.name)
         jacobian = system.jacobian()
         costates = [bar(x) for x in system.states]
         for j, x in enumerate(system.states):
@@ -368,16 +362,6 @@ class BackwardPopulation:
             observation.attach_backward(self.group, f.group, self.plan, p)
         if f.samples is not None:
             self.initial += sampling.attach_backward(self.group, f.samples, self.plan, p)
-
-    @property
-    def objects(self) -> list[NeuronGroup]:
-        """What the network runs."""
-        return [self.group]
-
-    @property
-    def smallest_slope(self) -> Variable | None:
-        """Smallest slope of the event function met, per neuron."""
-        return self.group.variables["smallest_slope"] if self.forward.population.spiking else None
 
     def _with_arrivals(self) -> dict[sp.Symbol, sp.Expr]:
         """Costates before the arrivals of the step: for a nonlinear flow an arrival's effect depends on the state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import sympy as sp
 from brian2 import NeuronGroup
@@ -21,13 +22,12 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
 from ..symbolic.system import threshold_sides
+from ..templates._units import check_identifier
 from ..templates.model import Model
 
 __all__ = [
-    "RESERVED",
     "EquationList",
     "assign",
-    "check_names",
     "dimension",
     "inverse",
     "outputs",
@@ -36,55 +36,6 @@ __all__ = [
     "threshold_dimension",
     "zero",
 ]
-
-#: Names that generated code uses itself; names of states and parameters must differ.
-RESERVED = frozenset(
-    {
-        *("ev_slot", "ev_step", "ev_r", "ev_free", "ev_cause", "ev_dl", "ev_now", "ev_end", "ev_neuron"),
-        *(
-            "r_event",
-            "s_arrival",
-            "since_event",
-            "free_event",
-            "lost_events",
-            "unresolved_events",
-            "last_step",
-            "last_r",
-        ),
-        *("cause_id", "cause_s", "cause_sigma", "alone_id", "alone_s", "last_id", "last_s", "q_time", "tr_index"),
-        *("first_id", "first_s", "final_id", "final_s", "smallest_slope", "forward_slot"),
-        *("max_value", "max_origin", "max_r", "max_arrival", "max_id", "max_rate", "max_error"),
-        *("sample_index", "sample_value", "sample_error"),
-        *("number", "widx", "gw", "w", "dt", "t", "i", "j"),
-    }
-)
-_RESERVED_AFFIXES = (
-    ("lambda_", ""),
-    ("next_lambda_", ""),
-    ("grad_", ""),
-    ("ev_x_", ""),
-    ("", "_start"),
-    ("", "_base"),
-    ("", "_initial"),
-)
-
-
-def check_names(model: Model) -> None:
-    """Refuse names that generated code needs.
-
-    Raises
-    ------
-    ValueError
-        Naming the state or parameter.
-    """
-    names = [*model.state_names, *model.parameters]
-    derived = {a + n + b for n in model.state_names for a, b in _RESERVED_AFFIXES} | {
-        f"grad_{p}" for p in model.parameters
-    }
-    for n in names:
-        if n in RESERVED or n in derived:
-            raise ValueError(f"{model.name}: the name {n!r} is used by the generated code; choose another")
-
 
 def dimension(unit: str) -> Dimension:
     """The physical dimension of a base unit in Brian2's syntax."""
@@ -97,29 +48,49 @@ def inverse(dim: Dimension) -> Dimension:
 
 
 class EquationList:
-    """Brian2 equations built from names and dimensions (a string could not hold units such as 1/volt)."""
+    """Brian2 equations built from names and dimensions (a string could not hold units such as 1/volt).
 
-    def __init__(self) -> None:
-        self._equations: list[SingleEquation] = []
+    Parameters
+    ----------
+    owner : str
+        Whose equations they are, for messages.
+
+    Raises
+    ------
+    ValueError
+        For a name that is there already or that Brian2 reserves: a model's states and parameters share a group with
+        variables of the simulation's own.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._equations: dict[str, SingleEquation] = {}
+
+    def _add(self, kind: str, name: str, dim: Dimension, **details: Any) -> None:
+        if name in self._equations or name == "j":
+            raise ValueError(f"{self._owner}: the name {name!r} is used by the generated code; choose another")
+        try:
+            check_identifier(name)
+        except ValueError as error:
+            raise ValueError(f"{self._owner}: {error}") from None
+        self._equations[name] = SingleEquation(kind, name, dim, **details)
 
     def differential(self, name: str, dim: Dimension, rhs: str) -> None:
         """Add ``d(name)/dt = rhs``."""
-        self._equations.append(SingleEquation(DIFFERENTIAL_EQUATION, name, dim, var_type="float", expr=Expression(rhs)))
+        self._add(DIFFERENTIAL_EQUATION, name, dim, var_type="float", expr=Expression(rhs))
 
     def parameter(self, name: str, dim: Dimension = DIMENSIONLESS, *flags: str) -> None:
         """Add a variable that code or the user sets."""
-        self._equations.append(SingleEquation(PARAMETER, name, dim, var_type="float", flags=list(flags)))
+        self._add(PARAMETER, name, dim, var_type="float", flags=list(flags))
 
     def integer(self, names: Iterable[str], *flags: str) -> None:
         """Add integer variables."""
         for name in names:
-            self._equations.append(
-                SingleEquation(PARAMETER, name, DIMENSIONLESS, var_type="integer", flags=list(flags))
-            )
+            self._add(PARAMETER, name, DIMENSIONLESS, var_type="integer", flags=list(flags))
 
     def equations(self) -> Equations:
         """The equations so far."""
-        return Equations(self._equations)
+        return Equations(list(self._equations.values()))
 
 
 def zero(dim: Dimension) -> str:

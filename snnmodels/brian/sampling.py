@@ -21,7 +21,7 @@ __all__ = ["attach_backward", "attach_forward", "declare", "store"]
 def store(plan: Plan, p: PopulationPlan) -> NeuronGroup:
     """The samples (``sample_value``) and the loss's derivatives by them (``sample_error``), one row per sample."""
     dim = dimension(p.system.units[symbol(plan.variable)])
-    equations = EquationList()
+    equations = EquationList(p.name)
     equations.parameter("sample_value", dim)
     equations.parameter("sample_error", inverse(dim))
     n = plan.batch_size * p.population.n

@@ -46,6 +46,11 @@ class RuntimeSession(Session):
 
     `brian2.Network.run` prepares all code again on every call, which would cost more than a short trial.
 
+    Parameters
+    ----------
+    plan : Plan
+    target : {"numpy", "cython"}
+
     Attributes
     ----------
     after_step : callable or None
@@ -55,11 +60,10 @@ class RuntimeSession(Session):
 
     after_step: Callable[[], None] | None = None
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, target: str) -> None:
         brian2.set_device("runtime")
-        self._preferences = {"codegen.target": plan.target}
         # Brian2 warns of code whose order could matter; here every name is assigned once
-        with preferences(self._preferences), quiet():
+        with preferences({"codegen.target": target}), quiet():
             previous = defaultclock.dt
             defaultclock.dt = plan.dt * second
             try:

@@ -1,20 +1,14 @@
 """A compiled simulation that stays alive: C++ standalone, one program for many batches.
 
 Brian2's standalone mode writes a program that runs once. Here its main() is a loop that waits for a word on standard
-input, takes the arrays from a file that both sides have mapped into memory, runs forward or backward, and answers. So a
-batch costs no process start, no creation of synapses and no parsing, and losses and optimisers stay in Python.
+input, finds the arrays in a file that both sides have mapped into memory, runs forward or backward, and answers; the
+other side of that is `snnmodels.targets.process`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
-import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import brian2
@@ -23,30 +17,15 @@ from brian2 import defaultclock, second
 from brian2.core.variables import Variable
 from brian2.devices.device import get_device
 
-from . import build_cache
+from ..targets.process import EXCHANGE, Process
 from .assembly import Assembly
+from .build_cache import Field, build
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
 from .session import Session
 from .standalone import cpp_preferences, preferences, quiet, require_compiler
 
-__all__ = ["StandaloneSession", "WorkerError"]
-
-
-EXCHANGE = "SNNMODELS_EXCHANGE"
-
-
-class WorkerError(RuntimeError):
-    """The compiled program died or didn't answer; the message holds what it printed."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """Place of one array in the exchange file."""
-
-    offset: int
-    size: int
-    dtype: str
+__all__ = ["StandaloneSession"]
 
 
 def _layout(assembly: Assembly) -> tuple[dict[str, Field], int]:
@@ -121,8 +100,7 @@ def _device(directory: Path, plan: Plan) -> Iterator[None]:
     brian2.device.reinit()
     brian2.device.activate(build_on_run=False, directory=str(directory))
     try:
-        floats = {"core.default_float_dtype": np.dtype(plan.dtype).type}
-        with preferences(cpp_preferences() | floats), quiet():
+        with preferences(cpp_preferences()), quiet():
             defaultclock.dt = plan.dt * second
             yield
     finally:
@@ -174,50 +152,24 @@ class StandaloneSession(Session):
     ------
     CompilerMissing
         If there is no C++ compiler.
-    WorkerError
-        If the program can't be compiled, dies or stops answering.
+    BuildFailed
+        If it refuses the program.
+    ProgramError
+        If the program dies or stops answering.
     """
 
     def __init__(self, plan: Plan) -> None:
         require_compiler()
-        self.plan = plan
-        built = build_cache.build(plan, generate)
-        self._fields = {k: Field(*v) for k, v in built.fields.items()}
-        self._folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=_memory_folder()))
-        exchange = self._folder / "exchange"
-        try:
-            with exchange.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, built.size)
-        except OSError as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise WorkerError(
-                f"the exchange file of {built.size / 1e6:.1f} MB can't be made in {self._folder.parent}: "
-                f"{error.strerror}; make room there, or make batch_size or max_spikes smaller"
-            ) from None
-        self._map = np.memmap(exchange, dtype=np.uint8, mode="r+", shape=(built.size,))
-        self._errors = (self._folder / "errors").open("w+")
-        self._process = subprocess.Popen(
-            [str(built.program)],
-            env={**os.environ, EXCHANGE: str(exchange)},
-            cwd=built.program.parent,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            bufsize=1,
-            start_new_session=True,  # Ctrl-C is for Python, which then ends the program
-        )
-        self._close = weakref.finalize(self, _end, self._process, self._errors, self._folder)
+        built = build(plan, generate)
+        self._fields = built.fields
+        self._process = Process(built.program, built.size)
         self._views: dict[str, np.ndarray] = {}
-        self._answer("ready")
-        # both sides have what they need open, so nothing can be left behind, however they end
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _view(self, key: str) -> np.ndarray:
         if key not in self._views:
             f = self._fields[key]
             dtype = np.dtype(f.dtype)
-            self._views[key] = np.asarray(self._map[f.offset : f.offset + f.size * dtype.itemsize]).view(dtype)
+            self._views[key] = self._process.memory[f.offset : f.offset + f.size * dtype.itemsize].view(dtype)
         return self._views[key]
 
     def write(self, key: str, values: np.ndarray) -> None:
@@ -230,67 +182,13 @@ class StandaloneSession(Session):
 
     def forward(self) -> None:
         """Simulate forward; see `Session.forward`."""
-        self._ask("forward")
+        self._process.ask("forward")
 
     def backward(self) -> None:
         """Simulate backward; see `Session.backward`."""
-        self._ask("backward")
-
-    def _ask(self, word: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(word + "\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise self._failure() from None
-        self._answer("done")
-
-    def _answer(self, expected: str) -> None:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        if line != expected:
-            raise self._failure(line)
-
-    def _failure(self, line: str = "") -> WorkerError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1)
-        said = ""
-        if not self._errors.closed:
-            self._errors.seek(0)
-            said = " ".join([line, *self._errors.read().split()]).strip()
-        code = self._process.returncode
-        how = (
-            "was closed"
-            if self._errors.closed
-            else f"ended with status {code}"
-            if code is not None
-            else "answered wrongly"
-        )
-        return WorkerError(f"the compiled simulation {how}; it said: {said or 'nothing'}")
+        self._process.ask("backward")
 
     def close(self) -> None:
-        """End the program and delete the exchange file."""
+        """End the program; see `Session.close`."""
         self._views.clear()
-        self._close()
-
-
-def _memory_folder() -> str | None:
-    """A folder in memory where there is one, else the usual temporary folder."""
-    folder = Path("/dev/shm")
-    return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None
-
-
-def _end(process: subprocess.Popen[str], errors: object, folder: Path) -> None:
-    """End the program and remove what belongs to it."""
-    with contextlib.suppress(OSError, ValueError):
-        assert process.stdin is not None
-        process.stdin.close()  # end of input ends the loop
-    try:
-        process.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-    errors.close()  # type: ignore[attr-defined]
-    shutil.rmtree(folder, ignore_errors=True)
+        self._process.close()

@@ -1,8 +1,7 @@
-"""The portable form: a network and its adjoint on a time grid, as ordinary Brian2 objects on every Brian2 target.
+"""The portable form: a network and its adjoint on a time grid, as ordinary Brian2 objects on Brian2's own targets.
 
-`Simulation` is exact in continuous time and what to use. This form is for reading and for targets that the event engine
-does not run on: its gradient is the exact derivative of a simulation that itself deviates from the model (docs/eventprop.md
-says by how much).
+`Simulation` is exact in continuous time and what to use. This form is for reading, and for targets that the event
+engine does not run on: its gradient is the exact derivative of a simulation that itself deviates from the model.
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..brian.assembly import layout_of
-from ..brian.events import EventLayout
 from ..brian.inputs import Scheduled, schedule
-from ..brian.plan import FloatType, Form, Plan, Target, Timing
+from ..brian.plan import Plan, Timing
 from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
+from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
@@ -29,6 +27,7 @@ from .simulation import SimulationError
 
 __all__ = ["GridSimulation", "Target", "UnresolvedSpikes"]
 
+Target = Literal["numpy", "cython", "cpp_standalone"]
 TARGETS = ("numpy", "cython", "cpp_standalone")
 
 
@@ -37,7 +36,12 @@ class UnresolvedSpikes(UserWarning):
 
 
 class GridSimulation:
-    """Simulates a network on Brian2 and differentiates a loss, forward and backward, for batches of trials.
+    """Simulates a network on a time grid and differentiates a loss, forward and backward, for batches of trials.
+
+    Every population is a NeuronGroup forward and another backward, every projection Synapses forward and backward; each
+    trial of a batch has neurons and synapses of its own. Spikes have times of their own inside a step, but act on other
+    neurons at its end: one that causes another within the step is seen a step late. Models with refractory periods and
+    projections with delays are refused.
 
     Parameters
     ----------
@@ -53,14 +57,6 @@ class GridSimulation:
         Spikes at their own times within a step, or rounded to the end of their step. The loss of the latter is
         piecewise constant in the weights; its gradient is then the EventProp formula, not the derivative of the
         simulation.
-    projections : {"dense", "synapses"}, optional
-        Templates of this package that share one weight matrix, dense or sparse by the projection's mask, among the
-        trials; or ordinary Brian2 Synapses, one per weight and trial. Both run on every target with the same results.
-        The default is dense, except on cython, where Synapses are faster in networks as small as Yin-Yang's; for
-        large ones dense saves memory there too.
-    dtype : {"float64", "float32"}
-        What arrays are kept in; arithmetic is in float64 either way. float32 (C++ standalone with dense projections)
-        halves the memory; its gradients agree with the float64 ones to about 1e-5.
     input_gradients : bool
         Whether to differentiate by the times of input spikes too. Training of weights and parameters is faster without.
     max_spikes : int
@@ -91,8 +87,6 @@ class GridSimulation:
         dt: float = 0.25e-3,
         target: Target = "numpy",
         timing: Timing = "precise",
-        projections: Form | None = None,
-        dtype: FloatType = "float64",
         input_gradients: bool = True,
         max_spikes: int = 64,
         input_spikes: int = 8,
@@ -100,11 +94,9 @@ class GridSimulation:
     ) -> None:
         if target not in TARGETS:
             raise ValueError(
-                f"target = {target!r}; gradients run on {', '.join(TARGETS)} "
+                f"target = {target!r}; gradients on a time grid run on {', '.join(TARGETS)} "
                 "(CUDA: forward only, with `snnmodels build`)"
             )
-        if projections is None:
-            projections = "synapses" if target == "cython" else "dense"
         self._network = network
         self._fresh: set[str] = set()  # projections whose weights were written after the network was made
         self.loss = loss
@@ -118,15 +110,12 @@ class GridSimulation:
             "interval": loss.interval,
             "max_spikes": max_spikes,
             "input_spikes": input_spikes,
-            "target": target,
-            "form": projections,
-            "dtype": dtype,
             "input_gradients": input_gradients,
             "order": order,
         }
         self.plan: Plan
         self._session: Session
-        self._layout: EventLayout
+        self._spikes: SpikeTables
         self._written: dict[str, np.ndarray]
         self._warned = False
         self._open(network)
@@ -136,13 +125,13 @@ class GridSimulation:
         """Lower the network and start a session for it."""
         self.plan = Plan.of(network, **self._options)
         self._written = {}
-        self._layout = layout_of(self.plan)
         if self.target == "cpp_standalone":
             from ..brian.worker import StandaloneSession
 
             self._session = StandaloneSession(self.plan)
         else:
-            self._session = RuntimeSession(self.plan)
+            self._session = RuntimeSession(self.plan, self.target)
+        self._spikes = SpikeTables(self.plan, self._session)
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +149,7 @@ class GridSimulation:
 
     @property
     def network(self) -> Network:
-        """The network with its current values, rounded to `dtype` where that is float32."""
+        """The network with its current values."""
         if self._fresh:
             weights = {f"{q.name}.w": self._weights(q) for q in self._network.projections if q.name in self._fresh}
             self._network, self._fresh = with_values(self._network, weights), set()
@@ -168,7 +157,7 @@ class GridSimulation:
 
     def _weights(self, q: Projection) -> np.ndarray:
         """Weights of a projection as they are simulated."""
-        return _matrix(self._session.read(f"{q.name}.w"), q).astype(float)
+        return _matrix(self._session.read(f"{q.name}.w"), q)
 
     def _update(self, values: Mapping[str, np.ndarray]) -> None:
         """Write new trainable values."""
@@ -177,13 +166,10 @@ class GridSimulation:
             self._set(with_values(self.network, values))
             return
         # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
-        checked = {}
-        for key, value in values.items():
-            with np.errstate(over="ignore"):
-                checked[key] = w = np.asarray(value).astype(self.plan.dtype, copy=False)
+        checked = {key: np.asarray(value, dtype=float) for key, value in values.items()}
+        for key, w in checked.items():
             if w.shape != projections[key].weights.shape or not all_finite(w):
-                with_values(self._network, {key: value})  # says what is wrong
-                raise ValueError(f"value of {key!r} is beyond the range of {self.plan.dtype}")
+                with_values(self._network, {key: w})  # says what is wrong
         for key, w in checked.items():
             self._write_weights(projections[key], w)
             self._fresh.add(projections[key].name)
@@ -288,7 +274,7 @@ class GridSimulation:
         if population not in p.populations or not p.populations[population].spiking:
             spiking = [n for n, q in p.populations.items() if q.spiking]
             raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
-        return self._layout.spike_times(self._session.read, population)
+        return self._spikes.times(population)
 
     def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:
         trials = len(targets)
@@ -303,7 +289,7 @@ class GridSimulation:
         """Write the spikes; returns them for each input, with the number of dimensions they were given in."""
         scheduled = {name: (schedule(times, name, self.plan, trials), np.ndim(times)) for name, times in inputs.items()}
         for name, (spikes, _) in scheduled.items():
-            self._layout.write_input(self._session.write, name, spikes)
+            self._spikes.write_input(name, spikes)
         return scheduled
 
     def _check_spikes(self) -> int:
@@ -342,15 +328,13 @@ class GridSimulation:
 
     def _spikes_per_trial(self, trials: int) -> dict[str, float]:
         return {
-            name: self._layout.spikes_per_trial(self._session.read, name, trials)
-            for name, p in self.plan.populations.items()
-            if p.spiking
+            name: self._spikes.per_trial(name, trials) for name, p in self.plan.populations.items() if p.spiking
         }
 
     def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
         output = self._network.output
         if self.plan.observable == "spike_times":
-            self._layout.write_loss(self._session.read, self._session.write, output, gradient)
+            self._spikes.write_loss(output, gradient)
             return
         shape = (self.plan.batch_size, self.plan.size(output))
         if self.plan.observable == "voltage_samples":
@@ -379,7 +363,7 @@ class GridSimulation:
                 gradients[f"{name}.{s.name}"] = total if p.per_neuron(s.name) else total.sum()
         if self.plan.input_gradients:
             for name, (spikes, dimensions) in scheduled.items():
-                grad = self._layout.input_gradient(self._session.read, name, spikes)
+                grad = self._spikes.input_gradient(name, spikes)
                 gradients[f"{name}.times"] = grad if dimensions == 3 else grad[:, :, 0]
         return gradients
 
@@ -397,6 +381,6 @@ def _matrix(values: np.ndarray, q: Projection) -> np.ndarray:
     """Values of the weights of a projection, (sources, targets), 0 where it has no connection."""
     if q.mask is None:
         return values.reshape(q.weights.shape).copy()
-    full = np.zeros(q.weights.shape, dtype=values.dtype)
+    full = np.zeros(q.weights.shape)
     full[np.asarray(q.mask, dtype=bool)] = values
     return full

@@ -9,8 +9,8 @@ import numpy as np
 from brian2.core.variables import Variable
 
 from ..brian.session import RuntimeSession
-from .protocol import Outcome
 from .grid import GridSimulation
+from .protocol import Outcome
 
 __all__ = ["Recording", "record"]
 

@@ -37,6 +37,7 @@ event_time = symbol("r_event")  # time of an event after the start of its step
 offset = symbol("s_arrival")  # time from an arrival to the end of its step
 TIME_SENSITIVITY = symbol("q_time")  # dL/dt of an event through what it does to others, and through the loss
 FREE = symbol("free_event")  # 1 where the event's time is set by a crossing, 0 where an arrival sets it
+_TAKEN = frozenset({DT, event_time, offset, TIME_SENSITIVITY, FREE, *map(symbol, ("w", "time", "slope", "sigma"))})
 
 
 def bar(state: sp.Symbol) -> sp.Symbol:
@@ -73,7 +74,16 @@ class GridSystem:
 
         Programs don't depend on numbers, only on the forms that were chosen for them, so equal requests share one
         object: SymPy takes seconds for a model of several states, and a network has several populations of a model.
+
+        Raises
+        ------
+        ValueError
+            If a state or a parameter has a name that the programs use themselves.
         """
+        taken = _TAKEN | set(map(bar, system.states))
+        for s in (*system.states, *system.parameters):
+            if s in taken:
+                raise ValueError(f"{system.name}: the name {s.name!r} is used by the generated code; choose another")
         grid = cls(system, Flow.of(system, dt, values, order), tuple(symbol(p) for p in learnable))
         return _KNOWN.setdefault(grid.key, grid)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnmodels.eventprop.grid import GridSimulation
 from snnmodels.eventprop.losses import SpikeTimeError
 from snnmodels.eventprop.recording import record
-from snnmodels.eventprop.simulation import Simulation
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "figure_gradient.py"
 
@@ -65,6 +65,6 @@ def test_figure_is_drawn_again_from_its_data(script, data, tmp_path):
 
 @pytest.mark.parametrize(("forward", "backward"), [(["hidden.u"], []), ([], ["hidden.v"])])
 def test_unknown_keys(script, forward, backward):
-    simulation = Simulation(script.network(), SpikeTimeError(), batch_size=1, dt=1e-3)
+    simulation = GridSimulation(script.network(), SpikeTimeError(), batch_size=1, dt=1e-3)
     with simulation, pytest.raises(ValueError, match="to record"):
         record(simulation, {"input": script.INPUTS}, script.TARGET, forward, backward)
