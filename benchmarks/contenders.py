@@ -1,6 +1,6 @@
-"""The contenders that live in this project: the package in both forms, and what is written by hand.
+"""The contenders that live in this project: the package, its portable form, and what is written by hand.
 
-python -m benchmarks.contenders limit|grid|package TASK.npz OPTIONS, as `benchmarks.serving` starts it.
+python -m benchmarks.contenders limit|grid|package|synapses TASK.npz OPTIONS, as `benchmarks.serving` starts it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from snnmodels import __version__
-from snnmodels.eventprop import Adam
-from snnmodels.eventprop.simulation import Simulation
+from snnmodels.eventprop import Adam, GradientSource, GridSimulation, Simulation
 
 from .limit import Limit
 from .limit._binding import Loop
@@ -68,32 +67,33 @@ class GridContender(LoopContender):
 
 
 class PackageContender(Contender):
-    """`Simulation` on C++ standalone, with the option ``projections``, and the package's Adam.
+    """`Simulation` on C++ standalone, and the package's Adam.
 
-    Forward and backward are what the compiled program takes; the rest of a batch is inputs, loss, gradients and Adam.
+    Forward and backward are what the engine takes; the rest of a batch is the loss, gathering gradients, and Adam.
     """
 
     def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
         super().__init__(task, meter, options)
-        self.simulation = Simulation(
-            network_of(task),
-            loss_of(task),
-            batch_size=self.batch_size,
-            dt=task.settings["dt"],
-            target="cpp_standalone",
-            projections=options["projections"],
-            input_gradients=False,
-            max_spikes=options.get("max_spikes", 64),
-        )
-        session = self.simulation._session
+        self.simulation, passes = self.start(task)
         for name in ("forward", "backward"):
-            setattr(session, name, meter.timed(name, getattr(session, name)))
+            setattr(passes, name, meter.timed(name, getattr(passes, name)))
         self.values = {key: np.array(value) for key, value in self.simulation.network.trainable().items()}
         self.optimiser = Adam(RATE)
         (source,) = self.simulation.network.inputs
         self.input = source.name
         self.hidden = self.simulation.network.populations[0].name
         self._spikes = float("nan")
+
+    def start(self, task: Task) -> tuple[GradientSource, Any]:
+        """Make a simulation; returns also what has the methods ``forward`` and ``backward`` of its passes."""
+        simulation = Simulation(
+            network_of(task),
+            loss_of(task),
+            batch_size=self.batch_size,
+            target="cpp_standalone",
+            input_gradients=False,
+        )
+        return simulation, simulation._engine
 
     def step(self, times: np.ndarray, labels: np.ndarray) -> None:
         """Train on a batch."""
@@ -111,6 +111,27 @@ class PackageContender(Contender):
         self.simulation.close()
 
 
+class SynapsesContender(PackageContender):
+    """`GridSimulation`, Brian2 Synapses on a time grid, at the task's dt; writing inputs is no part of its passes."""
+
+    def start(self, task: Task) -> tuple[GradientSource, Any]:
+        """Make a simulation; see `PackageContender.start`."""
+        simulation = GridSimulation(
+            network_of(task),
+            loss_of(task),
+            batch_size=self.batch_size,
+            dt=task.settings["dt"],
+            target="cpp_standalone",
+            input_gradients=False,
+        )
+        return simulation, simulation._session
+
+
 if __name__ == "__main__":
-    contenders = {"limit": LimitContender, "grid": GridContender, "package": PackageContender}
+    contenders = {
+        "limit": LimitContender,
+        "grid": GridContender,
+        "package": PackageContender,
+        "synapses": SynapsesContender,
+    }
     serve(contenders[sys.argv.pop(1)], __version__)

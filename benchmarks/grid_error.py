@@ -24,8 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.eventprop import GridSimulation
-from snnmodels.eventprop.simulation import UnresolvedSpikes
+from snnmodels.eventprop import GridSimulation, UnresolvedSpikes
 
 from .limit import Limit
 from .run import describe_machine
@@ -79,7 +78,7 @@ def exact(task: Task, trials: int) -> list[Trial]:
     return found
 
 
-def on_grid(task: Task, trials: int, dt: float, target: Any, projections: Any) -> list[Trial]:
+def on_grid(task: Task, trials: int, dt: float, target: Any) -> list[Trial]:
     """Simulate each trial with a time step in seconds."""
     net = network_of(task)
     source, hidden = net.inputs[0].name, f"{net.projections[0].name}.w"
@@ -92,7 +91,6 @@ def on_grid(task: Task, trials: int, dt: float, target: Any, projections: Any) -
             batch_size=1,
             dt=dt,
             target=target,
-            projections=projections,
             input_gradients=False,
             max_spikes=MAX_SPIKES,
         ) as simulation,
@@ -147,13 +145,12 @@ def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.abs(x[:, None] - y).min(axis=1)
 
 
-def measure(trials: int, steps: Sequence[float], target: str, projections: str) -> dict[str, Any]:
+def measure(trials: int, steps: Sequence[float], target: str) -> dict[str, Any]:
     """Compare all networks at all steps (ms); results as they are written."""
     results: dict[str, Any] = {
         "machine": describe_machine(),
         "trials": trials,
         "target": target,
-        "projections": projections,
         "networks": {},
     }
     for name, task in networks(trials).items():
@@ -161,7 +158,7 @@ def measure(trials: int, steps: Sequence[float], target: str, projections: str) 
         results["networks"][name] = {}
         for step in steps:
             print(f"{name}, dt {step:g} ms", file=sys.stderr)
-            found = on_grid(task, trials, step * 1e-3, target, projections)
+            found = on_grid(task, trials, step * 1e-3, target)
             results["networks"][name][f"{step:g}"] = compare(wanted, found)
     return results
 
@@ -199,8 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--dt", type=float, nargs="+", default=list(STEPS), metavar="MS", help="steps in ms")
-    parser.add_argument("--target", default="cpp_standalone", help="of Simulation")
-    parser.add_argument("--projections", default="synapses", help="form of the projections in Simulation")
+    parser.add_argument("--target", default="cpp_standalone", help="of GridSimulation")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
     parser.add_argument("--table", action="store_true", help="only print the table of the results")
     options = parser.parse_args(arguments)
@@ -212,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         results = json.loads(options.out.read_text())
     else:
-        results = measure(options.trials, options.dt, options.target, options.projections)
+        results = measure(options.trials, options.dt, options.target)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))

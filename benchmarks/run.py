@@ -69,10 +69,8 @@ ENTRIES = {
     ),
     "grid": Entry("grid method by hand", ["benchmarks.contenders", "grid"]),
     "fine_grid": Entry("grid method by hand, dt 0.1 ms", ["benchmarks.contenders", "grid"], {"dt": 0.1e-3}),
-    "package": Entry("snnmodels", ["benchmarks.contenders", "package"], {"projections": "dense"}),
-    "synapses": Entry(
-        "snnmodels on Brian2 synapses", ["benchmarks.contenders", "package"], {"projections": "synapses"}
-    ),
+    "package": Entry("snnmodels", ["benchmarks.contenders", "package"]),
+    "synapses": Entry("snnmodels on Brian2 synapses, time grid", ["benchmarks.contenders", "synapses"]),
     "eventax": Entry("eventax", ["benchmarks.peers.eventax"], {"first_batch_counts": True}, "eventax", ("yin_yang",)),
     "spyx": Entry("spyx (surrogate gradient)", ["benchmarks.peers.spyx"], {"first_batch_counts": True}, "spyx"),
 }

@@ -51,7 +51,6 @@ LABELS = {
     "drive": "hidden spikes per trial",
 }
 CONTENDERS = ("limit", "grid", "package")
-MAX_SPIKES = {"drive": 512}  # strongly driven outputs spike often
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,20 +87,19 @@ def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> 
         points = []
         for value in values:
             print(f"{LABELS[name]}: {name} = {value:g}", file=sys.stderr)
-            options = {"max_spikes": MAX_SPIKES[name]} if name in MAX_SPIKES else {}
-            points.append({"value": value} | _point({name: value}, rounds, trials, options))
+            points.append({"value": value} | _point({name: value}, rounds, trials))
         results["sweeps"][name] = points
     return results
 
 
-def _point(settings: Mapping[str, Any], rounds: int, trials: int, options: Mapping[str, Any]) -> dict[str, Any]:
+def _point(settings: Mapping[str, Any], rounds: int, trials: int) -> dict[str, Any]:
     task = yin_yang(max(trials, settings.get("batch_size", 1)), **settings)
     batches = max(1, trials // task.settings["batch_size"])
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder, ExitStack() as stack:
         file = Path(folder) / "task.npz"
         task.save(file)
         processes = {
-            key: stack.enter_context(Process(ENTRIES[key].module, file, {**ENTRIES[key].options, **options}))
+            key: stack.enter_context(Process(ENTRIES[key].module, file, ENTRIES[key].options))
             for key in CONTENDERS
         }
         answers: dict[str, list[dict[str, Any]]] = {key: [] for key in CONTENDERS}

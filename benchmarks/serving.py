@@ -97,12 +97,12 @@ class Meter:
         self.cpu.setdefault(name, []).append(self.now() - cpu)
         self.wall.setdefault(name, []).append(time.perf_counter() - wall)
 
-    def timed(self, name: str, function: Callable[[], None]) -> Callable[[], None]:
+    def timed(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
         """Return the function as a section."""
 
-        def wrapped() -> None:
+        def wrapped(*arguments: Any) -> None:
             with self.section(name):
-                function()
+                function(*arguments)
 
         return wrapped
 

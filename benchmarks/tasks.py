@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.templates.values import with_values
 from snnmodels.datasets import image_latency, load_mnist, yin_yang_latency, yin_yang_split
 from snnmodels.eventprop import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.eventprop.checkpoint import load_checkpoint
 from snnmodels.eventprop.protocol import Loss
 from snnmodels.templates import load_network
 from snnmodels.templates.network import Network
+from snnmodels.templates.values import with_values
 
 from .serving import Task
 

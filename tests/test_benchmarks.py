@@ -14,9 +14,8 @@ from benchmarks.limit._binding import Loop
 from benchmarks.limit.grid import GridLimit
 from benchmarks.limit.sparse import SparseLimit
 from benchmarks.serving import Meter
-from snnmodels.eventprop import Adam, MaxVoltageCrossEntropy, TTFSCrossEntropy
+from snnmodels.eventprop import Adam, GridSimulation, MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.eventprop.protocol import Loss
-from snnmodels.eventprop.simulation import Simulation
 from snnmodels.oracle import OracleGradient, gradient
 from snnmodels.templates import load_network
 from snnmodels.templates.network import Network
@@ -115,7 +114,7 @@ def test_later_spikes_of_outputs_change_nothing(exact: tuple[Network, Loss, Orac
 def test_grid_limit_computes_what_the_grid_simulation_does(loss: Loss) -> None:
     net = network(isinstance(loss, TTFSCrossEntropy))
     times, labels = data()
-    with Simulation(net, loss, batch_size=TRIALS, dt=DT, target="numpy", projections="synapses") as simulation:
+    with GridSimulation(net, loss, batch_size=TRIALS, dt=DT) as simulation:
         expected = simulation.run({"input": times}, labels)
     limit = GridLimit(net, loss, batch_size=TRIALS + 1, dt=DT)
     try:
