@@ -109,6 +109,7 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
     row, high_order = first.copy(), third.copy()
     bounds = [np.zeros((kinds, n)), np.zeros((kinds, n)), third.copy(), third.copy()]
     result = np.empty((LEVELS, 4, n, kinds))
+    one_sided = {sign: np.ones((kinds, n), dtype=bool) for sign in (1, -1)}
 
     def times(r: np.ndarray, m: np.ndarray) -> np.ndarray:
         return np.einsum("ki,kij->kj", r, m)
@@ -120,7 +121,10 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
             k_bend = bend * times(np.abs(times(row, a)), growth[:, level])
             r_bend = bend * times(np.abs(times(high_order, square)), growth[:, level])
             k_next = k + times(row, integral[:, level])
-            row, r_next = times(row, step[:, level]), times(high_order, step[:, level])
+            row_next, r_next = times(row, step[:, level]), times(high_order, step[:, level])
+            for sign in (1, -1):
+                one_sided[sign] &= _one_sided(sign * row, sign * row_next, a, bend, growth[:, level])
+            row = row_next
             bounds[0] = np.maximum(bounds[0], np.maximum(k, k_next) + k_bend)
             bounds[1] = np.minimum(bounds[1], np.minimum(k, k_next) - k_bend)
             bounds[2] = np.maximum(bounds[2], np.maximum(high_order, r_next) + r_bend)
@@ -129,7 +133,25 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
         for m, sign in enumerate((1, -1, 1, -1)):
             margin = _MARGIN * np.maximum(np.abs(bounds[m - m % 2]), np.abs(bounds[m - m % 2 + 1]))
             result[level, m] = (bounds[m] + sign * margin).T
+        # an integral of what has one sign stays on one side of 0, exactly: then the bound costs half
+        result[level, 1][one_sided[1].T] = 0.0
+        result[level, 0][one_sided[-1].T] = 0.0
     return result
+
+
+def _one_sided(row: np.ndarray, after: np.ndarray, a: np.ndarray, bend: float, growth: np.ndarray) -> np.ndarray:
+    """Whether entries of c exp(A t), `row` and `after` at the ends of a cell, are surely not negative inside it."""
+
+    def times(r: np.ndarray, m: np.ndarray) -> np.ndarray:
+        return np.einsum("ki,kij->kj", r, m)
+
+    slope, slope_after = times(row, a), times(after, a)
+    turn = times(slope, a)
+    row_bend = bend * times(np.abs(turn), growth)
+    slope_bend = bend * times(np.abs(times(turn, a)), growth)
+    monotone = (np.minimum(slope, slope_after) >= slope_bend) | (np.maximum(slope, slope_after) <= -slope_bend)
+    low = np.minimum(row, after)
+    return (low >= row_bend) | ((low >= 0) & monotone)
 
 
 def _exponentials(matrices: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -243,8 +243,12 @@ private:
             if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, 0), down[i] = bound(bounds, level, 1, i, 0);
             const auto e = event_at();
             int j = 0;
-            for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE>(states, j, f, r, e, up, down);
-            for (; j < width; j += LANES) block_pass<1, LOOK, MOVE>(states, j, f, r, e, up, down);
+            // where no bound has two sides, half of it need not be computed
+            bool one_sided = LOOK;
+            if (LOOK) for (int i = 0; i < S_; i++) one_sided = one_sided && down[i] == 0;
+            if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, r, e, up, down);
+            for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, r, e, up, down);
+            for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, r, e, up, down);
         }
         else
             for (int j = 0; j < width; j += LANES)
@@ -254,7 +258,7 @@ private:
                 const auto r = rate[b].at(all(0.0));
                 D8 up[S_], down[S_];
                 if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, j), down[i] = bound(bounds, level, 1, i, j);
-                block_pass<1, LOOK, MOVE>(states, j, f, r, event_at(b), up, down);
+                block_pass<1, LOOK, MOVE, false>(states, j, f, r, event_at(b), up, down);
             }
     }
     auto event_at(int b = 0) const
@@ -264,7 +268,7 @@ private:
     }
 
     // B vectors of neurons at once: one branch for all of them
-    template <int B, bool LOOK, bool MOVE, class F, class R, class E> SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down)
+    template <int B, bool LOOK, bool MOVE, bool ONE_SIDED, class F, class R, class E> SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down)
     {
         D8 in[B][S_], out[S_];
         unsigned marked = 0;
@@ -276,7 +280,7 @@ private:
                 D8 d[S_], g;
                 r.run(in[b], d);
                 e.run(in[b], &g);
-                for (int i = 0; i < S_; i++) g += larger(up[i] * d[i], down[i] * d[i]);
+                for (int i = 0; i < S_; i++) g += ONE_SIDED ? up[i] * larger(d[i], all(0)) : larger(up[i] * d[i], down[i] * d[i]);
                 marked |= bits(g > 0.0) << (b * LANES);
             }
             if (MOVE)
@@ -313,7 +317,8 @@ private:
             third += larger(a, b), fourth += smaller(a, b);
         }
         third = larger(third, all(0)), fourth = larger(third, absolute(fourth));
-        const double enough = 1e-16 * ladder.longest;
+        // of the root, in seconds: the last step is followed by none, so this is all that it may lack
+        const double enough = 1e-13 * ladder.longest;
         D8 tau = all(0), w = rest;
         I8 active = lanes, found = lanes & ~lanes;
         root = all(INF);
