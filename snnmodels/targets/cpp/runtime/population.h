@@ -318,7 +318,7 @@ private:
         }
         third = larger(third, all(0)), fourth = larger(third, absolute(fourth));
         // of the root, in seconds: the last step is followed by none, so this is all that it may lack
-        const double enough = 1e-13 * ladder.longest;
+        const double enough = 1e-16 * ladder.longest;
         D8 tau = all(0), w = rest;
         I8 active = lanes, found = lanes & ~lanes;
         root = all(INF);
