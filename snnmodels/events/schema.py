@@ -97,7 +97,7 @@ def is_sparse(q: ProjectionPlan) -> bool:
 
 def reals(plan: EnginePlan) -> tuple[float, ...]:
     """The numbers of a plan that are no integers, in the order in which a program reads them."""
-    return plan.network.duration, plan.window, plan.tolerance
+    return plan.network.duration, plan.window, plan.tolerance, plan.max_spikes
 
 
 def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries]) -> Iterator[Array]:

@@ -64,7 +64,7 @@ struct Network
 {
     int inputs = 0, output = 0, observed = 0;
     Observation observation = SPIKE_TIMES;
-    double duration = 0, window = 0, tolerance = 0;
+    double duration = 0, window = 0, tolerance = 0, max_spikes = 0;
     bool input_gradients = true;
     int scattering = -1;  // whether arrivals are scattered where they may be: yes, no, or -1: where it pays
     std::vector<double> sample_times;

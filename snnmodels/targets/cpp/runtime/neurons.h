@@ -159,6 +159,11 @@ public:
     const double *bounds = nullptr, *peak_bounds = nullptr;
     Ladder ladder;
     double tolerance = 0;  // of nonlinear flows
+    double max_spikes = INF;  // in one trial
+    void refuse_runaway(const Train& train) const
+    {
+        if (train.size() > max_spikes) throw Failure{"runaway", index, train.neuron.back(), train.t.back()};
+    }
     double clock = 0;      // when the piece began, to tell when something failed
     Aligned<double> x, l;
     // of every neuron (padded): the largest value of the observed state so far, and where it is; see Peak

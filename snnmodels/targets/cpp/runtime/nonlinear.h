@@ -173,6 +173,7 @@ public:
                 hot.erase(std::remove_if(hot.begin(), hot.end(), [&](const Crossing& h) { return !(t + h.root <= t + limit); }), hot.end());
                 again.clear();
                 for (std::size_t k = 0; k < hot.size(); k += LANES) spikes(&hot[k], std::min<int>(LANES, int(hot.size() - k)), t, limit, end, train);
+                this->refuse_runaway(train);
                 std::swap(hot, again);
             }
             sort(train, start);

@@ -86,6 +86,7 @@ public:
                     if (t + hot.root[k] <= t + limit) hot.move(k, m++);
                 hot.n = m;
                 for (int k = 0; k < m; k += LANES) spikes(k, std::min(LANES, m - k), t, limit, end, train);
+                this->refuse_runaway(train);
                 std::swap(hot, again);
                 if (hot.n) search(limit);
             }

@@ -92,7 +92,7 @@ private:
         batch = array<std::int64_t>();
         results = array<double>();
         const double* reals = array<double>();
-        net.duration = reals[0], net.window = reals[1], net.tolerance = reals[2];
+        net.duration = reals[0], net.window = reals[1], net.tolerance = reals[2], net.max_spikes = reals[3];
         net.observation = Observation(number());
         net.output = int(number()), net.observed = int(number());
         net.input_gradients = number();
@@ -160,7 +160,7 @@ private:
                 p->n = given[k].n, p->width = given[k].width, p->index = k;
                 p->parameters = given[k].parameters, p->initial = given[k].initial;
                 p->bounds = given[k].bounds, p->peak_bounds = given[k].peaks;
-                p->ladder.longest = net.window, p->tolerance = net.tolerance;
+                p->ladder.longest = net.window, p->tolerance = net.tolerance, p->max_spikes = net.max_spikes;
                 p->observed = k == net.output ? net.observed : 0;
                 neurons.push_back(std::move(p));
             }

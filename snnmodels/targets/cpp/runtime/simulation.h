@@ -430,6 +430,7 @@ private:
                     else again = again || (r.first[j] < r.first[j + 1] && r.delay[r.first[j]] == 0);
                 }
             }
+            p.refuse_runaway(train);
             base += p.x.size(), place += p.n;
         }
         ties += fired > 1;

@@ -285,6 +285,7 @@ private:
             train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW), train.sens.push_back(0);
             const double* from = &scatters[f.population]->before[f.before];
             train.before.insert(train.before.end(), from, from + neurons[f.population]->S);
+            neurons[f.population]->refuse_runaway(train);
         }
         for (int k : c.populations) scatters[k]->before.clear();
         if (!calendar) return;
