@@ -49,6 +49,7 @@ class Process:
     """
 
     memory: np.ndarray
+    _interrupted = False
 
     def __init__(self, path: Path, size: int = 0) -> None:
         held = contextlib.ExitStack()
@@ -107,12 +108,19 @@ class Process:
             If the program is dead or answers anything else.
         """
         assert self.popen.stdin is not None
+        if self._interrupted:
+            raise ProgramError("the compiled simulation was interrupted while it ran; make a new one")
         try:
             self.popen.stdin.write(words + "\n")
             self.popen.stdin.flush()
+            line = self._listen()
         except (BrokenPipeError, ValueError):
             raise self.failure() from None
-        line = self._listen()
+        except BaseException:
+            # its late answer would be taken for the next one
+            self._interrupted = True
+            self.popen.kill()
+            raise
         if line == "done":
             return ""
         if line.startswith("failure "):
