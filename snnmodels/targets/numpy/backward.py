@@ -356,5 +356,9 @@ class ComponentBackward:
         self.totals.parameters[k][:, columns] += back[2 + neurons.n_states :]
 
     def _start(self) -> None:
+        if self.output >= 0 and self.tape.maxima is not None:
+            assert self.pulls is not None
+            which = self._peaks(Maxima.START, 0)
+            self.costates[self.output][self.observed, which] += self.pulls[which]
         for k, n in self.neurons.items():
             self.totals.parameters[k] += n("initial_back", *self.costates[k])
