@@ -583,6 +583,10 @@ private:
             }
             while (!pulls.empty() && pulls.back().first >= n) pulls.pop_back();
         }
+        // a maximum at time 0 is the initial state
+        if (output && loss.maxima)
+            for (int j = 0; j < out.n; j++)
+                if (trial.peaks[j].kind == Peak::START && loss.maxima[j] != 0) active = true, out.costate(net.observed)[j] += loss.maxima[j];
         if (active) for (int k : c.populations) neurons[k]->back_end();
     }
     std::vector<double> one, moving, replayed, entered, arriving, release_sens;
