@@ -131,11 +131,7 @@ class ComponentForward:
             if cause is None:
                 continue  # above by rounding before: the flow crosses at once
             if (k, int(j)) in self.fired:
-                raise EngineError(
-                    f"population {n.name!r}: neuron {j} spikes a second time at {self.t:.9g} s: the cascade of "
-                    "instantaneous spikes does not end; lower the weights, or give projections a delay or neurons a "
-                    "refractory period"
-                )
+                raise self._error("cascade", k, int(j), self.t)
             self.fired.add((k, int(j)))
             events.append(Event(k, int(j), self.t, state.x[:, j].copy(), -1, cause))
         if events:
@@ -213,13 +209,10 @@ class ComponentForward:
         return which[crosses], np.minimum(piece.start + found[crosses], piece.end)
 
     def _first(self, k: int, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        n = self.neurons[k]
         try:
-            return n.flow.first(x, length, which)
+            return self.neurons[k].flow.first(x, length, which)
         except Unfinished as e:
-            raise EngineError(
-                f"population {n.name!r}: no first crossing was found for neuron {which[e.lane]} from {self.t:.9g} s on"
-            ) from None
+            raise self._error("search", k, int(which[e.lane]), self.t) from None
 
     def _spikes(self, k: int, which: np.ndarray, times: np.ndarray, limit: float) -> list[Event]:
         """All spikes of neurons up to the limit, the first times given."""
@@ -249,15 +242,12 @@ class ComponentForward:
     def _bound(self, k: int, more: int, time: float) -> None:
         """Refuse a population that spikes on and on."""
         if len(self.spikes[self.first + k].times) + more > self.values.plan.max_spikes:
-            raise EngineError(explain(self.values.plan, "runaway", k, -1, time))
+            raise self._error("runaway", k, -1, time)
 
     def _check_reset(self, k: int, after: np.ndarray, which: np.ndarray, times: np.ndarray) -> None:
         n = self.neurons[k]
         if k not in self.until and (bad := np.flatnonzero(n.above(after, which))).size:
-            raise EngineError(
-                f"population {n.name!r}: neuron {which[bad[0]]} is still at or above its threshold after the reset at "
-                f"{times[bad[0]]:.9g} s, so its next spike has no time; lower the reset value or the weights"
-            )
+            raise self._error("reset", k, int(which[bad[0]]), float(times[bad[0]]))
 
     def _emit(self, events: Sequence[Event]) -> None:
         for e in events:
@@ -276,12 +266,7 @@ class ComponentForward:
     def _finish(self, piece: Piece) -> None:
         for k, state in self.states.items():
             if not np.isfinite(state.x).all():
-                j = int(np.flatnonzero(~np.isfinite(state.x).all(axis=0))[0])
-                found = dict(zip(self.neurons[k].rules.states, state.x[:, j].tolist(), strict=True))
-                raise EngineError(
-                    f"population {self.neurons[k].name!r}: the state of neuron {j} is no longer finite at "
-                    f"{piece.end:.9g} s: {found}"
-                )
+                raise self._error("finite", k, int(np.isfinite(state.x).all(axis=0).argmin()), piece.end)
         if self.output < 0 or piece.end == piece.start:
             return
         number, x = len(self.tape.pieces) - 1, self.states[self.output].x
@@ -293,13 +278,13 @@ class ComponentForward:
             slope = self.neurons[self.output]("rate", *x)[self.observed]
             best.offer(x[self.observed], Maxima.EDGE, number, piece.end, slope, slope >= 0)
 
+    def _error(self, what: str, k: int, neuron: int, time: float) -> EngineError:
+        return EngineError(explain(self.values.plan, what, k, neuron, time))
+
     def _refuse_above(self) -> None:
         for k, n in self.neurons.items():
             if n.spiking and (above := np.flatnonzero(n("event", *self.states[k].x)[0] > 0)).size:
-                raise EngineError(
-                    f"population {n.name!r}: neuron {above[0]} is above its threshold at time 0; "
-                    "lower its initial state or raise the threshold"
-                )
+                raise self._error("start", k, int(above[0]), 0.0)
 
     # --- maxima ---------------------------------------------------------------------------------------------------
 
@@ -323,6 +308,4 @@ class ComponentForward:
                 values[which], times[which], there[which] = tops, np.minimum(piece.start + found, piece.end), 1
                 best.offer(values, Maxima.INSIDE, len(self.tape.pieces) - 1, times, np.zeros(n.n), there > 0)
         except Unfinished as e:
-            raise EngineError(
-                f"population {n.name!r}: no maximum was found for neuron {e.lane} from {self.t:.9g} s on"
-            ) from None
+            raise self._error("search", self.output, e.lane, self.t) from None

@@ -103,16 +103,17 @@ class State:
         length, x = piece.end - piece.start, self.x
         last = {e.neuron: e for e in piece.events if e.population == self.k}
         if length > 0:
-            # beyond its threshold the flow of a neuron that spikes may run to infinity
-            others = np.delete(np.arange(self.neurons.n), list(last)) if last else None
-            if others is None:
+            # beyond its threshold the flow of a neuron that spikes, or is refractory, may run to infinity
+            free = ~self.held
+            free[list(last)] = False
+            if free.all():
                 self.x = self.neurons.flow.advance(x, length)
             else:
-                self.x = x.copy()
-                self.x[:, others] = self.neurons.flow.advance(x[:, others], length, others)
-            if self.held.any() and self.neurons.held is not None:
+                self.x, which = x.copy(), np.flatnonzero(free)
+                self.x[:, which] = self.neurons.flow.advance(x[:, which], length, which)
+            if self.held.any():
                 which = np.flatnonzero(self.held)
-                self.x[:, which] = self.neurons.held.flow.advance(x[:, which], length, which)
+                self.x[:, which] = self.after_spike().flow.advance(x[:, which], length, which)
         if last:
             which, rest = self._spiked(last, piece.end)
             self.x[:, which] = self.after_spike().flow.advance(self.x[:, which], rest, which)
