@@ -24,11 +24,14 @@ demo: $(INSTALLED)  ## train Yin-Yang for a few epochs, print the accuracy, draw
 	@command -v g++ >/dev/null || { echo "make demo compiles its network: install a C++ compiler (apt-get install g++)"; exit 2; }
 	$(BIN)/python scripts/train_yin_yang.py --quick
 
+# one process for each core, which takes the next test when it is done with one
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: lint  ## lint, types, and the tests that together take minutes
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: lint  ## the same with the slow proofs: builds from copied projects, CUDA, training, packaging
-	$(BIN)/python -m pytest --run-slow
+	$(PYTEST) --run-slow
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -145,8 +145,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             )
         case "runaway":
             return (
-                f"population {plan.populations[population].name!r} spikes more than max_spikes = {plan.max_spikes} times "
-                f"in a trial, at {time:.9g} s already; lower the weights, or allow more spikes"
+                f"population {plan.populations[population].name!r} spikes more than max_spikes = {plan.max_spikes} "
+                f"times in a trial, at {time:.9g} s already; lower the weights, or allow more spikes"
             )
         case "cascade":
             return (

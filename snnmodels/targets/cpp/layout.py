@@ -119,7 +119,7 @@ def _describe(
     for q in plan.projections:
         name, rows = f"projection{q.index}", np.shape(q.projection.weights)
         delayed = np.ndim(q.projection.delay) > 0
-        # nobody asks when the spikes of an input without a learnable delay arrive, where input times aren't differentiated
+        # nobody asks when spikes of an input arrive where neither their times nor their delay are differentiated by
         timed = plan.input_gradients or q.source >= len(plan.network.inputs) or "delay" in q.projection.learnable
         out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), int(timed), rows[0], padded(rows[1])]
         for key in ("w", "gw", "delay", "gdelay", "first", "neuron"):
