@@ -120,8 +120,10 @@ def _describe(
         name, rows = f"projection{q.index}", np.shape(q.projection.weights)
         delayed = np.ndim(q.projection.delay) > 0
         # nobody asks when spikes of an input arrive where neither their times nor their delay are differentiated by
-        timed = plan.input_gradients or q.source >= len(plan.network.inputs) or "delay" in q.projection.learnable
-        out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), int(timed), rows[0], padded(rows[1])]
+        learnable = "delay" in q.projection.learnable
+        timed = plan.input_gradients or q.source >= len(plan.network.inputs) or learnable
+        out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), int(timed), int(learnable)]
+        out += [rows[0], padded(rows[1])]
         for key in ("w", "gw", "delay", "gdelay", "first", "neuron"):
             place(f"{name}.{key}")
     out.append(len(plan.components))

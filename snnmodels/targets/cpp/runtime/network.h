@@ -9,6 +9,7 @@ struct Projection
     int source, target, receptor;  // source: inputs count first
     bool timed;            // whether sensitivities to the times of its arrivals are wanted
     bool sparse, delayed;          // sparse: rows of entries; delayed: every entry has a delay of its own
+    bool delay_learnable;          // whether the gradient by delays is wanted
     int rows, width;               // dense: length of a padded row
     const double* weight = nullptr;
     const double* delay = nullptr;  // one, or one for each entry

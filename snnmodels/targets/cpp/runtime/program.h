@@ -127,7 +127,8 @@ private:
         {
             Projection p;
             p.source = int(number()), p.target = int(number()), p.receptor = int(number());
-            p.sparse = number(), p.delayed = number(), p.timed = number(), p.rows = int(number()), p.width = int(number());
+            p.sparse = number(), p.delayed = number(), p.timed = number(), p.delay_learnable = number();
+            p.rows = int(number()), p.width = int(number());
             p.weight = array<double>(), p.weight_gradient = array<double>();
             p.delay = array<double>(), p.delay_gradient = array<double>();
             p.first = array<std::int64_t>(), p.neuron = array<int>();

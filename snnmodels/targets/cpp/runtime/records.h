@@ -53,16 +53,20 @@ template <> struct Records<8>
     static SNN_INLINE void records(const D8* from, double* p) { for (int i = 0; i < 8; i++) for (int l = 0; l < LANES; l++) p[8 * l + i] = from[i][l]; }
 };
 
-SNN_INLINE D8 gather8(const double* p, const int* at)
-{
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
-    return (D8)_mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), p, 8);
+// The first m of eight lanes from and to memory, and from several places; the others are 0
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+SNN_INLINE D8 load_some(const double* p, int m) { return (D8)_mm512_maskz_loadu_pd(__mmask8((1u << m) - 1), p); }
+SNN_INLINE void store_some(double* p, D8 x, int m) { _mm512_mask_storeu_pd(p, __mmask8((1u << m) - 1), (__m512d)x); }
+SNN_INLINE I8 load_some(const int* p, int m) { return (I8)_mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(__mmask8((1u << m) - 1), p)); }
+SNN_INLINE void store_ints(int* p, I8 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x)); }
+SNN_INLINE D8 gather8(const double* p, I8 at) { return (D8)_mm512_i64gather_pd((__m512i)at, p, 8); }
 #else
-    D8 x;
-    for (int l = 0; l < LANES; l++) x[l] = p[at[l]];
-    return x;
+SNN_INLINE D8 load_some(const double* p, int m) { D8 x = all(0); for (int l = 0; l < m; l++) x[l] = p[l]; return x; }
+SNN_INLINE void store_some(double* p, D8 x, int m) { for (int l = 0; l < m; l++) p[l] = x[l]; }
+SNN_INLINE I8 load_some(const int* p, int m) { I8 x = {0}; for (int l = 0; l < m; l++) x[l] = p[l]; return x; }
+SNN_INLINE void store_ints(int* p, I8 x) { for (int l = 0; l < LANES; l++) p[l] = int(x[l]); }
+SNN_INLINE D8 gather8(const double* p, I8 at) { D8 x; for (int l = 0; l < LANES; l++) x[l] = p[at[l]]; return x; }
 #endif
-}
 SNN_INLINE double largest(D8 x) { double y = x[0]; for (int l = 1; l < LANES; l++) y = x[l] > y ? x[l] : y; return y; }
 SNN_INLINE double smallest(D8 x) { double y = x[0]; for (int l = 1; l < LANES; l++) y = x[l] < y ? x[l] : y; return y; }
 

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 #include "neurons.h"
+#include "records.h"
 
 namespace snn {
 
@@ -35,15 +36,19 @@ public:
     virtual void commit(double limit) = 0;  // crossings up to `limit`: to `found`
     virtual void finish(double until) = 0;
     virtual bool finite(int& neuron) const = 0;
-    // backward, window by window; `slot`: of a ring of windows with costates at their ends
-    virtual void back_begin(int slots, double span) = 0;
+    // backward, window by window
+    virtual void back_begin(int slots, double span) = 0;  // slots: of windows whose costates are kept, one if events come in order
     virtual void spike_back(int window, double t, int neuron, const double* before, double sens) = 0;
-    virtual double row_back(int receptor, const Row& row, double t, const double* delay, bool each, double until, double* gradient, double* delay_gradient) = 0;
+    // a row that arrives at t, which is in the window; the derivative by the time of the arrival, if that is wanted
+    virtual double row_back(int receptor, const Row& row, int window, double t, double* gradient, bool timed) = 0;
+    // a row of a spike at t with arrivals before `until`, each after a delay of its own
+    virtual double rows_back(int receptor, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient) = 0;
     virtual void age(int window) = 0;
 
     struct Found { double t; int population, neuron; std::size_t before; };  // t: in the window
     std::vector<Found> found;
     std::vector<double> before;  // states before the reset
+    std::vector<int> soon;       // neurons for which a crossing was found
 };
 
 }  // namespace snn

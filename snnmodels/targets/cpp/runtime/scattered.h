@@ -68,7 +68,7 @@ public:
         }
         std::fill(slot.begin(), slot.end(), -1), std::fill(flag.begin(), flag.end(), 0);
         if (with_buckets) sums.resize(std::size_t(V) * width);
-        known.clear(), undo.clear(), found.clear(), before.clear();
+        known.clear(), undo.clear(), found.clear(), before.clear(), soon.clear();
         n_hot = n_changed = 0;
     }
 
@@ -106,17 +106,7 @@ public:
             for (int i = 0; i < S; i++) up[i] = down[i] = y[i];
             up[V - 1] = high, down[V - 1] = low;
             if (int(hits.size()) < row.n + 1) hits.resize(2 * row.n + 1);
-            int count = 0;
-            double* states = state.begin();
-            const int size = row.target ? row.n : n;
-            for (int q = 0; q < size; q++)
-            {
-                double* to = states + std::size_t(V) * (row.target ? row.target[q] : q);
-                const One w = Of::all(row.weight[q]), x = Of::load(to) + Of::larger(w * up, w * down);
-                Of::store(to, x);
-                hits[count] = q;
-                count += x[V - 1] >= 0;
-            }
+            const int count = row.target ? add_row<false>(row, up, down, hits.data()) : add_row<true>({row.weight, nullptr, n}, up, down, hits.data());
             for (int k = 0; k < count; k++)
             {
                 const int q = hits[k], j = row.target ? row.target[q] : q, s = slot[j];
@@ -175,6 +165,7 @@ public:
                     {
                         const int l = __builtin_ctz(b);
                         crossing[s[l]] = t[l] + root[l], candidate[s[l]] = at[l];
+                        soon.push_back(hot[s[l]]);
                     }
                     active &= ~yes;
                 }
@@ -245,13 +236,13 @@ public:
     }
 
     // --- backward ------------------------------------------------------------------------------------------------------
-    // Costates of a window are referred to its end, where they are kept in a ring of windows: so a spike's row is handled
-    // once, at the spike, wherever its arrivals are. A neuron that spikes in a window has several there: NaN in the ring,
-    // the pieces in a list.
+    // Costates of a window are referred to its end. Where all synapses of a row have the same delay, arrivals are taken in
+    // order, and one window is enough. Else a ring of windows keeps them, so that a row is handled once, at its spike,
+    // wherever its arrivals are; a neuron that spikes in a window has several there: NaN in the ring, the pieces in a list.
 
     void back_begin(int slots, double span_) override
     {
-        mask = slots - 1, span = span_;
+        mask = slots - 1, span = span_, keeps = slots > 1;
         ring.resize(std::size_t(slots) * S * width);
         current.resize(std::size_t(S) * width);
         heads.assign(std::size_t(slots) * width, -1);
@@ -264,17 +255,8 @@ public:
     {
         const int at = window & mask;
         double *row = ring.begin() + std::size_t(at) * S * width + j, l[S], in[2 * S + 1], two[2], out[S + M::G + 1];
-        int& head = heads[std::size_t(at) * width + j];
-        if (head < 0)
-        {
-            split[at].push_back(j);
-            for (int i = 0; i < S; i++) current[std::size_t(i) * width + j] = row[std::size_t(i) * width], row[std::size_t(i) * width] = NAN;
-        }
-        Later piece;
-        piece.t = t, piece.next = head;
-        for (int i = 0; i < S; i++) piece.costate[i] = l[i] = current[std::size_t(i) * width + j];
-        head = int(pieces[at].size());
-        pieces[at].push_back(piece);
+        for (int i = 0; i < S; i++) l[i] = row[std::size_t(i) * width];
+        if (keeps) keep(at, t, j, l);
         const double s = (window + 1) * span - t;
         std::copy_n(before_, S, in);
         back.at(s).run(l, in + S);
@@ -283,24 +265,40 @@ public:
         in[2 * S] = two[0] / two[1];
         spike.at(0.0).run(in, out);
         back.at(-s).run(out, l);
-        for (int i = 0; i < S; i++) current[std::size_t(i) * width + j] = l[i];
+        for (int i = 0; i < S; i++) (keeps ? current[std::size_t(i) * width + j] : row[std::size_t(i) * width]) = l[i];
     }
 
-    double row_back(int which, const Row& row, double t, const double* delay, bool each, double until, double* gradient, double* delay_gradient) override
+    double row_back(int which, const Row& row, int window, double t, double* gradient, bool timed) override
     {
         double result = 0;
-        receptor(which, [&](auto& r) { result = each ? own_delays(r, row, t, delay, until, gradient, delay_gradient) : one_delay(r, row, t + *delay, until, gradient); });
+        receptor(which, [&](auto& r) {
+            const auto as = [&](auto dense, auto split, auto by_time) {
+                result = one_delay<decltype(dense)::value, decltype(split)::value, decltype(by_time)::value>(r, row, window, t, gradient);
+            };
+            const std::true_type yes;
+            const std::false_type no;
+            if (row.target) keeps ? as(no, yes, yes) : as(no, no, yes);
+            else if (timed) keeps ? as(yes, yes, yes) : as(yes, no, yes);
+            else keeps ? as(yes, yes, no) : as(yes, no, no);
+        });
+        return result;
+    }
+
+    double rows_back(int which, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient) override
+    {
+        double result = 0;
+        receptor(which, [&](auto& r) { result = own_delays(r, row, t, delay, until, gradient, delay_gradient); });
         return result;
     }
 
     void age(int window) override
     {
         const int from = window & mask, to = (window - 1) & mask;
-        for (int j : split[to]) heads[std::size_t(to) * width + j] = -1;
-        split[to].clear(), pieces[to].clear();
+        if (keeps) for (int j : split[to]) heads[std::size_t(to) * width + j] = -1;
+        if (keeps) split[to].clear(), pieces[to].clear();
         const double* a = ring.begin() + std::size_t(from) * S * width;
         double* b = ring.begin() + std::size_t(to) * S * width;
-        const auto over = back.at(span);
+        const auto over = back.at(span);  // in place where there is one window
         for (int j = 0; j < width; j += LANES)
         {
             D8 in[S], out[S];
@@ -308,7 +306,7 @@ public:
             over.run(in, out);
             for (int i = 0; i < S; i++) store8(b + std::size_t(i) * width + j, out[i]);
         }
-        for (int j : split[from])
+        if (keeps) for (int j : split[from])
         {
             double in[S], out[S];
             Later piece;
@@ -389,6 +387,24 @@ private:
             const double margin = 1e-9 * std::max(r.high[m], -r.low[m]);
             r.high[m] += margin, r.low[m] -= margin;
         }
+    }
+
+    // A row added to all its targets; those that are hot, or have become so. Without branches
+    template <bool DENSE> int add_row(const Row& row, One up, One down, int* found)
+    {
+        double* states = state.begin();
+        const double* weight = row.weight;
+        const int *target = row.target, size = row.n;
+        int count = 0;
+        for (int q = 0; q < size; q++)
+        {
+            double* to = states + std::size_t(V) * (DENSE ? q : target[q]);
+            const One w = Of::all(weight[q]), x = Of::load(to) + Of::larger(w * up, w * down);
+            Of::store(to, x);
+            found[count] = q;
+            count += !std::signbit(x[V - 1]);
+        }
+        return count;
     }
 
     // --- the start of a window -----------------------------------------------------------------------------------------
@@ -485,8 +501,8 @@ private:
             lists.swap(wider), capacity = more;
         }
         double *to = entry(s, listed[s]++), *first = entry(s, 0);
-        for (; to > first && to[-1] > e[V - 1]; to -= V) std::copy_n(to - V, V, to);
-        std::copy_n(e, V, to);
+        for (; to > first && to[-1] > e[V - 1]; to -= V) Of::store(to, Of::load(to - V));
+        Of::store(to, Of::load(e));
     }
     void add_entry(int s)
     {
@@ -576,81 +592,84 @@ private:
     }
     double current_(int i, int j) const { return const_cast<ScatterOf*>(this)->current[std::size_t(i) * width + j]; }
 
-    template <class R> double one_delay(const R& r, const Row& row, double t, double until, double* gradient)
+    // Before a spike at t its neuron has other costates than `l`, which stay those of what comes later
+    void keep(int at, double t, int j, double* l)
     {
-        if (!(t < until)) return 0;
-        const int window = int(t / span), at = window & mask;
+        int& head = heads[std::size_t(at) * width + j];
+        double* row = ring.begin() + std::size_t(at) * S * width + j;
+        if (head < 0)
+        {
+            split[at].push_back(j);
+            for (int i = 0; i < S; i++) current[std::size_t(i) * width + j] = row[std::size_t(i) * width], row[std::size_t(i) * width] = NAN;
+        }
+        Later piece;
+        piece.t = t, piece.next = head;
+        for (int i = 0; i < S; i++) piece.costate[i] = l[i] = current[std::size_t(i) * width + j];
+        head = int(pieces[at].size());
+        pieces[at].push_back(piece);
+    }
+
+    template <bool DENSE, bool SPLIT, bool TIMED, class R> double one_delay(const R& r, const Row& row, int window, double t, double* gradient)
+    {
+        const int at = window & mask, size = DENSE ? width : row.n;
         const double s = std::min(std::max((window + 1) * span - t, 0.0), span), *base = ring.begin() + std::size_t(at) * S * width;
         double y[2 * S], rest = 0;
         r.response.at(s).run((const double*)nullptr, y);
         D8 sum = all(0);
-        const int size = row.target ? row.n : width;
-        for (int q = 0; q < size; q += LANES)
-        {
-            const int m = std::min(LANES, size - q);
-            int target[LANES];
-            D8 w, g = all(0), z = all(0);
-            if (row.target && m < LANES)
-            {
-                w = all(0);
-                for (int l = 0; l < LANES; l++) target[l] = row.target[q + std::min(l, m - 1)];
-                for (int l = 0; l < m; l++) w[l] = row.weight[q + l];
-            }
-            else
-            {
-                w = load8(row.weight + q);
-                if (row.target) std::memcpy(target, row.target + q, sizeof target);
-            }
+        const auto some = [&](int q, int m, auto whole) __attribute__((always_inline)) {
+            constexpr bool WHOLE = decltype(whole)::value;
+            const D8 w = !TIMED ? all(0) : WHOLE ? load8(row.weight + q) : load_some(row.weight + q, m);
+            I8 target;
+            if (!DENSE) target = load_some(row.target + q, WHOLE ? LANES : m);
+            D8 g = all(0), z = all(0);
             for (int i = 0; i < S; i++)
                 if (R::Type::TOUCHES[i])
                 {
                     const double* from = base + std::size_t(i) * width;
-                    const D8 l = row.target ? gather8(from, target) : load8(from + q);
-                    g += l * y[i], z += l * y[S + i];
+                    const D8 l = DENSE ? load8(from + q) : gather8(from, target);
+                    g += l * y[i];
+                    if (TIMED) z += l * y[S + i];
                 }
-            const I8 single = g == g;
-            if (unsigned b = ~bits(single) & ((1u << m) - 1); __builtin_expect(b != 0, 0))
-                for (; b; b &= b - 1)
-                {
-                    const int l = __builtin_ctz(b);
-                    double costate[S], gw = 0, by_time = 0;
-                    after(at, row.target ? target[l] : q + l, t, costate);
-                    for (int i = 0; i < S; i++) gw += costate[i] * y[i], by_time += costate[i] * y[S + i];
-                    g[l] = gw, rest += w[l] * by_time;
-                }
-            sum += pick(single, w * z, all(0));
-            if (m == LANES) store8(gradient + q, load8(gradient + q) + g);
-            else for (int l = 0; l < m; l++) gradient[q + l] += g[l];
-        }
+            if constexpr (SPLIT)
+            {
+                const I8 single = g == g;
+                if (unsigned b = ~bits(single) & ((1u << m) - 1); __builtin_expect(b != 0, 0))
+                    for (; b; b &= b - 1)
+                    {
+                        const int l = __builtin_ctz(b);
+                        double costate[S], gw = 0, by_time = 0;
+                        after(at, DENSE ? q + l : int(target[l]), t, costate);
+                        for (int i = 0; i < S; i++) gw += costate[i] * y[i], by_time += costate[i] * y[S + i];
+                        g[l] = gw, rest += w[l] * by_time;
+                    }
+                z = pick(single, z, all(0));
+            }
+            if (TIMED) sum += w * z;
+            if (WHOLE) store8(gradient + q, load8(gradient + q) + g);
+            else store_some(gradient + q, load_some(gradient + q, m) + g, m);
+        };
+        int q = 0;
+        for (; q + LANES <= size; q += LANES) some(q, LANES, std::true_type());
+        if (q < size) some(q, size - q, std::false_type());
         return total(sum) + rest;
     }
 
+    // `delay_gradient`: null if it isn't wanted
     template <class R> double own_delays(const R& r, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient)
     {
-        double rest = 0;
         D8 sum = all(0);
         const double per_span = 1 / span;
+        const std::int64_t stride = std::int64_t(S) * width;
         for (int q = 0; q < row.n; q += LANES)
         {
             const int m = std::min(LANES, row.n - q);
-            int place[LANES], window[LANES];
-            D8 w = all(0), g = all(0), z = all(0), time, y[2 * S];
-            if (m == LANES) w = load8(row.weight + q), time = t + load8(delay + q);
-            else
-            {
-                time = all(INF);
-                for (int l = 0; l < m; l++) w[l] = row.weight[q + l], time[l] = t + delay[q + l];
-            }
-            const I8 lanes = time < until;
+            D8 time = t + load_some(delay + q, m), w = load_some(row.weight + q, m), g = all(0), z = all(0), y[2 * S];
+            const I8 lanes = (time < until) & lanes_below(m);
             if (!bits(lanes)) break;  // delays ascend in a row
             time = pick(lanes, time, all(t));
-            const I8 number = __builtin_convertvector(time * per_span, I8);
+            const I8 number = __builtin_convertvector(time * per_span, I8), window = number & std::int64_t(mask);
+            const I8 target = load_some(row.target + q, m), place = window * stride + target;
             const D8 s = smaller(larger((__builtin_convertvector(number, D8) + 1.0) * span - time, all(0)), all(span));
-            for (int l = 0; l < LANES; l++)
-            {
-                window[l] = int(number[l]) & mask;
-                place[l] = window[l] * S * width + row.target[q + std::min(l, m - 1)];
-            }
             r.response.at(s).run((const D8*)nullptr, y);
             for (int i = 0; i < S; i++)
                 if (R::Type::TOUCHES[i])
@@ -665,22 +684,19 @@ private:
             {
                 const int l = __builtin_ctz(b);
                 double costate[S];
-                after(window[l], place[l] - window[l] * S * width, time[l], costate);
+                after(int(window[l]), int(target[l]), time[l], costate);
                 for (int i = 0; i < S; i++) g[l] += costate[i] * y[i][l], by_time[l] += w[l] * costate[i] * y[S + i][l];
             }
             sum += by_time;
-            if (m == LANES)
-            {
-                store8(gradient + q, load8(gradient + q) + g);
-                store8(delay_gradient + q, load8(delay_gradient + q) + by_time);
-            }
-            else for (int l = 0; l < m; l++) gradient[q + l] += g[l], delay_gradient[q + l] += by_time[l];
+            store_some(gradient + q, load_some(gradient + q, m) + g, m);
+            if (delay_gradient) store_some(delay_gradient + q, load_some(delay_gradient + q, m) + by_time, m);
         }
-        return total(sum) + rest;
+        return total(sum);
     }
 
     Population<M>& p;
     int n = 0, width = 0, n_hot = 0, n_changed = 0, capacity = 16, mask = 0;
+    bool keeps = false;  // costates of more than one window
     double begun = 0, length = 0, per_cell = 0, span = 0;
     typename M::template Flow<double> flow;
     typename M::template Rate<double> rate;

@@ -81,34 +81,9 @@ public:
     void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
     {
         prepare(trial, c);
-        if (!calendar) span = net.window / 4;
-        int slots = 1;
-        while (slots < longest / span + 3) slots *= 2;
-        for (int k : c.populations) scatters[k]->back_begin(slots, span);
-        for (Incoming& in : incoming) in.next = trial.trains[net.projections[in.projection].source].size() - 1;
-        int own = int(tape.owns.size()) - 1;
-        for (int window = int(std::ceil(net.duration / span - 1e-9)) - 1; window >= 0; window--)
-        {
-            const double low = window ? window * span : -INF;
-            for (; own >= 0 && tape.owns[own].t >= low; own--)
-            {
-                const Own& o = tape.owns[own];
-                Train& train = trial.trains[net.inputs + o.population];
-                if (own > 2)
-                {
-                    const Own& soon = tape.owns[own - 2];
-                    for (Incoming& in : outgoing[soon.population]) prefetch(in, trial.trains[net.inputs + soon.population].neuron[soon.spike], weight_sums, delay_sums);
-                }
-                for (Incoming& in : outgoing[o.population]) row_back(trial, in, o.spike, weight_sums, delay_sums);
-                scatters[o.population]->spike_back(window, o.t, train.neuron[o.spike], &train.before[std::size_t(o.spike) * neurons[o.population]->S], train.sens[o.spike]);
-            }
-            for (Incoming& in : incoming)
-            {
-                const Train& train = trial.trains[net.projections[in.projection].source];
-                if (!in.inside) for (; in.next >= 0 && train.t[in.next] >= low; in.next--) row_back(trial, in, in.next, weight_sums, delay_sums);
-            }
-            if (window) for (int k : c.populations) scatters[k]->age(window);
-        }
+        weights = &weight_sums, delays = &delay_sums;
+        if (calendar) backward_by_spikes(trial, c, tape);
+        else backward_in_order(trial, c, tape);
     }
 
 private:
@@ -158,7 +133,7 @@ private:
         mask = ring - 1;
         for (Incoming& in : incoming)
             if (net.projections[in.projection].delayed) in.ring.resize(ring);
-        most = 2.0 * size;
+        most = 0.75 * size;
     }
 
     // Arrivals before t1 that are known at t0: to the neurons, or into buckets
@@ -191,14 +166,24 @@ private:
         {
             const int window = std::max(int((t + p.delay[q]) / span), soon < INF ? number + 1 : number);
             const double limit = (window + 1) * span - t;
-            std::int64_t until = q + 1;
-            while (until < end && p.delay[until] < limit) until++;
+            int k = 0;
+            for (; q + k < end; k += LANES)
+            {
+                const int m = int(std::min<std::int64_t>(LANES, end - q - k));
+                const unsigned outside = ~bits((load_some(p.delay + q + k, m) < limit) & lanes_below(m));
+                if (outside & 255) { k += __builtin_ctz(outside); break; }
+            }
+            k = std::max(1, int(std::min<std::int64_t>(k, end - q)));
             Bucket& b = in.ring[window & mask];
-            const int k = int(until - q);
             b.room(k);
-            for (int i = 0; i < k; i++) b.time[b.n + i] = t + p.delay[q + i];
-            std::copy_n(p.weight + q, k, &b.weight[b.n]), std::copy_n(p.neuron + q, k, &b.target[b.n]);
-            b.n += k, q = until;
+            for (int i = 0; i < k; i += LANES)
+            {
+                const int m = std::min(LANES, k - i);
+                store8(&b.time[b.n + i], t + load_some(p.delay + q + i, m));
+                store8(&b.weight[b.n + i], load_some(p.weight + q + i, m));
+                store_ints(&b.target[b.n + i], load_some(p.neuron + q + i, m));
+            }
+            b.n += k, q += k;
         }
     }
 
@@ -219,7 +204,7 @@ private:
     double run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, long& ties)
     {
         double arrived = 0;
-        for (int k : c.populations) scatters[k]->look();
+        for (int k : c.populations) look(k);
         while (true)
         {
             double spike = INF;
@@ -250,11 +235,12 @@ private:
                 for (; in.next < train.size() && train.t[in.next] + *p.delay == row; in.next++, rows++)
                 {
                     const Row r = p.row(train.neuron[in.next]);
+                    if (in.next + 2 < train.size()) prefetch(in, train.neuron[in.next + 2], false);
                     scatters[p.target]->arrive(p.receptor, r, t);
                     arrived += r.n;
                 }
             }
-            for (int k : c.populations) scatters[k]->look();
+            for (int k : c.populations) look(k);
             if (!calendar && arrived >= most && t > 0) { t1 = row; return arrived; }
         }
     }
@@ -266,7 +252,7 @@ private:
             while (t0 + scatters[k]->earliest() <= until || scatters[k]->earliest() <= until - t0)
             {
                 scatters[k]->commit(std::max(until - t0, scatters[k]->earliest()));
-                scatters[k]->look();
+                look(k);
             }
         for (int k : c.populations)
         {
@@ -293,24 +279,112 @@ private:
         {
             const Projection& p = net.projections[in.projection];
             const Train& train = trial.trains[p.source];
-            if (p.delayed && in.inside) for (; in.next < train.size(); in.next++) cast(in, train, in.next, t1);
+            if (!p.delayed || !in.inside) continue;
+            for (; in.next < train.size(); in.next++)
+            {
+                if (in.next + 3 < train.size()) prefetch(in, train.neuron[in.next + 3], false);
+                cast(in, train, in.next, t1);
+            }
         }
     }
 
-    void row_back(Trial& trial, const Incoming& in, int spike, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
+    // Arrivals and spikes from the last to the first: at one instant arrivals before spikes, which they came after
+    void backward_in_order(Trial& trial, const Component& c, const ComponentTape& tape)
+    {
+        span = net.window;
+        for (int k : c.populations) scatters[k]->back_begin(1, span);
+        for (Incoming& in : incoming)
+        {
+            const Train& train = trial.trains[net.projections[in.projection].source];
+            for (in.next = train.size() - 1; in.next >= 0 && !(train.t[in.next] + *net.projections[in.projection].delay < net.duration);) in.next--;
+        }
+        int own = int(tape.owns.size()) - 1, window = int(std::ceil(net.duration / span - 1e-9)) - 1;
+        while (true)
+        {
+            double t = own >= 0 ? tape.owns[own].t : -INF;
+            Incoming* latest = nullptr;
+            for (Incoming& in : incoming)
+            {
+                if (in.next < 0) continue;
+                const Projection& p = net.projections[in.projection];
+                const double at = trial.trains[p.source].t[in.next] + *p.delay;
+                if (at > t || (at == t && !latest)) t = at, latest = &in;
+            }
+            if (t == -INF) return;
+            for (; window > 0 && t < window * span; window--) for (int k : c.populations) scatters[k]->age(window);
+            if (!latest) spike_back(trial, window, tape.owns[own--]);
+            else
+            {
+                const Train& train = trial.trains[net.projections[latest->projection].source];
+                if (latest->next > 2) prefetch(*latest, train.neuron[latest->next - 2], true);
+                row_back(trial, *latest, latest->next--, window, t);
+            }
+        }
+    }
+
+    // Each row at its spike, wherever its arrivals are
+    void backward_by_spikes(Trial& trial, const Component& c, const ComponentTape& tape)
+    {
+        int slots = 2;
+        while (slots < longest / span + 3) slots *= 2;
+        for (int k : c.populations) scatters[k]->back_begin(slots, span);
+        for (Incoming& in : incoming) in.next = trial.trains[net.projections[in.projection].source].size() - 1;
+        int own = int(tape.owns.size()) - 1;
+        for (int window = int(std::ceil(net.duration / span - 1e-9)) - 1; window >= 0; window--)
+        {
+            const double low = window ? window * span : -INF;
+            for (; own >= 0 && tape.owns[own].t >= low; own--)
+            {
+                const Own& o = tape.owns[own];
+                if (own > 2)
+                {
+                    const Own& soon = tape.owns[own - 2];
+                    for (const Incoming& in : outgoing[soon.population]) prefetch(in, trial.trains[net.inputs + soon.population].neuron[soon.spike], true);
+                }
+                for (const Incoming& in : outgoing[o.population]) rows_back(trial, in, o.spike);
+                spike_back(trial, window, o);
+            }
+            for (Incoming& in : incoming)
+            {
+                const Train& train = trial.trains[net.projections[in.projection].source];
+                if (!in.inside) for (; in.next >= 0 && train.t[in.next] >= low; in.next--) rows_back(trial, in, in.next);
+            }
+            if (window) for (int k : c.populations) scatters[k]->age(window);
+        }
+    }
+
+    void spike_back(const Trial& trial, int window, const Own& o)
+    {
+        const Train& train = trial.trains[net.inputs + o.population];
+        scatters[o.population]->spike_back(window, o.t, train.neuron[o.spike], &train.before[std::size_t(o.spike) * neurons[o.population]->S], train.sens[o.spike]);
+    }
+    void row_back(Trial& trial, const Incoming& in, int spike, int window, double t)
     {
         const Projection& p = net.projections[in.projection];
         Train& train = trial.trains[p.source];
         const int j = train.neuron[spike];
-        const std::size_t at = p.sparse ? std::size_t(p.first[j]) : std::size_t(j) * p.width;
-        const double* delay = p.delayed ? p.delay + at : p.delay;
-        double* delays = delay_sums[in.projection].begin() + (p.delayed ? at : 0);
-        const double s = scatters[p.target]->row_back(p.receptor, p.row(j), train.t[spike], delay, p.delayed, net.duration, weight_sums[in.projection].begin() + at, delays);
+        const double s = scatters[p.target]->row_back(p.receptor, p.row(j), window, t, (*weights)[in.projection].begin() + place(p, j), p.timed);
         train.sens[spike] += s;
-        if (!p.delayed) *delays += s;
+        (*delays)[in.projection][0] += s;
     }
+    void rows_back(Trial& trial, const Incoming& in, int spike)
+    {
+        const Projection& p = net.projections[in.projection];
+        Train& train = trial.trains[p.source];
+        const int j = train.neuron[spike];
+        if (!p.delayed)
+        {
+            const double t = train.t[spike] + *p.delay;
+            if (t < net.duration) row_back(trial, in, spike, int(t / span), t);
+            return;
+        }
+        const std::size_t at = place(p, j);
+        double* by_delay = p.delay_learnable ? (*delays)[in.projection].begin() + at : nullptr;
+        train.sens[spike] += scatters[p.target]->rows_back(p.receptor, p.row(j), train.t[spike], p.delay + at, net.duration, (*weights)[in.projection].begin() + at, by_delay);
+    }
+    static std::size_t place(const Projection& p, int j) { return p.sparse ? std::size_t(p.first[j]) : std::size_t(j) * p.width; }
 
-    void prefetch(const Incoming& in, int j, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
+    void prefetch(const Incoming& in, int j, bool back)
     {
         const Projection& p = net.projections[in.projection];
         if (!p.sparse) return;
@@ -318,8 +392,17 @@ private:
             for (std::size_t k = 0; k < bytes; k += 64) __builtin_prefetch(static_cast<const char*>(from) + k, 0, 3);
         };
         const std::int64_t a = p.first[j], n = p.first[j + 1] - a;
-        lines(p.weight + a, n * 8), lines(p.neuron + a, n * 4), lines(weight_sums[in.projection].begin() + a, n * 8);
-        if (p.delayed) lines(p.delay + a, n * 8), lines(delay_sums[in.projection].begin() + a, n * 8);
+        lines(p.weight + a, n * 8), lines(p.neuron + a, n * 4);
+        if (p.delayed) lines(p.delay + a, n * 8);
+        if (back) lines((*weights)[in.projection].begin() + a, n * 8);
+        if (back && p.delayed && p.delay_learnable) lines((*delays)[in.projection].begin() + a, n * 8);
+    }
+    // rows of the neurons that are about to spike
+    void look(int k)
+    {
+        scatters[k]->look();
+        for (int j : scatters[k]->soon) for (const Incoming& in : outgoing[k]) prefetch(in, j, false);
+        scatters[k]->soon.clear();
     }
 
     const Network& net;
@@ -330,6 +413,7 @@ private:
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
     std::vector<Scatter::Found> order;
+    std::vector<Aligned<double>> *weights = nullptr, *delays = nullptr;  // sums of gradients
     std::vector<int> above;
     bool calendar = false;  // windows of equal length, for arrivals of single synapses
     double shortest = INF, longest = 0, span = 0, most = 0;
