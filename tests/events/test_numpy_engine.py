@@ -88,6 +88,14 @@ def test_recurrence_with_delays(name: str, delay: str) -> None:
     compare_windows(*random_network(model, scale, 0, trials=1, recurrent=0.5, delay=delay, masked=own, own=own))
 
 
+@pytest.mark.parametrize("name", ["lif+exp_synapse", "lif+exp_synapse+refractory"])
+def test_weights_alone_are_learnable(name: str) -> None:
+    """Then no states are computed again."""
+    network, inputs = random_network(load_model(name), LINEAR[name], 0, trials=1, delay="common")
+    populations = tuple(dataclasses.replace(p, learnable=()) for p in network.populations)
+    compare_windows(dataclasses.replace(network, populations=populations), inputs)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_recurrence_without_delay(seed: int) -> None:
     compare_windows(*random_network(LIF, 2.5, seed, recurrent=0.5, trials=1, own=seed == 1))

@@ -322,7 +322,6 @@ class ComponentBackward:
             state = self.states[k].before(number)
         else:
             state = State(self.values, k, np.zeros((n.n_states, n.n)), np.zeros(n.n, dtype=bool))
-        x = state.x
         state.held = self.held[k].copy()
         before = []
         for a in arrivals:
@@ -335,7 +334,7 @@ class ComponentBackward:
                 self._arrival(k, neurons, a, there, which)
         for r in releases:
             which = np.array([r.neuron])
-            s = n("release", *x[:, which], *self.costates[k][:, which], which=which)
+            s = n("release", *r.x[:, None], *self.costates[k][:, which], which=which)
             self._moves(r, float(s[0, 0]), r.neuron)
             self.held[k][r.neuron] = True
 

@@ -101,7 +101,7 @@ class ComponentForward:
         for k, state in self.states.items():
             own = [a for a in arrivals if self.values.plan.projections[a.projection].target == k]
             freed = [r for r in releases if r.population == k]
-            self.ties += len(own) + len(freed) > 1
+            self.ties += len(own) > 1
             if not own and not freed:
                 continue
             before = state.x.copy()
@@ -119,7 +119,8 @@ class ComponentForward:
     def _releases(self, k: int) -> list[Release]:
         which = np.flatnonzero(self.until[k] <= self.t)
         self.until[k][which] = np.inf
-        return [Release(k, int(j), int(self.since[k][j])) for j in which]
+        x = self.states[k].x
+        return [Release(k, int(j), int(self.since[k][j]), x[:, j].copy()) for j in which]
 
     def _at_once(
         self, k: int, before: np.ndarray, releases: Sequence[Release], arrivals: Sequence[Arrival]

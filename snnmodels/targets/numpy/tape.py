@@ -43,12 +43,14 @@ class Arrival(NamedTuple):
     target: int  # -1: all of the row
 
 
-class Release(NamedTuple):
-    """The refractory period after a spike of a neuron ends."""
+@dataclass(slots=True)
+class Release:
+    """The refractory period after a spike of a neuron ends; `x` is its state then, shape (n_states,)."""
 
     population: int
     neuron: int
     spike: int
+    x: np.ndarray
 
 
 @dataclass(slots=True)
