@@ -25,7 +25,6 @@ from snnmodels.eventprop.autoencoder import (
 )
 
 SMALL = AutoencoderSettings(neurons=8, level=0.1, trial=0.12, lead=0.04, batch_size=4, epochs=4, gains=(1.0, 2.0))
-CAPACITY = {"max_spikes": 80, "input_spikes": 80}
 
 
 def windows(trials: int, seed: int, settings: AutoencoderSettings = SMALL) -> Trials:
@@ -45,7 +44,7 @@ def test_signal_trials() -> None:
     np.testing.assert_array_equal(inputs["input"][0, 4, :2], [0.0, np.inf])
     spikes = np.sort(inputs["input"][0, :2].ravel())
     assert np.diff(spikes[np.isfinite(spikes)]).min() >= SMALL.dt * (1 - 1e-9)
-    with pytest.raises(ValueError, match=r"dt = 0\.0007 s of the signals is not a whole fraction of the time step"):
+    with pytest.raises(ValueError, match=r"dt = 0\.0007 s of the signals is not a whole fraction of the interval"):
         signal_trials(SMALL, signal, 0.7e-3)
 
 
@@ -78,10 +77,8 @@ def test_the_gradient_of_the_joint_loss_is_exact() -> None:
         inputs=inputs,
         targets=targets,
         loss=autoencoder_loss(SMALL),
-        dt=SMALL.dt,
         oracle=False,
         elements=8,
-        **CAPACITY,
     )
     assert {"held.w", "fast.w", "recurrent.w", "decoder.w", "hidden.v_th", "input.times"} == {
         r.key for r in report.rows
@@ -93,7 +90,7 @@ def test_the_gradient_of_the_joint_loss_is_exact() -> None:
 def test_training_lowers_the_joint_loss_and_keeps_the_constraints() -> None:
     data, validation, price = windows(16, 1), windows(4, 2), 1e-3
     network = autoencoder_network(SMALL)
-    with Simulation(network, autoencoder_loss(SMALL), batch_size=4, dt=SMALL.dt, **CAPACITY) as simulation:  # type: ignore[arg-type]
+    with Simulation(network, autoencoder_loss(SMALL), batch_size=4) as simulation:
         starts = possible_starts(SMALL, simulation, data, price, seed=3)
         assert {s.gain for s in starts} == set(SMALL.gains)
         assert starts[0].loss <= starts[1].loss
@@ -116,7 +113,7 @@ def test_training_lowers_the_joint_loss_and_keeps_the_constraints() -> None:
 def test_coding_error() -> None:
     data = windows(1, 5)
     network = autoencoder_network(SMALL, gain=2.0, size=0.2)
-    with Simulation(network, autoencoder_loss(SMALL), batch_size=1, dt=SMALL.dt, **CAPACITY) as simulation:  # type: ignore[arg-type]
+    with Simulation(network, autoencoder_loss(SMALL), batch_size=1) as simulation:
         found = coding_error(simulation, data, network.trainable(), SMALL.lead)
         outcome = simulation.run(*data.take(slice(1)), gradient=False)
         times = simulation.spike_times("hidden")
@@ -132,7 +129,7 @@ def test_coding_error() -> None:
 def test_a_population_that_never_spikes_is_refused() -> None:
     settings = dataclasses.replace(SMALL, gains=(1e-6,))
     with (
-        Simulation(autoencoder_network(SMALL), autoencoder_loss(SMALL), batch_size=4, dt=SMALL.dt, **CAPACITY) as s,  # type: ignore[arg-type]
+        Simulation(autoencoder_network(SMALL), autoencoder_loss(SMALL), batch_size=4) as s,
         pytest.raises(ValueError, match="no neuron spikes at any of the gains"),
     ):
         possible_starts(settings, s, windows(4, 1), 0.0, seed=0)

@@ -28,7 +28,7 @@ from snnmodels.eventprop.history import EpochRecord, History
 from snnmodels.eventprop.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SETUP = Setup(epochs=1, batch_size=8, dt=1e-3, target="numpy")
+SETUP = Setup(epochs=1, batch_size=8, target="numpy")
 
 
 def small(experiment, **overrides):
@@ -121,7 +121,6 @@ def test_yin_yang_from_training_to_the_figure(tmp_path):
     (record,) = histories[0].epochs
     assert record.spikes["hidden"] > 0
     assert record.test_error is not None
-    assert histories[0].settings["dt"] == 1e-3
     kept = read_outputs(tmp_path, "yin_yang", 1)
     assert kept["output"].shape == (8, 3)
     np.testing.assert_array_equal(kept["targets"], experiment.test.targets)
@@ -161,7 +160,6 @@ def test_processes_give_the_same_as_one(tmp_path):
     [
         ("train_mnist.py", [], 2, "--data: name the directory of the MNIST files, or use --quick"),
         ("train_mnist.py", ["--data", "nowhere"], 1, "error: nowhere: no such directory. Download the four files"),
-        ("train_yin_yang.py", ["--dt", "-1"], 2, "--dt: expected a positive number of milliseconds, got -1"),
         ("plot_yin_yang.py", ["--results", "nowhere"], 1, "error: "),
         ("plot_mnist.py", ["--results", "nowhere"], 1, "error: "),
     ],
