@@ -255,9 +255,18 @@ class Adam(Optimiser):
             self._steps += 1
             rows.append(self._corrected(self._rate))
         for key, value in values.items():
+            if key in self._state and self._state[key][0].shape != value.shape:
+                raise ValueError(
+                    f"values[{key!r}]: shape {value.shape}, but the optimiser's state is for "
+                    f"{self._state[key][0].shape}"
+                )
             if key not in self._state:
                 self._state[key] = tuple(np.zeros_like(value) for _ in self.moments)
         return np.array(rows), {key: self._state[key] for key in values}
+
+    def undo_steps(self, count: int) -> None:
+        """Take back the counting of steps that were not taken after all."""
+        self._steps -= count
 
     def _corrected(self, rate: float) -> tuple[float, float]:
         """Epsilon and rate with the bias corrections, which section 2 of the paper moves there from the arrays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -11,6 +12,7 @@ import numpy as np
 from ..events.engine import Engine, EngineError
 from ..events.inputs import checked_times
 from ..events.plan import EnginePlan, Observation
+from ..targets.process import ProgramError
 from ..templates.network import Network
 from ..templates.values import all_finite, with_values
 from .losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, labels_of
@@ -224,7 +226,7 @@ class Simulation:
             p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
         }
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, engine.ties)
+            return Outcome(value.value, value.predictions, {}, spikes, engine.smallest_gdot, observed, engine.ties)
         engine.backward(np.asarray(value.gradient, dtype=float))
         gradients = self._gradients({name: np.ndim(t) for name, t in inputs.items()})
         for key, found in gradients.items():
@@ -287,16 +289,24 @@ class Simulation:
         corrections, moments = optimiser.take_steps(values, len(batches))
         engine = self._engine
         assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
-        results, predictions = engine.train(  # type: ignore[attr-defined]
-            given,
-            every,
-            [len(labels) for _, labels in batches],
-            (0, (self.loss.tau0, self.loss.tau1, self.loss.alpha))
-            if isinstance(self.loss, TTFSCrossEntropy)
-            else (1, (self.loss.scale,)),
-            (optimiser.beta1, optimiser.beta2, corrections),
-            {places[key]: (*m, optimiser.scales.get(key, 1.0)) for key, m in moments.items()},
-        )
+        try:
+            results, predictions = engine.train(  # type: ignore[attr-defined]
+                given,
+                every,
+                [len(labels) for _, labels in batches],
+                (0, (self.loss.tau0, self.loss.tau1, self.loss.alpha))
+                if isinstance(self.loss, TTFSCrossEntropy)
+                else (1, (self.loss.scale,)),
+                (optimiser.beta1, optimiser.beta2, corrections),
+                {places[key]: (*m, optimiser.scales.get(key, 1.0)) for key, m in moments.items()},
+            )
+        except BaseException:
+            # as if nothing had happened: the program has stepped some of its weights already
+            optimiser.undo_steps(len(batches))
+            with contextlib.suppress(ProgramError):
+                for key, value in values.items():
+                    engine.set_weights(places[key], value)
+            raise
         for key, value in values.items():
             value[...] = self._fresh[key] = engine.weights(places[key])  # type: ignore[attr-defined]
         outcomes, start = [], 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
+from ..events.engine import EngineError
 from ..templates.values import all_finite
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .files import as_json
@@ -342,7 +343,11 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
                 inputs = {name: drop_spikes(times, run.input_dropout, rng) for name, times in inputs.items()}
             taken.append((inputs, targets))
         if fit is not None:
-            outcomes = fit(taken, values, run.optimiser)
+            try:
+                outcomes = fit(taken, values, run.optimiser)
+            except EngineError as error:
+                last = batch + len(taken)
+                raise TrainingError(f"epoch {epoch + 1}, batches {batch + 1} to {last}: {error}; {_ADVICE}") from None
         else:
             outcomes = [run.source.run(*taken[0], values)]
             _check_finite(outcomes[0], values, f"epoch {epoch + 1}, batch {batch + 1}")

@@ -11,7 +11,7 @@ from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .plan import EnginePlan, PopulationPlan
 
-__all__ = ["Engine", "EngineError", "explain", "initial_states"]
+__all__ = ["Engine", "EngineError", "explain", "initial_states", "refractory_periods"]
 
 
 class EngineError(RuntimeError):
@@ -127,7 +127,7 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
 
     Parameters
     ----------
-    what : {"start", "reset", "cascade", "finite", "steps", "search"}
+    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "gradient"}
     population : int
     neuron : int
         -1 where it is not known.
@@ -155,6 +155,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             )
         case "finite":
             return f"{where}: its state is no longer finite at {time:.9g} s; check the parameters and weights"
+        case "gradient":
+            return f"{where}: the gradient of its weights is not finite in batch {time:g} of those trained on together"
         case "steps":
             return (
                 f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, "
@@ -168,3 +170,21 @@ def initial_states(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.nd
     numbers = {symbol(k): v for k, v in values.items()}
     rows = [evaluate(e, {s: numbers[s] for s in e.free_symbols}) for e in p.rules.system.initial.values()]
     return np.stack([np.broadcast_to(row, p.population.n) for row in rows])
+
+
+def refractory_periods(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Refractory period of every neuron in seconds, shape (n,), for parameter values by canonical name.
+
+    Raises
+    ------
+    ValueError
+        For one that is negative or not finite.
+    """
+    period = p.rules.system.refractory
+    assert period is not None
+    numbers = {s: values[s.name] for s in period.duration.free_symbols}
+    found = np.broadcast_to(evaluate(period.duration, numbers), p.population.n)
+    if not ((found >= 0) & np.isfinite(found)).all():
+        worst = found[~((found >= 0) & np.isfinite(found))][0]
+        raise ValueError(f"population {p.name!r}: a refractory period of {worst:g} s; expected at least 0")
+    return found

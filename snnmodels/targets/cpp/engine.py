@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...events.bounds import Bounds
-from ...events.engine import Engine, EngineError, explain, initial_states
+from ...events.engine import Engine, EngineError, explain, initial_states, refractory_periods
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
-from ..process import Process
+from ..process import Process, ProgramError
 from .layout import Layout
 from .program import program
 
@@ -59,6 +59,7 @@ class CppEngine(Engine):
             if p.rules.linear and (p.rules.spiking if kind == "threshold" else p.rules.observed is not None)
         }
         self._trials = 0
+        self._fetched = False  # whether the program has written the output's spikes of the last batch
         self._shapes: list[tuple[int, ...]] = []
         self._views: dict[str, np.ndarray] = {}
         self._process = Process(path)
@@ -77,7 +78,11 @@ class CppEngine(Engine):
         layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads, self._scatter)
         kept = {k: v.copy() for k, v in self._views.items()}
         self._views = {}
-        self._process.resize(layout.size)
+        try:
+            self._process.resize(layout.size)
+        except ProgramError:
+            self.close()  # the arrays are gone: better no engine than one without values
+            raise
         self._views = layout.views(self._process.memory)
         for key, old in kept.items():
             if old.shape == self._views[key].shape:
@@ -123,6 +128,8 @@ class CppEngine(Engine):
         p = self.plan.populations[population]
         name, n = f"population{population}", p.population.n
         numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
+        if p.rules.held is not None:
+            refractory_periods(p, numbers)  # refuses those that are none
         for key, value in numbers.items():
             _fill(self._views[f"{name}.{key}"], value, n)
         _fill(self._views[f"{name}.initial"], initial_states(p, numbers), n)
@@ -156,6 +163,7 @@ class CppEngine(Engine):
             self._ask("values")
             self._stale = False
         self._ask("forward")
+        self._fetched = True
 
     def _flat(self, key: str, size: int) -> np.ndarray:
         return self._views[key].reshape(-1)[:size]
@@ -163,7 +171,7 @@ class CppEngine(Engine):
     def spike_times(self, population: int) -> np.ndarray:
         """Spike times; see `Engine.spike_times`."""
         output = self.plan.output.index
-        if not (population == output and self.plan.observation.kind == "spike_times"):
+        if not (self._fetched and population == output and self.plan.observation.kind == "spike_times"):
             self._ask(f"spikes {population}")
         place = 2 + len(self.plan.populations) + population
         most = int(self._views["results"][place])
@@ -301,6 +309,7 @@ class CppEngine(Engine):
         if self._stale:
             self._ask("values")
             self._stale = False
+        self._trials, self._fetched = int(sizes[-1]), False
         self._ask("train")
         for k, (mean, square, _) in moments.items():
             mean[...] = self._whole(k, views[f"projection{k}.mean"])

@@ -51,6 +51,17 @@ SNN_INLINE D8 smaller(D8 a, D8 b) { return a < b ? a : b; }
 SNN_INLINE double larger(double a, double b) { return a > b ? a : b; }
 SNN_INLINE double smaller(double a, double b) { return a < b ? a : b; }
 SNN_INLINE D8 absolute(D8 x) { return (D8)((I8)x & INT64_MAX); }
+// whether none of n numbers is infinite or NaN
+inline bool all_finite(const double* x, std::size_t n)
+{
+    D8 sum = all(0);
+    std::size_t i = 0;
+    for (; i + LANES <= n; i += LANES) sum += load8(x + i) * 0.0;
+    double rest = 0;
+    for (int l = 0; l < LANES; l++) rest += sum[l];
+    for (; i < n; i++) rest += x[i] * 0.0;
+    return rest == 0;
+}
 SNN_INLINE double total(double x) { return x; }
 SNN_INLINE double total(D8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
@@ -58,7 +69,7 @@ SNN_INLINE double total(D8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] 
 // a half); beyond what a double holds it is held at the largest and at zero
 SNN_INLINE D8 exp(D8 x)
 {
-    x = smaller(larger(x, all(-745.0)), all(709.0));
+    x = smaller(all(709.0), larger(all(-745.0), x));  // a NaN stays one
     const D8 magic = all(6755399441055744.0);
     D8 n = x * 1.4426950408889634 + magic;
     const I8 power = (I8)n - (I8)magic;
@@ -75,7 +86,7 @@ SNN_INLINE D8 exp(D8 x)
 // of a number, by the same operations
 SNN_INLINE double exp(double x)
 {
-    x = x > -745.0 ? (x < 709.0 ? x : 709.0) : -745.0;
+    x = x < -745.0 ? -745.0 : x > 709.0 ? 709.0 : x;
     const double magic = 6755399441055744.0;
     double n = x * 1.4426950408889634 + magic;
     std::int64_t a, b;

@@ -29,7 +29,6 @@ struct Component
     std::vector<int> populations, incoming;
     double shortest = INF;  // delay of what it projects to itself
     double soonest = INF;   // until a spike may be felt in it at all, by its own neuron's release, too
-    bool feedback = false;
 };
 
 struct Arrival { int projection, spike, entry; };  // entry: of a sparse projection with delays of its own, else -1

@@ -183,6 +183,7 @@ template <class M> class ModelNeurons : public Neurons
 protected:
     using K = std::conditional_t<M::SHARED, double, D8>;
     static constexpr int S_ = M::S, P_ = M::P, G_ = M::G;
+    static_assert(S_ <= 64, "the simulator keeps the states of one neuron in arrays of 64");
 
 public:
     ModelNeurons()
@@ -393,7 +394,7 @@ public:
             std::copy_n(costate, S_, in + S_);
             in[2 * S_] = sens;
             sigma.at(0.0).run(in, two);
-            in[2 * S_] = crossing ? two[0] / two[1] : 0.0;
+            in[2 * S_] = crossing && two[0] != 0 ? two[0] / two[1] : 0.0;
             double out[S_ + G_];
             rule.at(0.0).run(in, out);
             std::copy_n(out, S_, costate);

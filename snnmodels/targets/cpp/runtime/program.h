@@ -67,6 +67,7 @@ public:
                 say(text);
             }
             catch (const std::bad_alloc&) { say("error out of memory"); }
+            catch (const std::exception& e) { say(std::string("error ") + e.what()); }
         }
         std::cout.flush();
         std::_Exit(0);
@@ -174,12 +175,11 @@ private:
     {
         for (Component& c : net.components)
         {
-            c.feedback = false, c.shortest = INF;
+            c.shortest = INF;
             for (int q : c.incoming)
             {
                 const Projection& p = net.projections[q];
                 if (std::find(c.populations.begin(), c.populations.end(), p.source - net.inputs) == c.populations.end()) continue;
-                c.feedback = true;
                 if (!p.delayed) c.shortest = std::min(c.shortest, *p.delay);
                 else for (int i = 0; i < p.rows; i++) if (p.first[i] < p.first[i + 1]) c.shortest = std::min(c.shortest, p.delay[p.first[i]]);
             }
@@ -207,15 +207,15 @@ private:
             return;
         }
         std::vector<std::thread> pool;
-        std::vector<Failure> failures(workers, Failure{nullptr, 0, 0, 0});
+        std::vector<std::exception_ptr> failures(workers);
         auto work = [&](int w) {
             try { for (int b = int(std::int64_t(w) * n / workers); b < int(std::int64_t(w + 1) * n / workers); b++) f(*simulators[w], b); }
-            catch (const Failure& x) { failures[w] = x; }
+            catch (...) { failures[w] = std::current_exception(); }
         };
         for (int w = 1; w < workers; w++) pool.emplace_back(work, w);
         work(0);
         for (auto& t : pool) t.join();
-        for (const Failure& x : failures) if (x.what) throw x;
+        for (const auto& x : failures) if (x) std::rethrow_exception(x);
     }
 
     void forward()
@@ -398,6 +398,8 @@ private:
                     const double* other = simulators[t]->weight_sums[q].begin();
                     for (std::int64_t i = 0; i < p.entries(); i++) total[i] += other[i];
                 }
+                for (std::int64_t i = 0; !all_finite(total, std::size_t(p.entries())) && i < p.entries(); i++)
+                    if (!std::isfinite(total[i])) throw Failure{"gradient", p.target, p.sparse ? p.neuron[i] : int(i % p.width), double(k + 1)};
                 snn_adam(const_cast<double*>(p.weight), total, queue.moments[q].mean, queue.moments[q].square, std::size_t(p.entries()),
                          queue.numbers[2], queue.numbers[3], queue.corrections[2 * k], queue.corrections[2 * k + 1] * factors[q]);
             }

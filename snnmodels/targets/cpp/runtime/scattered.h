@@ -262,7 +262,7 @@ public:
         back.at(s).run(l, in + S);
         in[2 * S] = sens;
         sigma.at(0.0).run(in, two);
-        in[2 * S] = two[0] / two[1];
+        in[2 * S] = two[0] != 0 ? two[0] / two[1] : 0.0;
         spike.at(0.0).run(in, out);
         back.at(-s).run(out, l);
         for (int i = 0; i < S; i++) (keeps ? current[std::size_t(i) * width + j] : row[std::size_t(i) * width]) = l[i];

@@ -312,7 +312,7 @@ private:
         }
         for (int k : c.populations)
             for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
-                if (!std::isfinite(neurons[k]->x[i])) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
+                if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
         for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});
         if (maxima) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
     }
@@ -565,7 +565,7 @@ private:
             }
             if (active && piece.arrivals > before.arrivals)
             {
-                if (reading) before_arrivals(trial, c, tape, before.arrivals, piece.arrivals, &entered[std::size_t(n % every) * size]);
+                if (reading) before_arrivals(trial, c, tape, before, piece, &entered[std::size_t(n % every) * size]);
                 for (int a = piece.arrivals; a-- > before.arrivals;)
                     arrive_back(trial, c, tape.arrivals[a], reading ? &arriving[std::size_t(a - before.arrivals) * size] : nullptr);
             }
@@ -626,7 +626,13 @@ private:
             if (peak.kind != kind) continue;
             active = true;
             neurons[net.output]->costate(net.observed)[j] += loss.maxima[j];
-            if (piece.arrivals > before.arrivals) collect(trial, tape.arrivals[before.arrivals], loss.maxima[j] * peak.rate);
+            double w;
+            for (int a = before.arrivals; a < piece.arrivals; a++)
+                if (reaches(trial, tape.arrivals[a], net.output, j, w))
+                {
+                    collect(trial, tape.arrivals[a], loss.maxima[j] * peak.rate);
+                    break;
+                }
         }
     }
 
@@ -663,12 +669,14 @@ private:
         p.follow(t - own.t, train.neuron[own.spike], &train.before[std::size_t(own.spike) * p.S]);
     }
     // states before each of the arrivals [a0, a1) of one instant
-    void before_arrivals(const Trial& trial, const Component& c, const ComponentTape& tape, int a0, int a1, const double* kept)
+    void before_arrivals(const Trial& trial, const Component& c, const ComponentTape& tape, const Piece& before, const Piece& piece, const double* kept)
     {
+        const int a0 = before.arrivals, a1 = piece.arrivals;
         const std::size_t size = state_size(c);
         arriving.resize(size * (a1 - a0));
         keep_held(c);
         set_states(c, kept);
+        for (int r = before.releases; r < piece.releases; r++) neurons[tape.releases[r].population]->hold(tape.releases[r].neuron, false);
         for (int a = a0; a < a1; a++)
         {
             copy_states(c, &arriving[std::size_t(a - a0) * size]);
