@@ -157,22 +157,30 @@ class TestDerive:
 
 class TestCheckGradient:
     def test_within_and_beyond_tolerance(self, run: Run) -> None:
-        options = ("--dt", "1", "--no-oracle")
-        within = run("check-gradient", "lif", *options)
+        within = run("check-gradient", "lif")
         assert within.exit_code == 0, within.output
         assert within.stderr == ""
-        assert "lif+exp_synapse, numpy, dt = 1 ms: agrees" in within.stdout
+        assert "lif+exp_synapse, numpy: agrees (tolerance 1e-06)" in within.stdout
         assert "hidden.tau_m" in within.stdout
         assert "smallest |ġ|" in within.stdout
-        # nothing agrees with differences to that
-        beyond = run("check-gradient", "lif", *options, "--tolerance", "1e-18")
+        # nothing agrees with the reference to that
+        beyond = run("check-gradient", "lif", "--tolerance", "1e-18")
         assert beyond.exit_code == 1
         assert "DISAGREES" in beyond.stdout
         assert beyond.stderr == "error: the gradient is beyond tolerance\n"
 
+    def test_nothing_to_compare_with(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        from snnmodels.eventprop import check
+
+        monkeypatch.setattr(check, "STEPS", (1e-12,))  # differences that are nothing but rounding
+        result = run("check-gradient", "lif", "--no-oracle", "--tolerance", "1e-9")
+        assert result.exit_code == 1
+        assert "lif+exp_synapse, numpy: NOT COMPARED" in result.stdout
+        assert result.stderr == "error: differences do not resolve the tolerance, and nothing else was compared\n"
+
     def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "lfi: " in one_line_error(run("check-gradient", "lfi"))
-        assert "--dt: expected a positive" in one_line_error(run("check-gradient", "lif", "--dt", "0"))
+        assert run("check-gradient", "lif", "--dt", "1").exit_code == 2  # there is no time step
         assert "--tolerance: expected a positive" in one_line_error(run("check-gradient", "lif", "--tolerance", "-1"))
         assert "spike-coding network" in one_line_error(run("check-gradient", "joint"))
         assert "checked as it is" in one_line_error(run("check-gradient", "yin_yang", "--recurrent"))
@@ -196,7 +204,7 @@ class TestTrain:
         )
         monkeypatch.setattr(experiments, "yin_yang", lambda: small)
         monkeypatch.setattr("sys.argv", ["snnmodels", "train", "yin-yang"])  # not what started the tests
-        options = ("--epochs", "1", "--target", "numpy", "--dt", "1", "--batch-size", "200", "--seed", "7")
+        options = ("--epochs", "1", "--target", "numpy", "--batch-size", "200", "--seed", "7")
         result = run("train", "yin-yang", *options, "--out", tmp_path / "out")
         assert result.exit_code == 0, result.output
         assert "test accuracy" in result.stdout
@@ -209,7 +217,6 @@ class TestTrain:
     def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "nowhere" in one_line_error(run("train", "mnist", "--data", tmp_path / "nowhere"))
         out = ("--out", tmp_path / "out")
-        assert "--dt: expected a positive number" in one_line_error(run("train", "yin-yang", *out, "--dt", "0"))
         assert run("train", "yin-yang", *out, "--epochs", "0").exit_code == 2
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.delenv("CXX", raising=False)

@@ -1,80 +1,135 @@
-"""Networks that the exactness tests share, with generic (never coinciding) input times."""
+"""Networks that the exactness tests share, and what it means to agree."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+import shutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
-from snnmodels.eventprop import Probe, Simulation, probe
+from snnmodels import oracle
+from snnmodels.eventprop import Outcome, Probe, Simulation, probe
 from snnmodels.eventprop.probe import SmoothSpikeTimes
-from snnmodels.eventprop.protocol import Loss, Outcome
-from snnmodels.oracle import simulate
+from snnmodels.eventprop.protocol import Loss
+from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 
 MS = 1e-3
-TARGETS = np.zeros(2, dtype=int)
+SLOW = pytest.mark.slow
+COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+TARGETS = ["numpy", pytest.param("cpp_standalone", marks=COMPILER)]
 LIF = load_model("lif+exp_synapse")
 
-# Linear models between events, and the seed of a network in which, at dt = 1 ms, no spike causes another within a step.
-LINEAR = {
-    "lif+exp_synapse": 0,
-    "lif+delta_synapse": 1,
-    "lif+alpha_synapse": 0,
-    "leaky_integrator+exp_synapse": 0,
-    "leaky_integrator+alpha_synapse": 0,
-    "integrate_and_fire+exp_synapse": 1,
-    "lif+exp_synapse+adaptive_threshold": 0,
-    "lif+exp_synapse+current_adaptation": 1,
-}
-# takes SymPy and Brian2 half a minute to lower, and is therefore seen at one time step only
-RESONANT = "lif+exp_synapse+current_adaptation+subthreshold_adaptation"
-NONLINEAR = ("qif+exp_synapse", "eif+exp_synapse")
+LINEAR = (
+    "lif+exp_synapse",
+    "lif+delta_synapse",
+    "lif+alpha_synapse",
+    "leaky_integrator+exp_synapse",
+    "leaky_integrator+alpha_synapse",
+    "leaky_integrator+delta_synapse",
+    "integrate_and_fire+exp_synapse",
+    "integrate_and_fire+delta_synapse",
+    "lif+exp_synapse+adaptive_threshold",
+    "lif+exp_synapse+current_adaptation",
+    "lif+exp_synapse+current_adaptation+subthreshold_adaptation",
+    "lif+exp_synapse+energy_threshold",
+    "lif+exp_synapse+population_trace+feedback_inhibition",
+    "lif+exp_synapse+refractory",
+    "lif+delta_synapse+refractory",
+    "lif+alpha_synapse+adaptive_threshold+refractory",
+)
+NONLINEAR = (
+    "qif+exp_synapse",
+    "eif+exp_synapse",
+    "qif+delta_synapse",
+    "eif+alpha_synapse+current_adaptation",
+    "qif+exp_synapse+refractory",
+)
+
+
+class Bounds(NamedTuple):
+    """How far spike times (seconds) and gradients (relative in norm) may be from the reference's."""
+
+    time: float
+    gradient: float
+
+
+EXACT, NEAR = Bounds(1e-12, 1e-9), Bounds(1e-9, 1e-6)
 
 
 @functools.cache
-def library_probe(name: str, seed: int = 0) -> Probe:
-    """The network made for a model; the same at every time step."""
-    return probe(load_model(name), seed=seed)
+def library_probe(name: str, seed: int = 0, recurrent: bool = False) -> Probe:
+    """The network made for a model of the library; one trial where it is nonlinear."""
+    model = load_model(name)
+    linear = HybridSystem.from_model(model).is_linear
+    quick = "numpy" if linear or shutil.which("g++") is None else "cpp_standalone"
+    return probe(model, seed=seed, trials=2 if linear else 1, recurrent=recurrent, target=quick)
 
 
-def separated(network: Network, times: Mapping[str, np.ndarray], dt: float) -> bool:
-    """Whether, by the reference, no spike comes within `dt` after an arrival at its neuron or another spike of it.
+class Case(NamedTuple):
+    """A network, what goes into it, and a loss on what comes out."""
 
-    Nor may another arrival come within `dt` after one that makes its neuron spike. Then no spike causes another within
-    a step in a way that matters, and a simulation with exact flows has to agree with the reference.
-    """
-    spikes = {**simulate(network, times).spikes, **times}
-    if not all(np.isfinite(spikes[p.name]).any() for p in network.populations if p.model.spiking):
-        return False
-    for p in network.populations:
-        if not p.model.spiking:
-            continue
-        sources = [q.source for q in network.projections if q.target == p.name]
-        for trial, own in enumerate(spikes[p.name]):
-            arrivals = np.sort(np.concatenate([spikes[s][trial].ravel() for s in sources]))
-            for train in own:
-                each = train[np.isfinite(train)]
-                last = np.concatenate([[-np.inf], arrivals])[np.searchsorted(arrivals, each - 1e-9)]
-                following = np.concatenate([arrivals, [np.inf]])[np.searchsorted(arrivals, each + 1e-9)]
-                caused = np.isin(np.round(each, 9), np.round(arrivals, 9))
-                if (each - last < dt).any() or (np.diff(each) < dt).any() or (following - each < dt)[caused].any():
-                    return False
-    return True
+    network: Network
+    inputs: Mapping[str, np.ndarray]
+    loss: Loss = SmoothSpikeTimes()
+    targets: Any = None
+
+    @property
+    def trials(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def labels(self) -> Any:
+        return np.zeros(self.trials, dtype=int) if self.targets is None else self.targets
 
 
-Case = tuple[Network, dict[str, np.ndarray]]
+class Found(NamedTuple):
+    """What a simulation gave."""
+
+    outcome: Outcome
+    spikes: dict[str, np.ndarray]
 
 
-def generic(make: Callable[[int], Case], dt: float, accept: Callable[[Network, Any], bool] = lambda *_: True) -> Case:
-    """The first of many networks in which events are far enough apart for the reference to be met at `dt`."""
-    for seed in range(300):
-        network, times = make(seed)
-        if separated(network, times, dt) and accept(network, times):
-            return network, times
-    raise AssertionError(f"no network with events {dt} s apart")
+def case_of(p: Probe) -> Case:
+    return Case(p.network, p.inputs, p.loss, p.targets)
+
+
+def simulated(case: Case, target: str = "numpy", **options: Any) -> Found:
+    """One batch with its gradient."""
+    with Simulation(case.network, case.loss, batch_size=case.trials, target=target, **options) as s:  # type: ignore[arg-type]
+        found = s.run(case.inputs, case.labels)
+        return Found(found, {p.name: s.spike_times(p.name) for p in case.network.populations if p.model.spiking})
+
+
+def reference(case: Case) -> oracle.OracleGradient:
+    """The event-driven reference, which knows nothing of engines."""
+    linear = all(HybridSystem.from_model(p.model).is_linear for p in case.network.populations)
+    method: oracle.Method = "matrix-exponential" if linear else "runge-kutta"
+    return oracle.gradient(case.network, case.inputs, case.loss, case.labels, method=method)
+
+
+def assert_agrees(found: Found, expected: oracle.OracleGradient | Found, bounds: Bounds, note: str = "") -> None:
+    """The same spikes, the same loss, the same gradient by everything."""
+    spikes = expected.spikes
+    other = expected.outcome if isinstance(expected, Found) else expected
+    for name, times in found.spikes.items():
+        assert times.shape == spikes[name].shape, f"{note} {name}"
+        np.testing.assert_allclose(times, spikes[name], rtol=0, atol=bounds.time, err_msg=f"{note} {name}")
+    np.testing.assert_allclose(found.outcome.loss, other.loss, rtol=bounds.gradient, err_msg=note)
+    assert found.outcome.gradients.keys() == other.gradients.keys()
+    for key, value in other.gradients.items():
+        off = np.linalg.norm(found.outcome.gradients[key] - value)
+        assert off <= bounds.gradient * np.linalg.norm(value), f"{note} {key}: {off} of {np.linalg.norm(value)}"
+
+
+def check(case: Case, target: str = "numpy", bounds: Bounds = EXACT, **options: Any) -> Found:
+    """Simulate and compare with the reference."""
+    found = simulated(case, target, **options)
+    assert_agrees(found, reference(case), bounds)
+    return found
 
 
 def chain(
@@ -85,61 +140,26 @@ def chain(
     seed: int = 0,
     duration: float = 30 * MS,
     mask: bool = False,
+    delay: Any = 0.0,
 ) -> Network:
-    """4-3-2 with weights of about the given size, everything learnable."""
+    """4-3-2 with weights of about the given size, everything learnable; arrays are parameters of those they fit."""
     rng = np.random.default_rng(seed)
     masks = (rng.uniform(size=(4, 3)) < 0.7, rng.uniform(size=(3, 2)) < 0.8) if mask else (None, None)
     own = [{k: v for k, v in (parameters or {}).items() if np.shape(v) in ((), (n,))} for n in (3, 2)]
-    hidden, output = (
+    populations = tuple(
         Population(name, n, model, values, tuple(model.parameters))
         for name, n, values in (("hidden", 3, own[0]), ("output", 2, own[1]))
     )
-    return Network(
-        "chain",
-        (SpikeInput("input", 4),),
-        (hidden, output),
-        (
-            Projection("w_in", "input", "hidden", scale[0] * rng.uniform(0.5, 1.5, (4, 3)), mask=masks[0]),
-            Projection("w_out", "hidden", "output", scale[1] * rng.uniform(0.5, 1.5, (3, 2)), mask=masks[1]),
-        ),
-        "output",
-        duration,
+    weights = scale[0] * rng.uniform(0.5, 1.5, (4, 3)), scale[1] * rng.uniform(0.5, 1.5, (3, 2))
+    receptor = next(iter(model.receptors))
+    learnable = ("w", "delay") if np.any(delay) else ("w",)
+    projections = tuple(
+        Projection(name, source, target, w, receptor, mask=m, learnable=learnable, delay=delay)
+        for (name, source, target), w, m in zip(
+            (("w_in", "input", "hidden"), ("w_out", "hidden", "output")), weights, masks, strict=True
+        )
     )
-
-
-def generic_chain(
-    model: Model,
-    scale: tuple[float, float],
-    parameters: Mapping[str, Any] | None = None,
-    *,
-    dt: float,
-    trials: int = 2,
-    mask: bool = False,
-) -> Case:
-    """A `chain` and inputs, events apart."""
-    return generic(
-        lambda seed: (chain(model, scale, parameters, seed=seed, mask=mask), inputs(seed=seed, trials=trials)), dt
-    )
-
-
-def readouts(seed: int) -> Case:
-    readout = load_model("leaky_integrator", "exp_synapse")
-    rng = np.random.default_rng(seed)
-    network = Network(
-        "readout",
-        (SpikeInput("input", 4),),
-        (
-            Population("hidden", 5, LIF, learnable=("tau_m",)),
-            Population("output", 4, readout, learnable=tuple(readout.parameters)),
-        ),
-        (
-            Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5))),
-            Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
-        ),
-        "output",
-        40 * MS,
-    )
-    return network, inputs(seed=seed, trials=3)
+    return Network("chain", (SpikeInput("input", 4),), populations, projections, "output", duration)
 
 
 def inputs(
@@ -150,8 +170,15 @@ def inputs(
     return {"input": np.sort(rng.uniform(0.3 * MS, last, (trials, n, spikes)), axis=2)}
 
 
-def run(network: Network, times: Mapping[str, np.ndarray], loss: Loss | None = None, **options: Any) -> Outcome:
-    """One run of a simulation with gradient."""
-    trials = len(next(iter(times.values())))
-    with Simulation(network, loss or SmoothSpikeTimes(), **{"batch_size": trials, "dt": 0.5 * MS, **options}) as s:
-        return s.run(times, np.zeros(trials, dtype=int))
+def one(weights: Any, times: Any, model: Model = LIF, *, duration: float = 30 * MS, **parameters: Any) -> Case:
+    """One neuron, one trial, one source for each weight; everything learnable. Times in milliseconds."""
+    weights = np.asarray(weights, dtype=float)
+    network = Network(
+        "one",
+        (SpikeInput("input", weights.size),),
+        (Population("output", 1, model, parameters, tuple(model.parameters)),),
+        (Projection("w_in", "input", "output", weights[:, None], next(iter(model.receptors))),),
+        "output",
+        duration,
+    )
+    return Case(network, {"input": np.asarray(times, dtype=float)[None] * MS})
