@@ -20,7 +20,7 @@ public:
     void refresh() { for (auto& s : scatters) if (s) s->refresh(); }
 
     // The rule of choice. All models of the component have to be of the kind, see Rules.scatters; then it pays where every
-    // arrival is one of a single synapse, or where a row has few of the neurons, which the general way moves all.
+    // arrival is one of a single synapse, or where rows leave out half of the neurons, which the general way moves all.
     bool suits(const Component& c) const
     {
         if (net.scattering == 0) return false;
@@ -38,7 +38,7 @@ public:
             if (p.delayed) return true;
             entries += double(p.entries()), rows += p.rows;
         }
-        return size >= 256 && entries * 8 <= rows * size;
+        return size >= 128 && entries * 2 <= rows * size;
     }
 
     void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties)
@@ -133,7 +133,7 @@ private:
         mask = ring - 1;
         for (Incoming& in : incoming)
             if (net.projections[in.projection].delayed) in.ring.resize(ring);
-        most = 0.75 * size;
+        most = 0.5 * size;
     }
 
     // Arrivals before t1 that are known at t0: to the neurons, or into buckets
@@ -384,11 +384,12 @@ private:
     }
     static std::size_t place(const Projection& p, int j) { return p.sparse ? std::size_t(p.first[j]) : std::size_t(j) * p.width; }
 
-    void prefetch(const Incoming& in, int j, bool back)
+    // in line, for the compiler takes a function that does nothing else for one without effect
+    SNN_INLINE void prefetch(const Incoming& in, int j, bool back)
     {
         const Projection& p = net.projections[in.projection];
         if (!p.sparse) return;
-        const auto lines = [](const void* from, std::size_t bytes) {
+        const auto lines = [](const void* from, std::size_t bytes) __attribute__((always_inline)) {
             for (std::size_t k = 0; k < bytes; k += 64) __builtin_prefetch(static_cast<const char*>(from) + k, 0, 3);
         };
         const std::int64_t a = p.first[j], n = p.first[j + 1] - a;
