@@ -1,0 +1,112 @@
+"""Networks drawn at random, on every target, against the event-driven reference.
+
+One to three populations of linear models, feed-forward and recurrent; delays of 0, below and above the window, and one
+for each synapse; masks; inhibition; parameters per neuron, equal time constants; simultaneous inputs; weights up to four
+times larger.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.oracle import OracleGradient
+from snnmodels.targets.cpp.engine import CppEngine
+from snnmodels.targets.numpy.engine import NumpyEngine
+from snnmodels.templates import Network
+from tests.events.agreement import Run, assert_agrees, reference_of, run
+from tests.events.drawn import MS, Drawn, draw
+from tests.oracle.networks import SumOfMaxima, SumOfSamples
+
+MOST = 250  # spikes of a batch; a network with more is another one's turn, since the reference takes its time
+ENGINES = {"numpy": NumpyEngine, "cpp": lambda plan: CppEngine(plan, trials=2)}
+
+
+def numbered(first: int, count: int, **options: Any) -> list[Drawn]:
+    """The first networks that spike enough to be worth it, and not too often."""
+    found: list[Drawn] = []
+    for seed in range(first, first + 20 * count):
+        drawn = draw(seed, **options)
+        plan = EnginePlan.of(drawn.network, observation_of(drawn.network), max_spikes=MOST)
+        engine = NumpyEngine(plan)
+        try:
+            engine.forward([drawn.inputs[i.name] for i in drawn.network.inputs])
+        except RuntimeError:
+            continue  # spikes without end, or too many
+        spikes = {p.name: engine.spike_times(p.index) for p in plan.populations if p.rules.spiking}
+        if 4 <= sum(int(np.isfinite(t).sum()) for t in spikes.values()) <= MOST and not _meets(drawn, spikes):
+            found.append(drawn)
+        if len(found) == count:
+            return found
+    raise AssertionError("too few networks of that kind")
+
+
+def observation_of(network: Network) -> Observation:
+    spiking = network.populations[-1].model.spiking
+    return Observation("spike_times" if spiking else "voltage_max")
+
+
+def _meets(drawn: Drawn, spikes: dict[str, np.ndarray]) -> bool:
+    """Whether a population is reached at one instant directly and through a cascade of delta synapses.
+
+    The reference takes such a cascade round by round through the whole network, the engine all at once
+    (docs/eventprop.md).
+    """
+    trains = {**spikes, **drawn.inputs}
+    models = {p.name: p.model.name for p in drawn.network.populations}
+    for p in drawn.network.populations:
+        arrivals = [
+            (q.source, {(b, t + float(q.delay)) for b, row in enumerate(trains[q.source]) for t in row.ravel()})
+            for q in drawn.network.projections
+            if q.target == p.name and np.ndim(q.delay) == 0
+        ]
+        for k, (source, at) in enumerate(arrivals):
+            for other, elsewhere in arrivals[:k]:
+                both = {t for t in at & elsewhere if np.isfinite(t[1])}
+                if both and any("delta" in models.get(s, "") for s in (source, other)):
+                    return True
+    return False
+
+
+def both(drawn: Drawn, target: str, loss: Any = None, window: float | None = None) -> tuple[Run, OracleGradient]:
+    make = ENGINES[target]
+    found = run(make, drawn.network, drawn.inputs, loss, window=window)
+    found.engine.close()
+    return found, reference_of(drawn.network, drawn.inputs, loss)
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("block", range(1))
+def test_a_few(target: str, block: int) -> None:
+    for drawn in numbered(1000 * block, 6 if target == "numpy" else 2):
+        assert_agrees(*both(drawn, target), hardly=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("block", range(10))
+def test_two_hundred(target: str, block: int) -> None:
+    for drawn in numbered(10_000 + 1000 * block, 20):
+        assert_agrees(*both(drawn, target), hardly=1e-3)
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("loss", [SumOfMaxima(), SumOfSamples(interval=1.7 * MS)], ids=["maxima", "samples"])
+def test_readouts(target: str, loss: Any) -> None:
+    for drawn in numbered(500_000, 3 if target == "numpy" else 1, readout=True):
+        assert_agrees(*both(drawn, target, loss), hardly=1e-3)
+
+
+@pytest.mark.parametrize("window", [0.1 * MS, 1.3 * MS, 1.0])
+def test_the_window_changes_nothing(window: float) -> None:
+    for drawn in numbered(900_000, 3):
+        usual, _ = both(drawn, "numpy")
+        found = run(ENGINES["numpy"], drawn.network, drawn.inputs, window=window)
+        for name, times in usual.spikes.items():
+            np.testing.assert_allclose(found.spikes[name], times, rtol=0, atol=1e-12)
+        for key, gradient in usual.gradients.items():
+            scale = np.abs(gradient).max(initial=0.0)
+            np.testing.assert_allclose(found.gradients[key], gradient, rtol=0, atol=1e-9 * scale, err_msg=key)
