@@ -1,7 +1,7 @@
 """Networks drawn at random, on every target, against the event-driven reference.
 
 One to three populations of linear models, feed-forward and recurrent; delays of 0, below and above the window, and one
-for each synapse; masks; inhibition; parameters per neuron, equal time constants; simultaneous inputs; weights up to four
+for each synapse; masks; inhibition; parameters per neuron, equal time constants; simultaneous inputs; weights up to 4
 times larger.
 """
 
