@@ -58,8 +58,8 @@ def build(
     Examples: `snnmodels build yin_yang --out yin_yang_cpp`; `snnmodels build lif alpha_synapse --target cuda -o lif`.
     """
     from ..brian import export
-    from ..templates.values import with_values
     from ..templates import Model, Network, load_network
+    from ..templates.values import with_values
 
     prepare_brian()
     step = milliseconds("--dt", dt)

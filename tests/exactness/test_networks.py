@@ -1,4 +1,4 @@
-"""Whole networks on `Simulation`: what training and users rely on, against the event-driven reference and closed forms."""
+"""Whole networks on `Simulation`: what training and users rely on, against the event-driven reference."""
 
 from __future__ import annotations
 
@@ -109,7 +109,8 @@ def test_trials_of_a_batch_do_not_touch_each_other_and_threads_change_rounding_a
 def test_a_silent_label_teaches_nothing() -> None:
     network, inputs = yin_yang()
     quiet = dataclasses.replace(
-        network, projections=(network.projections[0], dataclasses.replace(network.projections[1], weights=-np.ones((20, 3))))
+        network,
+        projections=(network.projections[0], dataclasses.replace(network.projections[1], weights=-np.ones((20, 3)))),
     )
     with Simulation(quiet, TTFSCrossEntropy(), batch_size=2) as simulation:
         outcome = simulation.run(inputs, LABELS)
