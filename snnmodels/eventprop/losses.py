@@ -132,8 +132,8 @@ class VoltageError(Loss):
     """Mean squared error of the output potential at regular times, for read-outs that are to follow a signal.
 
     With ``v_n(t_k)`` the potential of output neuron n at ``t_k = (k + 1)*interval`` and x the target, the loss is the
-    mean over trials and over the samples k >= `skip` of ``sum_n ((v_n(t_k) - x_n(t_k))/scale)^2``. Samples are the
-    states that the simulation holds at those grid points, so the gradient is exact at any time step.
+    mean over trials and over the samples k >= `skip` of ``sum_n ((v_n(t_k) - x_n(t_k))/scale)^2``. Samples are
+    taken at those very times, just before an event that falls on one.
 
     Meant for read-outs whose potential is continuous (exponential or alpha synapses): then the loss is a Riemann sum of
     the squared error over time, and so is its gradient. With a delta synapse the potential jumps at every arrival, and
@@ -144,7 +144,7 @@ class VoltageError(Loss):
     variable : str
         The state variable that is read.
     interval : float
-        Seconds between samples: a whole number of time steps.
+        Seconds between samples.
     skip : int
         Samples at the start of a trial that don't count.
     scale : float

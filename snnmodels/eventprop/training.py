@@ -199,7 +199,7 @@ def train(
     progress : bool or TrainingProgress
         True for a bar (or lines, outside a terminal), False for nothing.
     about : mapping of str to JSON values, optional
-        Kept with the settings in the history (time step, target, ...); must be the same on resumption.
+        Kept with the settings in the history (target, ...); must be the same on resumption.
 
     Returns
     -------
