@@ -120,6 +120,17 @@ def test_masks(delay: float, target: str) -> None:
 
 
 @on_both
+@pytest.mark.parametrize("delay", [0.0, 1.3 * MS, np.full((3, 2), 1.3 * MS)], ids=["at_once", "delayed", "each"])
+def test_a_mask_without_connections(delay: Any, target: str) -> None:
+    case = Case(chain(LIF, (4.0, 7.0)), inputs())
+    first, second = case.network.projections
+    nothing = Projection("nothing", "hidden", "output", np.ones((3, 2)), mask=np.zeros((3, 2), dtype=bool), delay=delay)
+    network = dataclasses.replace(case.network, projections=(first, second, nothing))
+    found = check(case._replace(network=network), target)
+    assert not found.outcome.gradients["nothing.w"].any()
+
+
+@on_both
 def test_a_source_that_reaches_nothing(target: str) -> None:
     case = Case(chain(LIF, (4.0, 7.0), mask=True), inputs())
     first, second = case.network.projections

@@ -80,6 +80,8 @@ private:
     std::int64_t number() { return *cursor++; }
     template <class T> T* array() { return at<T>(number()); }
 
+    static constexpr int nobody = 0;
+
     void layout()
     {
         struct stat s;
@@ -133,6 +135,7 @@ private:
             p.weight = array<double>(), p.weight_gradient = array<double>();
             p.delay = array<double>(), p.delay_gradient = array<double>();
             p.first = array<std::int64_t>(), p.neuron = array<int>();
+            if (p.sparse && !p.neuron) p.neuron = &nobody;  // a mask without connections: no row is one of all neurons
             net.projections.push_back(p);
         }
         for (int k = int(number()); k > 0; k--)
