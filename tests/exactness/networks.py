@@ -123,6 +123,8 @@ def assert_agrees(found: Found, expected: oracle.OracleGradient | Found, bounds:
         assert times.shape == spikes[name].shape, f"{note} {name}"
         np.testing.assert_allclose(times, spikes[name], rtol=0, atol=bounds.time, err_msg=f"{note} {name}")
     np.testing.assert_allclose(found.outcome.loss, other.loss, rtol=bounds.gradient, err_msg=note)
+    if isinstance(expected, Found):
+        assert found.outcome.ties == expected.outcome.ties, note
     assert found.outcome.gradients.keys() == other.gradients.keys()
     for key, value in other.gradients.items():
         off = np.linalg.norm(found.outcome.gradients[key] - value)

@@ -101,7 +101,8 @@ class ComponentForward:
         for k, state in self.states.items():
             own = [a for a in arrivals if self.values.plan.projections[a.projection].target == k]
             freed = [r for r in releases if r.population == k]
-            self.ties += len(own) > 1
+            # one spike may come through several projections
+            self.ties += len({(self.values.plan.projections[a.projection].source, a.spike) for a in own}) > 1
             if not own and not freed:
                 continue
             before = state.x.copy()

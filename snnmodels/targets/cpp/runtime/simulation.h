@@ -157,6 +157,21 @@ private:
         return int(to.size()) - before;
     }
 
+    // whether several spikes arrive at a population at once; one may come through several projections
+    bool meet(const Trial& trial, const ComponentTape& tape, int a0, int count, int population) const
+    {
+        const Arrival* first = nullptr;
+        for (int a = a0; a < a0 + count; a++)
+        {
+            const Arrival& x = tape.arrivals[a];
+            const Projection& p = net.projections[x.projection];
+            if (p.target != population || (p.sparse && !p.row(trial.trains[p.source].neuron[x.spike]).n)) continue;
+            if (!first) first = &x;
+            else if (x.spike != first->spike || p.source != net.projections[first->projection].source) return true;
+        }
+        return false;
+    }
+
     void deliver(const Trial& trial, const Arrival& a)
     {
         const Projection& p = net.projections[a.projection];
@@ -256,7 +271,7 @@ private:
             const int a0 = int(tape.arrivals.size()), r0 = int(tape.releases.size());
             for (; !waiting.empty() && waiting.top().t <= t; waiting.pop()) release(tape, waiting.top());
             const int count = gather(trial, c, t, tape.arrivals);
-            if (count > 1) ties++;
+            if (count > 1) for (int k : c.populations) ties += meet(trial, tape, a0, count, k);
             bool fires = int(tape.releases.size()) > r0, moved = false;
             if (count || fires)
             {
@@ -299,7 +314,8 @@ private:
                 else look = std::min(net.window, 2 * look);
             }
             if (int(tape.owns.size()) - o0 > 1)
-                for (int o = o0 + 1; o < int(tape.owns.size()); o++) ties += tape.owns[o].t == tape.owns[o - 1].t;
+                for (int o = o0 + 1; o < int(tape.owns.size()); o++)
+                    ties += tape.owns[o].t == tape.owns[o - 1].t && !(o > o0 + 1 && tape.owns[o].t == tape.owns[o - 2].t);
             if (maxima) out.peaks(start_.data(), t, end - t, int(tape.pieces.size()));
             if (sampled && sample < int(net.sample_times.size()) && end == net.sample_times[sample])
             {

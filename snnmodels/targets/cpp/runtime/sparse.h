@@ -266,7 +266,7 @@ private:
         {
             const auto& f = order[o];
             Train& train = trial.trains[net.inputs + f.population];
-            ties += o > 0 && order[o - 1].t == f.t;
+            ties += o > 0 && order[o - 1].t == f.t && !(o > 1 && order[o - 2].t == f.t);
             tape.owns.push_back({f.t, f.population, train.size()});
             train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW), train.sens.push_back(0);
             const double* from = &scatters[f.population]->before[f.before];
