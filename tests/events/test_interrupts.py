@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from snnmodels.eventprop import Simulation, TTFSCrossEntropy
+from snnmodels.events.engine import EngineError
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import load_network
 
@@ -28,3 +29,12 @@ def test_interrupted_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(process, "_listen", listen)
         with pytest.raises(ProgramError, match="was interrupted while it ran; make a new one"):
             simulation.run({"input": times}, labels)
+
+
+def test_closed_means_closed() -> None:
+    network = load_network("yin_yang", hidden={"n": 10})
+    times = np.random.default_rng(0).uniform(0, 20e-3, (4, 5))
+    with Simulation(network, TTFSCrossEntropy(), batch_size=4, target="cpp_standalone") as simulation:
+        simulation.run({"input": times}, np.arange(4) % 3)
+    with pytest.raises(EngineError, match="was closed, and its program has ended: make a new one"):
+        simulation.run({"input": times}, np.arange(4) % 3)

@@ -330,8 +330,15 @@ class CppEngine(Engine):
 
     def close(self) -> None:
         """End the program; see `Engine.close`."""
-        self._views = {}
+        self._views = _Closed()
         self._process.close()
+
+
+class _Closed(dict[str, np.ndarray]):
+    """The arrays of an engine that was closed: there are none."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise EngineError("This simulation was closed, and its program has ended: make a new one to go on.")
 
 
 def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:

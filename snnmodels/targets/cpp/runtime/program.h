@@ -308,7 +308,7 @@ private:
         const int n = int(batch[0]), n_out = simulators[0]->populations()[net.output]->n;
         const int most = std::max(1, int(results[2 + populations.size() + net.output]));
         const std::size_t m = net.sample_times.size();
-        for (auto& s : simulators) s->backward_begin(true);
+        for (auto& s : simulators) s->backward_begin();
         each_trial([&](Simulator& s, int b) {
             Cotangent loss;
             if (net.observation == SPIKE_TIMES) loss.spikes = populations[net.output].cotangent + std::size_t(b) * n_out * most, loss.capacity = most;
@@ -357,7 +357,7 @@ private:
             for (auto& s : simulators)
             {
                 s->ties = 0;
-                s->backward_begin(true);
+                s->backward_begin();
                 for (auto& p : s->populations()) p->smallest_gdot = INF;
             }
             each_trial([&](Simulator& s, int b) {

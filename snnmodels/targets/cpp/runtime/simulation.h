@@ -38,20 +38,17 @@ public:
 
     // --- backward ------------------------------------------------------------------------------------------------------
 
-    void backward_begin(bool clear)
+    void backward_begin()
     {
-        if (clear)
+        weight_sums.resize(net.projections.size()), delay_sums.resize(net.projections.size());
+        for (std::size_t q = 0; q < net.projections.size(); q++)
         {
-            weight_sums.resize(net.projections.size()), delay_sums.resize(net.projections.size());
-            for (std::size_t q = 0; q < net.projections.size(); q++)
-            {
-                const Projection& p = net.projections[q];
-                weight_sums[q].resize(p.entries());
-                delay_sums[q].resize(p.delayed ? p.entries() : 1);
-            }
-            parameter_sums.resize(neurons.size());
-            for (std::size_t k = 0; k < neurons.size(); k++) parameter_sums[k].resize(std::size_t(neurons[k]->G) * neurons[k]->width);
+            const Projection& p = net.projections[q];
+            weight_sums[q].resize(p.entries());
+            delay_sums[q].resize(p.delayed ? p.entries() : 1);
         }
+        parameter_sums.resize(neurons.size());
+        for (std::size_t k = 0; k < neurons.size(); k++) parameter_sums[k].resize(std::size_t(neurons[k]->G) * neurons[k]->width);
     }
 
     void backward(Trial& trial, const Cotangent& loss)
