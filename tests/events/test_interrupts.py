@@ -33,8 +33,11 @@ def test_interrupted_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closed_means_closed() -> None:
     network = load_network("yin_yang", hidden={"n": 10})
-    times = np.random.default_rng(0).uniform(0, 20e-3, (4, 5))
+    times = np.sort(np.random.default_rng(0).uniform(0, 20e-3, (4, 5, 3)))
+    labels = np.arange(4) % 3
     with Simulation(network, TTFSCrossEntropy(), batch_size=4, target="cpp_standalone") as simulation:
-        simulation.run({"input": times}, np.arange(4) % 3)
-    with pytest.raises(EngineError, match="was closed, and its program has ended: make a new one"):
-        simulation.run({"input": times}, np.arange(4) % 3)
+        simulation.run({"input": times[:, :, :1]}, labels)
+    for spikes in (1, 3):  # as many as there is room for, and more
+        with pytest.raises(EngineError, match="was closed, and its program has ended: make a new one"):
+            simulation.run({"input": times[:, :, :spikes]}, labels)
+    simulation.close()

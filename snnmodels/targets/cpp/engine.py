@@ -61,7 +61,7 @@ class CppEngine(Engine):
         self._trials = 0
         self._fetched = False  # whether the program has written the output's spikes of the last batch
         self._shapes: list[tuple[int, ...]] = []
-        self._views: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray] | None = {}
         self._process = Process(path)
         self._stale = False
         self._lay_out()
@@ -73,17 +73,24 @@ class CppEngine(Engine):
 
     # --- arrays -----------------------------------------------------------------------------------------------------
 
+    @property
+    def _views(self) -> dict[str, np.ndarray]:
+        """The shared arrays by name, as long as there are any."""
+        if self._arrays is None:
+            raise EngineError("This simulation was closed, and its program has ended: make a new one to go on.")
+        return self._arrays
+
     def _lay_out(self) -> None:
         """Make the arrays as large as the capacity asks, keeping what they hold of the same shape."""
         layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads, self._scatter)
         kept = {k: v.copy() for k, v in self._views.items()}
-        self._views = {}
+        self._arrays = {}
         try:
             self._process.resize(layout.size)
         except ProgramError:
             self.close()  # the arrays are gone: better no engine than one without values
             raise
-        self._views = layout.views(self._process.memory)
+        self._arrays = layout.views(self._process.memory)
         for key, old in kept.items():
             if old.shape == self._views[key].shape:
                 self._views[key][...] = old
@@ -330,15 +337,8 @@ class CppEngine(Engine):
 
     def close(self) -> None:
         """End the program; see `Engine.close`."""
-        self._views = _Closed()
+        self._arrays = None
         self._process.close()
-
-
-class _Closed(dict[str, np.ndarray]):
-    """The arrays of an engine that was closed: there are none."""
-
-    def __missing__(self, name: str) -> np.ndarray:
-        raise EngineError("This simulation was closed, and its program has ended: make a new one to go on.")
 
 
 def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:
