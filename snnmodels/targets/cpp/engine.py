@@ -11,7 +11,7 @@ from ...events.engine import Engine, EngineError, explain, initial_states, refra
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
 from ..process import Process, ProgramError
-from .layout import Layout
+from .layout import Layout, Ways
 from .program import program
 
 __all__ = ["CppEngine"]
@@ -30,6 +30,8 @@ class CppEngine(Engine):
     scatter : bool, optional
         Whether arrivals are scattered where they may be (see runtime/sparse.h), which changes cost, never results;
         where it pays if not given.
+    sweep : bool
+        Whether populations without feedback are swept where they may be (see runtime/sweep.h); the same holds.
 
     Raises
     ------
@@ -39,10 +41,21 @@ class CppEngine(Engine):
         If the program dies or stops answering.
     """
 
-    def __init__(self, plan: EnginePlan, *, trials: int = 1, threads: int = 1, scatter: bool | None = None) -> None:
+    def __init__(
+        self,
+        plan: EnginePlan,
+        *,
+        trials: int = 1,
+        threads: int = 1,
+        scatter: bool | None = None,
+        sweep: bool = True,
+    ) -> None:
         self.plan = plan
-        self._threads, self._scatter = threads, scatter
-        path, self._models = program([p.rules for p in plan.populations], plan.tolerance)
+        self._ways = Ways(threads, scatter, sweep)
+        # scattering pays (see Sparse::suits) nowhere but where rows leave out neurons of their component
+        partial = any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
+        scatters = partial if scatter is None else scatter
+        path, self._models = program([p.rules for p in plan.populations], plan.tolerance, scatter=scatters)
         inputs = len(plan.network.inputs)
         self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations))
         self._entries = {
@@ -82,7 +95,7 @@ class CppEngine(Engine):
 
     def _lay_out(self) -> None:
         """Make the arrays as large as the capacity asks, keeping what they hold of the same shape."""
-        layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._threads, self._scatter)
+        layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._ways)
         kept = {k: v.copy() for k, v in self._views.items()}
         self._arrays = {}
         try:

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ...events.plan import EnginePlan
 from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "Ways"]
 
 _KINDS = ("spike_times", "voltage_max", "voltage_samples")
 _ALIGNMENT = 64
+
+
+class Ways(NamedTuple):
+    """How the program goes about it, which changes cost, never results.
+
+    Attributes
+    ----------
+    threads : int
+    scatter : bool or None
+        Whether arrivals are scattered where they may be (see runtime/sparse.h); where it pays if None.
+    sweep : bool
+        Whether populations without feedback are swept where they may be (see runtime/sweep.h).
+    """
+
+    threads: int = 1
+    scatter: bool | None = None
+    sweep: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,8 +58,7 @@ class Layout:
         capacity: Capacity,
         entries: Mapping[int, Entries],
         models: Sequence[int],
-        threads: int,
-        scatter: bool | None = None,
+        ways: Ways,
     ) -> Layout:
         """The layout of a plan.
 
@@ -49,19 +66,17 @@ class Layout:
         ----------
         models : sequence of int
             Number of the model of every population, among those that the program has.
-        scatter : bool, optional
-            Whether arrivals are scattered where they may be (see runtime/sparse.h); where it pays if not given.
         """
         declared = list(arrays(plan, capacity, entries))
         unplaced = {a.key: (-1, a) for a in declared}
         # its length does not depend on the places
-        length = _describe(plan, capacity, unplaced, models, threads, scatter).nbytes
+        length = _describe(plan, capacity, unplaced, models, ways).nbytes
         places: dict[str, tuple[int, Array]] = {}
         end = -(-length // _ALIGNMENT) * _ALIGNMENT
         for a in declared:
             places[a.key] = (end, a)
             end += -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT
-        return cls(_describe(plan, capacity, places, models, threads, scatter), places, max(end, 4096))
+        return cls(_describe(plan, capacity, places, models, ways), places, max(end, 4096))
 
     def views(self, memory: np.ndarray) -> dict[str, np.ndarray]:
         """Write the description into shared memory and return every array as a view of it."""
@@ -77,8 +92,7 @@ def _describe(
     capacity: Capacity,
     places: Mapping[str, tuple[int, Array]],
     models: Sequence[int],
-    threads: int,
-    scatter: bool | None,
+    ways: Ways,
 ) -> np.ndarray:
     """The numbers that ``Program::layout`` reads, in its order."""
     out: list[int] = []
@@ -92,7 +106,7 @@ def _describe(
     observed = plan.observation
     state = plan.output.rules.states.index(observed.variable) if observed.kind != "spike_times" else 0
     out += [_KINDS.index(observed.kind), plan.output.index, state, int(plan.input_gradients)]
-    out += [-1 if scatter is None else int(scatter), threads]
+    out += [-1 if ways.scatter is None else int(ways.scatter), int(ways.sweep), ways.threads]
     out.append(places["sample_times"][1].shape[0])
     for key in ("sample_times", "maxima", "samples", "maxima_error", "samples_error"):
         place(key)

@@ -18,19 +18,24 @@ from .series import flags
 __all__ = ["program", "source"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
+_FLAGS = ("-std=c++17", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
+_FAST = "-O3"
+# What knows no model. Little of it is worth the compiler's time; Adam is to give NumPy's bits.
+_UNITS = {"simulation": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (_FAST, "-ffp-contract=off")}
 
 
-def source(r: Rules, order: int) -> str:
+def source(r: Rules, order: int, *, scatter: bool = True) -> str:
     """One model with the function that makes a population of it, `maker`.
 
     Parameters
     ----------
     order : int
         Of the steps of a nonlinear flow.
+    scatter : bool
+        Whether arrivals can be scattered over its neurons, where its rules allow it; see runtime/scatter.h.
     """
-    header, kind = ("population.h", "Population") if r.linear else ("nonlinear.h", "NonlinearPopulation")
-    if r.scatters:
+    header, kind = ("sweep.h", "SweptPopulation") if r.linear else ("nonlinear.h", "NonlinearPopulation")
+    if r.scatters and scatter:
         header, kind = "scattered.h", "ScatteringPopulation"
     body = printer.model("Model", r, order)
     differences = printer.divided_differences() if "expdd" in body else ""
@@ -45,7 +50,7 @@ Neurons* MAKER() {{ return new {kind}<Model>(); }}
 """
 
 
-def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
+def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool = True) -> tuple[Path, list[int]]:
     """The compiled program of the models of several populations, and which of its models each has.
 
     What knows no model, and every model, are compiled apart and kept, so that a network of known models is only linked.
@@ -54,6 +59,8 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     ----------
     tolerance : float
         Of nonlinear flows; it decides their order.
+    scatter : bool
+        See `source`; where it is not asked for, it need not be compiled.
 
     Raises
     ------
@@ -65,7 +72,7 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     numbers = []
     for r in rules:
         options = () if r.linear else tuple(flags([SeriesProgram.of(r.system)]))
-        numbers.append(made.setdefault((source(r, order), options), len(made)))
+        numbers.append(made.setdefault((source(r, order, scatter=scatter), options), len(made)))
     makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
     declared = " ".join(f"Neurons* {m}();" for m in makers)
     cases = " ".join(f"case {k}: return {m}();" for k, m in enumerate(makers))
@@ -74,11 +81,11 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
         f"Neurons* make_population(int model) {{ switch (model) {{ {cases} }} return nullptr; }} }}\n"
     )
     headers = b"".join(p.read_bytes() for p in sorted(_RUNTIME.iterdir()))
-    runtime = (_RUNTIME / "program.cpp").read_text()
-    units: list[tuple[str, tuple[str, ...]]] = [(runtime, (f'-DSNN_EXCHANGE="{EXCHANGE}"',)), (table, ())]
-    # Adam is to give NumPy's bits
-    units.append(((_RUNTIME / "adam.cpp").read_text(), ("-ffp-contract=off",)))
-    units += [(text, (*options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    # the longest first, so that none is waited for at the end
+    units = [(text, (_FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    exchange = f'-DSNN_EXCHANGE="{EXCHANGE}"'
+    units += [((_RUNTIME / f"{name}.cpp").read_text(), (*options, exchange)) for name, options in _UNITS.items()]
+    units.append((table, ()))
     name = f"engine-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
 
     def link(folder: Path) -> Path:

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -16,6 +16,8 @@ typedef std::int64_t I8 __attribute__((vector_size(64)));
 constexpr double INF = std::numeric_limits<double>::infinity();
 
 #define SNN_INLINE inline __attribute__((always_inline))
+// short loops over what is to stay in registers
+#define SNN_IN_REGISTERS _Pragma("GCC unroll 16")
 
 SNN_INLINE D8 all(double x) { return D8{x, x, x, x, x, x, x, x}; }
 template <class T> SNN_INLINE T as(double x);
@@ -46,8 +48,14 @@ SNN_INLINE unsigned bits(I8 m)
 SNN_INLINE I8 lanes_below(int n) { const I8 number = {0, 1, 2, 3, 4, 5, 6, 7}; return number < n; }
 SNN_INLINE D8 pick(I8 m, D8 yes, D8 no) { return m ? yes : no; }
 SNN_INLINE double pick(bool m, double yes, double no) { return m ? yes : no; }
+// the second where one is not a number, as the comparison gives
+#if defined(__AVX512F__)
+SNN_INLINE D8 larger(D8 a, D8 b) { return (D8)_mm512_max_pd((__m512d)a, (__m512d)b); }
+SNN_INLINE D8 smaller(D8 a, D8 b) { return (D8)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#else
 SNN_INLINE D8 larger(D8 a, D8 b) { return a > b ? a : b; }
 SNN_INLINE D8 smaller(D8 a, D8 b) { return a < b ? a : b; }
+#endif
 SNN_INLINE double larger(double a, double b) { return a > b ? a : b; }
 SNN_INLINE double smaller(double a, double b) { return a < b ? a : b; }
 SNN_INLINE D8 absolute(D8 x) { return (D8)((I8)x & INT64_MAX); }

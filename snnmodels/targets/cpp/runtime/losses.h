@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include "simulation.h"
+#include "network.h"
 
 namespace snn {
 

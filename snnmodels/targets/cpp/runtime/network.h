@@ -66,6 +66,7 @@ struct Network
     Observation observation = SPIKE_TIMES;
     double duration = 0, window = 0, tolerance = 0, max_spikes = 0;
     bool input_gradients = true;
+    bool sweeping = true;  // whether populations without feedback are swept where they may be
     int scattering = -1;  // whether arrivals are scattered where they may be: yes, no, or -1: where it pays
     std::vector<double> sample_times;
     std::vector<Projection> projections;
@@ -79,6 +80,21 @@ struct Cotangent
     int capacity = 0;
     const double* maxima = nullptr;   // (n)
     const double* samples = nullptr;  // (n, samples)
+};
+
+// One trial of a population to which nothing that it does comes back, see sweep.h
+struct Sweep
+{
+    const Network& net;
+    Trial& trial;
+    ComponentTape& tape;  // forward: pieces and arrivals are given, spikes are found
+    bool maxima;          // whether the largest values of the observed state are wanted
+    const Cotangent* loss = nullptr;
+    std::vector<Aligned<double>>*weight_sums = nullptr, *delay_sums = nullptr;
+
+    const Projection& of(const Arrival& a) const { return net.projections[a.projection]; }
+    std::size_t row(const Arrival& a) const { const Projection& p = of(a); return std::size_t(trial.trains[p.source].neuron[a.spike]) * p.width; }
+    void collect(const Arrival& a, double s) const { trial.trains[of(a).source].sens[a.spike] += s, (*delay_sums)[a.projection][0] += s; }
 };
 
 }  // namespace snn

@@ -38,6 +38,41 @@ private:
     std::size_t offset = 0, length = 0;
 };
 
+// Sorts what has a time t and an order: by bins of time where times are spread, so that insertion has little left to do
+template <class T> class TimeSort
+{
+public:
+    void operator()(std::vector<T>& items)
+    {
+        const int n = int(items.size());
+        if (n > 24)
+        {
+            double low = INF, high = -INF;
+            for (const T& x : items) low = std::min(low, x.t), high = std::max(high, x.t);
+            const double scale = high > low ? (n - 1) / (high - low) : 0;
+            const auto bin = [&](const T& x) { return std::min(n - 1, int((x.t - low) * scale)); };
+            place.assign(n + 1, 0);
+            for (const T& x : items) place[bin(x) + 1]++;
+            if (*std::max_element(place.begin(), place.end()) > 24) return std::sort(items.begin(), items.end());
+            for (int k = 0; k < n; k++) place[k + 1] += place[k];
+            spread.resize(n);
+            for (const T& x : items) spread[place[bin(x)]++] = x;
+            std::swap(items, spread);
+        }
+        for (int k = 1; k < n; k++)
+        {
+            const T x = items[k];
+            int to = k;
+            for (; to > 0 && x < items[to - 1]; to--) items[to] = items[to - 1];
+            items[to] = x;
+        }
+    }
+
+private:
+    std::vector<T> spread;
+    std::vector<int> place;
+};
+
 constexpr int FLOW = -1;  // cause of a spike: a crossing; else the index of an arrival among those of the component
 
 // Spikes of a population or an input in one trial, in the order of time
@@ -69,8 +104,13 @@ struct Ladder  // lengths for which bounds are tabulated, see events/bounds.py
     // the shortest tabulated length that is not below s
     int level(double s) const
     {
-        int power;
-        const double part = std::frexp(s / longest, &power);  // in [1/2, 1)
+        const double x = s / longest;
+        std::int64_t whole;
+        std::memcpy(&whole, &x, 8);
+        const int power = int(whole >> 52) - 1022;  // x = part 2^power; of what is no normal number it is the least
+        whole = (whole & 0xfffffffffffff) | std::int64_t(1022) << 52;
+        double part;  // in [1/2, 1)
+        std::memcpy(&part, &whole, 8);
         const int quarters = part > 0.8408964152537146 ? 0 : part > 0.7071067811865476 ? 1 : part > 0.5946035575013605 ? 2 : part > 0.5 ? 3 : 4;
         const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
         return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
@@ -86,12 +126,18 @@ struct Peak
 };
 
 class Scatter;  // see scatter.h
+struct Sweep;    // see sweep.h
 
 class Neurons
 {
 public:
     virtual ~Neurons() {}
     virtual Scatter* scatter() { return nullptr; }  // another way to simulate these neurons, to be deleted by the caller
+    // whether a whole trial can be simulated at once if all its arrivals are known and come to such receptors, see sweep.h
+    virtual bool sweeps() const { return false; }
+    virtual bool sweeps(int receptor) const { (void)receptor; return false; }
+    virtual void sweep(const Sweep& of) { (void)of; }
+    virtual void sweep_back(const Sweep& of) { (void)of; }
     virtual void refresh() = 0;  // after new parameter values
     virtual void begin() = 0;
     virtual bool spiking() const = 0;
@@ -565,16 +611,7 @@ protected:
         if (sorted) return;
         order.resize(k);
         for (int i = 0; i < k; i++) order[i] = {train.t[start + i], train.neuron[start + i], i};
-        const auto earlier = [](const Key& a, const Key& b) { return a.t < b.t || (a.t == b.t && (a.neuron < b.neuron || (a.neuron == b.neuron && a.at < b.at))); };
-        if (k > 24) std::sort(order.begin(), order.end(), earlier);
-        else
-            for (int i = 1; i < k; i++)
-            {
-                const Key key = order[i];
-                int m = i;
-                for (; m > 0 && earlier(key, order[m - 1]); m--) order[m] = order[m - 1];
-                order[m] = key;
-            }
+        by_time(order);
         moved.assign(train.before.begin() + std::size_t(start) * S_, train.before.end());
         for (int i = 0; i < k; i++)
         {
@@ -594,7 +631,13 @@ protected:
         }
     }
 
-    struct Key { double t; int neuron, at; };
+    struct Key
+    {
+        double t;
+        int neuron, at;
+        bool operator<(const Key& o) const { return t != o.t ? t < o.t : neuron != o.neuron ? neuron < o.neuron : at < o.at; }
+    };
+    TimeSort<Key> by_time;
     std::vector<typename M::template Event<K>> event_;
     std::vector<typename M::template Reset<K>> reset_;
     std::vector<typename M::template Sigma<K>> sigma_;

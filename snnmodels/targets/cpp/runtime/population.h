@@ -178,35 +178,46 @@ public:
             const int level = ladder.level(s);
             for (int j = 0; j < width; j += LANES)
             {
-                D8 x0[S_], x1[S_], d[S_], now[4];
-                const D8 best = load8(peak_value.begin() + j);
+                D8 x0[S_], x1[S_];
                 take(start, j, x0);
                 take(x.begin(), j, x1);
-                rate[block(j)].at(0.0).run(x0, d);
-                D8 top = x0[observed_()];
-                for (int i = 0; i < S_; i++) top += larger(bound(peak_bounds, level, 0, i, j) * d[i], bound(peak_bounds, level, 1, i, j) * d[i]);
-                const I8 higher = x1[observed_()] > best, some = (top > best) | higher;
-                if (!bits(some)) continue;
-                const auto rule = peak_[block(j)].at(0.0);
-                rule.run(x1, now);
-                // where the slope can't turn inside the piece and is not negative, the end is what counts
-                D8 turn[4], third = all(0);
-                rule.run(x0, turn);
-                for (int i = 0; i < S_; i++) third += larger(bound(peak_bounds, level, 2, i, j) * d[i], bound(peak_bounds, level, 3, i, j) * d[i]);
-                const D8 rise = s * (turn[2] + 0.5 * s * larger(third, all(0)));
-                const I8 rising = (turn[1] + larger(rise, all(0)) <= 0.0) & (now[1] <= 0.0), at_end = rising & higher;
-                store8(peak_value.begin() + j, pick(at_end, x1[observed_()], best));
-                store8(peak_time.begin() + j, pick(at_end, all(t + s), load8(peak_time.begin() + j)));
-                store8(peak_rate.begin() + j, pick(at_end, -now[1], load8(peak_rate.begin() + j)));
-                store8(peak_piece.begin() + j, pick(at_end, all(piece + 1), load8(peak_piece.begin() + j)));
-                store8(peak_kind.begin() + j, pick(at_end, all(Peak::BEFORE), load8(peak_kind.begin() + j)));
-                for (unsigned m = bits(some & ~rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, start, x1, now, t, s, piece);
+                block_peaks(j, level, x0, x1, t, s, piece);
             }
         }
     }
 
+protected:
+    // of eight neurons, from their states at the start and at the end of the piece
+    SNN_INLINE void block_peaks(int j, int level, const D8* x0, const D8* x1, double t, double s, int piece)
+    {
+        D8 d[S_];
+        const D8 best = load8(peak_value.begin() + j);
+        rate[block(j)].at(0.0).run(x0, d);
+        D8 top = x0[observed_()];
+        for (int i = 0; i < S_; i++) top += larger(bound(peak_bounds, level, 0, i, j) * d[i], bound(peak_bounds, level, 1, i, j) * d[i]);
+        const I8 higher = x1[observed_()] > best, some = (top > best) | higher;
+        if (bits(some)) new_peaks(j, level, x0, x1, d, some, higher, t, s, piece);
+    }
+
 private:
+    void new_peaks(int j, int level, const D8* x0, const D8* x1, const D8* d, I8 some, I8 higher, double t, double s, int piece)
+    {
+        const auto rule = peak_[block(j)].at(0.0);
+        D8 now[4], turn[4], third = all(0);
+        rule.run(x1, now);
+        // where the slope can't turn inside the piece and is not negative, the end is what counts
+        rule.run(x0, turn);
+        for (int i = 0; i < S_; i++) third += larger(bound(peak_bounds, level, 2, i, j) * d[i], bound(peak_bounds, level, 3, i, j) * d[i]);
+        const D8 rise = s * (turn[2] + 0.5 * s * larger(third, all(0)));
+        const I8 rising = (turn[1] + larger(rise, all(0)) <= 0.0) & (now[1] <= 0.0), at_end = rising & higher;
+        const auto set = [&](Aligned<double>& of, D8 x) { store8(of.begin() + j, pick(at_end, x, load8(of.begin() + j))); };
+        set(peak_value, x1[observed_()]), set(peak_time, all(t + s)), set(peak_rate, -now[1]);
+        set(peak_piece, all(piece + 1)), set(peak_kind, all(Peak::BEFORE));
+        for (unsigned m = bits(some & ~rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, x0, x1, now, t, s, piece);
+    }
+
     template <class> friend class ScatterOf;
+    template <class> friend class SweptPopulation;
 
     // Neurons that may cross within a piece
     struct Hot
@@ -232,25 +243,12 @@ private:
         else return load8(table + at * width + j);
     }
 
+    struct Nothing { template <class T> SNN_INLINE void operator()(int, T&) const {} };
+
     template <bool LOOK, bool MOVE> void pass(double s)
     {
         const int level = LOOK ? ladder.level(s) : 0;
-        double* states = x.begin();
-        if constexpr (M::SHARED)
-        {
-            const auto f = flow[0].at(s);
-            const auto r = rate[0].at(0.0);
-            double up[S_], down[S_];
-            if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, 0), down[i] = bound(bounds, level, 1, i, 0);
-            const auto e = event_at();
-            int j = 0;
-            // where no bound has two sides, half of it need not be computed
-            bool one_sided = LOOK;
-            if (LOOK) for (int i = 0; i < S_; i++) one_sided = one_sided && down[i] == 0;
-            if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, r, e, up, down);
-            for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, r, e, up, down);
-            for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, r, e, up, down);
-        }
+        if constexpr (M::SHARED) pass<LOOK, MOVE>(flow[0].at(s), level, Nothing());
         else
             for (int j = 0; j < width; j += LANES)
             {
@@ -259,8 +257,24 @@ private:
                 const auto r = rate[b].at(all(0.0));
                 D8 up[S_], down[S_];
                 if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, j), down[i] = bound(bounds, level, 1, i, j);
-                block_pass<1, LOOK, MOVE, false>(states, j, f, r, event_at(b), up, down);
+                block_pass<1, LOOK, MOVE, false>(x.begin(), j, f, r, event_at(b), up, down, Nothing());
             }
+    }
+    // Neurons that share their parameters; `add`: what happens to their states first
+    template <bool LOOK, bool MOVE, class F, class ADD> void pass(const F& f, int level, const ADD& add)
+    {
+        double* states = x.begin();
+        const auto r = rate[0].at(0.0);
+        double up[S_], down[S_];
+        if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, 0), down[i] = bound(bounds, level, 1, i, 0);
+        const auto e = event_at();
+        int j = 0;
+        // where no bound has two sides, half of it need not be computed
+        bool one_sided = LOOK;
+        if (LOOK) for (int i = 0; i < S_; i++) one_sided = one_sided && down[i] == 0;
+        if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, r, e, up, down, add);
+        for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
+        for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
     }
     auto event_at(int b = 0) const
     {
@@ -269,25 +283,28 @@ private:
     }
 
     // B vectors of neurons at once: one branch for all of them
-    template <int B, bool LOOK, bool MOVE, bool ONE_SIDED, class F, class R, class E> SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down)
+    template <int B, bool LOOK, bool MOVE, bool ONE_SIDED, class F, class R, class E, class ADD>
+    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down, const ADD& add)
     {
         D8 in[B][S_], out[S_];
         unsigned marked = 0;
-        for (int b = 0; b < B; b++)
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+            SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[b][i] = load8(states + std::size_t(i) * width + j + b * LANES);
+        add(j, in);
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
         {
-            for (int i = 0; i < S_; i++) in[b][i] = load8(states + std::size_t(i) * width + j + b * LANES);
             if constexpr (LOOK && M::SPIKING)
             {
                 D8 d[S_], g;
                 r.run(in[b], d);
                 e.run(in[b], &g);
-                for (int i = 0; i < S_; i++) g += ONE_SIDED ? up[i] * larger(d[i], all(0)) : larger(up[i] * d[i], down[i] * d[i]);
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += ONE_SIDED ? up[i] * larger(d[i], all(0)) : larger(up[i] * d[i], down[i] * d[i]);
                 marked |= bits(g > 0.0) << (b * LANES);
             }
             if (MOVE)
             {
                 f.run(in[b], out);
-                for (int i = 0; i < S_; i++) store8(states + std::size_t(i) * width + j + b * LANES, out[i]);
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) store8(states + std::size_t(i) * width + j + b * LANES, out[i]);
             }
         }
         if constexpr (LOOK && M::SPIKING)
@@ -458,12 +475,12 @@ private:
     }
 
     // One neuron whose observed state may pass its largest value in the piece: every maximum inside, and the end
-    void summit(int j, int lane, int level, const double* start, const D8* x1, const D8* now, double t, double s, int piece)
+    void summit(int j, int lane, int level, const D8* start, const D8* x1, const D8* now, double t, double s, int piece)
     {
         const int q = j + lane;
         Peak best = Base::peak(q);
         double x0[S_], out[4];
-        for (int i = 0; i < S_; i++) x0[i] = start[std::size_t(i) * width + q];
+        for (int i = 0; i < S_; i++) x0[i] = start[i][lane];
         // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
         // begins a little behind it
         const double skip = 1e-9 * ladder.longest;

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include "adam.h"
 #include "losses.h"
-#include "simulation.h"
+#include "simulator.h"
 
 namespace snn {
 
@@ -99,7 +99,7 @@ private:
         net.observation = Observation(number());
         net.output = int(number()), net.observed = int(number());
         net.input_gradients = number();
-        net.scattering = int(number());
+        net.scattering = int(number()), net.sweeping = number();
         threads = int(number());
         const int n_samples = int(number());
         const double* times = array<double>();
@@ -169,7 +169,7 @@ private:
                 p->observed = k == net.output ? net.observed : 0;
                 neurons.push_back(std::move(p));
             }
-            simulators.push_back(std::make_unique<Simulator>(net, std::move(neurons)));
+            simulators.push_back(make_simulator(net, std::move(neurons)));
         }
         refresh();
     }
@@ -263,19 +263,22 @@ private:
         const InputArrays& in = inputs[k];
         const int per = int(batch[2 + k]), m = in.n * per;
         const double* t = times + b * m;
-        std::vector<std::pair<double, int>>& keys = scratch();
-        keys.clear();
-        for (int i = 0; i < m; i++) if (t[i] < net.duration) keys.push_back({t[i], i});
-        std::sort(keys.begin(), keys.end());
+        static thread_local std::vector<Planned> planned;
+        static thread_local TimeSort<Planned> by_time;
+        planned.clear();
+        for (int i = 0; i < m; i++) if (t[i] < net.duration) planned.push_back({t[i], i});
+        by_time(planned);
+        const std::size_t n = planned.size();
         train.clear();
-        for (const auto& [time, i] : keys) train.t.push_back(time), train.neuron.push_back(i / per), train.slot.push_back(i);
-        train.sens.assign(keys.size(), 0);
+        train.t.resize(n), train.neuron.resize(n), train.slot.resize(n), train.sens.assign(n, 0);
+        for (std::size_t k = 0; k < n; k++) train.t[k] = planned[k].t, train.slot[k] = planned[k].slot, train.neuron[k] = planned[k].slot / per;
     }
-    static std::vector<std::pair<double, int>>& scratch()
+    struct Planned
     {
-        static thread_local std::vector<std::pair<double, int>> keys;
-        return keys;
-    }
+        double t;
+        int slot;
+        bool operator<(const Planned& o) const { return t != o.t ? t < o.t : slot < o.slot; }
+    };
 
     // Spike times of a population as an array (trials, n, capacity) padded with infinity; what it would need is in
     // results[2 + number of populations + k], and where that is more than there is, nothing is written

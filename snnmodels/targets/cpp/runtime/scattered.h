@@ -11,7 +11,7 @@
 // start; a hot neuron has those that are still to come in a list instead.
 #pragma once
 #include <tuple>
-#include "population.h"
+#include "sweep.h"
 #include "records.h"
 #include "scatter.h"
 
@@ -721,7 +721,7 @@ private:
     std::vector<std::vector<int>> split;
 };
 
-template <class M> class ScatteringPopulation : public Population<M>
+template <class M> class ScatteringPopulation : public SweptPopulation<M>
 {
 public:
     Scatter* scatter() override { return new ScatterOf<M>(*this); }

@@ -1,44 +1,38 @@
 // Whole trials: components of populations, one after the other, from event to event; then the same events in reverse.
 #pragma once
-#include <memory>
 #include <queue>
-#include "network.h"
-#include "sparse.h"
+#include "simulator.h"
 
 namespace snn {
 
-// Runs trials of a network, one at a time, with states and sums of its own: one of these for each thread
-class Simulator
+class EventSimulator : public Simulator
 {
 public:
-    Simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : net(net), neurons(std::move(neurons)), sparse(net, this->neurons) {}
+    EventSimulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : Simulator(std::move(neurons)), net(net), sparse(make_sparse(net, this->neurons)) {}
 
-    std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }
-
-    void refresh()
+    void refresh() override
     {
         for (auto& p : neurons) p->refresh();
-        sparse.refresh();
+        sparse->refresh();
         next.assign(net.projections.size(), 0);
     }
 
     // --- forward -------------------------------------------------------------------------------------------------------
 
-    void forward(Trial& trial, double* samples, bool keep)
+    void forward(Trial& trial, double* samples, bool keep) override
     {
         trial.tapes.resize(net.components.size());
         for (std::size_t c = 0; c < net.components.size(); c++)
         {
-            if (sparse.suits(net.components[c])) sparse.forward(trial, net.components[c], trial.tapes[c], ties);
+            if (sparse->suits(net.components[c])) sparse->forward(trial, net.components[c], trial.tapes[c], ties);
+            else if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
             else component(trial, net.components[c], trial.tapes[c], samples, keep);
         }
     }
 
-    long ties = 0;
-
     // --- backward ------------------------------------------------------------------------------------------------------
 
-    void backward_begin()
+    void backward_begin() override
     {
         weight_sums.resize(net.projections.size()), delay_sums.resize(net.projections.size());
         for (std::size_t q = 0; q < net.projections.size(); q++)
@@ -51,7 +45,7 @@ public:
         for (std::size_t k = 0; k < neurons.size(); k++) parameter_sums[k].resize(std::size_t(neurons[k]->G) * neurons[k]->width);
     }
 
-    void backward(Trial& trial, const Cotangent& loss)
+    void backward(Trial& trial, const Cotangent& loss) override
     {
         for (std::size_t k = 0; k < trial.trains.size(); k++) std::fill(trial.trains[k].sens.begin(), trial.trains[k].sens.end(), 0.0);
         if (loss.spikes)
@@ -67,18 +61,16 @@ public:
         }
         for (int c = int(net.components.size()) - 1; c >= 0; c--)
         {
-            if (sparse.suits(net.components[c])) sparse.backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
+            if (sparse->suits(net.components[c])) sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
+            else if (swept(net.components[c]))
+                neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), &loss, &weight_sums, &delay_sums});
             else component_back(trial, net.components[c], trial.tapes[c], loss);
         }
     }
 
-    std::vector<Aligned<double>> weight_sums, delay_sums, parameter_sums;
-    std::vector<double> scratch;
-
 private:
     const Network& net;
-    std::vector<std::unique_ptr<Neurons>> neurons;
-    Sparse sparse;
+    std::unique_ptr<ComponentSimulator> sparse;
     std::vector<int> next, place;  // next: of every projection, the spike of its source that has not arrived yet
 
     // arrivals of single synapses, by time
@@ -238,27 +230,88 @@ private:
         return false;
     }
 
-    void component(Trial& trial, const Component& c, ComponentTape& tape, double* samples, bool keep)
+    bool maxima(const Component& c) const
+    {
+        return net.observation == VOLTAGE_MAX && std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
+    }
+
+    // whether nothing that its population does comes back to it, see sweep.h
+    bool swept(const Component& c) const
+    {
+        const int k = c.populations[0];
+        if (!net.sweeping || c.populations.size() > 1 || !neurons[k]->sweeps() || (k == net.output && net.observation == VOLTAGE_SAMPLES)) return false;
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            if (p.source == net.inputs + k || p.sparse || p.delayed || !neurons[k]->sweeps(p.receptor)) return false;
+            if (maxima(c) && (neurons[k]->spiking() || neurons[k]->jumps(p.receptor))) return false;
+        }
+        return true;
+    }
+
+    void sweep(Trial& trial, const Component& c, ComponentTape& tape)
+    {
+        begin(trial, c, tape);
+        double t = 0;
+        while (true)
+        {
+            const int a0 = int(tape.arrivals.size()), count = gather(trial, c, t, tape.arrivals);
+            if (count > 1) ties += meet(trial, tape, a0, count, c.populations[0]);
+            const bool more = t < net.duration;
+            const double end = more ? std::min(std::min(next_arrival(trial, c), net.duration), t + net.window) : t;
+            tape.pieces.push_back({t, end, 0, int(tape.arrivals.size()), 0, 0, 0});
+            if (!more) break;
+            t = end;
+        }
+        neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c)});
+        for (std::size_t n = 0, o = 0; n < tape.pieces.size(); o = tape.pieces[n++].owns) ties += same(tape, int(o), tape.pieces[n].owns);
+        finish(trial, c);
+    }
+
+    // instants at which several of the spikes [from, to) are
+    static long same(const ComponentTape& tape, int from, int to)
+    {
+        long found = 0;
+        for (int o = from + 1; o < to; o++)
+            found += tape.owns[o].t == tape.owns[o - 1].t && !(o > from + 1 && tape.owns[o].t == tape.owns[o - 2].t);
+        return found;
+    }
+
+    void begin(Trial& trial, const Component& c, ComponentTape& tape)
     {
         tape.clear();
-        const bool output = std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
-        Neurons& out = *neurons[net.output];
-        const bool maxima = output && net.observation == VOLTAGE_MAX, sampled = output && net.observation == VOLTAGE_SAMPLES;
-        keep = keep && needs_states(c);
-        const int every = chunk(c);
         for (int q : c.incoming) next[q] = 0;
-        flights = {}, waiting = {};
-        std::size_t places = 0;
         for (int k : c.populations)
         {
             neurons[k]->begin();
             trial.trains[net.inputs + k].clear();
             neurons[k]->above(above_);
             if (!above_.empty()) throw Failure{"start", k, above_[0], 0};
-            places += neurons[k]->n;
         }
+        if (maxima(c)) neurons[net.output]->peaks_begin();
+    }
+
+    void finish(Trial& trial, const Component& c)
+    {
+        for (int k : c.populations)
+            for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
+                if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
+        Neurons& out = *neurons[net.output];
+        if (maxima(c)) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
+    }
+
+    void component(Trial& trial, const Component& c, ComponentTape& tape, double* samples, bool keep)
+    {
+        begin(trial, c, tape);
+        const bool output = std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
+        Neurons& out = *neurons[net.output];
+        const bool maxima = this->maxima(c), sampled = output && net.observation == VOLTAGE_SAMPLES;
+        keep = keep && needs_states(c);
+        const int every = chunk(c);
+        flights = {}, waiting = {};
+        std::size_t places = 0;
+        for (int k : c.populations) places += neurons[k]->n;
         stamp.assign(places, -1);
-        if (maxima) out.peaks_begin();
         double t = 0, look = net.window;
         int sample = 0, instant = 0;
         while (true)
@@ -272,7 +325,7 @@ private:
             bool fires = int(tape.releases.size()) > r0, moved = false;
             if (count || fires)
             {
-                                for (int k : c.populations)
+                for (int k : c.populations)
                     for (int a = a0; a < a0 + count; a++)
                     {
                         const Projection& p = net.projections[tape.arrivals[a].projection];
@@ -310,9 +363,7 @@ private:
                 if (end < asked) look = std::max(std::min(net.window, 1.5 * (end - t)), 1e-6 * net.window);
                 else look = std::min(net.window, 2 * look);
             }
-            if (int(tape.owns.size()) - o0 > 1)
-                for (int o = o0 + 1; o < int(tape.owns.size()); o++)
-                    ties += tape.owns[o].t == tape.owns[o - 1].t && !(o > o0 + 1 && tape.owns[o].t == tape.owns[o - 2].t);
+            ties += same(tape, o0, int(tape.owns.size()));
             if (maxima) out.peaks(start_.data(), t, end - t, int(tape.pieces.size()));
             if (sampled && sample < int(net.sample_times.size()) && end == net.sample_times[sample])
             {
@@ -323,11 +374,8 @@ private:
             tape.pieces.push_back({t, end, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
             t = end;
         }
-        for (int k : c.populations)
-            for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
-                if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
         for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});
-        if (maxima) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
+        finish(trial, c);
     }
 
     struct Later { bool operator()(const Release& a, const Release& b) const { return a.t > b.t || (a.t == b.t && a.spike > b.spike); } };

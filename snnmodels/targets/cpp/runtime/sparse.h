@@ -2,14 +2,13 @@
 // scattered over their targets and only the few neurons that may spike are followed (see scatter.h). The same spikes and
 // gradients as those of the general way, to rounding.
 #pragma once
-#include <memory>
 #include <queue>
-#include "network.h"
 #include "scatter.h"
+#include "simulator.h"
 
 namespace snn {
 
-class Sparse
+class Sparse : public ComponentSimulator
 {
 public:
     Sparse(const Network& net, std::vector<std::unique_ptr<Neurons>>& neurons) : net(net), neurons(neurons)
@@ -17,11 +16,11 @@ public:
         for (auto& p : neurons) scatters.emplace_back(p->scatter());
     }
 
-    void refresh() { for (auto& s : scatters) if (s) s->refresh(); }
+    void refresh() override { for (auto& s : scatters) if (s) s->refresh(); }
 
     // The rule of choice. All models of the component have to be of the kind, see Rules.scatters; then it pays where every
     // arrival is one of a single synapse, or where rows leave out half of the neurons, which the general way moves all.
-    bool suits(const Component& c) const
+    bool suits(const Component& c) const override
     {
         if (net.scattering == 0) return false;
         int size = 0;
@@ -41,7 +40,7 @@ public:
         return size >= 128 && entries * 2 <= rows * size;
     }
 
-    void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties)
+    void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties) override
     {
         tape.clear();
         prepare(trial, c);
@@ -78,7 +77,7 @@ public:
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
     }
 
-    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums)
+    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums) override
     {
         prepare(trial, c);
         weights = &weight_sums, delays = &delay_sums;

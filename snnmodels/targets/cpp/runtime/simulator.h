@@ -1,0 +1,41 @@
+// What runs trials of a network, as the program sees it: apart from how it does so, so that they are compiled side by side.
+#pragma once
+#include <memory>
+#include "network.h"
+
+namespace snn {
+
+// One trial at a time, with states and sums of its own: one of these for each thread
+class Simulator
+{
+public:
+    explicit Simulator(std::vector<std::unique_ptr<Neurons>> neurons) : neurons(std::move(neurons)) {}
+    virtual ~Simulator() {}
+    virtual void refresh() = 0;  // after new parameter values
+    virtual void forward(Trial& trial, double* samples, bool keep) = 0;
+    virtual void backward_begin() = 0;
+    virtual void backward(Trial& trial, const Cotangent& loss) = 0;
+    std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }
+
+    long ties = 0;
+    std::vector<Aligned<double>> weight_sums, delay_sums, parameter_sums;  // over trials
+    std::vector<double> scratch;
+
+protected:
+    std::vector<std::unique_ptr<Neurons>> neurons;
+};
+std::unique_ptr<Simulator> make_simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons);
+
+// Another way to run some of the components, see sparse.h
+class ComponentSimulator
+{
+public:
+    virtual ~ComponentSimulator() {}
+    virtual void refresh() = 0;
+    virtual bool suits(const Component& c) const = 0;
+    virtual void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties) = 0;
+    virtual void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums) = 0;
+};
+std::unique_ptr<ComponentSimulator> make_sparse(const Network& net, std::vector<std::unique_ptr<Neurons>>& neurons);
+
+}  // namespace snn

@@ -1,0 +1,377 @@
+// Populations to which nothing that they do comes back: all that arrives is known before, so that a trial is one sweep over
+// the pieces between arrivals; and in reverse, costates change at a neuron's own events alone, so that they are kept as they
+// are at one later time, and what an arrival asks for is computed from there. The same spikes and gradients as those of the
+// general way, to rounding; for models without parameters of their own neurons, refractoriness, or gradients of parameters.
+#pragma once
+#include "network.h"
+#include "population.h"
+
+namespace snn {
+
+template <class M> class SweptPopulation : public Population<M>
+{
+    using Base = Population<M>;
+    using Base::S_, Base::width, Base::index, Base::observed, Base::x, Base::l, Base::flow, Base::back_, Base::hot, Base::ladder, Base::clock;
+    using Base::take, Base::put, Base::prepare, Base::costate;
+    static constexpr bool SWEEPS = M::SHARED && !M::REFRACTORY && M::G == 0 && !M::NEEDS_STATES;
+    static constexpr int ROWS = 4;  // of one instant that go through costates together
+
+public:
+    bool sweeps() const override { return SWEEPS; }
+    bool sweeps(int r) const override
+    {
+        bool yes = false;
+        M::receptor(r, [&](auto q) { using R = decltype(q); yes = !R::READS && R::KEEPS && !(R::FIRES && M::SPIKING); });
+        return yes;
+    }
+
+    void refresh() override
+    {
+        Base::refresh();
+        if constexpr (SWEEPS)
+        {
+            span = 8 * ladder.longest;
+            while (loss_of_digits(span) > 8) span /= 2;
+        }
+    }
+
+    void sweep(const Sweep& of) override
+    {
+        if constexpr (SWEEPS)
+        {
+            const int pieces = int(of.tape.pieces.size());
+            int a = 0;
+            for (int first = 0; first < pieces; first += LANES)
+            {
+                D8 length = all(0);
+                const int m = std::min(LANES, pieces - first);
+                for (int k = 0; k < m; k++) length[k] = of.tape.pieces[first + k].end - of.tape.pieces[first + k].t;
+                const auto flows = flow[0].at(length);
+                if constexpr (!M::SPIKING && M::OBSERVED)
+                    if (of.maxima && one_receptor(of, first, m, a))
+                    {
+                        follow_maxima(of, first, m, a, flows);
+                        a = of.tape.pieces[first + m - 1].arrivals;
+                        continue;
+                    }
+                for (int k = 0; k < m; k++) a = advance(of, first + k, a, one(flow[0], flows, k));
+            }
+        }
+    }
+
+    void sweep_back(const Sweep& of) override
+    {
+        if constexpr (SWEEPS)
+        {
+            l.fill(0);
+            now = of.net.duration, active = false;
+            ahead.first = ends.first = -1;
+            pulls.clear();
+            if (of.maxima)
+                for (int j = 0; j < Base::n; j++)
+                    if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
+            std::sort(pulls.begin(), pulls.end());
+            for (int n = int(of.tape.pieces.size()) - 1; n >= 0; n--) piece_back(of, n);
+        }
+    }
+
+private:
+    // the stages of a rule for one of eight times
+    template <class R, class A> static SNN_INLINE auto one(const R& rule, const A& eight, int lane)
+    {
+        decltype(rule.at(0.0)) a;
+        a.of = &rule;
+        for (std::size_t k = 0; k < std::size(a.c); k++) a.c[k] = eight.c[k][lane];
+        return a;
+    }
+
+    // --- forward -------------------------------------------------------------------------------------------------------
+
+    // Piece n, to which arrivals from `a` on belong; returns the first of the next
+    template <class F> int advance(const Sweep& of, int n, int a, const F& f)
+    {
+        Piece& piece = of.tape.pieces[n];
+        const double s = piece.end - piece.t;
+        clock = piece.t;
+        rows.clear();
+        int receptor = -1;
+        for (; a < piece.arrivals; a++)
+        {
+            const Projection& p = of.of(of.tape.arrivals[a]);
+            if (p.receptor != receptor) arrive(receptor);
+            receptor = p.receptor;
+            rows.push_back(p.weight + of.row(of.tape.arrivals[a]));
+        }
+        if (!(s > 0)) return arrive(receptor), a;
+        if (a < int(of.tape.arrivals.size()))  // which row comes next, no processor can guess
+        {
+            const double* row = of.of(of.tape.arrivals[a]).weight + of.row(of.tape.arrivals[a]);
+            for (int k = 0; k < width; k += LANES) __builtin_prefetch(row + k);
+        }
+        const int level = ladder.level(s);
+        if (rows.empty()) pass(of, n, s, level, f, typename Base::Nothing());
+        else
+            M::receptor(receptor, [&](auto q) {
+                typename decltype(q)::template Arrive<double> rule;
+                prepare(rule, 0);
+                const auto arrive = rule.at(0.0);
+                pass(of, n, s, level, f, [&](int j, auto& states) {
+                    constexpr int B = std::extent_v<std::remove_reference_t<decltype(states)>>;
+                    for (const double* row : rows)
+                        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+                        {
+                            D8 in[S_ + 1];
+                            SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[i] = states[b][i];
+                            in[S_] = load8(row + j + b * LANES);
+                            arrive.run(in, states[b]);
+                        }
+                });
+            });
+        if constexpr (M::SPIKING)
+            if (hot.n)
+            {
+                Train& train = of.trial.trains[of.net.inputs + index];
+                const int from = train.size();
+                Base::search(s);
+                Base::settle(piece.t, s, piece.end, train);
+                for (int k = from; k < train.size(); k++) of.tape.owns.push_back({train.t[k], index, k});
+            }
+        piece.owns = int(of.tape.owns.size());
+        return a;
+    }
+
+    // what came to another receptor at the same instant
+    void arrive(int receptor)
+    {
+        for (const double* row : rows) Base::arrive(receptor, {row, nullptr, width});
+        rows.clear();
+    }
+
+    template <class F, class ADD> SNN_INLINE void pass(const Sweep& of, int n, double s, int level, const F& f, const ADD& add)
+    {
+        if constexpr (M::SPIKING)
+        {
+            hot.n = 0;
+            Base::template pass<true, true>(f, level, add);
+        }
+        else if (!of.maxima) Base::template pass<false, true>(f, level, add);
+        else if constexpr (M::OBSERVED)
+            for (int j = 0; j < width; j += LANES)
+            {
+                D8 from[1][S_], to[S_];
+                take(x.begin(), j, from[0]);
+                add(j, from);
+                f.run(from[0], to);
+                put(x.begin(), j, to);
+                Base::block_peaks(j, level, from[0], to, of.tape.pieces[n].t, s, n);
+            }
+    }
+
+    // Whether m pieces from `first` on have arrivals at one receptor alone
+    bool one_receptor(const Sweep& of, int first, int m, int a) const
+    {
+        const int end = of.tape.pieces[first + m - 1].arrivals;
+        for (int k = a + 1; k < end; k++) if (of.of(of.tape.arrivals[k]).receptor != of.of(of.tape.arrivals[a]).receptor) return false;
+        return end > a;
+    }
+
+    // Up to eight pieces from `first` on, for the maxima of what does not spike: eight neurons go through all of them
+    template <class F> void follow_maxima(const Sweep& of, int first, int m, int a, const F& flows)
+    {
+        const int end = of.tape.pieces[first + m - 1].arrivals, receptor = of.of(of.tape.arrivals[a]).receptor;
+        rows.clear();
+        for (int k = a; k < end; k++) rows.push_back(of.of(of.tape.arrivals[k]).weight + of.row(of.tape.arrivals[k]));
+        decltype(one(flow[0], flows, 0)) flow_of[LANES];
+        int level[LANES];
+        const Piece* pieces = &of.tape.pieces[first];
+        for (int k = 0; k < m; k++) flow_of[k] = one(flow[0], flows, k), level[k] = ladder.level(pieces[k].end - pieces[k].t);
+        M::receptor(receptor, [&](auto q) {
+            typename decltype(q)::template Arrive<double> rule;
+            prepare(rule, 0);
+            const auto arrive = rule.at(0.0);
+            for (int j = 0; j < width; j += LANES)
+            {
+                D8 state[S_ + 1], to[S_];
+                take(x.begin(), j, state);
+                const double* const* row = rows.data();
+                for (int k = 0; k < m; k++)
+                {
+                    for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
+                    {
+                        state[S_] = load8(*row + j);
+                        arrive.run(state, to);
+                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = to[i];
+                    }
+                    const double s = pieces[k].end - pieces[k].t;
+                    if (!(s > 0)) continue;
+                    flow_of[k].run(state, to);
+                    Base::block_peaks(j, level[k], state, to, pieces[k].t, s, first + k);
+                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = to[i];
+                }
+                put(x.begin(), j, state);
+            }
+        });
+        for (int k = 0; k < m; k++) of.tape.pieces[first + k].owns = 0;
+    }
+
+    std::vector<const double*> rows;
+
+    // --- backward ------------------------------------------------------------------------------------------------------
+
+    // Costates are those at `now`; at t they are their flow from there. From where they would lose a digit by that, they age.
+    double now = 0, span = 0;
+    bool active = false;  // whether any of them may differ from zero
+
+    void reach(double t)
+    {
+        if (!(now - t > span)) return;
+        if (active) Base::back(now - t, nullptr);
+        now = t;
+    }
+
+    // by how much rounding grows on the way back by s and forth again
+    double loss_of_digits(double s) const
+    {
+        double from[S_][S_], to[S_][S_], worst = 0;
+        for (int i = 0; i < S_; i++)
+        {
+            double unit[S_] = {};
+            unit[i] = 1;
+            back_[0].at(s).run(unit, to[i]), back_[0].at(-s).run(unit, from[i]);
+        }
+        for (int i = 0; i < S_; i++)
+        {
+            double sum = 0;
+            for (int k = 0; k < S_; k++) sum += std::abs(from[k][i] * to[i][k]);
+            worst = std::max(worst, sum);
+        }
+        return worst;
+    }
+
+    // The flow of costates from `now` to the times of events, and back from there, for eight events up to `first` + 7
+    struct Eight
+    {
+        int first = -1;
+        double now = 0;
+        decltype(std::declval<typename M::template Back<double>>().at(D8())) there, back;
+    };
+    template <class TIME> SNN_INLINE int lane(Eight& e, int k, TIME time)
+    {
+        if (e.first < 0 || k < e.first || k >= e.first + LANES || e.now != now)
+        {
+            e.first = std::max(0, k - LANES + 1), e.now = now;
+            D8 s = all(0);
+            for (int i = 0; i < LANES && e.first + i <= k; i++) s[i] = now - time(e.first + i);
+            e.there = back_[0].at(s), e.back = back_[0].at(-s);
+        }
+        return k - e.first;
+    }
+    Eight ahead, ends;  // of spikes, of starts of pieces
+
+    struct Pull
+    {
+        int piece;
+        double time;
+        int neuron;
+        bool operator<(const Pull& o) const { return piece != o.piece ? piece < o.piece : time != o.time ? time < o.time : neuron < o.neuron; }
+    };
+    std::vector<Pull> pulls;
+
+    // The loss depends on the observed state of a neuron at t
+    void pull(int j, double t, double error)
+    {
+        reach(t);
+        active = true;
+        double unit[S_] = {}, add[S_];
+        unit[observed] = error;
+        back_[0].at(t - now).run(unit, add);
+        for (int i = 0; i < S_; i++) costate(i)[j] += add[i];
+    }
+
+    void piece_back(const Sweep& of, int n)
+    {
+        const Piece& piece = of.tape.pieces[n];
+        const Piece before = n ? of.tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
+        for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
+            if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
+        if constexpr (M::SPIKING)
+            for (int o = piece.owns; o-- > before.owns;) spike_back(of, o);
+        if (active && piece.arrivals > before.arrivals)
+        {
+            reach(piece.t);
+            const int k = lane(ends, n, [&](int m) { return of.tape.pieces[m].t; });
+            const auto there = one(back_[0], ends.there, k);
+            for (int to = piece.arrivals; to > before.arrivals;)
+            {
+                const Projection& p = of.of(of.tape.arrivals[to - 1]);
+                int from = to - 1;
+                while (from > before.arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
+                M::receptor(p.receptor, [&](auto q) {
+                    if (p.timed) rows_back<decltype(q), true>(of, from, to, there);
+                    else rows_back<decltype(q), false>(of, from, to, there);
+                });
+                to = from;
+            }
+        }
+        for (; !pulls.empty() && pulls.back().piece >= n; pulls.pop_back())
+        {
+            const int j = pulls.back().neuron;
+            const Peak& peak = of.trial.peaks[j];
+            if (peak.kind != Peak::BEFORE) continue;
+            pull(j, piece.t, of.loss->maxima[j]);
+            // the maximum is where the arrivals are, and moves with them
+            if (piece.arrivals > before.arrivals) of.collect(of.tape.arrivals[before.arrivals], of.loss->maxima[j] * peak.rate);
+        }
+    }
+
+    void spike_back(const Sweep& of, int o)
+    {
+        const Own& own = of.tape.owns[o];
+        const Train& train = of.trial.trains[of.net.inputs + index];
+        if (!active && train.sens[own.spike] == 0) return;
+        active = true;
+        reach(own.t);
+        const int k = lane(ahead, o, [&](int m) { return of.tape.owns[m].t; }), j = train.neuron[own.spike];
+        double at_now[S_], then[S_];
+        for (int i = 0; i < S_; i++) at_now[i] = costate(i)[j];
+        one(back_[0], ahead.there, k).run(at_now, then);
+        Base::spike_back(j, &train.before[std::size_t(own.spike) * S_], then, train.sens[own.spike], true);
+        one(back_[0], ahead.back, k).run(then, at_now);
+        for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
+    }
+
+    // Rows of arrivals [from, to) of one projection
+    template <class R, bool TIMED, class B> void rows_back(const Sweep& of, int from, int to, const B& there)
+    {
+        typename R::template ArriveBack<double> rule;
+        prepare(rule, 0);
+        const auto at = rule.at(0.0);
+        const int m = to - from, q = of.tape.arrivals[from].projection;
+        const double* weights[ROWS] = {};
+        double* gradients[ROWS] = {};
+        for (int k = 0; k < m; k++)
+        {
+            const std::size_t row = of.row(of.tape.arrivals[from + k]);
+            weights[k] = of.net.projections[q].weight + row, gradients[k] = (*of.weight_sums)[q].begin() + row;
+        }
+        D8 moved[ROWS];
+        for (D8& s : moved) s = all(0);
+        for (int j = 0; j < width; j += LANES)
+        {
+            D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
+            take(l.begin(), j, at_now);
+            there.run(at_now, in + S_);
+            in[2 * S_] = all(0);
+            for (int k = 0; k < m; k++)
+            {
+                if (TIMED) in[2 * S_] = load8(weights[k] + j);
+                at.run(in, out);
+                store8(gradients[k] + j, load8(gradients[k] + j) + out[0]);
+                if (TIMED) moved[k] += out[1];
+            }
+        }
+        if (TIMED) for (int k = 0; k < m; k++) of.collect(of.tape.arrivals[from + k], total(moved[k]));
+    }
+};
+
+}  // namespace snn
