@@ -52,11 +52,6 @@ class PopulationPlan:
         """Name of the population."""
         return self.population.name
 
-    def values(self) -> dict[str, np.ndarray]:
-        """Parameter values by canonical name."""
-        names = self.rules.parameters
-        return {f"p{k}": np.asarray(self.population.value(n), dtype=float) for k, n in enumerate(names)}
-
 
 @dataclass(frozen=True)
 class ProjectionPlan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy as sp
@@ -15,7 +14,7 @@ from ...symbolic.programs import Program
 from .expressions import expression
 from .series import print_series
 
-__all__ = ["divided_differences", "model", "models"]
+__all__ = ["divided_differences", "model"]
 
 _ABSENT = Rule(Program((), {}), (), ())  # what a model doesn't do; the runtime never runs it
 _OPTIONAL = ("event", "search", "reset", "sigma", "spike_back", "peak", "release", "duration", "duration_back")
@@ -185,8 +184,3 @@ def _response(r: Rules, receptor: int) -> str:
 
 def _camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
-
-
-def models(rules: Iterable[Rules], order: int) -> str:
-    """The models of several populations, ``Model0``, ``Model1``, ..."""
-    return "\n".join(model(f"Model{k}", r, order) for k, r in enumerate(rules))

@@ -84,7 +84,11 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
     # the longest first, so that none is waited for at the end
     units = [(text, (_FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
     exchange = f'-DSNN_EXCHANGE="{EXCHANGE}"'
-    units += [((_RUNTIME / f"{name}.cpp").read_text(), (*options, exchange)) for name, options in _UNITS.items()]
+    units += [
+        ((_RUNTIME / f"{name}.cpp").read_text(), (*options, exchange))
+        for name, options in _UNITS.items()
+        if scatter or name != "sparse"
+    ]
     units.append((table, ()))
     name = f"engine-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
 

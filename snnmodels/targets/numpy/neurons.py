@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ...events.engine import refractory_periods
 from ...events.plan import PopulationPlan
 from ...events.rules import Rules
 from .flow import ClosedForm, Flow, TaylorSteps
@@ -29,7 +30,7 @@ class Neurons:
     """
 
     def __init__(self, plan: PopulationPlan, rules: Rules, window: float, tolerance: float) -> None:
-        self.rules, self.n, self.name = rules, plan.population.n, plan.name
+        self.plan, self.rules, self.n, self.name = plan, rules, plan.population.n, plan.name
         self.n_states = len(rules.states)
         self.spiking = rules.spiking
         self.functions = {name: function(rule) for name, rule in rules.rules.items()}
@@ -55,11 +56,7 @@ class Neurons:
         self.flow.set()
         if self.held is not None:
             self.held.set(self.p)
-            self.durations = self("duration")[0]
-            if not ((self.durations >= 0) & np.isfinite(self.durations)).all():
-                raise ValueError(
-                    f"population {self.name!r}: refractory periods of {self.durations} s; expected at least 0"
-                )
+            self.durations = refractory_periods(self.plan, {f"p{k}": np.asarray(p) for k, p in enumerate(self.p)})
 
     def __call__(
         self,

@@ -13,7 +13,7 @@ public:
     void refresh() override
     {
         for (auto& p : neurons) p->refresh();
-        sparse->refresh();
+        if (sparse) sparse->refresh();
         next.assign(net.projections.size(), 0);
     }
 
@@ -24,7 +24,7 @@ public:
         trial.tapes.resize(net.components.size());
         for (std::size_t c = 0; c < net.components.size(); c++)
         {
-            if (sparse->suits(net.components[c])) sparse->forward(trial, net.components[c], trial.tapes[c], ties);
+            if (scattered(net.components[c])) sparse->forward(trial, net.components[c], trial.tapes[c], ties);
             else if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
             else component(trial, net.components[c], trial.tapes[c], samples, keep);
         }
@@ -61,7 +61,7 @@ public:
         }
         for (int c = int(net.components.size()) - 1; c >= 0; c--)
         {
-            if (sparse->suits(net.components[c])) sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
+            if (scattered(net.components[c])) sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
             else if (swept(net.components[c]))
                 neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), &loss, &weight_sums, &delay_sums});
             else component_back(trial, net.components[c], trial.tapes[c], loss);
@@ -70,7 +70,7 @@ public:
 
 private:
     const Network& net;
-    std::unique_ptr<ComponentSimulator> sparse;
+    std::unique_ptr<ComponentSimulator> sparse;  // null where the program has no such way
     std::vector<int> next, place;  // next: of every projection, the spike of its source that has not arrived yet
 
     // arrivals of single synapses, by time
@@ -229,6 +229,8 @@ private:
         for (int k : c.populations) if (neurons[k]->needs_states) return true;
         return false;
     }
+
+    bool scattered(const Component& c) const { return sparse && sparse->suits(c); }
 
     bool maxima(const Component& c) const
     {

@@ -218,8 +218,7 @@ private:
                 continue;
             }
             const double t = std::max(row - t0, 0.0);
-            int rows = 0;
-            for (; !flights.empty() && flights.top().t == row; flights.pop(), rows++)
+            for (; !flights.empty() && flights.top().t == row; flights.pop())
             {
                 const Flight& f = flights.top();
                 const Projection& p = net.projections[f.projection];
@@ -231,7 +230,7 @@ private:
                 const Projection& p = net.projections[in.projection];
                 if (in.known || p.delayed) continue;
                 const Train& train = trial.trains[p.source];
-                for (; in.next < train.size() && train.t[in.next] + *p.delay == row; in.next++, rows++)
+                for (; in.next < train.size() && train.t[in.next] + *p.delay == row; in.next++)
                 {
                     const Row r = p.row(train.neuron[in.next]);
                     if (in.next + 2 < train.size()) prefetch(in, train.neuron[in.next + 2], false);
