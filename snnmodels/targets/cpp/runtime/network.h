@@ -48,6 +48,14 @@ struct ComponentTape
     std::vector<std::size_t> released_at;
     std::vector<std::pair<int, int>> held;  // who is refractory at the end: population, neuron
     std::vector<double> checkpoints;
+    // Another piece, with what has been found so far. Field by field: to copy a whole one waits for all of its parts.
+    Piece& add(double t, double end, int samples)
+    {
+        Piece& p = pieces.emplace_back();
+        p.t = t, p.end = end, p.releases = int(releases.size()), p.arrivals = int(arrivals.size());
+        p.instants = int(instants.size()), p.owns = int(owns.size()), p.samples = samples;
+        return p;
+    }
     void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(); }
 };
 

@@ -53,18 +53,19 @@ public:
             const auto bin = [&](const T& x) { return std::min(n - 1, int((x.t - low) * scale)); };
             place.assign(n + 1, 0);
             for (const T& x : items) place[bin(x) + 1]++;
-            if (*std::max_element(place.begin(), place.end()) > 24) return std::sort(items.begin(), items.end());
             for (int k = 0; k < n; k++) place[k + 1] += place[k];
             spread.resize(n);
             for (const T& x : items) spread[place[bin(x)]++] = x;
             std::swap(items, spread);
         }
+        long moves = 16L * n;  // times that bins don't spread would take the square of their number
         for (int k = 1; k < n; k++)
         {
             const T x = items[k];
             int to = k;
             for (; to > 0 && x < items[to - 1]; to--) items[to] = items[to - 1];
             items[to] = x;
+            if ((moves -= k - to) < 0) return std::sort(items.begin(), items.end());
         }
     }
 

@@ -181,27 +181,33 @@ public:
                 D8 x0[S_], x1[S_];
                 take(start, j, x0);
                 take(x.begin(), j, x1);
-                block_peaks(j, level, x0, x1, t, s, piece);
+                block_peaks(j, level, x0, x1, ceiling(j, level, x0), t, s, piece);
             }
         }
     }
 
 protected:
-    // of eight neurons, from their states at the start and at the end of the piece
-    SNN_INLINE void block_peaks(int j, int level, const D8* x0, const D8* x1, double t, double s, int piece)
+    // Of eight neurons: what the observed state stays below in a piece that begins with x0
+    SNN_INLINE D8 ceiling(int j, int level, const D8* x0) const
     {
-        D8 d[S_];
-        const D8 best = load8(peak_value.begin() + j);
+        D8 d[S_], top = x0[observed_()];
         rate[block(j)].at(0.0).run(x0, d);
-        D8 top = x0[observed_()];
-        for (int i = 0; i < S_; i++) top += larger(bound(peak_bounds, level, 0, i, j) * d[i], bound(peak_bounds, level, 1, i, j) * d[i]);
+        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) top += larger(bound(peak_bounds, level, 0, i, j) * d[i], bound(peak_bounds, level, 1, i, j) * d[i]);
+        return top;
+    }
+    // whether it may be larger than ever before, from the states at the start and at the end of the piece
+    SNN_INLINE void block_peaks(int j, int level, const D8* x0, const D8* x1, D8 top, double t, double s, int piece)
+    {
+        const D8 best = load8(peak_value.begin() + j);
         const I8 higher = x1[observed_()] > best, some = (top > best) | higher;
-        if (bits(some)) new_peaks(j, level, x0, x1, d, some, higher, t, s, piece);
+        if (bits(some)) new_peaks(j, level, x0, x1, some, higher, t, s, piece);
     }
 
 private:
-    void new_peaks(int j, int level, const D8* x0, const D8* x1, const D8* d, I8 some, I8 higher, double t, double s, int piece)
+    void new_peaks(int j, int level, const D8* x0, const D8* x1, I8 some, I8 higher, double t, double s, int piece)
     {
+        D8 d[S_];
+        rate[block(j)].at(0.0).run(x0, d);
         const auto rule = peak_[block(j)].at(0.0);
         D8 now[4], turn[4], third = all(0);
         rule.run(x1, now);

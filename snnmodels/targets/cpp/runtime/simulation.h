@@ -261,7 +261,7 @@ private:
             if (count > 1) ties += meet(trial, tape, a0, count, c.populations[0]);
             const bool more = t < net.duration;
             const double end = more ? std::min(std::min(next_arrival(trial, c), net.duration), t + net.window) : t;
-            tape.pieces.push_back({t, end, 0, int(tape.arrivals.size()), 0, 0, 0});
+            tape.add(t, end, 0);
             if (!more) break;
             t = end;
         }
@@ -343,13 +343,13 @@ private:
             if (moved) out.peaks_jump(was.data(), t, int(tape.pieces.size()));
             if (again)  // spikes of this instant arrive at once
             {
-                tape.pieces.push_back({t, t, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+                tape.add(t, t, sample);
                 continue;
             }
             instant++;
             if (!(t < net.duration))
             {
-                tape.pieces.push_back({t, t, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+                tape.add(t, t, sample);
                 break;
             }
             launch(trial, c);
@@ -373,7 +373,7 @@ private:
                 for (int j = 0; j < out.n; j++) samples[std::size_t(j) * m + sample] = out.state(net.observed)[j];
                 sample++;
             }
-            tape.pieces.push_back({t, end, int(tape.releases.size()), int(tape.arrivals.size()), int(tape.instants.size()), int(tape.owns.size()), sample});
+            tape.add(t, end, sample);
             t = end;
         }
         for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});

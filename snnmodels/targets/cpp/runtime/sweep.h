@@ -163,7 +163,7 @@ private:
                 add(j, from);
                 f.run(from[0], to);
                 put(x.begin(), j, to);
-                Base::block_peaks(j, level, from[0], to, of.tape.pieces[n].t, s, n);
+                Base::block_peaks(j, level, from[0], to, Base::ceiling(j, level, from[0]), of.tape.pieces[n].t, s, n);
             }
     }
 
@@ -191,24 +191,31 @@ private:
             const auto arrive = rule.at(0.0);
             for (int j = 0; j < width; j += LANES)
             {
-                D8 state[S_ + 1], to[S_];
+                // states of all pieces first, so that only the highest have to be looked at
+                D8 from[LANES][S_], to[LANES][S_], top[LANES], state[S_ + 1];
+                D8 highest = load8(Base::peak_value.begin() + j);
                 take(x.begin(), j, state);
                 const double* const* row = rows.data();
                 for (int k = 0; k < m; k++)
                 {
                     for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
                     {
+                        D8 after[S_];
                         state[S_] = load8(*row + j);
-                        arrive.run(state, to);
-                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = to[i];
+                        arrive.run(state, after);
+                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = after[i];
                     }
-                    const double s = pieces[k].end - pieces[k].t;
-                    if (!(s > 0)) continue;
-                    flow_of[k].run(state, to);
-                    Base::block_peaks(j, level[k], state, to, pieces[k].t, s, first + k);
-                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = to[i];
+                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][i] = state[i];
+                    if (!(pieces[k].end > pieces[k].t)) continue;
+                    flow_of[k].run(from[k], state);
+                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][i] = state[i];
+                    top[k] = Base::ceiling(j, level[k], from[k]);
+                    highest = larger(state[Base::observed_()], highest);
                 }
                 put(x.begin(), j, state);
+                for (int k = 0; k < m; k++)
+                    if (pieces[k].end > pieces[k].t && bits((top[k] > highest) | (to[k][Base::observed_()] >= highest)))
+                        Base::block_peaks(j, level[k], from[k], to[k], top[k], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
             }
         });
         for (int k = 0; k < m; k++) of.tape.pieces[first + k].owns = 0;
