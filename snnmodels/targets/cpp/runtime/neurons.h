@@ -18,13 +18,17 @@ struct Failure
     double time;
 };
 
-// Arrays aligned to whole vectors
+// Arrays of numbers, aligned to whole vectors
 template <class T> class Aligned
 {
+    static_assert(std::is_arithmetic_v<T>, "zeros are what memset writes");
+
 public:
+    // to n zeros
     void resize(std::size_t n)
     {
-        data.assign(n + 64 / sizeof(T), T());
+        data.resize(n + 64 / sizeof(T));
+        std::memset(data.data(), 0, data.size() * sizeof(T));
         offset = (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T);
         length = n;
     }
