@@ -37,7 +37,7 @@ def numbered(first: int, count: int, **options: Any) -> list[Drawn]:
         except RuntimeError:
             continue  # spikes without end, or too many
         spikes = {p.name: engine.spike_times(p.index) for p in plan.populations if p.rules.spiking}
-        if 4 <= sum(int(np.isfinite(t).sum()) for t in spikes.values()) <= MOST and not _meets(drawn, spikes):
+        if 4 <= sum(int(np.isfinite(t).sum()) for t in spikes.values()) <= MOST:
             found.append(drawn)
         if len(found) == count:
             return found
@@ -47,28 +47,6 @@ def numbered(first: int, count: int, **options: Any) -> list[Drawn]:
 def observation_of(network: Network) -> Observation:
     spiking = network.populations[-1].model.spiking
     return Observation("spike_times" if spiking else "voltage_max")
-
-
-def _meets(drawn: Drawn, spikes: dict[str, np.ndarray]) -> bool:
-    """Whether a population is reached at one instant directly and through a cascade of delta synapses.
-
-    The reference takes such a cascade round by round through the whole network, the engine all at once
-    (docs/eventprop.md).
-    """
-    trains = {**spikes, **drawn.inputs}
-    models = {p.name: p.model.name for p in drawn.network.populations}
-    for p in drawn.network.populations:
-        arrivals = [
-            (q.source, {(b, t + float(q.delay)) for b, row in enumerate(trains[q.source]) for t in row.ravel()})
-            for q in drawn.network.projections
-            if q.target == p.name and np.ndim(q.delay) == 0
-        ]
-        for k, (source, at) in enumerate(arrivals):
-            for other, elsewhere in arrivals[:k]:
-                both = {t for t in at & elsewhere if np.isfinite(t[1])}
-                if both and any("delta" in models.get(s, "") for s in (source, other)):
-                    return True
-    return False
 
 
 def both(drawn: Drawn, target: str, loss: Any = None, window: float | None = None) -> tuple[Run, OracleGradient]:

@@ -19,6 +19,9 @@ __all__ = ["ComponentForward"]
 class ComponentForward:
     """Runs a component through a trial.
 
+    What one instant holds comes in rounds, through the whole network: first what was on its way and crossings, then,
+    round by round, arrivals without delay of the spikes that the round before has caused at once.
+
     Parameters
     ----------
     values : Values
@@ -59,7 +62,7 @@ class ComponentForward:
         self.sample_times = seen.sample_times(self.end) if self.output >= 0 else np.empty(0)
         if self.output >= 0 and seen.kind != "spike_times":
             self.observed = plan.output.rules.states.index(seen.variable)
-        self.t = 0.0
+        self.t, self.round = 0.0, 0
         self.tape = ComponentTape()
         self.smallest_gdot = np.inf
         self.ties = 0
@@ -82,8 +85,10 @@ class ComponentForward:
             if following > self.t:
                 self._go(piece, following)
                 self._finish(piece)
+            self.round += 1
             if piece.end > self.t:
                 self.fired.clear()
+                self.round = 0
             self.t = piece.end
 
     # --- the start of a piece -------------------------------------------------------------------------------------
@@ -96,7 +101,7 @@ class ComponentForward:
     def _begin(self) -> Piece:
         """Releases and arrivals of this instant, and the spikes that they cause at once."""
         releases = [r for k in self.until for r in self._releases(k)]
-        arrivals = [a for q in self.incoming if q.next() == self.t for a in q.take(self.t)]
+        arrivals = [a for q in self.incoming if q.next() == self.t for a in q.take(self.t, self.round)]
         piece = Piece(self.t, self.t, releases, arrivals, [])
         for k, state in self.states.items():
             own = [a for a in arrivals if self.values.plan.projections[a.projection].target == k]
@@ -115,6 +120,8 @@ class ComponentForward:
                 self._after_jump(before)
         self.ties += len(piece.instant) > 1
         self._emit(piece.instant)
+        for e in piece.instant:
+            self.spikes[self.first + e.population].rounds[e.spike] = self.round + 1
         return piece
 
     def _releases(self, k: int) -> list[Release]:

@@ -74,8 +74,12 @@ class Incoming(ABC):
         """Time of the next arrival; inf if there is none up to the end of the trial."""
 
     @abstractmethod
-    def take(self, time: float) -> list[Arrival]:
-        """Remove the arrivals of exactly this time, the next, in the order of source neuron, spike and target."""
+    def take(self, time: float, round_: int) -> list[Arrival]:
+        """Remove the arrivals of exactly this time, the next, and round, by source neuron, spike and target."""
+
+    def round(self, spike: int, delay: float) -> int:
+        """In which round of its instant a spike arrives; see `ComponentForward`."""
+        return 0 if delay > 0 else self.spikes.rounds.get(spike, 0)
 
 
 class _Common(Incoming):
@@ -95,9 +99,10 @@ class _Common(Incoming):
             self.cursor += 1
         return np.inf
 
-    def take(self, time: float) -> list[Arrival]:
+    def take(self, time: float, round_: int) -> list[Arrival]:
+        """See `Incoming.take`."""
         found = []
-        while self.next() == time:
+        while self.next() == time and self.round(self.cursor, self.delay) <= round_:
             found.append(Arrival(self.number, self.spikes.neurons[self.cursor], self.cursor, -1))
             self.cursor += 1
         return sorted(found)
@@ -109,7 +114,7 @@ class _Each(Incoming):
     def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
         super().__init__(number, connections, spikes, end)
         self.seen = 0
-        self.heap: list[tuple[float, int, int, int]] = []  # time, neuron, spike, place in its row
+        self.heap: list[tuple[float, int, int, int, int]] = []  # time, round, neuron, spike, place in its row
 
     def next(self) -> float:
         while self.seen < len(self.spikes.times):
@@ -117,10 +122,11 @@ class _Each(Incoming):
             self.seen += 1
         return self.heap[0][0] if self.heap else np.inf
 
-    def take(self, time: float) -> list[Arrival]:
+    def take(self, time: float, round_: int) -> list[Arrival]:
+        """See `Incoming.take`."""
         found = []
-        while self.next() == time:
-            _, neuron, spike, place = heapq.heappop(self.heap)
+        while self.next() == time and self.heap[0][1] <= round_:
+            _, _, neuron, spike, place = heapq.heappop(self.heap)
             found.append(Arrival(self.number, neuron, spike, self.connections.rows[neuron][place][1]))
             self._push(neuron, spike, place + 1)
         return sorted(found)
@@ -128,9 +134,10 @@ class _Each(Incoming):
     def _push(self, neuron: int, spike: int, place: int) -> None:
         row = self.connections.rows[neuron]
         if place < len(row):
-            time = self.spikes.times[spike] + row[place][0]
+            delay = row[place][0]
+            time = self.spikes.times[spike] + delay
             if time <= self.end:
-                heapq.heappush(self.heap, (time, neuron, spike, place))
+                heapq.heappush(self.heap, (time, self.round(spike, delay), neuron, spike, place))
 
 
 def incoming(number: int, connections: Connections, spikes: Spikes, end: float) -> Incoming:

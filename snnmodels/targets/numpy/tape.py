@@ -13,11 +13,20 @@ __all__ = ["Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Release", "S
 
 @dataclass
 class Spikes:
-    """Spikes of one input or population in one trial, by time, then neuron; `places` counts each neuron's own."""
+    """Spikes of one input or population in one trial, by time, then neuron.
+
+    Attributes
+    ----------
+    places : list of int
+        Which of its neuron's spikes each is.
+    rounds : dict of int to int
+        By spike: the round of its instant that it arrives in without delay, from 1 on; 0 for others.
+    """
 
     times: list[float] = field(default_factory=list)
     neurons: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    rounds: dict[int, int] = field(default_factory=dict)
 
     def padded(self, values: np.ndarray, n: int, k: int, padding: float) -> np.ndarray:
         """One value for each spike as an array of shape (n, k)."""

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 #include "lanes.h"
 
@@ -85,13 +86,19 @@ struct Train
 {
     std::vector<double> t, sens, before;  // before: the S states just before the reset, spike after spike
     std::vector<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
+    std::vector<std::pair<int, int>> rounds;  // spike and round of those that come in one: from 1 on; see EventSimulator
     int size() const { return int(t.size()); }
+    int round(int spike) const
+    {
+        const auto at = std::lower_bound(rounds.begin(), rounds.end(), std::pair<int, int>(spike, 0));
+        return at != rounds.end() && at->first == spike ? at->second : 0;
+    }
     void grow(int m, int S)
     {
         const std::size_t n = t.size() + m;
         t.resize(n), neuron.resize(n), cause.resize(n, FLOW), sens.resize(n), before.resize(n * S);
     }
-    void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(); }
+    void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(), rounds.clear(); }
 };
 
 // A row of weights: of all neurons, or of the neurons `target`

@@ -5,6 +5,8 @@
 
 namespace snn {
 
+// What one instant holds comes in rounds, through the whole network: first what was on its way and crossings, then, round by
+// round, arrivals without delay of the spikes that the round before has caused at once.
 class EventSimulator : public Simulator
 {
 public:
@@ -77,11 +79,12 @@ private:
     struct Flight
     {
         double t;
-        int projection, source, spike;
+        int round, projection, source, spike;
         std::int64_t entry;
         bool operator>(const Flight& o) const
         {
             if (t != o.t) return t > o.t;
+            if (round != o.round) return round > o.round;
             if (projection != o.projection) return projection > o.projection;
             if (source != o.source) return source > o.source;
             return spike > o.spike;
@@ -104,10 +107,14 @@ private:
             {
                 const int i = train.neuron[next[q]];
                 if (p.first[i] == p.first[i + 1]) continue;
-                flights.push({train.t[next[q]] + p.delay[p.first[i]], q, i, next[q], p.first[i]});
+                const double delay = p.delay[p.first[i]];
+                flights.push({train.t[next[q]] + delay, round_of(train, next[q], delay), q, i, next[q], p.first[i]});
             }
         }
     }
+
+    // in which round of its instant a spike arrives
+    static int round_of(const Train& train, int spike, double delay) { return delay > 0 || train.rounds.empty() ? 0 : train.round(spike); }
 
     double next_arrival(const Trial& trial, const Component& c)
     {
@@ -121,8 +128,8 @@ private:
         return t;
     }
 
-    // arrivals at exactly t, in the order (projection, source, spike); spikes of one source are in the order of time
-    int gather(const Trial& trial, const Component& c, double t, std::vector<Arrival>& to)
+    // arrivals at exactly t in one round, in the order (projection, source, spike); spikes of one source are in the order of time
+    int gather(const Trial& trial, const Component& c, double t, int round, std::vector<Arrival>& to)
     {
         const int before = int(to.size());
         for (int q : c.incoming)
@@ -131,17 +138,20 @@ private:
             const Train& train = trial.trains[p.source];
             if (p.delayed)
             {
-                while (!flights.empty() && flights.top().t <= t && flights.top().projection == q)
+                while (!flights.empty() && flights.top().t <= t && flights.top().round <= round && flights.top().projection == q)
                 {
                     Flight f = flights.top();
                     flights.pop();
                     to.push_back({q, f.spike, int(f.entry)});
                     const int i = train.neuron[f.spike];
-                    if (++f.entry < p.first[i + 1]) f.t = train.t[f.spike] + p.delay[f.entry], flights.push(f);
+                    if (++f.entry >= p.first[i + 1]) continue;
+                    f.t = train.t[f.spike] + p.delay[f.entry], f.round = round_of(train, f.spike, p.delay[f.entry]);
+                    flights.push(f);
                 }
                 continue;
             }
-            while (next[q] < train.size() && train.t[next[q]] + *p.delay <= t) to.push_back({q, next[q]++, -1});
+            while (next[q] < train.size() && train.t[next[q]] + *p.delay <= t && round_of(train, next[q], *p.delay) <= round)
+                to.push_back({q, next[q]++, -1});
         }
         return int(to.size()) - before;
     }
@@ -255,14 +265,17 @@ private:
     {
         begin(trial, c, tape);
         double t = 0;
+        int round = 0;
         while (true)
         {
-            const int a0 = int(tape.arrivals.size()), count = gather(trial, c, t, tape.arrivals);
+            const int a0 = int(tape.arrivals.size()), count = gather(trial, c, t, round, tape.arrivals);
             if (count > 1) ties += meet(trial, tape, a0, count, c.populations[0]);
-            const bool more = t < net.duration;
-            const double end = more ? std::min(std::min(next_arrival(trial, c), net.duration), t + net.window) : t;
+            const double arrival = next_arrival(trial, c);
+            const bool again = arrival <= t, more = t < net.duration;
+            const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
             tape.add(t, end, 0);
-            if (!more) break;
+            if (!more && !again) break;
+            round = again ? round + 1 : 0;
             t = end;
         }
         neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c)});
@@ -315,14 +328,14 @@ private:
         for (int k : c.populations) places += neurons[k]->n;
         stamp.assign(places, -1);
         double t = 0, look = net.window;
-        int sample = 0, instant = 0;
+        int sample = 0, instant = 0, round = 0;
         while (true)
         {
             launch(trial, c);
             if (keep && tape.pieces.size() % every == 0) keep_states(c, tape.checkpoints);
             const int a0 = int(tape.arrivals.size()), r0 = int(tape.releases.size());
             for (; !waiting.empty() && waiting.top().t <= t; waiting.pop()) release(tape, waiting.top());
-            const int count = gather(trial, c, t, tape.arrivals);
+            const int count = gather(trial, c, t, round, tape.arrivals);
             if (count > 1) for (int k : c.populations) ties += meet(trial, tape, a0, count, k);
             bool fires = int(tape.releases.size()) > r0, moved = false;
             if (count || fires)
@@ -339,20 +352,21 @@ private:
                 for (int a = a0; a < a0 + count; a++) deliver(trial, tape.arrivals[a]);
             }
             bool again = false;
-            if (fires) again = instants(trial, c, tape, a0, count, r0, t, instant);
+            if (fires) again = instants(trial, c, tape, a0, count, r0, t, instant, round);
             if (moved) out.peaks_jump(was.data(), t, int(tape.pieces.size()));
-            if (again)  // spikes of this instant arrive at once
+            launch(trial, c);
+            if (again || next_arrival(trial, c) <= t)  // another round of this instant
             {
                 tape.add(t, t, sample);
+                round++;
                 continue;
             }
-            instant++;
+            instant++, round = 0;
             if (!(t < net.duration))
             {
                 tape.add(t, t, sample);
                 break;
             }
-            launch(trial, c);
             double end = std::min(std::min(next_arrival(trial, c), net.duration), t + (c.soonest < INF ? look : net.window));
             if (!waiting.empty()) end = std::min(end, waiting.top().t);
             if (sampled && sample < int(net.sample_times.size())) end = std::min(end, net.sample_times[sample]);
@@ -444,7 +458,7 @@ private:
     }
 
     // Spikes that the arrivals [a0, a0 + count) at t have caused; whether any of them arrives at this very instant
-    bool instants(Trial& trial, const Component& c, ComponentTape& tape, int a0, int count, int r0, double t, int instant)
+    bool instants(Trial& trial, const Component& c, ComponentTape& tape, int a0, int count, int r0, double t, int instant, int round)
     {
         bool again = false;
         std::size_t base = 0, place = 0;
@@ -480,6 +494,7 @@ private:
                 if (!p.refractory() && p.event(after, j) > 0) throw Failure{"reset", k, j, t};
                 for (int i = 0; i < p.S; i++) p.state(i)[j] = after[i];
                 tape.instants.push_back({t, k, train.size()});
+                train.rounds.push_back({train.size(), round + 1});
                 await(k, j, t, train.size());
                 train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause), train.sens.push_back(0);
                 train.before.insert(train.before.end(), before, before + p.S);
