@@ -86,6 +86,8 @@ class Simulation:
                 f"target = {target!r}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
                 "target of Brian2, on a time grid"
             )
+        if isinstance(loss, type) or not isinstance(loss, Loss):
+            raise ValueError(f"loss is {loss!r}; expected an object that can evaluate, such as TTFSCrossEntropy()")
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             if isinstance(n, bool) or int(n) != n or n < 1:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
@@ -103,6 +105,7 @@ class Simulation:
             "input_gradients": input_gradients,
             "max_spikes": max_spikes,
         }
+        self._has_run = False
         self._engine = self._open(network)
 
     def _open(self, network: Network) -> Engine:
@@ -161,7 +164,7 @@ class Simulation:
         if not self.plan.holds_for(network):
             # time constants have come together, or become short: flows have to be written in another form
             self._engine.close()
-            self._engine = self._open(network)
+            self._engine, self._has_run = self._open(network), False
         else:
             old = self._network
             for k, (q, was) in enumerate(zip(network.projections, old.projections, strict=True)):
@@ -215,6 +218,7 @@ class Simulation:
             self._update(values)
         engine, output = self._engine, self.plan.output.index
         engine.forward(given, gradient)
+        self._has_run = True
         observed = {
             "spike_times": lambda: engine.spike_times(output),
             "voltage_max": engine.maxima,
@@ -307,6 +311,7 @@ class Simulation:
                 for key, value in values.items():
                     engine.set_weights(places[key], value)
             raise
+        self._has_run = True
         for key, value in values.items():
             value[...] = self._fresh[key] = engine.weights(places[key])  # type: ignore[attr-defined]
         outcomes, start = [], 0
@@ -330,6 +335,8 @@ class Simulation:
         """
         for p in self.plan.populations:
             if p.name == population and p.rules.spiking:
+                if not self._has_run:
+                    raise ValueError("spike_times: nothing has been run yet; call run first")
                 return self._engine.spike_times(p.index)
         spiking = [p.name for p in self.plan.populations if p.rules.spiking]
         raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
@@ -337,7 +344,10 @@ class Simulation:
     def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> list[np.ndarray]:
         trials = len(targets)
         if not 1 <= trials <= self.batch_size:
-            raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.batch_size}")
+            raise ValueError(
+                f"{trials} trials; this simulation takes 1 to batch_size = {self.batch_size}: make it with a larger one, "
+                "or give it (or train) smaller batches"
+            )
         network = self._network
         names = [s.name for s in network.inputs]
         if set(inputs) != set(names):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..templates.network import in_unit
+
 __all__ = ["checked_times"]
 
 
@@ -13,7 +15,7 @@ def checked_times(times: np.ndarray, name: str, n: int, trials: int | None, dura
     Parameters
     ----------
     times : array, shape (trials, n) or (trials, n, spikes)
-        Seconds, ascending for each source, padded with ``inf``.
+        Seconds or with Brian2's units, ascending for each source, padded with ``inf``.
     name : str
         Name of the input, for messages.
     n : int
@@ -32,13 +34,14 @@ def checked_times(times: np.ndarray, name: str, n: int, trials: int | None, dura
     ValueError
         For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
     """
-    t = np.asarray(times, dtype=float)
+    t = in_unit(times, "second", f"spike times of input {name!r}")
     if t.ndim == 2:
         t = t[:, :, None]
     if t.ndim != 3 or t.shape[1] != n or (trials is not None and t.shape[0] != trials):
         first = "trials" if trials is None else trials
         wanted = f"({first}, {n}) or ({first}, {n}, spikes)"
-        raise ValueError(f"spike times of input {name!r} have shape {np.shape(times)}; it must be {wanted}")
+        why = "" if trials is None else f", for {trials} targets"
+        raise ValueError(f"spike times of input {name!r} have shape {np.shape(times)}; it must be {wanted}{why}")
     # one pass over what is mostly padding; only where it finds something is it asked what is wrong
     flat = t.reshape(-1)
     spikes = flat[flat < duration]
@@ -64,5 +67,5 @@ def _refuse(t: np.ndarray, name: str, duration: float) -> None:
     refuse(
         late,
         f"a spike at {latest:g} ms is not before the end of the trial at {duration * 1e3:g} ms",
-        "make the duration longer",
+        "give times in seconds, or make the duration longer",
     )

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..symbolic.system import HybridSystem
-from ..templates.network import Network, Population, Projection, SpikeInput
+from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from .rules import Rules
 
 __all__ = ["Component", "EnginePlan", "Observation", "PopulationPlan", "ProjectionPlan"]
+
+
+_MOST_WINDOWS = 1e6  # of one trial
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,15 @@ class EnginePlan:
             If the output can't be observed so, or an option is not positive.
         """
         _check_observation(network, observation)
-        if window is not None and not (np.isfinite(window) and window > 0):
-            raise ValueError(f"window = {window!r} s; it must be a positive time")
+        if window is not None:
+            window = float(in_unit(window, "second", "window"))
+            if not (np.isfinite(window) and window > 0):
+                raise ValueError(f"window = {window!r} s; it must be a positive time")
+            if network.duration / window > _MOST_WINDOWS:
+                raise ValueError(
+                    f"window = {window!r} s makes {network.duration / window:.3g} windows of a trial; it changes cost "
+                    "and no result: leave it out, or make it longer"
+                )
         if not 1e-15 <= tolerance <= 1e-2:
             raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
         if isinstance(max_spikes, bool) or int(max_spikes) != max_spikes or max_spikes < 1:

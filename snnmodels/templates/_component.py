@@ -195,7 +195,12 @@ def _parameters(source: NeuronFile | SynapseFile | MechanismFile, file: str, con
             unit = resolve_unit(entry.unit, context.units)
         with located(file, f"parameters.{name}.default"):
             value, text = quantity_in(entry.default, unit, context.scales)
-        parameters[name] = Parameter(name, value, unit, text, entry.description)
+            # time constants and the like; a default of 0 says that it is none of them
+            positive = unit == "second" and value != 0 if entry.positive is None else entry.positive
+            parameter = Parameter(name, value, unit, text, entry.description, positive)
+            if problem := parameter.problem(value):
+                raise ValueError(f"{text!r} {problem}")
+        parameters[name] = parameter
     return parameters
 
 

@@ -36,11 +36,15 @@ class _Table(BaseModel):
 
 
 class ParameterTable(_Table):
-    """A constant: its default with a unit, that unit's base unit, and what it means."""
+    """A constant: its default with a unit, that unit's base unit, and what it means.
+
+    `positive` is whether it must be more than 0; left out, that holds for what is in seconds with such a default.
+    """
 
     default: str | Number
     unit: Text
     description: Text
+    positive: bool | None = None
 
 
 class StateTable(_Table):

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import brian2
 
@@ -31,6 +33,8 @@ class Parameter:
         The default as the template writes it (``"20*ms"``).
     description : str
         One line on what it means.
+    positive : bool
+        Whether it must be more than 0, as time constants must.
     """
 
     name: str
@@ -38,6 +42,16 @@ class Parameter:
     unit: str
     default: str
     description: str = ""
+    positive: bool = False
+
+    def problem(self, values: float | np.ndarray) -> str:
+        """What is wrong with values in SI base units: empty, or ``"is -0.02 second; ..."``."""
+        array = np.asarray(values, dtype=float)
+        if not np.isfinite(array).all():
+            return "is not finite"
+        if self.positive and (array <= 0).any():
+            return f"is {array.min():g} {self.unit}; it must be more than 0 (in training, bounds of the optimiser see to it)"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from ._errors import suggest
 from .model import Model
 
-__all__ = ["Network", "Population", "Projection", "SpikeInput", "learnable_names"]
+__all__ = ["Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
 
 Array = np.ndarray
 
@@ -47,7 +47,8 @@ class Population:
     Raises
     ------
     ValueError
-        For a parameter that the model doesn't have, or a value with another shape or unit, or that isn't finite.
+        For a parameter that the model doesn't have, or a value with another shape or unit, or that isn't finite, or not
+        positive where it must be.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Population:
 
     def __post_init__(self) -> None:
         _check_group("population", self.name, self.n)
+        if not isinstance(self.model, Model):
+            raise ValueError(f"population {self.name!r}: model is {self.model!r}; expected a Model, as load_model gives")
         if isinstance(self.learnable, str):
             raise ValueError(f"population {self.name!r}: learnable is a list of names, as in [{self.learnable!r}]")
         object.__setattr__(self, "learnable", tuple(self.learnable))
@@ -70,11 +73,11 @@ class Population:
         values: dict[str, float | Array] = {}
         for name, value in self.parameters.items():
             where = f"population {self.name!r}: parameter {name!r}"
-            array = _in_unit(value, known[name].unit, where)
+            array = in_unit(value, known[name].unit, where)
             if array.shape not in ((), (self.n,)):
                 raise ValueError(f"{where} has shape {array.shape}; expected one number or shape ({self.n},)")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{where} is not finite")
+            if problem := known[name].problem(array):
+                raise ValueError(f"{where} {problem}")
             values[name] = array if array.ndim else float(array)
         object.__setattr__(self, "parameters", values)
 
@@ -162,14 +165,17 @@ class Network:
     encoding: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "populations", "projections"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, kind in (("inputs", SpikeInput), ("populations", Population), ("projections", Projection)):
+            given = getattr(self, name)
+            if isinstance(given, kind) or not all(isinstance(x, kind) for x in given):
+                raise ValueError(f"network {self.name!r}: {name} is {given!r}; expected a sequence of {kind.__name__}")
+            object.__setattr__(self, name, tuple(given))
         _check_unique([x.name for group in (self.inputs, self.populations, self.projections) for x in group], self.name)
         populations = {p.name: p for p in self.populations}
         if self.output not in populations:
             hint = suggest(self.output, populations)
             raise ValueError(f"network {self.name!r}: output {self.output!r} is not a population; {hint}")
-        duration = _in_unit(self.duration, "second", f"network {self.name!r}: duration")
+        duration = in_unit(self.duration, "second", f"network {self.name!r}: duration")
         if duration.ndim or not 0 < duration < np.inf:
             raise ValueError(f"network {self.name!r}: duration is {self.duration}; expected a positive time in seconds")
         object.__setattr__(self, "duration", float(duration))
@@ -252,7 +258,7 @@ def _settled(
         problem = f"{target.name!r} has no receptor {receptor!r}" if receptor else "name a receptor"
         raise ValueError(f"{where}: {problem}; {suggest(receptor, receptors)}")
     shape = (source.n, target.n)
-    weights = _in_unit(projection.weights, receptors[receptor].weight_unit, f"{where}: weights")
+    weights = in_unit(projection.weights, receptors[receptor].weight_unit, f"{where}: weights")
     mask = None if projection.mask is None else np.asarray(projection.mask)
     if weights.shape != shape:
         raise ValueError(f"{where}: weights have shape {weights.shape}; expected (n_source, n_target) = {shape}")
@@ -260,7 +266,7 @@ def _settled(
         raise ValueError(f"{where}: weights are not all finite")
     if mask is not None and (mask.shape != shape or mask.dtype != bool):
         raise ValueError(f"{where}: mask is {mask.dtype} of shape {mask.shape}; expected bool of shape {shape}")
-    delay = _in_unit(projection.delay, "second", f"{where}: delay")
+    delay = in_unit(projection.delay, "second", f"{where}: delay")
     if delay.shape not in ((), shape):
         raise ValueError(
             f"{where}: delay has shape {delay.shape}; expected one number or (n_source, n_target) = {shape}"
@@ -274,7 +280,7 @@ def _settled(
     )
 
 
-def _in_unit(value: Any, unit: str, where: str) -> Array:
+def in_unit(value: Any, unit: str, where: str) -> Array:
     """A number, array or Brian2 quantity as a float64 array in SI units. A plain number is in SI units already."""
     if hasattr(value, "dim"):
         from ._units import unit_dimension, unit_of_dimension

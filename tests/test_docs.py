@@ -1,0 +1,29 @@
+"""The Python that README and docs print runs as it is printed, every block by itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import brian2
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "equations/README.md"]
+BLOCKS = [
+    pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}")
+    for file in FILES
+    for k, block in enumerate(re.findall(r"^```python\n(.*?)^```", file.read_text(), re.DOTALL | re.MULTILINE))
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_printed_python_runs_and_says_something(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+    brian2.start_scope()
+    before = brian2.prefs.codegen.target
+    brian2.prefs.codegen.target = "numpy"  # nothing is to be compiled for a few neurons
+    try:
+        exec(compile(block, "<documentation>", "exec"), {"__name__": "documentation"})
+    finally:
+        brian2.prefs.codegen.target = before
+    assert capsys.readouterr().out.strip()
