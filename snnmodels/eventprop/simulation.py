@@ -345,8 +345,8 @@ class Simulation:
         trials = len(targets)
         if not 1 <= trials <= self.batch_size:
             raise ValueError(
-                f"{trials} trials; this simulation takes 1 to batch_size = {self.batch_size}: make it with a larger one, "
-                "or give it (or train) smaller batches"
+                f"{trials} trials; this simulation takes 1 to batch_size = {self.batch_size}: make it with a larger "
+                "one, or give it (or train) smaller batches"
             )
         network = self._network
         names = [s.name for s in network.inputs]

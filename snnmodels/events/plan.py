@@ -15,6 +15,7 @@ __all__ = ["Component", "EnginePlan", "Observation", "PopulationPlan", "Projecti
 
 
 _MOST_WINDOWS = 1e6  # of one trial
+_MOST_REACH = 4.0  # what a window may be of that which is chosen where none is given
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,9 @@ class EnginePlan:
             )
             for k, q in enumerate(network.projections)
         )
-        if window is None:
-            window = min(p.rules.reach for p in populations)
+        reach = min(p.rules.reach for p in populations)
+        # costates are carried over a window and back: over more than a few time constants that would cost digits
+        window = reach if window is None else min(window, _MOST_REACH * reach)
         longest = min(p.rules.longest for p in populations)
         return cls(
             network,

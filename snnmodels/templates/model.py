@@ -50,7 +50,8 @@ class Parameter:
         if not np.isfinite(array).all():
             return "is not finite"
         if self.positive and (array <= 0).any():
-            return f"is {array.min():g} {self.unit}; it must be more than 0 (in training, bounds of the optimiser see to it)"
+            keep = "in training, bounds of the optimiser see to it"
+            return f"is {array.min():g} {self.unit}; it must be more than 0 ({keep})"
         return ""
 
 

@@ -59,8 +59,9 @@ class Population:
 
     def __post_init__(self) -> None:
         _check_group("population", self.name, self.n)
-        if not isinstance(self.model, Model):
-            raise ValueError(f"population {self.name!r}: model is {self.model!r}; expected a Model, as load_model gives")
+        model: Any = self.model
+        if not isinstance(model, Model):
+            raise ValueError(f"population {self.name!r}: model is {model!r}; expected a Model, as load_model gives")
         if isinstance(self.learnable, str):
             raise ValueError(f"population {self.name!r}: learnable is a list of names, as in [{self.learnable!r}]")
         object.__setattr__(self, "learnable", tuple(self.learnable))

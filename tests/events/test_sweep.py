@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snnmodels.events.plan import EnginePlan, Observation
 from snnmodels.targets.cpp.engine import CppEngine
+from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Run, assert_agrees, reference_of, run
-from tests.oracle.networks import MS, SumOfMaxima
+from tests.oracle.networks import MS, Polynomial, SumOfMaxima
 
 # what a weight is like that makes a few spikes
 SPIKING = {
     "lif+exp_synapse": 0.5,
     "lif+alpha_synapse": 0.5,
     "lif+exp_synapse+adaptive_threshold": 0.5,
+    "lif+exp_synapse+current_adaptation+subthreshold_adaptation": 0.6,  # its flow is a series
     "integrate_and_fire+exp_synapse": 0.12,
 }
 READOUTS = ("leaky_integrator+exp_synapse", "leaky_integrator+alpha_synapse")
@@ -45,6 +48,8 @@ def draw(seed: int, *, readout: bool, trials: int = 2) -> Drawn:
         values = {p: value * rng.uniform(0.7, 1.4) for p, value in given.items()}
         if len(values) == 2 and rng.random() < 0.2:
             values = dict.fromkeys(values, 7 * MS)  # equal time constants
+        elif len(values) == 2 and rng.random() < 0.25:
+            values = {"tau_m": 1 * MS, "tau_syn": 20 * MS}
         sources = [*inputs, *populations] if k == 0 or rng.random() < 0.4 else [populations[-1]]
         p = Population(f"p{k}", int(rng.integers(1, 71)), model, values)
         for s in sources:
@@ -108,3 +113,74 @@ def test_a_sweep_agrees_with_the_reference(seed: int, readout: bool) -> None:
     found = run(lambda plan: CppEngine(plan, trials=1), drawn.network, drawn.inputs, loss)
     found.engine.close()
     assert_agrees(found, reference_of(drawn.network, drawn.inputs, loss))
+
+
+# time constants in ms, and weights that make a few spikes
+STIFF = ((1, 20, 0.7, 0.2), (20, 1, 20, 18), (0.3, 60, 0.43, 0.12), (2, 2, 3, 2.2), (1000, 0.5, 1000, 1500))
+
+
+def test_flows_that_a_long_window_would_amplify() -> None:
+    """The time constants are far apart, so that costates carried to a late time and back would lose all digits."""
+    model = load_model("lif+exp_synapse")
+    rng = np.random.default_rng(0)
+    for tau_m, tau_syn, w, v in STIFF:
+        values = {"tau_m": tau_m * MS, "tau_syn": tau_syn * MS}
+        populations = (Population("h", 6, model, values), Population("o", 3, model, values))
+        projections = (
+            Projection("ih", "in", "h", w * rng.uniform(0.2, 1, (5, 6)), "exp_synapse"),
+            Projection("ho", "h", "o", v * rng.uniform(0.2, 1, (6, 3)), "exp_synapse"),
+        )
+        net = Network("stiff", (SpikeInput("in", 5),), populations, projections, "o", 60 * MS)
+        inputs = {"in": np.sort(rng.uniform(0, 50 * MS, (1, 5, 1)), axis=2)}
+        reference = reference_of(net, inputs)
+        assert np.isfinite(reference.spikes["o"]).sum() > 2
+        for window in (None, 5 * MS, 1.0):
+            for ways in ({}, {"sweep": False}, {"scatter": True}):
+                found = run(lambda plan, ways=ways: CppEngine(plan, **ways), net, inputs, window=window)
+                found.engine.close()
+                assert_agrees(found, reference)
+
+
+def test_an_arrival_that_is_no_multiple_of_its_weight() -> None:
+    """The gradient by a weight depends on it, whether times of inputs are differentiated by or not."""
+    synapse = load_model("lif+exp_synapse").receptors["exp_synapse"]
+    squared = dataclasses.replace(
+        synapse, on_pre=(dataclasses.replace(synapse.on_pre[0], expression="w**2 + w"),)
+    )
+    model = dataclasses.replace(load_model("lif+exp_synapse"), receptors={"exp_synapse": squared})
+    rng = np.random.default_rng(3)
+    population = Population("o", 6, model)
+    projection = Projection("p", "in", "o", rng.normal(0.8, 0.5, (8, 6)), "exp_synapse")
+    net = Network("squared", (SpikeInput("in", 8),), (population,), (projection,), "o", 60 * MS)
+    inputs = {"in": np.sort(rng.uniform(0, 50 * MS, (2, 8, 1)), axis=2)}
+    wanted = reference_of(net, inputs).gradients["p.w"]
+    for sweep in (True, False):
+        for timed in (True, False):
+            plan = EnginePlan.of(net, Observation("spike_times"), input_gradients=timed)
+            engine = CppEngine(plan, trials=2, sweep=sweep)
+            engine.forward([inputs["in"]])
+            value = Polynomial().evaluate(engine.spike_times(0), np.zeros(2, dtype=int))
+            engine.backward(value.gradient)
+            np.testing.assert_allclose(engine.weight_gradient(0), wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
+            engine.close()
+
+
+def test_times_that_only_rounding_tells_apart() -> None:
+    model = load_model("lif+exp_synapse")
+    projection = Projection("p", "in", "o", np.full((40, 1), 0.2), "exp_synapse")
+    net = Network("close", (SpikeInput("in", 40),), (Population("o", 1, model),), (projection,), "o", 30 * MS)
+    times = np.zeros((1, 40, 1))
+    times[0, 7] = 1e-310
+    assert_agrees(run(CppEngine, net, {"in": times}), reference_of(net, {"in": times}))
+
+
+def test_scattering_counts_arrivals_that_meet() -> None:
+    model = load_model("lif+exp_synapse")
+    projection = Projection("p", "in", "o", np.full((4, 5), 0.1), "exp_synapse")
+    net = Network("meet", (SpikeInput("in", 4),), (Population("o", 5, model),), (projection,), "o", 30 * MS)
+    times = np.full((2, 4, 1), 4 * MS)
+    times[1, 0] = 5 * MS
+    for make in (CppEngine, lambda plan: CppEngine(plan, scatter=True), NumpyEngine):
+        found = run(make, net, {"in": times})
+        assert found.engine.ties == 2
+        found.engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import sympy as sp
@@ -113,6 +114,8 @@ def model(name: str, r: Rules, order: int) -> str:
             _truth(arrive.program.outputs[f"y{i}"] != sp.Symbol(f"x{i}", real=True)) for i in range(len(x))
         )
         keeps = all(back.program.outputs[f"l{i}"] == sp.Symbol(f"l{i}", real=True) for i in range(len(x)))
+        # whether the gradient by a weight depends on it
+        weighted = "w" in {x.name for x in back.program.select([back.outputs[0]]).inputs}
         receptors.append(
             "\n".join(
                 [
@@ -121,6 +124,7 @@ def model(name: str, r: Rules, order: int) -> str:
                     f"static constexpr bool READS = {_truth(bool(back.reads & x))};",
                     f"static constexpr bool JUMPS[{len(x)}] = {{{jumps}}};",
                     f"static constexpr bool KEEPS = {_truth(keeps)};",
+                    f"static constexpr bool WEIGHTED = {_truth(weighted)};",
                     rule("Arrive", arrive),
                     rule("ArriveBack", back),
                     *([_response(r, k)] if r.scatters else []),
@@ -137,7 +141,7 @@ def model(name: str, r: Rules, order: int) -> str:
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr bool SPIKING = {_truth(r.spiking)}, SHARED = {_truth(r.shared)};",
             f"static constexpr bool REFRACTORY = {_truth(r.held is not None)};",
-            f"static constexpr bool LINEAR = {_truth(r.linear)};",
+            f"static constexpr bool LINEAR = {_truth(r.linear)}, SERIES = {_truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {_truth(r.observed is not None)};",
             f"static constexpr bool PER_NEURON[{max(1, len(r.per_neuron))}] = {{{per_neuron}}};",

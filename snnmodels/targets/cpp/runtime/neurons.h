@@ -55,6 +55,7 @@ public:
             double low = INF, high = -INF;
             for (const T& x : items) low = std::min(low, x.t), high = std::max(high, x.t);
             const double scale = high > low ? (n - 1) / (high - low) : 0;
+            if (!(scale <= 1e300)) return std::sort(items.begin(), items.end());  // times that only rounding tells apart
             const auto bin = [&](const T& x) { return std::min(n - 1, int((x.t - low) * scale)); };
             place.assign(n + 1, 0);
             for (const T& x : items) place[bin(x) + 1]++;
@@ -488,7 +489,7 @@ public:
                     {
                         D8 in[2 * S_ + 1], out[2 + S_];
                         take(l.begin(), j, in + S_);
-                        in[2 * S_] = all(0);
+                        in[2 * S_] = R::WEIGHTED ? load8(row.weight + j) : all(0);
                         at.run(in, out);
                         store8(gradient + j, load8(gradient + j) + out[0]);
                     }

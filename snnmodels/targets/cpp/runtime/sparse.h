@@ -73,6 +73,7 @@ public:
             else planned = std::min(net.window, last * std::min(2.0, 0.7 * most / std::max(arrived, 1.0)));
             planned = std::max(planned, 1e-3 * net.window);
         }
+        for (int k : c.populations) ties += meetings(trial, c, k);
         int neuron;
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
     }
@@ -86,6 +87,36 @@ public:
     }
 
 private:
+    // Instants at which several spikes arrive at a population through projections with one delay. What arrives through delays
+    // of single synapses is not compared: that would take longer than to simulate it.
+    long meetings(const Trial& trial, const Component& c, int population) const
+    {
+        struct Head { const Projection* of; int next; };
+        std::vector<Head> heads;
+        for (int q : c.incoming) if (net.projections[q].target == population && !net.projections[q].delayed) heads.push_back({&net.projections[q], 0});
+        const auto time = [&](const Head& h) {
+            const Train& train = trial.trains[h.of->source];
+            return h.next < train.size() ? train.t[h.next] + *h.of->delay : INF;
+        };
+        long found = 0;
+        while (true)
+        {
+            double t = INF;
+            for (const Head& h : heads) t = std::min(t, time(h));
+            if (!(t <= net.duration)) return found;
+            int source = -1, spike = -1;
+            bool several = false;
+            for (Head& h : heads)
+                for (; time(h) == t; h.next++)
+                {
+                    if (h.of->sparse && !h.of->row(trial.trains[h.of->source].neuron[h.next]).n) continue;
+                    if (source < 0) source = h.of->source, spike = h.next;
+                    several = several || h.of->source != source || h.next != spike;
+                }
+            found += several;
+        }
+    }
+
     struct Incoming
     {
         int projection, next;

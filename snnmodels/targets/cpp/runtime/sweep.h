@@ -1,7 +1,8 @@
 // Populations to which nothing that they do comes back: all that arrives is known before, so that a trial is one sweep over
 // the pieces between arrivals; and in reverse, costates change at a neuron's own events alone, so that they are kept as they
 // are at one later time, and what an arrival asks for is computed from there. The same spikes and gradients as those of the
-// general way, to rounding; for models without parameters of their own neurons, refractoriness, or gradients of parameters.
+// general way, to rounding; for models with flows in closed form (a series holds forward alone), the same parameters for all
+// neurons, no refractoriness, and no gradients of parameters.
 #pragma once
 #include "network.h"
 #include "population.h"
@@ -13,7 +14,7 @@ template <class M> class SweptPopulation : public Population<M>
     using Base = Population<M>;
     using Base::S_, Base::width, Base::index, Base::observed, Base::x, Base::l, Base::flow, Base::back_, Base::hot, Base::ladder, Base::clock;
     using Base::take, Base::put, Base::prepare, Base::costate;
-    static constexpr bool SWEEPS = M::SHARED && !M::REFRACTORY && M::G == 0 && !M::NEEDS_STATES;
+    static constexpr bool SWEEPS = M::SHARED && !M::SERIES && !M::REFRACTORY && M::G == 0 && !M::NEEDS_STATES;
     static constexpr int ROWS = 4;  // of one instant that go through costates together
 
 public:
@@ -31,7 +32,7 @@ public:
         if constexpr (SWEEPS)
         {
             span = 8 * ladder.longest;
-            while (loss_of_digits(span) > 8) span /= 2;
+            while (!keeps_digits(span)) span /= 2;
         }
     }
 
@@ -236,23 +237,35 @@ private:
         now = t;
     }
 
-    // by how much rounding grows on the way back by s and forth again
-    double loss_of_digits(double s) const
+    // Whether the way back by up to s and forth again loses no more than a digit. Rounding grows as the products of absolute
+    // values do; what it is compared with is how strongly a costate acts on another at all.
+    bool keeps_digits(double s) const
     {
-        double from[S_][S_], to[S_][S_], worst = 0;
-        for (int i = 0; i < S_; i++)
-        {
-            double unit[S_] = {};
-            unit[i] = 1;
-            back_[0].at(s).run(unit, to[i]), back_[0].at(-s).run(unit, from[i]);
-        }
-        for (int i = 0; i < S_; i++)
-        {
-            double sum = 0;
-            for (int k = 0; k < S_; k++) sum += std::abs(from[k][i] * to[i][k]);
-            worst = std::max(worst, sum);
-        }
-        return worst;
+        if (!(s > 1e-9 * ladder.longest)) return true;
+        constexpr int PARTS = 8;
+        double there[PARTS][S_][S_], back[PARTS][S_][S_], most[S_][S_] = {};  // of costate j at the later time on i at the other
+        for (int part = 0; part < PARTS; part++)
+            for (int j = 0; j < S_; j++)
+            {
+                double unit[S_] = {}, to[S_], from[S_];
+                unit[j] = 1;
+                const double x = s * (part + 1) / PARTS;
+                back_[0].at(x).run(unit, to), back_[0].at(-x).run(unit, from);
+                for (int i = 0; i < S_; i++)
+                {
+                    there[part][i][j] = to[i], back[part][i][j] = from[i];
+                    most[i][j] = std::max(std::max(most[i][j], std::abs(to[i])), i == j ? 1.0 : 0.0);
+                }
+            }
+        for (int part = 0; part < PARTS; part++)
+            for (int i = 0; i < S_; i++)
+                for (int j = 0; j < S_; j++)
+                {
+                    double sum = 0, absolute = 0;
+                    for (int k = 0; k < S_; k++) sum += there[part][i][k] * back[part][k][j], absolute += std::abs(there[part][i][k] * back[part][k][j]);
+                    if (!(absolute <= 8 * most[i][j]) || !(std::abs(sum - (i == j)) <= 1e-13 * most[i][j])) return false;
+                }
+        return true;
     }
 
     // The flow of costates from `now` to the times of events, and back from there, for eight events up to `first` + 7
@@ -371,7 +384,7 @@ private:
             in[2 * S_] = all(0);
             for (int k = 0; k < m; k++)
             {
-                if (TIMED) in[2 * S_] = load8(weights[k] + j);
+                if (TIMED || R::WEIGHTED) in[2 * S_] = load8(weights[k] + j);
                 at.run(in, out);
                 store8(gradients[k] + j, load8(gradients[k] + j) + out[0]);
                 if (TIMED) moved[k] += out[1];
