@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOOR", "GradientReport", "GradientRow"]
 
+_LEGEND = (
+    "|dL/dp|·p/L: relative change of the loss by relative changes of the group; resolved to: what differences can tell",
+)
 FLOOR = 1e-3  # gradients whose relative effect on the loss is smaller than this are compared with this instead
+_STAR = f"* below {FLOOR:g} of the loss: deviations are relative to that"
 CLEAR = 10  # a deviation this many times what the differences resolve is one, however little they resolve
 
 
@@ -119,10 +123,13 @@ class GradientReport:
 
     def remarks(self) -> list[str]:
         """Sentences for below the table."""
+        slope = f"smallest |ġ| {self.smallest_gdot:.3g} per second; " if np.isfinite(self.smallest_gdot) else ""
         lines = [
             f"loss {self.loss:.6g}; spikes per trial: {', '.join(f'{k} {v:g}' for k, v in self.spikes.items())}; "
-            f"smallest |ġ| {self.smallest_gdot:.3g}/s; ties: {self.ties}"
+            f"{slope}ties: {self.ties}"
         ]
+        if not slope and any(self.spikes.values()):
+            lines.append("every spike is an arrival's: its time depends on delays and input times, and on nothing else")
         if self.ties:
             lines.append("where events meet at one instant the loss may have a kink, and the gradient be one-sided")
         if self.time_deviation is not None and np.isfinite(self.time_deviation):
@@ -140,7 +147,7 @@ class GradientReport:
         verdict = "agrees" if self.ok else "DISAGREES" if self.failures else "NOT COMPARED"
         result = Table(
             title=f"{self.name}, {self.target}: {verdict} (tolerance {self.tolerance:.0e})",
-            caption="\n".join([*self.remarks(), f"* below {FLOOR:g} of the loss: deviations are relative to that"]),
+            caption="\n".join([*self.remarks(), *_LEGEND, *([_STAR] if any(r.absolute for r in self.rows) else [])]),
             title_justify="left",
             caption_justify="left",
         )

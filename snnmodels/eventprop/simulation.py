@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..events.engine import Engine, EngineError
+from ..events.engine import Engine, SimulationError
 from ..events.inputs import checked_times
 from ..events.plan import EnginePlan, Observation
 from ..targets.process import ProgramError
@@ -23,8 +23,6 @@ __all__ = ["TARGETS", "Simulation", "SimulationError", "Target"]
 
 Target = Literal["numpy", "cpp_standalone"]
 TARGETS = ("numpy", "cpp_standalone")
-
-SimulationError = EngineError
 
 
 class Simulation:
@@ -225,12 +223,15 @@ class Simulation:
             "voltage_samples": engine.samples,
         }[self.loss.observable]()
         value = self.loss.evaluate(observed, targets)
+        silent = self.loss.silent_trials(observed, targets)
         trials = len(targets)
         spikes = {
             p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
         }
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, engine.smallest_gdot, observed, engine.ties)
+            return Outcome(
+                value.value, value.predictions, {}, spikes, engine.smallest_gdot, observed, engine.ties, silent
+            )
         engine.backward(np.asarray(value.gradient, dtype=float))
         gradients = self._gradients({name: np.ndim(t) for name, t in inputs.items()})
         for key, found in gradients.items():
@@ -239,7 +240,9 @@ class Simulation:
                     f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
                     f"{engine.smallest_gdot:.3g}/s), or a state left the range of numbers"
                 )
-        return Outcome(value.value, value.predictions, gradients, spikes, engine.smallest_gdot, observed, engine.ties)
+        return Outcome(
+            value.value, value.predictions, gradients, spikes, engine.smallest_gdot, observed, engine.ties, silent
+        )
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
         """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam."""

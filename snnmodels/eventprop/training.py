@@ -15,7 +15,7 @@ import numpy as np
 
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
-from ..events.engine import EngineError
+from ..events.engine import SimulationError
 from ..templates.values import all_finite
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .files import as_json
@@ -345,7 +345,7 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         if fit is not None:
             try:
                 outcomes = fit(taken, values, run.optimiser)
-            except EngineError as error:
+            except SimulationError as error:
                 last = batch + len(taken)
                 raise TrainingError(f"epoch {epoch + 1}, batches {batch + 1} to {last}: {error}; {_ADVICE}") from None
         else:

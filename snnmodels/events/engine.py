@@ -11,10 +11,10 @@ from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .plan import EnginePlan, PopulationPlan
 
-__all__ = ["Engine", "EngineError", "explain", "initial_states", "refractory_periods"]
+__all__ = ["Engine", "SimulationError", "explain", "initial_states", "refractory_periods"]
 
 
-class EngineError(RuntimeError):
+class SimulationError(RuntimeError):
     """A simulation that has no result; the message says where and when, and what to change."""
 
 
@@ -56,7 +56,7 @@ class Engine(ABC):
 
         Raises
         ------
-        EngineError
+        SimulationError
             For a neuron that is above its threshold at time 0 or just after its reset, a cascade of instantaneous
             spikes that does not end, more than `max_spikes` of the plan, or a state that is no longer finite.
         """

@@ -36,6 +36,8 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
     for key, value in values.items():
         if key not in known:
             raise ValueError(f"no trainable value {key!r}; network {network.name!r} has {', '.join(known)}")
+        if hasattr(value, "dim"):
+            raise ValueError(f"value of {key!r} has a unit; trainable values are plain numbers in SI units")
         if np.shape(value) != known[key].shape:
             raise ValueError(f"value of {key!r} has shape {np.shape(value)}; it must be {known[key].shape}")
         if not all_finite(np.asarray(value)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnmodels.eventprop import Simulation, TTFSCrossEntropy
-from snnmodels.events.engine import EngineError
+from snnmodels.events.engine import SimulationError
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import load_network
 
@@ -38,6 +38,6 @@ def test_closed_means_closed() -> None:
     with Simulation(network, TTFSCrossEntropy(), batch_size=4, target="cpp_standalone") as simulation:
         simulation.run({"input": times[:, :, :1]}, labels)
     for spikes in (1, 3):  # as many as there is room for, and more
-        with pytest.raises(EngineError, match="was closed, and its program has ended: make a new one"):
+        with pytest.raises(SimulationError, match="was closed, and its program has ended: make a new one"):
             simulation.run({"input": times[:, :, :spikes]}, labels)
     simulation.close()

@@ -13,7 +13,7 @@ import pytest
 
 from snnmodels import oracle
 from snnmodels.eventprop.protocol import Loss
-from snnmodels.events.engine import EngineError
+from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan, Observation
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
@@ -321,7 +321,7 @@ def alone(m: Model, weight: float, window: float | None = None) -> tuple[CppEngi
 def test_states_that_are_no_numbers_are_refused(model: Callable[[str], Model]) -> None:
     engine, inputs = alone(model("qif+exp_synapse"), 0.0)
     engine.set_weights(0, np.array([[0.0, np.inf, 0.0]]))
-    with pytest.raises(EngineError, match=r"neuron 1: its state is no longer finite at 0\.002 s"):
+    with pytest.raises(SimulationError, match=r"neuron 1: its state is no longer finite at 0\.002 s"):
         engine.forward(inputs)
 
 
@@ -330,7 +330,7 @@ def test_neurons_that_run_away_are_refused(window: float | None, model: Callable
     # beyond its critical potential nothing stops a quadratic neuron without threshold
     m = dataclasses.replace(model("qif+exp_synapse"), threshold=None, reset=())
     engine, inputs = alone(m, 0.1, window)
-    with pytest.raises(EngineError, match="neuron 1") as refusal:
+    with pytest.raises(SimulationError, match="neuron 1") as refusal:
         engine.forward(inputs)
     assert "runs away" in str(refusal.value) or "no longer finite" in str(refusal.value)
     engine.forward([np.full((1, 1, 1), np.inf)])
@@ -340,5 +340,5 @@ def test_neurons_that_run_away_are_refused(window: float | None, model: Callable
 def test_a_reset_above_the_threshold_is_refused(model: Callable[[str], Model]) -> None:
     m = dataclasses.replace(model("qif+exp_synapse"), reset=())
     engine, inputs = alone(m, 0.1)
-    with pytest.raises(EngineError, match="neuron 1 is still at or above its threshold after the reset"):
+    with pytest.raises(SimulationError, match="neuron 1 is still at or above its threshold after the reset"):
         engine.forward(inputs)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from snnmodels.eventprop import SpikeTimeFunction
-from snnmodels.events.engine import EngineError
+from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan, Observation
 from snnmodels.targets.numpy import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
@@ -225,7 +225,8 @@ def test_a_cascade_happens_at_one_instant(back: float) -> None:
 
 
 def test_a_cascade_that_does_not_end_is_an_error() -> None:
-    with pytest.raises(EngineError, match=r"population 'p0': neuron 0 would spike twice at the same instant, 0\.002 s"):
+    said = r"population 'p0': neuron 0 would spike twice at the same instant, 0\.002 s"
+    with pytest.raises(SimulationError, match=said):
         run(NumpyEngine, chain(2, 1.2, back=1.2), {"input": np.array([[2.0]]) * MS})
 
 
@@ -367,11 +368,11 @@ def test_maxima_at_the_start_and_at_the_end() -> None:
 
 def test_errors_name_population_neuron_and_time() -> None:
     network, inputs = one([8.0], [1.0], v_reset=1.1)
-    with pytest.raises(EngineError, match=r"population 'out': neuron 0 .* after the reset at 0\.00\d+ s"):
+    with pytest.raises(SimulationError, match=r"population 'out': neuron 0 .* after the reset at 0\.00\d+ s"):
         run(NumpyEngine, network, inputs)
     network, inputs = one([8.0], [1.0], v_rest=1.1)
-    with pytest.raises(EngineError, match="population 'out': neuron 0 is above its threshold at time 0"):
+    with pytest.raises(SimulationError, match="population 'out': neuron 0 is above its threshold at time 0"):
         run(NumpyEngine, network, inputs)
     network, inputs = one([1e308, 1e308], [1.0, 1.5], load_model("leaky_integrator+exp_synapse"))
-    with pytest.raises(EngineError, match="population 'out': neuron 0: its state is no longer finite"):
+    with pytest.raises(SimulationError, match="population 'out': neuron 0: its state is no longer finite"):
         run(NumpyEngine, network, inputs, SumOfMaxima())

@@ -74,7 +74,7 @@ def test_the_report_says_what_was_compared() -> None:
     for row in report.rows:
         assert row.key in text
     assert f"hidden {report.spikes['hidden']:g}" in text
-    assert f"smallest |ġ| {report.smallest_gdot:.3g}/s; ties: 0" in text
+    assert f"smallest |ġ| {report.smallest_gdot:.3g} per second; ties: 0" in text
     assert f"spike times: {report.time_deviation * 1e3:.1e} ms from the reference's" in text  # type: ignore[operator]
     assert {r.key: r.elements for r in report.rows}["input_hidden.w"] == (12, 12)
     assert {r.key: r.elements for r in report.rows}["input.times"] == (16, 16)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...events.bounds import Bounds
-from ...events.engine import Engine, EngineError, explain, initial_states, refractory_periods
+from ...events.engine import Engine, SimulationError, explain, initial_states, refractory_periods
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
 from ..process import Process, ProgramError
@@ -90,7 +90,7 @@ class CppEngine(Engine):
     def _views(self) -> dict[str, np.ndarray]:
         """The shared arrays by name, as long as there are any."""
         if self._arrays is None:
-            raise EngineError("This simulation was closed, and its program has ended: make a new one to go on.")
+            raise SimulationError("This simulation was closed, and its program has ended: make a new one to go on.")
         return self._arrays
 
     def _lay_out(self) -> None:
@@ -346,7 +346,7 @@ class CppEngine(Engine):
         said = self._process.ask(words)
         if said:
             what, population, neuron, time = said.split()
-            raise EngineError(explain(self.plan, what, int(population), int(neuron), float(time)))
+            raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
 
     def close(self) -> None:
         """End the program; see `Engine.close`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...events.engine import EngineError
+from ...events.engine import SimulationError
 from ...events.plan import Component
 from .neurons import Neurons
 from .state import State, Values
@@ -274,7 +274,7 @@ class ComponentBackward:
         sigma, gdot = n("sigma", *before, *costates, given, which=which)
         if (flat := np.flatnonzero((gdot == 0) & (sigma != 0))).size:
             e = events[flat[0]]
-            raise EngineError(
+            raise SimulationError(
                 f"population {n.name!r}: neuron {e.neuron} touches its threshold at {e.time:.9g} s without slope; "
                 "there the loss has no gradient"
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...events.engine import EngineError, explain
+from ...events.engine import SimulationError, explain
 from ...events.plan import Component
 from .crossing import Unfinished
 from .incoming import Incoming, incoming
@@ -287,8 +287,8 @@ class ComponentForward:
             slope = self.neurons[self.output]("rate", *x)[self.observed]
             best.offer(x[self.observed], Maxima.EDGE, number, piece.end, slope, slope >= 0)
 
-    def _error(self, what: str, k: int, neuron: int, time: float) -> EngineError:
-        return EngineError(explain(self.values.plan, what, k, neuron, time))
+    def _error(self, what: str, k: int, neuron: int, time: float) -> SimulationError:
+        return SimulationError(explain(self.values.plan, what, k, neuron, time))
 
     def _refuse_above(self) -> None:
         for k, n in self.neurons.items():

@@ -1,0 +1,129 @@
+"""Values that can't be: refused by name as a default, in a population, in a run and in training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brian2 import ms, volt
+
+from snnmodels.eventprop import SGD, Simulation, SpikeTimeError, TTFSCrossEntropy, train
+from snnmodels.eventprop.training import Trials
+from snnmodels.templates import Network, Population, Projection, SpikeInput, TemplateError, load_model
+
+LIF = load_model("lif+exp_synapse")
+LIBRARY = Path(__file__).parents[2] / "equations"
+TIMES = [
+    (name, parameter)
+    for name in (
+        "lif+exp_synapse+adaptive_threshold+current_adaptation+subthreshold_adaptation",
+        "lif+alpha_synapse",
+        "integrate_and_fire+exp_synapse",
+        "leaky_integrator+exp_synapse",
+        "eif+exp_synapse",
+        "qif+exp_synapse",
+    )
+    for parameter, p in load_model(name).parameters.items()
+    if p.unit == "second" or parameter == "delta_T"
+]
+
+
+def network(**values: float) -> Network:
+    return Network(
+        "small",
+        (SpikeInput("in", 3),),
+        (Population("p", 2, LIF, values, ("tau_m", "tau_syn")),),
+        (Projection("in_p", "in", "p", np.full((3, 2), 4.0)),),
+        "p",
+        50e-3,
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, -0.02, -1e-300])
+@pytest.mark.parametrize(("name", "parameter"), TIMES)
+def test_a_population_refuses_what_must_be_positive(name: str, parameter: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"population 'p': parameter '{parameter}' is .*; it must be more than 0"):
+        Population("p", 2, load_model(name), {parameter: value})
+
+
+def test_one_neuron_of_many_is_enough() -> None:
+    with pytest.raises(ValueError, match=r"parameter 'tau_m' is -0\.001 second"):
+        Population("p", 3, LIF, {"tau_m": np.array([0.02, -0.001, 0.02])})
+
+
+def test_a_refractory_period_may_be_0() -> None:
+    Population("p", 2, load_model("lif+exp_synapse+refractory"), {"t_ref": 0.0})
+
+
+def test_a_template_names_its_own_default(tmp_path: Path) -> None:
+    text = (LIBRARY / "neurons/lif.toml").read_text().replace('default = "20*ms"', 'default = "-20*ms"')
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(TemplateError, match=r"parameters\.tau_m\.default.*must be more than 0"):
+        load_model(tmp_path / "mine.toml")
+
+
+def test_a_template_may_allow_it(tmp_path: Path) -> None:
+    text = (LIBRARY / "neurons/lif.toml").read_text().replace(
+        'default = "20*ms", unit', 'default = "-20*ms", positive = false, unit'
+    )
+    (tmp_path / "mine.toml").write_text(text)
+    assert load_model(tmp_path / "mine.toml").parameters["tau_m"].value == -0.02
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpp_standalone"])
+@pytest.mark.parametrize("value", [-1e-3, 0.0])
+def test_a_run_refuses_it_and_goes_on(target: str, value: float) -> None:
+    times, labels = np.array([[[1e-3], [2e-3], [3e-3]]]), np.array([0])
+    with Simulation(network(), TTFSCrossEntropy(), batch_size=1, target=target) as simulation:
+        before = simulation.run({"in": times}, labels)
+        with pytest.raises(ValueError, match="'tau_m' is"):
+            simulation.run({"in": times}, labels, {"p.tau_m": np.array(value)})
+        assert simulation.run({"in": times}, labels).loss == before.loss
+
+
+def test_training_stops_before_a_time_constant_is_negative() -> None:
+    times = np.array([[[1e-3], [2e-3], [3e-3]]])
+    data = Trials({"in": times}, np.full((1, 2, 1), 2e-3))
+    net = network()
+    with (
+        Simulation(net, SpikeTimeError(), batch_size=1) as simulation,
+        pytest.raises(ValueError, match=r"must be more than 0.*bounds of the optimiser"),
+    ):
+        train(simulation, data, SGD(1.0), epochs=50, batch_size=1, progress=False)
+
+
+def test_units_are_checked_where_times_are_given() -> None:
+    labels = np.array([0])
+    with Simulation(network(), TTFSCrossEntropy(), batch_size=1) as simulation:
+        plain = simulation.run({"in": np.array([[[1e-3], [2e-3], [3e-3]]])}, labels)
+        assert simulation.run({"in": np.array([[[1], [2], [3]]]) * ms}, labels).loss == pytest.approx(plain.loss)
+        with pytest.raises(ValueError, match="'in' has unit volt; expected second"):
+            simulation.run({"in": np.array([[[1], [2], [3]]]) * volt}, labels)
+        with pytest.raises(ValueError, match="has a unit; trainable values are plain numbers"):
+            simulation.run({"in": np.array([[[1e-3], [2e-3], [3e-3]]])}, labels, {"p.tau_m": 20 * ms})
+    with pytest.raises(ValueError, match="window has unit volt"):
+        Simulation(network(), TTFSCrossEntropy(), window=1 * volt)
+    with pytest.raises(ValueError, match="windows of a trial"):
+        Simulation(network(), TTFSCrossEntropy(), window=1e-9)
+
+
+def test_what_is_no_model_no_loss_and_no_sequence_is_named() -> None:
+    with pytest.raises(ValueError, match="expected a Model, as load_model gives"):
+        Population("p", 1, "lif")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"inputs is SpikeInput.*expected a sequence of SpikeInput"):
+        Network("n", SpikeInput("in", 1), (), (), "p", 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"loss is .*expected an object"):
+        Simulation(network(), TTFSCrossEntropy)  # type: ignore[arg-type]
+    with (
+        Simulation(network(), TTFSCrossEntropy()) as simulation,
+        pytest.raises(ValueError, match="nothing has been run yet"),
+    ):
+        simulation.spike_times("p")
+
+
+def test_silent_trials_are_counted_by_a_run() -> None:
+    times = np.full((2, 3, 1), np.inf)
+    times[0] = 1e-3
+    with Simulation(network(), TTFSCrossEntropy(), batch_size=2) as simulation:
+        assert simulation.run({"in": times}, np.array([0, 1])).silent == 1
