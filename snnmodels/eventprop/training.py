@@ -16,6 +16,7 @@ import numpy as np
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
+from ..templates.identity import identity
 from ..templates.values import all_finite
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .files import as_json
@@ -221,6 +222,7 @@ def train(
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
     described = {
         "network": source.network.name,
+        "declared": identity(source.network),
         "loss": repr(source.loss),
         "optimiser": optimiser.settings(),
         "batch_size": batch_size,
@@ -458,12 +460,25 @@ def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:
             )
 
 
+# settings of which a checksum is kept, so that its values tell nobody anything
+_CHECKSUMS = {
+    "data": "is of a run on other training data",
+    "initial_values": "is of a run that began with other initial values than the network has, or values= gives",
+}
+
+
 def _check_same_settings(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
     for name in {**then, **now}:
-        if now.get(name) != then.get(name):
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            where = next((k for k in {**old, **new} if old.get(k) != new.get(k)), None)
+            if where is None:
+                continue
+            name, old, new = f"{name} {where}", old.get(where), new.get(where)
+        if old != new:
+            what = _CHECKSUMS.get(name) or f"is of a run with {name} = {old}, not {new}"
             raise ValueError(
-                f"{path}: is of a run with {name} = {then.get(name)}, not {now.get(name)}; "
-                "remove it, name another file, or pass resume=False to overwrite it"
+                f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it"
             )
 
 
