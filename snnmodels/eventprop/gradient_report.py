@@ -129,7 +129,7 @@ class GradientReport:
             f"{slope}ties: {self.ties}"
         ]
         if not slope and any(self.spikes.values()):
-            lines.append("every spike is an arrival's: its time depends on delays and input times, and on nothing else")
+            lines.append("all spikes are caused at once: their times are those of arrivals or of releases")
         if self.ties:
             lines.append("where events meet at one instant the loss may have a kink, and the gradient be one-sided")
         if self.time_deviation is not None and np.isfinite(self.time_deviation):

@@ -91,7 +91,8 @@ class Outcome:
     spikes : mapping of str to float
         Mean number of spikes per trial of each population.
     smallest_gdot : float
-        Smallest rate at which an event function crossed 0; ``inf`` when nothing spiked.
+        Smallest rate at which an event function crossed 0; ``inf`` when nothing crossed: no spike,
+        or all of them caused at once by arrivals or ends of refractory periods.
     output : array
         What the loss read.
     ties : int

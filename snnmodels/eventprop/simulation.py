@@ -84,8 +84,8 @@ class Simulation:
                 f"target = {target!r}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
                 "target of Brian2, on a time grid"
             )
-        if isinstance(loss, type) or not isinstance(loss, Loss):
-            raise ValueError(f"loss is {loss!r}; expected an object that can evaluate, such as TTFSCrossEntropy()")
+        if not isinstance(loss, Loss):
+            raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             if isinstance(n, bool) or int(n) != n or n < 1:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
@@ -161,8 +161,9 @@ class Simulation:
         """Take over all values of a network that differs from the present one in values alone."""
         if not self.plan.holds_for(network):
             # time constants have come together, or become short: flows have to be written in another form
+            self._has_run = False
             self._engine.close()
-            self._engine, self._has_run = self._open(network), False
+            self._engine = self._open(network)
         else:
             old = self._network
             for k, (q, was) in enumerate(zip(network.projections, old.projections, strict=True)):
@@ -215,6 +216,7 @@ class Simulation:
         if values is not None:
             self._update(values)
         engine, output = self._engine, self.plan.output.index
+        self._has_run = False
         engine.forward(given, gradient)
         self._has_run = True
         observed = {
@@ -296,6 +298,7 @@ class Simulation:
         corrections, moments = optimiser.take_steps(values, len(batches))
         engine = self._engine
         assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
+        self._has_run = False
         try:
             results, predictions = engine.train(  # type: ignore[attr-defined]
                 given,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import check
-from tests.oracle.networks import MS
+from tests.oracle.networks import MS, SumOfMaxima
 
 ENGINES = {"numpy": NumpyEngine, "cpp": lambda plan: CppEngine(plan, trials=1)}
 # of input to c, and of b to c: b spikes in the first round, so that c has it in the second
@@ -47,3 +49,61 @@ def test_rounds_go_through_the_whole_network(case: str, target: str, feedback: b
     found = check(ENGINES[target], net, inputs)
     spikes = found.spikes["c"].ravel()
     np.testing.assert_allclose(spikes[np.isfinite(spikes)] / MS, expected, rtol=1e-12)
+
+
+WAYS = {
+    "numpy": NumpyEngine,
+    "cpp": lambda plan: CppEngine(plan, trials=1),
+    "cpp, not swept": lambda plan: CppEngine(plan, trials=1, sweep=False),
+    "cpp, scattered": lambda plan: CppEngine(plan, trials=1, scatter=True),
+}
+
+
+def behind_a_cascade(kind: str, *, same_input: bool) -> tuple[Network, dict[str, np.ndarray]]:
+    """Neurons that jump at inputs, and spike at once, before neurons that have spiked by other inputs already."""
+    rng = np.random.default_rng(5)
+    jumping = Population("j", 3, load_model("lif+delta_synapse"))
+    after = Population("o", 4, load_model(kind))
+    receptor = next(iter(after.model.receptors))
+    projections = [
+        Projection("aj", "a", "j", np.full((3, 3), 1.3) * np.eye(3), "delta_synapse"),
+        Projection("jo", "j", "o", rng.uniform(1, 3, (3, 4)), receptor),
+        Projection("bo", "b", "o", rng.uniform(1, 4, (4, 4)), receptor, None, ("w", "delay"), delay=0.0),
+    ]
+    if same_input:
+        projections.append(Projection("ao", "a", "o", rng.uniform(0.5, 1, (3, 4)), receptor))
+    sources = (SpikeInput("a", 3), SpikeInput("b", 4))
+    net = Network("behind", sources, (jumping, after), tuple(projections), "o", 50 * MS)
+    inputs = {
+        "a": np.array([[[12.0], [20.0], [31.0]]]) * MS,
+        "b": np.array([[[2.0, 25.0], [3.0, 26.0], [4.0, 33.0], [5.0, np.inf]]]) * MS,
+    }
+    return net, inputs
+
+
+@pytest.mark.parametrize("same_input", [False, True])
+@pytest.mark.parametrize("way", list(WAYS))
+def test_spikes_before_a_cascade_count_once(way: str, same_input: bool) -> None:
+    net, inputs = behind_a_cascade("lif+exp_synapse", same_input=same_input)
+    found = check(WAYS[way], net, inputs)
+    assert np.isfinite(found.spikes["o"]).sum() > 8
+    # where the same input arrives directly and through the cascade, two spikes meet at o
+    assert found.engine.ties == (3 if same_input else 0)
+    found.engine.close()
+
+
+@pytest.mark.parametrize("same_input", [False, True])
+@pytest.mark.parametrize("way", list(WAYS))
+def test_a_maximum_that_a_cascade_ends_moves_with_it(way: str, same_input: bool) -> None:
+    net, inputs = behind_a_cascade("leaky_integrator+exp_synapse", same_input=same_input)
+    by_name = {q.name: q for q in net.projections}
+    # the potentials rise until the cascade's inhibition ends it
+    by_name["jo"] = dataclasses.replace(by_name["jo"], weights=-20 * by_name["jo"].weights)
+    if same_input:
+        by_name["ao"] = dataclasses.replace(by_name["ao"], weights=1e-3 * by_name["ao"].weights)
+    net = dataclasses.replace(net, projections=tuple(by_name.values()))
+    inputs["a"] = np.array([[[6.0], [20.0], [31.0]]]) * MS
+    inputs["b"] = np.array([[[2.0], [3.0], [4.0], [5.0]]]) * MS
+    found = check(WAYS[way], net, inputs, SumOfMaxima())
+    assert np.abs(found.gradients["a.times"][0, 0]).max() > 0  # they move with the input of the cascade
+    found.engine.close()

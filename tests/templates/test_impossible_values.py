@@ -113,7 +113,7 @@ def test_what_is_no_model_no_loss_and_no_sequence_is_named() -> None:
         Population("p", 1, "lif")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"inputs is SpikeInput.*expected a sequence of SpikeInput"):
         Network("n", SpikeInput("in", 1), (), (), "p", 1.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"loss is .*expected an object"):
+    with pytest.raises(ValueError, match=r"loss is .*expected a Loss"):
         Simulation(network(), TTFSCrossEntropy)  # type: ignore[arg-type]
     with (
         Simulation(network(), TTFSCrossEntropy()) as simulation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,26 @@ class ComponentBackward:
         self.output = plan.output.index if pulls is not None and plan.output.index in self.neurons else -1
         if self.output >= 0:
             self.observed = plan.output.rules.states.index(plan.observation.variable)
+        # by the piece before it: neurons whose maximum, just before an instant, moves with an arrival of that piece
+        self.shifts: dict[int, list[int]] = {}
+        if self.output >= 0 and tape.maxima is not None:
+            for j in np.flatnonzero(tape.maxima.kind == Maxima.EDGE):
+                self._shift(int(j), int(tape.maxima.piece[j]) + 1)
+
+    def _shift(self, j: int, first: int) -> None:
+        """Find the first arrival at a neuron in the instant at which a piece begins, in whatever round."""
+        pieces = self.tape.pieces
+        for m in range(first, len(pieces)):
+            if pieces[m].start != pieces[first].start:
+                return
+            if any(self._reaches_output(a, j) for a in pieces[m].arrivals):
+                self.shifts.setdefault(m - 1, []).append(j)
+                return
+
+    def _reaches_output(self, a: Arrival, j: int) -> bool:
+        """Whether an arrival reaches neuron j of the output."""
+        at_output = self.values.plan.projections[a.projection].target == self.output
+        return at_output and self.values.connections[a.projection].reaches(a, j)
 
     def run(self) -> None:
         """The whole trial."""
@@ -153,8 +173,8 @@ class ComponentBackward:
             return
         which = self._peaks(Maxima.EDGE, number)
         costates[which] += self.pulls[which]
-        if number + 1 < len(self.tape.pieces):
-            self._with_arrivals(which, self.tape.pieces[number + 1].arrivals)
+        if number in self.shifts:
+            self._with_arrivals(self.shifts[number], self.tape.pieces[number + 1].arrivals)
 
     def _after_jump(self, number: int) -> None:
         if self.output < 0 or self.tape.maxima is None:
@@ -169,11 +189,11 @@ class ComponentBackward:
         assert best is not None
         return np.flatnonzero((best.kind == kind) & (best.piece == number))
 
-    def _with_arrivals(self, which: np.ndarray, arrivals: Sequence[Arrival]) -> None:
+    def _with_arrivals(self, which: Iterable[int], arrivals: Sequence[Arrival]) -> None:
         """Values at a kink move with the first arrival that reaches their neuron."""
         assert self.tape.maxima is not None and self.pulls is not None
         for j in which:
-            reaching = (a for a in arrivals if self.values.connections[a.projection].reaches(a, int(j)))
+            reaching = (a for a in arrivals if self._reaches_output(a, int(j)))
             if (a := next(reaching, None)) is not None:
                 self._moves(a, float(self.pulls[j] * self.tape.maxima.slope[j]), int(j))
 

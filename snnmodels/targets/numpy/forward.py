@@ -56,6 +56,7 @@ class ComponentForward:
         # when each refractory neuron is released, and the spike that made it refractory
         self.until = {k: np.full(n.n, np.inf) for k, n in self.neurons.items() if n.held is not None}
         self.since = {k: np.zeros(u.size, dtype=int) for k, u in self.until.items()}
+        self.arrived: dict[int, set[tuple[int, int]]] = {k: set() for k in self.neurons}  # source and spike
         self.fired: set[tuple[int, int]] = set()  # neurons that spiked at once at this instant
         self.output = plan.output.index if plan.output.index in self.neurons else -1
         seen = plan.observation
@@ -80,6 +81,7 @@ class ComponentForward:
             self.tape.pieces.append(piece)
             following = self._next()
             if following > self.t and self.t >= self.end:
+                self._count_meetings()
                 self.tape.held = [s.held for s in self.states.values()]
                 return self.tape
             if following > self.t:
@@ -87,9 +89,16 @@ class ComponentForward:
                 self._finish(piece)
             self.round += 1
             if piece.end > self.t:
+                self._count_meetings()
                 self.fired.clear()
                 self.round = 0
             self.t = piece.end
+
+    def _count_meetings(self) -> None:
+        """Count the populations at which several spikes have arrived in the instant that ends."""
+        for arrived in self.arrived.values():
+            self.ties += len(arrived) > 1
+            arrived.clear()
 
     # --- the start of a piece -------------------------------------------------------------------------------------
 
@@ -106,8 +115,8 @@ class ComponentForward:
         for k, state in self.states.items():
             own = [a for a in arrivals if self.values.plan.projections[a.projection].target == k]
             freed = [r for r in releases if r.population == k]
-            # one spike may come through several projections
-            self.ties += len({(self.values.plan.projections[a.projection].source, a.spike) for a in own}) > 1
+            # one spike may come through several projections, and an instant have several rounds
+            self.arrived[k] |= {(self.values.plan.projections[a.projection].source, a.spike) for a in own}
             if not own and not freed:
                 continue
             before = state.x.copy()

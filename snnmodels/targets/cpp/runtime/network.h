@@ -35,7 +35,7 @@ struct Arrival { int projection, spike, entry; };  // entry: of a sparse project
 struct Own { double t; int population, spike; };   // a spike by a crossing
 struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
 // Releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where
-// its list ends
+// its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
 struct Piece { double t, end; int releases, arrivals, instants, owns, samples; };
 
 struct ComponentTape
@@ -48,7 +48,13 @@ struct ComponentTape
     std::vector<std::size_t> released_at;
     std::vector<std::pair<int, int>> held;  // who is refractory at the end: population, neuron
     std::vector<double> checkpoints;
-    // Another piece, with what has been found so far. Field by field: to copy a whole one waits for all of its parts.
+    // where the arrivals of the instant at which piece n begins end
+    int arrivals_until(std::size_t n) const
+    {
+        while (n + 1 < pieces.size() && pieces[n + 1].t == pieces[n].t) n++;
+        return pieces[n].arrivals;
+    }
+    // Another piece, with what has been found so far (of a sweep spikes come later). Field by field: to copy a whole one waits for all of its parts.
     Piece& add(double t, double end, int samples)
     {
         Piece& p = pieces.emplace_back();

@@ -91,6 +91,7 @@ private:
         }
     };
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
+    std::vector<Flight> landed;
     std::vector<int> above_;
     std::vector<int> stamp;  // of every neuron of every population: the last instant at which it spiked
     std::vector<double> start_, was;
@@ -128,26 +129,32 @@ private:
         return t;
     }
 
-    // arrivals at exactly t in one round, in the order (projection, source, spike); spikes of one source are in the order of time
+    // arrivals at t up to a round, in the order (projection, source, spike); spikes of one source are in the order of time
     int gather(const Trial& trial, const Component& c, double t, int round, std::vector<Arrival>& to)
     {
         const int before = int(to.size());
+        landed.clear();
+        while (!flights.empty() && flights.top().t <= t && flights.top().round <= round)
+        {
+            Flight f = flights.top();
+            flights.pop();
+            landed.push_back(f);
+            const Projection& p = net.projections[f.projection];
+            const Train& train = trial.trains[p.source];
+            if (++f.entry >= p.first[f.source + 1]) continue;
+            f.t = train.t[f.spike] + p.delay[f.entry], f.round = round_of(train, f.spike, p.delay[f.entry]);
+            flights.push(f);
+        }
+        std::stable_sort(landed.begin(), landed.end(), [](const Flight& a, const Flight& b) { return a.projection < b.projection; });
+        std::size_t next_landed = 0;
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
             const Train& train = trial.trains[p.source];
             if (p.delayed)
             {
-                while (!flights.empty() && flights.top().t <= t && flights.top().round <= round && flights.top().projection == q)
-                {
-                    Flight f = flights.top();
-                    flights.pop();
-                    to.push_back({q, f.spike, int(f.entry)});
-                    const int i = train.neuron[f.spike];
-                    if (++f.entry >= p.first[i + 1]) continue;
-                    f.t = train.t[f.spike] + p.delay[f.entry], f.round = round_of(train, f.spike, p.delay[f.entry]);
-                    flights.push(f);
-                }
+                for (; next_landed < landed.size() && landed[next_landed].projection == q; next_landed++)
+                    to.push_back({q, landed[next_landed].spike, int(landed[next_landed].entry)});
                 continue;
             }
             while (next[q] < train.size() && train.t[next[q]] + *p.delay <= t && round_of(train, next[q], *p.delay) <= round)
@@ -156,11 +163,16 @@ private:
         return int(to.size()) - before;
     }
 
-    // whether several spikes arrive at a population at once; one may come through several projections
-    bool meet(const Trial& trial, const ComponentTape& tape, int a0, int count, int population) const
+    // counts populations at which several of the arrivals from `from` on meet, those of one instant in all of its rounds
+    void meetings(const Trial& trial, const Component& c, const ComponentTape& tape, int from)
+    {
+        if (int(tape.arrivals.size()) - from > 1) for (int k : c.populations) ties += meet(trial, tape, from, k);
+    }
+    // whether several spikes arrive at a population; one may come through several projections
+    bool meet(const Trial& trial, const ComponentTape& tape, int from, int population) const
     {
         const Arrival* first = nullptr;
-        for (int a = a0; a < a0 + count; a++)
+        for (int a = from; a < int(tape.arrivals.size()); a++)
         {
             const Arrival& x = tape.arrivals[a];
             const Projection& p = net.projections[x.projection];
@@ -265,15 +277,15 @@ private:
     {
         begin(trial, c, tape);
         double t = 0;
-        int round = 0;
+        int round = 0, began = 0;
         while (true)
         {
-            const int a0 = int(tape.arrivals.size()), count = gather(trial, c, t, round, tape.arrivals);
-            if (count > 1) ties += meet(trial, tape, a0, count, c.populations[0]);
+            gather(trial, c, t, round, tape.arrivals);
             const double arrival = next_arrival(trial, c);
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
             tape.add(t, end, 0);
+            if (!again) meetings(trial, c, tape, began), began = int(tape.arrivals.size());
             if (!more && !again) break;
             round = again ? round + 1 : 0;
             t = end;
@@ -328,7 +340,7 @@ private:
         for (int k : c.populations) places += neurons[k]->n;
         stamp.assign(places, -1);
         double t = 0, look = net.window;
-        int sample = 0, instant = 0, round = 0;
+        int sample = 0, instant = 0, round = 0, began = 0;  // began: where the arrivals of the instant begin
         while (true)
         {
             launch(trial, c);
@@ -336,7 +348,6 @@ private:
             const int a0 = int(tape.arrivals.size()), r0 = int(tape.releases.size());
             for (; !waiting.empty() && waiting.top().t <= t; waiting.pop()) release(tape, waiting.top());
             const int count = gather(trial, c, t, round, tape.arrivals);
-            if (count > 1) for (int k : c.populations) ties += meet(trial, tape, a0, count, k);
             bool fires = int(tape.releases.size()) > r0, moved = false;
             if (count || fires)
             {
@@ -361,7 +372,8 @@ private:
                 round++;
                 continue;
             }
-            instant++, round = 0;
+            meetings(trial, c, tape, began);
+            began = int(tape.arrivals.size());
             if (!(t < net.duration))
             {
                 tape.add(t, t, sample);
@@ -388,6 +400,8 @@ private:
                 sample++;
             }
             tape.add(t, end, sample);
+            round++;
+            if (end > t) instant++, round = 0;
             t = end;
         }
         for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});
@@ -457,7 +471,7 @@ private:
             std::stable_sort(tape.owns.begin() + o0, tape.owns.end(), [](const Own& a, const Own& b) { return a.t < b.t; });
     }
 
-    // Spikes that the arrivals [a0, a0 + count) at t have caused; whether any of them arrives at this very instant
+    // Spikes that the arrivals [a0, a0 + count) at t have caused; whether a refractory period of theirs ends at this instant
     bool instants(Trial& trial, const Component& c, ComponentTape& tape, int a0, int count, int r0, double t, int instant, int round)
     {
         bool again = false;
@@ -500,13 +514,6 @@ private:
                 train.before.insert(train.before.end(), before, before + p.S);
                 fired++;
                 if (p.refractory() && p.duration(j) == 0) again = true;
-                for (int q : c.incoming)
-                {
-                    const Projection& r = net.projections[q];
-                    if (r.source != net.inputs + k) continue;
-                    if (!r.delayed) again = again || *r.delay == 0;
-                    else again = again || (r.first[j] < r.first[j + 1] && r.delay[r.first[j]] == 0);
-                }
             }
             p.refuse_runaway(train);
             base += p.x.size(), place += p.n;
@@ -523,6 +530,18 @@ private:
     std::vector<int> chain_of;
     std::vector<std::size_t> first_place;
     std::vector<std::pair<int, int>> pulls;  // piece, neuron
+    struct Shift { int piece, arrival, neuron; };
+    std::vector<Shift> shifts;
+
+    // A maximum just before the instant at which piece n begins moves with the first arrival of it, in whatever round
+    void shift(const Trial& trial, const ComponentTape& tape, int n, int j)
+    {
+        double w;
+        int a = n ? tape.pieces[n - 1].arrivals : 0;
+        for (int m = n; m < int(tape.pieces.size()) && tape.pieces[m].t == tape.pieces[n].t; m++)
+            for (; a < tape.pieces[m].arrivals; a++)
+                if (reaches(trial, tape.arrivals[a], net.output, j, w)) return shifts.push_back({m, a, j});
+    }
 
     Chain& chain(int k, int j, double end)
     {
@@ -562,6 +581,8 @@ private:
             for (int j = 0; j < out.n; j++)
                 if (trial.peaks[j].kind != Peak::START && loss.maxima[j] != 0) pulls.push_back({trial.peaks[j].piece, j});
         std::sort(pulls.begin(), pulls.end());
+        shifts.clear();
+        for (const auto& [n, j] : pulls) if (trial.peaks[j].kind == Peak::BEFORE) shift(trial, tape, n, j);
         const int every = chunk(c);
         const std::size_t size = state_size(c);
         const bool reading = reads(c);
@@ -648,6 +669,8 @@ private:
                     arrive_back(trial, c, tape.arrivals[a], reading ? &arriving[std::size_t(a - before.arrivals) * size] : nullptr);
             }
             if (!pulls.empty()) kinks(trial, tape, before, piece, loss, n, Peak::BEFORE, active);
+            for (const Shift& x : shifts)
+                if (x.piece == n) collect(trial, tape.arrivals[x.arrival], loss.maxima[x.neuron] * trial.peaks[x.neuron].rate);
             for (int r = piece.releases; r-- > before.releases;)
             {
                 const Release& end = tape.releases[r];
@@ -694,7 +717,7 @@ private:
     }
 
     // Maxima that the arrivals at the start of piece n make, with the value just before or just after them: both the value
-    // and its time count, and the time is that of the arrivals
+    // and its time count, and the time is that of the arrivals (of those just before, see shift())
     void kinks(Trial& trial, const ComponentTape& tape, const Piece& before, const Piece& piece, const Cotangent& loss, int n, Peak::Kind kind, bool& active)
     {
         for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].first == n;)
@@ -705,7 +728,7 @@ private:
             active = true;
             neurons[net.output]->costate(net.observed)[j] += loss.maxima[j];
             double w;
-            for (int a = before.arrivals; a < piece.arrivals; a++)
+            for (int a = before.arrivals; kind == Peak::AFTER && a < piece.arrivals; a++)
                 if (reaches(trial, tape.arrivals[a], net.output, j, w))
                 {
                     collect(trial, tape.arrivals[a], loss.maxima[j] * peak.rate);

@@ -103,6 +103,7 @@ private:
             receptor = p.receptor;
             rows.push_back(p.weight + of.row(of.tape.arrivals[a]));
         }
+        piece.owns = int(of.tape.owns.size());
         if (!(s > 0)) return arrive(receptor), a;
         if (a < int(of.tape.arrivals.size()))  // which row comes next, no processor can guess
         {
@@ -339,8 +340,9 @@ private:
             const Peak& peak = of.trial.peaks[j];
             if (peak.kind != Peak::BEFORE) continue;
             pull(j, piece.t, of.loss->maxima[j]);
-            // the maximum is where the arrivals are, and moves with them
-            if (piece.arrivals > before.arrivals) of.collect(of.tape.arrivals[before.arrivals], of.loss->maxima[j] * peak.rate);
+            // the maximum is where the arrivals of this instant are, and moves with the first of them
+            if (const int a = before.arrivals; a < int(of.tape.arrivals.size()) && a < of.tape.arrivals_until(n))
+                of.collect(of.tape.arrivals[a], of.loss->maxima[j] * peak.rate);
         }
     }
 
