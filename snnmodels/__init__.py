@@ -1,3 +1,61 @@
-"""Spiking-neuron models as equations, simulated and trained exactly on Brian2."""
+"""Spiking-neuron models as equations, simulated and trained exactly on Brian2.
+
+``import snnmodels as snn`` offers what most scripts need; a name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_NAMES = {
+    "templates": (
+        "Model",
+        "Network",
+        "Population",
+        "Projection",
+        "SpikeInput",
+        "TemplateError",
+        "load_model",
+        "load_network",
+    ),
+    "eventprop": (
+        "SGD",
+        "Adam",
+        "ExponentialDecay",
+        "GridSimulation",
+        "MaxVoltageCrossEntropy",
+        "Simulation",
+        "SimulationError",
+        "SpikeTimeError",
+        "SpikeTimeFunction",
+        "TTFSCrossEntropy",
+        "VoltageError",
+        "check_gradient",
+        "evaluate",
+        "load_checkpoint",
+        "train",
+    ),
+    "datasets": ("Trials",),
+    "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
+}
+_MODULES = (*_NAMES, "oracle", "symbolic")
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME), *sorted(_MODULES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
