@@ -45,7 +45,7 @@ class Simulation:
         Of nonlinear flows, relative to the states' scales. Linear models don't depend on it.
     window : float, optional
         Longest piece of time, in seconds, that the engine looks at at once. It changes the cost and no result; chosen
-        from the time constants unless given.
+        from the time constants unless given, and more than four times that is taken for four times.
     threads : int
         Among which the trials of a batch are divided (compiled target). Each sums its own part of the gradients, so the
         last digits depend on it, and on nothing else.

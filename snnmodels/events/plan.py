@@ -143,7 +143,7 @@ class EnginePlan:
         Parameters
         ----------
         window : float, optional
-            In seconds; chosen from the time constants if not given.
+            In seconds; chosen from the time constants if not given, and at most four times what is chosen.
         tolerance : float
             Of nonlinear flows, relative to the states' scales.
         max_spikes : int
@@ -156,9 +156,10 @@ class EnginePlan:
         """
         _check_observation(network, observation)
         if window is not None:
-            window = float(in_unit(window, "second", "window"))
-            if not (np.isfinite(window) and window > 0):
+            given = in_unit(window, "second", "window")
+            if given.ndim or not (np.isfinite(given) and given > 0):
                 raise ValueError(f"window = {window!r} s; it must be a positive time")
+            window = float(given)
             if network.duration / window > _MOST_WINDOWS:
                 raise ValueError(
                     f"window = {window!r} s makes {network.duration / window:.3g} windows of a trial; it changes cost "
