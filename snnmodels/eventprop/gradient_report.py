@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["FLOOR", "GradientReport", "GradientRow"]
 
 _LEGEND = (
-    "|dL/dp|·p/L: relative change of the loss by relative changes of the group; resolved to: what differences can tell",
+    "|dL/dp|·p/L: relative change of the loss by relative changes of the group; resolved to: what differences can tell"
 )
 FLOOR = 1e-3  # gradients whose relative effect on the loss is smaller than this are compared with this instead
 _STAR = f"* below {FLOOR:g} of the loss: deviations are relative to that"
@@ -147,7 +147,7 @@ class GradientReport:
         verdict = "agrees" if self.ok else "DISAGREES" if self.failures else "NOT COMPARED"
         result = Table(
             title=f"{self.name}, {self.target}: {verdict} (tolerance {self.tolerance:.0e})",
-            caption="\n".join([*self.remarks(), *_LEGEND, *([_STAR] if any(r.absolute for r in self.rows) else [])]),
+            caption="\n".join([*self.remarks(), _LEGEND, *([_STAR] if any(r.absolute for r in self.rows) else [])]),
             title_justify="left",
             caption_justify="left",
         )

@@ -230,12 +230,10 @@ class Simulation:
         spikes = {
             p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
         }
-        if not gradient:
-            return Outcome(
-                value.value, value.predictions, {}, spikes, engine.smallest_gdot, observed, engine.ties, silent
-            )
-        engine.backward(np.asarray(value.gradient, dtype=float))
-        gradients = self._gradients({name: np.ndim(t) for name, t in inputs.items()})
+        gradients = {}
+        if gradient:
+            engine.backward(np.asarray(value.gradient, dtype=float))
+            gradients = self._gradients({name: np.ndim(t) for name, t in inputs.items()})
         for key, found in gradients.items():
             if not all_finite(found):
                 raise SimulationError(
@@ -342,7 +340,7 @@ class Simulation:
         for p in self.plan.populations:
             if p.name == population and p.rules.spiking:
                 if not self._has_run:
-                    raise ValueError("spike_times: nothing has been run yet; call run first")
+                    raise ValueError("spike_times: nothing has been run yet, or the last run failed; call run first")
                 return self._engine.spike_times(p.index)
         spiking = [p.name for p in self.plan.populations if p.rules.spiking]
         raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")

@@ -168,9 +168,10 @@ class Network:
     def __post_init__(self) -> None:
         for name, kind in (("inputs", SpikeInput), ("populations", Population), ("projections", Projection)):
             given = getattr(self, name)
-            if isinstance(given, kind) or not all(isinstance(x, kind) for x in given):
+            members = tuple(given) if isinstance(given, Iterable) else (given,)
+            if not isinstance(given, Iterable) or not all(isinstance(x, kind) for x in members):
                 raise ValueError(f"network {self.name!r}: {name} is {given!r}; expected a sequence of {kind.__name__}")
-            object.__setattr__(self, name, tuple(given))
+            object.__setattr__(self, name, members)
         _check_unique([x.name for group in (self.inputs, self.populations, self.projections) for x in group], self.name)
         populations = {p.name: p for p in self.populations}
         if self.output not in populations:

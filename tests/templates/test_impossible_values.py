@@ -53,7 +53,7 @@ def test_one_neuron_of_many_is_enough() -> None:
 
 
 def test_a_refractory_period_may_be_0() -> None:
-    Population("p", 2, load_model("lif+exp_synapse+refractory"), {"t_ref": 0.0})
+    assert Population("p", 2, load_model("lif+exp_synapse+refractory"), {"t_ref": 0.0}).value("t_ref") == 0
 
 
 def test_a_template_names_its_own_default(tmp_path: Path) -> None:
@@ -120,6 +120,12 @@ def test_what_is_no_model_no_loss_and_no_sequence_is_named() -> None:
         pytest.raises(ValueError, match="nothing has been run yet"),
     ):
         simulation.spike_times("p")
+
+
+def test_a_network_takes_any_iterable() -> None:
+    net = network()
+    again = Network("again", iter(net.inputs), iter(net.populations), iter(net.projections), "p", 50e-3)
+    assert (again.inputs, again.populations, len(again.projections)) == (net.inputs, net.populations, 1)
 
 
 def test_silent_trials_are_counted_by_a_run() -> None:

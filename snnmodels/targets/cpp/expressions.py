@@ -52,7 +52,8 @@ class _Printer(StrPrinter):
     def _print_Function(self, expr: sp.Function) -> str:
         name = expr.func.__name__
         if name not in _FUNCTIONS:
-            raise NotImplementedError(f"no C++ for the function {name!r}")
+            where = "_FUNCTIONS in targets/cpp/expressions.py, and runtime/lanes.h"
+            raise NotImplementedError(f"no C++ for the function {name!r}: add it to {where}")
         return f"{name}({self._print(expr.args[0])})"
 
     def _print_exp(self, expr: sp.exp) -> str:

@@ -291,7 +291,8 @@ private:
             t = end;
         }
         neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c)});
-        for (std::size_t n = 0, o = 0; n < tape.pieces.size(); o = tape.pieces[n++].owns) ties += same(tape, int(o), tape.pieces[n].owns);
+        int from = 0;
+        for (const Piece& piece : tape.pieces) ties += same(tape, from, piece.owns), from = piece.owns;
         finish(trial, c);
     }
 
@@ -533,7 +534,8 @@ private:
     struct Shift { int piece, arrival, neuron; };
     std::vector<Shift> shifts;
 
-    // A maximum just before the instant at which piece n begins moves with the first arrival of it, in whatever round
+    // A maximum just before or just after arrivals at the start of piece n moves with the first of that instant, in whatever
+    // round
     void shift(const Trial& trial, const ComponentTape& tape, int n, int j)
     {
         double w;
@@ -582,7 +584,8 @@ private:
                 if (trial.peaks[j].kind != Peak::START && loss.maxima[j] != 0) pulls.push_back({trial.peaks[j].piece, j});
         std::sort(pulls.begin(), pulls.end());
         shifts.clear();
-        for (const auto& [n, j] : pulls) if (trial.peaks[j].kind == Peak::BEFORE) shift(trial, tape, n, j);
+        for (const auto& [n, j] : pulls) if (trial.peaks[j].kind != Peak::SMOOTH) shift(trial, tape, n, j);
+        std::sort(shifts.begin(), shifts.end(), [](const Shift& a, const Shift& b) { return a.piece < b.piece; });
         const int every = chunk(c);
         const std::size_t size = state_size(c);
         const bool reading = reads(c);
@@ -644,7 +647,7 @@ private:
                 put(chains[k], true);
                 chain_of[first_place[chains[k].population] + chains[k].neuron] = -1;
             }
-            if (!pulls.empty()) kinks(trial, tape, before, piece, loss, n, Peak::AFTER, active);
+            if (!pulls.empty()) kinks(trial, loss, n, Peak::AFTER, active);
             for (int o = piece.instants; o-- > before.instants;)
             {
                 const Own& own = tape.instants[o];
@@ -668,9 +671,12 @@ private:
                 for (int a = piece.arrivals; a-- > before.arrivals;)
                     arrive_back(trial, c, tape.arrivals[a], reading ? &arriving[std::size_t(a - before.arrivals) * size] : nullptr);
             }
-            if (!pulls.empty()) kinks(trial, tape, before, piece, loss, n, Peak::BEFORE, active);
-            for (const Shift& x : shifts)
-                if (x.piece == n) collect(trial, tape.arrivals[x.arrival], loss.maxima[x.neuron] * trial.peaks[x.neuron].rate);
+            if (!pulls.empty()) kinks(trial, loss, n, Peak::BEFORE, active);
+            for (; !shifts.empty() && shifts.back().piece == n; shifts.pop_back())
+            {
+                const Shift& x = shifts.back();
+                collect(trial, tape.arrivals[x.arrival], loss.maxima[x.neuron] * trial.peaks[x.neuron].rate);
+            }
             for (int r = piece.releases; r-- > before.releases;)
             {
                 const Release& end = tape.releases[r];
@@ -716,24 +722,16 @@ private:
         for (int i = 0; i < neurons[x.population]->S; i++) neurons[x.population]->costate(i)[x.neuron] = costate ? x.costate[i] : 0.0;
     }
 
-    // Maxima that the arrivals at the start of piece n make, with the value just before or just after them: both the value
-    // and its time count, and the time is that of the arrivals (of those just before, see shift())
-    void kinks(Trial& trial, const ComponentTape& tape, const Piece& before, const Piece& piece, const Cotangent& loss, int n, Peak::Kind kind, bool& active)
+    // Maxima that the arrivals at the start of piece n make, with the value just before or just after them: here the value
+    // counts, and its time, which is that of the arrivals, by shift()
+    void kinks(const Trial& trial, const Cotangent& loss, int n, Peak::Kind kind, bool& active)
     {
         for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].first == n;)
         {
             const int j = pulls[k].second;
-            const Peak& peak = trial.peaks[j];
-            if (peak.kind != kind) continue;
+            if (trial.peaks[j].kind != kind) continue;
             active = true;
             neurons[net.output]->costate(net.observed)[j] += loss.maxima[j];
-            double w;
-            for (int a = before.arrivals; kind == Peak::AFTER && a < piece.arrivals; a++)
-                if (reaches(trial, tape.arrivals[a], net.output, j, w))
-                {
-                    collect(trial, tape.arrivals[a], loss.maxima[j] * peak.rate);
-                    break;
-                }
         }
     }
 

@@ -220,7 +220,6 @@ private:
                         Base::block_peaks(j, level[k], from[k], to[k], top[k], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
             }
         });
-        for (int k = 0; k < m; k++) of.tape.pieces[first + k].owns = 0;
     }
 
     std::vector<const double*> rows;
@@ -269,21 +268,23 @@ private:
         return true;
     }
 
-    // The flow of costates from `now` to the times of events, and back from there, for eight events up to `first` + 7
+    // The flow of costates from `now` to the times of events, and back from there if that is asked for, for eight events up
+    // to `first` + 7
     struct Eight
     {
         int first = -1;
         double now = 0;
         decltype(std::declval<typename M::template Back<double>>().at(D8())) there, back;
     };
-    template <class TIME> SNN_INLINE int lane(Eight& e, int k, TIME time)
+    template <bool BACK, class TIME> SNN_INLINE int lane(Eight& e, int k, TIME time)
     {
         if (e.first < 0 || k < e.first || k >= e.first + LANES || e.now != now)
         {
             e.first = std::max(0, k - LANES + 1), e.now = now;
             D8 s = all(0);
             for (int i = 0; i < LANES && e.first + i <= k; i++) s[i] = now - time(e.first + i);
-            e.there = back_[0].at(s), e.back = back_[0].at(-s);
+            e.there = back_[0].at(s);
+            if (BACK) e.back = back_[0].at(-s);
         }
         return k - e.first;
     }
@@ -320,7 +321,7 @@ private:
         if (active && piece.arrivals > before.arrivals)
         {
             reach(piece.t);
-            const int k = lane(ends, n, [&](int m) { return of.tape.pieces[m].t; });
+            const int k = lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; });
             const auto there = one(back_[0], ends.there, k);
             for (int to = piece.arrivals; to > before.arrivals;)
             {
@@ -341,7 +342,7 @@ private:
             if (peak.kind != Peak::BEFORE) continue;
             pull(j, piece.t, of.loss->maxima[j]);
             // the maximum is where the arrivals of this instant are, and moves with the first of them
-            if (const int a = before.arrivals; a < int(of.tape.arrivals.size()) && a < of.tape.arrivals_until(n))
+            if (const int a = before.arrivals; a < of.tape.arrivals_until(n))
                 of.collect(of.tape.arrivals[a], of.loss->maxima[j] * peak.rate);
         }
     }
@@ -353,7 +354,7 @@ private:
         if (!active && train.sens[own.spike] == 0) return;
         active = true;
         reach(own.t);
-        const int k = lane(ahead, o, [&](int m) { return of.tape.owns[m].t; }), j = train.neuron[own.spike];
+        const int k = lane<true>(ahead, o, [&](int m) { return of.tape.owns[m].t; }), j = train.neuron[own.spike];
         double at_now[S_], then[S_];
         for (int i = 0; i < S_; i++) at_now[i] = costate(i)[j];
         one(back_[0], ahead.there, k).run(at_now, then);
