@@ -25,7 +25,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from snnmodels.brian.standalone import cpp_preferences, preferences, quiet, require_compiler
 from snnmodels.coding import (
     CodingNetwork,
     Signal,
@@ -37,6 +36,7 @@ from snnmodels.coding import (
     simulate,
     smooth_signal,
 )
+from snnmodels.targets.devices import cpp_preferences, preferences, quiet, require_compiler
 
 Spikes = tuple[np.ndarray, np.ndarray]
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from snnmodels import __version__
-from snnmodels.eventprop import Adam, GradientSource, GridSimulation, Simulation
+from snnmodels.gradients import GradientSource, GridSimulation, Simulation
+from snnmodels.optimisers import Adam
 
 from .limit import Limit
 from .limit._binding import Loop

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.eventprop.protocol import Loss, LossValue
+from snnmodels.losses.base import Loss, LossValue
 from snnmodels.templates import load_model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.eventprop import GridSimulation, UnresolvedSpikes
+from snnmodels.gradients import GridSimulation, UnresolvedSpikes
 
 from .limit import Limit
 from .run import describe_machine

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from snnmodels.datasets import image_latency, load_mnist, yin_yang_latency, yin_yang_split
-from snnmodels.eventprop import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from snnmodels.eventprop.checkpoint import load_checkpoint
-from snnmodels.eventprop.protocol import Loss
+from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from snnmodels.losses.base import Loss
 from snnmodels.templates import load_network
 from snnmodels.templates.network import Network
 from snnmodels.templates.values import with_values
+from snnmodels.training.checkpoint import load_checkpoint
 
 from .serving import Task
 

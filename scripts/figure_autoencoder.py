@@ -35,11 +35,11 @@ from snnmodels.coding import (
     smooth_signal,
     sweep_scale,
 )
-from snnmodels.coding.figures import COLOURS, letter
 from snnmodels.coding.theory import retrained_curve
 from snnmodels.datasets import Trials
-from snnmodels.eventprop import Simulation
-from snnmodels.eventprop.autoencoder import (
+from snnmodels.files import as_json, write_rounded
+from snnmodels.gradients import Simulation
+from snnmodels.studies.autoencoder import (
     AutoencoderSettings,
     autoencoder_loss,
     autoencoder_network,
@@ -47,7 +47,7 @@ from snnmodels.eventprop.autoencoder import (
     signal_trials,
     train_autoencoder,
 )
-from snnmodels.eventprop.files import as_json, write_rounded
+from snnmodels.studies.figures import COLOURS, letter
 
 # What F3 measures on: its signal, what it leaves out at the start, and its standard population's gains.
 DURATION, DISCARD, SIGNAL_SEED = 12.0, 0.5, 0
@@ -160,7 +160,7 @@ class _Simulations:
 
     def seed(self, seed: int) -> Result:
         """All prices of one seed, and one network with its threshold scaled."""
-        from snnmodels.brian.standalone import quiet
+        from snnmodels.targets.devices import quiet
 
         data, validation = self.windows(self.run.trials, 1000 + seed), self.windows(self.run.validation, 2000 + seed)
         points, frozen, traces = [], [], {}

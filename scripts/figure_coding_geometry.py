@@ -22,7 +22,7 @@ from snnmodels.coding import (
     simulate,
     smooth_signal,
 )
-from snnmodels.coding.figures import COLOURS, letter, run_figure
+from snnmodels.studies.figures import COLOURS, letter, run_figure
 
 D = 0.2
 RATIOS = (0.0, 0.5, 2.0)

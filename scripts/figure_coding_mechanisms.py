@@ -22,8 +22,8 @@ from snnmodels.coding import (
     simulate,
     smooth_signal,
 )
-from snnmodels.coding.figures import COLOURS, letter, run_figure
 from snnmodels.coding.theory import mixed_norms_rate, self_consistent_rate
+from snnmodels.studies.figures import COLOURS, letter, run_figure
 
 KAPPA = 0.001
 NU = 0.02

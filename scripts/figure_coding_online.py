@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from snnmodels.coding import Homeostat, Response, TimeCourse, load_coding_network, simulate, smooth_signal
-from snnmodels.coding.figures import COLOURS, letter, run_figure, window_mean
+from snnmodels.studies.figures import COLOURS, letter, run_figure, window_mean
 
 LEVELS = (0.004, 0.1, 0.015)
 BUDGETS = (250.0, 800.0, 400.0)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from snnmodels.coding import load_coding_network, simulate, smooth_signal
-from snnmodels.coding.figures import COLOURS, letter, run_figure
+from snnmodels.studies.figures import COLOURS, letter, run_figure
 
 NUS = (0.002, 0.03, 0.2)
 SHOWN = 4.0

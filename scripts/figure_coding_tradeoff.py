@@ -24,8 +24,8 @@ from snnmodels.coding import (
     sweep_cost,
     sweep_scale,
 )
-from snnmodels.coding.figures import COLOURS, letter, run_figure
 from snnmodels.coding.theory import mixed_norms_loss, mixed_norms_rate, retrained_curve
+from snnmodels.studies.figures import COLOURS, letter, run_figure
 
 GAINS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0)
 FROZEN_AT = 2.0

@@ -18,10 +18,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnmodels.eventprop.grid import GridSimulation
-from snnmodels.eventprop.losses import SpikeTimeError
-from snnmodels.eventprop.plots import PALETTE
-from snnmodels.eventprop.recording import record
+from snnmodels.gradients.grid import GridSimulation
+from snnmodels.losses import SpikeTimeError
+from snnmodels.studies.plots import PALETTE
+from snnmodels.studies.recording import record
 from snnmodels.templates import load_model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 

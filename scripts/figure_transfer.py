@@ -27,9 +27,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnmodels.coding.figures import COLOURS, letter
-from snnmodels.eventprop.files import as_json, write_rounded
-from snnmodels.eventprop.transfer import TransferSettings, accuracy_at, run_seed
+from snnmodels.files import as_json, write_rounded
+from snnmodels.studies.figures import COLOURS, letter
+from snnmodels.studies.transfer import TransferSettings, accuracy_at, run_seed
 
 Points = Sequence[Mapping[str, float]]
 SYMBOLS = {"nu": "ν", "kappa": "κ"}
@@ -134,7 +134,7 @@ def _curve(axes: Axes, curves: Sequence[Points], colour: str, style: str, label:
 
 def _seed(settings: TransferSettings, seed: int, out: Path) -> dict[str, Any]:
     """Result of a seed: the one in `out`, if it is complete and of the same settings, else a new one."""
-    from snnmodels.brian.standalone import quiet
+    from snnmodels.targets.devices import quiet
 
     file = out / f"seed{seed}.json"
     if file.exists():

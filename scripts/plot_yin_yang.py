@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from snnmodels.eventprop.experiments import draw_yin_yang
+from snnmodels.studies.experiments import draw_yin_yang
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from snnmodels.eventprop.experiments import (
+from snnmodels.studies.experiments import (
     MNIST_SETUPS,
     Setup,
     describe_summary,

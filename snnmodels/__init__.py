@@ -11,6 +11,20 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES = {
+    "brian": ("neuron_group", "synapses"),
+    "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
+    "datasets": ("Trials",),
+    "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
+    "losses": (
+        "Loss",
+        "MaxVoltageCrossEntropy",
+        "SpikeTimeError",
+        "SpikeTimeFunction",
+        "TTFSCrossEntropy",
+        "VoltageError",
+    ),
+    "optimisers": ("SGD", "Adam", "ExponentialDecay"),
+    "reports": ("derivation",),
     "templates": (
         "Model",
         "Network",
@@ -21,25 +35,7 @@ _NAMES = {
         "load_model",
         "load_network",
     ),
-    "eventprop": (
-        "SGD",
-        "Adam",
-        "ExponentialDecay",
-        "GridSimulation",
-        "MaxVoltageCrossEntropy",
-        "Simulation",
-        "SimulationError",
-        "SpikeTimeError",
-        "SpikeTimeFunction",
-        "TTFSCrossEntropy",
-        "VoltageError",
-        "check_gradient",
-        "evaluate",
-        "load_checkpoint",
-        "train",
-    ),
-    "datasets": ("Trials",),
-    "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
+    "training": ("evaluate", "load_checkpoint", "train"),
 }
 _MODULES = (*_NAMES, "oracle", "symbolic")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -36,7 +36,7 @@ def root() -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def quiet_brian() -> None:
     """Keep Brian2's log file and script copy from being written to the temporary folder."""
-    from snnmodels.brian.standalone import no_log_files
+    from snnmodels.targets.devices import no_log_files
 
     no_log_files()
 

@@ -14,8 +14,10 @@ from benchmarks.limit._binding import Loop
 from benchmarks.limit.grid import GridLimit
 from benchmarks.limit.sparse import SparseLimit
 from benchmarks.serving import Meter
-from snnmodels.eventprop import Adam, GridSimulation, MaxVoltageCrossEntropy, TTFSCrossEntropy
-from snnmodels.eventprop.protocol import Loss
+from snnmodels.gradients import GridSimulation
+from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from snnmodels.losses.base import Loss
+from snnmodels.optimisers import Adam
 from snnmodels.oracle import OracleGradient, gradient
 from snnmodels.templates import load_network
 from snnmodels.templates.network import Network

@@ -170,7 +170,7 @@ class TestCheckGradient:
         assert beyond.stderr == "error: the gradient is beyond tolerance\n"
 
     def test_nothing_to_compare_with(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        from snnmodels.eventprop import check
+        from snnmodels.gradients import check
 
         monkeypatch.setattr(check, "STEPS", (1e-12,))  # differences that are nothing but rounding
         result = run("check-gradient", "lif", "--no-oracle", "--tolerance", "1e-9")
@@ -191,7 +191,7 @@ class TestCheckGradient:
 
 class TestTrain:
     def test_yin_yang_in_small(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from snnmodels.eventprop import experiments
+        from snnmodels.studies import experiments
 
         whole = experiments.yin_yang()
 
@@ -237,7 +237,7 @@ class TestBuild:
         assert "60 ms in steps of 0.5 ms, as C++ source code" in text
 
     def test_own_spikes_and_trained_weights(self, run: Run, tmp_path: Path) -> None:
-        from snnmodels.eventprop.checkpoint import Best, Checkpoint, save_checkpoint
+        from snnmodels.training.checkpoint import Best, Checkpoint, save_checkpoint
 
         last, best = (np.full((200, 3), value) for value in (0.25, 0.5))
         save_checkpoint(

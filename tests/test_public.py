@@ -21,8 +21,9 @@ def test_every_name_is_there_and_documented(name: str) -> None:
 
 
 def test_a_name_is_the_one_of_its_module() -> None:
-    from snnmodels.eventprop import Simulation, train
+    from snnmodels.gradients import Simulation
     from snnmodels.templates import load_model
+    from snnmodels.training import train
 
     assert (snnmodels.Simulation, snnmodels.train, snnmodels.load_model) == (Simulation, train, load_model)
 

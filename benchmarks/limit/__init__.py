@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snnmodels.eventprop.protocol import Loss
+from snnmodels.losses.base import Loss
 from snnmodels.templates.network import Network
 
 from ._binding import POINTER, Loop, compiled, two_layers

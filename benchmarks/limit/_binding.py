@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels import compilation
-from snnmodels.eventprop import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from snnmodels.eventprop.protocol import Loss
+from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from snnmodels.losses.base import Loss
+from snnmodels.targets import compilation
 from snnmodels.templates.network import Network
 
 __all__ = ["POINTER", "Loop", "TwoLayers", "compiled", "two_layers"]

@@ -220,7 +220,7 @@ private:
 
     // --- losses ----------------------------------------------------------------------------------------------------
 
-    // -log softmax(-t/tau0) + alpha (exp(t_y/tau1) - 1) on first spikes; see snnmodels.eventprop.TTFSCrossEntropy
+    // -log softmax(-t/tau0) + alpha (exp(t_y/tau1) - 1) on first spikes; see snnmodels.losses.TTFSCrossEntropy
     double first_spikes(Trial& t, int label) {
         Spikes& e = t.output;
         double* sensitivity = e.sensitivity.resize(e.size());

@@ -21,7 +21,8 @@ from pathlib import Path
 import brian2
 import numpy as np
 
-from .. import __version__, compilation
+from .. import __version__
+from ..targets import compilation
 from ..targets.process import EXCHANGE
 from .plan import Plan
 

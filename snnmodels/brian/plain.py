@@ -26,9 +26,9 @@ from brian2.utils.logger import get_logger
 from ..symbolic.parsing import UnsupportedExpression, symbol
 from ..symbolic.system import HybridSystem
 from ..templates import Model
-from ..templates._errors import suggest
-from ..templates._expressions import substitute
-from ..templates._units import unit_dimension
+from ..templates.errors import suggest
+from ..templates.expressions import substitute
+from ..templates.units import unit_dimension
 
 __all__ = ["integration_method", "neuron_group", "synapses"]
 

@@ -22,8 +22,8 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
 from ..symbolic.system import threshold_sides
-from ..templates._units import check_identifier
 from ..templates.model import Model
+from ..templates.units import check_identifier
 
 __all__ = [
     "EquationList",

@@ -9,10 +9,10 @@ import brian2
 import numpy as np
 from brian2 import Network, defaultclock, second
 
+from ..targets.devices import preferences, quiet
 from .assembly import Assembly
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
-from .standalone import preferences, quiet
 
 __all__ = ["RuntimeSession", "Session"]
 

@@ -17,13 +17,13 @@ from brian2 import defaultclock, second
 from brian2.core.variables import Variable
 from brian2.devices.device import get_device
 
+from ..targets.devices import cpp_preferences, preferences, quiet, require_compiler
 from ..targets.process import EXCHANGE, Process
 from .assembly import Assembly
 from .build_cache import Field, build
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
 from .session import Session
-from .standalone import cpp_preferences, preferences, quiet, require_compiler
 
 __all__ = ["StandaloneSession"]
 

@@ -104,7 +104,7 @@ def _input_of(network: Network) -> tuple[dict[str, np.ndarray], str]:
 
 def _trained_values(path: Path) -> dict[str, np.ndarray]:
     """The values to use from a checkpoint: the best ones on the validation set where it kept them, else the last."""
-    from ..eventprop.checkpoint import load_checkpoint
+    from ..training.checkpoint import load_checkpoint
 
     saved = load_checkpoint(path)
     return saved.values if saved.best is None else saved.best.values

@@ -81,7 +81,7 @@ def prepare_brian() -> None:
     """Keep Brian2, imported here, from writing files to the temporary folder and from one warning that isn't meant."""
     from brian2.utils.logger import BrianLogger
 
-    from ..brian.standalone import no_log_files
+    from ..targets.devices import no_log_files
 
     no_log_files()
     # groups that only hold arrays for others never join a Network, on purpose

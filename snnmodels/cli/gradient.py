@@ -36,8 +36,8 @@ def check_gradient(
     """
     from rich.console import Console
 
-    from ..brian.standalone import require_compiler
-    from ..eventprop.check import check_gradient
+    from ..gradients.check import check_gradient
+    from ..targets.devices import require_compiler
     from ..templates import Model, Network
 
     prepare_brian()

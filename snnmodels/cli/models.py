@@ -132,17 +132,18 @@ def derive(
     Examples: `snnmodels derive lif`; `snnmodels derive lif adaptive_threshold --format markdown --out alif.md`;
     `snnmodels derive joint`.
     """
-    from .. import coding, symbolic
+    from ..reports import derivation
+    from ..symbolic import HybridSystem
     from ..templates import Model, Network
 
     prepare_brian()
     match load_any(model):
         case Model() as loaded:
-            text = symbolic.derivation(symbolic.HybridSystem.from_model(loaded), format.value)
+            text = derivation(HybridSystem.from_model(loaded), format.value)
         case Network():
             raise ValueError(f"{model[0]} is a network; give the model of one of its populations")
         case loaded:
-            text = coding.derivation(loaded.loss, format.value)
+            text = derivation(loaded.loss, format.value)
     if out is None:
         typer.echo(text)
     else:

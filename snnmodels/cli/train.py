@@ -13,7 +13,7 @@ import typer
 from .common import Target, prepare_brian
 
 if TYPE_CHECKING:
-    from ..eventprop.experiments import Experiment, Setup
+    from ..studies.experiments import Experiment, Setup
 
 __all__ = ["app"]
 
@@ -54,7 +54,7 @@ def train_yin_yang(
 
     Examples: `snnmodels train yin-yang --epochs 10`; `snnmodels train yin-yang --seed 1 --seed 2 --processes 2`.
     """
-    from ..eventprop.experiments import Setup, draw_yin_yang, yin_yang
+    from ..studies.experiments import Setup, draw_yin_yang, yin_yang
 
     setup = Setup(epochs, batch_size, target.value)
     _train(yin_yang(), setup, seed, out, processes)
@@ -81,7 +81,7 @@ def train_mnist(
 
     Example: `snnmodels train mnist --data ~/mnist --epochs 5`.
     """
-    from ..eventprop.experiments import MNIST_SETUPS, Setup, draw_images, keep_examples, mnist
+    from ..studies.experiments import MNIST_SETUPS, Setup, draw_images, keep_examples, mnist
 
     rates = MNIST_SETUPS[loss.value]
     setup = Setup(epochs, batch_size, target.value, rates.learning_rate, rates.decay)
@@ -94,8 +94,8 @@ def train_mnist(
 
 def _train(experiment: Experiment, setup: Setup, seed: list[int] | None, out: Path, processes: int) -> list[int]:
     """Train every seed, write ``results.json``, print the accuracy; return the seeds."""
-    from ..brian.standalone import require_compiler
-    from ..eventprop.experiments import summarise, train_seeds, write_results
+    from ..studies.experiments import summarise, train_seeds, write_results
+    from ..targets.devices import require_compiler
 
     prepare_brian()
     if setup.target != "numpy":

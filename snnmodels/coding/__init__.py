@@ -6,19 +6,18 @@ Spiking Networks" (2022); no code or paper of the talk is public.
 
 from .brian import BrianNetwork, Target, brian_network, simulate_brian, simulate_brian_together
 from .decoders import golden_angle_decoder, log_uniform_norms, random_decoder, ring_decoder
-from .derivation import CodingTerm, SpikeRule, derive
 from .energy import Energy, energy, synapses_per_spike
 from .geometry import Box, bounding_box
+from .library import coding_catalogue, load_coding_network
 from .lif import LIFPopulation, LIFResponse
 from .loss import Cost, JointLoss, LossError, Trace, joint_loss
 from .network import CodingNetwork, Homeostat, TimeCourse
-from .programme import convex_rates
+from .rates import convex_rates
 from .readouts import least_squares_decoder, length_corrected, scalar_gain
 from .reference import simulate
-from .report import derivation
 from .response import Response
 from .signals import Signal, circle_signal, dynamical_signal, smooth_signal
-from .templates import coding_catalogue, load_coding_network
+from .spike_rule import CodingTerm, SpikeRule, derive
 from .theory import effective_cost
 from .tradeoff import TradeoffPoint, at_equal_rate, measure, slope, sweep_cost, sweep_scale
 
@@ -47,7 +46,6 @@ __all__ = [
     "circle_signal",
     "coding_catalogue",
     "convex_rates",
-    "derivation",
     "derive",
     "dynamical_signal",
     "effective_cost",

@@ -20,8 +20,8 @@ import numpy as np
 from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, TimedArray, linked_var, second
 from brian2.devices.device import get_device, reset_device, set_device
 
-from ..brian.standalone import cpp_preferences, preferences, quiet, require_compiler
 from ..symbolic.parsing import print_expression, symbol
+from ..targets.devices import cpp_preferences, preferences, quiet, require_compiler
 from .network import CodingNetwork, Form, Homeostat, TimeCourse
 from .response import Response
 from .signals import Signal

@@ -21,8 +21,8 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import UnsupportedExpression, parse_expression, symbol
-from ..templates._units import check_identifier
 from ..templates.model import Parameter
+from ..templates.units import check_identifier
 
 __all__ = ["NORM", "Cost", "JointLoss", "LossError", "Trace", "joint_loss"]
 

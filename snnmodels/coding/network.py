@@ -15,9 +15,9 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import symbol
-from .derivation import SpikeRule, derive
 from .loss import NORM, JointLoss
 from .signals import Signal, step_matrices
+from .spike_rule import SpikeRule, derive
 
 __all__ = ["CodingNetwork", "Form", "Homeostat", "TimeCourse", "Value"]
 

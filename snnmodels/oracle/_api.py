@@ -17,7 +17,7 @@ from ._neurons import Array, Neurons
 from ._samples import find_samples
 
 if TYPE_CHECKING:
-    from ..eventprop.protocol import Loss
+    from ..losses.base import Loss
 
 Method = Literal["runge-kutta", "matrix-exponential"]
 
@@ -223,7 +223,7 @@ def gradient(
     network, inputs, method
         As for `simulate`.
     loss : Loss
-        See `snnmodels.eventprop.protocol.Loss`; its `variable` names the state whose maximum or samples are read.
+        See `snnmodels.losses.Loss`; its `variable` names the state whose maximum or samples are read.
     targets : Any
         Passed to the loss.
     flat : float or None

@@ -3,7 +3,6 @@
 from .adjoint import Adjoint, ArrivalJump, NotDifferentiable, ReleaseJump, SpikeJump
 from .parsing import UnsupportedExpression, parse_expression, print_expression, symbol
 from .published import PublishedRule, published_lif_rule
-from .report import derivation
 from .system import Arrival, HybridSystem, RefractoryPeriod
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "ReleaseJump",
     "SpikeJump",
     "UnsupportedExpression",
-    "derivation",
     "parse_expression",
     "print_expression",
     "published_lif_rule",

@@ -223,21 +223,6 @@ class Adjoint:
             found |= set(self.release.parameters)
         return tuple(p for p in self.system.parameters if p in found)
 
-    def __str__(self) -> str:
-        from .report import adjoint_text
-
-        return adjoint_text(self)
-
-    def _repr_latex_(self) -> str:
-        from .report import adjoint_latex
-
-        return adjoint_latex(self)
-
-    def _repr_markdown_(self) -> str:
-        from .report import adjoint_markdown
-
-        return adjoint_markdown(self)
-
 
 class _Derivation:
     """Section by section: check, flow, spike, arrivals, parameters."""

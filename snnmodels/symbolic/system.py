@@ -150,21 +150,6 @@ class HybridSystem:
         """∂f/∂x, shape (n, n)."""
         return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
 
-    def __str__(self) -> str:
-        from .report import system_text
-
-        return system_text(self)
-
-    def _repr_latex_(self) -> str:
-        from .report import system_latex
-
-        return system_latex(self)
-
-    def _repr_markdown_(self) -> str:
-        from .report import system_markdown
-
-        return system_markdown(self)
-
 
 def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
     """Left and right side of the spike condition of a model that has one."""

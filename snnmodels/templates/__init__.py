@@ -2,9 +2,9 @@
 
 from ._compose import load_model
 from ._describe import describe
-from ._errors import TemplateError
-from ._library import Entry, catalogue, equations_path
 from ._network_file import load_network
+from .errors import TemplateError
+from .library import Entry, catalogue, equations_path
 from .model import Assignment, Model, Parameter, Receptor, Refractory, State
 from .network import Network, Population, Projection, SpikeInput
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ._component import Component
-from ._errors import TemplateError, located, suggest
-from ._expressions import free_names
 from ._merge import Merged
-from ._units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
+from .errors import TemplateError, located, suggest
+from .expressions import free_names
 from .model import Assignment
+from .units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
 
 __all__ = ["check_composition", "check_used"]
 

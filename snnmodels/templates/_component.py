@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ._errors import TemplateError, located, suggest
-from ._expressions import check_expression, parse_statements, parse_threshold, substitute
-from ._schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
-from ._units import check_identifier, parse_equations, quantity_in, resolve_unit
+from .errors import TemplateError, located, suggest
+from .expressions import check_expression, parse_statements, parse_threshold, substitute
 from .model import Assignment, Parameter, Receptor, Refractory, State
+from .schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
+from .units import check_identifier, parse_equations, quantity_in, resolve_unit
 
 __all__ = ["Component", "Context", "Subexpression", "read_component"]
 

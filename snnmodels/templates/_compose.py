@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ._check import check_composition, check_used
 from ._component import Component, Context, read_component
-from ._errors import TemplateError, located, suggest
-from ._expressions import add_term, substitute
-from ._library import find, read
 from ._merge import Merged, merge
-from ._schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
+from .errors import TemplateError, located, suggest
+from .expressions import add_term, substitute
+from .library import find, read
 from .model import Assignment, Model
+from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
 
 __all__ = ["load_model"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ._component import Component, Subexpression, Threshold
-from ._errors import TemplateError, suggest
-from ._expressions import add_term
+from .errors import TemplateError, suggest
+from .expressions import add_term
 from .model import Assignment, Parameter, Receptor, Refractory, State
 
 __all__ = ["Merged", "merge"]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ._compose import load_model
-from ._errors import TemplateError, located, suggest
-from ._library import find, read_toml
-from ._schema import NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
-from ._units import quantity_in
+from .errors import TemplateError, located, suggest
+from .library import find, read_toml
 from .model import Model
 from .network import Network, Population, Projection, SpikeInput, learnable_names
+from .schema import NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
+from .units import quantity_in
 
 __all__ = ["load_network"]
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import brian2
 
 
 @dataclass(frozen=True)
@@ -168,17 +164,3 @@ class Model:
     def state_names(self) -> tuple[str, ...]:
         """Names of the state variables, in order."""
         return tuple(s.name for s in self.states)
-
-    def neuron_group(self, N: int, **kwargs: Any) -> brian2.NeuronGroup:
-        """An ordinary `brian2.NeuronGroup` of this model; see `snnmodels.brian.plain.neuron_group`."""
-        from ..brian.plain import neuron_group
-
-        return neuron_group(self, N, **kwargs)
-
-    def synapses(
-        self, source: brian2.SpikeSource, target: brian2.NeuronGroup, receptor: str | None = None, **kwargs: Any
-    ) -> brian2.Synapses:
-        """Ordinary `brian2.Synapses` onto neurons of this model; see `snnmodels.brian.plain.synapses`."""
-        from ..brian.plain import synapses
-
-        return synapses(self, source, target, receptor, **kwargs)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._errors import suggest
+from .errors import suggest
 from .model import Model
 
 __all__ = ["Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
@@ -285,7 +285,7 @@ def _settled(
 def in_unit(value: Any, unit: str, where: str) -> Array:
     """A number, array or Brian2 quantity as a float64 array in SI units. A plain number is in SI units already."""
     if hasattr(value, "dim"):
-        from ._units import unit_dimension, unit_of_dimension
+        from .units import unit_dimension, unit_of_dimension
 
         if value.dim is not unit_dimension(unit):
             found = unit_of_dimension(value.dim)

@@ -27,7 +27,8 @@ from snnmodels.brian.export import (
 from snnmodels.brian.export.drive import weight_for_one_spike
 from snnmodels.brian.export.simulation import check_input_spikes, one_trial
 from snnmodels.brian.plan import Plan
-from snnmodels.brian.standalone import (
+from snnmodels.datasets import yin_yang_latency, yin_yang_split
+from snnmodels.targets.devices import (
     CompilerMissing,
     curand_folder,
     generating_cuda,
@@ -35,7 +36,6 @@ from snnmodels.brian.standalone import (
     quiet,
     require_compiler,
 )
-from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
 
 DT = 1e-4

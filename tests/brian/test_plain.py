@@ -83,8 +83,6 @@ def test_integrator_without_leak_keeps_its_charge():
 
 
 def test_resonant_adaptation_follows_the_matrix_exponential():
-    model = load_model("leaky_integrator+exp_synapse").neuron_group  # a method of the model, as the README shows it
-    assert model(2).N == 2
     model = load_model("lif", "current_adaptation", "subthreshold_adaptation")
     a = 4.0  # complex eigenvalues
     t, traces = response(model, 1.0, a_z=a)
@@ -233,7 +231,7 @@ def test_arrivals_may_read_states_and_parameters_of_the_target(tmp_path):
     model = load_model("lif", path)
     group = neuron_group(model, 1)
     source = SpikeGeneratorGroup(1, [0], [0 * ms])
-    connection = model.synapses(source, group)
+    connection = synapses(model, source, group)
     connection.connect()
     connection.w = 0.25
     Network(group, source, connection).run(0.1 * ms)
@@ -264,9 +262,9 @@ def test_the_same_script_runs_as_a_cpp_project(tmp_path, root):
         else:
             prefs.codegen.target = "numpy"
         model = load_model("lif", "adaptive_threshold")
-        group = model.neuron_group(5, tau_m=[10, 15, 20, 25, 30]*ms)
+        group = neuron_group(model, 5, tau_m=[10, 15, 20, 25, 30]*ms)
         source = SpikeGeneratorGroup(2, [0, 1, 0, 1], [1, 2, 10, 15]*ms)
-        connections = model.synapses(source, group)
+        connections = synapses(model, source, group)
         connections.connect()
         connections.w = "6 + 0.5*i"
         spikes = SpikeMonitor(group)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snnmodels import compilation
 from snnmodels.brian import build_cache
 from snnmodels.brian.plan import Plan
-from snnmodels.brian.standalone import CompilerMissing
 from snnmodels.brian.worker import StandaloneSession
-from snnmodels.eventprop import GridSimulation, TTFSCrossEntropy
+from snnmodels.gradients import GridSimulation
+from snnmodels.losses import TTFSCrossEntropy
+from snnmodels.targets import compilation
+from snnmodels.targets.devices import CompilerMissing
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_network
 

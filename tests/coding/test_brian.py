@@ -6,7 +6,6 @@ import brian2
 import numpy as np
 import pytest
 
-from snnmodels.brian.standalone import preferences
 from snnmodels.coding import (
     CodingNetwork,
     Homeostat,
@@ -24,6 +23,7 @@ from snnmodels.coding import (
     simulate_brian_together,
     smooth_signal,
 )
+from snnmodels.targets.devices import preferences
 
 N = 30
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from snnmodels import oracle
-from snnmodels.eventprop.protocol import Loss
 from snnmodels.events.engine import Engine
 from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.losses.base import Loss
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput
 from tests.oracle.networks import MS, Polynomial
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import Simulation, TTFSCrossEntropy
 from snnmodels.events.engine import SimulationError
+from snnmodels.gradients import Simulation
+from snnmodels.losses import TTFSCrossEntropy
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import load_network
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from snnmodels import oracle
-from snnmodels.eventprop import Simulation
-from snnmodels.eventprop.probe import SmoothSpikeTimes
+from snnmodels.gradients import Simulation
+from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.oracle import OracleGradient
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from snnmodels import oracle
-from snnmodels.eventprop.protocol import Loss
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.losses.base import Loss
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model

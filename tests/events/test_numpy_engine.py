@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import SpikeTimeFunction
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.losses import SpikeTimeFunction
 from snnmodels.targets.numpy import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Inputs, Run, check, random_network, reference_of, run

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from snnmodels.compilation import library
 from snnmodels.events.series import KINDS, SeriesProgram
 from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, symbol
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets import cpp
+from snnmodels.targets.compilation import library
 from snnmodels.targets.cpp.series import flags, print_series
 from snnmodels.targets.numpy.series import Series
 from snnmodels.templates import load_model

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from snnmodels import oracle
-from snnmodels.eventprop import Outcome, Probe, Simulation, probe
-from snnmodels.eventprop.probe import SmoothSpikeTimes
-from snnmodels.eventprop.protocol import Loss
+from snnmodels.gradients import Outcome, Probe, Simulation, probe
+from snnmodels.gradients.probe import SmoothSpikeTimes
+from snnmodels.losses.base import Loss
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import Outcome, ProbeError, Simulation, SimulationError, check_gradient, probe
-from snnmodels.eventprop.gradient_report import GradientReport, GradientRow
+from snnmodels.gradients import Outcome, ProbeError, Simulation, SimulationError, check_gradient, probe
+from snnmodels.gradients.gradient_report import GradientReport, GradientRow
 from snnmodels.templates import equations_path, load_model
 from tests.exactness.networks import LINEAR, MS, chain, inputs, library_probe, one
 

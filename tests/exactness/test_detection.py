@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import Simulation
-from snnmodels.eventprop.probe import SmoothSpikeTimes
 from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.gradients import Simulation
+from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.targets.numpy.neurons import Neurons
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import LINEAR, MS, TARGETS

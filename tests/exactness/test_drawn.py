@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import SimulationError, VoltageError
-from snnmodels.eventprop.probe import SmoothMaxima
+from snnmodels.gradients import SimulationError
+from snnmodels.gradients.probe import SmoothMaxima
+from snnmodels.losses import VoltageError
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import COMPILER, EXACT, MS, NEAR, SLOW, Bounds, Case, assert_agrees, reference, simulated
 from tests.oracle.networks import Polynomial

@@ -9,16 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import (
-    GradientReport,
-    MaxVoltageCrossEntropy,
-    Simulation,
-    SpikeTimeError,
-    TTFSCrossEntropy,
-    VoltageError,
-    check_gradient,
-)
-from snnmodels.eventprop.probe import SmoothMaxima, SmoothSpikeTimes
+from snnmodels.gradients import GradientReport, Simulation, check_gradient
+from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
+from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimeError, TTFSCrossEntropy, VoltageError
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import (
     COMPILER,

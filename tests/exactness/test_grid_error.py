@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from snnmodels.eventprop import GridSimulation, SpikeTimeFunction, UnresolvedSpikes
+from snnmodels.gradients import GridSimulation, UnresolvedSpikes
+from snnmodels.losses import SpikeTimeFunction
 from tests.exactness.networks import EXACT, MS, TARGETS, Case, assert_agrees, one, reference, simulated
 
 TAU_M, TAU_S = 20.0, 5.0  # ms, of the library's neuron; it spikes at 1

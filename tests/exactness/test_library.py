@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from snnmodels.eventprop import GradientReport, check_gradient
+from snnmodels.gradients import GradientReport, check_gradient
 from tests.exactness.networks import (
     COMPILER,
     EXACT,

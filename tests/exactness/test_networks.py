@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from snnmodels import oracle
-from snnmodels.eventprop import GridSimulation, Simulation, TTFSCrossEntropy
+from snnmodels.gradients import GridSimulation, Simulation
+from snnmodels.losses import TTFSCrossEntropy
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
 from tests.oracle.networks import MS, Polynomial
 
@@ -119,7 +120,7 @@ def test_a_silent_label_teaches_nothing() -> None:
 
 
 def test_training_in_the_program_is_training_batch_by_batch() -> None:
-    from snnmodels.eventprop.optimisers import Adam
+    from snnmodels.optimisers import Adam
 
     network, _ = yin_yang()
     rng = np.random.default_rng(5)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from snnmodels.eventprop.protocol import Loss, LossValue
+from snnmodels.losses.base import Loss, LossValue
 from snnmodels.oracle import Method, OracleGradient, gradient, simulate
 from snnmodels.templates.model import Model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput

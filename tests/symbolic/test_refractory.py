@@ -3,7 +3,8 @@
 import pytest
 import sympy as sp
 
-from snnmodels.symbolic import Adjoint, HybridSystem, derivation, published_lif_rule, symbol
+from snnmodels.reports import derivation
+from snnmodels.symbolic import Adjoint, HybridSystem, published_lif_rule, symbol
 from snnmodels.symbolic.adjoint import DL_DT, S_ARRIVALS, S_RELEASE
 from snnmodels.templates import load_model
 from tests.oracle import models

@@ -7,8 +7,9 @@ import brian2
 import pytest
 
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import _library, catalogue, describe, equations_path, load_model
-from snnmodels.templates._library import read
+from snnmodels.templates import catalogue, describe, equations_path, load_model
+from snnmodels.templates import library as _library
+from snnmodels.templates.library import read
 
 NEURONS = ["lif", "leaky_integrator", "integrate_and_fire", "qif", "eif"]
 SYNAPSES = ["exp_synapse", "delta_synapse", "alpha_synapse"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from snnmodels.eventprop.protocol import Loss
+from snnmodels.losses.base import Loss
 from snnmodels.templates.network import Network
 
 from .._binding import Loop, compiled, two_layers

@@ -150,7 +150,7 @@ private:
         }
     }
 
-    // -log softmax(-t/tau0) + alpha (exp(t_y/tau1) - 1) on first spikes; see snnmodels.eventprop.TTFSCrossEntropy
+    // -log softmax(-t/tau0) + alpha (exp(t_y/tau1) - 1) on first spikes; see snnmodels.losses.TTFSCrossEntropy
     double first_spikes(int b, int label) {
         Events& e = trials[b].output;
         first.assign(s.n_out, -1);

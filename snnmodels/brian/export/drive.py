@@ -6,9 +6,9 @@ import brian2
 import numpy as np
 
 from ...datasets import yin_yang_latency, yin_yang_split
+from ...targets.devices import preferences
 from ...templates.model import Model
 from ...templates.network import Network, Population, Projection, SpikeInput
-from ..standalone import preferences
 from .simulation import one_trial
 
 __all__ = ["driven_population", "encoded_sample", "read_spikes", "regular_spikes", "weight_for_one_spike"]

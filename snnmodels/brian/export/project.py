@@ -14,8 +14,8 @@ from typing import Any, Literal
 import brian2
 import numpy as np
 
+from ...targets.devices import cpp_preferences, generating_cuda, preferences, quiet
 from ...templates.network import Network
-from ..standalone import cpp_preferences, generating_cuda, preferences, quiet
 from .simulation import Trial, one_trial
 
 __all__ = ["Project", "Target", "export_project", "write_makefile"]

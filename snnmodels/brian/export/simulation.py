@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import brian2
 import numpy as np
 
-from ...templates._units import unit_dimension
 from ...templates.network import Network, SpikeInput
+from ...templates.units import unit_dimension
 from ..plain import neuron_group, synapses
 from ..plan import refuse_unsupported
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ...compilation import build, fingerprint, kept
 from ...events import accuracy
 from ...events.rules import Rules
 from ...events.series import SeriesProgram
+from ..compilation import build, fingerprint, kept
 from ..process import EXCHANGE
 from . import printer
 from .series import flags

@@ -1,4 +1,4 @@
-// The losses that training runs in the program, on one trial; snnmodels/eventprop/losses.py defines them.
+// The losses that training runs in the program, on one trial; snnmodels/losses/classification.py defines them.
 #pragma once
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,24 @@
+"""Networks simulated and differentiated: sources of losses and gradients, and the check of gradients."""
+
+from .check import check_gradient
+from .gradient_report import GradientReport, GradientRow
+from .grid import GridSimulation, UnresolvedSpikes
+from .probe import Probe, ProbeError, probe
+from .simulation import Simulation, SimulationError
+from .source import GradientSource, GradientWrapper, Outcome
+
+__all__ = [
+    "GradientReport",
+    "GradientRow",
+    "GradientSource",
+    "GradientWrapper",
+    "GridSimulation",
+    "Outcome",
+    "Probe",
+    "ProbeError",
+    "Simulation",
+    "SimulationError",
+    "UnresolvedSpikes",
+    "check_gradient",
+    "probe",
+]

@@ -1,0 +1,322 @@
+"""Check of a gradient: against differences of the simulated loss, and against the event-driven reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import oracle as reference
+from ..losses.base import Loss
+from ..symbolic.system import HybridSystem
+from ..templates import load_model, load_network
+from ..templates.model import Model
+from ..templates.network import Network
+from .gradient_report import FLOOR, GradientReport, GradientRow
+from .probe import Probe, SmoothMaxima, SmoothSpikeTimes, probe, random_inputs
+from .simulation import Simulation, Target
+from .source import Outcome
+
+__all__ = ["check_gradient"]
+
+STEPS = (1e-3, 1e-4, 1e-5)  # of the differences, relative to the size of what is changed; shorter ones where needed
+RESOLVED = 0.1  # of the tolerance: differences that resolve this need no shorter step
+ROUNDING = 1e-10  # no difference is asked to resolve less
+TIME_SIZE = 2e-3  # seconds; spike times and delays are changed relative to it
+
+
+def check_gradient(
+    model: str | Path | Model | Network | Probe,
+    *,
+    target: Target = "numpy",
+    seed: int = 0,
+    trials: int | None = None,
+    tolerance: float = 1e-6,
+    oracle: bool = True,
+    recurrent: bool = False,
+    loss: Loss | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    targets: np.ndarray | None = None,
+    elements: int | None = None,
+    flow_tolerance: float = 1e-10,
+    **options: Any,
+) -> GradientReport:
+    """Compare a gradient with central differences of the simulated loss, and with the event-driven reference.
+
+    Every parameter of the model is learnable in the small network that is made for a model: four sources, three hidden
+    and two output neurons, weights of a size at which they spike a few times. The loss is a polynomial of the output's
+    spike times (or of its largest potential, if it doesn't spike).
+
+    Parameters
+    ----------
+    model : str, Path, Model, Network or Probe
+        Names of the library joined by plus signs, the path of a template of your own, or a model or network made of
+        them. A network is checked as it is, with what it declares learnable. The `probe` of a model may be made once
+        and given again.
+    target : {"numpy", "cpp_standalone"}
+    seed : int
+        Of weights and inputs.
+    trials : int, optional
+        2, or 1 where a model is not linear, unless given.
+    tolerance : float
+        Largest deviation allowed, relative in norm for each group; of spike times, in milliseconds.
+    oracle : bool
+        Whether to run the reference, which takes seconds (and for a large network, minutes).
+    recurrent : bool
+        Whether hidden neurons project onto each other (only where a model is given).
+    loss : Loss, optional
+        For a network; by default a smooth function of all output neurons.
+    inputs : mapping of str to array, optional
+        For a network; by default two random spikes per source in the first half of the trial.
+    targets : array, optional
+        For a loss that needs them.
+    elements : int, optional
+        How many elements of each group are changed for the differences, drawn at random if there are more: 6, or 2
+        where a model is not linear and a simulation in NumPy takes long, unless given.
+    flow_tolerance : float
+        `tolerance` of the `Simulation`, for nonlinear flows.
+    **options
+        Passed to `Simulation` (``window``, ``threads``, ...).
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    ProbeError
+        If no weights make the model spike.
+    ValueError
+        If no neuron of a given network spikes with the inputs, or the network doesn't fit the options.
+    """
+    subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)
+    if elements is None:
+        elements = 2 if target == "numpy" and not _linear(subject.network) else 6
+    options = {**options, "target": target, "tolerance": flow_tolerance}
+    return _Check(subject, tolerance, elements, seed, options).report(oracle)
+
+
+def _subject(
+    model: str | Path | Model | Network | Probe,
+    seed: int,
+    trials: int | None,
+    recurrent: bool,
+    target: Target,
+    loss: Loss | None,
+    inputs: Mapping[str, np.ndarray] | None,
+    targets: np.ndarray | None,
+) -> Probe:
+    """What is checked: the network given, or one made for a model."""
+    if isinstance(model, str | Path):
+        model = _load(model)
+    if isinstance(model, Model | Probe) and not (loss is None and inputs is None and targets is None):
+        raise ValueError("loss, inputs and targets belong to a network; for a model they are made")
+    if isinstance(model, Probe):
+        return model
+    if isinstance(model, Model):
+        trials = trials or (2 if HybridSystem.from_model(model).is_linear else 1)
+        return probe(model, seed=seed, trials=trials, recurrent=recurrent, target=target)
+    if recurrent:
+        raise ValueError("recurrent is for a model; a network has the projections that it declares")
+    if inputs is None:
+        inputs = random_inputs(model, trials or (2 if _linear(model) else 1), np.random.default_rng(seed))
+    if loss is None:
+        output = next(p for p in model.populations if p.name == model.output).model
+        variable = "v" if "v" in output.state_names else output.state_names[0]
+        loss = SmoothSpikeTimes() if output.spiking else SmoothMaxima(variable, 1.0)
+    if targets is None:
+        targets = np.zeros(len(next(iter(inputs.values()))), dtype=int)
+    return Probe(model, inputs, loss, targets)
+
+
+def _linear(network: Network) -> bool:
+    return all(HybridSystem.from_model(p.model).is_linear for p in network.populations)
+
+
+def _load(name: str | Path) -> Model | Network:
+    """A network's file or name, else a model."""
+    import tomllib
+
+    from ..templates import catalogue
+
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        try:
+            is_network = tomllib.loads(path.read_text(encoding="utf-8")).get("kind") == "network"
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            is_network = False  # loading it as a model says what is wrong
+        return load_network(path) if is_network else load_model(path)
+    if str(name) in {e.name for e in catalogue() if e.kind == "network"}:
+        return load_network(name)
+    return load_model(name)
+
+
+class _Check:
+    """One network on one target."""
+
+    def __init__(self, subject: Probe, tolerance: float, elements: int, seed: int, options: Mapping[str, Any]) -> None:
+        self.subject, self.tolerance, self.options = subject, tolerance, options
+        self.elements, self.rng = elements, np.random.default_rng(seed)
+        self.trainable = subject.network.trainable()
+        self.groups = {**self.trainable, **{f"{k}.times": np.asarray(v) for k, v in subject.inputs.items()}}
+        self.changed = ""  # the trainable group that the simulation has other values of
+
+    def report(self, oracle: bool) -> GradientReport:
+        s = self.subject
+        with Simulation(s.network, s.loss, batch_size=len(s.targets), **self.options) as self.simulation:
+            outcome = self.simulation.run(s.inputs, s.targets)
+            spiking = [p.name for p in s.network.populations if p.model.spiking]
+            spikes = {name: self.simulation.spike_times(name) for name in spiking}
+            if spikes and not any(np.isfinite(times).any() for times in spikes.values()):
+                raise ValueError(f"no neuron of network {s.network.name!r} spikes with these inputs; give others")
+            found = {key: self._differences(key, outcome.loss) for key in self.groups}
+        exact = self._reference() if oracle else None
+        return GradientReport(
+            name=s.network.name,
+            target=self.simulation.target,
+            tolerance=self.tolerance,
+            rows=tuple(self._row(key, outcome, found[key], exact) for key in self.groups),
+            loss=outcome.loss,
+            spikes=outcome.spikes,
+            smallest_gdot=outcome.smallest_gdot,
+            ties=outcome.ties,
+            time_deviation=None if exact is None else _time_deviation(spikes, exact.spikes),
+        )
+
+    def _reference(self) -> reference.OracleGradient:
+        s = self.subject
+        method: reference.Method = "matrix-exponential" if _linear(s.network) else "runge-kutta"
+        return reference.gradient(s.network, s.inputs, s.loss, s.targets, method=method)
+
+    # --- differences ----------------------------------------------------------------------------------------------
+
+    def _is_time(self, key: str) -> bool:
+        return key not in self.trainable or any(key == f"{q.name}.delay" for q in self.subject.network.projections)
+
+    def _size(self, key: str) -> float:
+        """What a relative change of a group refers to."""
+        if self._is_time(key):
+            return TIME_SIZE
+        largest = float(np.abs(self.groups[key]).max(initial=0.0))
+        if largest > 0:
+            return largest
+        # a parameter that is 0: its peers in the same unit know the scale
+        population, _, name = key.partition(".")
+        p = next((p for p in self.subject.network.populations if p.name == population), None)
+        if p is None:
+            return 1.0
+        unit = p.model.parameters[name].unit
+        alike = [np.abs(p.value(n)).max() for n, q in p.model.parameters.items() if q.unit == unit]
+        return float(max(alike)) or 1.0
+
+    def _choose(self, key: str) -> np.ndarray:
+        """Indices of the elements that are changed: connections that exist, times that stay in order in the trial."""
+        values = self.groups[key]
+        eligible = np.ones(values.shape, dtype=bool)
+        if self._is_time(key):
+            reach = 2 * STEPS[0] * TIME_SIZE
+            eligible = np.isfinite(values) & (values > reach) & (values < self.subject.network.duration - reach)
+            if key not in self.trainable and values.ndim == 3:
+                with np.errstate(invalid="ignore"):
+                    close = np.diff(values, axis=2) <= reach
+                eligible[..., 1:] &= ~close
+                eligible[..., :-1] &= ~close
+        for q in self.subject.network.projections:
+            if q.mask is not None and key.startswith(f"{q.name}.") and values.ndim:
+                eligible &= np.asarray(q.mask, dtype=bool)
+        indices = np.flatnonzero(eligible)
+        if len(indices) > self.elements:
+            indices = np.sort(self.rng.choice(indices, self.elements, replace=False))
+        return indices
+
+    def _differences(self, key: str, loss: float) -> _Differences:
+        """Derivatives by some elements of a group; elements that a step doesn't resolve are tried with shorter ones.
+
+        A long step may carry an event past another, where the loss has a kink; a short one drowns in rounding (of a
+        nonlinear flow, in its tolerance).
+        """
+        indices, size = self._choose(key), self._size(key)
+        unit = size / max(abs(loss), 1e-300)
+        values, resolution = np.zeros(len(indices)), np.full(len(indices), np.inf)
+        todo = list(range(len(indices)))
+        for h in STEPS:
+            better = []
+            for i in todo:
+                value, error = self._difference(key, int(indices[i]), h * size, loss)
+                if error < resolution[i]:
+                    values[i], resolution[i] = value, error
+                    better.append(i)
+            wanted = max(RESOLVED * self.tolerance, ROUNDING) * max(float(np.linalg.norm(values) * unit), FLOOR)
+            todo = [i for i in better if resolution[i] * unit > wanted]
+        return _Differences(indices, values, resolution)
+
+    def _difference(self, key: str, index: int, h: float, loss: float) -> tuple[float, float]:
+        """A derivative by central differences of fourth order, and how well it is resolved.
+
+        That is how far the results with steps of h and h/2 are apart, or half of how far the derivatives to both sides
+        are, whichever is more: at a kink central differences agree with each other, but on nothing.
+        """
+        at = {m: self._loss(key, index, m * h) for m in (-2, -1, -0.5, 0.5, 1, 2)}
+        long = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
+        short = (8 * (at[0.5] - at[-0.5]) - (at[1] - at[-1])) / (6 * h)
+        sides = (4 * (at[0.5] + at[-0.5] - 2 * loss) - (at[1] + at[-1] - 2 * loss)) / h
+        return short, max(abs(long - short), abs(sides) / 2)
+
+    def _loss(self, key: str, index: int, amount: float) -> float:
+        """The loss with one element of a group changed by an amount."""
+        values = np.array(self.groups[key], dtype=float)
+        values.flat[index] += amount
+        inputs = self.subject.inputs
+        trainable = {self.changed: self.trainable[self.changed]} if self.changed else {}
+        if key in self.trainable:
+            trainable[key] = values
+            self.changed = key
+        else:
+            inputs, self.changed = {**inputs, key.removesuffix(".times"): values}, ""
+        return self.simulation.run(inputs, self.subject.targets, trainable, gradient=False).loss
+
+    # --- comparisons ----------------------------------------------------------------------------------------------
+
+    def _row(
+        self, key: str, outcome: Outcome, differences: _Differences, exact: reference.OracleGradient | None
+    ) -> GradientRow:
+        found = np.asarray(outcome.gradients[key])
+        unit = self._size(key) / max(abs(outcome.loss), 1e-300)
+        norm = float(np.linalg.norm(found) * unit)
+        compared = max(float(np.linalg.norm(differences.values) * unit), FLOOR)
+        deviation = np.linalg.norm(found.flat[differences.indices] - differences.values) * unit / compared
+        oracle = None
+        if exact is not None:
+            other = np.asarray(exact.gradients[key])
+            oracle = float(np.linalg.norm(found - other) * unit / max(np.linalg.norm(other) * unit, FLOOR))
+        total = int(np.isfinite(self.groups[key]).sum())
+        return GradientRow(
+            *(key, (len(differences.indices), total), norm, float(deviation)),
+            *(float(np.linalg.norm(differences.resolution) * unit / compared), oracle),
+        )
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Derivatives by elements of a group, at these indices of the flattened array, and how well they are known."""
+
+    indices: np.ndarray
+    values: np.ndarray
+    resolution: np.ndarray
+
+
+def _time_deviation(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+    """Largest distance between spike times, inf where their numbers differ."""
+    worst = 0.0
+    for name, times in found.items():
+        other = expected[name]
+        k = max(times.shape[2], other.shape[2])
+        a, b = (np.concatenate([t, np.full((*t.shape[:2], k - t.shape[2]), np.inf)], axis=2) for t in (times, other))
+        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+            return float("inf")
+        there = np.isfinite(a)
+        worst = max(worst, float(np.abs(a[there] - b[there]).max(initial=0.0)))
+    return worst

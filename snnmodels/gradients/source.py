@@ -1,0 +1,123 @@
+"""Whatever gives losses and gradients, and what it gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..losses import Loss
+from ..templates.network import Network
+
+__all__ = ["GradientSource", "GradientWrapper", "Outcome"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one batch gave.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over the trials.
+    predictions : int array, shape (trials,), or None
+        As in `LossValue`.
+    gradients : mapping of str to array
+        By key of `Network.trainable`, and ``"<input>.times"`` where the source gives it; empty when not asked for.
+    spikes : mapping of str to float
+        Mean number of spikes per trial of each population.
+    smallest_gdot : float
+        Smallest rate at which an event function crossed 0; ``inf`` when nothing crossed: no spike,
+        or all of them caused at once by arrivals or ends of refractory periods.
+    output : array
+        What the loss read.
+    ties : int
+        Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
+        be one-sided.
+    silent : int or None
+        Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
+    unresolved : int
+        Of a `GridSimulation`: spikes whose time could not be found within a step, so that they were put at its edge.
+    """
+
+    loss: float
+    predictions: np.ndarray | None
+    gradients: Mapping[str, np.ndarray] = field(default_factory=dict)
+    spikes: Mapping[str, float] = field(default_factory=dict)
+    smallest_gdot: float = float("inf")
+    output: np.ndarray = field(default_factory=lambda: np.empty(0))
+    ties: int = 0
+    silent: int | None = None
+    unresolved: int = 0
+
+
+class GradientSource(Protocol):
+    """Whatever simulates a network and returns its loss and gradients; `Simulation` is one."""
+
+    @property
+    def network(self) -> Network:
+        """The network that is simulated."""
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is differentiated."""
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        targets: np.ndarray,
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        gradient: bool = True,
+    ) -> Outcome:
+        """Simulate one batch, at most as many trials as the source was made for.
+
+        Parameters
+        ----------
+        inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
+            Spike times in seconds by input name, ascending and padded with ``inf``.
+        targets : array, shape (trials, ...)
+            For the loss.
+        values : mapping of str to array, optional
+            Replaces the network's own, by key of `Network.trainable`.
+        gradient : bool
+            Whether to run backward too.
+        """
+
+    def close(self) -> None:
+        """Release what the source holds (processes, files)."""
+
+
+class GradientWrapper(ABC):
+    """A `GradientSource` that changes what goes into another one, or what comes out of it."""
+
+    def __init__(self, source: GradientSource) -> None:
+        self._source = source
+
+    @property
+    def network(self) -> Network:
+        """The network that is simulated."""
+        return self._source.network
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is differentiated."""
+        return self._source.loss
+
+    @abstractmethod
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        targets: np.ndarray,
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        gradient: bool = True,
+    ) -> Outcome:
+        """Simulate one batch; see `GradientSource.run`."""
+
+    def close(self) -> None:
+        """Release what the source holds."""
+        self._source.close()

@@ -1,0 +1,51 @@
+"""What losses are given, checked: spike times and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of"]
+
+# Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
+_ROUNDING = 1e-12
+
+
+def checked_spike_times(times: np.ndarray, name: str = "times") -> np.ndarray:
+    """Checked spike times as ``(trials, n, k)``."""
+    times = np.asarray(times, dtype=float)
+    if times.ndim == 2:
+        times = times[..., None]
+    if times.ndim != 3:
+        raise ValueError(f"{name}: expected shape (trials, n, spikes), got {times.shape}")
+    if not (times >= 0).all():
+        if np.isnan(times).any():
+            raise ValueError(f"{name}: got NaN; a spike that doesn't occur is inf")
+        raise ValueError(f"{name}: expected no negative spike time, got {times.min()} s")
+    if times.shape[2] > 1 and (times[..., 1:] < times[..., :-1] - _ROUNDING).any():
+        raise ValueError(f"{name}: expected ascending spike times of each neuron")
+    return times
+
+
+def first_spikes(times: np.ndarray) -> np.ndarray:
+    """First spike of each neuron, ``(trials, n)``; the last axis may be empty when nothing spiked."""
+    return times[..., 0] if times.shape[2] else np.full(times.shape[:2], np.inf)
+
+
+def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
+    """Checked class labels, ``(trials,)``."""
+    labels = np.asarray(targets)
+    if labels.shape != (trials,):
+        raise ValueError(f"targets: expected one label per trial, shape ({trials},), got {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"targets: expected integer labels, got {labels.dtype}")
+    if trials and not (labels.min() >= 0 and labels.max() < n):
+        wrong = labels[(labels < 0) | (labels >= n)][0]
+        raise ValueError(f"targets: label {wrong} is out of range for {n} output neurons (0 to {n - 1})")
+    return labels
+
+
+def check_positive(**values: float) -> None:
+    """Refuse a number that is not more than 0, by its name."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name}: expected a positive number, got {value}")

@@ -1,0 +1,113 @@
+"""Losses on all spike times of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .base import Loss, LossValue, Observable
+from .observed import check_positive, checked_spike_times
+
+__all__ = ["SpikeTimeError", "SpikeTimeFunction"]
+
+
+@dataclass(frozen=True)
+class SpikeTimeError(Loss):
+    """Mean squared deviation of output spikes from target spikes, for learning given spike trains.
+
+    Matching is by order: spike j of a neuron belongs to target j of that neuron. A trial's loss is the mean over its
+    target spikes of ``((t - target) / tau)^2``; a trial without targets has loss 0.
+
+    * A missing spike (more targets than spikes) counts as a deviation of `missing`, a constant, so it has no gradient:
+      spikes are not created by following the gradient. `silent_trials` counts the trials that miss one.
+    * A surplus spike (more spikes than targets) costs nothing and has no gradient.
+
+    Attributes
+    ----------
+    tau : float
+        Unit of the deviations, in seconds.
+    missing : float
+        Deviation that a missing spike counts for, in seconds.
+    """
+
+    tau: float = 1e-3
+    missing: float = 10e-3
+    observable: ClassVar[Observable] = "spike_times"
+
+    def __post_init__(self) -> None:
+        check_positive(tau=self.tau, missing=self.missing)
+
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        """Evaluate on spike times and target times ``(trials, n, k)`` in seconds; the k may differ."""
+        times = checked_spike_times(observed)
+        wanted = self._targets(targets, times)
+        matched = min(times.shape[2], wanted.shape[2])
+        hit = np.isfinite(times[..., :matched]) & np.isfinite(wanted[..., :matched])
+        deviation = np.subtract(times[..., :matched], wanted[..., :matched], out=np.zeros(hit.shape), where=hit)
+        n_wanted = np.isfinite(wanted).sum(axis=(1, 2))
+        n_missing = n_wanted - hit.sum(axis=(1, 2))
+        weight = 1 / np.maximum(n_wanted, 1)
+        squares = np.sum((deviation / self.tau) ** 2, axis=(1, 2)) + n_missing * (self.missing / self.tau) ** 2
+        gradient = np.zeros_like(times)
+        gradient[..., :matched] = 2 * deviation / self.tau**2 * (weight / len(times))[:, None, None]
+        return LossValue(float(np.mean(squares * weight)), gradient.reshape(np.shape(observed)))
+
+    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
+        """Count the trials in which a neuron spikes less often than its targets ask."""
+        times = checked_spike_times(observed)
+        wanted = self._targets(targets, times)
+        lacking = np.isfinite(wanted).sum(axis=2) > np.isfinite(times).sum(axis=2)
+        return int(np.count_nonzero(lacking.any(axis=1)))
+
+    @staticmethod
+    def _targets(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
+        wanted = checked_spike_times(targets, "targets")
+        if wanted.shape[:2] != times.shape[:2]:
+            raise ValueError(f"targets: expected shape {times.shape[:2]} + (spikes,), got {wanted.shape}")
+        return wanted
+
+
+@dataclass(frozen=True)
+class SpikeTimeFunction(Loss):
+    """A user's own loss, as a function of output spike times.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(times, targets)`` returns the loss (mean over the trials) and its derivative by `times`, per second,
+        in the shape of `times` and 0 where `times` is ``inf``. `times` has shape ``(trials, n, k)``, in seconds.
+    predict : callable, optional
+        ``predict(times)`` returns a class per trial; without it the loss doesn't classify.
+    """
+
+    function: Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
+    predict: Callable[[np.ndarray], np.ndarray] | None = None
+    observable: ClassVar[Observable] = "spike_times"
+
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        """Call the function and check what it returns."""
+        times = checked_spike_times(observed)
+        name = getattr(self.function, "__name__", "function")
+        returned = self.function(times, targets)
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise ValueError(f"{name}: expected a tuple (loss, derivative), got {type(returned).__name__}")
+        value, gradient = returned[0], np.asarray(returned[1], dtype=float)
+        if np.ndim(value) != 0 or not np.isfinite(value):
+            raise ValueError(f"{name}: expected the loss to be one finite number, got {value}")
+        if gradient.shape != times.shape:
+            raise ValueError(f"{name}: expected a derivative of shape {times.shape}, got {gradient.shape}")
+        if not np.isfinite(gradient).all():
+            raise ValueError(f"{name}: the derivative is NaN or inf for {np.sum(~np.isfinite(gradient))} spikes")
+        if gradient[np.isinf(times)].any():
+            raise ValueError(f"{name}: the derivative must be 0 where a spike time is inf (padding)")
+        predictions = None
+        if self.predict is not None:
+            predictions = np.asarray(self.predict(times))
+            if predictions.shape != (len(times),) or not np.issubdtype(predictions.dtype, np.integer):
+                raise ValueError(
+                    f"predict: expected {len(times)} integers, got {predictions.dtype} {predictions.shape}"
+                )
+        return LossValue(float(value), gradient.reshape(np.shape(observed)), predictions)

@@ -1,0 +1,72 @@
+"""Losses on samples of the output's membrane potential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .base import Loss, LossValue, Observable
+from .observed import check_positive
+
+__all__ = ["VoltageError"]
+
+
+@dataclass(frozen=True)
+class VoltageError(Loss):
+    """Mean squared error of the output potential at regular times, for read-outs that are to follow a signal.
+
+    With ``v_n(t_k)`` the potential of output neuron n at ``t_k = (k + 1)*interval`` and x the target, the loss is the
+    mean over trials and over the samples k >= `skip` of ``sum_n ((v_n(t_k) - x_n(t_k))/scale)^2``. Samples are
+    taken at those very times, just before an event that falls on one.
+
+    Meant for read-outs whose potential is continuous (exponential or alpha synapses): then the loss is a Riemann sum of
+    the squared error over time, and so is its gradient. With a delta synapse the potential jumps at every arrival, and
+    a sample changes by a jump when an arrival passes its time; no derivative sees that.
+
+    Attributes
+    ----------
+    variable : str
+        The state variable that is read.
+    interval : float
+        Seconds between samples.
+    skip : int
+        Samples at the start of a trial that don't count.
+    scale : float
+        Unit of the error: 1 for dimensionless models; a model in volts wants something like 0.01.
+    """
+
+    variable: str = "v"
+    interval: float = 1e-3
+    skip: int = 0
+    scale: float = 1.0
+    observable: ClassVar[Observable] = "voltage_samples"
+
+    def __post_init__(self) -> None:
+        check_positive(interval=self.interval, scale=self.scale)
+        if not (isinstance(self.skip, int | np.integer) and self.skip >= 0):
+            raise ValueError(f"skip: expected a whole number of at least 0, got {self.skip!r}")
+
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        """Evaluate on samples and targets, both ``(trials, n, samples)`` and in the unit of the variable.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, a value is not finite, or no sample is left to count.
+        """
+        samples, wanted = np.asarray(observed, dtype=float), np.asarray(targets, dtype=float)
+        if samples.ndim != 3:
+            raise ValueError(f"samples: expected shape (trials, n, samples), got {samples.shape}")
+        if wanted.shape != samples.shape:
+            raise ValueError(f"targets: expected shape (trials, n, samples) = {samples.shape}, got {wanted.shape}")
+        if self.skip >= samples.shape[2]:
+            raise ValueError(f"skip: expected less than the {samples.shape[2]} samples of a trial, got {self.skip}")
+        for name, values in (("samples", samples), ("targets", wanted)):
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name}: expected finite values, got NaN or inf")
+        error = (samples - wanted) / self.scale
+        error[:, :, : self.skip] = 0.0
+        counted = samples.shape[0] * (samples.shape[2] - self.skip)
+        return LossValue(float(np.sum(error**2) / counted), 2 * error / (self.scale * counted))

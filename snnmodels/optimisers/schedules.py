@@ -1,0 +1,47 @@
+"""Learning rates by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["ConstantRate", "ExponentialDecay", "Schedule"]
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class ConstantRate:
+    """The same learning rate in every epoch."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check_rate("rate", self.rate)
+
+    def __call__(self, epoch: int) -> float:
+        """Learning rate of an epoch."""
+        return self.rate
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """``initial * factor**epoch``, with epochs counted from 0."""
+
+    initial: float
+    factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        _check_rate("initial", self.initial)
+        if not 0 < self.factor <= 1:
+            raise ValueError(f"factor: expected a number in (0, 1], got {self.factor}")
+
+    def __call__(self, epoch: int) -> float:
+        """Learning rate of an epoch."""
+        return self.initial * self.factor**epoch
+
+
+def _check_rate(name: str, rate: float) -> None:
+    if not (rate > 0 and math.isfinite(rate)):
+        raise ValueError(f"{name}: expected a positive, finite learning rate, got {rate}")

@@ -1,0 +1,98 @@
+"""Where the library's files are, and how a file is read."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import TemplateError, suggest
+from .schema import KINDS, TemplateFile, validate
+
+__all__ = ["Entry", "catalogue", "equations_path", "find", "read", "read_toml"]
+
+_FOLDERS = {"neuron": "neurons", "synapse": "synapses", "mechanism": "mechanisms", "network": "networks"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the library: its kind (neuron, synapse, mechanism, network), name, title and path."""
+
+    kind: str
+    name: str
+    title: str
+    path: Path
+
+
+def equations_path() -> Path:
+    """The folder of the model library: inside an installed package, or at the top of a checkout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "equations", package.parent / "equations"):
+        if (folder / "neurons").is_dir():
+            return folder
+    raise FileNotFoundError(f"the model library is neither {package / 'equations'} nor {package.parent / 'equations'}")
+
+
+def catalogue() -> list[Entry]:
+    """Every file of the library, by kind (neurons, synapses, mechanisms, networks) and name."""
+    return [Entry(kind, path.stem, read(path).title, path) for kind in KINDS for path in sorted(_library_files(kind))]
+
+
+def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
+    """The file that a library name or a path stands for.
+
+    Parameters
+    ----------
+    reference : str or Path
+        ``"lif"``, or the path of a file that ends in ``.toml``.
+    kinds : tuple of str
+        Where in the library to look.
+
+    Raises
+    ------
+    TemplateError
+        If there is no such file; its place is left to who refers to it.
+    """
+    text = str(reference)
+    path = Path(reference)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise TemplateError("", text, "no such file")
+        return path
+    files = {file.stem: file for kind in kinds for file in _library_files(kind)}
+    if text not in files:
+        where = " or ".join(_FOLDERS[kind] for kind in kinds)
+        raise TemplateError("", text, f"not among the library's {where}, nor a .toml file; {suggest(text, files)}")
+    return files[text]
+
+
+def read(path: Path) -> TemplateFile:
+    """A file, checked against the schema of its kind.
+
+    Raises
+    ------
+    TemplateError
+        If it isn't TOML, or doesn't follow the schema.
+    """
+    return validate(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The document in a TOML file, unchecked; `TemplateError` if it isn't one."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise TemplateError(str(path), "", f"not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(str(path), "", f"can't be read: {error}") from None
+
+
+def _library_files(kind: str) -> list[Path]:
+    return list((equations_path() / _FOLDERS[kind]).glob("*.toml"))

@@ -1,0 +1,300 @@
+"""What a template file may contain: one pydantic model per kind of file.
+
+The schema checks keys and types; what the values mean together is checked when they are composed.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from .errors import TemplateError, suggest
+
+__all__ = [
+    "KINDS",
+    "MechanismFile",
+    "NetworkFile",
+    "NeuronFile",
+    "SynapseFile",
+    "TemplateFile",
+    "against",
+    "validate",
+]
+
+Number = int | float
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    """A TOML table without room for unknown keys; values are taken as they are written, not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ParameterTable(_Table):
+    """A constant: its default with a unit, that unit's base unit, and what it means.
+
+    `positive` is whether it must be more than 0; left out, that holds for what is in seconds with such a default.
+    """
+
+    default: str | Number
+    unit: Text
+    description: Text
+    positive: bool | None = None
+
+
+class StateTable(_Table):
+    """What the equations leave open about a state variable.
+
+    `scale` is how far the variable typically moves (``"15*mV"``); mechanisms size their defaults by it.
+    """
+
+    initial: str | Number = "0"
+    description: str = ""
+    scale: str | Number | None = None
+
+
+class InputTable(_Table):
+    """What synapses and mechanisms drive: the sum of their contributions."""
+
+    unit: Text
+    description: Text
+    scale: str | Number | None = None
+
+
+class WeightTable(_Table):
+    """The weight that an arriving spike carries."""
+
+    name: Text = "w"
+    unit: Text
+    description: str = ""
+
+
+class ComponentFile(_Table):
+    """What the three kinds of components have in common."""
+
+    title: Text
+    description: Text
+    references: list[str] = []
+    equations: str = ""
+    states: dict[str, StateTable] = {}
+    parameters: dict[str, ParameterTable] = {}
+
+
+class RefractoryTable(_Table):
+    """What happens after a spike: for how long no other, and which states are held meanwhile."""
+
+    duration: Text
+    hold: list[Text]
+    arrivals: Literal["ignore", "apply"] = "ignore"
+
+
+class NeuronFile(ComponentFile):
+    """A neuron: equations, inputs, and, if it spikes, threshold and reset."""
+
+    kind: Literal["neuron"]
+    equations: Text
+    inputs: dict[str, InputTable] = {}
+    threshold: str | None = None
+    reset: str | list[str] = []
+    refractory: RefractoryTable | None = None
+    default_synapse: str | None = None
+
+
+class SynapseAdditions(_Table):
+    """What a synapse adds to the neuron."""
+
+    inputs: dict[str, str] = {}
+
+
+class SynapseFile(ComponentFile):
+    """A synapse: what an arriving spike does, and what that drives."""
+
+    kind: Literal["synapse"]
+    on_pre: str | list[str]
+    weight: WeightTable
+    add: SynapseAdditions = SynapseAdditions()
+
+
+class MechanismAdditions(SynapseAdditions):
+    """What a mechanism adds: terms to inputs, derivatives and threshold, statements at the end of the reset."""
+
+    derivatives: dict[str, str] = {}
+    threshold: str | None = None
+    reset: str | list[str] = []
+
+
+class MechanismReplacements(_Table):
+    """What a mechanism replaces."""
+
+    threshold: str | None = None
+    reset: str | list[str] | None = None
+
+
+class MechanismFile(ComponentFile):
+    """A mechanism: what it adds to a neuron or replaces in it."""
+
+    kind: Literal["mechanism"]
+    requires: list[str] = []
+    add: MechanismAdditions = MechanismAdditions()
+    replace: MechanismReplacements = MechanismReplacements()
+    refractory: RefractoryTable | None = None
+
+
+class SpikeInputTable(_Table):
+    """Sources of input spikes."""
+
+    n: Count
+
+
+class PopulationTable(_Table):
+    """A population: a composition of components, how many, and its own parameter values."""
+
+    model: str | list[str]
+    n: Count
+    parameters: dict[str, str | Number | list[str | Number]] = {}
+    learnable: list[str] = []
+
+
+class ValuesTable(_Table):
+    """A number for each connection: drawn (`distribution`), equal (`value`), given (`matrix`), or read (`file`)."""
+
+    distribution: Literal["normal", "uniform"] | None = None
+    mean: str | Number | None = None
+    std: str | Number | None = None
+    low: str | Number | None = None
+    high: str | Number | None = None
+    value: str | Number | None = None
+    matrix: list[list[Number]] | None = None
+    file: Text | None = None
+
+
+class MaskTable(_Table):
+    """Connections that exist, each with a probability."""
+
+    probability: Annotated[Number, Field(gt=0, le=1)]
+
+
+# one number for all connections, or a table as for weights; an error is then about the one that was meant
+DelayEntry = Annotated[
+    Annotated[str | Number, Tag("one delay")] | Annotated[ValuesTable, Tag("table of delays")],
+    Discriminator(lambda value: "table of delays" if isinstance(value, dict | ValuesTable) else "one delay"),
+]
+
+
+class ProjectionTable(_Table):
+    """A projection between two populations, or from an input."""
+
+    source: Text
+    target: Text
+    name: Text | None = None
+    receptor: Text | None = None
+    weights: ValuesTable
+    mask: MaskTable | None = None
+    delay: DelayEntry = 0
+    learnable: bool | list[str] = True
+
+
+class EncodingTable(_Table):
+    """How samples become input spikes: a function of `snnmodels.datasets`, its longest latency, input dropout."""
+
+    code: Literal["yin_yang_latency", "image_latency"]
+    longest: str | Number
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0
+
+
+class NetworkFile(_Table):
+    """A network."""
+
+    kind: Literal["network"]
+    title: Text
+    description: Text
+    references: list[str] = []
+    duration: str | Number
+    output: Text
+    seed: Annotated[int, Field(ge=0)] = 0
+    encoding: EncodingTable | None = None
+    inputs: dict[str, SpikeInputTable]
+    populations: dict[str, PopulationTable]
+    projections: list[ProjectionTable]
+
+
+TemplateFile = NeuronFile | SynapseFile | MechanismFile | NetworkFile
+KINDS: dict[str, type[TemplateFile]] = {
+    "neuron": NeuronFile,
+    "synapse": SynapseFile,
+    "mechanism": MechanismFile,
+    "network": NetworkFile,
+}
+
+
+def validate(data: dict[str, Any], file: str) -> TemplateFile:
+    """Check a TOML document against the schema of its kind.
+
+    Raises
+    ------
+    TemplateError
+        For the first unknown, missing or ill-typed key.
+    """
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        found = "is missing" if kind is None else f"is {kind!r}"
+        raise TemplateError(file, "kind", f"{found}; expected one of {', '.join(KINDS)}")
+    return against(KINDS[kind], data, file)
+
+
+def against[Schema: BaseModel](schema: type[Schema], data: dict[str, Any], file: str) -> Schema:
+    """Check a document against one schema; `TemplateError` as from `validate`."""
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        # an unknown key before a missing one: the latter may be the former, misspelt
+        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    location = _location(errors[0])
+    same = [e for e in errors if _location(e) == location]
+    raise TemplateError(file, ".".join(location), _explain(same, schema, location))
+
+
+def _location(error: Any) -> list[str]:
+    return [str(part) for part in error["loc"] if str(part) not in _UNION_BRANCHES]
+
+
+# pydantic adds the branch of a union that it tried to the location of an error
+_UNION_BRANCHES = {
+    *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
+    *("one delay", "table of delays"),
+}
+
+
+def _explain(errors: list[Any], schema: type[BaseModel], location: list[str]) -> str:
+    """What is wrong at one location; there is one error for every type that it could have had."""
+    first = errors[0]
+    if first["type"] == "missing":
+        return "is missing"
+    if first["type"] == "extra_forbidden":
+        fields = set(_table_at(schema, location[:-1]).model_fields)
+        return f"unknown key; {suggest(location[-1], fields)}"
+    messages = (e["msg"].removeprefix("Input should be ").removeprefix("Value error, ") for e in errors)
+    return f"expected {' or '.join(dict.fromkeys(messages))}, got {first['input']!r}"
+
+
+def _table_at(schema: type[BaseModel], location: list[str]) -> type[BaseModel]:
+    """The table of the schema at a path of keys; keys of dictionaries and indices of lists have no field."""
+    for key in location:
+        if key in schema.model_fields:
+            tables = [t for t in _leaves(schema.model_fields[key].annotation) if issubclass(t, BaseModel)]
+            schema = tables[0] if tables else schema
+    return schema
+
+
+def _leaves(annotation: Any) -> list[type]:
+    origin = typing.get_origin(annotation)
+    if origin in (dict, list, typing.Union, types.UnionType):
+        return [leaf for argument in typing.get_args(annotation) for leaf in _leaves(argument)]
+    if origin is Annotated:
+        return _leaves(typing.get_args(annotation)[0])
+    return [annotation] if isinstance(annotation, type) else []

@@ -1,0 +1,24 @@
+"""The training loop, its checkpoints, its history and its progress."""
+
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .history import EpochRecord, History
+from .loop import EarlyStopping, Evaluation, TrainingError, TrainingInterrupted, TrainingResult, evaluate, train
+from .progress import BarProgress, LineProgress, NoProgress
+
+__all__ = [
+    "BarProgress",
+    "Checkpoint",
+    "EarlyStopping",
+    "EpochRecord",
+    "Evaluation",
+    "History",
+    "LineProgress",
+    "NoProgress",
+    "TrainingError",
+    "TrainingInterrupted",
+    "TrainingResult",
+    "evaluate",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+]
