@@ -13,7 +13,7 @@ from ..symbolic.parsing import UnsupportedExpression, parse_expression
 from ..templates.errors import TemplateError, located, suggest
 from ..templates.library import equations_path, read_toml
 from ..templates.model import Parameter
-from ..templates.schema import Count, Number, ParameterTable, Text, _Table, against
+from ..templates.schema import Count, Number, ParameterTable, Text, Table, against
 from ..templates.units import quantity_in
 from .decoders import golden_angle_decoder, log_uniform_norms, random_decoder, ring_decoder
 from .loss import Cost, JointLoss, Trace
@@ -25,31 +25,31 @@ Array = np.ndarray
 Matrix = list[list[Number]]
 
 
-class _TraceTable(_Table):
+class _TraceTable(Table):
     scope: Literal["neuron", "population"]
     tau: str
     jump: str | Number = 1
     description: str = ""
 
 
-class _CostTable(_Table):
+class _CostTable(Table):
     expression: Text
     description: str = ""
 
 
-class _CodingTable(_Table):
+class _CodingTable(Table):
     trace: Text = "r"
     weight: Matrix | None = None
     dynamics: list[list[str | Number]] | None = None
 
 
-class _NormsTable(_Table):
+class _NormsTable(Table):
     low: Number
     high: Number
     seed: int | None = None
 
 
-class _DecoderTable(_Table):
+class _DecoderTable(Table):
     kind: Literal["ring", "golden_angle", "random", "matrix"]
     neurons: Count | None = None
     signals: Count | None = None
@@ -58,12 +58,12 @@ class _DecoderTable(_Table):
     matrix: Matrix | None = None
 
 
-class _HomeostatTable(_Table):
+class _HomeostatTable(Table):
     budget: str
     gain: str
 
 
-class _CodingNetworkFile(_Table):
+class _CodingNetworkFile(Table):
     kind: Literal["coding_network"]
     title: Text
     description: Text

@@ -25,7 +25,7 @@ from ._flow import Integrator, Piece
 from ._neurons import Array, Neurons
 
 MAX_SPIKES = 100_000
-_NODES = np.linspace(0.0, 1.0, 6)  # samples of g within one solver step, in which a trajectory bends at most once or so
+NODES = np.linspace(0.0, 1.0, 6)  # samples of g within one solver step, in which a trajectory bends at most once or so
 _EPS = float(np.finfo(float).eps)
 _MARGIN = 1e-6  # of a step: far more than an interpolant is off
 
@@ -130,7 +130,7 @@ class Trial:
     ) -> None:
         self.network, self.neurons, self.integrator = network, neurons, integrator
         self.index = {q.name: k for k, q in enumerate(neurons)}
-        self.repeated = [np.repeat(q.p, len(_NODES), axis=1) for q in neurons]
+        self.repeated = [np.repeat(q.p, len(NODES), axis=1) for q in neurons]
         self.outgoing: dict[str, list[int]] = {}
         for number, projection in enumerate(network.projections):
             self.outgoing.setdefault(projection.source, []).append(number)
@@ -200,7 +200,7 @@ class Trial:
 
     def _first_crossings(self, piece: Piece) -> tuple[float, list[tuple[int, int]]]:
         """Time of the earliest upward crossing within a piece and who crosses then; its end where nobody does."""
-        times = piece.t0 + _NODES * (piece.t1 - piece.t0)
+        times = piece.t0 + NODES * (piece.t1 - piece.t0)
         times[-1] = piece.t1
         samples = np.column_stack([piece.y0, piece.at(times[1:-1]), piece.y1])
         roots: list[tuple[float, int, int]] = []

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ._flow import Integrator, Piece
-from ._forward import _NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Search:
     def __init__(self, tape: Tape, integrator: Integrator, population: int, state: int) -> None:
         self.tape, self.layout, self.population, self.state = tape, integrator.x, population, state
         self.neurons = integrator.neurons[population]
-        self.repeated = np.repeat(self.neurons.p, len(_NODES), axis=1)
+        self.repeated = np.repeat(self.neurons.p, len(NODES), axis=1)
         self.best = [Peak(float(v), 0.0, "start") for v in tape.initial[population][state]]
 
     def run(self) -> list[Peak]:
@@ -74,7 +74,7 @@ class _Search:
 
     def _inside(self, n: int, piece: Piece, stop: float) -> None:
         q = self.neurons
-        times = piece.t0 + _NODES * (stop - piece.t0)
+        times = piece.t0 + NODES * (stop - piece.t0)
         x = piece.at(times)[self.layout.slices[self.population]].reshape(len(q.states), q.n * len(times))
         free = piece.free[self.population][self.state]
         rates = q.dynamics.f(x, self.repeated)[self.state].reshape(q.n, len(times)) * free[:, None]

@@ -29,13 +29,13 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
     """A TOML table without room for unknown keys; values are taken as they are written, not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ParameterTable(_Table):
+class ParameterTable(Table):
     """A constant: its default with a unit, that unit's base unit, and what it means.
 
     `positive` is whether it must be more than 0; left out, that holds for what is in seconds with such a default.
@@ -47,7 +47,7 @@ class ParameterTable(_Table):
     positive: bool | None = None
 
 
-class StateTable(_Table):
+class StateTable(Table):
     """What the equations leave open about a state variable.
 
     `scale` is how far the variable typically moves (``"15*mV"``); mechanisms size their defaults by it.
@@ -58,7 +58,7 @@ class StateTable(_Table):
     scale: str | Number | None = None
 
 
-class InputTable(_Table):
+class InputTable(Table):
     """What synapses and mechanisms drive: the sum of their contributions."""
 
     unit: Text
@@ -66,7 +66,7 @@ class InputTable(_Table):
     scale: str | Number | None = None
 
 
-class WeightTable(_Table):
+class WeightTable(Table):
     """The weight that an arriving spike carries."""
 
     name: Text = "w"
@@ -74,7 +74,7 @@ class WeightTable(_Table):
     description: str = ""
 
 
-class ComponentFile(_Table):
+class ComponentFile(Table):
     """What the three kinds of components have in common."""
 
     title: Text
@@ -85,7 +85,7 @@ class ComponentFile(_Table):
     parameters: dict[str, ParameterTable] = {}
 
 
-class RefractoryTable(_Table):
+class RefractoryTable(Table):
     """What happens after a spike: for how long no other, and which states are held meanwhile."""
 
     duration: Text
@@ -105,7 +105,7 @@ class NeuronFile(ComponentFile):
     default_synapse: str | None = None
 
 
-class SynapseAdditions(_Table):
+class SynapseAdditions(Table):
     """What a synapse adds to the neuron."""
 
     inputs: dict[str, str] = {}
@@ -128,7 +128,7 @@ class MechanismAdditions(SynapseAdditions):
     reset: str | list[str] = []
 
 
-class MechanismReplacements(_Table):
+class MechanismReplacements(Table):
     """What a mechanism replaces."""
 
     threshold: str | None = None
@@ -145,13 +145,13 @@ class MechanismFile(ComponentFile):
     refractory: RefractoryTable | None = None
 
 
-class SpikeInputTable(_Table):
+class SpikeInputTable(Table):
     """Sources of input spikes."""
 
     n: Count
 
 
-class PopulationTable(_Table):
+class PopulationTable(Table):
     """A population: a composition of components, how many, and its own parameter values."""
 
     model: str | list[str]
@@ -160,7 +160,7 @@ class PopulationTable(_Table):
     learnable: list[str] = []
 
 
-class ValuesTable(_Table):
+class ValuesTable(Table):
     """A number for each connection: drawn (`distribution`), equal (`value`), given (`matrix`), or read (`file`)."""
 
     distribution: Literal["normal", "uniform"] | None = None
@@ -173,7 +173,7 @@ class ValuesTable(_Table):
     file: Text | None = None
 
 
-class MaskTable(_Table):
+class MaskTable(Table):
     """Connections that exist, each with a probability."""
 
     probability: Annotated[Number, Field(gt=0, le=1)]
@@ -186,7 +186,7 @@ DelayEntry = Annotated[
 ]
 
 
-class ProjectionTable(_Table):
+class ProjectionTable(Table):
     """A projection between two populations, or from an input."""
 
     source: Text
@@ -199,7 +199,7 @@ class ProjectionTable(_Table):
     learnable: bool | list[str] = True
 
 
-class EncodingTable(_Table):
+class EncodingTable(Table):
     """How samples become input spikes: a function of `snnmodels.datasets`, its longest latency, input dropout."""
 
     code: Literal["yin_yang_latency", "image_latency"]
@@ -207,7 +207,7 @@ class EncodingTable(_Table):
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0
 
 
-class NetworkFile(_Table):
+class NetworkFile(Table):
     """A network."""
 
     kind: Literal["network"]

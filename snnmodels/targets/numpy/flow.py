@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,8 @@ from ...events import accuracy
 from ...events.bounds import LEVELS, PER_OCTAVE, Bounds
 from ...events.series import SeriesProgram
 from .crossing import Along, Unfinished, first_crossing
+from .parameters import Parametrised
 from .series import FAILED, SPIKED, Control, Lanes, Series, Step, walk, walk_back
-
-if TYPE_CHECKING:
-    from .neurons import Neurons
 
 __all__ = ["ClosedForm", "Flow", "TaylorSteps"]
 
@@ -29,7 +26,7 @@ Peaks = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
 class Flow(ABC):
     """The flow of a population's neurons. Neurons are named by their places `which`; None stands for all."""
 
-    def __init__(self, neurons: Neurons) -> None:
+    def __init__(self, neurons: Parametrised) -> None:
         self.neurons = neurons
 
     @abstractmethod
@@ -118,7 +115,7 @@ class _Reach:
 class ClosedForm(Flow):
     """The flow of a linear model; bounds tell, mostly without an exponential, who can't cross."""
 
-    def __init__(self, neurons: Neurons, window: float) -> None:
+    def __init__(self, neurons: Parametrised, window: float) -> None:
         super().__init__(neurons)
         rules = neurons.rules
         self.window = window
@@ -219,7 +216,7 @@ class TaylorSteps(Flow):
     gave: that is the derivative of what was simulated up to the tolerance.
     """
 
-    def __init__(self, neurons: Neurons, window: float, tolerance: float) -> None:
+    def __init__(self, neurons: Parametrised, window: float, tolerance: float) -> None:
         super().__init__(neurons)
         system, rules = neurons.rules.system, neurons.rules
         program = SeriesProgram.of(system)
