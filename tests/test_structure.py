@@ -89,7 +89,7 @@ def test_nothing_private_of_another_package(name: str) -> None:
         for k, part in enumerate(parts):
             if part.startswith("_") and not part.startswith("__"):
                 owner = ".".join(parts[:k])
-                assert owner == package or owner == name, f"{name} imports {imported}"
+                assert owner in (package, name), f"{name} imports {imported}"
 
 
 def test_the_reference_knows_nothing_of_what_it_judges() -> None:

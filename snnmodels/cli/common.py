@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,6 @@ __all__ = [
     "BEYOND_TOLERANCE",
     "INTERRUPTED",
     "ModelArgument",
-    "Target",
     "load_any",
     "milliseconds",
     "prepare_brian",
@@ -26,13 +24,6 @@ __all__ = [
 BEYOND_TOLERANCE = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
-
-
-class Target(enum.StrEnum):
-    """Where Brian2 runs a simulation."""
-
-    numpy = "numpy"
-    cpp_standalone = "cpp_standalone"
 
 
 ModelArgument = Annotated[

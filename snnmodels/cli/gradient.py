@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .common import BEYOND_TOLERANCE, ModelArgument, Target, load_any, prepare_brian
+from ..targets import Target
+from .common import BEYOND_TOLERANCE, ModelArgument, load_any, prepare_brian
 
 __all__ = ["check_gradient"]
 
@@ -16,7 +17,7 @@ NOTHING = "differences do not resolve the tolerance, and nothing else was compar
 
 def check_gradient(
     model: ModelArgument,
-    target: Annotated[Target, typer.Option(help="Where the simulation runs.")] = Target.numpy,
+    target: Annotated[Target, typer.Option(help="Where the simulation runs.")] = "numpy",
     tolerance: Annotated[float, typer.Option(help="Largest relative deviation allowed, in norm per group.")] = 1e-6,
     recurrent: Annotated[bool, typer.Option("--recurrent", help="Connect hidden neurons with each other.")] = False,
     oracle: Annotated[bool, typer.Option(help="Compare with the event-driven reference too.")] = True,
@@ -48,13 +49,13 @@ def check_gradient(
         raise ValueError(f"{model[0]} is a spike-coding network, which is derived, not trained by a gradient")
     if recurrent and isinstance(loaded, Network):
         raise ValueError(f"--recurrent: {model[0]} is a network, which is checked as it is")
-    if target is not Target.numpy:
+    if target != "numpy":
         require_compiler()
     # a table that is cut off tells nothing; a narrow terminal wraps it
     console = Console()
     console.width = max(console.width, WIDTH)
     report = check_gradient(
-        loaded, target=target.value, tolerance=tolerance, recurrent=recurrent, oracle=oracle, seed=seed
+        loaded, target=target, tolerance=tolerance, recurrent=recurrent, oracle=oracle, seed=seed
     )
     console.print(report.table())
     if not report.ok:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Target, prepare_brian
+from ..targets import Target
+from .common import prepare_brian
 
 if TYPE_CHECKING:
     from ..studies.experiments import Experiment, Setup
@@ -43,7 +44,7 @@ def train_yin_yang(
     epochs: Annotated[int, typer.Option(help="Passes over the 5000 training samples.", min=1)] = 100,
     seed: SeedsOption = None,
     batch_size: BatchOption = 32,
-    target: TargetOption = Target.cpp_standalone,
+    target: TargetOption = "cpp_standalone",
     processes: ProcessesOption = 1,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/yin_yang"),
 ) -> None:
@@ -56,7 +57,7 @@ def train_yin_yang(
     """
     from ..studies.experiments import Setup, draw_yin_yang, yin_yang
 
-    setup = Setup(epochs, batch_size, target.value)
+    setup = Setup(epochs, batch_size, target)
     _train(yin_yang(), setup, seed, out, processes)
     typer.echo(f"figure: {draw_yin_yang(out)}")
 
@@ -70,7 +71,7 @@ def train_mnist(
     epochs: Annotated[int, typer.Option(help="Passes over the 55000 training images.", min=1)] = 30,
     seed: SeedsOption = None,
     batch_size: BatchOption = 8,
-    target: TargetOption = Target.cpp_standalone,
+    target: TargetOption = "cpp_standalone",
     processes: ProcessesOption = 1,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/mnist"),
 ) -> None:
@@ -84,7 +85,7 @@ def train_mnist(
     from ..studies.experiments import MNIST_SETUPS, Setup, draw_images, keep_examples, mnist
 
     rates = MNIST_SETUPS[loss.value]
-    setup = Setup(epochs, batch_size, target.value, rates.learning_rate, rates.decay)
+    setup = Setup(epochs, batch_size, target, rates.learning_rate, rates.decay)
     experiment = mnist(data, loss.value)
     seeds = _train(experiment, setup, seed, out, processes)
     keep_examples(experiment, seeds[0], out)

@@ -4,7 +4,7 @@ A reconstruction, from the literature, of the networks in S. W. Keemink's talk "
 Spiking Networks" (2022); no code or paper of the talk is public.
 """
 
-from .brian import BrianNetwork, Target, brian_network, simulate_brian, simulate_brian_together
+from .brian import BrianNetwork, brian_network, simulate_brian, simulate_brian_together
 from .decoders import golden_angle_decoder, log_uniform_norms, random_decoder, ring_decoder
 from .energy import Energy, energy, synapses_per_spike
 from .geometry import Box, bounding_box
@@ -36,7 +36,6 @@ __all__ = [
     "Response",
     "Signal",
     "SpikeRule",
-    "Target",
     "TimeCourse",
     "Trace",
     "TradeoffPoint",

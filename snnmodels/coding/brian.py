@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import brian2
 import numpy as np
@@ -21,15 +21,14 @@ from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, TimedArray
 from brian2.devices.device import get_device, reset_device, set_device
 
 from ..symbolic.parsing import print_expression, symbol
-from ..targets.devices import cpp_preferences, preferences, quiet, require_compiler
+from ..targets.devices import BrianTarget, cpp_preferences, preferences, quiet, require_compiler
 from .network import CodingNetwork, Form, Homeostat, TimeCourse
 from .response import Response
 from .signals import Signal
 
-__all__ = ["BrianNetwork", "Target", "brian_network", "simulate_brian", "simulate_brian_together"]
+__all__ = ["BrianNetwork", "brian_network", "simulate_brian", "simulate_brian_together"]
 
 Array = np.ndarray
-Target = Literal["numpy", "cython", "cpp_standalone"]
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def simulate_brian(
     signal: Signal,
     *,
     form: Form = "threshold",
-    target: Target = "numpy",
+    target: BrianTarget = "numpy",
     directory: str | Path | None = None,
     seed: int = 0,
 ) -> Response:
@@ -184,7 +183,7 @@ def simulate_brian_together(
     cases: Sequence[tuple[CodingNetwork, Form]],
     signal: Signal,
     *,
-    target: Target = "numpy",
+    target: BrianTarget = "numpy",
     directory: str | Path | None = None,
     seed: int = 0,
 ) -> list[Response]:

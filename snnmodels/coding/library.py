@@ -13,7 +13,7 @@ from ..symbolic.parsing import UnsupportedExpression, parse_expression
 from ..templates.errors import TemplateError, located, suggest
 from ..templates.library import equations_path, read_toml
 from ..templates.model import Parameter
-from ..templates.schema import Count, Number, ParameterTable, Text, Table, against
+from ..templates.schema import Count, Number, ParameterTable, Table, Text, against
 from ..templates.units import quantity_in
 from .decoders import golden_angle_decoder, log_uniform_norms, random_decoder, ring_decoder
 from .loss import Cost, JointLoss, Trace

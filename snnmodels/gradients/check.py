@@ -12,12 +12,13 @@ import numpy as np
 from .. import oracle as reference
 from ..losses.base import Loss
 from ..symbolic.system import HybridSystem
+from ..targets import Target
 from ..templates import load_model, load_network
 from ..templates.model import Model
 from ..templates.network import Network
 from .gradient_report import FLOOR, GradientReport, GradientRow
 from .probe import Probe, SmoothMaxima, SmoothSpikeTimes, probe, random_inputs
-from .simulation import Simulation, Target
+from .simulation import Simulation
 from .source import Outcome
 
 __all__ = ["check_gradient"]

@@ -10,7 +10,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -21,15 +21,14 @@ from ..brian.session import RuntimeSession, Session
 from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
 from ..losses.base import Loss
+from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
 from .simulation import SimulationError
 from .source import Outcome
 
-__all__ = ["GridSimulation", "Target", "UnresolvedSpikes"]
+__all__ = ["GridSimulation", "UnresolvedSpikes"]
 
-Target = Literal["numpy", "cython", "cpp_standalone"]
-TARGETS = ("numpy", "cython", "cpp_standalone")
 
 
 class UnresolvedSpikes(UserWarning):
@@ -86,16 +85,16 @@ class GridSimulation:
         *,
         batch_size: int = 32,
         dt: float = 0.25e-3,
-        target: Target = "numpy",
+        target: BrianTarget = "numpy",
         timing: Timing = "precise",
         input_gradients: bool = True,
         max_spikes: int = 64,
         input_spikes: int = 8,
         order: int = 4,
     ) -> None:
-        if target not in TARGETS:
+        if target not in BRIAN_TARGETS:
             raise ValueError(
-                f"target = {target!r}; gradients on a time grid run on {', '.join(TARGETS)} "
+                f"target = {target!r}; gradients on a time grid run on {', '.join(BRIAN_TARGETS)} "
                 "(CUDA: forward only, with `snnmodels build`)"
             )
         self._network = network

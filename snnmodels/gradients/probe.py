@@ -12,10 +12,11 @@ import sympy as sp
 
 from ..losses.base import Loss, LossValue, Observable
 from ..symbolic.system import HybridSystem
+from ..targets import Target
 from ..templates import load_model
 from ..templates.model import Model
 from ..templates.network import Network, Population, Projection, SpikeInput
-from .simulation import Simulation, SimulationError, Target
+from .simulation import Simulation, SimulationError
 from .source import Outcome
 
 __all__ = ["Probe", "ProbeError", "SmoothMaxima", "SmoothSpikeTimes", "probe", "random_inputs"]

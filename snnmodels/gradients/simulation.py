@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,15 +16,13 @@ from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from ..losses.base import Loss
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
+from ..targets import Target, open_engine
 from ..targets.process import ProgramError
 from ..templates.network import Network
 from ..templates.values import all_finite, with_values
 from .source import Outcome
 
-__all__ = ["TARGETS", "Simulation", "SimulationError", "Target"]
-
-Target = Literal["numpy", "cpp_standalone"]
-TARGETS = ("numpy", "cpp_standalone")
+__all__ = ["Simulation", "SimulationError"]
 
 
 class Simulation:
@@ -81,18 +79,11 @@ class Simulation:
         input_gradients: bool = True,
         max_spikes: int = 1_000_000,
     ) -> None:
-        if target not in TARGETS:
-            raise ValueError(
-                f"target = {target!r}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
-                "target of Brian2, on a time grid"
-            )
         if not isinstance(loss, Loss):
             raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             if isinstance(n, bool) or int(n) != n or n < 1:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
-        if threads > 1 and target == "numpy":
-            raise ValueError(f"threads = {threads}; the numpy target has one")
         self._network = network
         self._fresh: dict[str, np.ndarray] = {}  # weights that were written after the network was made
         self.loss = loss
@@ -112,13 +103,7 @@ class Simulation:
         """Lower the network and start an engine with its values."""
         seen = Observation(self.loss.observable, self.loss.variable, self.loss.interval)
         self.plan = EnginePlan.of(network, seen, **self._lowering)
-        if self.target == "numpy":
-            from ..targets.numpy.engine import NumpyEngine
-
-            return NumpyEngine(self.plan)
-        from ..targets.cpp.engine import CppEngine
-
-        return CppEngine(self.plan, trials=self.batch_size, threads=self._threads)
+        return open_engine(self.target, self.plan, trials=self.batch_size, threads=self._threads)
 
     def __enter__(self) -> Self:
         return self

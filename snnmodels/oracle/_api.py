@@ -1,4 +1,4 @@
-"""Simulation and gradient of a whole network over a batch of trials."""
+"""Trajectory and gradient of a whole network over a batch of trials."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Simulation:
+class Trajectory:
     """A network simulated event by event.
 
     Attributes
@@ -157,7 +157,7 @@ class OracleGradient:
         Smallest ġ at a threshold crossing.
     flat_spikes : int
         Number of crossings with ġ below the bound: there the gradient is large and soon has no meaning.
-    simulation : Simulation
+    simulation : Trajectory
     """
 
     loss: float
@@ -165,10 +165,10 @@ class OracleGradient:
     spikes: dict[str, Array]
     smallest_gdot: float
     flat_spikes: int
-    simulation: Simulation
+    simulation: Trajectory
 
 
-def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = "runge-kutta") -> Simulation:
+def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = "runge-kutta") -> Trajectory:
     """Simulate a network event by event.
 
     Parameters
@@ -194,7 +194,7 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
     for trial in range(trials):
         tapes.append(Trial(network, neurons, integrator, {n: t[trial] for n, t in times.items()}).run())
     events = [e for tape in tapes for e in tape.entries if isinstance(e, SpikeEvent)]
-    return Simulation(
+    return Trajectory(
         network=network,
         spikes={q.name: pad([t.spikes for t in tapes], k, q.n) for k, q in enumerate(neurons)},
         smallest_gdot=min((e.gdot for e in events if e.cause is None), default=np.inf),
@@ -363,4 +363,4 @@ def _add_trial(
             times[at] = value
 
 
-__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Samples", "Simulation", "gradient", "simulate"]
+__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Samples", "Trajectory", "gradient", "simulate"]

@@ -20,7 +20,7 @@ from ..gradients.source import GradientSource, GradientWrapper, Outcome
 from ..templates.network import Network
 from ..templates.values import with_values
 
-__all__ = ["Homeostat", "HomeostatRecord", "SpikePressure", "WithKnobs", "without_learning"]
+__all__ = ["BatchHomeostat", "BatchHomeostatRecord", "SpikePressure", "WithKnobs", "without_learning"]
 
 Array = np.ndarray
 Draw = Callable[[np.random.Generator], Mapping[str, float]]
@@ -180,7 +180,7 @@ class SpikePressure(GradientWrapper):
 
 
 @dataclass(frozen=True)
-class HomeostatRecord:
+class BatchHomeostatRecord:
     """One batch under a homeostat: the budget and the knob it ran with, spikes per trial, fraction correct."""
 
     budget: float
@@ -190,7 +190,7 @@ class HomeostatRecord:
 
 
 @dataclass(frozen=True)
-class Homeostat:
+class BatchHomeostat:
     """Integral control of a knob, so that a population keeps a budget of spikes per trial across batches.
 
     After each batch ``ln knob += rate (spikes / budget - 1)``, as the energy budget of a spike-coding network does.
@@ -229,7 +229,7 @@ class Homeostat:
         budgets: Array,
         values: Mapping[str, Array],
         batch_size: int = 32,
-    ) -> Iterator[HomeostatRecord]:
+    ) -> Iterator[BatchHomeostatRecord]:
         """Run one batch per budget, trial after trial of `data` and from its start again, and control the knob.
 
         Parameters
@@ -254,6 +254,6 @@ class Homeostat:
             if outcome.predictions is None:
                 raise ValueError("the loss doesn't classify, so that there is no accuracy to record")
             spikes = outcome.spikes[self.population]
-            yield HomeostatRecord(float(budget), knob, spikes, float(np.mean(outcome.predictions == targets)))
+            yield BatchHomeostatRecord(float(budget), knob, spikes, float(np.mean(outcome.predictions == targets)))
             log_knob += self.rate * (spikes / budget - 1)
             log_knob = min(max(log_knob, math.log(self.lowest)), math.log(self.highest))

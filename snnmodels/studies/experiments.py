@@ -43,7 +43,7 @@ from ..training.progress import LineProgress, TrainingProgress, default_progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..gradients.simulation import Target
+    from ..targets import Target
     from ..templates import Network
 
 __all__ = [

@@ -18,7 +18,7 @@ from ..gradients.source import GradientSource
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import Network, load_network
 from ..training.loop import evaluate, train
-from .conditioning import Homeostat, SpikePressure, WithKnobs
+from .conditioning import BatchHomeostat, SpikePressure, WithKnobs
 from .experiments import Experiment, yin_yang
 
 __all__ = ["HIDDEN", "KNOBS", "TransferSettings", "accuracy_at", "run_seed"]
@@ -175,7 +175,7 @@ def _control(
     """The conditioned network under a budget that falls and rises again."""
     budgets = np.repeat([11.0, 8.0, 9.5], 40)
     off = {k: np.zeros(()) for k in _OFF if k != key}
-    homeostat = Homeostat(key, HIDDEN, start=settings.highest / 10)
+    homeostat = BatchHomeostat(key, HIDDEN, start=settings.highest / 10)
     records = homeostat.follow(source, experiment.test, budgets, {**values, **off}, settings.batch_size)
     return [dataclasses.asdict(record) for record in records]
 

@@ -1,1 +1,50 @@
-"""What the event engine runs on: printers of its rules, and the runtimes that they call."""
+"""What the event engine runs on: printers of its rules, and the runtimes that they call.
+
+A target is a folder whose ``engine`` module has a function ``open_engine(plan, *, trials, threads)`` that returns an
+`Engine`; its name stands in `TARGETS` and in `Target`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ..events.engine import Engine
+    from ..events.plan import EnginePlan
+
+__all__ = ["TARGETS", "Target", "open_engine"]
+
+Target = Literal["numpy", "cpp_standalone"]
+TARGETS: dict[str, str] = {"numpy": "numpy", "cpp_standalone": "cpp"}
+"""Targets, and the folder of each."""
+
+
+def open_engine(target: str, plan: EnginePlan, *, trials: int = 1, threads: int = 1) -> Engine:
+    """An engine that runs a plan, with the values of its network.
+
+    Parameters
+    ----------
+    target : {"numpy", "cpp_standalone"}
+        In this process, or in a compiled program that stays alive.
+    plan : EnginePlan
+    trials : int
+        Of a batch, to make room for; a larger batch makes more.
+    threads : int
+        Among which trials are divided.
+
+    Raises
+    ------
+    ValueError
+        For another target, or more threads than the target has.
+    BuildFailed, ProgramError
+        If there is no compiler, or the program does not come up.
+    """
+    if target not in TARGETS:
+        raise ValueError(
+            f"target = {target!r}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
+            "target of Brian2, on a time grid"
+        )
+    engine = importlib.import_module(f"{__name__}.{TARGETS[target]}.engine")
+    opened: Engine = engine.open_engine(plan, trials=trials, threads=threads)
+    return opened

@@ -16,11 +16,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import brian2
 
 __all__ = [
+    "BRIAN_TARGETS",
+    "BrianTarget",
     "CompilerMissing",
     "cpp_preferences",
     "cuda_preferences",
@@ -31,6 +33,10 @@ __all__ = [
     "quiet",
     "require_compiler",
 ]
+
+BrianTarget = Literal["numpy", "cython", "cpp_standalone"]
+BRIAN_TARGETS: tuple[str, ...] = get_args(BrianTarget)
+"""Where Brian2 runs a simulation."""
 
 CXX_STANDARD = "-std=c++17"
 

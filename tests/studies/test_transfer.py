@@ -16,7 +16,7 @@ from snnmodels.gradients.simulation import Simulation
 from snnmodels.gradients.source import Outcome
 from snnmodels.optimisers import Adam
 from snnmodels.oracle import gradient
-from snnmodels.studies.conditioning import Homeostat, SpikePressure, WithKnobs
+from snnmodels.studies.conditioning import BatchHomeostat, SpikePressure, WithKnobs
 from snnmodels.studies.transfer import TransferSettings, accuracy_at
 from snnmodels.templates import Network, Population, Projection, SpikeInput, TemplateError, load_model, load_network
 from snnmodels.training.loop import train
@@ -175,7 +175,7 @@ def test_the_price_is_added_where_the_surrogate_says() -> None:
 
 
 def test_the_homeostat_brings_spikes_to_the_budget(data: Trials) -> None:
-    homeostat = Homeostat("hidden.kappa", "hidden", rate=0.5, start=0.001)
+    homeostat = BatchHomeostat("hidden.kappa", "hidden", rate=0.5, start=0.001)
     records = list(homeostat.follow(Recorder(), data, np.repeat([5.0, 8.0], 60), {}, batch_size=4))
     assert records[0].knob == pytest.approx(0.001, rel=1e-12)
     assert records[59].spikes == pytest.approx(5, rel=1e-3)
@@ -189,7 +189,7 @@ def test_the_homeostat_brings_spikes_to_the_budget(data: Trials) -> None:
     with pytest.raises(ValueError, match="budgets"):
         next(homeostat.follow(Recorder(), data, np.zeros(1), {}))
     with pytest.raises(ValueError, match="start"):
-        Homeostat("hidden.kappa", "hidden", start=0)
+        BatchHomeostat("hidden.kappa", "hidden", start=0)
 
 
 def test_accuracy_at_equal_spikes() -> None:

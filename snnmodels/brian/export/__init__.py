@@ -1,11 +1,11 @@
 """Export of a network's forward simulation as a C++ or CUDA project that builds with make and runs without Python."""
 
 from .drive import driven_population, encoded_sample, read_spikes, regular_spikes
-from .project import Project, Target, export_project, write_makefile
+from .project import Project, ProjectTarget, export_project, write_makefile
 
 __all__ = [
     "Project",
-    "Target",
+    "ProjectTarget",
     "driven_population",
     "encoded_sample",
     "export_project",

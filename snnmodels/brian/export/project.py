@@ -16,12 +16,12 @@ import numpy as np
 
 from ...targets.devices import cpp_preferences, generating_cuda, preferences, quiet
 from ...templates.network import Network
-from .simulation import Trial, one_trial
+from .simulation import TrialObjects, one_trial
 
-__all__ = ["Project", "Target", "export_project", "write_makefile"]
+__all__ = ["Project", "ProjectTarget", "export_project", "write_makefile"]
 
 Array = np.ndarray
-Target = Literal["cpp", "cuda"]
+ProjectTarget = Literal["cpp", "cuda"]
 
 _MANIFEST = "project.json"
 
@@ -35,7 +35,7 @@ class _Language:
     name: str
 
 
-_LANGUAGES: Mapping[Target, _Language] = {
+_LANGUAGES: Mapping[ProjectTarget, _Language] = {
     "cpp": _Language("cpp_standalone", ".cpp", "C++"),
     "cuda": _Language("cuda_standalone", ".cu", "CUDA C++"),
 }
@@ -54,14 +54,14 @@ class Project:
     """
 
     directory: Path
-    target: Target
+    target: ProjectTarget
     sources: int
 
 
 def export_project(
     network: Network,
     directory: str | Path,
-    target: Target = "cpp",
+    target: ProjectTarget = "cpp",
     *,
     spikes: Mapping[str, Array],
     spikes_from: str = "given by the caller",
@@ -120,7 +120,7 @@ def export_project(
     return Project(directory, target, sources)
 
 
-def write_makefile(directory: Path, target: Target) -> int:
+def write_makefile(directory: Path, target: ProjectTarget) -> int:
     """Put a makefile without absolute paths in the place of the one that Brian2 generated.
 
     Brian2's own names this machine's Python environment and asks for C++11, which CUDA 13 refuses.
@@ -158,7 +158,7 @@ def _check_folder(directory: Path, overwrite: bool) -> None:
 
 
 def _generate(
-    network: Network, spikes: Mapping[str, Array], dt: float, target: Target, directory: Path
+    network: Network, spikes: Mapping[str, Array], dt: float, target: ProjectTarget, directory: Path
 ) -> dict[str, Any]:
     """Let Brian2 write its sources; return what project.json says about the results."""
     with preferences(cpp_preferences()) if target == "cpp" else generating_cuda(), quiet():
@@ -175,7 +175,7 @@ def _generate(
             brian2.devices.reset_device()
 
 
-def _manifest(network: Network, trial: Trial, dt: float, target: Target) -> dict[str, Any]:
+def _manifest(network: Network, trial: TrialObjects, dt: float, target: ProjectTarget) -> dict[str, Any]:
     """Which file of results/ holds which recording."""
     device = brian2.get_device()
 
@@ -216,7 +216,7 @@ def _manifest(network: Network, trial: Trial, dt: float, target: Target) -> dict
     }
 
 
-def _readme(network: Network, dt: float, target: Target, spikes_from: str) -> str:
+def _readme(network: Network, dt: float, target: ProjectTarget, spikes_from: str) -> str:
     """The project's README."""
     lines = [f"* `{source.name}`: {source.n} sources of input spikes" for source in network.inputs]
     lines += [f"* `{q.name}`: {q.n} neurons, {q.model.title} (`{q.model.name}`)" for q in network.populations]

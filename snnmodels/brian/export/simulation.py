@@ -13,13 +13,13 @@ from ...templates.units import unit_dimension
 from ..plain import neuron_group, synapses
 from ..plan import refuse_unsupported
 
-__all__ = ["Trial", "check_input_spikes", "one_trial"]
+__all__ = ["TrialObjects", "check_input_spikes", "one_trial"]
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialObjects:
     """The Brian2 objects of one trial.
 
     Attributes
@@ -84,7 +84,7 @@ def check_input_spikes(source: SpikeInput, times: Array, duration: float, dt: fl
     return indices, steps * dt
 
 
-def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial:
+def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> TrialObjects:
     """Make the objects of one trial on Brian2's active device.
 
     Parameters
@@ -97,7 +97,7 @@ def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial
 
     Returns
     -------
-    Trial
+    TrialObjects
         To be put into a ``brian2.Network`` and run for ``network.duration``.
 
     Raises
@@ -144,4 +144,4 @@ def one_trial(network: Network, spikes: Mapping[str, Array], dt: float) -> Trial
                 group, population.model.state_names, record=True, name=f"{population.name}_states"
             )
     objects += [*spike_monitors.values(), *state_monitors.values()]
-    return Trial(tuple(objects), spike_monitors, state_monitors)
+    return TrialObjects(tuple(objects), spike_monitors, state_monitors)

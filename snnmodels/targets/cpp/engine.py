@@ -14,7 +14,12 @@ from ..process import Process, ProgramError
 from .layout import Layout, Ways
 from .program import program
 
-__all__ = ["CppEngine"]
+__all__ = ["CppEngine", "open_engine"]
+
+
+def open_engine(plan: EnginePlan, *, trials: int, threads: int) -> CppEngine:
+    """An engine in a program of its own."""
+    return CppEngine(plan, trials=trials, threads=threads)
 
 
 class CppEngine(Engine):

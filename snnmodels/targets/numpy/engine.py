@@ -15,7 +15,14 @@ from .neurons import Neurons
 from .state import Values
 from .tape import ComponentTape, Spikes, spikes_of_input
 
-__all__ = ["NumpyEngine"]
+__all__ = ["NumpyEngine", "open_engine"]
+
+
+def open_engine(plan: EnginePlan, *, trials: int, threads: int) -> NumpyEngine:
+    """An engine in this process; any number of trials, one thread."""
+    if threads > 1:
+        raise ValueError(f"threads = {threads}; the numpy target has one")
+    return NumpyEngine(plan)
 
 
 class NumpyEngine(Engine):
