@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.losses.base import Loss, LossValue
+from snnmodels.losses import Loss, LossValue, SpikeTimes
 from snnmodels.templates import load_model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 
@@ -38,10 +38,10 @@ N_INPUTS, INPUT_SPIKES = 100, 6
 DELAYS = ("none", "common", "own")
 
 
-class SpikeTimes(Loss):
+class SumOfSpikeTimes(Loss):
     """Sum of all spike times of a trial over the number of neurons, mean over the trials."""
 
-    observable = "spike_times"
+    observes = SpikeTimes()
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Value and derivative."""
@@ -174,11 +174,11 @@ class Package:
     """The package's event engine in C++ on the same network."""
 
     def __init__(self, net: Network, times: np.ndarray) -> None:
-        from snnmodels.events.plan import EnginePlan, Observation
+        from snnmodels.events.plan import EnginePlan
         from snnmodels.targets.cpp.engine import CppEngine
 
         self.net, self.inputs = net, [times]
-        self.engine = CppEngine(EnginePlan.of(net, Observation("spike_times"), input_gradients=False))
+        self.engine = CppEngine(EnginePlan.of(net, [SpikeTimes()], input_gradients=False))
         for k, p in enumerate(net.populations):
             self.engine.set_parameters(k, {name: np.asarray(p.value(name)) for name in p.model.parameters})
         for k, q in enumerate(net.projections):
@@ -191,9 +191,9 @@ class Package:
         meter.find_children()
         with meter.section("forward"):
             self.engine.forward(self.inputs)
-        cotangent = SpikeTimes().evaluate(self.engine.spike_times(self._output), np.zeros(1)).gradient
+        derivative = SumOfSpikeTimes().evaluate(self.engine.spike_times(self._output), np.zeros(1)).gradient
         with meter.section("backward"):
-            self.engine.backward(cotangent)
+            self.engine.pull([derivative])
 
     def result(self) -> Result:
         """What the last run gave."""

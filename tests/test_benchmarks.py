@@ -164,7 +164,7 @@ def test_limit_refuses_other_networks() -> None:
 def sparse(request: pytest.FixtureRequest) -> tuple[Network, np.ndarray, cuba.Result]:
     """A small sparse network, its input spikes, and what the oracle finds."""
     net, times = cuba.network(40, request.param, synapses=12, duration=90e-3)
-    found = gradient(net, {"input": times}, cuba.SpikeTimes(), np.zeros(1), method="matrix-exponential")
+    found = gradient(net, {"input": times}, cuba.SumOfSpikeTimes(), np.zeros(1), method="matrix-exponential")
     room = max(t.shape[2] for t in found.spikes.values())
     padding = [((0, 0), (0, room - t.shape[2])) for t in found.spikes.values()]
     spikes = zip(found.spikes.values(), padding, strict=True)

@@ -84,7 +84,7 @@ def fingerprint(plan: Plan) -> str:
     """Hash of everything that the program depends on: the plan, this package's code, Brian2, the compiler."""
     network = plan.network
     parts: list[object] = [__version__, brian2.__version__, np.__version__, _flags(), _package_hash(), EXCHANGE]
-    parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observable, plan.variable, plan.sample_steps]
+    parts += [plan.batch_size, plan.dt, plan.steps, plan.timing, plan.observed, plan.sample_steps]
     parts += [plan.input_gradients, plan.max_spikes, plan.input_spikes, network.output]
     parts += [(s.name, s.n) for s in network.inputs]
     for name, p in plan.populations.items():

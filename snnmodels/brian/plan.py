@@ -10,15 +10,16 @@ from typing import Literal
 import numpy as np
 import sympy as sp
 
+from ..losses.base import simulated
+from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput
 
-__all__ = ["Observable", "Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
+__all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
 
 Timing = Literal["precise", "grid"]
-Observable = Literal["spike_times", "voltage_max", "voltage_samples"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Plan:
         Steps per trial.
     timing : {"precise", "grid"}
         Whether events happen at their own times inside the step, or are rounded to the end of the step.
-    observable, variable : str
+    observed : Primitive
         What is read of the output population.
     sample_steps : int
         Steps between samples of the variable; 0 where none are taken.
@@ -105,8 +106,7 @@ class Plan:
     dt: float
     steps: int
     timing: Timing
-    observable: Observable
-    variable: str
+    observed: Primitive
     max_spikes: int
     input_spikes: int
     input_gradients: bool
@@ -121,9 +121,7 @@ class Plan:
         dt: float,
         *,
         timing: Timing = "precise",
-        observable: Observable = "spike_times",
-        variable: str = "v",
-        interval: float = 1e-3,
+        observable: Observable | None = None,
         max_spikes: int = 64,
         input_spikes: int = 8,
         input_gradients: bool = True,
@@ -152,26 +150,13 @@ class Plan:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
         if timing not in ("precise", "grid"):
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
-        output = next(p for p in network.populations if p.name == network.output)
-        if observable == "spike_times" and not output.model.spiking:
+        (observed,) = simulated([observable or SpikeTimes()], network)
+        if observed.population != network.output:
             raise ValueError(
-                f"the loss reads spike times, but the output population {output.name!r} ({output.model.name}) has no "
-                "threshold; use a voltage loss or a spiking model"
+                f"a time grid reads the output population {network.output!r} alone, not {observed.population!r}; a "
+                "Simulation reads any populations"
             )
-        if observable != "spike_times":
-            what = "the maximum" if observable == "voltage_max" else "samples"
-            if output.model.spiking:
-                effect = "bounds" if observable == "voltage_max" else "interrupts"
-                raise ValueError(
-                    f"the loss reads {what} of {variable!r}, which the reset of the spiking output population "
-                    f"{output.name!r} {effect}; use a model without threshold such as leaky_integrator"
-                )
-            if variable not in output.model.state_names:
-                raise ValueError(
-                    f"the loss reads {what} of {variable!r}; {output.model.name} has the states "
-                    f"{', '.join(output.model.state_names)}"
-                )
-        sample_steps = _sample_steps(interval, dt, steps) if observable == "voltage_samples" else 0
+        sample_steps = _sample_steps(observed.interval, dt, steps) if isinstance(observed, Samples) else 0
         plans = {p.name: _lower(p, network, dt, order) for p in network.populations}
         return cls(
             network,
@@ -179,8 +164,7 @@ class Plan:
             dt,
             steps,
             timing,
-            observable,
-            variable,
+            observed,
             int(max_spikes),
             int(input_spikes),
             input_gradients,
@@ -188,13 +172,19 @@ class Plan:
             plans,
         )
 
+    @property
+    def variable(self) -> str:
+        """The state that is read, for maxima and samples."""
+        assert isinstance(self.observed, Maxima | Samples)
+        return self.observed.variable
+
     def observes(self, population: str) -> bool:
         """Whether the loss reads the maximum of a state of this population."""
-        return self.observable == "voltage_max" and self.network.output == population
+        return isinstance(self.observed, Maxima) and self.network.output == population
 
     def samples(self, population: str) -> bool:
         """Whether the loss reads samples of a state of this population."""
-        return self.observable == "voltage_samples" and self.network.output == population
+        return isinstance(self.observed, Samples) and self.network.output == population
 
     @property
     def sample_rows(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..losses.observables import Maxima, SpikeTimes
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .plan import EnginePlan, PopulationPlan
@@ -62,15 +63,40 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def backward(self, cotangent: np.ndarray) -> None:
+    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
         """Differentiate the last batch.
 
         Parameters
         ----------
-        cotangent : array
-            Derivative of the loss by what was observed: in the shape of `spike_times` of the output population, of
-            `maxima` or of `samples`.
+        spikes : mapping of int to array, shape (trials, n, k)
+            Derivatives of the loss by spike times, for all populations of `EnginePlan.spikes`; spikes beyond the k
+            first of a neuron have none.
+        voltage : array, optional
+            That by `maxima` or `samples`, where the plan watches a state.
         """
+
+    def observed(self) -> tuple[np.ndarray, ...]:
+        """What the plan reads of the last batch, in the order of `EnginePlan.observed`."""
+        names = [p.name for p in self.plan.populations]
+        return tuple(
+            self.spike_times(names.index(seen.population))
+            if isinstance(seen, SpikeTimes)
+            else (self.maxima() if isinstance(seen, Maxima) else self.samples())
+            for seen in self.plan.observed
+        )
+
+    def pull(self, derivatives: Sequence[np.ndarray]) -> None:
+        """Differentiate the last batch for derivatives by each of `observed`, in the shapes of these."""
+        names = [p.name for p in self.plan.populations]
+        spikes: dict[int, np.ndarray] = {}
+        voltage = None
+        for seen, derivative in zip(self.plan.observed, derivatives, strict=True):
+            if isinstance(seen, SpikeTimes):
+                k = names.index(seen.population)
+                spikes[k] = spikes[k] + derivative if k in spikes else derivative
+            else:
+                voltage = derivative if voltage is None else voltage + derivative
+        self.backward(spikes, voltage)
 
     # --- results of forward -----------------------------------------------------------------------------------------
 

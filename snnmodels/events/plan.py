@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..losses.base import simulated
+from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from .rules import Rules
 
-__all__ = ["Component", "EnginePlan", "Observation", "PopulationPlan", "ProjectionPlan"]
+__all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan"]
 
 
 _MOST_WINDOWS = 1e6  # of one trial
 _MOST_REACH = 4.0  # what a window may be of that which is chosen where none is given
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a loss reads of the output population.
-
-    Attributes
-    ----------
-    kind : {"spike_times", "voltage_max", "voltage_samples"}
-    variable : str
-        The state that is read, for maxima and samples.
-    interval : float
-        Seconds between samples: sample k, from 0, is taken at ``(k + 1)*interval``, just before an event at that time.
-    """
-
-    kind: str
-    variable: str = "v"
-    interval: float = 1e-3
-
-    def sample_times(self, duration: float) -> np.ndarray:
-        """Times of all samples of a trial, in seconds."""
-        if self.kind != "voltage_samples":
-            return np.empty(0)
-        count = int(np.floor(duration / self.interval * (1 + 1e-12)))
-        return np.minimum(self.interval * np.arange(1, count + 1), duration)
 
 
 @dataclass(frozen=True)
@@ -103,7 +80,8 @@ class EnginePlan:
     Attributes
     ----------
     network : Network
-    observation : Observation
+    observed : tuple of Primitive
+        What a loss reads, each with the name of its population.
     populations, projections : tuple
     components : tuple of Component
         Every component comes after those that project to it.
@@ -118,7 +96,7 @@ class EnginePlan:
     """
 
     network: Network
-    observation: Observation
+    observed: tuple[Primitive, ...]
     populations: tuple[PopulationPlan, ...]
     projections: tuple[ProjectionPlan, ...]
     components: tuple[Component, ...]
@@ -131,7 +109,7 @@ class EnginePlan:
     def of(
         cls,
         network: Network,
-        observation: Observation,
+        observables: Sequence[Observable],
         *,
         window: float | None = None,
         tolerance: float = 1e-10,
@@ -142,6 +120,8 @@ class EnginePlan:
 
         Parameters
         ----------
+        observables : sequence of Observable
+            What is read: of any number of populations the spike times, and of one population one state.
         window : float, optional
             In seconds; chosen from the time constants if not given, and at most four times what is chosen.
         tolerance : float
@@ -152,9 +132,12 @@ class EnginePlan:
         Raises
         ------
         ValueError
-            If the output can't be observed so, or an option is not positive.
+            If the network has not what is to be read, or an option is not positive.
         """
-        _check_observation(network, observation)
+        if not observables:
+            raise ValueError("nothing is read of the network; name at least one observable")
+        observed = simulated(observables, network)
+        voltage = _voltage(observed)
         if window is not None:
             given = in_unit(window, "second", "window")
             if given.ndim or not (np.isfinite(given) and given > 0):
@@ -172,7 +155,7 @@ class EnginePlan:
         populations = []
         for k, p in enumerate(network.populations):
             values = {n: p.value(n) for n in p.model.parameters}
-            peak = observation.variable if observation.kind == "voltage_max" and p.name == network.output else None
+            peak = voltage.variable if isinstance(voltage, Maxima) and voltage.population == p.name else None
             rules = Rules.of(HybridSystem.from_model(p.model), values, p.learnable, peak)
             populations.append(PopulationPlan(k, p, rules))
         groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
@@ -194,7 +177,7 @@ class EnginePlan:
         longest = min(p.rules.longest for p in populations)
         return cls(
             network,
-            observation,
+            observed,
             tuple(populations),
             projections,
             _components(len(populations), first, projections),
@@ -212,39 +195,46 @@ class EnginePlan:
         )
 
     @property
-    def output(self) -> PopulationPlan:
-        """The population that the loss reads."""
-        return next(p for p in self.populations if p.name == self.network.output)
+    def spikes(self) -> tuple[int, ...]:
+        """Populations whose spike times are read."""
+        names = {seen.population for seen in self.observed if isinstance(seen, SpikeTimes)}
+        return tuple(p.index for p in self.populations if p.name in names)
+
+    @property
+    def voltage(self) -> Maxima | Samples | None:
+        """The state that is read, if there is one."""
+        return _voltage(self.observed)
+
+    @property
+    def sample_times(self) -> np.ndarray:
+        """Times at which a state is read, in seconds."""
+        seen = self.voltage
+        return seen.times(self.network.duration) if isinstance(seen, Samples) else np.empty(0)
+
+    @property
+    def readout(self) -> PopulationPlan:
+        """The population of which a state is read; without one, the first of those whose spikes are."""
+        seen = self.voltage
+        if seen is not None:
+            return next(p for p in self.populations if p.name == seen.population)
+        return self.populations[self.spikes[0]]
+
+    @property
+    def state(self) -> int:
+        """Place of the state that is read among those of its population; 0 if there is none."""
+        seen = self.voltage
+        return 0 if seen is None else self.readout.rules.states.index(seen.variable)
 
 
-def _check_observation(network: Network, seen: Observation) -> None:
-    output = next(p for p in network.populations if p.name == network.output)
-    if seen.kind == "spike_times":
-        if not output.model.spiking:
-            raise ValueError(
-                f"the loss reads spike times, but the output population {output.name!r} ({output.model.name}) has no "
-                "threshold; use a voltage loss or a spiking model"
-            )
-        return
-    what = {"voltage_max": "the maximum", "voltage_samples": "samples"}.get(seen.kind)
-    if what is None:
-        raise ValueError(f"the loss reads {seen.kind!r}; there are spike_times, voltage_max and voltage_samples")
-    if output.model.spiking:
-        effect = "bounds" if seen.kind == "voltage_max" else "interrupts"
+def _voltage(observed: Sequence[Primitive]) -> Maxima | Samples | None:
+    """The one that is no spike times."""
+    states = [seen for seen in dict.fromkeys(observed) if isinstance(seen, Maxima | Samples)]
+    if len(states) > 1:
         raise ValueError(
-            f"the loss reads {what} of {seen.variable!r}, which the reset of the spiking output population "
-            f"{output.name!r} {effect}; use a model without threshold such as leaky_integrator"
+            f"the loss reads {states[0]} and {states[1]}; a simulation watches one state of one population, by its "
+            "maxima or by samples, and the spike times of any number of populations"
         )
-    if seen.variable not in output.model.state_names:
-        raise ValueError(
-            f"the loss reads {what} of {seen.variable!r}; {output.model.name} has the states "
-            f"{', '.join(output.model.state_names)}"
-        )
-    if seen.kind == "voltage_samples" and not 0 < seen.interval <= network.duration * (1 + 1e-12):
-        raise ValueError(
-            f"interval = {seen.interval * 1e3:g} ms between samples; expected a positive time not longer than the "
-            f"trial of {network.duration * 1e3:g} ms"
-        )
+    return states[0] if states else None
 
 
 def _components(n: int, first: int, projections: tuple[ProjectionPlan, ...]) -> tuple[Component, ...]:

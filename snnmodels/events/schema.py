@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..losses.observables import Maxima
 from .bounds import LEVELS
 from .plan import EnginePlan, ProjectionPlan
 
@@ -106,11 +107,11 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
     yield Array("batch", (2 + len(plan.network.inputs),), "i8")
     yield Array("results", (2 + 2 * len(plan.populations),))
     yield Array("reals", (len(reals(plan)),))
-    samples = plan.observation.sample_times(plan.network.duration).size
+    samples = plan.sample_times.size
     yield Array("sample_times", (samples,))
-    n_out = plan.output.population.n
+    n_out = plan.readout.population.n
     for key in ("maxima", "maxima_error"):
-        yield Array(key, (trials, n_out) if plan.observation.kind == "voltage_max" else (0,))
+        yield Array(key, (trials, n_out) if isinstance(plan.voltage, Maxima) else (0,))
     for key in ("samples", "samples_error"):
         yield Array(key, (trials, n_out, samples))
     for k, source in enumerate(plan.network.inputs):
@@ -128,7 +129,7 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
             yield Array(f"{name}.g{k}", (width,))
         spikes = (trials, p.population.n, capacity.spikes[p.index]) if p.rules.spiking else (0,)
         yield Array(f"{name}.times", spikes)
-        yield Array(f"{name}.cotangent", spikes if p is plan.output else (0,))
+        yield Array(f"{name}.cotangent", spikes if p.index in plan.spikes else (0,))
     for q in plan.projections:
         name, shape = f"projection{q.index}", np.shape(q.projection.weights)
         found = entries.get(q.index)

@@ -20,7 +20,8 @@ from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
 from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
-from ..losses.base import Loss
+from ..losses.base import Loss, alike
+from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
@@ -98,16 +99,19 @@ class GridSimulation:
                 "(CUDA: forward only, with `snnmodels build`)"
             )
         self._network = network
-        self._fresh: set[str] = set()  # projections whose weights were written after the network was made
         self.loss = loss
         self.target = target
+        if len(loss.observables) > 1:
+            raise ValueError(
+                f"the loss reads {len(loss.observables)} observables, and a time grid one; a Simulation reads the "
+                "spike times of any populations and a state beside"
+            )
+        (self._observable,) = loss.observables
         self._options: dict[str, Any] = {
             "batch_size": batch_size,
             "dt": dt,
             "timing": timing,
-            "observable": loss.observable,
-            "variable": loss.variable,
-            "interval": loss.interval,
+            "observable": self._observable,
             "max_spikes": max_spikes,
             "input_spikes": input_spikes,
             "input_gradients": input_gradients,
@@ -149,30 +153,8 @@ class GridSimulation:
 
     @property
     def network(self) -> Network:
-        """The network with its current values."""
-        if self._fresh:
-            weights = {f"{q.name}.w": self._weights(q) for q in self._network.projections if q.name in self._fresh}
-            self._network, self._fresh = with_values(self._network, weights), set()
+        """The network that is simulated, as it was given."""
         return self._network
-
-    def _weights(self, q: Projection) -> np.ndarray:
-        """Weights of a projection as they are simulated."""
-        return _matrix(self._session.read(f"{q.name}.w"), q)
-
-    def _update(self, values: Mapping[str, np.ndarray]) -> None:
-        """Write new trainable values."""
-        projections = {f"{q.name}.w": q for q in self._network.projections if "w" in q.learnable}
-        if not values.keys() <= projections.keys():
-            self._set(with_values(self.network, values))
-            return
-        # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
-        checked = {key: np.asarray(value, dtype=float) for key, value in values.items()}
-        for key, w in checked.items():
-            if w.shape != projections[key].weights.shape or not all_finite(w):
-                with_values(self._network, {key: w})  # says what is wrong
-        for key, w in checked.items():
-            self._write_weights(projections[key], w)
-            self._fresh.add(projections[key].name)
 
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0."""
@@ -192,7 +174,7 @@ class GridSimulation:
                 self._write(f"{name}.{key}", values)
             for key, values in initial_states(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}_initial", values)
-        self._network, self._fresh = network, set()
+        self._current = network
 
     def _write_weights(self, q: Projection, w: np.ndarray) -> None:
         """Write the weights that a projection has, of a whole matrix."""
@@ -222,7 +204,7 @@ class GridSimulation:
         targets : array, shape (trials, ...)
             Labels or whatever the loss compares with.
         values : mapping of str to array, optional
-            New trainable values, kept for later runs.
+            Trainable values that take the place of the network's own, in this run alone.
         gradient : bool
             Whether to run the adjoint.
 
@@ -239,17 +221,18 @@ class GridSimulation:
             If a neuron spiked more often than `max_spikes`.
         """
         trials = self._check(inputs, targets)
-        if values is not None:
-            self._update(values)
+        if values or self._current is not self._network:
+            self._set(with_values(self._network, values) if values else self._network)
         scheduled = self._write_inputs(inputs, trials)
         self._session.forward()
         unresolved = self._check_spikes()
-        observed = self._observe(trials)
-        value = self.loss.evaluate(observed, targets)
+        read = self._observe(trials)
+        observed = self._observable.read(read)
+        value = self.loss.evaluate((observed,) if isinstance(self.loss.observes, tuple) else observed, targets)
         spikes = self._spikes_per_trial(trials)
         if not gradient:
             return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved=unresolved)
-        self._write_loss(value.gradient, trials)
+        self._write_loss(self._observable.pull(read, alike(self.loss, value.gradient)[0]), trials)
         self._session.backward()
         gradients = self._gradients(scheduled)
         for key, found in gradients.items():
@@ -317,10 +300,10 @@ class GridSimulation:
 
     def _observe(self, trials: int) -> np.ndarray:
         output = self._network.output
-        if self.plan.observable == "spike_times":
+        if isinstance(self.plan.observed, SpikeTimes):
             return self.spike_times(output)[:trials]
         shape = (self.plan.batch_size, self.plan.size(output))
-        if self.plan.observable == "voltage_samples":
+        if isinstance(self.plan.observed, Samples):
             rows = self._session.read(f"{output}.sample_value").reshape(-1, *shape)
             samples = rows[: self.plan.steps // self.plan.sample_steps, :trials]
             return np.ascontiguousarray(samples.transpose(1, 2, 0), dtype=float)
@@ -333,11 +316,11 @@ class GridSimulation:
 
     def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
         output = self._network.output
-        if self.plan.observable == "spike_times":
+        if isinstance(self.plan.observed, SpikeTimes):
             self._spikes.write_loss(output, gradient)
             return
         shape = (self.plan.batch_size, self.plan.size(output))
-        if self.plan.observable == "voltage_samples":
+        if isinstance(self.plan.observed, Samples):
             errors = np.zeros((self.plan.sample_rows, *shape))
             errors[: gradient.shape[2], :trials] = gradient.transpose(2, 0, 1)
             self._session.write(f"{output}.sample_error", errors.ravel())
@@ -355,7 +338,7 @@ class GridSimulation:
             if not p.grid.learnable:
                 continue
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
-            current = next(x for x in self._network.populations if x.name == name)
+            current = next(x for x in self._current.populations if x.name == name)
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:
                 per_neuron = self._session.read(f"{name}.grad_{s.name}").reshape(self.plan.batch_size, -1)

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 import sympy as sp
 
-from ..losses.base import Loss, LossValue, Observable
+from ..losses.base import Loss, LossValue
+from ..losses.observables import Maxima, Observable, SpikeTimes
 from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model
@@ -64,7 +65,7 @@ class SmoothSpikeTimes(Loss):
     sum c (u + u²/2) with u = t/10 ms.
     """
 
-    observable: ClassVar[Observable] = "spike_times"
+    observes: ClassVar[Observable] = SpikeTimes()
     unit: ClassVar[float] = 10e-3
     counted: ClassVar[int] = 2
 
@@ -80,10 +81,13 @@ class SmoothSpikeTimes(Loss):
 class SmoothMaxima(Loss):
     """Polynomial of the largest value that a state of every output neuron takes, in a given unit."""
 
-    observable: ClassVar[Observable] = "voltage_max"
-
     def __init__(self, variable: str, unit: float) -> None:
         self.variable, self.unit = variable, unit
+
+    @property
+    def observes(self) -> Observable:
+        """Maxima over time."""
+        return Maxima(variable=self.variable)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on maxima ``(trials, n)``; the targets are not read."""

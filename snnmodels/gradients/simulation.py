@@ -11,9 +11,10 @@ import numpy as np
 
 from ..events.engine import Engine, SimulationError
 from ..events.inputs import checked_times
-from ..events.plan import EnginePlan, Observation
+from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from ..losses.base import Loss
+from ..losses.base import Loss, Observed, alike
+from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
@@ -36,7 +37,8 @@ class Simulation:
     Parameters
     ----------
     network : Network
-    loss : Loss
+    loss : Loss, Observable or sequence of Observable
+        What is differentiated; or only what is read, for `forward` and `backward` around a loss of one's own.
     batch_size : int
         Trials of a batch; a smaller last batch is allowed.
     target : {"numpy", "cpp_standalone"}
@@ -69,7 +71,7 @@ class Simulation:
     def __init__(
         self,
         network: Network,
-        loss: Loss,
+        loss: Loss | Observable | Sequence[Observable],
         *,
         batch_size: int = 32,
         target: Target = "numpy",
@@ -79,14 +81,15 @@ class Simulation:
         input_gradients: bool = True,
         max_spikes: int = 1_000_000,
     ) -> None:
-        if not isinstance(loss, Loss):
-            raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
+        self._observables = _observables(loss)
+        self._loss = loss if isinstance(loss, Loss) else None
+        self._single = not isinstance(loss.observes if isinstance(loss, Loss) else loss, Sequence)
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             if isinstance(n, bool) or int(n) != n or n < 1:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
         self._network = network
-        self._fresh: dict[str, np.ndarray] = {}  # weights that were written after the network was made
-        self.loss = loss
+        self._held: Network | None = network  # whose values the engine has, but for weights; None: unknown
+        self._lent: set[str] = set()  # weights that it has from elsewhere
         self.target = target
         self.batch_size = int(batch_size)
         self._threads = threads
@@ -96,13 +99,14 @@ class Simulation:
             "input_gradients": input_gradients,
             "max_spikes": max_spikes,
         }
-        self._has_run = False
+        self._has_run: bool = False
+        self._differentiable = False  # whether the last run can be run backward
+        self._dimensions: dict[str, int] = {}  # of the inputs of the last run, as they were given
         self._engine = self._open(network)
 
     def _open(self, network: Network) -> Engine:
         """Lower the network and start an engine with its values."""
-        seen = Observation(self.loss.observable, self.loss.variable, self.loss.interval)
-        self.plan = EnginePlan.of(network, seen, **self._lowering)
+        self.plan = EnginePlan.of(network, self._observables, **self._lowering)
         return open_engine(self.target, self.plan, trials=self.batch_size, threads=self._threads)
 
     def __enter__(self) -> Self:
@@ -121,48 +125,113 @@ class Simulation:
 
     @property
     def network(self) -> Network:
-        """The network with its current values."""
-        if self._fresh:
-            self._network, self._fresh = with_values(self._network, self._fresh), {}
+        """The network that is simulated, as it was given."""
         return self._network
 
-    def _update(self, values: Mapping[str, np.ndarray]) -> None:
-        """Take over new trainable values."""
-        projections = {f"{q.name}.w": (k, q) for k, q in enumerate(self._network.projections) if "w" in q.learnable}
-        if not values.keys() <= projections.keys():
-            self._set(with_values(self.network, values))
+    @property
+    def loss(self) -> Loss:
+        """The loss that is differentiated.
+
+        Raises
+        ------
+        ValueError
+            If there is none, but observables only.
+        """
+        if self._loss is None:
+            raise ValueError("this simulation was made with observables alone; make it with a loss, or use forward")
+        return self._loss
+
+    def _use(self, values: Mapping[str, np.ndarray]) -> None:
+        """Give the engine the network's values, with these in the place of its own."""
+        weights = {f"{q.name}.w": (k, q) for k, q in enumerate(self._network.projections) if "w" in q.learnable}
+        if self._held is not self._network or not values.keys() <= weights.keys():
+            self._set(with_values(self._network, values) if values else self._network)
+            self._lent = values.keys() & weights.keys()
+            if values.keys() <= weights.keys():
+                self._held = self._network
             return
         # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
         checked = {key: np.asarray(value, dtype=float) for key, value in values.items()}
         for key, w in checked.items():
-            if w.shape != projections[key][1].weights.shape or not all_finite(w):
-                with_values(self._network, {key: w})  # says what is wrong
+            if w.shape != weights[key][1].weights.shape or hasattr(values[key], "dim") or not all_finite(w):
+                with_values(self._network, {key: w if not hasattr(values[key], "dim") else values[key]})  # says it
+        for key in self._lent - checked.keys():
+            self._engine.set_weights(weights[key][0], np.asarray(weights[key][1].weights))
         for key, w in checked.items():
-            self._engine.set_weights(projections[key][0], w)
-            if key in self._fresh:
-                self._fresh[key][...] = w
-            else:
-                self._fresh[key] = w.copy()
+            self._engine.set_weights(weights[key][0], w)
+        self._lent = set(checked)
 
     def _set(self, network: Network) -> None:
-        """Take over all values of a network that differs from the present one in values alone."""
+        """Give the engine all values of a network that differs from the given one in values alone."""
+        before, self._held = self._held, None  # as long as not all of them are there
         if not self.plan.holds_for(network):
             # time constants have come together, or become short: flows have to be written in another form
             self._has_run = False
             self._engine.close()
             self._engine = self._open(network)
         else:
-            old = self._network
-            for k, (q, was) in enumerate(zip(network.projections, old.projections, strict=True)):
+            old = [None] * len(network.projections) if before is None else before.projections
+            for k, (q, was) in enumerate(zip(network.projections, old, strict=True)):
                 self._engine.set_weights(k, np.asarray(q.weights))
-                if not np.array_equal(q.delay, was.delay):
+                if was is None or not np.array_equal(q.delay, was.delay):
                     self._engine.set_delay(k, np.asarray(q.delay, dtype=float))
-            for k, (p, before) in enumerate(zip(network.populations, old.populations, strict=True)):
-                if p is not before:
+            had = [None] * len(network.populations) if before is None else before.populations
+            for k, (p, same) in enumerate(zip(network.populations, had, strict=True)):
+                if p is not same:
                     self._engine.set_parameters(k, {n: np.asarray(p.value(n)) for n in p.model.parameters})
-        self._network, self._fresh = network, {}
+        self._held = network
 
     # --- running ------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        gradient: bool = True,
+    ) -> Observed:
+        """Simulate a batch and read what is observed.
+
+        Parameters
+        ----------
+        inputs, values
+            As for `run`.
+        gradient : bool
+            Whether `backward` will follow.
+
+        Returns
+        -------
+        array or tuple of array
+            As the loss or the observables say; trials first.
+
+        Raises
+        ------
+        ValueError, SimulationError
+            As `run`.
+        """
+        return self._shape(self._forward(inputs, values, gradient))
+
+    def backward(self, derivative: Observed) -> dict[str, np.ndarray]:
+        """Gradients of the batch that went through `forward` last, for a derivative by what it returned.
+
+        Parameters
+        ----------
+        derivative : array or tuple of array
+            In the shapes of what `forward` returned; by a spike time that is ``inf`` it must be 0.
+
+        Returns
+        -------
+        dict of str to array
+            As `Outcome.gradients`.
+
+        Raises
+        ------
+        ValueError
+            If there was no `forward` before, or shapes don't fit, or a derivative is not finite.
+        SimulationError
+            If a gradient is not finite.
+        """
+        return self._backward(derivative if isinstance(derivative, tuple) else (derivative,))
 
     def run(
         self,
@@ -181,7 +250,7 @@ class Simulation:
         targets : array, shape (trials, ...)
             Labels or whatever the loss compares with.
         values : mapping of str to array, optional
-            New trainable values, kept for later runs.
+            Trainable values that take the place of the network's own, in this run alone.
         gradient : bool
             Whether to run the adjoint.
 
@@ -199,37 +268,90 @@ class Simulation:
             If the network has no trajectory: a neuron above its threshold at time 0 or after its reset, spikes without
             end, states or gradients that are not finite.
         """
-        given = self._check(inputs, targets)
-        if values is not None:
-            self._update(values)
-        engine, output = self._engine, self.plan.output.index
-        self._has_run = False
-        engine.forward(given, gradient)
-        self._has_run = True
-        observed = {
-            "spike_times": lambda: engine.spike_times(output),
-            "voltage_max": engine.maxima,
-            "voltage_samples": engine.samples,
-        }[self.loss.observable]()
-        value = self.loss.evaluate(observed, targets)
-        silent = self.loss.silent_trials(observed, targets)
-        trials = len(targets)
+        loss = self.loss
+        trials = self._trials(inputs)
+        if len(targets) != trials:
+            raise ValueError(f"{len(targets)} targets for {trials} trials of the inputs")
+        observed = self._forward(inputs, values, gradient)
+        engine = self._engine
+        shown = self._shape(observed)
+        value = loss.evaluate(shown, targets)
+        gradients = self._backward(alike(loss, value.gradient)) if gradient else {}
         spikes = {
             p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
         }
-        gradients = {}
-        if gradient:
-            engine.backward(np.asarray(value.gradient, dtype=float))
-            gradients = self._gradients({name: np.ndim(t) for name, t in inputs.items()})
+        return Outcome(
+            value.value,
+            value.predictions,
+            gradients,
+            spikes,
+            engine.smallest_gdot,
+            shown,
+            engine.ties,
+            loss.silent_trials(shown, targets),
+        )
+
+    def _trials(self, inputs: Mapping[str, np.ndarray]) -> int:
+        """Number of trials of the inputs, which are all there."""
+        names = [s.name for s in self._network.inputs]
+        if set(inputs) != set(names):
+            raise ValueError(f"inputs are {sorted(inputs)}; network {self._network.name!r} has {sorted(names)}")
+        trials = {name: len(times) for name, times in inputs.items()}
+        if len(set(trials.values())) > 1:
+            raise ValueError(f"inputs differ in their number of trials: {trials}")
+        found = next(iter(trials.values()), 1)
+        if not 1 <= found <= self.batch_size:
+            raise ValueError(
+                f"{found} trials; this simulation takes 1 to batch_size = {self.batch_size}: make it with a larger "
+                "one, or give it (or train) smaller batches"
+            )
+        return found
+
+    def _checked(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        trials, duration = self._trials(inputs), self._network.duration
+        return [checked_times(inputs[s.name], s.name, s.n, trials, duration) for s in self._network.inputs]
+
+    def _forward(
+        self, inputs: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray] | None, gradient: bool
+    ) -> tuple[np.ndarray, ...]:
+        given = self._checked(inputs)
+        self._has_run = self._differentiable = False
+        self._use({} if values is None else values)
+        self._engine.forward(given, gradient)
+        self._read = self._engine.observed()
+        self._has_run, self._differentiable = True, gradient
+        self._dimensions = {name: np.ndim(times) for name, times in inputs.items()}
+        return tuple(seen.read(x) for seen, x in zip(self._observables, self._read, strict=True))
+
+    def _shape(self, observed: tuple[np.ndarray, ...]) -> Observed:
+        return observed[0] if self._single else observed
+
+    def _backward(self, derivatives: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        if not self._differentiable:
+            raise ValueError("backward: there is no batch to differentiate; call forward, with gradient=True, first")
+        if len(derivatives) != len(self._observables):
+            raise ValueError(f"backward: {len(derivatives)} derivatives for {len(self._observables)} observables")
+        pulls = []
+        for observable, x, derivative in zip(self._observables, self._read, derivatives, strict=True):
+            d = np.asarray(derivative, dtype=float)
+            wanted = observable.read(x).shape
+            if d.shape != wanted:
+                raise ValueError(f"the derivative by {observable} has shape {d.shape}; it must be {wanted}")
+            pulls.append(observable.pull(x, d))
+            if not all_finite(pulls[-1]):
+                raise ValueError(f"the derivative by {observable} is not finite")
+            if pulls[-1][np.isinf(x)].any():
+                raise ValueError(f"the derivative by {observable} must be 0 where a spike time is inf (padding)")
+        engine = self._engine
+        engine.pull(pulls)
+        gradients = self._gradients(self._dimensions)
         for key, found in gradients.items():
             if not all_finite(found):
                 raise SimulationError(
                     f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
                     f"{engine.smallest_gdot:.3g}/s), or a state left the range of numbers"
                 )
-        return Outcome(
-            value.value, value.predictions, gradients, spikes, engine.smallest_gdot, observed, engine.ties, silent
-        )
+        return gradients
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
         """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam."""
@@ -237,7 +359,7 @@ class Simulation:
         return (
             self.target == "cpp_standalone"
             and values.keys() <= weights
-            and type(self.loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
+            and type(self._loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
             and type(optimiser) is Adam
             and not optimiser.bounds
             and set(optimiser.scales) <= set(values)
@@ -274,16 +396,19 @@ class Simulation:
         """
         if not self.fits(optimiser, values):
             raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
-        n_out = self.plan.output.population.n
-        checked = [self._check(inputs, labels) for inputs, labels in batches]
+        n_out = self.plan.readout.population.n
+        for inputs, labels in batches:
+            if len(labels) != self._trials(inputs):
+                raise ValueError(f"{len(labels)} targets for {self._trials(inputs)} trials of the inputs")
+        checked = [self._checked(inputs) for inputs, _ in batches]
         given = [_side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
         every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
-        self._update(values)
+        self._has_run = self._differentiable = False
+        self._use(values)
         places = {f"{q.name}.w": k for k, q in enumerate(self._network.projections)}
         corrections, moments = optimiser.take_steps(values, len(batches))
         engine = self._engine
         assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
-        self._has_run = False
         try:
             results, predictions = engine.train(  # type: ignore[attr-defined]
                 given,
@@ -304,7 +429,7 @@ class Simulation:
             raise
         self._has_run = True
         for key, value in values.items():
-            value[...] = self._fresh[key] = engine.weights(places[key])  # type: ignore[attr-defined]
+            value[...] = engine.weights(places[key])  # type: ignore[attr-defined]
         outcomes, start = [], 0
         for row, (_, labels) in zip(results, batches, strict=True):
             trials = len(labels)
@@ -332,19 +457,6 @@ class Simulation:
         spiking = [p.name for p in self.plan.populations if p.rules.spiking]
         raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
 
-    def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> list[np.ndarray]:
-        trials = len(targets)
-        if not 1 <= trials <= self.batch_size:
-            raise ValueError(
-                f"{trials} trials; this simulation takes 1 to batch_size = {self.batch_size}: make it with a larger "
-                "one, or give it (or train) smaller batches"
-            )
-        network = self._network
-        names = [s.name for s in network.inputs]
-        if set(inputs) != set(names):
-            raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")
-        return [checked_times(inputs[s.name], s.name, s.n, trials, network.duration) for s in network.inputs]
-
     def _gradients(self, dimensions: Mapping[str, int]) -> dict[str, np.ndarray]:
         engine, gradients = self._engine, {}
         for k, q in enumerate(self._network.projections):
@@ -361,6 +473,16 @@ class Simulation:
                 found = engine.input_gradient(k)
                 gradients[f"{s.name}.times"] = found if dimensions[s.name] == 3 else found[:, :, 0]
         return gradients
+
+
+def _observables(loss: Loss | Observable | Sequence[Observable]) -> tuple[Observable, ...]:
+    """What is read for a loss, or what is given itself."""
+    if isinstance(loss, Loss):
+        return loss.observables
+    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if isinstance(loss, Sequence) else ()
+    if not given or not all(isinstance(seen, Observable) for seen in given):
+        raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy(), or observables")
+    return given
 
 
 def _side_by_side(times: Sequence[np.ndarray]) -> np.ndarray:

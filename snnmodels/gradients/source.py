@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Outcome:
     smallest_gdot : float
         Smallest rate at which an event function crossed 0; ``inf`` when nothing crossed: no spike,
         or all of them caused at once by arrivals or ends of refractory periods.
-    output : array
+    output : array or tuple of array
         What the loss read.
     ties : int
         Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
@@ -48,7 +48,7 @@ class Outcome:
     gradients: Mapping[str, np.ndarray] = field(default_factory=dict)
     spikes: Mapping[str, float] = field(default_factory=dict)
     smallest_gdot: float = float("inf")
-    output: np.ndarray = field(default_factory=lambda: np.empty(0))
+    output: Any = field(default_factory=lambda: np.empty(0))
     ties: int = 0
     silent: int | None = None
     unresolved: int = 0

@@ -1,17 +1,25 @@
 """Losses of what a network's output does, each with its derivative."""
 
-from .base import Loss, LossValue, Observable
+from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from .observables import FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
 from .voltages import VoltageError
 
 __all__ = [
+    "FirstSpikes",
     "Loss",
     "LossValue",
     "MaxVoltageCrossEntropy",
+    "Maxima",
     "Observable",
+    "Observed",
+    "Primitive",
+    "Samples",
     "SpikeTimeError",
     "SpikeTimeFunction",
+    "SpikeTimes",
+    "SumOfLosses",
     "TTFSCrossEntropy",
     "VoltageError",
 ]

@@ -1,16 +1,21 @@
-"""What a loss is, and what it returns."""
+"""What a loss is, what it returns, and sums of losses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Loss", "LossValue", "Observable"]
+from ..templates.network import Network
+from .observables import Observable, Primitive
 
-Observable = Literal["spike_times", "voltage_max", "voltage_samples"]
+__all__ = ["Loss", "LossValue", "Observed", "SumOfLosses", "alike", "primitives", "simulated"]
+
+Observed = np.ndarray | tuple[np.ndarray, ...]
+"""One array, or one for each observable where a loss reads several."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class LossValue:
     ----------
     value : float
         Mean over the trials.
-    gradient : array
+    gradient : array or tuple of array
         Derivative of `value` by what the loss observed, in the shape of that; per second for spike times, with 0 at
         the padding.
     predictions : int array, shape (trials,), or None
@@ -29,36 +34,26 @@ class LossValue:
     """
 
     value: float
-    gradient: np.ndarray
+    gradient: Observed
     predictions: np.ndarray | None = None
 
 
 class Loss(ABC):
-    """A function of what the output population does, with its derivative.
+    """A function of what a network does, with its derivative. Losses add up, and are multiplied by numbers."""
 
-    Attributes
-    ----------
-    observable : {"spike_times", "voltage_max", "voltage_samples"}
-        What `evaluate` reads: spike times ``(trials, n, k)`` in seconds, ascending and padded with ``inf``; the maximum
-        over time of a state variable of each output neuron, ``(trials, n)``; or samples of it, ``(trials, n, k)``.
-    variable : str
-        The state variable that is read.
-    interval : float
-        Seconds between samples: sample k, from 0, is taken at ``(k + 1)*interval``, the last not after the trial.
-    """
-
-    observable: ClassVar[Observable]
-    variable: str = "v"
-    interval: float = 1e-3
+    @property
+    @abstractmethod
+    def observes(self) -> Observable | tuple[Observable, ...]:
+        """What `evaluate` reads: one array, or a tuple of them, in that order."""
 
     @abstractmethod
-    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+    def evaluate(self, observed: Any, targets: np.ndarray) -> LossValue:
         """Value, derivative and predictions for one batch.
 
         Parameters
         ----------
-        observed : array
-            Spike times, maxima or samples, as `observable` says.
+        observed : array or tuple of array
+            As `observes` says.
         targets : array, shape (trials, ...)
             What the loss compares with.
 
@@ -68,6 +63,113 @@ class Loss(ABC):
             If a shape doesn't fit, a value is NaN, or a label is out of range.
         """
 
-    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
+    def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """Count the trials in which a spike that the loss needs is missing, so that it teaches nothing (or less)."""
         return 0
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """What is read, as a tuple."""
+        return self.observes if isinstance(self.observes, tuple) else (self.observes,)
+
+    def __add__(self, other: Loss) -> SumOfLosses:
+        if not isinstance(other, Loss):
+            return NotImplemented
+        return SumOfLosses((*_terms(self), *_terms(other)))
+
+    def __mul__(self, factor: float) -> SumOfLosses:
+        if not isinstance(factor, int | float | np.number):
+            return NotImplemented
+        return SumOfLosses(tuple((loss, factor * by) for loss, by in _terms(self)))
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class SumOfLosses(Loss):
+    """Losses, each times a number, on the same targets; predictions are those of the first that classifies.
+
+    Attributes
+    ----------
+    terms : tuple of (Loss, float)
+    """
+
+    terms: tuple[tuple[Loss, float], ...]
+
+    def __post_init__(self) -> None:
+        for _, factor in self.terms:
+            if not np.isfinite(factor):
+                raise ValueError(f"a loss is multiplied by {factor}; expected a finite number")
+
+    @property
+    def observes(self) -> tuple[Observable, ...]:
+        """What the terms read, term after term."""
+        return tuple(seen for loss, _ in self.terms for seen in loss.observables)
+
+    def evaluate(self, observed: Any, targets: np.ndarray) -> LossValue:
+        """Evaluate every term on its own part."""
+        total, gradients, predictions = 0.0, [], None
+        for (loss, factor), part in zip(self.terms, self._parts(observed), strict=True):
+            value = loss.evaluate(part, targets)
+            total += factor * value.value
+            gradients += [factor * np.asarray(g) for g in alike(loss, value.gradient)]
+            predictions = value.predictions if predictions is None else predictions
+        return LossValue(total, tuple(gradients), predictions)
+
+    def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
+        """The largest number of any term."""
+        parts = zip(self.terms, self._parts(observed), strict=True)
+        return max(loss.silent_trials(part, targets) for (loss, _), part in parts)
+
+    def _parts(self, observed: Sequence[np.ndarray]) -> list[Observed]:
+        """What each term reads, as it reads it."""
+        parts: list[Observed] = []
+        start = 0
+        for loss, _ in self.terms:
+            own = tuple(observed[start : start + len(loss.observables)])
+            parts.append(own if isinstance(loss.observes, tuple) else own[0])
+            start += len(own)
+        return parts
+
+
+def _terms(loss: Loss) -> tuple[tuple[Loss, float], ...]:
+    return loss.terms if isinstance(loss, SumOfLosses) else ((loss, 1.0),)
+
+
+def alike(loss: Loss, values: Any) -> tuple[np.ndarray, ...]:
+    """One array for each observable of a loss.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many.
+    """
+    each = tuple(values) if isinstance(loss.observes, tuple) else (values,)
+    if len(each) != len(loss.observables):
+        raise ValueError(f"{len(each)} arrays for the {len(loss.observables)} observables of {loss!r}")
+    return each
+
+
+def primitives(observables: Sequence[Observable], network: Network) -> tuple[Primitive, ...]:
+    """What has to be watched of a network for each of some observables.
+
+    Raises
+    ------
+    ValueError
+        If the network has not what they read.
+    """
+    return tuple(seen.primitive(network) for seen in observables)
+
+
+def simulated(observables: Sequence[Observable], network: Network) -> tuple[Primitive, ...]:
+    """As `primitives`, where a simulation is to watch them.
+
+    Raises
+    ------
+    ValueError
+        Where the reference alone reads them, too: states of populations that spike.
+    """
+    found = primitives(observables, network)
+    for seen in found:
+        seen.check_simulated(network)
+    return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from .base import Loss, LossValue, Observable
+from .base import Loss, LossValue
+from .observables import Maxima, Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, first_spikes, labels_of
 
 __all__ = ["MaxVoltageCrossEntropy", "TTFSCrossEntropy"]
@@ -33,17 +33,24 @@ class TTFSCrossEntropy(Loss):
         Time scales of the cross-entropy and of the early-spike term, in seconds.
     alpha : float
         Weight of the early-spike term.
+    population : str
+        Whose spikes are read; the output's if empty.
     """
 
     tau0: float = 0.5e-3
     tau1: float = 6.4e-3
     alpha: float = 3e-3
-    observable: ClassVar[Observable] = "spike_times"
+    population: str = ""
 
     def __post_init__(self) -> None:
         check_positive(tau0=self.tau0, tau1=self.tau1)
         if not self.alpha >= 0:
             raise ValueError(f"alpha: expected a number of at least 0, got {self.alpha}")
+
+    @property
+    def observes(self) -> Observable:
+        """All spike times; only the first of each neuron counts."""
+        return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times ``(trials, n, k)`` in seconds and labels ``(trials,)``."""
@@ -93,14 +100,21 @@ class MaxVoltageCrossEntropy(Loss):
         The state variable that is read.
     scale : float
         Unit of the maxima: 1 for dimensionless models; a model in volts wants something like 0.01.
+    population : str
+        Whose maxima are read; the output's if empty.
     """
 
     variable: str = "v"
     scale: float = 1.0
-    observable: ClassVar[Observable] = "voltage_max"
+    population: str = ""
 
     def __post_init__(self) -> None:
         check_positive(scale=self.scale)
+
+    @property
+    def observes(self) -> Observable:
+        """Maxima over time."""
+        return Maxima(self.population, self.variable)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on maxima ``(trials, n)`` and labels ``(trials,)``."""

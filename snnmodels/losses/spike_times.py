@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from .base import Loss, LossValue, Observable
+from .base import Loss, LossValue
+from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times
 
 __all__ = ["SpikeTimeError", "SpikeTimeFunction"]
@@ -31,14 +31,21 @@ class SpikeTimeError(Loss):
         Unit of the deviations, in seconds.
     missing : float
         Deviation that a missing spike counts for, in seconds.
+    population : str
+        Whose spikes are read; the output's if empty.
     """
 
     tau: float = 1e-3
     missing: float = 10e-3
-    observable: ClassVar[Observable] = "spike_times"
+    population: str = ""
 
     def __post_init__(self) -> None:
         check_positive(tau=self.tau, missing=self.missing)
+
+    @property
+    def observes(self) -> Observable:
+        """All spike times."""
+        return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times and target times ``(trials, n, k)`` in seconds; the k may differ."""
@@ -81,11 +88,18 @@ class SpikeTimeFunction(Loss):
         in the shape of `times` and 0 where `times` is ``inf``. `times` has shape ``(trials, n, k)``, in seconds.
     predict : callable, optional
         ``predict(times)`` returns a class per trial; without it the loss doesn't classify.
+    population : str
+        Whose spikes are read; the output's if empty.
     """
 
     function: Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
     predict: Callable[[np.ndarray], np.ndarray] | None = None
-    observable: ClassVar[Observable] = "spike_times"
+    population: str = ""
+
+    @property
+    def observes(self) -> Observable:
+        """All spike times."""
+        return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Call the function and check what it returns."""

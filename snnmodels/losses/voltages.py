@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from .base import Loss, LossValue, Observable
+from .base import Loss, LossValue
+from .observables import Observable, Samples
 from .observed import check_positive
 
 __all__ = ["VoltageError"]
@@ -35,18 +35,25 @@ class VoltageError(Loss):
         Samples at the start of a trial that don't count.
     scale : float
         Unit of the error: 1 for dimensionless models; a model in volts wants something like 0.01.
+    population : str
+        Whose samples are read; the output's if empty.
     """
 
     variable: str = "v"
     interval: float = 1e-3
     skip: int = 0
     scale: float = 1.0
-    observable: ClassVar[Observable] = "voltage_samples"
+    population: str = ""
 
     def __post_init__(self) -> None:
         check_positive(interval=self.interval, scale=self.scale)
         if not (isinstance(self.skip, int | np.integer) and self.skip >= 0):
             raise ValueError(f"skip: expected a whole number of at least 0, got {self.skip!r}")
+
+    @property
+    def observes(self) -> Observable:
+        """Samples at regular times."""
+        return Samples(self.population, self.variable, self.interval)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on samples and targets, both ``(trials, n, samples)`` and in the unit of the variable.

@@ -5,7 +5,7 @@ A network is integrated by SciPy from event to event, threshold crossings are lo
 is what the Brian2 simulation and its gradient are checked against.
 """
 
-from ._api import Maximum, Method, OracleGradient, Samples, Trajectory, gradient, simulate
+from ._api import Maximum, Method, OracleGradient, Sampled, Trajectory, gradient, simulate
 from ._maximum import Peak
 
-__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Samples", "Trajectory", "gradient", "simulate"]
+__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Sampled", "Trajectory", "gradient", "simulate"]

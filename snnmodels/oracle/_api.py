@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ..losses.base import Loss, alike, primitives
+from ..losses.observables import Maxima, Primitive, Samples
 from ..templates.network import Network
 from ._backward import BackwardTrial, Pull
 from ._flow import Integrator, MatrixExponential, RungeKutta
@@ -15,9 +17,6 @@ from ._forward import ArrivalEvent, ReleaseEvent, SpikeEvent, Tape, Trial, pad
 from ._maximum import Peak, find_peaks
 from ._neurons import Array, Neurons
 from ._samples import find_samples
-
-if TYPE_CHECKING:
-    from ..losses.base import Loss
 
 Method = Literal["runge-kutta", "matrix-exponential"]
 
@@ -42,7 +41,7 @@ class Maximum:
 
 
 @dataclass(frozen=True)
-class Samples:
+class Sampled:
     """A state of the output population at given times, arrays of shape (trials, n, k).
 
     Attributes
@@ -84,15 +83,17 @@ class Trajectory:
     neurons: tuple[Neurons, ...]
     integrator: Integrator
 
-    def maximum(self, variable: str) -> Maximum:
-        """Largest value over time of a state of the output population, with its time and kind.
+    def maximum(self, variable: str, population: str = "") -> Maximum:
+        """Largest value over time of a state of a population, with its time and kind.
 
         Parameters
         ----------
         variable : str
             Name of a state.
+        population : str
+            The output if empty.
         """
-        k, state = self._output_state(variable)
+        k, state = self._state(variable, population)
         peaks = np.empty((len(self.tapes), self.neurons[k].n), dtype=object)
         for trial, tape in enumerate(self.tapes):
             peaks[trial] = find_peaks(tape, self.integrator, k, state)
@@ -103,8 +104,8 @@ class Trajectory:
             peaks=peaks,
         )
 
-    def samples(self, variable: str, times: Array) -> Samples:
-        """Values of a state of the output population at given times, just before an event at that very time.
+    def samples(self, variable: str, times: Array, population: str = "") -> Sampled:
+        """Values of a state of a population at given times, just before an event at that very time.
 
         Parameters
         ----------
@@ -112,24 +113,26 @@ class Trajectory:
             Name of a state.
         times : array, shape (k,)
             Seconds, positive, not after the end of the trial.
+        population : str
+            The output if empty.
 
         Raises
         ------
         ValueError
             For an unknown state, or times outside the trial.
         """
-        k, state = self._output_state(variable)
+        k, state = self._state(variable, population)
         times, last = np.asarray(times, dtype=float), self.network.duration
         if times.ndim != 1 or not times.size or not ((times > 0) & (times <= last * (1 + 1e-12))).all():
             raise ValueError(f"sample times: expected one or more times after 0 and up to {last:g} s, got {times}")
         points = np.empty((len(self.tapes), self.neurons[k].n, times.size), dtype=object)
         for trial, tape in enumerate(self.tapes):
             points[trial] = find_samples(tape, self.integrator, k, state, times)
-        return Samples(np.array([p.value for p in points.ravel()]).reshape(points.shape), points)
+        return Sampled(np.array([p.value for p in points.ravel()]).reshape(points.shape), points)
 
-    def _output_state(self, variable: str) -> tuple[int, int]:
-        """Indices of the output population and of one of its states."""
-        k = [q.name for q in self.neurons].index(self.network.output)
+    def _state(self, variable: str, population: str) -> tuple[int, int]:
+        """Indices of a population and of one of its states."""
+        k = [q.name for q in self.neurons].index(population or self.network.output)
         q = self.neurons[k]
         if variable not in q.states:
             raise ValueError(f"population {q.name!r} has no state {variable!r}; it has {', '.join(q.states)}")
@@ -223,7 +226,7 @@ def gradient(
     network, inputs, method
         As for `simulate`.
     loss : Loss
-        See `snnmodels.losses.Loss`; its `variable` names the state whose maximum or samples are read.
+        It may read spike times, maxima and samples of any populations.
     targets : Any
         Passed to the loss.
     flat : float or None
@@ -237,25 +240,13 @@ def gradient(
     """
     simulation = simulate(network, inputs, method=method)
     neurons = list(simulation.neurons)
-    output = next(q for q in neurons if q.name == network.output)
-    if loss.observable == "spike_times":
-        if not output.dynamics.spiking:
-            raise ValueError(f"the loss reads spike times, but population {output.name!r} does not spike")
-        observed = simulation.spikes[output.name]
-    elif loss.observable == "voltage_max":
-        maximum = simulation.maximum(loss.variable)
-        observed, points = maximum.value, maximum.peaks[..., None]
-    elif loss.observable == "voltage_samples":
-        count = int(network.duration / loss.interval + 1e-9)
-        samples = simulation.samples(loss.variable, np.arange(1, count + 1) * loss.interval)
-        observed, points = samples.value, samples.points
-    else:
-        raise ValueError(
-            f"the loss observes {loss.observable!r}; known are 'spike_times', 'voltage_max' and 'voltage_samples'"
-        )
-    evaluated = loss.evaluate(observed, targets)
-    errors = np.asarray(evaluated.gradient, dtype=float)
-    _check_errors(observed, errors)
+    seen = [_see(simulation, watched) for watched in primitives(loss.observables, network)]
+    read = tuple(o.read(values) for o, (values, _) in zip(loss.observables, seen, strict=True))
+    evaluated = loss.evaluate(read if isinstance(loss.observes, tuple) else read[0], targets)
+    errors = []
+    for o, (values, _), derivative in zip(loss.observables, seen, alike(loss, evaluated.gradient), strict=True):
+        errors.append(np.asarray(o.pull(values, np.asarray(derivative, dtype=float)), dtype=float))
+        _check_errors(values, errors[-1])
     gdot = simulation.gdot()
     if not np.all(gdot > 0):
         raise ValueError(f"a membrane potential touches its threshold (ġ = {gdot.min():.3g}): the gradient has a pole")
@@ -263,11 +254,15 @@ def gradient(
     totals = _zeros(network, inputs)
     for trial, tape in enumerate(simulation.tapes):
         pulls: list[Pull] = []
-        if loss.observable != "spike_times":
-            state = output.states.index(loss.variable)
-            each = errors[trial].reshape(points[trial].shape)
-            pulls = [Pull(p, state, j, each[j, k]) for (j, k), p in np.ndenumerate(points[trial])]
-        dl_dt = errors[trial] if loss.observable == "spike_times" else None
+        dl_dt: dict[int, Array] = {}
+        for watched, (_, points), error in zip(primitives(loss.observables, network), seen, errors, strict=True):
+            k = [q.name for q in neurons].index(watched.population)
+            if isinstance(watched, Maxima | Samples):
+                state = neurons[k].states.index(watched.variable)
+                each = error[trial].reshape(points[trial].shape)
+                pulls += [Pull(p, k, state, j, each[j, m]) for (j, m), p in np.ndenumerate(points[trial])]
+            else:
+                dl_dt[k] = dl_dt.get(k, 0.0) + error[trial]
         back = BackwardTrial(network, neurons, simulation.integrator, tape, dl_dt, pulls)
         back.run()
         _add_trial(totals, network, neurons, back, trial)
@@ -280,6 +275,19 @@ def gradient(
         flat_spikes=int((gdot < bound).sum()),
         simulation=simulation,
     )
+
+
+def _see(simulation: Trajectory, watched: Primitive) -> tuple[Array, Array]:
+    """What a loss reads, and for a state the points of the tape at which it reads it."""
+    if isinstance(watched, Maxima):
+        maximum = simulation.maximum(watched.variable, watched.population)
+        return maximum.value, maximum.peaks[..., None]
+    if isinstance(watched, Samples):
+        count = int(simulation.network.duration / watched.interval + 1e-9)
+        times = np.arange(1, count + 1) * watched.interval
+        samples = simulation.samples(watched.variable, times, watched.population)
+        return samples.value, samples.points
+    return simulation.spikes[watched.population], np.empty(0)
 
 
 def _each(peaks: Array, read: Any, dtype: Any) -> Array:
@@ -363,4 +371,4 @@ def _add_trial(
             times[at] = value
 
 
-__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Samples", "Trajectory", "gradient", "simulate"]
+__all__ = ["Maximum", "Method", "OracleGradient", "Peak", "Sampled", "Trajectory", "gradient", "simulate"]

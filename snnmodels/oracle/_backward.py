@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,10 @@ from ._neurons import Array, Neurons
 
 @dataclass(frozen=True)
 class Pull:
-    """The loss reads a state of an output neuron at a peak or at a fixed time, with derivative `error`."""
+    """The loss reads a state of a neuron at a peak or at a fixed time, with derivative `error`."""
 
     peak: Peak
+    population: int
     state: int
     neuron: int
     error: float
@@ -29,8 +30,8 @@ class BackwardTrial:
 
     Parameters
     ----------
-    dl_dt : array, shape (n_output, k)
-        Derivative of the loss by the spike times of the output population.
+    dl_dt : mapping of int to array, shape (n, k)
+        Derivatives of the loss by the spike times of populations.
     pulls : sequence of Pull
         For a loss on maxima or samples.
     """
@@ -41,11 +42,10 @@ class BackwardTrial:
         neurons: list[Neurons],
         integrator: Integrator,
         tape: Tape,
-        dl_dt: Array | None,
+        dl_dt: Mapping[int, Array],
         pulls: Sequence[Pull] = (),
     ) -> None:
         self.network, self.neurons, self.integrator, self.tape = network, neurons, integrator, tape
-        self.output = next(k for k, q in enumerate(neurons) if q.name == network.output)
         self.dl_dt, self.pulls = dl_dt, pulls
         self.lam = [np.zeros((len(q.states), q.n)) for q in neurons]
         self.integrals = [np.zeros((len(q.in_flow), q.n)) for q in neurons]
@@ -87,14 +87,14 @@ class BackwardTrial:
 
     def _add(self, pulls: Sequence[Pull]) -> None:
         for p in pulls:
-            self.lam[self.output][p.state, p.neuron] += p.error
+            self.lam[p.population][p.state, p.neuron] += p.error
 
     def _kink(self, n: int, event: ArrivalEvent | SpikeEvent, *, after: bool, keep: bool = False) -> list[Pull]:
         """Losses read at event n: the value moves with the event, at the slope of the side it is read on."""
         found = [p for p in self.pulls if p.peak.entry == n and p.peak.kind != "smooth" and p.peak.after == after]
-        q = self.neurons[self.output]
         for p in found:
-            x, held = self._side(event, p.neuron, after)
+            q = self.neurons[p.population]
+            x, held = self._side(event, p.population, p.neuron, after)
             slope = q.dynamics.f(x, q.p[:, p.neuron : p.neuron + 1])[p.state, 0]
             if not (held and p.state in q.dynamics.hold):
                 self._moves(event, p.neuron, p.error * float(slope))
@@ -102,9 +102,11 @@ class BackwardTrial:
             self._add(found)
         return found
 
-    def _side(self, event: ArrivalEvent | SpikeEvent, neuron: int, after: bool) -> tuple[Array, bool]:
-        """State of one output neuron just before or after an event, and whether it is refractory there."""
-        q, own = self.neurons[self.output], slice(neuron, neuron + 1)
+    def _side(
+        self, event: ArrivalEvent | SpikeEvent, population: int, neuron: int, after: bool
+    ) -> tuple[Array, bool]:
+        """State of one neuron just before or after an event, and whether it is refractory there."""
+        q, own = self.neurons[population], slice(neuron, neuron + 1)
         if isinstance(event, SpikeEvent):
             x = event.before
             return (q.dynamics.after_spike(x, q.p[:, own]), q.dynamics.refractory) if after else (x, False)
@@ -179,8 +181,8 @@ class BackwardTrial:
         q, d = self.neurons[k], self.neurons[k].dynamics
         lam = self.lam[k][:, own]
         direct = 0.0
-        if k == self.output and self.dl_dt is not None:
-            direct = float(self.dl_dt[j, event.spike.index])
+        if k in self.dl_dt:
+            direct = float(self.dl_dt[k][j, event.spike.index])
         outside = np.array([[direct], [self.sensitivity.get(event.spike, 0.0)]])
         sigma = d.sigma(event.before, q.p[:, own], lam, outside)[0, 0]
         if event.cause is None:

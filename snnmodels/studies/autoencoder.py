@@ -338,10 +338,11 @@ def coding_error(simulation: Simulation, data: Trials, values: Mapping[str, Arra
         ``rate``: spikes per second of the population; ``loss``: time average of |x - x̂|²; ``loss_gain``: the same with
         the scalar gain on the estimate that makes it smallest.
     """
+    assert isinstance(simulation.loss, VoltageError)
     inputs, targets = data.take(slice(0, 1))
     output = simulation.run(inputs, targets, values, gradient=False).output
     spikes = simulation.spike_times("hidden")
-    first = round(discard / simulation.plan.observation.interval)
+    first = round(discard / simulation.loss.interval)
     estimate, wanted = output[0, :-1, first:], targets[0, :-1, first:]
     gain = _gain(estimate, wanted)
     duration = simulation.network.duration - discard

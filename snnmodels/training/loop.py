@@ -18,6 +18,7 @@ from ..datasets.trials import Trials
 from ..events.engine import SimulationError
 from ..files import as_json
 from ..gradients.source import GradientSource, Outcome
+from ..losses.base import Observed, alike
 from ..optimisers import Optimiser
 from ..templates.identity import identity
 from ..templates.values import all_finite
@@ -109,8 +110,9 @@ class Evaluation:
         Mean number per trial of each population.
     silent_trials : int
         Trials in which a spike that the loss needs was missing.
-    output : array, shape (trials, n) or (trials, n, samples)
-        First spike of each output neuron in seconds, ``inf`` for none; or the maxima or samples, for a loss on those.
+    output : array, shape (trials, n) or (trials, n, samples), or tuple of array
+        First spike of each neuron that the loss reads in seconds, ``inf`` for none; or the maxima or samples, for a
+        loss on those; one of these for each observable of a loss that reads several.
     """
 
     loss: float
@@ -118,7 +120,7 @@ class Evaluation:
     predictions: np.ndarray | None
     spikes: dict[str, float]
     silent_trials: int
-    output: np.ndarray
+    output: Observed
 
 
 def evaluate(
@@ -141,10 +143,10 @@ def evaluate(
         inputs, targets = data.take(which)
         outcome = source.run(inputs, targets, values, gradient=False)
         totals.add(source, outcome, targets)
-        output = outcome.output
-        spikes = source.loss.observable == "spike_times" and output.ndim == 3
-        outputs.append(output.min(axis=2, initial=np.inf) if spikes else output)
-    output = np.concatenate(outputs)
+        seen = zip(source.loss.observables, alike(source.loss, outcome.output), strict=True)
+        outputs.append([observable.summary(x) for observable, x in seen])
+    whole = tuple(np.concatenate(x) for x in zip(*outputs, strict=True))
+    output: Observed = whole if isinstance(source.loss.observes, tuple) else whole[0]
     return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
 
 

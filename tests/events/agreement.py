@@ -10,8 +10,8 @@ import numpy as np
 
 from snnmodels import oracle
 from snnmodels.events.engine import Engine
-from snnmodels.events.plan import EnginePlan, Observation
-from snnmodels.losses.base import Loss
+from snnmodels.events.plan import EnginePlan
+from snnmodels.losses.base import Loss, alike
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput
 from tests.oracle.networks import MS, Polynomial
 
@@ -42,22 +42,17 @@ def run(
 ) -> Run:
     """A batch forward and backward."""
     loss = loss or Polynomial()
-    seen = Observation(loss.observable, loss.variable, loss.interval)
-    plan = EnginePlan.of(network, seen, window=window, tolerance=tolerance)
+    plan = EnginePlan.of(network, loss.observables, window=window, tolerance=tolerance)
     engine = make(plan)
     engine.forward([_wide(inputs[i.name]) for i in network.inputs])
-    read = {
-        "spike_times": lambda: engine.spike_times(plan.output.index),
-        "voltage_max": engine.maxima,
-        "voltage_samples": engine.samples,
-    }
-    observed = read[loss.observable]()
-    value = loss.evaluate(observed, np.zeros(len(observed), dtype=int) if targets is None else targets)
-    engine.backward(value.gradient)
+    observed = engine.observed()
+    shown = observed if isinstance(loss.observes, tuple) else observed[0]
+    value = loss.evaluate(shown, np.zeros(len(observed[0]), dtype=int) if targets is None else targets)
+    engine.pull(alike(loss, value.gradient))
     return Run(
         engine,
         value.value,
-        observed,
+        observed[0],
         _gradients(engine, network, inputs),
         {p.name: engine.spike_times(k) for k, p in enumerate(network.populations) if p.model.spiking},
     )

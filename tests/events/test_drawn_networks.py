@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.events.plan import EnginePlan
+from snnmodels.losses import Maxima, Observable, SpikeTimes
 from snnmodels.oracle import OracleGradient
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
@@ -30,7 +31,7 @@ def numbered(first: int, count: int, **options: Any) -> list[Drawn]:
     found: list[Drawn] = []
     for seed in range(first, first + 20 * count):
         drawn = draw(seed, **options)
-        plan = EnginePlan.of(drawn.network, observation_of(drawn.network), max_spikes=MOST)
+        plan = EnginePlan.of(drawn.network, observed_of(drawn.network), max_spikes=MOST)
         engine = NumpyEngine(plan)
         try:
             engine.forward([drawn.inputs[i.name] for i in drawn.network.inputs])
@@ -44,9 +45,9 @@ def numbered(first: int, count: int, **options: Any) -> list[Drawn]:
     raise AssertionError("too few networks of that kind")
 
 
-def observation_of(network: Network) -> Observation:
+def observed_of(network: Network) -> list[Observable]:
     spiking = network.populations[-1].model.spiking
-    return Observation("spike_times" if spiking else "voltage_max")
+    return [SpikeTimes() if spiking else Maxima()]
 
 
 def both(drawn: Drawn, target: str, loss: Any = None, window: float | None = None) -> tuple[Run, OracleGradient]:

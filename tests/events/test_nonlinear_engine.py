@@ -13,7 +13,8 @@ import pytest
 
 from snnmodels import oracle
 from snnmodels.events.engine import SimulationError
-from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.events.plan import EnginePlan
+from snnmodels.losses import Samples, SpikeTimes
 from snnmodels.losses.base import Loss
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
@@ -216,7 +217,7 @@ class Differences:
 
     def __init__(self, network: Network, inputs: Inputs) -> None:
         self.network, self.inputs = network, [inputs[i.name] for i in network.inputs]
-        self.engine = CppEngine(EnginePlan.of(network, Observation("spike_times")))
+        self.engine = CppEngine(EnginePlan.of(network, [SpikeTimes()]))
 
     def loss(self, inputs: list[np.ndarray]) -> float:
         self.engine.forward(inputs, gradient=False)
@@ -302,7 +303,7 @@ def test_a_batch_after_another_and_threads_change_nothing(model: Callable[[str],
     assert_same(threads, once, time=0, gradient=1e-14)
     engine = once.engine
     engine.forward([inputs[i.name] for i in network.inputs])
-    engine.backward(Polynomial().evaluate(once.observed, np.zeros(3, dtype=int)).gradient)
+    engine.pull([Polynomial().evaluate(once.observed, np.zeros(3, dtype=int)).gradient])
     np.testing.assert_array_equal(engine.weight_gradient(0), once.gradients[f"{network.projections[0].name}.w"])
 
 
@@ -314,7 +315,7 @@ def alone(m: Model, weight: float, window: float | None = None) -> tuple[CppEngi
     w = np.array([[0.0, weight, 0.0]])
     projection = Projection("q", "a", "p", w, next(iter(m.receptors)))
     network = Network("alone", (SpikeInput("a", 1),), (population,), (projection,), "p", 30 * MS)
-    kind = Observation("spike_times") if m.spiking else Observation("voltage_samples", "v", 5 * MS)
+    kind = [SpikeTimes()] if m.spiking else [Samples(interval=5 * MS)]
     return CppEngine(EnginePlan.of(network, kind, window=window)), [np.array([[[2 * MS]]])]
 
 

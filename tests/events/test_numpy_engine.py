@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from snnmodels.events.engine import SimulationError
-from snnmodels.events.plan import EnginePlan, Observation
-from snnmodels.losses import SpikeTimeFunction
+from snnmodels.events.plan import EnginePlan
+from snnmodels.losses import Observable, SpikeTimeFunction, SpikeTimes
 from snnmodels.targets.numpy import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Inputs, Run, check, random_network, reference_of, run
@@ -34,8 +34,8 @@ RESONANT = "lif+exp_synapse+current_adaptation+subthreshold_adaptation"
 READOUTS = ("leaky_integrator+exp_synapse", "leaky_integrator+alpha_synapse", "leaky_integrator+delta_synapse")
 
 
-def engine(network: Network, kind: str = "spike_times", **options: Any) -> NumpyEngine:
-    return NumpyEngine(EnginePlan.of(network, Observation(kind), **options))
+def engine(network: Network, seen: Observable | None = None, **options: Any) -> NumpyEngine:
+    return NumpyEngine(EnginePlan.of(network, [seen or SpikeTimes()], **options))
 
 
 def one(weights: Any, times: Any, model: Model = LIF, duration: float = 30 * MS, **parameters: Any) -> tuple:
@@ -298,7 +298,7 @@ def test_a_population_without_projections_spikes_by_its_rest() -> None:
     times = eng.spike_times(0)
     # v = 1.5 (1 - exp(-t/tau)) crosses 1 at tau log(3), again and again
     np.testing.assert_allclose(times, 20 * MS * np.log(3) * np.broadcast_to([1, 2], (1, 2, 2)), rtol=1e-14)
-    eng.backward(np.ones((1, 2, 2)))
+    eng.pull([np.ones((1, 2, 2))])
     # d/d(v_rest) of tau log(v_rest/(v_rest - 1))
     slope = 20 * MS * (1 / 1.5 - 1 / 0.5)
     np.testing.assert_allclose(eng.parameter_gradient(0, "v_rest"), [3 * slope, 3 * slope], rtol=1e-12)

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import cuba
 from benchmarks.serving import Meter
-from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.events.plan import EnginePlan
+from snnmodels.losses import SpikeTimes
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Inputs, assert_agrees, reference_of, run
@@ -129,7 +130,7 @@ def test_general_way_where_states_are_read() -> None:
     population = Population("p", 5, m, {}, ("tau_m",))
     projections = (Projection("q", "i", "p", rng.normal(3, 1, (3, 5)), "exc", rng.random((3, 5)) < 0.7),)
     net = Network("n", (SpikeInput("i", 3),), (population,), projections, "p", 20 * MS)
-    plan = EnginePlan.of(net, Observation("spike_times"))
+    plan = EnginePlan.of(net, [SpikeTimes()])
     assert not plan.populations[0].rules.scatters
     inputs = {"i": rng.uniform(0, 10 * MS, (2, 3, 1))}
     assert_agrees(run(lambda plan: engine(plan, True), net, inputs), reference_of(net, inputs))

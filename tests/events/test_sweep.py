@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.events.plan import EnginePlan
+from snnmodels.losses import SpikeTimes
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
@@ -156,11 +157,11 @@ def test_an_arrival_that_is_no_multiple_of_its_weight() -> None:
     wanted = reference_of(net, inputs).gradients["p.w"]
     for sweep in (True, False):
         for timed in (True, False):
-            plan = EnginePlan.of(net, Observation("spike_times"), input_gradients=timed)
+            plan = EnginePlan.of(net, [SpikeTimes()], input_gradients=timed)
             engine = CppEngine(plan, trials=2, sweep=sweep)
             engine.forward([inputs["in"]])
             value = Polynomial().evaluate(engine.spike_times(0), np.zeros(2, dtype=int))
-            engine.backward(value.gradient)
+            engine.pull([value.gradient])
             np.testing.assert_allclose(engine.weight_gradient(0), wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
             engine.close()
 

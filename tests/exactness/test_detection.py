@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from snnmodels.events.plan import EnginePlan, Observation
+from snnmodels.events.plan import EnginePlan
 from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
+from snnmodels.losses import SpikeTimes
 from snnmodels.targets.numpy.neurons import Neurons
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import LINEAR, MS, TARGETS
@@ -53,7 +54,7 @@ def population(name: str, n: int, **parameters: np.ndarray) -> Network:
 
 
 def neurons(name: str, window: float, n: int = COUNT, **parameters: np.ndarray) -> Neurons:
-    plan = EnginePlan.of(population(name, n, **parameters), Observation("spike_times"), window=window)
+    plan = EnginePlan.of(population(name, n, **parameters), [SpikeTimes()], window=window)
     p = plan.populations[0]
     return Neurons(p, p.rules, plan.window, plan.tolerance)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 
-from snnmodels.losses.base import Loss, LossValue
+from snnmodels.losses import Loss, LossValue, Maxima, Samples, SpikeTimes
 from snnmodels.oracle import Method, OracleGradient, gradient, simulate
 from snnmodels.templates.model import Model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
@@ -20,7 +19,7 @@ Inputs = dict[str, np.ndarray]
 class Polynomial(Loss):
     """Every spike counts, each with its own weight, so that no error in a single one can hide."""
 
-    observable: ClassVar[str] = "spike_times"  # type: ignore[assignment]
+    observes = SpikeTimes()
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         there = np.isfinite(observed)
@@ -33,10 +32,12 @@ class Polynomial(Loss):
 class SumOfMaxima(Loss):
     """Weighted sum of the maxima of a state, squared so that the error is not constant."""
 
-    observable: ClassVar[str] = "voltage_max"  # type: ignore[assignment]
-
     def __init__(self, variable: str = "v") -> None:
         self.variable = variable
+
+    @property
+    def observes(self) -> Maxima:
+        return Maxima(variable=self.variable)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         c = 1.0 + (0.7 * np.arange(observed.shape[0])[:, None] + 0.4 * np.arange(observed.shape[1])) % 1.9
@@ -46,13 +47,12 @@ class SumOfMaxima(Loss):
 class SumOfSamples(Loss):
     """Weighted sum of samples of a state, squared so that the error is not constant."""
 
-    observable: ClassVar[str] = "voltage_samples"  # type: ignore[assignment]
-
     def __init__(self, variable: str = "v", interval: float = 3 * MS) -> None:
         self.variable, self.interval = variable, interval
 
-    def times(self, duration: float) -> np.ndarray:
-        return np.arange(1, int(duration / self.interval + 1e-9) + 1) * self.interval
+    @property
+    def observes(self) -> Samples:
+        return Samples(variable=self.variable, interval=self.interval)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         trials, n, k = (np.arange(size) for size in observed.shape)
@@ -101,12 +101,13 @@ def with_values(network: Network, values: dict[str, np.ndarray]) -> Network:
 
 def loss_of(network: Network, inputs: Inputs, loss: Loss, method: Method = "runge-kutta") -> float:
     simulation = simulate(network, inputs, method=method)
-    if loss.observable == "spike_times":
-        observed = simulation.spikes[network.output]
-    elif isinstance(loss, SumOfSamples):
-        observed = simulation.samples(loss.variable, loss.times(network.duration)).value
+    (seen,) = loss.observables
+    if isinstance(seen, Samples):
+        observed = simulation.samples(seen.variable, seen.times(network.duration)).value
+    elif isinstance(seen, Maxima):
+        observed = simulation.maximum(seen.variable).value
     else:
-        observed = simulation.maximum(loss.variable).value
+        observed = simulation.spikes[network.output]
     return loss.evaluate(observed, np.empty(0)).value
 
 

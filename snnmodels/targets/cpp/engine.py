@@ -10,6 +10,7 @@ from ...events.bounds import Bounds
 from ...events.engine import Engine, SimulationError, explain, initial_states, refractory_periods
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
+from ...losses.observables import Maxima
 from ..process import Process, ProgramError
 from .layout import Layout, Ways
 from .program import program
@@ -77,7 +78,7 @@ class CppEngine(Engine):
             if p.rules.linear and (p.rules.spiking if kind == "threshold" else p.rules.observed is not None)
         }
         self._trials = 0
-        self._fetched = False  # whether the program has written the output's spikes of the last batch
+        self._fetched = False  # whether the program has written the spikes of the last batch that are read
         self._shapes: list[tuple[int, ...]] = []
         self._arrays: dict[str, np.ndarray] | None = {}
         self._process = Process(path)
@@ -113,7 +114,7 @@ class CppEngine(Engine):
             if old.shape == self._views[key].shape:
                 self._views[key][...] = old
         self._views["reals"][:] = reals(self.plan)
-        self._views["sample_times"][:] = self.plan.observation.sample_times(self.plan.network.duration)
+        self._views["sample_times"][:] = self.plan.sample_times
         for k, e in self._entries.items():
             self._views[f"projection{k}.first"][:] = e.first
             self._views[f"projection{k}.neuron"][:] = e.neuron
@@ -195,8 +196,7 @@ class CppEngine(Engine):
 
     def spike_times(self, population: int) -> np.ndarray:
         """Spike times; see `Engine.spike_times`."""
-        output = self.plan.output.index
-        if not (self._fetched and population == output and self.plan.observation.kind == "spike_times"):
+        if not (self._fetched and population in self.plan.spikes):
             self._ask(f"spikes {population}")
         place = 2 + len(self.plan.populations) + population
         most = int(self._views["results"][place])
@@ -232,13 +232,14 @@ class CppEngine(Engine):
         """Number of ties; see `Engine.ties`."""
         return int(self._views["results"][1])
 
-    def backward(self, cotangent: np.ndarray) -> None:
+    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
         """Differentiate; see `Engine.backward`."""
-        kind, output = self.plan.observation.kind, self.plan.output.index
-        key = {"spike_times": f"population{output}.cotangent", "voltage_max": "maxima_error"}.get(kind, "samples_error")
-        if kind == "spike_times":
-            self._views["results"][2 + len(self.plan.populations) + output] = cotangent.shape[2]
-        self._flat(key, cotangent.size)[:] = cotangent.ravel()
+        for k, derivative in spikes.items():
+            self._views["results"][2 + len(self.plan.populations) + k] = derivative.shape[2]
+            self._flat(f"population{k}.cotangent", derivative.size)[:] = derivative.ravel()
+        if voltage is not None:
+            key = "maxima_error" if isinstance(self.plan.voltage, Maxima) else "samples_error"
+            self._flat(key, voltage.size)[:] = voltage.ravel()
         self._ask("backward")
 
     def weight_gradient(self, projection: int) -> np.ndarray:

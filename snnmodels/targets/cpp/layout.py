@@ -10,10 +10,11 @@ import numpy as np
 
 from ...events.plan import EnginePlan
 from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
+from ...losses.observables import Maxima, Samples
 
 __all__ = ["Layout", "Ways"]
 
-_KINDS = ("spike_times", "voltage_max", "voltage_samples")
+_WATCHES = (type(None), Maxima, Samples)  # as in the runtime's enum Watch
 _ALIGNMENT = 64
 
 
@@ -103,9 +104,8 @@ def _describe(
 
     for key in ("batch", "results", "reals"):
         place(key)
-    observed = plan.observation
-    state = plan.output.rules.states.index(observed.variable) if observed.kind != "spike_times" else 0
-    out += [_KINDS.index(observed.kind), plan.output.index, state, int(plan.input_gradients)]
+    watched = plan.voltage
+    out += [_WATCHES.index(type(watched)), plan.readout.index, plan.state, int(plan.input_gradients)]
     out += [-1 if ways.scatter is None else int(ways.scatter), int(ways.sweep), ways.threads]
     out.append(places["sample_times"][1].shape[0])
     for key in ("sample_times", "maxima", "samples", "maxima_error", "samples_error"):

@@ -84,7 +84,7 @@ class ComponentBackward:
         For every input and population the derivative of the loss by the time of each spike, as far as it is known:
         that of the component's own spikes is complete but for its feedback; those of its sources are added to.
     pulls : array or None
-        Derivative of the loss by the maxima, shape (n,), or by the samples, (n, k), of its output population.
+        Derivative of the loss by the maxima, shape (n,), or by the samples, (n, k), of the population that is watched.
     totals : Totals
         Added to.
     """
@@ -110,12 +110,11 @@ class ComponentBackward:
             for place, (k, n) in enumerate(self.neurons.items())
             if n.rules.needs_states
         }
-        self.output = plan.output.index if pulls is not None and plan.output.index in self.neurons else -1
-        if self.output >= 0:
-            self.observed = plan.output.rules.states.index(plan.observation.variable)
+        self.watched = plan.readout.index if pulls is not None and plan.readout.index in self.neurons else -1
+        self.observed = plan.state
         # by the piece before it: neurons whose maximum, just before an instant, moves with an arrival of that piece
         self.shifts: dict[int, list[int]] = {}
-        if self.output >= 0 and tape.maxima is not None:
+        if self.watched >= 0 and tape.maxima is not None:
             for j in np.flatnonzero(tape.maxima.kind == Maxima.EDGE):
                 self._shift(int(j), int(tape.maxima.piece[j]) + 1)
 
@@ -125,14 +124,14 @@ class ComponentBackward:
         for m in range(first, len(pieces)):
             if pieces[m].start != pieces[first].start:
                 return
-            if any(self._reaches_output(a, j) for a in pieces[m].arrivals):
+            if any(self._reaches_watched(a, j) for a in pieces[m].arrivals):
                 self.shifts.setdefault(m - 1, []).append(j)
                 return
 
-    def _reaches_output(self, a: Arrival, j: int) -> bool:
-        """Whether an arrival reaches neuron j of the output."""
-        at_output = self.values.plan.projections[a.projection].target == self.output
-        return at_output and self.values.connections[a.projection].reaches(a, j)
+    def _reaches_watched(self, a: Arrival, j: int) -> bool:
+        """Whether an arrival reaches neuron j of the population that is watched."""
+        at_watched = self.values.plan.projections[a.projection].target == self.watched
+        return at_watched and self.values.connections[a.projection].reaches(a, j)
 
     def run(self) -> None:
         """The whole trial."""
@@ -164,9 +163,9 @@ class ComponentBackward:
 
     def _end(self, number: int) -> None:
         """What the loss reads at the end of a piece."""
-        if self.output < 0 or self.pulls is None:
+        if self.watched < 0 or self.pulls is None:
             return
-        costates = self.costates[self.output][self.observed]
+        costates = self.costates[self.watched][self.observed]
         if self.tape.maxima is None:
             for k in np.flatnonzero(np.array(self.tape.sampled) == number):
                 costates += self.pulls[:, k]
@@ -177,11 +176,11 @@ class ComponentBackward:
             self._with_arrivals(self.shifts[number], self.tape.pieces[number + 1].arrivals)
 
     def _after_jump(self, number: int) -> None:
-        if self.output < 0 or self.tape.maxima is None:
+        if self.watched < 0 or self.tape.maxima is None:
             return
         assert self.pulls is not None
         which = self._peaks(Maxima.JUMP, number)
-        self.costates[self.output][self.observed, which] += self.pulls[which]
+        self.costates[self.watched][self.observed, which] += self.pulls[which]
         self._with_arrivals(which, self.tape.pieces[number].arrivals)
 
     def _peaks(self, kind: int, number: int) -> np.ndarray:
@@ -193,7 +192,7 @@ class ComponentBackward:
         """Values at a kink move with the first arrival that reaches their neuron."""
         assert self.tape.maxima is not None and self.pulls is not None
         for j in which:
-            reaching = (a for a in arrivals if self._reaches_output(a, int(j)))
+            reaching = (a for a in arrivals if self._reaches_watched(a, int(j)))
             if (a := next(reaching, None)) is not None:
                 self._moves(a, float(self.pulls[j] * self.tape.maxima.slope[j]), int(j))
 
@@ -206,7 +205,7 @@ class ComponentBackward:
         own = [e for e in piece.events if e.population == k]
         if own:
             apart.append(self._through_spikes(k, number, piece, own))
-        if k == self.output and self.tape.maxima is not None:
+        if k == self.watched and self.tape.maxima is not None:
             which = self._peaks(Maxima.INSIDE, number)
             if which.size:
                 apart.append((which, self._through_peaks(k, number, piece, which)))
@@ -375,9 +374,9 @@ class ComponentBackward:
         self.totals.parameters[k][:, columns] += back[2 + neurons.n_states :]
 
     def _start(self) -> None:
-        if self.output >= 0 and self.tape.maxima is not None:
+        if self.watched >= 0 and self.tape.maxima is not None:
             assert self.pulls is not None
             which = self._peaks(Maxima.START, 0)
-            self.costates[self.output][self.observed, which] += self.pulls[which]
+            self.costates[self.watched][self.observed, which] += self.pulls[which]
         for k, n in self.neurons.items():
             self.totals.parameters[k] += n("initial_back", *self.costates[k])

@@ -88,22 +88,23 @@ class NumpyEngine(Engine):
         self._spikes.append(spikes)
         self._tapes.append(tapes)
 
-    def backward(self, cotangent: np.ndarray) -> None:
+    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
         """Differentiate the last batch; see `Engine.backward`."""
         self._totals = Totals.zero(self._values)
         self._input_gradients = [np.zeros(i.shape) for i in self._inputs]
         with np.errstate(all="ignore"):
-            for trial, cotangents in enumerate(np.asarray(cotangent, dtype=float)):
-                self._trial_back(trial, cotangents)
+            for trial in range(len(self._spikes)):
+                pulls = None if voltage is None else voltage[trial]
+                self._trial_back(trial, {k: d[trial] for k, d in spikes.items()}, pulls)
 
-    def _trial_back(self, trial: int, cotangent: np.ndarray) -> None:
-        spikes, output = self._spikes[trial], len(self._inputs) + self.plan.output.index
+    def _trial_back(self, trial: int, derivatives: Mapping[int, np.ndarray], pulls: np.ndarray | None) -> None:
+        spikes = self._spikes[trial]
         sensitivities = [np.zeros(len(s.times)) for s in spikes]
-        pulls = None
-        if self.plan.observation.kind == "spike_times":
-            sensitivities[output] += cotangent[spikes[output].neurons, spikes[output].places]
-        else:
-            pulls = cotangent
+        for k, derivative in derivatives.items():
+            own = spikes[len(self._inputs) + k]
+            neurons, places = np.array(own.neurons, dtype=int), np.array(own.places, dtype=int)
+            read = places < derivative.shape[1]
+            sensitivities[len(self._inputs) + k][read] += derivative[neurons[read], places[read]]
         for component, tape in zip(reversed(self.plan.components), reversed(self._tapes[trial]), strict=True):
             ComponentBackward(self._values, component, tape, sensitivities, pulls, self._totals).run()
         if self.plan.input_gradients:
@@ -125,15 +126,15 @@ class NumpyEngine(Engine):
 
     def maxima(self) -> np.ndarray:
         """Largest value over time of the observed state, shape (trials, n)."""
-        return np.stack([t.maxima.value for t in self._output_tapes() if t.maxima is not None])
+        return np.stack([t.maxima.value for t in self._readout_tapes() if t.maxima is not None])
 
     def samples(self) -> np.ndarray:
         """Samples of the observed state, shape (trials, n, k)."""
-        return np.stack([np.stack(t.samples, axis=-1) for t in self._output_tapes()])
+        return np.stack([np.stack(t.samples, axis=-1) for t in self._readout_tapes()])
 
-    def _output_tapes(self) -> list[ComponentTape]:
-        output = self.plan.output.index
-        place = next(k for k, c in enumerate(self.plan.components) if output in c.populations)
+    def _readout_tapes(self) -> list[ComponentTape]:
+        readout = self.plan.readout.index
+        place = next(k for k, c in enumerate(self.plan.components) if readout in c.populations)
         return [tapes[place] for tapes in self._tapes]
 
     @property

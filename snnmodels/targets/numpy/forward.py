@@ -58,11 +58,11 @@ class ComponentForward:
         self.since = {k: np.zeros(u.size, dtype=int) for k, u in self.until.items()}
         self.arrived: dict[int, set[tuple[int, int]]] = {k: set() for k in self.neurons}  # source and spike
         self.fired: set[tuple[int, int]] = set()  # neurons that spiked at once at this instant
-        self.output = plan.output.index if plan.output.index in self.neurons else -1
-        seen = plan.observation
-        self.sample_times = seen.sample_times(self.end) if self.output >= 0 else np.empty(0)
-        if self.output >= 0 and seen.kind != "spike_times":
-            self.observed = plan.output.rules.states.index(seen.variable)
+        # the population of which a state is read, if it is one of these
+        watched = plan.voltage is not None and plan.readout.index in self.neurons
+        self.watched = plan.readout.index if watched else -1
+        self.sample_times = plan.sample_times if watched else np.empty(0)
+        self.observed = plan.state
         self.t, self.round = 0.0, 0
         self.tape = ComponentTape()
         self.smallest_gdot = np.inf
@@ -72,8 +72,8 @@ class ComponentForward:
         """The whole trial."""
         self.states = {k: State.initial(self.values, k) for k in self.neurons}
         self._refuse_above()
-        if self.output >= 0 and self.values.plan.observation.kind == "voltage_max":
-            self.tape.maxima = Maxima.at_start(self.states[self.output].x[self.observed])
+        if self.watched >= 0 and not self.sample_times.size:
+            self.tape.maxima = Maxima.at_start(self.states[self.watched].x[self.observed])
         while True:
             if self.keep:
                 self.tape.keep(len(self.tape.pieces), [(s.x, s.held) for s in self.states.values()])
@@ -125,7 +125,7 @@ class ComponentForward:
             receptors = {self.values.plan.projections[a.projection].receptor for a in own}
             if freed or any(self.neurons[k].fires[r] for r in receptors):
                 piece.instant += self._at_once(k, before, freed, own)
-            if k == self.output:
+            if k == self.watched:
                 self._after_jump(before)
         self.ties += len(piece.instant) > 1
         self._emit(piece.instant)
@@ -285,15 +285,15 @@ class ComponentForward:
         for k, state in self.states.items():
             if not np.isfinite(state.x).all():
                 raise self._error("finite", k, int(np.isfinite(state.x).all(axis=0).argmin()), piece.end)
-        if self.output < 0 or piece.end == piece.start:
+        if self.watched < 0 or piece.end == piece.start:
             return
-        number, x = len(self.tape.pieces) - 1, self.states[self.output].x
+        number, x = len(self.tape.pieces) - 1, self.states[self.watched].x
         taken = len(self.tape.sampled)
         if taken < self.sample_times.size and piece.end >= self.sample_times[taken]:
             self.tape.sampled.append(number)
             self.tape.samples.append(x[self.observed].copy())
         if (best := self.tape.maxima) is not None:
-            slope = self.neurons[self.output]("rate", *x)[self.observed]
+            slope = self.neurons[self.watched]("rate", *x)[self.observed]
             best.offer(x[self.observed], Maxima.EDGE, number, piece.end, slope, slope >= 0)
 
     def _error(self, what: str, k: int, neuron: int, time: float) -> SimulationError:
@@ -310,20 +310,20 @@ class ComponentForward:
         """Offer the values just after arrivals that move the observed state."""
         if (best := self.tape.maxima) is None:
             return
-        x = self.states[self.output].x
+        x = self.states[self.watched].x
         jumped = x[self.observed] != before[self.observed]
         if jumped.any():
-            slope = self.neurons[self.output]("rate", *x)[self.observed]
+            slope = self.neurons[self.watched]("rate", *x)[self.observed]
             best.offer(x[self.observed], Maxima.JUMP, len(self.tape.pieces), self.t, slope, jumped)
 
     def _inside(self, piece: Piece) -> None:
         """Offer the smooth maxima within a piece."""
-        n, best = self.neurons[self.output], self.tape.maxima
+        n, best = self.neurons[self.watched], self.tape.maxima
         assert best is not None
         try:
-            for which, found, tops in n.flow.peaks(self.states[self.output].x, piece.end - piece.start, best.value):
+            for which, found, tops in n.flow.peaks(self.states[self.watched].x, piece.end - piece.start, best.value):
                 values, times, there = np.zeros((3, n.n))
                 values[which], times[which], there[which] = tops, np.minimum(piece.start + found, piece.end), 1
                 best.offer(values, Maxima.INSIDE, len(self.tape.pieces) - 1, times, np.zeros(n.n), there > 0)
         except Unfinished as e:
-            raise self._error("search", self.output, e.lane, self.t) from None
+            raise self._error("search", self.watched, e.lane, self.t) from None

@@ -72,12 +72,13 @@ struct Trial
     std::vector<Peak> peaks;
 };
 
-enum Observation { SPIKE_TIMES, VOLTAGE_MAX, VOLTAGE_SAMPLES };
+// Of the observed state of the read-out
+enum Watch { NOTHING, MAXIMA, SAMPLES };
 
 struct Network
 {
-    int inputs = 0, output = 0, observed = 0;
-    Observation observation = SPIKE_TIMES;
+    int inputs = 0, readout = 0, observed = 0;
+    Watch watch = NOTHING;
     double duration = 0, window = 0, tolerance = 0, max_spikes = 0;
     bool input_gradients = true;
     bool sweeping = true;  // whether populations without feedback are swept where they may be
@@ -87,11 +88,19 @@ struct Network
     std::vector<Component> components;
 };
 
-// What the loss says of one trial of the output
+// Derivatives of the loss by the spike times of one population in one trial
+struct SpikeCotangent
+{
+    int population;
+    const double* values;  // (n, capacity)
+    int capacity;
+};
+
+// What the loss says of one trial: of the spikes of populations, and of the read-out
 struct Cotangent
 {
-    const double* spikes = nullptr;   // (n, capacity)
-    int capacity = 0;
+    const SpikeCotangent* spikes = nullptr;
+    int populations = 0;
     const double* maxima = nullptr;   // (n)
     const double* samples = nullptr;  // (n, samples)
 };

@@ -96,8 +96,8 @@ private:
         results = array<double>();
         const double* reals = array<double>();
         net.duration = reals[0], net.window = reals[1], net.tolerance = reals[2], net.max_spikes = reals[3];
-        net.observation = Observation(number());
-        net.output = int(number()), net.observed = int(number());
+        net.watch = Watch(number());
+        net.readout = int(number()), net.observed = int(number());
         net.input_gradients = number();
         net.scattering = int(number()), net.sweeping = number();
         threads = int(number());
@@ -166,7 +166,7 @@ private:
                 p->parameters = given[k].parameters, p->initial = given[k].initial;
                 p->bounds = given[k].bounds, p->peak_bounds = given[k].peaks;
                 p->ladder.longest = net.window, p->tolerance = net.tolerance, p->max_spikes = net.max_spikes;
-                p->observed = k == net.output ? net.observed : 0;
+                p->observed = k == net.readout ? net.observed : 0;
                 neurons.push_back(std::move(p));
             }
             simulators.push_back(make_simulator(net, std::move(neurons)));
@@ -231,7 +231,7 @@ private:
             s->ties = 0;
             for (auto& p : s->populations()) p->smallest_gdot = INF;
         }
-        const int n_out = simulators[0]->populations()[net.output]->n;
+        const int n_out = simulators[0]->populations()[net.readout]->n;
         each_trial([&](Simulator& s, int b) {
             Trial& trial = trials[b];
             trial.trains.resize(net.inputs + populations.size());
@@ -251,10 +251,10 @@ private:
             for (int b = 0; b < n; b++) count += trials[b].trains[net.inputs + k].size();
             results[2 + k] = count;
         }
-        if (net.observation == VOLTAGE_MAX)
+        if (net.watch == MAXIMA)
             for (int b = 0; b < n; b++)
                 for (int j = 0; j < n_out; j++) maxima[std::size_t(b) * n_out + j] = trials[b].peaks[j].value;
-        if (net.observation == SPIKE_TIMES) spikes(net.output);
+        for (std::size_t k = 0; k < populations.size(); k++) if (populations[k].cotangent) spikes(int(k));
     }
 
     // Spike times of one trial of an input, sorted by time, then source; those after the end of the trial never come
@@ -308,15 +308,20 @@ private:
 
     void backward()
     {
-        const int n = int(batch[0]), n_out = simulators[0]->populations()[net.output]->n;
-        const int most = std::max(1, int(results[2 + populations.size() + net.output]));
+        const int n = int(batch[0]), n_out = simulators[0]->populations()[net.readout]->n;
         const std::size_t m = net.sample_times.size();
         for (auto& s : simulators) s->backward_begin();
         each_trial([&](Simulator& s, int b) {
             Cotangent loss;
-            if (net.observation == SPIKE_TIMES) loss.spikes = populations[net.output].cotangent + std::size_t(b) * n_out * most, loss.capacity = most;
-            else if (net.observation == VOLTAGE_MAX) loss.maxima = maxima_error + std::size_t(b) * n_out;
-            else loss.samples = samples_error + std::size_t(b) * n_out * m;
+            std::vector<SpikeCotangent> read;
+            for (std::size_t k = 0; k < populations.size(); k++)
+            {
+                const int most = std::max(1, int(results[2 + populations.size() + k]));
+                if (populations[k].cotangent) read.push_back({int(k), populations[k].cotangent + std::size_t(b) * s.populations()[k]->n * most, most});
+            }
+            loss.spikes = read.data(), loss.populations = int(read.size());
+            if (net.watch == MAXIMA) loss.maxima = maxima_error + std::size_t(b) * n_out;
+            if (net.watch == SAMPLES) loss.samples = samples_error + std::size_t(b) * n_out * m;
             s.backward(trials[b], loss);
         });
         if (net.input_gradients)
@@ -346,7 +351,7 @@ private:
 
     void train()
     {
-        const int n_batches = int(queue.numbers[0]), n_out = simulators[0]->populations()[net.output]->n;
+        const int n_batches = int(queue.numbers[0]), n_out = simulators[0]->populations()[net.readout]->n;
         const bool first_spikes = queue.numbers[1] == 0;
         const double *constants = queue.numbers + 4, *factors = queue.numbers + 8;
         const std::size_t per_batch = 3 + populations.size();
@@ -371,11 +376,13 @@ private:
                 std::vector<double>& error = s.scratch;
                 error.resize(2 * n_out);
                 Cotangent loss;
+                SpikeCotangent first;
                 const std::int64_t label = queue.targets[done + b];
                 if (first_spikes)
                 {
-                    losses[b] = ttfs(trial.trains[net.inputs + net.output], n_out, label, n, constants, error.data(), error.data() + n_out);
-                    loss.spikes = error.data(), loss.capacity = 1;
+                    losses[b] = ttfs(trial.trains[net.inputs + net.readout], n_out, label, n, constants, error.data(), error.data() + n_out);
+                    first = {net.readout, error.data(), 1};
+                    loss.spikes = &first, loss.populations = 1;
                 }
                 else
                 {

@@ -50,15 +50,16 @@ public:
     void backward(Trial& trial, const Cotangent& loss) override
     {
         for (std::size_t k = 0; k < trial.trains.size(); k++) std::fill(trial.trains[k].sens.begin(), trial.trains[k].sens.end(), 0.0);
-        if (loss.spikes)
+        for (int i = 0; i < loss.populations; i++)
         {
-            Train& out = trial.trains[net.inputs + net.output];
-            place.assign(neurons[net.output]->n, 0);
+            const SpikeCotangent& read = loss.spikes[i];
+            Train& out = trial.trains[net.inputs + read.population];
+            place.assign(neurons[read.population]->n, 0);
             for (int k = 0; k < out.size(); k++)
             {
                 const int j = out.neuron[k];
                 // spikes beyond what the loss speaks of don't count
-                if (place[j] < loss.capacity) out.sens[k] = loss.spikes[std::size_t(j) * loss.capacity + place[j]++];
+                if (place[j] < read.capacity) out.sens[k] = read.values[std::size_t(j) * read.capacity + place[j]++];
             }
         }
         for (int c = int(net.components.size()) - 1; c >= 0; c--)
@@ -256,14 +257,14 @@ private:
 
     bool maxima(const Component& c) const
     {
-        return net.observation == VOLTAGE_MAX && std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
+        return net.watch == MAXIMA && std::find(c.populations.begin(), c.populations.end(), net.readout) != c.populations.end();
     }
 
     // whether nothing that its population does comes back to it, see sweep.h
     bool swept(const Component& c) const
     {
         const int k = c.populations[0];
-        if (!net.sweeping || c.populations.size() > 1 || !neurons[k]->sweeps() || (k == net.output && net.observation == VOLTAGE_SAMPLES)) return false;
+        if (!net.sweeping || c.populations.size() > 1 || !neurons[k]->sweeps() || (k == net.readout && net.watch == SAMPLES)) return false;
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
@@ -316,7 +317,7 @@ private:
             neurons[k]->above(above_);
             if (!above_.empty()) throw Failure{"start", k, above_[0], 0};
         }
-        if (maxima(c)) neurons[net.output]->peaks_begin();
+        if (maxima(c)) neurons[net.readout]->peaks_begin();
     }
 
     void finish(Trial& trial, const Component& c)
@@ -324,16 +325,16 @@ private:
         for (int k : c.populations)
             for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
                 if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
-        Neurons& out = *neurons[net.output];
+        Neurons& out = *neurons[net.readout];
         if (maxima(c)) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
     }
 
     void component(Trial& trial, const Component& c, ComponentTape& tape, double* samples, bool keep)
     {
         begin(trial, c, tape);
-        const bool output = std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
-        Neurons& out = *neurons[net.output];
-        const bool maxima = this->maxima(c), sampled = output && net.observation == VOLTAGE_SAMPLES;
+        const bool output = std::find(c.populations.begin(), c.populations.end(), net.readout) != c.populations.end();
+        Neurons& out = *neurons[net.readout];
+        const bool maxima = this->maxima(c), sampled = output && net.watch == SAMPLES;
         keep = keep && needs_states(c);
         const int every = chunk(c);
         flights = {}, waiting = {};
@@ -542,7 +543,7 @@ private:
         int a = n ? tape.pieces[n - 1].arrivals : 0;
         for (int m = n; m < int(tape.pieces.size()) && tape.pieces[m].t == tape.pieces[n].t; m++)
             for (; a < tape.pieces[m].arrivals; a++)
-                if (reaches(trial, tape.arrivals[a], net.output, j, w)) return shifts.push_back({m, a, j});
+                if (reaches(trial, tape.arrivals[a], net.readout, j, w)) return shifts.push_back({m, a, j});
     }
 
     Chain& chain(int k, int j, double end)
@@ -562,8 +563,8 @@ private:
 
     void component_back(Trial& trial, const Component& c, ComponentTape& tape, const Cotangent& loss)
     {
-        const bool output = std::find(c.populations.begin(), c.populations.end(), net.output) != c.populations.end();
-        Neurons& out = *neurons[net.output];
+        const bool output = std::find(c.populations.begin(), c.populations.end(), net.readout) != c.populations.end();
+        Neurons& out = *neurons[net.readout];
         const bool states = needs_states(c);
         first_place.assign(neurons.size(), 0);
         std::size_t places = 0;
@@ -611,7 +612,7 @@ private:
                 const int j = pulls[k].second;
                 if (trial.peaks[j].kind != Peak::SMOOTH) continue;
                 active = true;
-                Chain& x = chain(net.output, j, piece.end);
+                Chain& x = chain(net.readout, j, piece.end);
                 segment(c, x, trial.peaks[j].time, start, piece.t);
                 x.costate[net.observed] += loss.maxima[j];
             }
@@ -731,7 +732,7 @@ private:
             const int j = pulls[k].second;
             if (trial.peaks[j].kind != kind) continue;
             active = true;
-            neurons[net.output]->costate(net.observed)[j] += loss.maxima[j];
+            neurons[net.readout]->costate(net.observed)[j] += loss.maxima[j];
         }
     }
 

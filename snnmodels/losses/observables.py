@@ -1,0 +1,183 @@
+"""What a loss can read of a network: spike times, maxima and samples of states, and what is made of them.
+
+How to add one: derive from `Observable`, and say in `primitive` which of `SpikeTimes`, `Maxima` and `Samples` it is
+made of, in `read` how, and in `pull` what a derivative by it is as a derivative by that. Every engine and the reference
+then know it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..templates.network import Network, Population
+
+__all__ = ["FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
+
+
+@dataclass(frozen=True)
+class Observable(ABC):
+    """Something that a loss reads of one population, in every trial.
+
+    Attributes
+    ----------
+    population : str
+        Its name; empty for the output of the network.
+    """
+
+    population: str = ""
+
+    @abstractmethod
+    def primitive(self, network: Network) -> Primitive:
+        """What a simulation has to watch for it, with the name of its population.
+
+        Raises
+        ------
+        ValueError
+            If that can't be seen of this network.
+        """
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        """The observable, of the values of its primitive; trials first."""
+        return values
+
+    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
+        """The derivative by the values of the primitive, of that by the observable."""
+        return derivative
+
+    def summary(self, observed: np.ndarray) -> np.ndarray:
+        """What an evaluation keeps: arrays whose shapes don't depend on the batch but for the number of trials."""
+        return observed
+
+
+@dataclass(frozen=True)
+class Primitive(Observable):
+    """What simulations themselves can watch."""
+
+    def primitive(self, network: Network) -> Primitive:
+        """Itself, with the name of its population, if the network has what it watches."""
+        name = self.population or network.output
+        for p in network.populations:
+            if p.name == name:
+                self._check(p, network)
+                return replace(self, population=name)
+        names = ", ".join(p.name for p in network.populations)
+        raise ValueError(f"the loss reads population {name!r}; network {network.name!r} has {names}")
+
+    @abstractmethod
+    def _check(self, population: Population, network: Network) -> None:
+        """Raise if this population has nothing of the kind."""
+
+    def check_simulated(self, network: Network) -> None:
+        """Raise if simulations can't watch it; the name of its population is known."""
+
+
+@dataclass(frozen=True)
+class SpikeTimes(Primitive):
+    """All spike times: ``(trials, n, k)`` in seconds, ascending and padded with ``inf``."""
+
+    def summary(self, observed: np.ndarray) -> np.ndarray:
+        """First spikes, ``(trials, n)``."""
+        return observed.min(axis=2, initial=np.inf)
+
+    def _check(self, population: Population, network: Network) -> None:
+        if not population.model.spiking:
+            raise ValueError(
+                f"the loss reads spike times, but population {population.name!r} ({population.model.name}) has no "
+                "threshold; use a voltage loss or a spiking model"
+            )
+
+
+@dataclass(frozen=True)
+class FirstSpikes(Observable):
+    """The first spike of every neuron: ``(trials, n)`` in seconds, ``inf`` where there is none."""
+
+    def primitive(self, network: Network) -> Primitive:
+        """All spike times."""
+        return SpikeTimes(self.population).primitive(network)
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        """The first ones."""
+        return values.min(axis=2, initial=np.inf)
+
+    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
+        """Nothing but for the first ones."""
+        pulled = np.zeros(values.shape)
+        pulled[:, :, :1] = derivative[:, :, None][:, :, : values.shape[2]]
+        return pulled
+
+
+@dataclass(frozen=True)
+class _State(Primitive):
+    """A state variable.
+
+    Attributes
+    ----------
+    variable : str
+    """
+
+    variable: str = "v"
+    what: ClassVar[str]
+    spoilt: ClassVar[str]  # what a reset does to it
+
+    def check_simulated(self, network: Network) -> None:
+        """Refuse populations that spike, of which simulations read no state (the reference does)."""
+        if next(p for p in network.populations if p.name == self.population).model.spiking:
+            raise ValueError(
+                f"the loss reads {self.what} of {self.variable!r}, which the reset of the spiking population "
+                f"{self.population!r} {self.spoilt}; use a model without threshold such as leaky_integrator"
+            )
+
+    def _check(self, population: Population, network: Network) -> None:
+        if self.variable not in population.model.state_names:
+            raise ValueError(
+                f"the loss reads {self.what} of {self.variable!r}; {population.model.name} has the states "
+                f"{', '.join(population.model.state_names)}"
+            )
+
+
+@dataclass(frozen=True)
+class Maxima(_State):
+    """The largest value over time of a state variable: ``(trials, n)``.
+
+    Attributes
+    ----------
+    variable : str
+    """
+
+    what: ClassVar[str] = "the maximum"
+    spoilt: ClassVar[str] = "bounds"
+
+
+@dataclass(frozen=True)
+class Samples(_State):
+    """Samples of a state variable at regular times: ``(trials, n, k)``.
+
+    Sample k, from 0, is taken at ``(k + 1)*interval``, the last not after the trial, just before an event at that time.
+
+    Attributes
+    ----------
+    variable : str
+    interval : float
+        Seconds.
+    """
+
+    interval: float = 1e-3
+    what: ClassVar[str] = "samples"
+    spoilt: ClassVar[str] = "interrupts"
+
+    def times(self, duration: float) -> np.ndarray:
+        """Times of all samples of a trial, in seconds."""
+        count = int(np.floor(duration / self.interval * (1 + 1e-12)))
+        return np.minimum(self.interval * np.arange(1, count + 1), duration)
+
+    def _check(self, population: Population, network: Network) -> None:
+        super()._check(population, network)
+        if not 0 < self.interval <= network.duration * (1 + 1e-12):
+            raise ValueError(
+                f"interval = {self.interval * 1e3:g} ms between samples; expected a positive time not longer than the "
+                f"trial of {network.duration * 1e3:g} ms"
+            )
