@@ -12,7 +12,7 @@ from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .plan import EnginePlan, PopulationPlan
 
-__all__ = ["Engine", "SimulationError", "explain", "initial_states", "refractory_periods"]
+__all__ = ["Engine", "SimulationError", "TrainingEngine", "explain", "initial_states", "refractory_periods"]
 
 
 class SimulationError(RuntimeError):
@@ -146,6 +146,48 @@ class Engine(ABC):
 
     def close(self) -> None:  # noqa: B027 (most engines have nothing to release)
         """Release processes and files."""
+
+
+class TrainingEngine(Engine):
+    """An engine that takes the steps of an optimiser itself, batch after batch."""
+
+    @abstractmethod
+    def train(
+        self,
+        inputs: Sequence[np.ndarray],
+        labels: np.ndarray,
+        sizes: Sequence[int],
+        loss: tuple[int, Sequence[float]],
+        adam: tuple[float, float, np.ndarray],
+        moments: Mapping[int, tuple[np.ndarray, np.ndarray, float]],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Train on several batches, one after the other, without a word in between.
+
+        Parameters
+        ----------
+        inputs : sequence of array, shape (trials, n, k)
+            Of all batches.
+        labels : int array, shape (trials,)
+        sizes : sequence of int
+            Trials of every batch.
+        loss : tuple
+            0 for first spikes or 1 for maxima, and the constants of the loss; see runtime/losses.h.
+        adam : tuple
+            beta1, beta2, and epsilon and rate of every step, shape (batches, 2).
+        moments : mapping of int to tuple
+            By projection: mean and square, shape (n_source, n_target), which are brought up to date, and a factor on
+            the rate. Projections that are not named keep their weights.
+
+        Returns
+        -------
+        results : array, shape (batches, 3 + populations)
+            Loss, trials without a spike that the loss needs, smallest slope at a crossing, spikes of every population.
+        predictions : int array, shape (trials,)
+        """
+
+    @abstractmethod
+    def weights(self, projection: int) -> np.ndarray:
+        """The weights as they are now, shape (n_source, n_target), 0 where there is no connection."""
 
 
 def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..events.engine import Engine, SimulationError
+from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.inputs import checked_times
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
@@ -357,7 +357,7 @@ class Simulation:
         """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam."""
         weights = {f"{q.name}.w" for q in self._network.projections if "w" in q.learnable}
         return (
-            self.target == "cpp_standalone"
+            isinstance(self._engine, TrainingEngine)
             and values.keys() <= weights
             and type(self._loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
             and type(optimiser) is Adam
@@ -408,9 +408,10 @@ class Simulation:
         places = {f"{q.name}.w": k for k, q in enumerate(self._network.projections)}
         corrections, moments = optimiser.take_steps(values, len(batches))
         engine = self._engine
+        assert isinstance(engine, TrainingEngine)
         assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
         try:
-            results, predictions = engine.train(  # type: ignore[attr-defined]
+            results, predictions = engine.train(
                 given,
                 every,
                 [len(labels) for _, labels in batches],
@@ -418,7 +419,7 @@ class Simulation:
                 if isinstance(self.loss, TTFSCrossEntropy)
                 else (1, (self.loss.scale,)),
                 (optimiser.beta1, optimiser.beta2, corrections),
-                {places[key]: (*m, optimiser.scales.get(key, 1.0)) for key, m in moments.items()},
+                {places[k]: (m[0], m[1], optimiser.scales.get(k, 1.0)) for k, m in moments.items()},
             )
         except BaseException:
             # as if nothing had happened: the program has stepped some of its weights already
@@ -429,7 +430,7 @@ class Simulation:
             raise
         self._has_run = True
         for key, value in values.items():
-            value[...] = engine.weights(places[key])  # type: ignore[attr-defined]
+            value[...] = engine.weights(places[key])
         outcomes, start = [], 0
         for row, (_, labels) in zip(results, batches, strict=True):
             trials = len(labels)

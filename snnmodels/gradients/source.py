@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..losses import Loss
+from ..optimisers import Optimiser
 from ..templates.network import Network
 
-__all__ = ["GradientSource", "GradientWrapper", "Outcome"]
+__all__ = ["BatchTrainer", "GradientSource", "GradientWrapper", "Outcome"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,22 @@ class GradientSource(Protocol):
 
     def close(self) -> None:
         """Release what the source holds (processes, files)."""
+
+
+@runtime_checkable
+class BatchTrainer(Protocol):
+    """A `GradientSource` that may take several batches and the optimiser's steps in one call."""
+
+    def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
+        """Whether `fit` can train these values so."""
+
+    def fit(
+        self,
+        batches: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]],
+        values: Mapping[str, np.ndarray],
+        optimiser: Any,
+    ) -> list[Outcome]:
+        """Train on several batches; see `Simulation.fit`."""
 
 
 class GradientWrapper(ABC):

@@ -17,7 +17,7 @@ from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
 from ..files import as_json
-from ..gradients.source import GradientSource, Outcome
+from ..gradients.source import BatchTrainer, GradientSource, Outcome
 from ..losses.base import Observed, alike
 from ..optimisers import Optimiser
 from ..templates.identity import identity
@@ -336,8 +336,8 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     rng = np.random.default_rng([run.seed, epoch])
     run.optimiser.start_epoch(epoch)
     totals = _Totals()
-    fit = getattr(run.source, "fit", None) if _fits(run.source, run.optimiser, values) else None
-    together = max(1, _TOGETHER // run.batch_size) if fit is not None else 1
+    trainer = run.source if isinstance(run.source, BatchTrainer) and run.source.fits(run.optimiser, values) else None
+    together = max(1, _TOGETHER // run.batch_size) if trainer is not None else 1
     batch = 0
     for some in _groups(_batches(rng.permutation(len(run.data)), run.batch_size), together):
         taken = []
@@ -346,9 +346,9 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
             if run.input_dropout:
                 inputs = {name: drop_spikes(times, run.input_dropout, rng) for name, times in inputs.items()}
             taken.append((inputs, targets))
-        if fit is not None:
+        if trainer is not None:
             try:
-                outcomes = fit(taken, values, run.optimiser)
+                outcomes = trainer.fit(taken, values, run.optimiser)
             except SimulationError as error:
                 last = batch + len(taken)
                 raise TrainingError(f"epoch {epoch + 1}, batches {batch + 1} to {last}: {error}; {_ADVICE}") from None
@@ -393,11 +393,6 @@ def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def _groups(batches: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
     while some := list(itertools.islice(batches, size)):
         yield some
-
-
-def _fits(source: GradientSource, optimiser: Optimiser, values: Arrays) -> bool:
-    """Whether the source takes several batches and the optimiser's steps in one call."""
-    return bool(getattr(source, "fits", lambda *_: False)(optimiser, values))
 
 
 def _better(best: Best | None, record: EpochRecord, values: Arrays, stopping: EarlyStopping | None) -> Best | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...events.bounds import Bounds
-from ...events.engine import Engine, SimulationError, explain, initial_states, refractory_periods
+from ...events.engine import SimulationError, TrainingEngine, explain, initial_states, refractory_periods
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
 from ...losses.observables import Maxima
@@ -23,7 +23,7 @@ def open_engine(plan: EnginePlan, *, trials: int, threads: int) -> CppEngine:
     return CppEngine(plan, trials=trials, threads=threads)
 
 
-class CppEngine(Engine):
+class CppEngine(TrainingEngine):
     """Runs a plan in a compiled program of its own, with which it shares arrays by mapped memory.
 
     Parameters
@@ -284,29 +284,7 @@ class CppEngine(Engine):
         adam: tuple[float, float, np.ndarray],
         moments: Mapping[int, tuple[np.ndarray, np.ndarray, float]],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Train on several batches, one after the other, without a word in between.
-
-        Parameters
-        ----------
-        inputs : sequence of array, shape (trials, n, k)
-            Of all batches.
-        labels : int array, shape (trials,)
-        sizes : sequence of int
-            Trials of every batch.
-        loss : tuple
-            0 for first spikes or 1 for maxima, and the constants of the loss; see runtime/losses.h.
-        adam : tuple
-            beta1, beta2, and epsilon and rate of every step, shape (batches, 2).
-        moments : mapping of int to tuple
-            By projection: mean and square, shape (n_source, n_target), which are brought up to date, and a factor on
-            the rate. Projections that are not named keep their weights.
-
-        Returns
-        -------
-        results : array, shape (batches, 3 + populations)
-            Loss, trials without a spike that the loss needs, smallest slope at a crossing, spikes of every population.
-        predictions : int array, shape (trials,)
-        """
+        """Train on several batches; see `TrainingEngine.train`."""
         wanted = Capacity(
             max(max(sizes), self._capacity.trials),
             tuple(max(x.shape[2], have) for x, have in zip(inputs, self._capacity.inputs, strict=True)),
@@ -343,7 +321,7 @@ class CppEngine(Engine):
         return views["queue.results"][:batches].copy(), views["queue.predictions"][:trials].copy()
 
     def weights(self, projection: int) -> np.ndarray:
-        """The weights as they are now, shape (n_source, n_target), 0 where there is no connection."""
+        """The weights as they are now; see `TrainingEngine.weights`."""
         return self._whole(projection, self._views[f"projection{projection}.w"])
 
     # --- the program ------------------------------------------------------------------------------------------------
