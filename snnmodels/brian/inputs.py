@@ -8,8 +8,8 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 from brian2.units import second
 
-from ..events.inputs import checked_times
 from ..templates.network import SpikeInput
+from ..templates.spike_times import checked_times
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
 from .rendering import EquationList, storage
@@ -68,7 +68,7 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
     ValueError
         For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
     """
-    t = checked_times(times, name, plan.size(name), trials, plan.network.duration)
+    t = checked_times(times, f"input {name!r}", plan.size(name), trials, plan.network.duration)
     if t.shape[2] > plan.input_spikes:
         raise ValueError(
             f"input {name!r} has up to {t.shape[2]} spikes per source; the simulation was made for "

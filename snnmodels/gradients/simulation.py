@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 
 from ..events.engine import Engine, SimulationError, TrainingEngine
-from ..events.inputs import checked_times
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from ..losses.base import Loss, Observed, alike
@@ -20,6 +19,7 @@ from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
 from ..targets.process import ProgramError
 from ..templates.network import Network
+from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
 from .source import Outcome
 
@@ -309,7 +309,7 @@ class Simulation:
 
     def _checked(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         trials, duration = self._trials(inputs), self._network.duration
-        return [checked_times(inputs[s.name], s.name, s.n, trials, duration) for s in self._network.inputs]
+        return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in self._network.inputs]
 
     def _forward(
         self, inputs: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray] | None, gradient: bool

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..templates.spike_times import checked_times
+
 __all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of"]
 
 # Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
 _ROUNDING = 1e-12
 
 
-def checked_spike_times(times: np.ndarray, name: str = "times") -> np.ndarray:
+def checked_spike_times(times: np.ndarray, name: str = "the observed population") -> np.ndarray:
     """Checked spike times as ``(trials, n, k)``."""
-    times = np.asarray(times, dtype=float)
-    if times.ndim == 2:
-        times = times[..., None]
-    if times.ndim != 3:
-        raise ValueError(f"{name}: expected shape (trials, n, spikes), got {times.shape}")
-    if not (times >= 0).all():
-        if np.isnan(times).any():
-            raise ValueError(f"{name}: got NaN; a spike that doesn't occur is inf")
-        raise ValueError(f"{name}: expected no negative spike time, got {times.min()} s")
-    if times.shape[2] > 1 and (times[..., 1:] < times[..., :-1] - _ROUNDING).any():
-        raise ValueError(f"{name}: expected ascending spike times of each neuron")
-    return times
+    return checked_times(times, name, slack=_ROUNDING)
 
 
 def first_spikes(times: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from ..losses.base import Loss, alike, primitives
 from ..losses.observables import Maxima, Primitive, Samples
 from ..templates.network import Network
+from ..templates.spike_times import checked_times
 from ._backward import BackwardTrial, Pull
 from ._flow import Integrator, MatrixExponential, RungeKutta
 from ._forward import ArrivalEvent, ReleaseEvent, SpikeEvent, Tape, Trial, pad
@@ -310,27 +311,10 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Ar
     names = {i.name for i in network.inputs}
     if set(inputs) != names:
         raise ValueError(f"network {network.name!r} takes the inputs {sorted(names)}, not {sorted(inputs)}")
-    result = {}
-    for spec in network.inputs:
-        times = np.asarray(inputs[spec.name], dtype=float)
-        if times.ndim == 2:
-            times = times[..., None]
-        if times.ndim != 3 or times.shape[1] != spec.n:
-            raise ValueError(
-                f"input {spec.name!r}: spike times must have shape (trials, {spec.n}) or (trials, {spec.n}, k), "
-                f"not {np.shape(inputs[spec.name])}"
-            )
-        if np.isnan(times).any() or (times < 0).any():
-            raise ValueError(f"input {spec.name!r}: spike times must be at least 0, or inf for none")
-        if (times[..., 1:] < times[..., :-1]).any():
-            raise ValueError(f"input {spec.name!r}: spike times must ascend, with inf last")
-        last = times[np.isfinite(times)].max(initial=0.0)
-        if last > network.duration:
-            raise ValueError(
-                f"input {spec.name!r}: a spike at {last:.6g} s comes after the end of the trial at "
-                f"{network.duration:.6g} s"
-            )
-        result[spec.name] = times
+    result = {
+        spec.name: checked_times(inputs[spec.name], f"input {spec.name!r}", spec.n, None, network.duration)
+        for spec in network.inputs
+    }
     if len({t.shape[0] for t in result.values()}) > 1:
         raise ValueError(f"inputs differ in their number of trials: { {n: t.shape[0] for n, t in result.items()} }")
     return result

@@ -301,11 +301,11 @@ class TestInputSpikes:
     @pytest.mark.parametrize(
         ("times", "message"),
         [
-            (np.zeros(4), r"shape \(4, 1\); expected \(3, spikes\)"),
+            (np.zeros(4), r"shape \(4,\); expected \(3, spikes\)"),
             (np.zeros((2, 3, 1)), r"shape \(2, 3, 1\); expected \(3, spikes\) for one trial"),
-            (np.array([0, np.nan, 0]), "seconds >= 0"),
-            (np.array([0, -1e-3, 0]), "seconds >= 0"),
-            (np.array([0, 0.01, 0]), r"a spike at 10 ms comes after the end of the trial \(10 ms\)"),
+            (np.array([0, np.nan, 0]), "a spike time is NaN"),
+            (np.array([0, -1e-3, 0]), "a spike time is negative"),
+            (np.array([0, 0.01, 0]), "a spike at 10 ms is not before the end of the trial at 10 ms"),
             (np.array([[0, 1e-5], [0, np.inf], [0, np.inf]]), "two spikes within one step of 0.1 ms"),
         ],
     )

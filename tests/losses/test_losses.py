@@ -196,10 +196,10 @@ def test_user_predictions_are_checked(times):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t[0, 0], r"times: expected shape \(trials, n, spikes\), got \(2,\)"),
-        (lambda t: np.where(np.isinf(t), np.nan, t), "times: got NaN; a spike that doesn't occur is inf"),
-        (lambda t: t - 6e-3, "times: expected no negative spike time, got -0.00"),
-        (lambda t: t[..., ::-1], "times: expected ascending spike times"),
+        (lambda t: t[0, 0], r"have shape \(2,\); expected \(trials, n\) or \(trials, n, spikes\)"),
+        (lambda t: np.where(np.isinf(t), np.nan, t), "the observed population, trial .*: a spike time is NaN; use inf"),
+        (lambda t: t - 6e-3, "a spike time is negative .-0.00"),
+        (lambda t: t[..., ::-1], "spike times are not ascending"),
     ],
 )
 def test_bad_spike_times(times, change, message):
@@ -233,7 +233,7 @@ def test_bad_maxima(maxima):
 def test_bad_target_times(times):
     with pytest.raises(ValueError, match=r"targets: expected shape \(4, 3\) \+ \(spikes,\), got \(4, 2, 1\)"):
         SpikeTimeError().evaluate(times, np.zeros((4, 2, 1)))
-    with pytest.raises(ValueError, match="targets: got NaN"):
+    with pytest.raises(ValueError, match="targets, trial 0, neuron 0: a spike time is NaN"):
         SpikeTimeError().evaluate(times, np.full((4, 3, 1), np.nan))
 
 

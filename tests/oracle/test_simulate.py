@@ -96,13 +96,13 @@ def test_flat_crossings_are_counted() -> None:
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (np.zeros(4), r"shape \(trials, 4\)"),
-        (np.zeros((2, 3)), r"not \(2, 3\)"),
-        (np.full((1, 4), np.nan), "at least 0"),
-        (np.full((1, 4), -1e-3), "at least 0"),
-        (np.full((1, 4, 2), [2e-3, 1e-3]), "must ascend"),
-        (np.full((1, 4, 2), [np.inf, 1e-3]), "must ascend"),
-        (np.full((1, 4), 1.0), "comes after the end of the trial at 0.032 s"),
+        (np.zeros(4), r"expected \(trials, 4\)"),
+        (np.zeros((2, 3)), r"have shape \(2, 3\)"),
+        (np.full((1, 4), np.nan), "a spike time is NaN"),
+        (np.full((1, 4), -1e-3), "a spike time is negative"),
+        (np.full((1, 4, 2), [2e-3, 1e-3]), "are not ascending"),
+        (np.full((1, 4, 2), [np.inf, 1e-3]), "are not ascending"),
+        (np.full((1, 4), 1.0), "is not before the end of the trial at 32 ms"),
     ],
 )
 def test_bad_spike_times_are_refused(times: np.ndarray, message: str) -> None:

@@ -9,6 +9,7 @@ import brian2
 import numpy as np
 
 from ...templates.network import Network, SpikeInput
+from ...templates.spike_times import checked_times
 from ...templates.units import unit_dimension
 from ..plain import neuron_group, synapses
 from ..plan import refuse_unsupported
@@ -58,25 +59,19 @@ def check_input_spikes(source: SpikeInput, times: Array, duration: float, dt: fl
     ValueError
         For a wrong shape, for NaN, negative or too late times, and for two spikes of one source in one step.
     """
-    times = np.asarray(times, dtype=float)
-    if times.ndim == 3 and len(times) == 1:
-        times = times[0]
-    if times.ndim == 1:
-        times = times[:, None]
-    if times.ndim != 2 or len(times) != source.n:
+    name = f"input {source.name!r}"
+    given = times if np.ndim(times) != 1 else times[:, None]
+    if np.ndim(given) == 3 and len(given) == 1:
+        given = given[0]
+    if np.ndim(given) != 2 or len(given) != source.n:
         raise ValueError(
-            f"input {source.name!r}: spike times have shape {times.shape}; expected ({source.n}, spikes) for one trial"
+            f"{name}: spike times have shape {np.shape(times)}; expected ({source.n}, spikes) for one trial"
         )
-    if np.isnan(times).any() or (times < 0).any():
-        raise ValueError(f"input {source.name!r}: spike times must be seconds >= 0, or inf for none")
+    times = checked_times(given[None], name, source.n, 1, duration)[0]
     indices, slot = np.nonzero(np.isfinite(times))
-    steps = np.rint(times[indices, slot] / dt).astype(int)
-    late = steps * dt >= duration
-    if late.any():
-        raise ValueError(
-            f"input {source.name!r}: a spike at {times[indices, slot].max() * 1e3:g} ms comes after the end "
-            f"of the trial ({duration * 1e3:g} ms)"
-        )
+    # a spike of the last half step belongs to the step that it is in
+    last = int(np.ceil(duration / dt * (1 - 1e-12))) - 1
+    steps = np.minimum(np.rint(times[indices, slot] / dt).astype(int), last)
     if len(np.unique(np.stack([indices, steps]), axis=1).T) < len(steps):
         raise ValueError(
             f"input {source.name!r}: a source has two spikes within one step of {dt * 1e3:g} ms; use a smaller dt"

@@ -1,0 +1,83 @@
+"""Arrays of spike times that a user gives, checked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .network import in_unit
+
+__all__ = ["checked_times"]
+
+
+def checked_times(
+    times: np.ndarray,
+    name: str,
+    n: int | None = None,
+    trials: int | None = None,
+    duration: float = np.inf,
+    *,
+    slack: float = 0.0,
+) -> np.ndarray:
+    """Spike times as a float64 array of three dimensions.
+
+    Parameters
+    ----------
+    times : array, shape (trials, n) or (trials, n, spikes)
+        Seconds or with Brian2's units, ascending for each neuron, padded with ``inf``.
+    name : str
+        What they are, for messages: ``"input 'a'"``, ``"targets"``.
+    n : int or None
+        Sources or neurons; None for any number.
+    trials : int or None
+        None for any number.
+    duration : float
+        Length of a trial in seconds.
+    slack : float
+        Seconds by which a spike may precede the one before it.
+
+    Returns
+    -------
+    array, shape (trials, n, spikes)
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
+    """
+    t = in_unit(times, "second", f"spike times of {name}")
+    if t.ndim == 2:
+        t = t[:, :, None]
+    if t.ndim != 3 or n not in (None, t.shape[1]) or trials not in (None, t.shape[0]):
+        wanted = f"({'trials' if trials is None else trials}, {'n' if n is None else n}"
+        why = "" if trials is None else f", for {trials} trial{'' if trials == 1 else 's'}"
+        raise ValueError(
+            f"spike times of {name} have shape {np.shape(times)}; expected {wanted}) or {wanted}, spikes){why}"
+        )
+    # one pass over what is mostly padding; only where it finds something is it asked what is wrong
+    flat = t.reshape(-1)
+    spikes = flat[flat < duration]
+    if spikes.size + np.count_nonzero(flat == np.inf) < flat.size or spikes.min(initial=0) < 0 or t.shape[2] > 1:
+        _refuse(t, name, duration, slack)
+    return t
+
+
+def _refuse(t: np.ndarray, name: str, duration: float, slack: float) -> None:
+    """Raise where a time is no spike within the trial."""
+
+    def refuse(bad: np.ndarray, what: str, right: str) -> None:
+        if bad.any():
+            trial, neuron = np.argwhere(bad)[0][:2]
+            raise ValueError(f"{name}, trial {trial}, neuron {neuron}: {what}; {right}")
+
+    refuse(np.isnan(t), "a spike time is NaN", "use inf where there is no spike")
+    refuse(t < 0, f"a spike time is negative ({t.min(initial=0):g} s)", "times start at 0 s")
+    with np.errstate(invalid="ignore"):
+        unsorted = np.diff(t, axis=2) < -slack
+    refuse(unsorted, "spike times are not ascending", "sort them, padding with inf at the end")
+    late = np.isfinite(t) & (t >= duration)
+    latest = t[late].max() * 1e3 if late.any() else 0
+    refuse(
+        late,
+        f"a spike at {latest:g} ms is not before the end of the trial at {duration * 1e3:g} ms",
+        "give times in seconds, or make the duration longer",
+    )
