@@ -191,7 +191,8 @@ class Package:
         meter.find_children()
         with meter.section("forward"):
             self.engine.forward(self.inputs)
-        derivative = SumOfSpikeTimes().evaluate(self.engine.spike_times(self._output), np.zeros(1)).gradient
+        value = SumOfSpikeTimes().evaluate(self.engine.spike_times(self._output), np.zeros(1))
+        derivative = np.asarray(value.gradient)
         with meter.section("backward"):
             self.engine.pull([derivative])
 

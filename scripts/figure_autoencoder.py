@@ -9,18 +9,17 @@ An interrupted run goes on after the last complete part when the same command is
 
 from __future__ import annotations
 
+from snnmodels.studies import scripts  # first: it sets the number of NumPy's threads
+
+# isort: split
+
 import argparse
 import dataclasses
 import functools
 import json
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import matplotlib
 import numpy as np
@@ -82,8 +81,9 @@ QUICK = Options(prices=(1e-5, 1e-4), trials=128, validation=32, epochs=8, step=4
 def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, write results and figure; return the exit status."""
     options = _parse(arguments)
-    if options.redraw:
-        results = json.loads(options.redraw.read_text())
+    file = scripts.saved(options, "autoencoder.json")
+    if file is not None:
+        results = json.loads(file.read_text())
     else:
         run = QUICK if options.quick else Options()
         settings = as_json(dataclasses.asdict(run))
@@ -392,30 +392,15 @@ def _made_from(run: Options) -> Result:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--quick", action="store_true", help="one seed, two prices, short trainings")
-    kind.add_argument("--redraw", type=Path, metavar="FILE", help="train nothing, draw from a results file")
+    out = "output/autoencoder, or output/autoencoder_quick"
+    parser = scripts.options(__doc__, quick="one seed, two prices, short trainings", out=out, dpi=120)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 2 3, with --quick 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/autoencoder[_quick]")
-    parser.add_argument("--dpi", type=int, default=120, help="resolution of the picture, default: %(default)s")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     options.out = options.out or Path("output", "autoencoder_quick" if options.quick else "autoencoder")
-    if options.redraw and not options.redraw.is_file():
-        parser.error(f"--redraw: {options.redraw} does not exist")
     options.out.mkdir(parents=True, exist_ok=True)
     return options
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on after the last complete part", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    scripts.run(main, "interrupted; the same command goes on after the last complete part")

@@ -23,6 +23,7 @@ from snnmodels.coding import (
     smooth_signal,
 )
 from snnmodels.studies.figures import COLOURS, letter, run_figure
+from snnmodels.studies.scripts import run
 
 D = 0.2
 RATIOS = (0.0, 0.5, 2.0)
@@ -179,4 +180,4 @@ def _distances(axes: Any) -> None:
 
 
 if __name__ == "__main__":
-    run_figure("coding_geometry", __doc__ or "", compute, draw)
+    run(lambda: run_figure("coding_geometry", __doc__ or "", compute, draw))

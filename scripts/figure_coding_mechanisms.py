@@ -24,6 +24,7 @@ from snnmodels.coding import (
 )
 from snnmodels.coding.theory import mixed_norms_rate, self_consistent_rate
 from snnmodels.studies.figures import COLOURS, letter, run_figure
+from snnmodels.studies.scripts import run
 
 KAPPA = 0.001
 NU = 0.02
@@ -141,4 +142,4 @@ def _norms(axes: Any, data: Mapping[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    run_figure("coding_mechanisms", __doc__ or "", compute, draw)
+    run(lambda: run_figure("coding_mechanisms", __doc__ or "", compute, draw))

@@ -14,6 +14,7 @@ from matplotlib.ticker import NullFormatter
 
 from snnmodels.coding import Homeostat, Response, TimeCourse, load_coding_network, simulate, smooth_signal
 from snnmodels.studies.figures import COLOURS, letter, run_figure, window_mean
+from snnmodels.studies.scripts import run
 
 LEVELS = (0.004, 0.1, 0.015)
 BUDGETS = (250.0, 800.0, 400.0)
@@ -109,4 +110,4 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
 
 
 if __name__ == "__main__":
-    run_figure("coding_online", __doc__ or "", compute, draw)
+    run(lambda: run_figure("coding_online", __doc__ or "", compute, draw))

@@ -14,6 +14,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from snnmodels.coding import load_coding_network, simulate, smooth_signal
 from snnmodels.studies.figures import COLOURS, letter, run_figure
+from snnmodels.studies.scripts import run
 
 NUS = (0.002, 0.03, 0.2)
 SHOWN = 4.0
@@ -77,4 +78,4 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
 
 
 if __name__ == "__main__":
-    run_figure("coding_traces", __doc__ or "", compute, draw)
+    run(lambda: run_figure("coding_traces", __doc__ or "", compute, draw))

@@ -26,6 +26,7 @@ from snnmodels.coding import (
 )
 from snnmodels.coding.theory import mixed_norms_loss, mixed_norms_rate, retrained_curve
 from snnmodels.studies.figures import COLOURS, letter, run_figure
+from snnmodels.studies.scripts import run
 
 GAINS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0)
 FROZEN_AT = 2.0
@@ -133,4 +134,4 @@ def _plot(axes: Any, curve: np.ndarray, colour: str, style: str, label: str, hol
 
 
 if __name__ == "__main__":
-    run_figure("coding_tradeoff", __doc__ or "", compute, draw)
+    run(lambda: run_figure("coding_tradeoff", __doc__ or "", compute, draw))

@@ -5,12 +5,11 @@ are those of the forward and the backward simulation of ordinary Brian2 objects 
 drawn on the forward time axis, so read it from right to left. Dashed lines are central differences of the simulated
 loss.
 
-python scripts/figure_gradient.py [--out DIR] [--results DIR]
+python scripts/figure_gradient.py [--out DIR] [--redraw]
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from snnmodels.gradients.grid import GridSimulation
 from snnmodels.losses import SpikeTimeError
 from snnmodels.studies.plots import PALETTE
 from snnmodels.studies.recording import record
+from snnmodels.studies.scripts import options, run, saved
 from snnmodels.templates import load_model
 from snnmodels.templates.network import Network, Population, Projection, SpikeInput
 
@@ -174,26 +174,21 @@ def _reach(axes: Axes, t: np.ndarray, trace: np.ndarray, goal: float, colour: st
 
 def main(arguments: list[str] | None = None) -> Path:
     """Simulate or read saved data, draw, and save ``gradient.npz`` and ``gradient.png``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="as in the other scripts; this one is always quick")
-    parser.add_argument("--out", type=Path, default=Path("output/gradient"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="redraw from the data saved there")
-    parser.add_argument("--dpi", type=int, default=150, help="resolution of the picture, default: %(default)s")
-    options = parser.parse_args(arguments)
-    folder = options.results or options.out
-    file = folder / "gradient.npz"
-    if options.results is None:
-        folder.mkdir(parents=True, exist_ok=True)
+    parser = options(__doc__, quick="as in the other scripts; this one is always quick", out="output/gradient", dpi=150)
+    given = parser.parse_args(arguments)
+    given.out = given.out or Path("output/gradient")
+    given.out.mkdir(parents=True, exist_ok=True)
+    file = saved(given, "gradient.npz")
+    if file is None:
+        file = given.out / "gradient.npz"
         np.savez_compressed(file, **compute())  # type: ignore[arg-type]
-    elif not file.is_file():
-        parser.error(f"{file} does not exist; run once without --results")
-    with np.load(file) as saved:
-        figure = draw(dict(saved))
-    picture = Path(folder / "gradient.png")
-    figure.savefig(picture, dpi=options.dpi)
+    with np.load(file) as kept:
+        figure = draw(dict(kept))
+    picture = Path(given.out / "gradient.png")
+    figure.savefig(picture, dpi=given.dpi)
     print(picture)
     return picture
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

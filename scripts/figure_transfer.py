@@ -1,7 +1,7 @@
 """F6: test accuracy against hidden spikes of EventProp-trained networks: frozen with a knob, retrained, conditioned.
 
     python scripts/figure_transfer.py --quick            # one seed, a fifth of the training set, 4 + 2 + 6 epochs
-    python scripts/figure_transfer.py --full             # five seeds
+    python scripts/figure_transfer.py                    # five seeds
     python scripts/figure_transfer.py --redraw FILE      # the figure again, from a results file
 
 An interrupted run goes on after the last complete seed when the same command is given again.
@@ -9,18 +9,16 @@ An interrupted run goes on after the last complete seed when the same command is
 
 from __future__ import annotations
 
+from snnmodels.studies import scripts  # first: it sets the number of NumPy's threads
+
+# isort: split
+
 import argparse
 import dataclasses
 import json
-import os
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import matplotlib
 import numpy as np
@@ -40,13 +38,14 @@ COMPARED_AT = (9.0, 8.0, 7.0)
 def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, write results and figure; return the exit status."""
     options = _parse(arguments)
-    if options.redraw:
-        results = json.loads(options.redraw.read_text())
+    file = scripts.saved(options, "results.json")
+    if file is not None:
+        results = json.loads(file.read_text())
     else:
         settings = _settings(options.quick)
         seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
         results = {
-            "command": shlex.join(["python", "scripts/figure_transfer.py", *(arguments or sys.argv[1:])]),
+            "command": scripts.command("figure_transfer", arguments),
             "settings": as_json(dataclasses.asdict(settings)),
             "seeds": seeds,
         }
@@ -167,31 +166,15 @@ def _spread(values: Sequence[float] | np.ndarray, digits: int = 3) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--quick", action="store_true", help="one seed, few epochs: a minute or two")
-    kind.add_argument("--full", action="store_true", help="five seeds; the default")
-    kind.add_argument("--redraw", type=Path, metavar="FILE", help="train nothing, draw from a results file")
+    out = "output/transfer, or output/transfer_quick"
+    parser = scripts.options(__doc__, quick="one seed, few epochs: a minute or two", out=out, dpi=110)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 to 5, with --quick 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/transfer, or output/transfer_quick")
-    parser.add_argument("--dpi", type=int, default=110, help="resolution of the picture, default: %(default)s")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
     options.out = options.out or Path("output", "transfer_quick" if options.quick else "transfer")
-    if options.redraw and not options.redraw.is_file():
-        parser.error(f"--redraw: {options.redraw} does not exist")
     options.out.mkdir(parents=True, exist_ok=True)
     return options
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on after the last complete seed", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    scripts.run(main, "interrupted; the same command goes on after the last complete seed")

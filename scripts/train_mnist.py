@@ -3,7 +3,7 @@
     python scripts/train_mnist.py --data DIR              # max-voltage loss, published network 784-350-10
     python scripts/train_mnist.py --data DIR --loss ttfs  # the same with spiking outputs, first spike decides
     python scripts/train_mnist.py --quick                 # the small digits of scikit-learn instead, no files needed
-    python scripts/plot_mnist.py --results DIR            # the figures again, from the results
+    python scripts/train_mnist.py --redraw DIR            # the figures again, from the results in DIR
 
 An interrupted run goes on where it was when the same command is given again.
 """
@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 
-# One thread per process: the seeds share the cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+from snnmodels.studies import scripts
 from snnmodels.studies.experiments import (
     MNIST_SETUPS,
     Setup,
@@ -37,25 +33,28 @@ from snnmodels.studies.experiments import (
 def main(arguments: list[str] | None = None) -> int:
     """Train, write, draw; return the exit status."""
     options = _parse(arguments)
+    results = scripts.saved(options, "results.json")
+    if results is not None:
+        print(*draw_images(results.parent, options.out), sep="\n")
+        return 0
     experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
     rates = {"learning_rate": options.learning_rate, "decay": options.decay}
     setup = Setup(options.epochs, options.batch_size, options.target, **rates)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
     # Where the user keeps the files is nobody's business.
     given = ["DIR" if a == str(options.data) else a for a in (sys.argv[1:] if arguments is None else arguments)]
-    command = shlex.join(["python", "scripts/train_mnist.py", *given])
+    command = scripts.command("train_mnist", given)
     write_results(options.out / "results.json", experiment, options.seeds, histories, command)
     keep_examples(experiment, options.seeds[0], options.out)
-    figures = draw_images(options.out)
+    figures = draw_images(options.out, options.out)
     print(describe_summary(summarise(histories)))
     print(f"results: {options.out / 'results.json'}\nfigures: {', '.join(map(str, figures))}")
     return 0
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    quick = "one seed on the 8 × 8 digits that scikit-learn ships"
+    parser = scripts.options(__doc__, quick=quick, out="output/mnist_LOSS, or output/digits_LOSS")
     parser.add_argument("--data", type=Path, metavar="DIR", help="directory of the four MNIST files")
     parser.add_argument("--loss", choices=("max_voltage", "ttfs"), default="max_voltage", help="default: max_voltage")
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of images (default: 1 2 3)")
@@ -66,13 +65,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/mnist_LOSS, or output/digits_LOSS")
     parser.add_argument(
         "--processes", type=int, default=min(2, os.cpu_count() or 1), help="seeds trained at a time (default: 2)"
     )
-    parser.add_argument("--quick", action="store_true", help="one seed on the 8 × 8 digits that scikit-learn ships")
     options = parser.parse_args(arguments)
-    if options.data is None and not options.quick:
+    if options.data is None and not options.quick and options.redraw is None:
         parser.error("--data: name the directory of the MNIST files, or use --quick")
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     setup = MNIST_SETUPS[options.loss]
@@ -85,11 +82,4 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt as interruption:
-        print(f"\n{str(interruption) or 'interrupted; the same command goes on from the checkpoints'}", file=sys.stderr)
-        sys.exit(130)
-    except (ImportError, ValueError, RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    scripts.run(main, "interrupted; the same command goes on from the checkpoints")

@@ -2,7 +2,7 @@
 
     python scripts/train_yin_yang.py                     # published settings, 5 seeds × 100 epochs
     python scripts/train_yin_yang.py --quick             # one seed, 10 epochs
-    python scripts/plot_yin_yang.py --results DIR        # the figure again, from the results
+    python scripts/train_yin_yang.py --redraw DIR        # the figure again, from the results in DIR
 
 An interrupted run goes on where it was when the same command is given again.
 """
@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 
-# One thread per process: the seeds share the cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+from snnmodels.studies import scripts
 from snnmodels.studies.experiments import (
     Setup,
     describe_summary,
@@ -33,12 +29,16 @@ from snnmodels.studies.experiments import (
 def main(arguments: list[str] | None = None) -> int:
     """Train, write, draw; return the exit status."""
     options = _parse(arguments)
+    results = scripts.saved(options, "results.json")
+    if results is not None:
+        print(draw_yin_yang(results.parent, options.out))
+        return 0
     experiment = yin_yang()
     setup = Setup(options.epochs, options.batch_size, options.target)
     histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
-    command = shlex.join(["python", "scripts/train_yin_yang.py", *(sys.argv[1:] if arguments is None else arguments)])
+    command = scripts.command("train_yin_yang", arguments)
     write_results(options.out / "results.json", experiment, options.seeds, histories, command)
-    figure = draw_yin_yang(options.out)
+    figure = draw_yin_yang(options.out, options.out)
     summary = summarise(histories)
     print(describe_summary(summary))
     print(f"results: {options.out / 'results.json'}\nfigure: {figure}")
@@ -49,21 +49,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    out = "output/yin_yang, or output/yin_yang_quick"
+    parser = scripts.options(__doc__, quick="one seed, 10 epochs, at least 95 %% required", out=out)
     parser.add_argument("--seeds", type=int, nargs="+", help="initial weights and order of samples (default: 1 to 5)")
     parser.add_argument("--epochs", type=int, help="default: 100")
     parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: output/yin_yang, or output/yin_yang_quick")
     parser.add_argument(
         "--processes", type=int, default=min(2, os.cpu_count() or 1), help="seeds trained at a time (default: 2)"
     )
     parser.add_argument("--require", type=float, metavar="PERCENT", help="fail below this mean test accuracy")
-    parser.add_argument("--quick", action="store_true", help="one seed, 10 epochs, at least 95 %% required")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
     options.epochs = options.epochs or (10 if options.quick else 100)
@@ -74,11 +71,4 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt as interruption:
-        print(f"\n{str(interruption) or 'interrupted; the same command goes on from the checkpoints'}", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    scripts.run(main, "interrupted; the same command goes on from the checkpoints")

@@ -59,7 +59,7 @@ def train_yin_yang(
 
     setup = Setup(epochs, batch_size, target)
     _train(yin_yang(), setup, seed, out, processes)
-    typer.echo(f"figure: {draw_yin_yang(out)}")
+    typer.echo(f"figure: {draw_yin_yang(out, out)}")
 
 
 @app.command("mnist")
@@ -89,7 +89,7 @@ def train_mnist(
     experiment = mnist(data, loss.value)
     seeds = _train(experiment, setup, seed, out, processes)
     keep_examples(experiment, seeds[0], out)
-    for figure in draw_images(out):
+    for figure in draw_images(out, out):
         typer.echo(f"figure: {figure}")
 
 

@@ -349,8 +349,8 @@ def read_outputs(folder: Path, name: str, seed: int) -> dict[str, np.ndarray]:
         return {key: archive[key] for key in archive.files}
 
 
-def draw_yin_yang(folder: Path) -> Path:
-    """Draw the figure of a Yin-Yang results folder into it, as PNG and PDF; return the PNG's path.
+def draw_yin_yang(folder: Path, out: Path) -> Path:
+    """Draw the figure of a Yin-Yang results folder into another, as PNG and PDF; return the PNG's path.
 
     The maps show the test set and the network of the first seed.
     """
@@ -362,7 +362,7 @@ def draw_yin_yang(folder: Path) -> Path:
     samples, labels = yin_yang_split("test")
     times = read_outputs(folder, name, next(iter(histories)))["output"]
     figure = plot_yin_yang(samples, labels, times, list(histories.values()), CLASS_NAMES)
-    return _save(figure, folder / "yin_yang")
+    return _save(figure, out / "yin_yang")
 
 
 def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int = 4) -> None:
@@ -387,8 +387,8 @@ def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int =
         )
 
 
-def draw_images(folder: Path) -> list[Path]:
-    """Draw the figures of an MNIST or digits results folder into it; return the paths of the PNG files.
+def draw_images(folder: Path, out: Path) -> list[Path]:
+    """Draw the figures of an MNIST or digits results folder into another; return the paths of the PNG files.
 
     They are the curves of all seeds, and the confusion matrix and examples of the first seed.
     """
@@ -414,10 +414,11 @@ def draw_images(folder: Path) -> list[Path]:
             examples["output"] if name.endswith("_ttfs") else None,
         ),
     }
-    return [_save(figure, folder / f"{name}_{kind}") for kind, figure in figures.items()]
+    return [_save(figure, out / f"{name}_{kind}") for kind, figure in figures.items()]
 
 
 def _save(figure: Figure, stem: Path) -> Path:
+    stem.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(stem.with_suffix(".pdf"))
     figure.savefig(stem.with_suffix(".png"), dpi=200)
     return stem.with_suffix(".png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from . import scripts
 
 __all__ = ["COLOURS", "letter", "run_figure", "window_mean"]
 
@@ -67,25 +68,20 @@ def run_figure(
     Path
         Of the picture.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = scripts.options(
+        description, quick="shorter simulations, fewer points: under a minute", out="output", dpi=150
     )
-    parser.add_argument("--quick", action="store_true", help="shorter simulations, fewer points: under a minute")
-    parser.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--redraw", action="store_true", help="draw from the data saved in DIR, simulate nothing")
-    parser.add_argument("--dpi", type=int, default=150, help="resolution of the picture, default: %(default)s")
-    options = parser.parse_args(arguments)
-    file = options.out / f"{name}.npz"
-    if options.redraw:
-        if not file.is_file():
-            parser.error(f"{file} does not exist; run once without --redraw")
-    else:
-        options.out.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **compute(options.quick))
-    with np.load(file) as saved, matplotlib.rc_context(_STYLE):
-        figure = draw({key: saved[key] for key in saved.files})
-        picture = options.out / f"{name}.png"
-        figure.savefig(picture, dpi=options.dpi)
+    given = parser.parse_args(arguments)
+    given.out = given.out or Path("output")
+    given.out.mkdir(parents=True, exist_ok=True)
+    file = scripts.saved(given, f"{name}.npz")
+    if file is None:
+        file = given.out / f"{name}.npz"
+        np.savez_compressed(file, **compute(given.quick))
+    with np.load(file) as kept, matplotlib.rc_context(_STYLE):
+        figure = draw({key: kept[key] for key in kept.files})
+        picture = given.out / f"{name}.png"
+        figure.savefig(picture, dpi=given.dpi)
     print(picture)
     return Path(picture)
 

@@ -128,7 +128,7 @@ def test_yin_yang_from_training_to_the_figure(tmp_path):
     # The figure shows the whole test set.
     np.savez(tmp_path / "yin_yang_seed1_test.npz", output=np.resize(kept["output"], (1000, 3)))
     write_results(tmp_path / "results.json", experiment, [1], histories, "command")
-    assert draw_yin_yang(tmp_path).stat().st_size > 10_000
+    assert draw_yin_yang(tmp_path, tmp_path).stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("loss", ["max_voltage", "ttfs"])
@@ -138,10 +138,10 @@ def test_digits_from_training_to_the_figures(tmp_path, loss):
     histories = train_seeds(experiment, SETUP, [1], tmp_path)
     write_results(tmp_path / "results.json", experiment, [1], histories, "command")
     keep_examples(experiment, 1, tmp_path)
-    names = [path.name for path in draw_images(tmp_path)]
+    names = [path.name for path in draw_images(tmp_path, tmp_path / "figures")]
     assert names == [f"digits_{loss}_{kind}.png" for kind in ("history", "confusion", "examples")]
     with pytest.raises(ValueError, match=f"of the experiment digits_{loss}, not of yin_yang"):
-        draw_yin_yang(tmp_path)
+        draw_yin_yang(tmp_path, tmp_path)
 
 
 @pytest.mark.slow
@@ -160,8 +160,11 @@ def test_processes_give_the_same_as_one(tmp_path):
     [
         ("train_mnist.py", [], 2, "--data: name the directory of the MNIST files, or use --quick"),
         ("train_mnist.py", ["--data", "nowhere"], 1, "error: nowhere: no such directory. Download the four files"),
-        ("plot_yin_yang.py", ["--results", "nowhere"], 1, "error: "),
-        ("plot_mnist.py", ["--results", "nowhere"], 1, "error: "),
+        ("train_yin_yang.py", ["--redraw", "nowhere"], 1, "error: --redraw: nowhere does not exist; run once without"),
+        ("train_mnist.py", ["--redraw", "--quick"], 2, "not allowed with argument --redraw"),
+        ("train_mnist.py", ["--redraw"], 1, "results.json does not exist"),
+        ("figure_transfer.py", ["--redraw"], 1, "results.json does not exist"),
+        ("figure_coding_online.py", ["--redraw"], 1, "coding_online.npz does not exist"),
     ],
 )
 def test_script_errors(tmp_path, monkeypatch, capsys, script, arguments, status, message):

@@ -57,10 +57,10 @@ def test_traces_share_the_time_axis_of_the_trial(data):
 
 def test_figure_is_drawn_again_from_its_data(script, data, tmp_path):
     np.savez_compressed(tmp_path / "gradient.npz", **data)
-    picture = script.main(["--results", str(tmp_path), "--dpi", "40"])
+    picture = script.main(["--redraw", str(tmp_path), "--out", str(tmp_path), "--dpi", "40"])
     assert picture.stat().st_size > 1000
-    with pytest.raises(SystemExit):
-        script.main(["--results", str(tmp_path / "nowhere")])
+    with pytest.raises(FileNotFoundError, match="run once without --redraw"):
+        script.main(["--redraw", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
 
 
 @pytest.mark.parametrize(("forward", "backward"), [(["hidden.u"], []), ([], ["hidden.v"])])

@@ -1,0 +1,103 @@
+"""The frame of the scripts in ``scripts/``: options that they share, threads, exit statuses.
+
+Importing it gives NumPy one thread in each process, for whoever has set no other number: trainings of several seeds
+share the cores. So it comes before NumPy is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+__all__ = ["command", "options", "run", "saved"]
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+
+def options(description: str | None, *, quick: str, out: str, dpi: int | None = None) -> argparse.ArgumentParser:
+    """A parser with the options of every script.
+
+    Parameters
+    ----------
+    description : str or None
+        The script's docstring.
+    quick : str
+        What ``--quick`` makes of it.
+    out : str
+        The folder of ``--out``, in words.
+    dpi : int, optional
+        Resolution of the picture, where it can be chosen.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help=quick)
+    kind.add_argument(
+        "--redraw",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="PATH",
+        help="simulate nothing, draw from what an earlier run left in PATH (default: in DIR)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default: {out}")
+    if dpi is not None:
+        parser.add_argument("--dpi", type=int, default=dpi, help="resolution of the picture, default: %(default)s")
+    return parser
+
+
+def saved(given: argparse.Namespace, name: str) -> Path | None:
+    """The file from which to draw, if ``--redraw`` asks for that.
+
+    Parameters
+    ----------
+    given : Namespace
+        Of `options`, with `out`.
+    name : str
+        Of the file, in ``--out`` or in a folder that is given.
+
+    Raises
+    ------
+    OSError
+        If it isn't there.
+    """
+    if given.redraw is None:
+        return None
+    path: Path = given.out / name if given.redraw == Path() else given.redraw
+    path = path / name if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"--redraw: {path} does not exist; run once without --redraw")
+    return path
+
+
+def command(script: str, arguments: Sequence[str] | None) -> str:
+    """The command line that makes the results again."""
+    return shlex.join(["python", f"scripts/{script}.py", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def run(main: Callable[[], object], unfinished: str = "interrupted") -> NoReturn:
+    """Run a script's main function and end the process: status 130 on Ctrl-C, 1 with the message of an error.
+
+    Parameters
+    ----------
+    main : callable
+        Returns an exit status, or anything else for 0.
+    unfinished : str
+        What to say on Ctrl-C where the interruption has no message of its own.
+    """
+    try:
+        status = main()
+    except KeyboardInterrupt as interruption:
+        print(f"\n{str(interruption) or unfinished}", file=sys.stderr)
+        sys.exit(130)
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
