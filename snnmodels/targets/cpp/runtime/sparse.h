@@ -78,7 +78,7 @@ public:
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
     }
 
-    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums) override
+    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Sums>& weight_sums, std::vector<Sums>& delay_sums) override
     {
         prepare(trial, c);
         weights = &weight_sums, delays = &delay_sums;
@@ -443,7 +443,7 @@ private:
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
     std::vector<Scatter::Found> order;
-    std::vector<Aligned<double>> *weights = nullptr, *delays = nullptr;  // sums of gradients
+    std::vector<Sums> *weights = nullptr, *delays = nullptr;  // sums of gradients
     std::vector<int> above;
     bool calendar = false;  // windows of equal length, for arrivals of single synapses
     double shortest = INF, longest = 0, span = 0, most = 0;
