@@ -64,7 +64,7 @@ public:
             {
                 const Projection& p = net.projections[in.projection];
                 if (in.known) while (in.next > 0 && trial.trains[p.source].t[in.next - 1] + *p.delay >= t1) in.next--;
-                if (p.delayed) in.ring[number & mask].n = 0;
+                if (p.delayed) rings[in.projection][number & mask].n = 0;
             }
             last = t1 - t0;
             // A window that was cut short is long enough; else as long as would have brought the most, or twice as long.
@@ -120,8 +120,7 @@ private:
     struct Incoming
     {
         int projection, next;
-        bool inside, known;        // comes from this component; is a dense row of which all arrivals are known
-        std::vector<Bucket> ring;  // of single synapses, by window
+        bool inside, known;  // comes from this component; is a dense row of which all arrivals are known
     };
     struct Flight  // the arrival of a single synapse in the window that its spike is in
     {
@@ -153,7 +152,7 @@ private:
             }
             if (inside) shortest = std::min(shortest, least);
             longest = std::max(longest, most_);
-            incoming.push_back({q, 0, inside, !inside && !p.sparse, {}});
+            incoming.push_back({q, 0, inside, !inside && !p.sparse});
             if (inside) outgoing[p.source - net.inputs].push_back(incoming.back());
         }
         // Windows up to the shortest delay have no arrivals that are not known before, but very short ones cost more
@@ -161,8 +160,13 @@ private:
         int ring = 1;
         while (ring < longest / span + 3) ring *= 2;
         mask = ring - 1;
+        rings.resize(net.projections.size());
         for (Incoming& in : incoming)
-            if (net.projections[in.projection].delayed) in.ring.resize(ring);
+            if (net.projections[in.projection].delayed)
+            {
+                rings[in.projection].resize(ring);
+                for (Bucket& b : rings[in.projection]) b.n = 0;
+            }
         most = 0.5 * size;
     }
 
@@ -179,7 +183,8 @@ private:
                     scatters[p.target]->know(p.receptor, train.t[in.next] + *p.delay, p.row(train.neuron[in.next]).weight);
             if (!p.delayed) continue;
             if (!in.inside) for (; in.next < train.size() && train.t[in.next] < t1; in.next++) cast(in, train, in.next, INF);
-            if (in.ring[number & mask].n) buckets[p.target].push_back({p.receptor, &in.ring[number & mask]});
+            const Bucket& b = rings[in.projection][number & mask];
+            if (b.n) buckets[p.target].push_back({p.receptor, &b});
         }
     }
 
@@ -204,7 +209,7 @@ private:
                 if (outside & 255) { k += __builtin_ctz(outside); break; }
             }
             k = std::max(1, int(std::min<std::int64_t>(k, end - q)));
-            Bucket& b = in.ring[window & mask];
+            Bucket& b = rings[in.projection][window & mask];
             b.room(k);
             for (int i = 0; i < k; i += LANES)
             {
@@ -440,6 +445,7 @@ private:
     std::vector<std::unique_ptr<Scatter>> scatters;
     std::vector<Incoming> incoming;
     std::vector<std::vector<Incoming>> outgoing;                                // of each population, within the component
+    std::vector<std::vector<Bucket>> rings;                                     // of projections, by window; kept for their room
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
     std::vector<Scatter::Found> order;
