@@ -50,15 +50,17 @@ public:
             trial.trains[net.inputs + k].clear();
             neurons[k]->above(above);
             if (!above.empty()) throw Failure{"start", k, above[0], 0};
-            scatters[k]->begin(calendar);
+            scatters[k]->begin();
         }
+        for (Stream& s : streams) if (!s.known) s.ahead();
         double t0 = 0, t1, last = 0, planned = calendar ? span : net.window;
         for (number = 0; t0 < net.duration; number++, t0 = t1)
         {
-            t1 = std::min(calendar ? (number + 1) * span : t0 + planned, net.duration);
+            t1 = std::min(calendar ? (number + 1) * span : t0 + std::max(planned, std::min(shortest, net.window)), net.duration);
+            double arrived = rows(t0, t1);
             known(trial, t0, t1);
             for (int k : c.populations) scatters[k]->start(t0, last, t1 - t0, buckets[k]);
-            const double arrived = run(trial, c, tape, t0, t1, ties);
+            run(trial, c, tape, t0, t1, arrived, ties);
             for (int k : c.populations) scatters[k]->finish(t1);
             for (Incoming& in : incoming)
             {
@@ -122,6 +124,17 @@ private:
         int projection, next;
         bool inside, known;  // comes from this component; is a dense row of which all arrivals are known
     };
+    // Projections of one source with one delay, whose rows arrive together
+    struct Stream
+    {
+        const Train* train;
+        double delay, t;  // t: of the next arrival
+        int next;
+        bool known;
+        std::vector<Incoming> rows;
+        bool ahead() { t = next < train->size() ? train->t[next] + delay : INF; return t < INF; }
+        bool behind() { t = next >= 0 ? train->t[next] + delay : -INF; return t > -INF; }
+    };
     struct Flight  // the arrival of a single synapse in the window that its spike is in
     {
         double t;
@@ -132,7 +145,7 @@ private:
 
     void prepare(const Trial& trial, const Component& c)
     {
-        incoming.clear(), outgoing.assign(neurons.size(), {}), buckets.assign(neurons.size(), {}), flights = {};
+        incoming.clear(), streams.clear(), outgoing.assign(neurons.size(), {}), buckets.assign(neurons.size(), {}), flights = {};
         calendar = false, shortest = INF, longest = 0;
         double first = INF;  // shortest delay of a single synapse
         int size = 0;
@@ -154,6 +167,12 @@ private:
             longest = std::max(longest, most_);
             incoming.push_back({q, 0, inside, !inside && !p.sparse});
             if (inside) outgoing[p.source - net.inputs].push_back(incoming.back());
+            if (p.delayed) continue;
+            const Incoming& in = incoming.back();
+            const Train* train = &trial.trains[p.source];
+            auto same = std::find_if(streams.begin(), streams.end(), [&](const Stream& s) { return s.train == train && s.delay == *p.delay && s.known == in.known; });
+            if (same == streams.end()) same = streams.insert(same, {train, *p.delay, INF, 0, in.known, {}});
+            same->rows.push_back(in);
         }
         // Windows up to the shortest delay have no arrivals that are not known before, but very short ones cost more
         span = std::min(net.window, std::max(std::max(first, 0.05 * net.window), longest / 64));
@@ -167,7 +186,31 @@ private:
                 rings[in.projection].resize(ring);
                 for (Bucket& b : rings[in.projection]) b.n = 0;
             }
-        most = 0.5 * size;
+        most = 0.75 * size;
+    }
+
+    // Rows before t1 whose spikes are known at t0; so many that they fill a window end it before the next one
+    double rows(double t0, double& t1)
+    {
+        double arrived = 0;
+        latest = t0;
+        while (true)
+        {
+            Stream* first = nullptr;
+            for (Stream& s : streams) if (!s.known && (!first || s.t < first->t)) first = &s;
+            if (!first || !(first->t < t1)) return arrived;
+            if (!calendar && arrived >= 1.75 * most && first->t > latest) { t1 = first->t; return arrived; }
+            latest = std::max(t0, first->t);
+            for (const Incoming& in : first->rows)
+            {
+                const Projection& p = net.projections[in.projection];
+                const Row r = p.row(first->train->neuron[first->next]);
+                if (!r.n) continue;
+                scatters[p.target]->know(p.receptor, latest, r);
+                arrived += r.n;
+            }
+            first->next++, first->ahead();
+        }
     }
 
     // Arrivals before t1 that are known at t0: to the neurons, or into buckets
@@ -180,7 +223,7 @@ private:
             const Train& train = trial.trains[p.source];
             if (in.known)
                 for (; in.next < train.size() && train.t[in.next] + *p.delay < t1; in.next++)
-                    scatters[p.target]->know(p.receptor, train.t[in.next] + *p.delay, p.row(train.neuron[in.next]).weight);
+                    scatters[p.target]->know(p.receptor, train.t[in.next] + *p.delay, p.row(train.neuron[in.next]));
             if (!p.delayed) continue;
             if (!in.inside) for (; in.next < train.size() && train.t[in.next] < t1; in.next++) cast(in, train, in.next, INF);
             const Bucket& b = rings[in.projection][number & mask];
@@ -222,35 +265,23 @@ private:
         }
     }
 
-    double next_row(const Trial& trial) const
+    // The events of a window, which ends early where it has got many arrivals
+    void run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, double& arrived, long& ties)
     {
-        double t = flights.empty() ? INF : flights.top().t;
-        for (const Incoming& in : incoming)
-        {
-            const Projection& p = net.projections[in.projection];
-            if (in.known || p.delayed) continue;
-            const Train& train = trial.trains[p.source];
-            if (in.next < train.size()) t = std::min(t, train.t[in.next] + *p.delay);
-        }
-        return t;
-    }
-
-    // The events of a window, which ends early where it has got many arrivals; their number
-    double run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, long& ties)
-    {
-        double arrived = 0;
-        for (int k : c.populations) look(k);
+        double now = -INF;
         while (true)
         {
-            double spike = INF;
-            for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest());
+            double spike = INF, row = flights.empty() ? INF : flights.top().t;
+            for (const Stream& s : streams) row = std::min(row, s.t);
+            // who spiked is looked at after what arrives at the same instant
+            if (row != now) for (int k : c.populations) look(k);
+            for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest);
             spike = spike < INF ? std::min(t0 + spike, t1) : INF;
-            const double row = next_row(trial);
-            if (!(row < t1) && spike == INF) return arrived;
+            if (!(row < t1) && spike == INF) return;
             if (spike <= row)
             {
                 // what none of these spikes can reach
-                spikes(trial, c, tape, t0, t1, std::min(std::min(row, spike + shortest), t1), ties);
+                now = spikes(trial, c, tape, t0, spike, std::min(std::min(row, spike + shortest), t1), t1, ties);
                 continue;
             }
             const double t = std::max(row - t0, 0.0);
@@ -261,32 +292,29 @@ private:
                 scatters[p.target]->arrive(p.receptor, {p.weight + f.entry, p.neuron + f.entry, 1}, t);
                 arrived++;
             }
-            for (Incoming& in : incoming)
-            {
-                const Projection& p = net.projections[in.projection];
-                if (in.known || p.delayed) continue;
-                const Train& train = trial.trains[p.source];
-                for (; in.next < train.size() && train.t[in.next] + *p.delay == row; in.next++)
-                {
-                    const Row r = p.row(train.neuron[in.next]);
-                    if (in.next + 2 < train.size()) prefetch(in, train.neuron[in.next + 2], false);
-                    scatters[p.target]->arrive(p.receptor, r, t);
-                    arrived += r.n;
-                }
-            }
-            for (int k : c.populations) look(k);
-            if (!calendar && arrived >= most && t > 0) { t1 = row; return arrived; }
+            for (Stream& s : streams)
+                for (; s.t == row; s.next++, s.ahead())
+                    for (const Incoming& in : s.rows)
+                    {
+                        const Projection& p = net.projections[in.projection];
+                        const Row r = p.row(s.train->neuron[s.next]);
+                        if (s.next + 2 < s.train->size()) prefetch(in, s.train->neuron[s.next + 2], false);
+                        if (r.n) scatters[p.target]->arrive(p.receptor, r, t);
+                        arrived += r.n;
+                    }
+            if (!calendar && arrived >= most && row > latest) { t1 = row; return; }
         }
     }
 
-    void spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double t1, double until, long& ties)
+    // Spikes from the next one to `until`; the time of the last
+    double spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double first, double until, double t1, long& ties)
     {
         order.clear();
         for (int k : c.populations)
-            while (t0 + scatters[k]->earliest() <= until || scatters[k]->earliest() <= until - t0)
+            while (t0 + scatters[k]->earliest <= until || scatters[k]->earliest <= until - t0)
             {
-                scatters[k]->commit(std::max(until - t0, scatters[k]->earliest()));
-                look(k);
+                scatters[k]->commit(std::max(until - t0, scatters[k]->earliest));
+                if (until > first) look(k);
             }
         for (int k : c.populations)
         {
@@ -308,7 +336,9 @@ private:
             neurons[f.population]->refuse_runaway(train);
         }
         for (int k : c.populations) scatters[k]->before.clear();
-        if (!calendar) return;
+        for (Stream& s : streams) if (!s.known && s.t == INF) s.ahead();
+        const double last = order.back().t;
+        if (!calendar) return last;
         for (Incoming& in : incoming)
         {
             const Projection& p = net.projections[in.projection];
@@ -320,6 +350,7 @@ private:
                 cast(in, train, in.next, t1);
             }
         }
+        return last;
     }
 
     // Arrivals and spikes from the last to the first: at one instant arrivals before spikes, which they came after
@@ -327,32 +358,23 @@ private:
     {
         span = net.window;
         for (int k : c.populations) scatters[k]->back_begin(1, span);
-        for (Incoming& in : incoming)
-        {
-            const Train& train = trial.trains[net.projections[in.projection].source];
-            for (in.next = train.size() - 1; in.next >= 0 && !(train.t[in.next] + *net.projections[in.projection].delay < net.duration);) in.next--;
-        }
+        for (Stream& s : streams)
+            for (s.next = s.train->size() - 1; s.behind() && !(s.t < net.duration);) s.next--;
         int own = int(tape.owns.size()) - 1, window = int(std::ceil(net.duration / span - 1e-9)) - 1;
         while (true)
         {
             double t = own >= 0 ? tape.owns[own].t : -INF;
-            Incoming* latest = nullptr;
-            for (Incoming& in : incoming)
-            {
-                if (in.next < 0) continue;
-                const Projection& p = net.projections[in.projection];
-                const double at = trial.trains[p.source].t[in.next] + *p.delay;
-                if (at > t || (at == t && !latest)) t = at, latest = &in;
-            }
+            Stream* latest = nullptr;
+            for (Stream& s : streams) if (s.t > t || (s.t == t && !latest && t > -INF)) t = s.t, latest = &s;
             if (t == -INF) return;
             for (; window > 0 && t < window * span; window--) for (int k : c.populations) scatters[k]->age(window);
-            if (!latest) spike_back(trial, window, tape.owns[own--]);
-            else
+            if (!latest) { spike_back(trial, window, tape.owns[own--]); continue; }
+            for (const Incoming& in : latest->rows)
             {
-                const Train& train = trial.trains[net.projections[latest->projection].source];
-                if (latest->next > 2) prefetch(*latest, train.neuron[latest->next - 2], true);
-                row_back(trial, *latest, latest->next--, window, t);
+                if (latest->next > 2) prefetch(in, latest->train->neuron[latest->next - 2], true);
+                row_back(trial, in, latest->next, window, t);
             }
+            latest->next--, latest->behind();
         }
     }
 
@@ -423,18 +445,16 @@ private:
     {
         const Projection& p = net.projections[in.projection];
         if (!p.sparse) return;
-        const auto lines = [](const void* from, std::size_t bytes) __attribute__((always_inline)) {
-            for (std::size_t k = 0; k < bytes; k += 64) __builtin_prefetch(static_cast<const char*>(from) + k, 0, 3);
-        };
         const std::int64_t a = p.first[j], n = p.first[j + 1] - a;
-        lines(p.weight + a, n * 8), lines(p.neuron + a, n * 4);
-        if (p.delayed) lines(p.delay + a, n * 8);
-        if (back) lines((*weights)[in.projection].begin() + a, n * 8);
-        if (back && p.delayed && p.delay_learnable) lines((*delays)[in.projection].begin() + a, n * 8);
+        prefetch_lines(p.weight + a, n * 8), prefetch_lines(p.neuron + a, n * 4);
+        if (p.delayed) prefetch_lines(p.delay + a, n * 8);
+        if (back) prefetch_lines((*weights)[in.projection].begin() + a, n * 8);
+        if (back && p.delayed && p.delay_learnable) prefetch_lines((*delays)[in.projection].begin() + a, n * 8);
     }
     // rows of the neurons that are about to spike
     void look(int k)
     {
+        if (!scatters[k]->n_changed) return;
         scatters[k]->look();
         for (int j : scatters[k]->soon) for (const Incoming& in : outgoing[k]) prefetch(in, j, false);
         scatters[k]->soon.clear();
@@ -444,6 +464,7 @@ private:
     std::vector<std::unique_ptr<Neurons>>& neurons;
     std::vector<std::unique_ptr<Scatter>> scatters;
     std::vector<Incoming> incoming;
+    std::vector<Stream> streams;
     std::vector<std::vector<Incoming>> outgoing;                                // of each population, within the component
     std::vector<std::vector<Bucket>> rings;                                     // of projections, by window; kept for their room
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
@@ -453,6 +474,7 @@ private:
     std::vector<int> above;
     bool calendar = false;  // windows of equal length, for arrivals of single synapses
     double shortest = INF, longest = 0, span = 0, most = 0;
+    double latest = 0;  // of the rows that were known when the window began
     int number = 0, mask = 0;
 };
 
