@@ -32,6 +32,7 @@ public:
     virtual void start(double t0, double last, double length, const std::vector<std::pair<int, const Bucket*>>& buckets) = 0;
     virtual void arrive(int receptor, const Row& row, double t) = 0;
     virtual void look() = 0;  // next crossings of the neurons that something happened to
+    virtual void step() = 0;  // past the horizon, to the next one
     virtual void commit(double limit) = 0;  // crossings up to `limit`: to `found`
     virtual void finish(double until) = 0;
     virtual bool finite(int& neuron) const = 0;
@@ -44,7 +45,8 @@ public:
     virtual double rows_back(int receptor, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient) = 0;
     virtual void age(int window) = 0;
 
-    double earliest = INF;  // crossing in the window
+    double earliest = INF;           // crossing in the window
+    double horizon = 0, length = 0;  // how far neurons have been looked at; of the window
     int n_changed = 0;      // neurons to look at
     struct Found { double t; int population, neuron; std::size_t before; };  // t: in the window
     std::vector<Found> found;

@@ -98,6 +98,9 @@ public:
         if (buckets_.empty() && rows.empty()) pass<false>(last);
         else pass<true>(last);
         list();
+        // Where arrivals are still to be found, nobody is followed further than to the next one that is known
+        horizon = length;
+        if (buckets_.empty() && rows.empty() && n_hot) set_horizon(0);
     }
 
     void arrive(int which, const Row& row, double t) override
@@ -154,10 +157,10 @@ public:
                 }
                 else
                 {
-                    busy &= ~(1u << l), begin[l] = length;
+                    busy &= ~(1u << l), begin[l] = horizon;
                     for (int i = 0; i < S; i++) from[i][l] = 0;
                 }
-                until[l] = busy >> l & 1 && at[l] < listed[s[l]] ? entry(s[l], at[l])[V - 1] : length;
+                until[l] = busy >> l & 1 && waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
             }
         };
         fill(255);
@@ -194,15 +197,27 @@ public:
             for (unsigned b = busy & ~may; b; b &= b - 1)
             {
                 const int l = __builtin_ctz(b);
-                if (at[l] >= listed[s[l]]) { free |= 1u << l; continue; }
+                if (!waits(s[l], at[l])) { free |= 1u << l; continue; }
                 const double* e = entry(s[l], at[l]++);
                 for (int i = 0; i < S; i++) from[i][l] += e[i];
-                begin[l] = end[l], until[l] = at[l] < listed[s[l]] ? entry(s[l], at[l])[V - 1] : length;
+                begin[l] = end[l], until[l] = waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
             }
             if (free) fill(free);
         }
         n_changed = 0;
         find_earliest();
+    }
+
+    void step() override
+    {
+        const double t = horizon;
+        set_horizon(t);
+        for (int s = 0; s < n_hot; s++)
+        {
+            pass_entries(s, t);
+            since[s] = t;
+            change(s);
+        }
     }
 
     void commit(double limit) override
@@ -416,12 +431,21 @@ private:
         return count;
     }
 
+    void set_horizon(double after)
+    {
+        horizon = length;
+        for (const Known& a : known) if (a.t - begun > after) { horizon = a.t - begun; return; }
+    }
+
     void find_earliest()
     {
         D8 least = all(INF);
         for (int k = 0; k < n_hot; k += LANES) least = smaller(least, load8(&crossing[k]));
         earliest = smallest(least);
     }
+
+    // whether an entry comes before the horizon
+    bool waits(int s, int at) { return at < listed[s] && entry(s, at)[V - 1] < horizon; }
 
     void search_aside()
     {
@@ -440,10 +464,10 @@ private:
             Walk& w = aside[first + l];
             if (yes >> l & 1)
             {
-                crossing[w.s] = w.t + root[l], candidate[w.s] = w.at;
+                crossing[w.s] = std::min(w.t + root[l], w.end), candidate[w.s] = w.at;
                 soon.push_back(hot[w.s]);
             }
-            else if (w.at < listed[w.s])
+            else if (waits(w.s, w.at))
             {
                 const double* e = entry(w.s, w.at++);
                 for (int i = 0; i < S; i++) w.x0[i] += e[i];
@@ -834,7 +858,7 @@ private:
     Population<M>& p;
     int n = 0, width = 0, n_hot = 0, capacity = 16, mask = 0;
     bool keeps = false;  // costates of more than one window
-    double begun = 0, length = 0, per_cell = 0, span = 0;
+    double begun = 0, per_cell = 0, span = 0;
     typename M::template Flow<double> flow;
     typename M::template Rate<double> rate;
     typename M::template Event<double> event;

@@ -186,7 +186,7 @@ private:
                 rings[in.projection].resize(ring);
                 for (Bucket& b : rings[in.projection]) b.n = 0;
             }
-        most = 0.75 * size;
+        most = 1.0 * size;
     }
 
     // Rows before t1 whose spikes are known at t0; so many that they fill a window end it before the next one
@@ -199,7 +199,7 @@ private:
             Stream* first = nullptr;
             for (Stream& s : streams) if (!s.known && (!first || s.t < first->t)) first = &s;
             if (!first || !(first->t < t1)) return arrived;
-            if (!calendar && arrived >= 1.75 * most && first->t > latest) { t1 = first->t; return arrived; }
+            if (!calendar && arrived >= 1.25 * most && first->t > latest) { t1 = first->t; return arrived; }
             latest = std::max(t0, first->t);
             for (const Incoming& in : first->rows)
             {
@@ -277,11 +277,18 @@ private:
             if (row != now) for (int k : c.populations) look(k);
             for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest);
             spike = spike < INF ? std::min(t0 + spike, t1) : INF;
+            double horizon = INF;
+            for (int k : c.populations) if (scatters[k]->horizon < scatters[k]->length) horizon = std::min(horizon, t0 + scatters[k]->horizon);
+            if (horizon < row && horizon < spike)
+            {
+                for (int k : c.populations) if (t0 + scatters[k]->horizon == horizon) scatters[k]->step();
+                continue;
+            }
             if (!(row < t1) && spike == INF) return;
             if (spike <= row)
             {
                 // what none of these spikes can reach
-                now = spikes(trial, c, tape, t0, spike, std::min(std::min(row, spike + shortest), t1), t1, ties);
+                now = spikes(trial, c, tape, t0, spike, std::min(std::min(row, spike + shortest), std::min(horizon, t1)), t1, ties);
                 continue;
             }
             const double t = std::max(row - t0, 0.0);
