@@ -48,7 +48,13 @@ public:
     double earliest = INF;           // crossing in the window
     double horizon = 0, length = 0;  // how far neurons have been looked at; of the window
     int n_changed = 0;      // neurons to look at
-    struct Found { double t; int population, neuron; std::size_t before; };  // t: in the window
+    struct Found
+    {
+        double t;  // in the window
+        int population, neuron;
+        std::size_t before;
+        bool operator<(const Found& o) const { return t != o.t ? t < o.t : population != o.population ? population < o.population : neuron < o.neuron; }
+    };
     std::vector<Found> found;
     std::vector<double> before;  // states before the reset
     std::vector<int> soon;       // neurons for which a crossing was found

@@ -75,7 +75,7 @@ public:
             else planned = std::min(net.window, last * std::min(2.0, 0.7 * most / std::max(arrived, 1.0)));
             planned = std::max(planned, 1e-3 * net.window);
         }
-        for (int k : c.populations) ties += meetings(trial, c, k);
+        ties += meetings(c);
         int neuron;
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
     }
@@ -91,31 +91,30 @@ public:
 private:
     // Instants at which several spikes arrive at a population through projections with one delay. What arrives through delays
     // of single synapses is not compared: that would take longer than to simulate it.
-    long meetings(const Trial& trial, const Component& c, int population) const
+    long meetings(const Component& c)
     {
-        struct Head { const Projection* of; int next; };
-        std::vector<Head> heads;
-        for (int q : c.incoming) if (net.projections[q].target == population && !net.projections[q].delayed) heads.push_back({&net.projections[q], 0});
-        const auto time = [&](const Head& h) {
-            const Train& train = trial.trains[h.of->source];
-            return h.next < train.size() ? train.t[h.next] + *h.of->delay : INF;
-        };
+        for (Stream& s : streams) s.next = 0, s.ahead();
         long found = 0;
         while (true)
         {
             double t = INF;
-            for (const Head& h : heads) t = std::min(t, time(h));
+            for (const Stream& s : streams) t = std::min(t, s.t);
             if (!(t <= net.duration)) return found;
-            int source = -1, spike = -1;
-            bool several = false;
-            for (Head& h : heads)
-                for (; time(h) == t; h.next++)
+            together.clear();
+            for (Stream& s : streams) for (; s.t == t; s.next++, s.ahead()) together.push_back({&s, s.next});
+            if (together.size() == 1) continue;
+            for (int k : c.populations)
+            {
+                const std::pair<const Stream*, int>* first = nullptr;
+                bool several = false;
+                for (const auto& x : together)
                 {
-                    if (h.of->sparse && !h.of->row(trial.trains[h.of->source].neuron[h.next]).n) continue;
-                    if (source < 0) source = h.of->source, spike = h.next;
-                    several = several || h.of->source != source || h.next != spike;
+                    if (!reaches(*x.first, x.second, k)) continue;
+                    if (!first) first = &x;
+                    several = several || x.first->train != first->first->train || x.second != first->second;
                 }
-            found += several;
+                found += several;
+            }
         }
     }
 
@@ -135,6 +134,16 @@ private:
         bool ahead() { t = next < train->size() ? train->t[next] + delay : INF; return t < INF; }
         bool behind() { t = next >= 0 ? train->t[next] + delay : -INF; return t > -INF; }
     };
+    std::vector<std::pair<const Stream*, int>> together;
+    bool reaches(const Stream& s, int spike, int population) const
+    {
+        for (const Incoming& in : s.rows)
+        {
+            const Projection& p = net.projections[in.projection];
+            if (p.target == population && p.row(s.train->neuron[spike]).n) return true;
+        }
+        return false;
+    }
     struct Flight  // the arrival of a single synapse in the window that its spike is in
     {
         double t;
@@ -328,9 +337,7 @@ private:
             for (auto& f : scatters[k]->found) order.push_back(f), order.back().t = std::min(t0 + f.t, until);
             scatters[k]->found.clear();
         }
-        std::sort(order.begin(), order.end(), [](const Scatter::Found& a, const Scatter::Found& b) {
-            return a.t != b.t ? a.t < b.t : a.population != b.population ? a.population < b.population : a.neuron < b.neuron;
-        });
+        by_time(order);
         for (std::size_t o = 0; o < order.size(); o++)
         {
             const auto& f = order[o];
@@ -463,7 +470,8 @@ private:
     {
         if (!scatters[k]->n_changed) return;
         scatters[k]->look();
-        for (int j : scatters[k]->soon) for (const Incoming& in : outgoing[k]) prefetch(in, j, false);
+        // where they don't come later
+        if (calendar || shortest == 0) for (int j : scatters[k]->soon) for (const Incoming& in : outgoing[k]) prefetch(in, j, false);
         scatters[k]->soon.clear();
     }
 
@@ -477,6 +485,7 @@ private:
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
     std::vector<Scatter::Found> order;
+    TimeSort<Scatter::Found> by_time;
     std::vector<Sums> *weights = nullptr, *delays = nullptr;  // sums of gradients
     std::vector<int> above;
     bool calendar = false;  // windows of equal length, for arrivals of single synapses
