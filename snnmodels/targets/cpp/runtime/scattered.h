@@ -414,7 +414,7 @@ private:
     }
 
     // A row added to all its targets; those that are hot, or have become so, if they are asked for. Without branches
-    template <bool DENSE, bool FIND = true> int add_row(double* states, const Row& row, One up, One down, int* found)
+    template <bool DENSE, bool FIND = true> __attribute__((noinline)) int add_row(double* states, const Row& row, One up, One down, int* found)
     {
         const double* weight = row.weight;
         const int *target = row.target, size = row.n;

@@ -208,7 +208,7 @@ private:
             Stream* first = nullptr;
             for (Stream& s : streams) if (!s.known && (!first || s.t < first->t)) first = &s;
             if (!first || !(first->t < t1)) return arrived;
-            if (!calendar && arrived >= 1.25 * most && first->t > latest) { t1 = first->t; return arrived; }
+            if (!calendar && arrived >= 1.5 * most && first->t > latest) { t1 = first->t; return arrived; }
             latest = std::max(t0, first->t);
             for (const Incoming& in : first->rows)
             {
