@@ -100,7 +100,10 @@ public:
         list();
         // Where arrivals are still to be found, nobody is followed further than to the next one that is known
         horizon = length;
-        if (buckets_.empty() && rows.empty() && n_hot) set_horizon(0);
+        stepwise = buckets_.empty() && rows.empty();
+        if (!stepwise || !n_hot) return;
+        for (int s = 0; s < n_hot; s++) pass_entries(s, 0);  // at the very start
+        set_horizon(0);
     }
 
     void arrive(int which, const Row& row, double t) override
@@ -129,81 +132,10 @@ public:
         });
     }
 
-    // Eight lanes, each with a neuron on its way from entry to entry of its list. One that may cross before the next entry is
-    // put aside; eight of those are searched together, and those that don't cross go on.
     void look() override
     {
-        alignas(64) double from[S][LANES], begin[LANES], until[LANES];
-        int s[LANES], at[LANES], fresh = 0;
-        unsigned busy = 0;
-        const auto fill = [&](unsigned lanes) {
-            for (; lanes; lanes &= lanes - 1)
-            {
-                const int l = __builtin_ctz(lanes);
-                busy |= 1u << l;
-                if (!waiting.empty())
-                {
-                    const Walk& w = waiting.back();
-                    s[l] = w.s, at[l] = w.at, begin[l] = w.t;
-                    for (int i = 0; i < S; i++) from[i][l] = w.x0[i];
-                    waiting.pop_back();
-                }
-                else if (fresh < n_changed)
-                {
-                    const int k = again[fresh++];
-                    s[l] = k, at[l] = next[k], begin[l] = since[k];
-                    marked[k] = 0, crossing[k] = INF;
-                    for (int i = 0; i < S; i++) from[i][l] = hot_state[i][k];
-                }
-                else
-                {
-                    busy &= ~(1u << l), begin[l] = horizon;
-                    for (int i = 0; i < S; i++) from[i][l] = 0;
-                }
-                until[l] = busy >> l & 1 && waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
-            }
-        };
-        fill(255);
-        while (true)
-        {
-            if (int(aside.size()) >= LANES || (!busy && !aside.empty()))
-            {
-                search_aside();
-                if (!waiting.empty()) fill(255 & ~busy);
-            }
-            if (!busy)
-            {
-                if (aside.empty()) break;
-                continue;
-            }
-            D8 x0[S], x[S], d[S], top;
-            for (int i = 0; i < S; i++) x0[i] = load8(from[i]);
-            const D8 t = load8(begin), end = larger(load8(until), t), h = end - t;
-            flow.at(t).run(x0, x);
-            rate.at(0.0).run(x, d);
-            event.at(0.0).run(x, &top);
-            const int level = p.ladder.level(largest(h));
-            for (int i = 0; i < S; i++) top += larger(entry_of_table(level, 0, i) * d[i], entry_of_table(level, 1, i) * d[i]);
-            const unsigned may = bits(top > 0.0) & busy;
-            for (unsigned b = may; b; b &= b - 1)
-            {
-                const int l = __builtin_ctz(b);
-                Walk w;
-                w.s = s[l], w.at = at[l], w.t = t[l], w.end = end[l];
-                for (int i = 0; i < S; i++) w.x0[i] = x0[i][l], w.x[i] = x[i][l];
-                aside.push_back(w);
-            }
-            unsigned free = may;
-            for (unsigned b = busy & ~may; b; b &= b - 1)
-            {
-                const int l = __builtin_ctz(b);
-                if (!waits(s[l], at[l])) { free |= 1u << l; continue; }
-                const double* e = entry(s[l], at[l]++);
-                for (int i = 0; i < S; i++) from[i][l] += e[i];
-                begin[l] = end[l], until[l] = waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
-            }
-            if (free) fill(free);
-        }
+        if (stepwise) for (int g = 0; g < n_changed; g += LANES) look_ahead(g);
+        else walk();
         n_changed = 0;
         find_earliest();
     }
@@ -222,12 +154,12 @@ public:
 
     void commit(double limit) override
     {
-        int m = 0, s[LANES];
+        int m = 0, s[LANES / 2];
         for (int k = 0; k < n_hot; k += LANES)
             for (unsigned b = bits(load8(&crossing[k]) <= limit); b; b &= b - 1)
             {
                 s[m++] = k + __builtin_ctz(b);
-                if (m == LANES) spikes(s, m), m = 0;
+                if (m == LANES / 2) spikes(s, m), m = 0;
             }
         if (m) spikes(s, m);
         find_earliest();
@@ -444,6 +376,111 @@ private:
         earliest = smallest(least);
     }
 
+    // bound of the event function within a tabulated length
+    SNN_INLINE D8 top(const D8* x, int level) const
+    {
+        D8 d[S], g;
+        rate.at(0.0).run(x, d);
+        event.at(0.0).run(x, &g);
+        for (int i = 0; i < S; i++) g += larger(entry_of_table(level, 0, i) * d[i], entry_of_table(level, 1, i) * d[i]);
+        return g;
+    }
+
+    // Neurons from place g on of those that changed, to the horizon: no entry comes before it
+    void look_ahead(int g)
+    {
+        const int m = std::min(LANES, n_changed - g);
+        const I8 which = load_some(&again[g], m);
+        for (int l = 0; l < m; l++) marked[again[g + l]] = 0, crossing[again[g + l]] = INF;
+        D8 x0[S], x[S], root;
+        for (int i = 0; i < S; i++) x0[i] = gather8(hot_state[i].data(), which);
+        const D8 t = gather8(since.data(), which), h = larger(horizon - t, all(0));
+        flow.at(t).run(x0, x);
+        const int level = p.ladder.level(largest(h));
+        const I8 may = lanes_below(m) & (top(x, level) > 0.0);
+        if (!bits(may)) return;
+        const I8 yes = p.crossing(may, nullptr, level, x, h, root) & may;
+        for (unsigned b = bits(yes); b; b &= b - 1)
+        {
+            const int l = __builtin_ctz(b), s = again[g + l];
+            crossing[s] = std::min(t[l] + root[l], horizon), candidate[s] = next[s];
+            soon.push_back(hot[s]);
+        }
+    }
+
+    // Eight lanes, each with a neuron on its way from entry to entry of its list. One that may cross before the next entry is
+    // put aside; eight of those are searched together, and those that don't cross go on.
+    void walk()
+    {
+        alignas(64) double from[S][LANES], begin[LANES], until[LANES];
+        int s[LANES], at[LANES], fresh = 0;
+        unsigned busy = 0;
+        const auto fill = [&](unsigned lanes) {
+            for (; lanes; lanes &= lanes - 1)
+            {
+                const int l = __builtin_ctz(lanes);
+                busy |= 1u << l;
+                if (!waiting.empty())
+                {
+                    const Walk& w = waiting.back();
+                    s[l] = w.s, at[l] = w.at, begin[l] = w.t;
+                    for (int i = 0; i < S; i++) from[i][l] = w.x0[i];
+                    waiting.pop_back();
+                }
+                else if (fresh < n_changed)
+                {
+                    const int k = again[fresh++];
+                    s[l] = k, at[l] = next[k], begin[l] = since[k];
+                    marked[k] = 0, crossing[k] = INF;
+                    for (int i = 0; i < S; i++) from[i][l] = hot_state[i][k];
+                }
+                else
+                {
+                    busy &= ~(1u << l), begin[l] = horizon;
+                    for (int i = 0; i < S; i++) from[i][l] = 0;
+                }
+                until[l] = busy >> l & 1 && waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
+            }
+        };
+        fill(255);
+        while (true)
+        {
+            if (int(aside.size()) >= LANES || (!busy && !aside.empty()))
+            {
+                search_aside();
+                if (!waiting.empty()) fill(255 & ~busy);
+            }
+            if (!busy)
+            {
+                if (aside.empty()) break;
+                continue;
+            }
+            D8 x0[S], x[S];
+            for (int i = 0; i < S; i++) x0[i] = load8(from[i]);
+            const D8 t = load8(begin), end = larger(load8(until), t), h = end - t;
+            flow.at(t).run(x0, x);
+            const unsigned may = bits(top(x, p.ladder.level(largest(h))) > 0.0) & busy;
+            for (unsigned b = may; b; b &= b - 1)
+            {
+                const int l = __builtin_ctz(b);
+                Walk w;
+                w.s = s[l], w.at = at[l], w.t = t[l], w.end = end[l];
+                for (int i = 0; i < S; i++) w.x0[i] = x0[i][l], w.x[i] = x[i][l];
+                aside.push_back(w);
+            }
+            unsigned free = may;
+            for (unsigned b = busy & ~may; b; b &= b - 1)
+            {
+                const int l = __builtin_ctz(b);
+                if (!waits(s[l], at[l])) { free |= 1u << l; continue; }
+                const double* e = entry(s[l], at[l]++);
+                for (int i = 0; i < S; i++) from[i][l] += e[i];
+                begin[l] = end[l], until[l] = waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
+            }
+            if (free) fill(free);
+        }
+    }
+
     // whether an entry comes before the horizon
     bool waits(int s, int at) { return at < listed[s] && entry(s, at)[V - 1] < horizon; }
 
@@ -478,30 +515,33 @@ private:
         aside.resize(first);
     }
 
-    // Up to eight hot neurons cross
+    // Up to four hot neurons cross: the upper half of the lanes flows back from there
     void spikes(const int* s, int m)
     {
+        constexpr int UP = LANES / 2;
         D8 t = all(0), x0[S], x[S], after[S], v[3], w[3];
         for (int i = 0; i < S; i++) x0[i] = all(0);
         for (int l = 0; l < m; l++)
         {
             const int k = s[l];
-            t[l] = crossing[k];
+            t[l] = crossing[k], t[l + UP] = -crossing[k];
             for (; next[k] < candidate[k]; next[k]++) add_entry(k);
             for (int i = 0; i < S; i++) x0[i][l] = hot_state[i][k];
         }
-        flow.at(t).run(x0, x);
+        const auto over = flow.at(t);
+        over.run(x0, x);
         reset.at(0.0).run(x, after);
         search.at(0.0).run(x, v);
         search.at(0.0).run(after, w);
-        flow.at(-t).run(after, x0);
+        for (int i = 0; i < S; i++) after[i] = D8{0, 0, 0, 0, after[i][0], after[i][1], after[i][2], after[i][3]};
+        over.run(after, x0);
         const unsigned stays = bits((w[0] > 0.0) | ((w[0] == 0.0) & (w[1] > 0.0)));
         for (int l = 0; l < m; l++)
         {
             const int k = s[l], j = hot[k];
             p.smallest_gdot = std::min(p.smallest_gdot, v[1][l]);
             if (stays >> l & 1) throw Failure{"reset", p.index, j, begun + t[l]};
-            for (int i = 0; i < S; i++) hot_state[i][k] = x0[i][l];
+            for (int i = 0; i < S; i++) hot_state[i][k] = x0[i][l + UP];
             since[k] = t[l], crossing[k] = INF;
             change(k);
             found.push_back({t[l], p.index, j, before.size()});
@@ -857,6 +897,7 @@ private:
 
     Population<M>& p;
     int n = 0, width = 0, n_hot = 0, capacity = 16, mask = 0;
+    bool stepwise = false;  // whether neurons are followed from one known arrival to the next
     bool keeps = false;  // costates of more than one window
     double begun = 0, per_cell = 0, span = 0;
     typename M::template Flow<double> flow;
