@@ -7,8 +7,10 @@
 // and nothing else is known of it. The arrival that makes it positive makes the neuron hot until the window's end: only
 // hot neurons, a few in a hundred, have a time of their next crossing, which is computed again after each arrival.
 //
-// Arrivals known before the window begins (a dense row of an input, a sparse row of a spike on its way, the synapses of a bucket) are in all states from the
-// start; a hot neuron has those that are still to come in a list instead.
+// Arrivals known before the window begins (a dense row of an input, a sparse row of a spike on its way, the synapses of a
+// bucket) are in all states from the start; a hot neuron has those that are still to come in a list instead, along which it
+// is followed to the window's end. Where more arrivals are to be found in the window, that would be in vain: neurons are
+// looked at up to the horizon, the next one that is known.
 #pragma once
 #include <tuple>
 #include "sweep.h"
