@@ -113,7 +113,7 @@ struct Sweep
     ComponentTape& tape;  // forward: pieces and arrivals are given, spikes are found
     bool maxima;          // whether the largest values of the observed state are wanted
     const Cotangent* loss = nullptr;
-    std::vector<Aligned<double>>*weight_sums = nullptr, *delay_sums = nullptr;
+    std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 
     const Projection& of(const Arrival& a) const { return net.projections[a.projection]; }
     std::size_t row(const Arrival& a) const { const Projection& p = of(a); return std::size_t(trial.trains[p.source].neuron[a.spike]) * p.width; }

@@ -43,6 +43,25 @@ private:
     std::size_t offset = 0, length = 0;
 };
 
+// Sums over trials: in an array of its own, or where they are to go
+class Sums
+{
+public:
+    // to n zeros
+    void start(std::size_t n, double* to)
+    {
+        if (!to) own.resize(n);
+        else std::memset(to, 0, n * sizeof(double));
+        first = to ? to : own.begin();
+    }
+    double* begin() { return first; }
+    double& operator[](std::size_t k) { return first[k]; }
+
+private:
+    Aligned<double> own;
+    double* first = nullptr;
+};
+
 // Sorts what has a time t and an order: by bins of time where times are spread, so that insertion has little left to do
 template <class T> class TimeSort
 {

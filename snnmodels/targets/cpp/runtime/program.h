@@ -170,6 +170,7 @@ private:
                 neurons.push_back(std::move(p));
             }
             simulators.push_back(make_simulator(net, std::move(neurons)));
+            simulators.back()->in_place = t == 0;
         }
         refresh();
     }
@@ -425,7 +426,7 @@ private:
     template <class F> void sum(double* to, std::int64_t size, F of)
     {
         if (!to) return;
-        std::copy_n(of(*simulators[0]), size, to);
+        if (of(*simulators[0]) != to) std::copy_n(of(*simulators[0]), size, to);
         for (std::size_t t = 1; t < simulators.size(); t++)
         {
             const double* from = of(*simulators[t]);

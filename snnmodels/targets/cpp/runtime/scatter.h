@@ -26,13 +26,13 @@ class Scatter
 public:
     virtual ~Scatter() {}
     virtual void refresh() = 0;  // after new parameter values
-    virtual void begin(bool buckets) = 0;
+    virtual void begin() = 0;
     // forward, in this order for each window: what is known before, the start, then what happens, the end
-    virtual void know(int receptor, double t, const double* row) = 0;
+    virtual void know(int receptor, double t, const Row& row) = 0;
     virtual void start(double t0, double last, double length, const std::vector<std::pair<int, const Bucket*>>& buckets) = 0;
     virtual void arrive(int receptor, const Row& row, double t) = 0;
     virtual void look() = 0;  // next crossings of the neurons that something happened to
-    virtual double earliest() const = 0;
+    virtual void step() = 0;  // past the horizon, to the next one
     virtual void commit(double limit) = 0;  // crossings up to `limit`: to `found`
     virtual void finish(double until) = 0;
     virtual bool finite(int& neuron) const = 0;
@@ -45,7 +45,16 @@ public:
     virtual double rows_back(int receptor, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient) = 0;
     virtual void age(int window) = 0;
 
-    struct Found { double t; int population, neuron; std::size_t before; };  // t: in the window
+    double earliest = INF;           // crossing in the window
+    double horizon = 0, length = 0;  // how far neurons have been looked at; of the window
+    int n_changed = 0;      // neurons to look at
+    struct Found
+    {
+        double t;  // in the window
+        int population, neuron;
+        std::size_t before;
+        bool operator<(const Found& o) const { return t != o.t ? t < o.t : population != o.population ? population < o.population : neuron < o.neuron; }
+    };
     std::vector<Found> found;
     std::vector<double> before;  // states before the reset
     std::vector<int> soon;       // neurons for which a crossing was found

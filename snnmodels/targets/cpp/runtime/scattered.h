@@ -7,8 +7,10 @@
 // and nothing else is known of it. The arrival that makes it positive makes the neuron hot until the window's end: only
 // hot neurons, a few in a hundred, have a time of their next crossing, which is computed again after each arrival.
 //
-// Arrivals known before the window begins (a dense row of an input, the synapses of a bucket) are in all states from the
-// start; a hot neuron has those that are still to come in a list instead.
+// Arrivals known before the window begins (a dense row of an input, a sparse row of a spike on its way, the synapses of a
+// bucket) are in all states from the start; a hot neuron has those that are still to come in a list instead, along which it
+// is followed to the window's end. Where more arrivals are to be found in the window, that would be in vain: neurons are
+// looked at up to the horizon, the next one that is known.
 #pragma once
 #include <tuple>
 #include "sweep.h"
@@ -58,7 +60,7 @@ public:
         marked.assign(most, 0);
     }
 
-    void begin(bool with_buckets) override
+    void begin() override
     {
         for (int j = 0; j < width; j++)
         {
@@ -67,14 +69,18 @@ public:
             for (int i = 0; i < S; i++) to[i] = p.initial[std::size_t(i) * width + j];
         }
         std::fill(slot.begin(), slot.end(), -1), std::fill(flag.begin(), flag.end(), 0);
-        if (with_buckets) sums.resize(std::size_t(V) * width);
-        known.clear(), undo.clear(), found.clear(), before.clear(), soon.clear();
-        n_hot = n_changed = 0;
+        sums.resize(std::size_t(V) * width);
+        known.clear(), undo.clear(), rows.clear(), aside.clear(), waiting.clear(), found.clear(), before.clear(), soon.clear();
+        n_hot = n_changed = 0, earliest = INF;
     }
 
     // --- forward -------------------------------------------------------------------------------------------------------
 
-    void know(int r, double t, const double* row) override { known.push_back({t, row, r, {}, 0, 0}); }
+    void know(int r, double t, const Row& row) override
+    {
+        if (row.target) rows.push_back({t, row, r, {}});
+        else known.push_back({t, row.weight, r, {}, 0, 0});
+    }
 
     void start(double t0, double last, double length_, const std::vector<std::pair<int, const Bucket*>>& buckets_) override
     {
@@ -90,9 +96,16 @@ public:
                 bounds(r, length - t, a.high, a.low);
             });
         for (const auto& [r, b] : buckets_) if (b->n) pour(r, *b);
-        if (buckets_.empty()) pass<false>(last);
+        pour_rows();
+        if (buckets_.empty() && rows.empty()) pass<false>(last);
         else pass<true>(last);
         list();
+        // Where arrivals are still to be found, nobody is followed further than to the next one that is known
+        horizon = length;
+        stepwise = buckets_.empty() && rows.empty();
+        if (!stepwise || !n_hot) return;
+        for (int s = 0; s < n_hot; s++) pass_entries(s, 0);  // at the very start
+        set_horizon(0);
     }
 
     void arrive(int which, const Row& row, double t) override
@@ -106,7 +119,7 @@ public:
             for (int i = 0; i < S; i++) up[i] = down[i] = y[i];
             up[V - 1] = high, down[V - 1] = low;
             if (int(hits.size()) < row.n + 1) hits.resize(2 * row.n + 1);
-            const int count = row.target ? add_row<false>(row, up, down, hits.data()) : add_row<true>({row.weight, nullptr, n}, up, down, hits.data());
+            const int count = row.target ? add_row<false>(state.begin(), row, up, down, hits.data()) : add_row<true>(state.begin(), {row.weight, nullptr, n}, up, down, hits.data());
             for (int k = 0; k < count; k++)
             {
                 const int q = hits[k], j = row.target ? row.target[q] : q, s = slot[j];
@@ -121,94 +134,37 @@ public:
         });
     }
 
-    double earliest() const override
-    {
-        D8 least = all(INF);
-        for (int s = 0; s < n_hot; s += LANES) least = smaller(least, load8(&crossing[s]));
-        return smallest(least);
-    }
-
     void look() override
     {
-        const bool entries = !lists.empty();
-        for (int g = 0; g < n_changed; g += LANES)
-        {
-            const int m = std::min(LANES, n_changed - g);
-            D8 x0[S], t = all(length);
-            int s[LANES], at[LANES];
-            for (int i = 0; i < S; i++) x0[i] = all(0);
-            for (int l = 0; l < m; l++)
-            {
-                s[l] = again[g + l], marked[s[l]] = 0, crossing[s[l]] = INF;
-                for (int i = 0; i < S; i++) x0[i][l] = hot_state[i][s[l]];
-                t[l] = since[s[l]], at[l] = next[s[l]];
-            }
-            I8 active = lanes_below(m);
-            while (true)
-            {
-                D8 end = all(length), x[S], d[S], top;
-                if (entries)
-                    for (unsigned b = bits(active); b; b &= b - 1)
-                        if (const int l = __builtin_ctz(b); at[l] < listed[s[l]]) end[l] = entry(s[l], at[l])[V - 1];
-                end = larger(end, t);
-                const D8 h = end - t;
-                flow.at(t).run(x0, x);
-                rate.at(0.0).run(x, d);
-                event.at(0.0).run(x, &top);
-                const int level = p.ladder.level(largest(h));
-                for (int i = 0; i < S; i++) top += larger(entry_of_table(level, 0, i) * d[i], entry_of_table(level, 1, i) * d[i]);
-                if (const I8 may = active & (top > 0.0); bits(may))
-                {
-                    D8 root;
-                    const I8 yes = p.crossing(may, nullptr, level, x, h, root) & may;
-                    for (unsigned b = bits(yes); b; b &= b - 1)
-                    {
-                        const int l = __builtin_ctz(b);
-                        crossing[s[l]] = t[l] + root[l], candidate[s[l]] = at[l];
-                        soon.push_back(hot[s[l]]);
-                    }
-                    active &= ~yes;
-                }
-                if (!entries) break;
-                unsigned going = 0;
-                for (unsigned b = bits(active); b; b &= b - 1)
-                {
-                    const int l = __builtin_ctz(b);
-                    if (at[l] >= listed[s[l]]) { active[l] = 0; continue; }
-                    const double* e = entry(s[l], at[l]++);
-                    for (int i = 0; i < S; i++) x0[i][l] += e[i];
-                    going++;
-                }
-                if (!going) break;
-                t = end;
-            }
-        }
+        if (stepwise) for (int g = 0; g < n_changed; g += LANES) look_ahead(g);
+        else walk();
         n_changed = 0;
+        find_earliest();
+    }
+
+    void step() override
+    {
+        const double t = horizon;
+        set_horizon(t);
+        for (int s = 0; s < n_hot; s++)
+        {
+            pass_entries(s, t);
+            since[s] = t;
+            change(s);
+        }
     }
 
     void commit(double limit) override
     {
+        int m = 0, s[LANES / 2];
         for (int k = 0; k < n_hot; k += LANES)
             for (unsigned b = bits(load8(&crossing[k]) <= limit); b; b &= b - 1)
             {
-                const int s = k + __builtin_ctz(b), j = hot[s];
-                const double t = crossing[s];
-                double x0[S], x[S], after[S], v[3];
-                for (; next[s] < candidate[s]; next[s]++) add_entry(s);
-                for (int i = 0; i < S; i++) x0[i] = hot_state[i][s];
-                flow.at(t).run(x0, x);
-                reset.at(0.0).run(x, after);
-                search.at(0.0).run(x, v);
-                p.smallest_gdot = std::min(p.smallest_gdot, v[1]);
-                search.at(0.0).run(after, v);
-                if (v[0] > 0 || (v[0] == 0 && v[1] > 0)) throw Failure{"reset", p.index, j, begun + t};
-                flow.at(-t).run(after, x0);
-                for (int i = 0; i < S; i++) hot_state[i][s] = x0[i];
-                since[s] = t, crossing[s] = INF;
-                change(s);
-                found.push_back({t, p.index, j, before.size()});
-                before.insert(before.end(), x, x + S);
+                s[m++] = k + __builtin_ctz(b);
+                if (m == LANES / 2) spikes(s, m), m = 0;
             }
+        if (m) spikes(s, m);
+        find_earliest();
     }
 
     // The window ends, maybe before it was planned to: known arrivals from then on are taken out by the next pass
@@ -223,7 +179,7 @@ public:
         }
         undo.clear();
         for (const Known& a : known) if (!(a.t < until)) undo.push_back(a);
-        known.clear(), found.clear(), before.clear();
+        known.clear(), rows.clear(), found.clear(), before.clear();
         n_changed = n_hot = 0;
     }
 
@@ -328,6 +284,8 @@ private:
         int receptor;
         double y[S], high, low;
     };
+    struct Coming { double t; Row row; int receptor; double y[S]; };  // a sparse row
+    struct Walk { int s, at; double t, end, x0[S], x[S]; };             // a hot neuron from t to the entry `at`; x: there
     struct Later { double t, costate[S]; int next; };  // costates of a neuron after a spike at t
 
     // --- bounds --------------------------------------------------------------------------------------------------------
@@ -389,22 +347,208 @@ private:
         }
     }
 
-    // A row added to all its targets; those that are hot, or have become so. Without branches
-    template <bool DENSE> int add_row(const Row& row, One up, One down, int* found)
+    // A row added to all its targets; those that are hot, or have become so, if they are asked for. Without branches
+    template <bool DENSE, bool FIND = true> __attribute__((noinline)) int add_row(double* states, const Row& row, One up, One down, int* found)
     {
-        double* states = state.begin();
         const double* weight = row.weight;
         const int *target = row.target, size = row.n;
         int count = 0;
         for (int q = 0; q < size; q++)
         {
             double* to = states + std::size_t(V) * (DENSE ? q : target[q]);
-            const One w = Of::all(weight[q]), x = Of::load(to) + Of::larger(w * up, w * down);
+            const One x = Of::load(to) + Of::times(weight[q], up, down);
             Of::store(to, x);
+            if (!FIND) continue;
             found[count] = q;
-            count += !std::signbit(x[V - 1]);
+            count += 1 - Of::last_is_negative(x);
         }
         return count;
+    }
+
+    void set_horizon(double after)
+    {
+        horizon = length;
+        for (const Known& a : known) if (a.t - begun > after) { horizon = a.t - begun; return; }
+    }
+
+    void find_earliest()
+    {
+        D8 least = all(INF);
+        for (int k = 0; k < n_hot; k += LANES) least = smaller(least, load8(&crossing[k]));
+        earliest = smallest(least);
+    }
+
+    // bound of the event function within a tabulated length
+    SNN_INLINE D8 top(const D8* x, int level) const
+    {
+        D8 d[S], g;
+        rate.at(0.0).run(x, d);
+        event.at(0.0).run(x, &g);
+        for (int i = 0; i < S; i++) g += larger(entry_of_table(level, 0, i) * d[i], entry_of_table(level, 1, i) * d[i]);
+        return g;
+    }
+
+    // Neurons from place g on of those that changed, to the horizon: no entry comes before it
+    void look_ahead(int g)
+    {
+        const int m = std::min(LANES, n_changed - g);
+        const I8 which = load_some(&again[g], m);
+        for (int l = 0; l < m; l++) marked[again[g + l]] = 0, crossing[again[g + l]] = INF;
+        D8 x0[S], x[S], root;
+        for (int i = 0; i < S; i++) x0[i] = gather8(hot_state[i].data(), which);
+        const D8 t = gather8(since.data(), which), h = larger(horizon - t, all(0));
+        flow.at(t).run(x0, x);
+        const int level = p.ladder.level(largest(h));
+        const I8 may = lanes_below(m) & (top(x, level) > 0.0);
+        if (!bits(may)) return;
+        const I8 yes = p.crossing(may, nullptr, level, x, h, root) & may;
+        for (unsigned b = bits(yes); b; b &= b - 1)
+        {
+            const int l = __builtin_ctz(b), s = again[g + l];
+            crossing[s] = std::min(t[l] + root[l], horizon), candidate[s] = next[s];
+            soon.push_back(hot[s]);
+        }
+    }
+
+    // Eight lanes, each with a neuron on its way from entry to entry of its list. One that may cross before the next entry is
+    // put aside; eight of those are searched together, and those that don't cross go on.
+    void walk()
+    {
+        alignas(64) double from[S][LANES], begin[LANES], until[LANES];
+        int s[LANES], at[LANES], fresh = 0;
+        unsigned busy = 0;
+        const auto fill = [&](unsigned lanes) {
+            for (; lanes; lanes &= lanes - 1)
+            {
+                const int l = __builtin_ctz(lanes);
+                busy |= 1u << l;
+                if (!waiting.empty())
+                {
+                    const Walk& w = waiting.back();
+                    s[l] = w.s, at[l] = w.at, begin[l] = w.t;
+                    for (int i = 0; i < S; i++) from[i][l] = w.x0[i];
+                    waiting.pop_back();
+                }
+                else if (fresh < n_changed)
+                {
+                    const int k = again[fresh++];
+                    s[l] = k, at[l] = next[k], begin[l] = since[k];
+                    marked[k] = 0, crossing[k] = INF;
+                    for (int i = 0; i < S; i++) from[i][l] = hot_state[i][k];
+                }
+                else
+                {
+                    busy &= ~(1u << l), begin[l] = horizon;
+                    for (int i = 0; i < S; i++) from[i][l] = 0;
+                }
+                until[l] = busy >> l & 1 && waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
+            }
+        };
+        fill(255);
+        while (true)
+        {
+            if (int(aside.size()) >= LANES || (!busy && !aside.empty()))
+            {
+                search_aside();
+                if (!waiting.empty()) fill(255 & ~busy);
+            }
+            if (!busy)
+            {
+                if (aside.empty()) break;
+                continue;
+            }
+            D8 x0[S], x[S];
+            for (int i = 0; i < S; i++) x0[i] = load8(from[i]);
+            const D8 t = load8(begin), end = larger(load8(until), t), h = end - t;
+            flow.at(t).run(x0, x);
+            const unsigned may = bits(top(x, p.ladder.level(largest(h))) > 0.0) & busy;
+            for (unsigned b = may; b; b &= b - 1)
+            {
+                const int l = __builtin_ctz(b);
+                Walk w;
+                w.s = s[l], w.at = at[l], w.t = t[l], w.end = end[l];
+                for (int i = 0; i < S; i++) w.x0[i] = x0[i][l], w.x[i] = x[i][l];
+                aside.push_back(w);
+            }
+            unsigned free = may;
+            for (unsigned b = busy & ~may; b; b &= b - 1)
+            {
+                const int l = __builtin_ctz(b);
+                if (!waits(s[l], at[l])) { free |= 1u << l; continue; }
+                const double* e = entry(s[l], at[l]++);
+                for (int i = 0; i < S; i++) from[i][l] += e[i];
+                begin[l] = end[l], until[l] = waits(s[l], at[l]) ? entry(s[l], at[l])[V - 1] : horizon;
+            }
+            if (free) fill(free);
+        }
+    }
+
+    // whether an entry comes before the horizon
+    bool waits(int s, int at) { return at < listed[s] && entry(s, at)[V - 1] < horizon; }
+
+    void search_aside()
+    {
+        const int m = std::min(LANES, int(aside.size())), first = int(aside.size()) - m;
+        D8 x[S], h = all(0), root;
+        for (int i = 0; i < S; i++) x[i] = all(0);
+        for (int l = 0; l < m; l++)
+        {
+            const Walk& w = aside[first + l];
+            h[l] = w.end - w.t;
+            for (int i = 0; i < S; i++) x[i][l] = w.x[i];
+        }
+        const unsigned yes = bits(p.crossing(lanes_below(m), nullptr, p.ladder.level(largest(h)), x, h, root));
+        for (int l = 0; l < m; l++)
+        {
+            Walk& w = aside[first + l];
+            if (yes >> l & 1)
+            {
+                crossing[w.s] = std::min(w.t + root[l], w.end), candidate[w.s] = w.at;
+                soon.push_back(hot[w.s]);
+            }
+            else if (waits(w.s, w.at))
+            {
+                const double* e = entry(w.s, w.at++);
+                for (int i = 0; i < S; i++) w.x0[i] += e[i];
+                w.t = w.end;
+                waiting.push_back(w);
+            }
+        }
+        aside.resize(first);
+    }
+
+    // Up to four hot neurons cross: the upper half of the lanes flows back from there
+    void spikes(const int* s, int m)
+    {
+        constexpr int UP = LANES / 2;
+        D8 t = all(0), x0[S], x[S], after[S], v[3], w[3];
+        for (int i = 0; i < S; i++) x0[i] = all(0);
+        for (int l = 0; l < m; l++)
+        {
+            const int k = s[l];
+            t[l] = crossing[k], t[l + UP] = -crossing[k];
+            for (; next[k] < candidate[k]; next[k]++) add_entry(k);
+            for (int i = 0; i < S; i++) x0[i][l] = hot_state[i][k];
+        }
+        const auto over = flow.at(t);
+        over.run(x0, x);
+        reset.at(0.0).run(x, after);
+        search.at(0.0).run(x, v);
+        search.at(0.0).run(after, w);
+        for (int i = 0; i < S; i++) after[i] = D8{0, 0, 0, 0, after[i][0], after[i][1], after[i][2], after[i][3]};
+        over.run(after, x0);
+        const unsigned stays = bits((w[0] > 0.0) | ((w[0] == 0.0) & (w[1] > 0.0)));
+        for (int l = 0; l < m; l++)
+        {
+            const int k = s[l], j = hot[k];
+            p.smallest_gdot = std::min(p.smallest_gdot, v[1][l]);
+            if (stays >> l & 1) throw Failure{"reset", p.index, j, begun + t[l]};
+            for (int i = 0; i < S; i++) hot_state[i][k] = x0[i][l + UP];
+            since[k] = t[l], crossing[k] = INF;
+            change(k);
+            found.push_back({t[l], p.index, j, before.size()});
+            for (int i = 0; i < S; i++) before.push_back(x[i][l]);
+        }
     }
 
     // --- the start of a window -----------------------------------------------------------------------------------------
@@ -432,6 +576,32 @@ private:
             }
         });
     }
+
+    void pour_rows()
+    {
+        const int size = int(rows.size());
+        for (int k = 0, m; k < size; k += m)
+        {
+            for (m = 1; m < LANES && k + m < size && rows[k + m].receptor == rows[k].receptor;) m++;
+            receptor(rows[k].receptor, [&](auto& r) {
+                D8 t = all(0), y[2 * S];
+                for (int l = 0; l < m; l++) t[l] = rows[k + l].t - begun;
+                r.response.at(-t).run((const D8*)nullptr, y);
+                for (int l = 0; l < m; l++)
+                {
+                    Coming& a = rows[k + l];
+                    if (k + l + 2 < size) prefetch(rows[k + l + 2].row);
+                    double high, low;
+                    bounds(r, length - t[l], high, low);
+                    One up = Of::all(0), down = Of::all(0);
+                    for (int i = 0; i < S; i++) up[i] = down[i] = a.y[i] = y[i][l];
+                    up[V - 1] = high, down[V - 1] = low;
+                    add_row<false, false>(sums.begin(), a.row, up, down, nullptr);
+                }
+            });
+        }
+    }
+    static SNN_INLINE void prefetch(const Row& row) { prefetch_lines(row.weight, row.n * 8), prefetch_lines(row.target, row.n * 4); }
 
     template <bool BUCKETS> void pass(double last)
     {
@@ -486,6 +656,7 @@ private:
             Of::records(y, at);
         }
         for (int s = n_hot; s % LANES; s++) crossing[s] = INF;
+        earliest = INF;
     }
 
     // --- lists of hot neurons ------------------------------------------------------------------------------------------
@@ -525,15 +696,35 @@ private:
         }
     }
 
+    // Which of n targets are hot. Without branches
+    int find(const int* target, int n)
+    {
+        if (int(hits.size()) <= n) hits.resize(2 * n + 1);
+        int count = 0, *to = hits.data();
+        const unsigned char* hot = flag.data();
+        for (int q = 0; q < n; q++) to[count] = q, count += hot[target[q]];
+        return count;
+    }
+
     void list()
     {
-        if (known.empty() && buckets->empty()) return;
+        if (!n_hot || (known.empty() && buckets->empty() && rows.empty())) return;
         for (int s = 0; s < n_hot; s++) append_known(s, -1);
+        for (const Coming& a : rows)
+        {
+            const int count = find(a.row.target, a.row.n);
+            double e[V] = {};
+            e[V - 1] = a.t - begun;
+            for (int k = 0; k < count; k++)
+            {
+                const int q = hits[k];
+                for (int i = 0; i < S; i++) e[i] = a.row.weight[q] * a.y[i];
+                append(slot[a.row.target[q]], e);
+            }
+        }
         for (const auto& [which, b] : *buckets)
         {
-            if (int(hits.size()) <= b->n + LANES) hits.resize(2 * b->n + LANES + 1);
-            int count = 0;
-            for (int q = 0; q < b->n; q++) hits[count] = q, count += flag[b->target[q]];
+            const int count = find(b->target.data(), b->n);
             receptor(which, [&](auto& r) {
                 for (int k = 0; k < count; k += LANES)
                 {
@@ -564,6 +755,18 @@ private:
         for (int i = 0; i < S; i++) hot_state[i][s] = from[i];
         from[V - 1] = NEVER;
         append_known(s, t);
+        for (const Coming& a : rows)
+        {
+            if (!(a.t - begun > t)) continue;
+            double e[V] = {};
+            e[V - 1] = a.t - begun;
+            for (int q = 0; q < a.row.n; q++)
+            {
+                if (a.row.target[q] != j) continue;
+                for (int i = 0; i < S; i++) e[i] = a.row.weight[q] * a.y[i];
+                append(s, e);
+            }
+        }
         for (const auto& [which, b] : *buckets)
             for (int q = 0; q < b->n; q++)
             {
@@ -695,9 +898,10 @@ private:
     }
 
     Population<M>& p;
-    int n = 0, width = 0, n_hot = 0, n_changed = 0, capacity = 16, mask = 0;
+    int n = 0, width = 0, n_hot = 0, capacity = 16, mask = 0;
+    bool stepwise = false;  // whether neurons are followed from one known arrival to the next
     bool keeps = false;  // costates of more than one window
-    double begun = 0, length = 0, per_cell = 0, span = 0;
+    double begun = 0, per_cell = 0, span = 0;
     typename M::template Flow<double> flow;
     typename M::template Rate<double> rate;
     typename M::template Event<double> event;
@@ -708,6 +912,8 @@ private:
     typename M::template SpikeBack<double> spike;
     Aligned<double> state, sums;  // records: states at the start of the window, and the excess of the bound
     std::vector<Known> known, undo;
+    std::vector<Coming> rows;
+    std::vector<Walk> aside, waiting;
     const std::vector<std::pair<int, const Bucket*>>* buckets = nullptr;
     // hot neurons: states at the start of the window without what is in their lists from `next` on; time since when nothing
     // happened to them; the next crossing, and the place in the list that it was found at

@@ -40,8 +40,8 @@ public:
         for (std::size_t q = 0; q < net.projections.size(); q++)
         {
             const Projection& p = net.projections[q];
-            weight_sums[q].resize(p.entries());
-            delay_sums[q].resize(p.delayed ? p.entries() : 1);
+            weight_sums[q].start(p.entries(), in_place ? p.weight_gradient : nullptr);
+            delay_sums[q].start(p.delayed ? p.entries() : 1, in_place ? p.delay_gradient : nullptr);
         }
         parameter_sums.resize(neurons.size());
         for (std::size_t k = 0; k < neurons.size(); k++) parameter_sums[k].resize(std::size_t(neurons[k]->G) * neurons[k]->width);

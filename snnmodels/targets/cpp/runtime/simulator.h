@@ -18,7 +18,9 @@ public:
     std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }
 
     long ties = 0;
-    std::vector<Aligned<double>> weight_sums, delay_sums, parameter_sums;  // over trials
+    bool in_place = false;  // whether sums over trials are written where they are to go, as those of one thread may be
+    std::vector<Sums> weight_sums, delay_sums;
+    std::vector<Aligned<double>> parameter_sums;
     std::vector<double> scratch;
 
 protected:
@@ -34,7 +36,7 @@ public:
     virtual void refresh() = 0;
     virtual bool suits(const Component& c) const = 0;
     virtual void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties) = 0;
-    virtual void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums) = 0;
+    virtual void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Sums>& weight_sums, std::vector<Sums>& delay_sums) = 0;
 };
 std::unique_ptr<ComponentSimulator> make_sparse(const Network& net, std::vector<std::unique_ptr<Neurons>>& neurons);
 

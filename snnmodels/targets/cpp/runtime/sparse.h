@@ -50,21 +50,23 @@ public:
             trial.trains[net.inputs + k].clear();
             neurons[k]->above(above);
             if (!above.empty()) throw Failure{"start", k, above[0], 0};
-            scatters[k]->begin(calendar);
+            scatters[k]->begin();
         }
+        for (Stream& s : streams) if (!s.known) s.ahead();
         double t0 = 0, t1, last = 0, planned = calendar ? span : net.window;
         for (number = 0; t0 < net.duration; number++, t0 = t1)
         {
-            t1 = std::min(calendar ? (number + 1) * span : t0 + planned, net.duration);
+            t1 = std::min(calendar ? (number + 1) * span : t0 + std::max(planned, std::min(shortest, net.window)), net.duration);
+            double arrived = rows(t0, t1);
             known(trial, t0, t1);
             for (int k : c.populations) scatters[k]->start(t0, last, t1 - t0, buckets[k]);
-            const double arrived = run(trial, c, tape, t0, t1, ties);
+            run(trial, c, tape, t0, t1, arrived, ties);
             for (int k : c.populations) scatters[k]->finish(t1);
             for (Incoming& in : incoming)
             {
                 const Projection& p = net.projections[in.projection];
                 if (in.known) while (in.next > 0 && trial.trains[p.source].t[in.next - 1] + *p.delay >= t1) in.next--;
-                if (p.delayed) in.ring[number & mask].n = 0;
+                if (p.delayed) rings[in.projection][number & mask].n = 0;
             }
             last = t1 - t0;
             // A window that was cut short is long enough; else as long as would have brought the most, or twice as long.
@@ -73,12 +75,12 @@ public:
             else planned = std::min(net.window, last * std::min(2.0, 0.7 * most / std::max(arrived, 1.0)));
             planned = std::max(planned, 1e-3 * net.window);
         }
-        for (int k : c.populations) ties += meetings(trial, c, k);
+        ties += meetings(c);
         int neuron;
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
     }
 
-    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Aligned<double>>& weight_sums, std::vector<Aligned<double>>& delay_sums) override
+    void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Sums>& weight_sums, std::vector<Sums>& delay_sums) override
     {
         prepare(trial, c);
         weights = &weight_sums, delays = &delay_sums;
@@ -89,40 +91,59 @@ public:
 private:
     // Instants at which several spikes arrive at a population through projections with one delay. What arrives through delays
     // of single synapses is not compared: that would take longer than to simulate it.
-    long meetings(const Trial& trial, const Component& c, int population) const
+    long meetings(const Component& c)
     {
-        struct Head { const Projection* of; int next; };
-        std::vector<Head> heads;
-        for (int q : c.incoming) if (net.projections[q].target == population && !net.projections[q].delayed) heads.push_back({&net.projections[q], 0});
-        const auto time = [&](const Head& h) {
-            const Train& train = trial.trains[h.of->source];
-            return h.next < train.size() ? train.t[h.next] + *h.of->delay : INF;
-        };
+        for (Stream& s : streams) s.next = 0, s.ahead();
         long found = 0;
         while (true)
         {
             double t = INF;
-            for (const Head& h : heads) t = std::min(t, time(h));
+            for (const Stream& s : streams) t = std::min(t, s.t);
             if (!(t <= net.duration)) return found;
-            int source = -1, spike = -1;
-            bool several = false;
-            for (Head& h : heads)
-                for (; time(h) == t; h.next++)
+            together.clear();
+            for (Stream& s : streams) for (; s.t == t; s.next++, s.ahead()) together.push_back({&s, s.next});
+            if (together.size() == 1) continue;
+            for (int k : c.populations)
+            {
+                const std::pair<const Stream*, int>* first = nullptr;
+                bool several = false;
+                for (const auto& x : together)
                 {
-                    if (h.of->sparse && !h.of->row(trial.trains[h.of->source].neuron[h.next]).n) continue;
-                    if (source < 0) source = h.of->source, spike = h.next;
-                    several = several || h.of->source != source || h.next != spike;
+                    if (!reaches(*x.first, x.second, k)) continue;
+                    if (!first) first = &x;
+                    several = several || x.first->train != first->first->train || x.second != first->second;
                 }
-            found += several;
+                found += several;
+            }
         }
     }
 
     struct Incoming
     {
         int projection, next;
-        bool inside, known;        // comes from this component; is a dense row of which all arrivals are known
-        std::vector<Bucket> ring;  // of single synapses, by window
+        bool inside, known;  // comes from this component; is a dense row of which all arrivals are known
     };
+    // Projections of one source with one delay, whose rows arrive together
+    struct Stream
+    {
+        const Train* train;
+        double delay, t;  // t: of the next arrival
+        int next;
+        bool known;
+        std::vector<Incoming> rows;
+        bool ahead() { t = next < train->size() ? train->t[next] + delay : INF; return t < INF; }
+        bool behind() { t = next >= 0 ? train->t[next] + delay : -INF; return t > -INF; }
+    };
+    std::vector<std::pair<const Stream*, int>> together;
+    bool reaches(const Stream& s, int spike, int population) const
+    {
+        for (const Incoming& in : s.rows)
+        {
+            const Projection& p = net.projections[in.projection];
+            if (p.target == population && p.row(s.train->neuron[spike]).n) return true;
+        }
+        return false;
+    }
     struct Flight  // the arrival of a single synapse in the window that its spike is in
     {
         double t;
@@ -133,7 +154,7 @@ private:
 
     void prepare(const Trial& trial, const Component& c)
     {
-        incoming.clear(), outgoing.assign(neurons.size(), {}), buckets.assign(neurons.size(), {}), flights = {};
+        incoming.clear(), streams.clear(), outgoing.assign(neurons.size(), {}), buckets.assign(neurons.size(), {}), flights = {};
         calendar = false, shortest = INF, longest = 0;
         double first = INF;  // shortest delay of a single synapse
         int size = 0;
@@ -153,17 +174,52 @@ private:
             }
             if (inside) shortest = std::min(shortest, least);
             longest = std::max(longest, most_);
-            incoming.push_back({q, 0, inside, !inside && !p.sparse, {}});
+            incoming.push_back({q, 0, inside, !inside && !p.sparse});
             if (inside) outgoing[p.source - net.inputs].push_back(incoming.back());
+            if (p.delayed) continue;
+            const Incoming& in = incoming.back();
+            const Train* train = &trial.trains[p.source];
+            auto same = std::find_if(streams.begin(), streams.end(), [&](const Stream& s) { return s.train == train && s.delay == *p.delay && s.known == in.known; });
+            if (same == streams.end()) same = streams.insert(same, {train, *p.delay, INF, 0, in.known, {}});
+            same->rows.push_back(in);
         }
         // Windows up to the shortest delay have no arrivals that are not known before, but very short ones cost more
         span = std::min(net.window, std::max(std::max(first, 0.05 * net.window), longest / 64));
         int ring = 1;
         while (ring < longest / span + 3) ring *= 2;
         mask = ring - 1;
+        rings.resize(net.projections.size());
         for (Incoming& in : incoming)
-            if (net.projections[in.projection].delayed) in.ring.resize(ring);
-        most = 0.5 * size;
+            if (net.projections[in.projection].delayed)
+            {
+                rings[in.projection].resize(ring);
+                for (Bucket& b : rings[in.projection]) b.n = 0;
+            }
+        most = 1.0 * size;
+    }
+
+    // Rows before t1 whose spikes are known at t0; so many that they fill a window end it before the next one
+    double rows(double t0, double& t1)
+    {
+        double arrived = 0;
+        latest = t0;
+        while (true)
+        {
+            Stream* first = nullptr;
+            for (Stream& s : streams) if (!s.known && (!first || s.t < first->t)) first = &s;
+            if (!first || !(first->t < t1)) return arrived;
+            if (!calendar && arrived >= 1.5 * most && first->t > latest) { t1 = first->t; return arrived; }
+            latest = std::max(t0, first->t);
+            for (const Incoming& in : first->rows)
+            {
+                const Projection& p = net.projections[in.projection];
+                const Row r = p.row(first->train->neuron[first->next]);
+                if (!r.n) continue;
+                scatters[p.target]->know(p.receptor, latest, r);
+                arrived += r.n;
+            }
+            first->next++, first->ahead();
+        }
     }
 
     // Arrivals before t1 that are known at t0: to the neurons, or into buckets
@@ -176,10 +232,11 @@ private:
             const Train& train = trial.trains[p.source];
             if (in.known)
                 for (; in.next < train.size() && train.t[in.next] + *p.delay < t1; in.next++)
-                    scatters[p.target]->know(p.receptor, train.t[in.next] + *p.delay, p.row(train.neuron[in.next]).weight);
+                    scatters[p.target]->know(p.receptor, train.t[in.next] + *p.delay, p.row(train.neuron[in.next]));
             if (!p.delayed) continue;
             if (!in.inside) for (; in.next < train.size() && train.t[in.next] < t1; in.next++) cast(in, train, in.next, INF);
-            if (in.ring[number & mask].n) buckets[p.target].push_back({p.receptor, &in.ring[number & mask]});
+            const Bucket& b = rings[in.projection][number & mask];
+            if (b.n) buckets[p.target].push_back({p.receptor, &b});
         }
     }
 
@@ -204,7 +261,7 @@ private:
                 if (outside & 255) { k += __builtin_ctz(outside); break; }
             }
             k = std::max(1, int(std::min<std::int64_t>(k, end - q)));
-            Bucket& b = in.ring[window & mask];
+            Bucket& b = rings[in.projection][window & mask];
             b.room(k);
             for (int i = 0; i < k; i += LANES)
             {
@@ -217,35 +274,30 @@ private:
         }
     }
 
-    double next_row(const Trial& trial) const
+    // The events of a window, which ends early where it has got many arrivals
+    void run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, double& arrived, long& ties)
     {
-        double t = flights.empty() ? INF : flights.top().t;
-        for (const Incoming& in : incoming)
-        {
-            const Projection& p = net.projections[in.projection];
-            if (in.known || p.delayed) continue;
-            const Train& train = trial.trains[p.source];
-            if (in.next < train.size()) t = std::min(t, train.t[in.next] + *p.delay);
-        }
-        return t;
-    }
-
-    // The events of a window, which ends early where it has got many arrivals; their number
-    double run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, long& ties)
-    {
-        double arrived = 0;
-        for (int k : c.populations) look(k);
+        double now = -INF;
         while (true)
         {
-            double spike = INF;
-            for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest());
+            double spike = INF, row = flights.empty() ? INF : flights.top().t;
+            for (const Stream& s : streams) row = std::min(row, s.t);
+            // who spiked is looked at after what arrives at the same instant
+            if (row != now) for (int k : c.populations) look(k);
+            for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest);
             spike = spike < INF ? std::min(t0 + spike, t1) : INF;
-            const double row = next_row(trial);
-            if (!(row < t1) && spike == INF) return arrived;
+            double horizon = INF;
+            for (int k : c.populations) if (scatters[k]->horizon < scatters[k]->length) horizon = std::min(horizon, t0 + scatters[k]->horizon);
+            if (horizon < row && horizon < spike)
+            {
+                for (int k : c.populations) if (t0 + scatters[k]->horizon == horizon) scatters[k]->step();
+                continue;
+            }
+            if (!(row < t1) && spike == INF) return;
             if (spike <= row)
             {
                 // what none of these spikes can reach
-                spikes(trial, c, tape, t0, t1, std::min(std::min(row, spike + shortest), t1), ties);
+                now = spikes(trial, c, tape, t0, spike, std::min(std::min(row, spike + shortest), std::min(horizon, t1)), t1, ties);
                 continue;
             }
             const double t = std::max(row - t0, 0.0);
@@ -256,41 +308,36 @@ private:
                 scatters[p.target]->arrive(p.receptor, {p.weight + f.entry, p.neuron + f.entry, 1}, t);
                 arrived++;
             }
-            for (Incoming& in : incoming)
-            {
-                const Projection& p = net.projections[in.projection];
-                if (in.known || p.delayed) continue;
-                const Train& train = trial.trains[p.source];
-                for (; in.next < train.size() && train.t[in.next] + *p.delay == row; in.next++)
-                {
-                    const Row r = p.row(train.neuron[in.next]);
-                    if (in.next + 2 < train.size()) prefetch(in, train.neuron[in.next + 2], false);
-                    scatters[p.target]->arrive(p.receptor, r, t);
-                    arrived += r.n;
-                }
-            }
-            for (int k : c.populations) look(k);
-            if (!calendar && arrived >= most && t > 0) { t1 = row; return arrived; }
+            for (Stream& s : streams)
+                for (; s.t == row; s.next++, s.ahead())
+                    for (const Incoming& in : s.rows)
+                    {
+                        const Projection& p = net.projections[in.projection];
+                        const Row r = p.row(s.train->neuron[s.next]);
+                        if (s.next + 2 < s.train->size()) prefetch(in, s.train->neuron[s.next + 2], false);
+                        if (r.n) scatters[p.target]->arrive(p.receptor, r, t);
+                        arrived += r.n;
+                    }
+            if (!calendar && arrived >= most && row > latest) { t1 = row; return; }
         }
     }
 
-    void spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double t1, double until, long& ties)
+    // Spikes from the next one to `until`; the time of the last
+    double spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double first, double until, double t1, long& ties)
     {
         order.clear();
         for (int k : c.populations)
-            while (t0 + scatters[k]->earliest() <= until || scatters[k]->earliest() <= until - t0)
+            while (t0 + scatters[k]->earliest <= until || scatters[k]->earliest <= until - t0)
             {
-                scatters[k]->commit(std::max(until - t0, scatters[k]->earliest()));
-                look(k);
+                scatters[k]->commit(std::max(until - t0, scatters[k]->earliest));
+                if (until > first) look(k);
             }
         for (int k : c.populations)
         {
             for (auto& f : scatters[k]->found) order.push_back(f), order.back().t = std::min(t0 + f.t, until);
             scatters[k]->found.clear();
         }
-        std::sort(order.begin(), order.end(), [](const Scatter::Found& a, const Scatter::Found& b) {
-            return a.t != b.t ? a.t < b.t : a.population != b.population ? a.population < b.population : a.neuron < b.neuron;
-        });
+        by_time(order);
         for (std::size_t o = 0; o < order.size(); o++)
         {
             const auto& f = order[o];
@@ -303,7 +350,9 @@ private:
             neurons[f.population]->refuse_runaway(train);
         }
         for (int k : c.populations) scatters[k]->before.clear();
-        if (!calendar) return;
+        for (Stream& s : streams) if (!s.known && s.t == INF) s.ahead();
+        const double last = order.back().t;
+        if (!calendar) return last;
         for (Incoming& in : incoming)
         {
             const Projection& p = net.projections[in.projection];
@@ -315,6 +364,7 @@ private:
                 cast(in, train, in.next, t1);
             }
         }
+        return last;
     }
 
     // Arrivals and spikes from the last to the first: at one instant arrivals before spikes, which they came after
@@ -322,32 +372,23 @@ private:
     {
         span = net.window;
         for (int k : c.populations) scatters[k]->back_begin(1, span);
-        for (Incoming& in : incoming)
-        {
-            const Train& train = trial.trains[net.projections[in.projection].source];
-            for (in.next = train.size() - 1; in.next >= 0 && !(train.t[in.next] + *net.projections[in.projection].delay < net.duration);) in.next--;
-        }
+        for (Stream& s : streams)
+            for (s.next = s.train->size() - 1; s.behind() && !(s.t < net.duration);) s.next--;
         int own = int(tape.owns.size()) - 1, window = int(std::ceil(net.duration / span - 1e-9)) - 1;
         while (true)
         {
             double t = own >= 0 ? tape.owns[own].t : -INF;
-            Incoming* latest = nullptr;
-            for (Incoming& in : incoming)
-            {
-                if (in.next < 0) continue;
-                const Projection& p = net.projections[in.projection];
-                const double at = trial.trains[p.source].t[in.next] + *p.delay;
-                if (at > t || (at == t && !latest)) t = at, latest = &in;
-            }
+            Stream* latest = nullptr;
+            for (Stream& s : streams) if (s.t > t || (s.t == t && !latest && t > -INF)) t = s.t, latest = &s;
             if (t == -INF) return;
             for (; window > 0 && t < window * span; window--) for (int k : c.populations) scatters[k]->age(window);
-            if (!latest) spike_back(trial, window, tape.owns[own--]);
-            else
+            if (!latest) { spike_back(trial, window, tape.owns[own--]); continue; }
+            for (const Incoming& in : latest->rows)
             {
-                const Train& train = trial.trains[net.projections[latest->projection].source];
-                if (latest->next > 2) prefetch(*latest, train.neuron[latest->next - 2], true);
-                row_back(trial, *latest, latest->next--, window, t);
+                if (latest->next > 2) prefetch(in, latest->train->neuron[latest->next - 2], true);
+                row_back(trial, in, latest->next, window, t);
             }
+            latest->next--, latest->behind();
         }
     }
 
@@ -418,20 +459,19 @@ private:
     {
         const Projection& p = net.projections[in.projection];
         if (!p.sparse) return;
-        const auto lines = [](const void* from, std::size_t bytes) __attribute__((always_inline)) {
-            for (std::size_t k = 0; k < bytes; k += 64) __builtin_prefetch(static_cast<const char*>(from) + k, 0, 3);
-        };
         const std::int64_t a = p.first[j], n = p.first[j + 1] - a;
-        lines(p.weight + a, n * 8), lines(p.neuron + a, n * 4);
-        if (p.delayed) lines(p.delay + a, n * 8);
-        if (back) lines((*weights)[in.projection].begin() + a, n * 8);
-        if (back && p.delayed && p.delay_learnable) lines((*delays)[in.projection].begin() + a, n * 8);
+        prefetch_lines(p.weight + a, n * 8), prefetch_lines(p.neuron + a, n * 4);
+        if (p.delayed) prefetch_lines(p.delay + a, n * 8);
+        if (back) prefetch_lines((*weights)[in.projection].begin() + a, n * 8);
+        if (back && p.delayed && p.delay_learnable) prefetch_lines((*delays)[in.projection].begin() + a, n * 8);
     }
     // rows of the neurons that are about to spike
     void look(int k)
     {
+        if (!scatters[k]->n_changed) return;
         scatters[k]->look();
-        for (int j : scatters[k]->soon) for (const Incoming& in : outgoing[k]) prefetch(in, j, false);
+        // where they don't come later
+        if (calendar || shortest == 0) for (int j : scatters[k]->soon) for (const Incoming& in : outgoing[k]) prefetch(in, j, false);
         scatters[k]->soon.clear();
     }
 
@@ -439,14 +479,18 @@ private:
     std::vector<std::unique_ptr<Neurons>>& neurons;
     std::vector<std::unique_ptr<Scatter>> scatters;
     std::vector<Incoming> incoming;
+    std::vector<Stream> streams;
     std::vector<std::vector<Incoming>> outgoing;                                // of each population, within the component
+    std::vector<std::vector<Bucket>> rings;                                     // of projections, by window; kept for their room
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
     std::vector<Scatter::Found> order;
-    std::vector<Aligned<double>> *weights = nullptr, *delays = nullptr;  // sums of gradients
+    TimeSort<Scatter::Found> by_time;
+    std::vector<Sums> *weights = nullptr, *delays = nullptr;  // sums of gradients
     std::vector<int> above;
     bool calendar = false;  // windows of equal length, for arrivals of single synapses
     double shortest = INF, longest = 0, span = 0, most = 0;
+    double latest = 0;  // of the rows that were known when the window began
     int number = 0, mask = 0;
 };
 
