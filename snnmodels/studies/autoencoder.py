@@ -27,7 +27,7 @@ from ..losses import VoltageError
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import load_model
 from ..templates.network import Network, Population, Projection, SpikeInput
-from ..training.loop import EarlyStopping, TrainingResult, train
+from ..training import EarlyStopping, TrainingResult, train
 
 __all__ = [
     "AutoencoderSettings",

@@ -35,9 +35,9 @@ from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from ..losses.base import Loss
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import load_network
+from ..training import Evaluation, TrainingError, TrainingInterrupted, evaluate, train
 from ..training.checkpoint import load_checkpoint
 from ..training.history import History
-from ..training.loop import Evaluation, TrainingError, TrainingInterrupted, evaluate, train
 from ..training.progress import LineProgress, TrainingProgress, default_progress
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 from ..gradients.source import GradientSource
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import Network, load_network
-from ..training.loop import evaluate, train
+from ..training import evaluate, train
 from .conditioning import BatchHomeostat, SpikePressure, WithKnobs
 from .experiments import Experiment, yin_yang
 

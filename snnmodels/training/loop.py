@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,23 +15,20 @@ import numpy as np
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
-from ..files import as_json
 from ..gradients.source import BatchTrainer, GradientSource, Outcome
-from ..losses.base import Observed, alike
 from ..optimisers import Optimiser
-from ..templates.identity import identity
 from ..templates.values import all_finite
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
+from .evaluation import Totals, batches, evaluate
 from .history import EpochRecord, History, package_versions
 from .progress import NoProgress, TrainingProgress, default_progress
+from .settings import refuse_other, settings_of
 
 __all__ = [
     "EarlyStopping",
-    "Evaluation",
     "TrainingError",
     "TrainingInterrupted",
     "TrainingResult",
-    "evaluate",
     "train",
 ]
 
@@ -93,61 +89,6 @@ class TrainingResult:
     values: Arrays
     epoch: int
     history: History
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a network does on a set of trials.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over the trials.
-    error : float or None
-        Fraction classified wrongly; None if the loss doesn't classify.
-    predictions : int array, shape (trials,), or None
-    spikes : dict of str to float
-        Mean number per trial of each population.
-    silent_trials : int
-        Trials in which a spike that the loss needs was missing.
-    output : array, shape (trials, n) or (trials, n, samples), or tuple of array
-        First spike of each neuron that the loss reads in seconds, ``inf`` for none; or the maxima or samples, for a
-        loss on those; one of these for each observable of a loss that reads several.
-    """
-
-    loss: float
-    error: float | None
-    predictions: np.ndarray | None
-    spikes: dict[str, float]
-    silent_trials: int
-    output: Observed
-
-
-def evaluate(
-    source: GradientSource, data: Trials, values: Mapping[str, np.ndarray] | None = None, batch_size: int = 32
-) -> Evaluation:
-    """Run a network on trials without gradients.
-
-    Parameters
-    ----------
-    source : GradientSource
-    data : Trials
-    values : mapping of str to array, optional
-        Replaces the network's own.
-    batch_size : int
-        At most what the source was made for.
-    """
-    totals = _Totals()
-    outputs = []
-    for which in _batches(np.arange(len(data)), batch_size):
-        inputs, targets = data.take(which)
-        outcome = source.run(inputs, targets, values, gradient=False)
-        totals.add(source, outcome, targets)
-        seen = zip(source.loss.observables, alike(source.loss, outcome.output), strict=True)
-        outputs.append([observable.summary(x) for observable, x in seen])
-    whole = tuple(np.concatenate(x) for x in zip(*outputs, strict=True))
-    output: Observed = whole if isinstance(source.loss.observes, tuple) else whole[0]
-    return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
 
 
 def train(
@@ -222,24 +163,12 @@ def train(
     start = {key: np.array(value, order="C") for key, value in (values or source.network.trainable()).items()}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
-    described = {
-        "network": source.network.name,
-        "declared": identity(source.network),
-        "loss": repr(source.loss),
-        "optimiser": optimiser.settings(),
-        "batch_size": batch_size,
-        "seed": seed,
-        "input_dropout": input_dropout,
-        "trials": len(data),
-        "data": _fingerprint(data),
-        "initial_values": _checksum(start.values()),
-        **(about or {}),
-    }
-    settings = as_json(described)
+    fixed = {"batch_size": batch_size, "seed": seed, "input_dropout": input_dropout, **(about or {})}
+    settings = settings_of(source, data, optimiser, start, **fixed)
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
     if checkpoint is not None and resume and Path(checkpoint).exists():
         state = load_checkpoint(checkpoint)
-        _check_same_settings(Path(checkpoint), settings, state.history.settings)
+        refuse_other(Path(checkpoint), settings, state.history.settings)
     optimiser.load_state_dict(state.optimiser)
     run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, _progress_of(progress))
     run.progress.start(epochs, state.epoch, math.ceil(len(data) / batch_size))
@@ -267,49 +196,6 @@ class _Run:
     progress: TrainingProgress
 
 
-@dataclass
-class _Totals:
-    """Sums over the batches of an epoch."""
-
-    trials: int = 0
-    loss_sum: float = 0.0
-    wrong: int = 0
-    silent: int = 0
-    smallest_gdot: float = math.inf
-    spike_sums: dict[str, float] = field(default_factory=dict)
-    predictions: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, source: GradientSource, outcome: Outcome, targets: np.ndarray) -> None:
-        n = len(targets)
-        self.trials += n
-        self.loss_sum += outcome.loss * n
-        self.silent += (
-            source.loss.silent_trials(outcome.output, targets) if outcome.silent is None else outcome.silent
-        )
-        self.smallest_gdot = min(self.smallest_gdot, outcome.smallest_gdot)
-        for name, mean in outcome.spikes.items():
-            self.spike_sums[name] = self.spike_sums.get(name, 0.0) + mean * n
-        if outcome.predictions is not None and targets.shape == outcome.predictions.shape:
-            self.wrong += int(np.count_nonzero(outcome.predictions != targets))
-            self.predictions.append(outcome.predictions)
-
-    @property
-    def loss(self) -> float:
-        return self.loss_sum / self.trials
-
-    @property
-    def error(self) -> float | None:
-        return self.wrong / self.trials if self.predictions else None
-
-    @property
-    def spikes(self) -> dict[str, float]:
-        return {name: total / self.trials for name, total in self.spike_sums.items()}
-
-    @property
-    def all_predictions(self) -> np.ndarray | None:
-        return np.concatenate(self.predictions) if self.predictions else None
-
-
 def _train_epochs(
     run: _Run, state: Checkpoint, epochs: int, stopping: EarlyStopping | None, checkpoint: str | Path | None
 ) -> None:
@@ -335,11 +221,11 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     values = {key: value.copy() for key, value in before.items()}
     rng = np.random.default_rng([run.seed, epoch])
     run.optimiser.start_epoch(epoch)
-    totals = _Totals()
+    totals = Totals()
     trainer = run.source if isinstance(run.source, BatchTrainer) and run.source.fits(run.optimiser, values) else None
     together = max(1, _TOGETHER // run.batch_size) if trainer is not None else 1
     batch = 0
-    for some in _groups(_batches(rng.permutation(len(run.data)), run.batch_size), together):
+    for some in _groups(batches(rng.permutation(len(run.data)), run.batch_size), together):
         taken = []
         for which in some:
             inputs, targets = run.data.take(which)
@@ -383,11 +269,6 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         **measures,
     )
     return values, record
-
-
-def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 def _groups(batches: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
@@ -457,36 +338,3 @@ def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:
             )
 
 
-# settings of which a checksum is kept, so that its values tell nobody anything
-_CHECKSUMS = {
-    "data": "is of a run on other training data",
-    "initial_values": "is of a run that began with other initial values than the network has, or values= gives",
-}
-
-
-def _check_same_settings(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
-    for name in {**then, **now}:
-        old, new = then.get(name), now.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            where = next((k for k in {**old, **new} if old.get(k) != new.get(k)), None)
-            if where is None:
-                continue
-            name, old, new = f"{name} {where}", old.get(where), new.get(where)
-        if old != new:
-            what = _CHECKSUMS.get(name) or f"is of a run with {name} = {old}, not {new}"
-            raise ValueError(
-                f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it"
-            )
-
-
-def _fingerprint(data: Trials) -> int:
-    """Checksum of a data set and of how it is encoded (by one trial)."""
-    encoded, _ = data.take(slice(1))
-    return _checksum([*data.samples.values(), data.targets, *encoded.values()])
-
-
-def _checksum(arrays: Iterable[np.ndarray]) -> int:
-    total = 0
-    for array in arrays:
-        total = zlib.crc32(np.ascontiguousarray(array).data, total)
-    return total

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from brian2 import ms, volt
 
+from snnmodels.datasets import Trials
 from snnmodels.gradients import Simulation
 from snnmodels.losses import SpikeTimeError, TTFSCrossEntropy
 from snnmodels.optimisers import SGD
 from snnmodels.templates import Network, Population, Projection, SpikeInput, TemplateError, load_model
 from snnmodels.training import train
-from snnmodels.training.loop import Trials
 
 LIF = load_model("lif+exp_synapse")
 LIBRARY = Path(__file__).parents[2] / "equations"

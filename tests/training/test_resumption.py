@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snnmodels.datasets import Trials
 from snnmodels.gradients import Simulation
 from snnmodels.losses import SpikeTimeError
 from snnmodels.optimisers import Adam
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from snnmodels.training import train
-from snnmodels.training.loop import Trials
 
 LIF = load_model("lif+exp_synapse")
 VALUES = {"tau_m": 0.015, "v_th": np.array([1.0, 1.1])}

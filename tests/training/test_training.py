@@ -18,9 +18,9 @@ from snnmodels.gradients.source import Outcome
 from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimeError
 from snnmodels.optimisers import SGD, Adam, ExponentialDecay
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
+from snnmodels.training import EarlyStopping, TrainingError, TrainingInterrupted, evaluate, train
 from snnmodels.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from snnmodels.training.history import EpochRecord, History
-from snnmodels.training.loop import EarlyStopping, TrainingError, TrainingInterrupted, evaluate, train
 from snnmodels.training.progress import BarProgress, LineProgress
 
 

@@ -1,0 +1,87 @@
+"""What decides a run of training, so that a checkpoint goes on with nothing else."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.trials import Trials
+from ..files import as_json
+from ..gradients.source import GradientSource
+from ..optimisers import Optimiser
+from ..templates.identity import identity
+
+__all__ = ["refuse_other", "settings_of"]
+
+# settings of which a checksum is kept, so that its values tell nobody anything
+_CHECKSUMS = {
+    "data": "is of a run on other training data",
+    "initial_values": "is of a run that began with other initial values than the network has, or values= gives",
+}
+
+
+def settings_of(
+    source: GradientSource, data: Trials, optimiser: Optimiser, start: Mapping[str, np.ndarray], **others: Any
+) -> dict[str, Any]:
+    """Everything that decides a run, as JSON gives it back.
+
+    Parameters
+    ----------
+    source : GradientSource
+    data : Trials
+    optimiser : Optimiser
+    start : mapping of str to array
+        Initial values.
+    **others
+        As they are.
+    """
+    return as_json(
+        {
+            "network": source.network.name,
+            "declared": identity(source.network),
+            "loss": repr(source.loss),
+            "optimiser": optimiser.settings(),
+            "trials": len(data),
+            "data": _fingerprint(data),
+            "initial_values": _checksum(start.values()),
+            **others,
+        }
+    )
+
+
+def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose settings are others than those now, by the first that differs.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name in {**then, **now}:
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            where = next((k for k in {**old, **new} if old.get(k) != new.get(k)), None)
+            if where is None:
+                continue
+            name, old, new = f"{name} {where}", old.get(where), new.get(where)
+        if old != new:
+            what = _CHECKSUMS.get(name) or f"is of a run with {name} = {old}, not {new}"
+            raise ValueError(
+                f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it"
+            )
+
+
+def _fingerprint(data: Trials) -> int:
+    """Checksum of a data set and of how it is encoded (by one trial)."""
+    encoded, _ = data.take(slice(1))
+    return _checksum([*data.samples.values(), data.targets, *encoded.values()])
+
+
+def _checksum(arrays: Iterable[np.ndarray]) -> int:
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(np.ascontiguousarray(array).data, total)
+    return total
