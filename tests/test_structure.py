@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -11,20 +14,10 @@ import pytest
 import snnmodels
 
 ROOT = Path(snnmodels.__file__).parent
-# From the ground up: a room imports from rooms of lower floors alone. docs/architecture.md draws them.
-FLOORS = (
-    ("files", "templates", "datasets"),
-    ("symbolic", "losses"),
-    ("events", "oracle"),
-    ("targets",),
-    ("optimisers", "brian"),
-    ("coding",),
-    ("reports", "gradients"),
-    ("training",),
-    ("studies",),
-    ("cli",),
-    ("__main__",),
-)
+TEXT = (ROOT.parent / "docs" / "architecture.md").read_text()
+# from the ground up
+FLOORS = [line.split() for line in re.search(r"```floors\n(.*?)```", TEXT, re.S).group(1).splitlines()][::-1]  # type: ignore[union-attr]
+FLOORS.append(["__main__"])
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # what a generated project brings along, to run without the package
 FILES = [p for p in ROOT.rglob("*.py") if "files" not in p.parent.parts]
@@ -96,3 +89,9 @@ def test_the_reference_knows_nothing_of_what_it_judges() -> None:
     for name in MODULES:
         if room(name) == "oracle":
             assert not {room(home(i)) for i in imports(name)} & {"events", "targets", "gradients", "brian"}
+
+
+def test_the_rooms_are_drawn(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/figure_rooms.py", "--out", str(tmp_path), "--dpi", "50"]
+    subprocess.run(command, cwd=ROOT.parent, check=True, capture_output=True)
+    assert (tmp_path / "rooms.png").stat().st_size > 5_000
