@@ -144,6 +144,11 @@ class Engine(ABC):
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt of every input spike, in the shape of the input; 0 at the padding."""
 
+    @property
+    def usable(self) -> bool:
+        """Whether it holds what it was given; not so after an interruption of a program, or its end."""
+        return True
+
     def close(self) -> None:  # noqa: B027 (most engines have nothing to release)
         """Release processes and files."""
 

@@ -55,6 +55,10 @@ class Simulation:
         Whether to differentiate by the times of input spikes too.
     max_spikes : int
         Of one population in one trial. More are taken for a network that runs away.
+    timeout : float, optional
+        Seconds that a batch (or the batches of one `fit`) may take on a compiled target; without, any time.
+
+    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
 
     Examples
     --------
@@ -80,6 +84,7 @@ class Simulation:
         threads: int = 1,
         input_gradients: bool = True,
         max_spikes: int = 1_000_000,
+        timeout: float | None = None,
     ) -> None:
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
@@ -92,7 +97,10 @@ class Simulation:
         self._lent: set[str] = set()  # weights that it has from elsewhere
         self.target = target
         self.batch_size = int(batch_size)
-        self._threads = threads
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout = {timeout!r}; it must be a positive number of seconds")
+        self._options: dict[str, Any] = {"trials": self.batch_size, "threads": threads, "timeout": timeout}
+        self._closed = False
         self._lowering: dict[str, Any] = {
             "window": window,
             "tolerance": tolerance,
@@ -103,11 +111,17 @@ class Simulation:
         self._differentiable = False  # whether the last run can be run backward
         self._dimensions: dict[str, int] = {}  # of the inputs of the last run, as they were given
         self._engine = self._open(network)
+        self._plan = self._engine.plan  # that of the network's own values
 
-    def _open(self, network: Network) -> Engine:
-        """Lower the network and start an engine with its values."""
-        self.plan = EnginePlan.of(network, self._observables, **self._lowering)
-        return open_engine(self.target, self.plan, trials=self.batch_size, threads=self._threads)
+    def _open(self, network: Network, plan: EnginePlan | None = None) -> Engine:
+        """An engine with a plan and the values of its network; without one, with that of `network`."""
+        plan = plan or EnginePlan.of(network, self._observables, **self._lowering)
+        return open_engine(self.target, plan, **self._options)
+
+    @property
+    def plan(self) -> EnginePlan:
+        """The network as the engine runs it."""
+        return self._engine.plan
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +132,8 @@ class Simulation:
         self.close()
 
     def close(self) -> None:
-        """Stop the compiled program, if there is one, and delete its files."""
+        """Stop the compiled program, if there is one, and delete its files; it can't be run any more."""
+        self._closed = True
         self._engine.close()
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -142,7 +157,18 @@ class Simulation:
         return self._loss
 
     def _use(self, values: Mapping[str, np.ndarray]) -> None:
-        """Give the engine the network's values, with these in the place of its own."""
+        """Give the engine the network's values, with these in the place of its own.
+
+        Whatever is true of the engine's values is said before they change, so that an interruption leaves nothing
+        that the next call would not set right.
+        """
+        if self._closed:
+            raise SimulationError("This simulation was closed: make a new one to go on.")
+        if not self._engine.usable:
+            self._held = None
+            self._engine.close()
+            self._engine = self._open(self._network, self._plan)
+            self._lent, self._held = set(), self._network
         weights = {f"{q.name}.w": (k, q) for k, q in enumerate(self._network.projections) if "w" in q.learnable}
         if self._held is not self._network or not values.keys() <= weights.keys():
             self._set(with_values(self._network, values) if values else self._network)
@@ -155,6 +181,7 @@ class Simulation:
         for key, w in checked.items():
             if w.shape != weights[key][1].weights.shape or hasattr(values[key], "dim") or not all_finite(w):
                 with_values(self._network, {key: w if not hasattr(values[key], "dim") else values[key]})  # says it
+        self._lent |= checked.keys()
         for key in self._lent - checked.keys():
             self._engine.set_weights(weights[key][0], np.asarray(weights[key][1].weights))
         for key, w in checked.items():
@@ -164,22 +191,28 @@ class Simulation:
     def _set(self, network: Network) -> None:
         """Give the engine all values of a network that differs from the given one in values alone."""
         before, self._held = self._held, None  # as long as not all of them are there
-        if not self.plan.holds_for(network):
-            # time constants have come together, or become short: flows have to be written in another form
-            self._has_run = False
+        own = self._plan.holds_for(network)
+        if self.plan is not self._plan if own else self.plan is self._plan or not self.plan.holds_for(network):
+            # time constants have come together, or become short: flows have to be written in another form, and in their
+            # own again once they can be, so that results have the same digits whatever ran before
             self._engine.close()
-            self._engine = self._open(network)
-        else:
-            old = [None] * len(network.projections) if before is None else before.projections
-            for k, (q, was) in enumerate(zip(network.projections, old, strict=True)):
-                self._engine.set_weights(k, np.asarray(q.weights))
-                if was is None or not np.array_equal(q.delay, was.delay):
-                    self._engine.set_delay(k, np.asarray(q.delay, dtype=float))
-            had = [None] * len(network.populations) if before is None else before.populations
-            for k, (p, same) in enumerate(zip(network.populations, had, strict=True)):
-                if p is not same:
-                    self._engine.set_parameters(k, {n: np.asarray(p.value(n)) for n in p.model.parameters})
+            self._engine = self._open(network, self._plan if own else None)
+            before = self._network if own else network
+        if before is not network:
+            self._write(network, before)
         self._held = network
+
+    def _write(self, network: Network, before: Network | None) -> None:
+        """Write all weights of a network, and what else differs from another; None: everything."""
+        old = [None] * len(network.projections) if before is None else before.projections
+        for k, (q, was) in enumerate(zip(network.projections, old, strict=True)):
+            self._engine.set_weights(k, np.asarray(q.weights))
+            if was is None or not np.array_equal(q.delay, was.delay):
+                self._engine.set_delay(k, np.asarray(q.delay, dtype=float))
+        had = [None] * len(network.populations) if before is None else before.populations
+        for k, (p, same) in enumerate(zip(network.populations, had, strict=True)):
+            if p is not same:
+                self._engine.set_parameters(k, {n: np.asarray(p.value(n)) for n in p.model.parameters})
 
     # --- running ------------------------------------------------------------------------------------------------
 

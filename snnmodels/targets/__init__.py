@@ -1,7 +1,7 @@
 """What the event engine runs on: printers of its rules, and the runtimes that they call.
 
-A target is a folder whose ``engine`` module has a function ``open_engine(plan, *, trials, threads)`` that returns an
-`Engine`; its name stands in `TARGETS` and in `Target`.
+A target is a folder whose ``engine`` module has a function ``open_engine(plan, *, trials, threads, timeout)``, which
+returns an `Engine`; its name stands in `TARGETS` and in `Target`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ TARGETS: dict[str, str] = {"numpy": "numpy", "cpp_standalone": "cpp"}
 """Targets, and the folder of each."""
 
 
-def open_engine(target: str, plan: EnginePlan, *, trials: int = 1, threads: int = 1) -> Engine:
+def open_engine(
+    target: str, plan: EnginePlan, *, trials: int = 1, threads: int = 1, timeout: float | None = None
+) -> Engine:
     """An engine that runs a plan, with the values of its network.
 
     Parameters
@@ -32,6 +34,8 @@ def open_engine(target: str, plan: EnginePlan, *, trials: int = 1, threads: int 
         Of a batch, to make room for; a larger batch makes more.
     threads : int
         Among which trials are divided.
+    timeout : float, optional
+        Seconds that one call may take, for targets that run apart.
 
     Raises
     ------
@@ -46,5 +50,5 @@ def open_engine(target: str, plan: EnginePlan, *, trials: int = 1, threads: int 
             "target of Brian2, on a time grid"
         )
     engine = importlib.import_module(f"{__name__}.{TARGETS[target]}.engine")
-    opened: Engine = engine.open_engine(plan, trials=trials, threads=threads)
+    opened: Engine = engine.open_engine(plan, trials=trials, threads=threads, timeout=timeout)
     return opened

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import subprocess
 import tempfile
+import time
 import weakref
 from pathlib import Path
 
@@ -35,6 +37,8 @@ class Process:
         It is started in the folder in which it lies.
     size : int
         Bytes of the shared file at the start.
+    timeout : float, optional
+        Seconds that an answer may take; without, any time.
 
     Attributes
     ----------
@@ -49,9 +53,10 @@ class Process:
     """
 
     memory: np.ndarray
-    _interrupted = False
+    _broken = ""  # why it must not be asked any more
 
-    def __init__(self, path: Path, size: int = 0) -> None:
+    def __init__(self, path: Path, size: int = 0, timeout: float | None = None) -> None:
+        self._timeout = timeout
         held = contextlib.ExitStack()
         self._close = weakref.finalize(self, held.close)
         folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=memory_folder()))
@@ -67,8 +72,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                text=True,
-                bufsize=1,
+                bufsize=0,
                 start_new_session=True,  # Ctrl-C is for Python, which then ends the program
             )
             held.callback(_end, self.popen)
@@ -108,17 +112,17 @@ class Process:
             If the program is dead or answers anything else.
         """
         assert self.popen.stdin is not None
-        if self._interrupted:
-            raise ProgramError("the compiled simulation was interrupted while it ran; make a new one")
+        if self._broken:
+            raise ProgramError(f"the compiled simulation {self._broken}; make a new one")
         try:
-            self.popen.stdin.write(words + "\n")
-            self.popen.stdin.flush()
+            # until the answer is here: a late one would be taken for the next
+            self._broken = "was interrupted while it ran"
+            self.popen.stdin.write(words.encode() + b"\n")
             line = self._listen()
+            self._broken = ""
         except (BrokenPipeError, ValueError):
             raise self.failure() from None
         except BaseException:
-            # its late answer would be taken for the next one
-            self._interrupted = True
             self.popen.kill()
             raise
         if line == "done":
@@ -127,9 +131,28 @@ class Process:
             return line.removeprefix("failure ")
         raise self.failure(line)
 
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked: it was not interrupted, and runs."""
+        return not self._broken and self._close.alive and self.popen.poll() is None
+
     def _listen(self) -> str:
+        """The next line that the program says, or what it has said before its end."""
         assert self.popen.stdout is not None
-        return self.popen.stdout.readline().strip()
+        said, file = b"", self.popen.stdout.fileno()
+        until = None if self._timeout is None else time.monotonic() + self._timeout
+        while not said.endswith(b"\n"):
+            if until is not None and not select.select([file], [], [], max(0.0, until - time.monotonic()))[0]:
+                self._broken = "did not answer in time"
+                raise ProgramError(
+                    f"the compiled simulation has not answered for {self._timeout:g} s and was ended; allow more by "
+                    "`timeout`, or give it less at once"
+                )
+            part = os.read(file, 4096)
+            if not part:
+                break
+            said += part
+        return said.decode(errors="replace").strip()
 
     def failure(self, line: str = "") -> ProgramError:
         """What has become of the program, with its last words; `line` is the answer that was not expected."""
@@ -154,7 +177,7 @@ def memory_folder() -> str | None:
     return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Let a program end by itself, or else end it."""
     assert process.stdin is not None and process.stdout is not None
     with contextlib.suppress(OSError, ValueError):

@@ -27,7 +27,7 @@ class Counting(NumpyEngine):
 
 
 def test_a_new_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_engine(plan: EnginePlan, *, trials: int, threads: int) -> Counting:
+    def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> Counting:
         return Counting(plan)
 
     folder, module = types.ModuleType("snnmodels.targets.counting"), types.ModuleType("engine")

@@ -18,9 +18,9 @@ from .program import program
 __all__ = ["CppEngine", "open_engine"]
 
 
-def open_engine(plan: EnginePlan, *, trials: int, threads: int) -> CppEngine:
+def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> CppEngine:
     """An engine in a program of its own."""
-    return CppEngine(plan, trials=trials, threads=threads)
+    return CppEngine(plan, trials=trials, threads=threads, timeout=timeout)
 
 
 class CppEngine(TrainingEngine):
@@ -38,6 +38,8 @@ class CppEngine(TrainingEngine):
         where it pays if not given.
     sweep : bool
         Whether populations without feedback are swept where they may be (see runtime/sweep.h); the same holds.
+    timeout : float, optional
+        Seconds that the program may take for one answer.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class CppEngine(TrainingEngine):
         threads: int = 1,
         scatter: bool | None = None,
         sweep: bool = True,
+        timeout: float | None = None,
     ) -> None:
         self.plan = plan
         self._ways = Ways(threads, scatter, sweep)
@@ -81,7 +84,8 @@ class CppEngine(TrainingEngine):
         self._fetched = False  # whether the program has written the spikes of the last batch that are read
         self._shapes: list[tuple[int, ...]] = []
         self._arrays: dict[str, np.ndarray] | None = {}
-        self._process = Process(path)
+        self._process = Process(path, timeout=timeout)
+        self._laid_out = False
         self._stale = False
         self._lay_out()
         for q in plan.projections:
@@ -101,6 +105,7 @@ class CppEngine(TrainingEngine):
 
     def _lay_out(self) -> None:
         """Make the arrays as large as the capacity asks, keeping what they hold of the same shape."""
+        self._laid_out = False  # until all is where the program looks for it
         layout = Layout.of(self.plan, self._capacity, self._entries, self._models, self._ways)
         kept = {k: v.copy() for k, v in self._views.items()}
         self._arrays = {}
@@ -119,6 +124,7 @@ class CppEngine(TrainingEngine):
             self._views[f"projection{k}.first"][:] = e.first
             self._views[f"projection{k}.neuron"][:] = e.neuron
         self._ask("layout")
+        self._laid_out = True
 
     def set_weights(self, projection: int, weights: np.ndarray) -> None:
         """Set weights; see `Engine.set_weights`."""
@@ -331,6 +337,11 @@ class CppEngine(TrainingEngine):
         if said:
             what, population, neuron, time = said.split()
             raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
+
+    @property
+    def usable(self) -> bool:
+        """Whether the program runs and the arrays are whole; see `Engine.usable`."""
+        return self._laid_out and self._arrays is not None and self._process.usable
 
     def close(self) -> None:
         """End the program; see `Engine.close`."""

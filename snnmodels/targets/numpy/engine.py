@@ -18,8 +18,10 @@ from .tape import ComponentTape, Spikes, spikes_of_input
 __all__ = ["NumpyEngine", "open_engine"]
 
 
-def open_engine(plan: EnginePlan, *, trials: int, threads: int) -> NumpyEngine:
+def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> NumpyEngine:
     """An engine in this process; any number of trials, one thread."""
+    if timeout is not None:
+        raise ValueError(f"timeout = {timeout!r} s; the numpy target runs in this process, which nothing can end")
     if threads > 1:
         raise ValueError(f"threads = {threads}; the numpy target has one")
     return NumpyEngine(plan)
