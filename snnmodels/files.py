@@ -17,6 +17,15 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary neighbour of `path` for writing, and move it there once it is complete.
 
     If anything goes wrong meanwhile (no space, Ctrl-C), the temporary file is removed and `path` is as it was.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        If the folder doesn't exist or can't be written to.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -38,7 +47,19 @@ def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_rounded(path: Path, content: Mapping[str, Any]) -> None:
-    """Write results as one line of JSON, complete or not at all, with numbers of six digits: they have fewer."""
+    """Write results as one line of JSON, complete or not at all, with numbers of six digits: they have fewer.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    content : mapping of str to JSON values
+
+    Raises
+    ------
+    ValueError
+        If a number is NaN or infinite.
+    """
     rounded = json.loads(json.dumps(content, allow_nan=False), parse_float=lambda number: float(f"{float(number):.6g}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:

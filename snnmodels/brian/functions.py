@@ -80,6 +80,8 @@ def root_function(name: str, program: Program, arguments: list[str], variable: s
 
     Parameters
     ----------
+    name : str
+        Of the function in generated code.
     program : Program
         Outputs ``value`` and ``slope``, its derivative by `variable`.
     arguments : list of str
@@ -154,7 +156,24 @@ def root_function(name: str, program: Program, arguments: list[str], variable: s
 
 
 def bracket_function(name: str, program: Program, arguments: list[str], variable: str) -> Function:
-    """A function ``name(*arguments, low)``: 1 where ``value`` is below 0 at `low`, so that a root can be bracketed."""
+    """A function ``name(*arguments, low)``: 1 where ``value`` is not positive at `low`, so a root can be bracketed.
+
+    Parameters
+    ----------
+    name : str
+        Of the function in generated code.
+    program : Program
+        With the output ``value``.
+    arguments : list of str
+        Inputs of the program other than `variable`.
+    variable : str
+        The unknown, of which `low` is a value.
+
+    Returns
+    -------
+    brian2.Function
+        Its value is 0 where the program is positive at `low`.
+    """
     evaluate = program.compile([*arguments, variable])
 
     def numpy_bracket(*values: Any) -> np.ndarray:

@@ -57,6 +57,8 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
     name : str
         Name of the input, for messages.
     plan : Plan
+    trials : int, optional
+        How many there have to be; any number if not given.
 
     Returns
     -------
@@ -66,7 +68,8 @@ def schedule(times: np.ndarray, name: str, plan: Plan, trials: int | None = None
     Raises
     ------
     ValueError
-        For a wrong shape, NaN, negative or unsorted times, and times not before the end of the trial.
+        For a wrong shape, NaN, negative or unsorted times, times not before the end of the trial, and more spikes per
+        source than the plan makes room for.
     """
     t = checked_times(times, f"input {name!r}", plan.size(name), trials, plan.network.duration)
     if t.shape[2] > plan.input_spikes:

@@ -52,7 +52,26 @@ def _recorded(plan: Plan, p: PopulationPlan) -> list[sp.Symbol]:
 
 
 def declare_forward(equations: EquationList, plan: Plan, p: PopulationPlan) -> dict[str, Function]:
-    """Declare the variables of the maximum; returns the functions that its code calls."""
+    """Declare the variables of the maximum.
+
+    Parameters
+    ----------
+    equations : EquationList
+        Of the forward group; the variables are added to them.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Returns
+    -------
+    dict of str to brian2.Function
+        What the code of `attach_forward` calls, by name.
+
+    Raises
+    ------
+    ValueError
+        If a state or parameter of the model has a name that is needed here.
+    """
     dim = dimension(p.system.units[symbol(plan.variable)])
     equations.integer(["first_id", "final_id", "max_origin", "max_arrival", "max_id"])
     for name in ("first_s", "final_s", "max_r"):
@@ -67,7 +86,21 @@ def declare_forward(equations: EquationList, plan: Plan, p: PopulationPlan) -> d
 
 
 def attach_forward(group: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initialisation:
-    """Add the code that keeps the maximum up to date at the end of each step."""
+    """Add the code that keeps the maximum up to date at the end of each step.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+        Forward group, with the variables of `declare_forward`.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Returns
+    -------
+    list of Fill or Copy
+        What has to be set before each run.
+    """
     start = {x.name: f"{x.name}_start" for x in p.system.states}
     now = {x.name: x.name for x in p.system.states}
     lines = ["_has = int(first_id >= 0)", "_high = dt - _has*first_s", "_low = -_has*final_s"]
@@ -123,13 +156,39 @@ def mark_code(base: int) -> str:
 
 
 def kink_code(plan: Plan, base: int) -> str:
-    """Synaptic code, backward: the sensitivity of a maximum at a kink to the time of the arrival."""
+    """Synaptic code, backward: the sensitivity of a maximum at a kink to the time of the arrival.
+
+    Parameters
+    ----------
+    plan : Plan
+    base : int
+        First identifier of the projection's arrivals; see `Plan.cause_base`.
+    """
     here = f"int(max_arrival_post == {plan.steps - 1} - t_in_timesteps)*int(max_id_post == {base} + number_pre)"
     return f"q_time_pre += {here}*max_error_post*max_rate_post"
 
 
 def declare_backward(equations: EquationList, plan: Plan, p: PopulationPlan) -> dict[str, Function]:
-    """Declare the links to the maximum, and the loss's derivative by it."""
+    """Declare the links to the maximum, and the loss's derivative by it.
+
+    Parameters
+    ----------
+    equations : EquationList
+        Of the backward group; the variables are added to them.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Returns
+    -------
+    dict of str to brian2.Function
+        What the code of `attach_backward` calls, by name.
+
+    Raises
+    ------
+    ValueError
+        If a state or parameter of the model has a name that is needed here.
+    """
     dim = dimension(p.system.units[symbol(plan.variable)])
     equations.integer(["max_origin", "max_arrival", "max_id"], "linked")
     equations.parameter("max_r", second.dim, "linked")
@@ -148,7 +207,18 @@ def _backward_outputs(p: PopulationPlan, program: Program) -> dict[str, str]:
 
 
 def attach_backward(group: NeuronGroup, forward: NeuronGroup, plan: Plan, p: PopulationPlan) -> None:
-    """Add the jump of the adjoint at the time of the maximum."""
+    """Add the jump of the adjoint at the time of the maximum.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+        Backward group, with the variables of `declare_backward`.
+    forward : NeuronGroup
+        Forward group, with those of `declare_forward`.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+    """
     linked = [
         "max_origin",
         "max_arrival",

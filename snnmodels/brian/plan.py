@@ -129,6 +129,24 @@ class Plan:
     ) -> Plan:
         """Lower a network.
 
+        Parameters
+        ----------
+        network : Network
+        batch_size : int
+            Trials side by side.
+        dt : float
+            Time step in seconds.
+        timing : {"precise", "grid"}
+            See `Plan`.
+        observable : Observable, optional
+            What is read of the output population; its spike times if not given.
+        max_spikes, input_spikes : int
+            Capacity for the spikes of one neuron, and of one source, in one trial.
+        input_gradients : bool
+            Whether the times of input spikes are differentiated by.
+        order : int
+            Of the Taylor series of nonlinear states.
+
         Raises
         ------
         ValueError
@@ -211,7 +229,13 @@ class Plan:
 
 
 def refuse_unsupported(network: Network) -> None:
-    """`ValueError` for what a network may declare and a simulation on the grid has no rules for."""
+    """Refuse what a network may declare and a simulation on the grid has no rules for.
+
+    Raises
+    ------
+    ValueError
+        For a refractory period, and for a delay that is not 0 or is to be learnt.
+    """
     for p in network.populations:
         if p.model.refractory is not None:
             raise ValueError(

@@ -115,7 +115,15 @@ class ForwardProjection:
         return equations
 
     def connect(self, synapses: Synapses, *names: str) -> None:
-        """Make the synapses of every trial, and link the named arrays of `weights` to them."""
+        """Make the synapses of every trial, and link the named arrays of `weights` to them.
+
+        Parameters
+        ----------
+        synapses : Synapses
+            Not yet connected, with the `equations` of the same names.
+        *names : str
+            Arrays of `weights`: ``"w"``, ``"gw"``.
+        """
         i, j = self.connections
         n, m = self.projection.weights.shape
         trial = np.arange(self.plan.batch_size)[:, None]

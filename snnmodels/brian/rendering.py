@@ -76,15 +76,39 @@ class EquationList:
         self._equations[name] = SingleEquation(kind, name, dim, **details)
 
     def differential(self, name: str, dim: Dimension, rhs: str) -> None:
-        """Add ``d(name)/dt = rhs``."""
+        """Add ``d(name)/dt = rhs``.
+
+        Parameters
+        ----------
+        name : str
+        dim : Dimension
+            Of the variable.
+        rhs : str
+            In Brian2's syntax.
+        """
         self._add(DIFFERENTIAL_EQUATION, name, dim, var_type="float", expr=Expression(rhs))
 
     def parameter(self, name: str, dim: Dimension = DIMENSIONLESS, *flags: str) -> None:
-        """Add a variable that code or the user sets."""
+        """Add a variable that code or the user sets.
+
+        Parameters
+        ----------
+        name : str
+        dim : Dimension
+        *flags : str
+            As in Brian2's equations: ``"constant"``, ``"shared"``, ``"linked"``.
+        """
         self._add(PARAMETER, name, dim, var_type="float", flags=list(flags))
 
     def integer(self, names: Iterable[str], *flags: str) -> None:
-        """Add integer variables."""
+        """Add integer variables.
+
+        Parameters
+        ----------
+        names : iterable of str
+        *flags : str
+            See `parameter`.
+        """
         for name in names:
             self._add(PARAMETER, name, DIMENSIONLESS, var_type="integer", flags=list(flags))
 
@@ -99,7 +123,17 @@ def zero(dim: Dimension) -> str:
 
 
 def storage(n: int, equations: EquationList, name: str) -> NeuronGroup:
-    """A group that only holds arrays, for others to reach through an index or by their name."""
+    """A group that only holds arrays, for others to reach through an index or by their name.
+
+    Parameters
+    ----------
+    n : int
+        Elements of every array.
+    equations : EquationList
+        The arrays.
+    name : str
+        Of the group.
+    """
     group = NeuronGroup(n, equations.equations(), name=name)
     group._network = "storage"  # it belongs to no network, and Brian2 shall not warn of that
     return group
@@ -114,7 +148,15 @@ def threshold_dimension(model: Model) -> Dimension:
 
 
 def threshold_code(model: Model, names: Mapping[sp.Symbol, sp.Expr] | None = None) -> str:
-    """The spike condition, its states renamed."""
+    """The spike condition, its states renamed.
+
+    Parameters
+    ----------
+    model : Model
+        One that has a threshold.
+    names : mapping Symbol to Expr, optional
+        What takes the place of states; they keep their names if it is not given.
+    """
     a, b = (print_expression(e.xreplace(dict(names or {}))) for e in threshold_sides(model))
     return f"({a} > {b})"
 
@@ -124,8 +166,14 @@ def outputs(program: Program, dims: Mapping[str, Dimension]) -> list[str]:
 
     Parameters
     ----------
+    program : Program
     dims : mapping of str to Dimension
         The outputs wanted and their dimensions, needed for a literal zero.
+
+    Returns
+    -------
+    list of str
+        Lines of abstract code.
     """
     lines = program.select(dims).lines()
     for key, dim in dims.items():
@@ -135,5 +183,17 @@ def outputs(program: Program, dims: Mapping[str, Dimension]) -> list[str]:
 
 
 def assign(program: Program, dims: Mapping[str, Dimension]) -> list[str]:
-    """Code that runs the program and then sets the variables named like its outputs, all at once; see `outputs`."""
+    """Code that runs the program and then sets the variables named like its outputs, all at once; see `outputs`.
+
+    Parameters
+    ----------
+    program : Program
+    dims : mapping of str to Dimension
+        As for `outputs`.
+
+    Returns
+    -------
+    list of str
+        Lines of abstract code.
+    """
     return [*outputs(program, dims), *(f"{key} = _o_{key}" for key in dims)]

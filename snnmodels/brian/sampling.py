@@ -19,7 +19,19 @@ __all__ = ["attach_backward", "attach_forward", "declare", "store"]
 
 
 def store(plan: Plan, p: PopulationPlan) -> NeuronGroup:
-    """The samples (``sample_value``) and the loss's derivatives by them (``sample_error``), one row per sample."""
+    """The samples (``sample_value``) and the loss's derivatives by them (``sample_error``), one row per sample.
+
+    Parameters
+    ----------
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Returns
+    -------
+    NeuronGroup
+        A row has an element for each neuron of each trial.
+    """
     dim = dimension(p.system.units[symbol(plan.variable)])
     equations = EquationList(p.name)
     equations.parameter("sample_value", dim)
@@ -29,7 +41,21 @@ def store(plan: Plan, p: PopulationPlan) -> NeuronGroup:
 
 
 def declare(equations: EquationList, plan: Plan, p: PopulationPlan) -> None:
-    """Declare the links to the store, forward and backward."""
+    """Declare the links to the store, forward and backward.
+
+    Parameters
+    ----------
+    equations : EquationList
+        Of the forward or the backward group; the variables are added to them.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Raises
+    ------
+    ValueError
+        If a state or parameter of the model has a name that is needed here.
+    """
     dim = dimension(p.system.units[symbol(plan.variable)])
     equations.integer(["sample_index"])
     equations.parameter("sample_value", dim, "linked")
@@ -42,7 +68,23 @@ def _link(group: NeuronGroup, samples: NeuronGroup) -> None:
 
 
 def attach_forward(group: NeuronGroup, samples: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initialisation:
-    """Add the code that keeps samples: every step writes to the row of the next sample, its last step stays."""
+    """Add the code that keeps samples: every step writes to the row of the next sample, its last step stays.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+        Forward group, with the variables of `declare`.
+    samples : NeuronGroup
+        From `store`.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Returns
+    -------
+    list of Fill or Copy
+        What has to be set before each run.
+    """
     _link(group, samples)
     n, every = plan.batch_size * p.population.n, plan.sample_steps
     group.run_regularly(f"sample_value = {plan.variable}", when="resets", name=f"{p.name}_sample")
@@ -53,7 +95,23 @@ def attach_forward(group: NeuronGroup, samples: NeuronGroup, plan: Plan, p: Popu
 
 
 def attach_backward(group: NeuronGroup, samples: NeuronGroup, plan: Plan, p: PopulationPlan) -> Initialisation:
-    """Add the loss's derivatives to the costates at the sample times."""
+    """Add the loss's derivatives to the costates at the sample times.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+        Backward group, with the variables of `declare`.
+    samples : NeuronGroup
+        From `store`.
+    plan : Plan
+    p : PopulationPlan
+        The output population.
+
+    Returns
+    -------
+    list of Fill or Copy
+        What has to be set before each run.
+    """
     _link(group, samples)
     n, every, costate = plan.batch_size * p.population.n, plan.sample_steps, f"lambda_{plan.variable}"
     here = f"int(({plan.steps} - t_in_timesteps) % {every} == 0)"

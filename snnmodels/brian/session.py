@@ -22,7 +22,15 @@ class Session(ABC):
 
     @abstractmethod
     def write(self, key: str, values: np.ndarray) -> None:
-        """Set the first elements of an array of the assembly before a run."""
+        """Set the first elements of an array of the assembly before a run.
+
+        Parameters
+        ----------
+        key : str
+            As in `Assembly.arrays`.
+        values : array
+            At most as many as there are elements; the shape doesn't matter.
+        """
 
     @abstractmethod
     def forward(self) -> None:

@@ -21,7 +21,15 @@ class SpikeTables:
         self._plan, self._session = plan, session
 
     def write_input(self, name: str, spikes: Scheduled) -> None:
-        """Write the spikes of an input."""
+        """Write the spikes of an input.
+
+        Parameters
+        ----------
+        name : str
+            Of the input.
+        spikes : Scheduled
+            Of at most as many trials as a batch has; the others get none.
+        """
         trials, n, longest = spikes.shape
         shape = (self._plan.batch_size, n, self._plan.input_spikes + 2)
         step, offset = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
@@ -41,20 +49,49 @@ class SpikeTables:
         return np.where(step >= 0, step * self._plan.dt + within, np.inf)[:, :, :longest]
 
     def per_trial(self, name: str, trials: int) -> float:
-        """Mean number of spikes of a population in the first trials."""
+        """Mean number of spikes of a population in the first trials.
+
+        Parameters
+        ----------
+        name : str
+            Of the population.
+        trials : int
+            How many of the batch count.
+        """
         n, places = self._plan.size(name), self._plan.max_spikes + 1
         next_place = self._session.read(f"{name}.ev_slot")[: trials * n].astype(np.int64)
         return float((next_place - 1 - places * np.arange(trials * n)).sum() / trials)
 
     def write_loss(self, name: str, gradient: np.ndarray) -> None:
-        """Write dL/dt of a population's spikes, (trials, n, spikes), 0 at the padding."""
+        """Write dL/dt of a population's spikes.
+
+        Parameters
+        ----------
+        name : str
+            Of the population.
+        gradient : array, shape (trials, n, spikes)
+            Per second, 0 at the padding.
+        """
         trials, n, spikes = gradient.shape
         table = np.zeros((self._plan.batch_size, n, self._plan.max_spikes + 1))
         table[:trials, :, 1 : 1 + spikes] = gradient
         self._session.write(f"{name}.ev_dl", table)
 
     def input_gradient(self, name: str, spikes: Scheduled) -> np.ndarray:
-        """dL/dt of the spikes of an input, (trials, n, spikes), 0 at the padding."""
+        """dL/dt of the spikes of an input.
+
+        Parameters
+        ----------
+        name : str
+            Of the input.
+        spikes : Scheduled
+            As they were written.
+
+        Returns
+        -------
+        array, shape (trials, n, spikes)
+            Per second, 0 at the padding.
+        """
         trials, n, longest = spikes.shape
         found = self._read(f"{name}.ev_grad", n, self._plan.input_spikes + 2)[:trials, :, :longest]
         return spikes.fill(found.reshape(-1)[spikes.place])

@@ -14,7 +14,19 @@ __all__ = ["initial_sensitivity", "initial_states", "parameter_values"]
 
 
 def parameter_values(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:
-    """All parameters: one value, or one for each neuron of each trial."""
+    """All parameters: one value, or one for each neuron of each trial.
+
+    Parameters
+    ----------
+    plan : PopulationPlan
+    batch_size : int
+        Trials side by side.
+
+    Returns
+    -------
+    dict of str to array, shape (1,) or (batch_size*n,)
+        By parameter, in SI units.
+    """
     values = {}
     for p in plan.population.model.parameters:
         v = np.asarray(plan.population.value(p), dtype=float)
@@ -28,12 +40,38 @@ def _per_neuron(plan: PopulationPlan, e: sp.Expr) -> np.ndarray:
 
 
 def initial_states(plan: PopulationPlan, batch_size: int) -> dict[str, np.ndarray]:
-    """States at time 0 that are not zero, for the whole batch."""
+    """States at time 0 that are not zero, for the whole batch.
+
+    Parameters
+    ----------
+    plan : PopulationPlan
+    batch_size : int
+        Trials side by side.
+
+    Returns
+    -------
+    dict of str to array, shape (batch_size*n,)
+        By state, in SI units.
+    """
     return {x.name: np.tile(_per_neuron(plan, e), batch_size) for x, e in plan.system.initial.items() if e != 0}
 
 
 def initial_sensitivity(plan: PopulationPlan, costates: Sequence[np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
-    """What the state at time 0 contributes to the parameter gradients, λ(0)·∂x(0)/∂p, shape (n,) each."""
+    """What the state at time 0 contributes to the parameter gradients, λ(0)·∂x(0)/∂p, summed over the trials.
+
+    Parameters
+    ----------
+    plan : PopulationPlan
+    costates : sequence of array, shape (batch_size*n,)
+        λ(0) of every state, in the order of the system's.
+    batch_size : int
+        Trials side by side.
+
+    Returns
+    -------
+    dict of str to array, shape (n,)
+        By learnable parameter.
+    """
     result = {}
     for p in plan.grid.learnable:
         total = np.zeros(plan.population.n)

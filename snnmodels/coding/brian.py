@@ -55,7 +55,14 @@ class BrianNetwork:
     objects: list[Any]
 
     def response(self, network: CodingNetwork, signal: Signal) -> Response:
-        """The recorded spikes as a `Response`, after the run."""
+        """The recorded spikes as a `Response`, after the run.
+
+        Parameters
+        ----------
+        network : CodingNetwork
+        signal : Signal
+            Those that the objects were made of.
+        """
         # Brian2 gives the time of the start of the step; half a step guards the division against rounding
         steps = np.floor(np.asarray(self.spikes.t / second) / signal.dt + 0.5).astype(int)
         controlled = {}
@@ -173,6 +180,8 @@ def simulate_brian(
 
     Raises
     ------
+    ValueError
+        For an unknown target, a signal that doesn't fit the network, or a weight form that doesn't exist.
     CompilerMissing
         If the target needs a compiler that isn't there.
     """
@@ -198,6 +207,11 @@ def simulate_brian_together(
     Returns
     -------
     list of Response
+
+    Raises
+    ------
+    ValueError, CompilerMissing
+        As for `simulate_brian`.
     """
     if target not in ("numpy", "cython", "cpp_standalone"):
         raise ValueError(f"target {target!r} is not 'numpy', 'cython' or 'cpp_standalone'")

@@ -31,6 +31,11 @@ def ring_decoder(n: int, norms: float | Array = 0.1) -> Array:
     Returns
     -------
     array, shape (2, n)
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 neurons, or norms that are not positive and finite.
     """
     if n < 3:
         raise ValueError(f"a ring needs at least 3 neurons to surround the origin, not {n}")
@@ -46,11 +51,18 @@ def golden_angle_decoder(n: int, norms: float | Array = 0.1) -> Array:
     Parameters
     ----------
     n : int
+        Number of neurons, at least 3.
     norms : float or array, shape (n,)
+        Length of the columns.
 
     Returns
     -------
     array, shape (2, n)
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 neurons, or norms that are not positive and finite.
     """
     if n < 3:
         raise ValueError(f"a decoder of two signals needs at least 3 neurons to surround the origin, not {n}")
@@ -66,11 +78,17 @@ def random_decoder(m: int, n: int, norms: float | Array = 0.1, *, seed: int) -> 
     m, n : int
         Signals and neurons.
     norms : float or array, shape (n,)
+        Length of the columns.
     seed : int
 
     Returns
     -------
     array, shape (m, n)
+
+    Raises
+    ------
+    ValueError
+        Without a signal, for fewer than 2 neurons, or for norms that are not positive and finite.
     """
     if m < 1 or n < 2:
         raise ValueError(f"a decoder needs at least one signal and two neurons, not {m} and {n}")
@@ -84,6 +102,7 @@ def log_uniform_norms(n: int, low: float, high: float, *, seed: int | None = Non
     Parameters
     ----------
     n : int
+        Number of neurons.
     low, high : float
         Range, 0 < low <= high.
     seed : int or None
@@ -92,6 +111,11 @@ def log_uniform_norms(n: int, low: float, high: float, *, seed: int | None = Non
     Returns
     -------
     array, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        Unless 0 < low <= high.
     """
     if not 0 < low <= high:
         raise ValueError(f"norms need 0 < low <= high, not {low} and {high}")

@@ -48,6 +48,18 @@ def synapses_per_spike(network: CodingNetwork) -> Array:
 
 
 def energy(response: Response, discard: float = 0.0) -> Energy:
-    """Energy of a response after `discard` seconds."""
+    """Energy of a response.
+
+    Parameters
+    ----------
+    response : Response
+    discard : float
+        Seconds at the start to leave out.
+
+    Raises
+    ------
+    ValueError
+        If `discard` is negative or leaves nothing.
+    """
     rates = response.rates(discard)
     return Energy(float(rates.sum()), float(rates @ synapses_per_spike(response.network)))

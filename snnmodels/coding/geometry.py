@@ -38,7 +38,18 @@ class Box:
     offsets: Array
 
     def contains(self, error: Array, tolerance: float = 0.0) -> Array:
-        """Whether each error is inside, for errors of shape (..., M)."""
+        """Whether each error is inside.
+
+        Parameters
+        ----------
+        error : array, shape (..., M)
+        tolerance : float
+            How far beyond a face still counts as inside.
+
+        Returns
+        -------
+        bool array, shape (...)
+        """
         return np.asarray((error @ self.normals.T <= self.offsets + tolerance).all(-1))
 
     def vertices(self) -> Array:

@@ -111,12 +111,29 @@ class LIFResponse:
         return float((self.spike_steps >= first).sum() / ((self.signal.steps - first) * self.signal.dt))
 
     def fit_decoder(self, discard: float = 0.0, ridge: float = 1e-6) -> Array:
-        """Least-squares decoder of this response, shape (2, n)."""
+        """Least-squares decoder of this response, shape (2, n).
+
+        Parameters
+        ----------
+        discard : float
+            Seconds at the start to leave out.
+        ridge : float
+            See `least_squares_decoder`.
+        """
         first = round(discard / self.signal.dt)
         return least_squares_decoder(self.traces[first:], self.target[first:], ridge)
 
     def coding_loss(self, decoder: Array, gain: float = 1.0, discard: float = 0.0) -> float:
-        """Time average of |x - gain D r|²."""
+        """Time average of |x - gain D r|².
+
+        Parameters
+        ----------
+        decoder : array, shape (2, n)
+        gain : float
+            Factor on the estimate.
+        discard : float
+            Seconds at the start to leave out.
+        """
         first = round(discard / self.signal.dt)
         error = self.target[first:] - gain * self.traces[first:] @ decoder.T
         return float((error**2).sum(1).mean())

@@ -80,12 +80,28 @@ class Cost:
 
     @classmethod
     def linear(cls, weight: str, trace: str) -> Cost:
-        """``weight * trace``, named after its weight."""
+        """``weight * trace``, named after its weight.
+
+        Parameters
+        ----------
+        weight : str
+            A parameter.
+        trace : str
+        """
         return cls(weight, symbol(weight) * symbol(trace), f"linear cost of {trace}")
 
     @classmethod
     def quadratic(cls, weight: str, trace: str, setpoint: str | None = None) -> Cost:
-        """``weight * (trace - setpoint)**2``, named after its weight."""
+        """``weight * (trace - setpoint)**2``, named after its weight.
+
+        Parameters
+        ----------
+        weight : str
+            A parameter.
+        trace : str
+        setpoint : str, optional
+            A parameter; 0 if not given.
+        """
         reference = symbol(setpoint) if setpoint else sp.Integer(0)
         return cls(weight, symbol(weight) * (symbol(trace) - reference) ** 2, f"quadratic cost of {trace}")
 

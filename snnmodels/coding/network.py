@@ -41,7 +41,20 @@ class TimeCourse:
 
     @classmethod
     def from_steps(cls, steps: Mapping[float, float], duration: float, dt: float) -> TimeCourse:
-        """A staircase from ``{time in seconds: value from then on}``; the first time must be 0."""
+        """A staircase of values that hold from a time on.
+
+        Parameters
+        ----------
+        steps : mapping of float to float
+            Values by time in seconds; the first time must be 0.
+        duration, dt : float
+            Length of the course and of a bin, in seconds.
+
+        Raises
+        ------
+        ValueError
+            If the first time isn't 0, or a value is not finite.
+        """
         times = sorted(steps)
         if not times or times[0] != 0:
             raise ValueError("a staircase must start at time 0")
@@ -50,7 +63,20 @@ class TimeCourse:
         return cls(np.asarray([steps[t] for t in times], float)[index], dt)
 
     def on_grid(self, steps: int, dt: float) -> Array:
-        """Value in every step of a simulation, shape (steps,)."""
+        """Value in every step of a simulation, shape (steps,).
+
+        Parameters
+        ----------
+        steps : int
+            Number of time steps.
+        dt : float
+            Their length in seconds.
+
+        Raises
+        ------
+        ValueError
+            If a bin is not a whole number of steps.
+        """
         ratio = round(self.dt / dt)
         if ratio < 1 or abs(ratio * dt / self.dt - 1) > 1e-6:
             raise ValueError(f"time course bins of {self.dt} s are not a multiple of the time step {dt} s")
@@ -283,7 +309,20 @@ class CodingNetwork:
         return steps
 
     def course(self, name: str, signal: Signal) -> float | Array:
-        """A constant parameter, or the values of a time course in every step, shape (steps,)."""
+        """A constant parameter, or the values of a time course in every step, shape (steps,).
+
+        Parameters
+        ----------
+        name : str
+            Of a parameter of the loss.
+        signal : Signal
+            On whose grid a time course is given.
+
+        Raises
+        ------
+        ValueError
+            If a homeostat sets the parameter, or a bin of its course is not a whole number of steps.
+        """
         value = self.value(name)
         if isinstance(value, Homeostat):
             raise ValueError(f"{name!r} is set by a homeostat and known only after the simulation")

@@ -27,6 +27,11 @@ def scalar_gain(estimate: Array, target: Array) -> float:
     Returns
     -------
     float
+
+    Raises
+    ------
+    ValueError
+        If the estimate is zero everywhere.
     """
     power = float((estimate**2).sum())
     if power == 0:

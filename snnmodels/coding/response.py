@@ -107,7 +107,18 @@ class Response:
 
 
 def filtered(steps: Array, jumps: Array, keep: float, length: int) -> Array:
-    """Exponentially filtered events, shape (length, columns of `jumps`): y_k = keep y_{k-1} + jumps in step k."""
+    """Exponentially filtered events, shape (length, columns of `jumps`): y_k = keep y_{k-1} + jumps in step k.
+
+    Parameters
+    ----------
+    steps : int array, shape (events,)
+        When each event happens, in any order; several in a step add up.
+    jumps : array, shape (events, columns)
+    keep : float
+        Factor per step, exp(-dt/tau).
+    length : int
+        Number of steps, more than any of `steps`.
+    """
     events = np.zeros((length, jumps.shape[1]))
     np.add.at(events, steps, jumps)
     return lfilter([1.0], [1.0, -keep], events, axis=0)

@@ -92,6 +92,11 @@ def smooth_signal(
     Returns
     -------
     Signal
+
+    Raises
+    ------
+    ValueError
+        If the duration is shorter than a time step.
     """
     steps = _steps(duration, dt)
     keep = np.exp(-dt / tau)
@@ -118,6 +123,11 @@ def circle_signal(duration: float, *, radius: float = 1.0, frequency: float = 0.
     -------
     Signal
         With M = 2.
+
+    Raises
+    ------
+    ValueError
+        If the duration is shorter than a time step.
     """
     steps = _steps(duration, dt)
     phase = 2 * np.pi * frequency * np.arange(steps + 1) * dt
@@ -141,6 +151,11 @@ def dynamical_signal(dynamics: Array, drive: Array, initial: Array, dt: float = 
     -------
     Signal
         Carries `drive`.
+
+    Raises
+    ------
+    ValueError
+        If `drive` has no step, `dt` isn't positive, or the solution is not finite.
     """
     drive = np.asarray(drive, float)
     propagator, gain = step_matrices(np.asarray(dynamics, float), dt)

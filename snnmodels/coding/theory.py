@@ -36,7 +36,17 @@ Array = np.ndarray
 
 
 def ring_error_bound(d: float, nu: float, n: int) -> float:
-    """Greatest |x - x̂| inside the box of a ring of n neurons of norm d at linear cost nu: its corners."""
+    """Greatest |x - x̂| inside the box of a ring of neurons, that is, at its corners (Barrett et al. 2013).
+
+    Parameters
+    ----------
+    d : float
+        Norm of the neurons.
+    nu : float
+        Linear cost.
+    n : int
+        Number of neurons.
+    """
     return (d**2 + nu) / (2 * d * np.cos(np.pi / n))
 
 
@@ -46,12 +56,36 @@ def retrained_loss(d: float) -> float:
 
 
 def retrained_rate(d: float, rho: float, tau: float) -> float:
-    """Rate of a cost-free network of norm d at signal length rho: every spike restores d of a decay rho/tau."""
+    """Rate of a cost-free network of norm d at signal length rho: every spike restores d of a decay rho/tau.
+
+    Parameters
+    ----------
+    d : float
+    rho : float
+        Length of the signal.
+    tau : float
+        Time constant of the read-out in seconds.
+
+    Returns
+    -------
+    float
+        Spikes per second of the population.
+    """
     return rho / (tau * d)
 
 
 def retrained_curve(rate: float | Array, rho: float, tau: float) -> float | Array:
-    """Coding loss against rate of cost-free networks with rescaled decoders, (rho/tau)²/(12 rate²): slope -2."""
+    """Coding loss against rate of cost-free networks with rescaled decoders, (rho/tau)²/(12 rate²): slope -2.
+
+    Parameters
+    ----------
+    rate : float or array
+        Spikes per second of the population.
+    rho : float
+        Length of the signal.
+    tau : float
+        Time constant of the read-out in seconds.
+    """
     return (rho / tau) ** 2 / (12 * np.asarray(rate) ** 2)
 
 
@@ -66,13 +100,34 @@ def mixed_norms_loss(nu: float | Array) -> float | Array:
 
 
 def mixed_norms_rate(nu: float | Array, rho: float | Array, tau: float) -> float | Array:
-    """Rate of a network of many norms at linear cost nu: the read-out is sqrt(nu)/2 shorter than the signal."""
+    """Rate of a network of many norms at linear cost nu: the read-out is sqrt(nu)/2 shorter than the signal.
+
+    Parameters
+    ----------
+    nu : float or array
+    rho : float or array
+        Length of the signal.
+    tau : float
+        Time constant of the read-out in seconds.
+
+    Returns
+    -------
+    float or array
+        Spikes per second of the population.
+    """
     root = np.sqrt(nu)
     return (rho - root / 2) / (tau * root)
 
 
 def cone_slope(kappa: float, d: float) -> float:
-    """How far a unit of population activity B moves each face of norm d under the cost kappa B²."""
+    """How far a unit of population activity B moves a face under the cost kappa B² (Calaim et al. 2022).
+
+    Parameters
+    ----------
+    kappa : float
+    d : float
+        Norm of the face's neuron.
+    """
     return kappa / d
 
 
@@ -83,12 +138,20 @@ def self_consistent_rate(cost_of_rate: Callable[[float], float], rho: float, tau
     ----------
     cost_of_rate : callable
         Effective nu at a population rate; with inhibition ``nu + kappa (1 + 2 rate tau_B)``.
-    rho, tau : float
+    rho : float
+        Length of the signal.
+    tau : float
+        Time constant of the read-out in seconds.
 
     Returns
     -------
     float
         Solves rate = `mixed_norms_rate` (cost_of_rate(rate)).
+
+    Raises
+    ------
+    ValueError
+        If no rate between 1e-6 and 1e9 spikes per second solves it.
     """
 
     def excess(log_rate: float) -> float:

@@ -60,6 +60,7 @@ def measure(
     ----------
     response : Response
     setting : float
+        What is varied; only passed on.
     readouts : sequence of "raw", "gain", "corrected", "least_squares"
     discard : float
         Seconds at the start to leave out.
@@ -67,6 +68,11 @@ def measure(
     Returns
     -------
     TradeoffPoint
+
+    Raises
+    ------
+    ValueError
+        For an unknown read-out, a `discard` that is negative or leaves nothing, or the gain where there are no spikes.
     """
     used = energy(response, discard)
     losses = {name: response.coding_loss(_estimate(response, name, discard), discard) for name in readouts}
@@ -81,7 +87,28 @@ def sweep_cost(
     readouts: Sequence[str] = ("raw",),
     discard: float = 0.5,
 ) -> list[TradeoffPoint]:
-    """One network, one cost parameter at several values: nothing else changes, in particular no weight."""
+    """One network, one cost parameter at several values: nothing else changes, in particular no weight.
+
+    Parameters
+    ----------
+    network : CodingNetwork
+    parameter : str
+        Of the loss.
+    values : iterable of float
+    signal : Signal
+    readouts, discard
+        As for `measure`.
+
+    Returns
+    -------
+    list of TradeoffPoint
+        In the order of the values, which are their settings.
+
+    Raises
+    ------
+    ValueError
+        If the loss has no such parameter, a value is not finite, the signal doesn't fit, or as for `measure`.
+    """
     return [
         measure(simulate(network.with_parameters(**{parameter: value}), signal), value, readouts, discard)
         for value in values
@@ -95,17 +122,57 @@ def sweep_scale(
     readouts: Sequence[str] = ("raw",),
     discard: float = 0.5,
 ) -> list[TradeoffPoint]:
-    """Several networks with rescaled decoders, all weights new: the retrained networks to compare with."""
+    """Several networks with rescaled decoders, all weights new: the retrained networks to compare with.
+
+    Parameters
+    ----------
+    network : CodingNetwork
+    factors : iterable of float
+        By which the decoder is multiplied.
+    signal : Signal
+    readouts, discard
+        As for `measure`.
+
+    Returns
+    -------
+    list of TradeoffPoint
+        In the order of the factors, which are their settings.
+
+    Raises
+    ------
+    ValueError
+        If a factor is 0 or not finite, the signal doesn't fit, or as for `measure`.
+    """
     return [measure(simulate(network.rescaled(f), signal), f, readouts, discard) for f in factors]
 
 
 def slope(points: Sequence[TradeoffPoint], readout: str = "raw") -> float:
-    """Slope of log loss against log rate, by least squares."""
+    """Slope of log loss against log rate, by least squares.
+
+    Parameters
+    ----------
+    points : sequence of TradeoffPoint
+        Two or more, of different rates.
+    readout : str
+        One of those measured.
+    """
     return float(np.polyfit(np.log([p.rate for p in points]), np.log([p.loss[readout] for p in points]), 1)[0])
 
 
 def at_equal_rate(points: Sequence[TradeoffPoint], reference: Sequence[TradeoffPoint], readout: str = "raw") -> Array:
     """Loss of every point over the reference's raw loss at the same rate, interpolated on logarithmic axes.
+
+    Parameters
+    ----------
+    points : sequence of TradeoffPoint
+    reference : sequence of TradeoffPoint
+        In any order.
+    readout : str
+        Of `points`; one of those measured.
+
+    Returns
+    -------
+    array, shape (points,)
 
     Raises
     ------

@@ -89,7 +89,13 @@ def yin_yang(n: int, seed: int, r_small: float = 0.1, r_big: float = 0.5) -> Yin
 
 
 def yin_yang_split(split: Split) -> YinYangSet:
-    """One of the published sets: ``"train"`` (5000), ``"validation"`` (1000) or ``"test"`` (1000 samples)."""
+    """One of the published sets: ``"train"`` (5000), ``"validation"`` (1000) or ``"test"`` (1000 samples).
+
+    Raises
+    ------
+    ValueError
+        For a set of another name.
+    """
     if split not in PUBLISHED_SETS:
         raise ValueError(f"split: expected one of {', '.join(PUBLISHED_SETS)}, got {split!r}")
     n, seed = PUBLISHED_SETS[split]

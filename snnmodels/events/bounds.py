@@ -48,6 +48,13 @@ class Bounds:
         """Bounds of the event function (``"threshold"``) or of minus the slope of the observed state (``"peak"``).
 
         For the latter k bounds the observed state itself, so that a maximum below one that is known needs no search.
+
+        Parameters
+        ----------
+        rules : Rules
+            Of a linear model.
+        function : {"threshold", "peak"}
+            The latter where the rules have an observed state.
         """
         s = rules.system
         a = s.jacobian()

@@ -32,15 +32,40 @@ class Engine(ABC):
 
     @abstractmethod
     def set_weights(self, projection: int, weights: np.ndarray) -> None:
-        """Set all weights of a projection, shape (n_source, n_target); those that its mask excludes are ignored."""
+        """Set all weights of a projection; those that its mask excludes are ignored.
+
+        Parameters
+        ----------
+        projection : int
+        weights : array, shape (n_source, n_target)
+        """
 
     @abstractmethod
     def set_delay(self, projection: int, delay: np.ndarray) -> None:
-        """Set the delays of a projection, shape () or (n_source, n_target), none negative."""
+        """Set the delays of a projection.
+
+        Parameters
+        ----------
+        projection : int
+        delay : array, shape () or (n_source, n_target)
+            In seconds, none negative; the shape is that of the plan's.
+        """
 
     @abstractmethod
     def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
-        """Set all parameters of a population by the model's names, shapes () or (n,); states at time 0 follow."""
+        """Set all parameters of a population; states at time 0 follow.
+
+        Parameters
+        ----------
+        population : int
+        values : mapping of str to array, shape () or (n,)
+            By the model's names.
+
+        Raises
+        ------
+        ValueError
+            For a refractory period that is negative or not finite.
+        """
 
     # --- simulation -------------------------------------------------------------------------------------------------
 
@@ -138,7 +163,18 @@ class Engine(ABC):
 
     @abstractmethod
     def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
-        """dL/dp of every neuron, shape (n,), for a learnable parameter."""
+        """dL/dp of every neuron.
+
+        Parameters
+        ----------
+        population : int
+        parameter : str
+            One that is learnable.
+
+        Returns
+        -------
+        array, shape (n,)
+        """
 
     @abstractmethod
     def input_gradient(self, source: int) -> np.ndarray:
@@ -200,12 +236,13 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
 
     Parameters
     ----------
+    plan : EnginePlan
     what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "gradient"}
     population : int
     neuron : int
         -1 where it is not known.
     time : float
-        In seconds.
+        In seconds; for ``"gradient"`` the number of the batch.
     """
     where = f"population {plan.populations[population].name!r}: neuron {neuron}"
     match what:
@@ -239,14 +276,37 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
 
 
 def initial_states(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """States at time 0, shape (n_states, n), for parameter values by canonical name."""
+    """States at time 0.
+
+    Parameters
+    ----------
+    p : PopulationPlan
+    values : mapping of str to array, shape () or (n,)
+        Parameters by canonical name, ``"p0"``, ``"p1"``, ...
+
+    Returns
+    -------
+    array, shape (n_states, n)
+    """
     numbers = {symbol(k): v for k, v in values.items()}
     rows = [evaluate(e, {s: numbers[s] for s in e.free_symbols}) for e in p.rules.system.initial.values()]
     return np.stack([np.broadcast_to(row, p.population.n) for row in rows])
 
 
 def refractory_periods(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Refractory period of every neuron in seconds, shape (n,), for parameter values by canonical name.
+    """Refractory period of every neuron.
+
+    Parameters
+    ----------
+    p : PopulationPlan
+        Of a model that has one.
+    values : mapping of str to array, shape () or (n,)
+        Parameters by canonical name, ``"p0"``, ``"p1"``, ...
+
+    Returns
+    -------
+    array, shape (n,)
+        In seconds.
 
     Raises
     ------

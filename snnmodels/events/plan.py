@@ -120,19 +120,22 @@ class EnginePlan:
 
         Parameters
         ----------
+        network : Network
         observables : sequence of Observable
             What is read: of any number of populations the spike times, and of one population one state.
         window : float, optional
             In seconds; chosen from the time constants if not given, and at most four times what is chosen.
         tolerance : float
             Of nonlinear flows, relative to the states' scales.
+        input_gradients : bool
+            Whether the times of input spikes are differentiated by.
         max_spikes : int
             Of one population in one trial.
 
         Raises
         ------
         ValueError
-            If the network has not what is to be read, or an option is not positive.
+            If the network has not what is to be read, more than one state is to be read, or an option is out of range.
         """
         if not observables:
             raise ValueError("nothing is read of the network; name at least one observable")

@@ -88,6 +88,7 @@ def split(program: Program, varying: Iterable[sp.Symbol], prefix: str = "c") -> 
 
     Parameters
     ----------
+    program : Program
     varying : iterable of Symbol
         Inputs that differ between lanes.
     prefix : str
@@ -190,6 +191,7 @@ class Rules:
 
         Parameters
         ----------
+        system : HybridSystem
         values : mapping of str to float or array
             Parameter values in SI units. They decide in which form a flow is written.
         learnable : sequence of str

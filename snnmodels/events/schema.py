@@ -75,7 +75,15 @@ class Entries:
 
     @classmethod
     def of(cls, mask: np.ndarray | None, delay: np.ndarray, shape: tuple[int, int]) -> Entries:
-        """The entries of a mask (all without one), of a row by delay, then target."""
+        """The entries of a mask (all without one), of a row by delay, then target.
+
+        Parameters
+        ----------
+        mask : bool array, shape (n_source, n_target), or None
+        delay : array, shape () or (n_source, n_target)
+        shape : tuple of int
+            Of the projection, (n_source, n_target).
+        """
         exists = np.ones(shape, dtype=bool) if mask is None else mask
         source, target = np.nonzero(exists)
         if delay.ndim:
@@ -102,7 +110,19 @@ def reals(plan: EnginePlan) -> tuple[float, ...]:
 
 
 def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries]) -> Iterator[Array]:
-    """All arrays of a plan, in order."""
+    """All arrays of a plan, in order.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    capacity : Capacity
+    entries : mapping of int to Entries
+        Of the projections that are kept as entries, by place.
+
+    Yields
+    ------
+    Array
+    """
     trials = capacity.trials
     yield Array("batch", (2 + len(plan.network.inputs),), "i8")
     yield Array("results", (2 + 2 * len(plan.populations),))

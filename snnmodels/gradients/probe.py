@@ -70,7 +70,7 @@ class SmoothSpikeTimes(Loss):
     counted: ClassVar[int] = 2
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Evaluate on spike times ``(trials, n, k)`` in seconds; the targets are not read."""
+        """Evaluate on spike times ``(trials, n, k)`` in seconds; the targets are not read; see `Loss.evaluate`."""
         there = np.isfinite(observed)
         there[:, :, self.counted :] = False
         u = np.where(there, observed, 0.0) / self.unit
@@ -90,7 +90,7 @@ class SmoothMaxima(Loss):
         return Maxima(variable=self.variable)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Evaluate on maxima ``(trials, n)``; the targets are not read."""
+        """Evaluate on maxima ``(trials, n)``; the targets are not read; see `Loss.evaluate`."""
         u = observed / self.unit
         c = _weights(len(observed), observed.shape[1], 1)[..., 0] / len(observed)
         return LossValue(float((c * (u + u**2 / 2)).sum()), c * (1 + u) / self.unit)
@@ -102,7 +102,19 @@ def _weights(trials: int, n: int, k: int) -> np.ndarray:
 
 
 def random_inputs(network: Network, trials: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Generic spike times in the first half of a trial, two per source."""
+    """Generic spike times in the first half of a trial, two per source.
+
+    Parameters
+    ----------
+    network : Network
+    trials : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to array, shape (trials, n, 2)
+        By input; seconds, ascending.
+    """
     span = min(LAST_INPUT, 0.55 * network.duration)
     low = min(0.5e-3, 0.05 * span)
     return {s.name: np.sort(rng.uniform(low, span, (trials, s.n, INPUT_SPIKES)), axis=2) for s in network.inputs}

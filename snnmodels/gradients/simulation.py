@@ -387,7 +387,10 @@ class Simulation:
         return gradients
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
-        """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam."""
+        """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam.
+
+        See `BatchTrainer.fits`.
+        """
         weights = {f"{q.name}.w" for q in self._network.projections if "w" in q.learnable}
         return (
             isinstance(self._engine, TrainingEngine)

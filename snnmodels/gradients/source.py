@@ -97,7 +97,14 @@ class BatchTrainer(Protocol):
     """A `GradientSource` that may take several batches and the optimiser's steps in one call."""
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
-        """Whether `fit` can train these values so."""
+        """Whether `fit` can train these values so.
+
+        Parameters
+        ----------
+        optimiser : Optimiser
+        values : mapping of str to array
+            What is to be trained, by key of `Network.trainable`.
+        """
 
     def fit(
         self,

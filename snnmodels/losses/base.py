@@ -64,7 +64,13 @@ class Loss(ABC):
         """
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
-        """Count the trials in which a spike that the loss needs is missing, so that it teaches nothing (or less)."""
+        """Count the trials in which a spike that the loss needs is missing, so that it teaches nothing (or less).
+
+        Parameters
+        ----------
+        observed, targets
+            As for `evaluate`.
+        """
         return 0
 
     @property
@@ -107,7 +113,7 @@ class SumOfLosses(Loss):
         return tuple(seen for loss, _ in self.terms for seen in loss.observables)
 
     def evaluate(self, observed: Any, targets: np.ndarray) -> LossValue:
-        """Evaluate every term on its own part."""
+        """Evaluate every term on its own part; see `Loss.evaluate`."""
         total, gradients, predictions = 0.0, [], None
         for (loss, factor), part in zip(self.terms, self._parts(observed), strict=True):
             value = loss.evaluate(part, targets)
@@ -117,7 +123,7 @@ class SumOfLosses(Loss):
         return LossValue(total, tuple(gradients), predictions)
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
-        """The largest number of any term."""
+        """The largest number of any term; see `Loss.silent_trials`."""
         parts = zip(self.terms, self._parts(observed), strict=True)
         return max(loss.silent_trials(part, targets) for (loss, _), part in parts)
 
@@ -139,6 +145,12 @@ def _terms(loss: Loss) -> tuple[tuple[Loss, float], ...]:
 def alike(loss: Loss, values: Any) -> tuple[np.ndarray, ...]:
     """One array for each observable of a loss.
 
+    Parameters
+    ----------
+    loss : Loss
+    values : array or tuple of array
+        What the loss reads, or derivatives by that, as its `observes` says.
+
     Raises
     ------
     ValueError
@@ -153,6 +165,16 @@ def alike(loss: Loss, values: Any) -> tuple[np.ndarray, ...]:
 def primitives(observables: Sequence[Observable], network: Network) -> tuple[Primitive, ...]:
     """What has to be watched of a network for each of some observables.
 
+    Parameters
+    ----------
+    observables : sequence of Observable
+    network : Network
+
+    Returns
+    -------
+    tuple of Primitive
+        In the order of the observables, each with the name of its population.
+
     Raises
     ------
     ValueError
@@ -164,10 +186,15 @@ def primitives(observables: Sequence[Observable], network: Network) -> tuple[Pri
 def simulated(observables: Sequence[Observable], network: Network) -> tuple[Primitive, ...]:
     """As `primitives`, where a simulation is to watch them.
 
+    Parameters
+    ----------
+    observables : sequence of Observable
+    network : Network
+
     Raises
     ------
     ValueError
-        Where the reference alone reads them, too: states of populations that spike.
+        Also where the reference alone reads them: states of populations that spike.
     """
     found = primitives(observables, network)
     for seen in found:

@@ -53,7 +53,7 @@ class TTFSCrossEntropy(Loss):
         return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Evaluate on spike times ``(trials, n, k)`` in seconds and labels ``(trials,)``."""
+        """Evaluate on spike times ``(trials, n, k)`` in seconds and labels ``(trials,)``; see `Loss.evaluate`."""
         times = checked_spike_times(observed)
         first = first_spikes(times)
         trials, n = first.shape
@@ -80,7 +80,7 @@ class TTFSCrossEntropy(Loss):
         return LossValue(float(value), gradient.reshape(np.shape(observed)), predictions)
 
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
-        """Count the trials whose label neuron did not spike."""
+        """Count the trials whose label neuron did not spike; see `Loss.silent_trials`."""
         times = np.asarray(observed)
         first = times if times.ndim == 2 else first_spikes(times)
         return int(np.count_nonzero(np.isinf(first[np.arange(len(first)), targets])))
@@ -117,7 +117,7 @@ class MaxVoltageCrossEntropy(Loss):
         return Maxima(self.population, self.variable)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Evaluate on maxima ``(trials, n)`` and labels ``(trials,)``."""
+        """Evaluate on maxima ``(trials, n)`` and labels ``(trials,)``; see `Loss.evaluate`."""
         maxima = np.asarray(observed, dtype=float)
         if maxima.ndim != 2:
             raise ValueError(f"maxima: expected shape (trials, n), got {maxima.shape}")

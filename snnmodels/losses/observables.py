@@ -45,7 +45,20 @@ class Observable(ABC):
         return values
 
     def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
-        """The derivative by the values of the primitive, of that by the observable."""
+        """The derivative by the values of the primitive, of that by the observable.
+
+        Parameters
+        ----------
+        values : array, shape (trials, ...)
+            Of the primitive.
+        derivative : array, shape (trials, ...)
+            By the observable, in the shape of what `read` makes of the values.
+
+        Returns
+        -------
+        array
+            In the shape of `values`.
+        """
         return derivative
 
     def summary(self, observed: np.ndarray) -> np.ndarray:
@@ -104,7 +117,7 @@ class FirstSpikes(Observable):
         return values.min(axis=2, initial=np.inf)
 
     def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
-        """Nothing but for the first ones."""
+        """Nothing but for the first ones; see `Observable.pull`."""
         pulled = np.zeros(values.shape)
         pulled[:, :, :1] = derivative[:, :, None][:, :, : values.shape[2]]
         return pulled

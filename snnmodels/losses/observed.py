@@ -13,7 +13,20 @@ _ROUNDING = 1e-12
 
 
 def checked_spike_times(times: np.ndarray, name: str = "the observed population") -> np.ndarray:
-    """Checked spike times as ``(trials, n, k)``."""
+    """Checked spike times as ``(trials, n, k)``.
+
+    Parameters
+    ----------
+    times : array, shape (trials, n) or (trials, n, k)
+        Seconds, ascending, padded with ``inf``.
+    name : str
+        Whose they are, for messages.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, NaN, negative or unsorted times.
+    """
     return checked_times(times, name, slack=_ROUNDING)
 
 
@@ -23,7 +36,20 @@ def first_spikes(times: np.ndarray) -> np.ndarray:
 
 
 def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
-    """Checked class labels, ``(trials,)``."""
+    """Checked class labels, ``(trials,)``.
+
+    Parameters
+    ----------
+    targets : int array, shape (trials,)
+    trials : int
+    n : int
+        Number of output neurons; labels count from 0.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, labels that are no integers, or one that is out of range.
+    """
     labels = np.asarray(targets)
     if labels.shape != (trials,):
         raise ValueError(f"targets: expected one label per trial, shape ({trials},), got {labels.shape}")
@@ -36,7 +62,13 @@ def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
 
 
 def check_positive(**values: float) -> None:
-    """Refuse a number that is not more than 0, by its name."""
+    """Refuse a number that is not more than 0, by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is one, or NaN.
+    """
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name}: expected a positive number, got {value}")

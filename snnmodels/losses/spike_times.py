@@ -48,7 +48,7 @@ class SpikeTimeError(Loss):
         return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Evaluate on spike times and target times ``(trials, n, k)`` in seconds; the k may differ."""
+        """Evaluate on spike times and target times ``(trials, n, k)`` in seconds, k may differ; see `Loss.evaluate`."""
         times = checked_spike_times(observed)
         wanted = self._targets(targets, times)
         matched = min(times.shape[2], wanted.shape[2])
@@ -63,7 +63,7 @@ class SpikeTimeError(Loss):
         return LossValue(float(np.mean(squares * weight)), gradient.reshape(np.shape(observed)))
 
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
-        """Count the trials in which a neuron spikes less often than its targets ask."""
+        """Count the trials in which a neuron spikes less often than its targets ask; see `Loss.silent_trials`."""
         times = checked_spike_times(observed)
         wanted = self._targets(targets, times)
         lacking = np.isfinite(wanted).sum(axis=2) > np.isfinite(times).sum(axis=2)
@@ -102,7 +102,14 @@ class SpikeTimeFunction(Loss):
         return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Call the function and check what it returns."""
+        """Call the function and check what it returns; see `Loss.evaluate`.
+
+        Raises
+        ------
+        ValueError
+            If that is no finite loss with a finite derivative in the shape of the spike times and 0 at the padding, or
+            no class for each trial.
+        """
         times = checked_spike_times(observed)
         name = getattr(self.function, "__name__", "function")
         returned = self.function(times, targets)

@@ -110,6 +110,7 @@ def autoencoder_network(
 
     Parameters
     ----------
+    settings : AutoencoderSettings
     dimensions : int
         M, of the signal.
     gain : float
@@ -122,6 +123,12 @@ def autoencoder_network(
         Of the biases, uniform between -1 and 1.5 as in the standard population of coding_networks.md.
     duration : float, optional
         Seconds; the trial of the settings by default.
+
+    Raises
+    ------
+    ValueError
+        If `dimensions`, `gain` or `size` isn't positive, the price is negative, or there are fewer than 3 neurons for
+        two signals.
     """
     if dimensions < 1 or not (gain > 0 and size > 0 and price >= 0):
         raise ValueError("dimensions, gain and size must be positive, the price not negative")
@@ -162,7 +169,19 @@ def autoencoder_network(
 
 
 def autoencoder_loss(settings: AutoencoderSettings, lead: float | None = None) -> VoltageError:
-    """The joint loss, its first seconds left out (the lead of the settings by default)."""
+    """The joint loss, its first seconds left out.
+
+    Parameters
+    ----------
+    settings : AutoencoderSettings
+    lead : float, optional
+        How many; the lead of the settings by default.
+
+    Raises
+    ------
+    ValueError
+        If `lead` is negative.
+    """
     return VoltageError(interval=settings.dt, skip=round((settings.lead if lead is None else lead) / settings.dt))
 
 
@@ -171,6 +190,7 @@ def signal_trials(settings: AutoencoderSettings, signals: Array, dt: float) -> T
 
     Parameters
     ----------
+    settings : AutoencoderSettings
     signals : array, shape (trials, M, samples)
         Values at 0, dt, 2 dt, ...; dt a fraction of the settings' interval.
     dt : float
@@ -181,6 +201,11 @@ def signal_trials(settings: AutoencoderSettings, signals: Array, dt: float) -> T
     Trials
         Spikes of the sources ``(trials, 2 M + 1, spikes)``, the last of which spikes once at the start and so holds the
         biases; targets ``(trials, M + 1, steps)``.
+
+    Raises
+    ------
+    ValueError
+        If `dt` is no whole fraction of the interval, or the signals are not what `level_crossings` takes.
     """
     every = round(settings.dt / dt)
     if every < 1 or abs(every * dt - settings.dt) > 1e-9 * settings.dt:
@@ -241,6 +266,18 @@ def possible_starts(
 
     The joint loss is that of one batch.
 
+    Parameters
+    ----------
+    settings : AutoencoderSettings
+    source : GradientSource
+        As for `train_autoencoder`.
+    data : Trials
+        See `signal_trials`; the first batch is simulated.
+    price : float
+        kappa.
+    seed : int
+        Of the biases.
+
     Raises
     ------
     ValueError
@@ -283,6 +320,7 @@ def train_autoencoder(
 
     Parameters
     ----------
+    settings : AutoencoderSettings
     source : GradientSource
         Simulates an `autoencoder_network` of any values with the settings' batch size; may be used again.
     data, validation : Trials
@@ -291,6 +329,13 @@ def train_autoencoder(
         kappa.
     seed : int
         Of the biases and of the order of the trials.
+
+    Raises
+    ------
+    ValueError
+        If no neuron spikes at any gain.
+    TrainingError
+        If a loss or a gradient is NaN or infinite.
     """
     held, fast, decoder, recurrent = settings.rates
     schedule = ExponentialDecay(1.0, settings.decay ** (1 / max(settings.epochs - 1, 1)))

@@ -147,6 +147,13 @@ def mnist(directory: str | Path, loss: Literal["max_voltage", "ttfs"] = "max_vol
         See `load_mnist`.
     loss : {"max_voltage", "ttfs"}
         Cross-entropy on the maxima of non-spiking readouts, or on first spikes of spiking ones.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory or a file is missing.
+    ValueError
+        If a file is not the published one, or for an unknown loss.
     """
     training = load_mnist(directory, "train")
     parts = [ImageSet(*(a[part] for a in training)) for part in (slice(-_HELD_OUT), slice(-_HELD_OUT, None))]
@@ -158,6 +165,13 @@ def digits(loss: Literal["max_voltage", "ttfs"] = "max_voltage") -> Experiment:
 
     With about 32 input spikes instead of 100, input weights have to be larger and dropout milder. Small batches suit it
     (8).
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    ValueError
+        For an unknown loss.
     """
     sets = [load_digits(split) for split in ("train", "validation", "test")]
     output = {"distribution": "normal", "mean": 0.0 if loss == "max_voltage" else 0.2, "std": 0.37}
@@ -207,12 +221,18 @@ def train_seed(
     folder : Path
         Gets the checkpoint ``<name>_seed<seed>.npz``; one that is there is resumed.
     progress : TrainingProgress or bool
+        As for `train`.
 
     Returns
     -------
     history : History
     evaluation : Evaluation
         Of the trained network on the test set.
+
+    Raises
+    ------
+    TrainingError, TrainingInterrupted, ValueError
+        As from `train`.
     """
     # Brian2, only where it is needed: --help and plotting do without.
     from ..gradients.simulation import Simulation
@@ -266,8 +286,10 @@ def train_seeds(
 
     Raises
     ------
+    ValueError
+        If there is no seed, one twice, or no process.
     RuntimeError
-        If a process failed; it has printed why.
+        If a process failed; it has printed why. Without processes the `TrainingError` itself.
     KeyboardInterrupt
         On Ctrl-C, once all processes have ended.
     """
@@ -314,7 +336,24 @@ def describe_summary(summary: Mapping[str, float]) -> str:
 def write_results(
     path: Path, experiment: Experiment, seeds: Sequence[int], histories: Sequence[History], command: str
 ) -> None:
-    """Write the histories of all seeds, a summary and where they come from as one JSON file."""
+    """Write the histories of all seeds, a summary and where they come from as one JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    experiment : Experiment
+    seeds : sequence of int
+    histories : sequence of History
+        In the order of the seeds, tested after every epoch.
+    command : str
+        Makes the results again.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many histories as seeds, or a number is NaN or infinite.
+    """
     results = {
         "experiment": experiment.name,
         "command": command,
@@ -344,15 +383,52 @@ def read_results(path: Path) -> tuple[str, dict[int, History]]:
 
 
 def read_outputs(folder: Path, name: str, seed: int) -> dict[str, np.ndarray]:
-    """Read what `train_seeds` kept of the test set: ``output`` (trials, n), ``predictions``, ``targets`` (trials,)."""
+    """Read what `train_seeds` kept of the test set.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the experiment.
+    seed : int
+
+    Returns
+    -------
+    dict of str to array
+        ``output`` (trials, n), ``predictions`` and ``targets`` (trials,).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
     with np.load(folder / f"{name}_seed{seed}_test.npz", allow_pickle=False) as archive:
         return {key: archive[key] for key in archive.files}
 
 
 def draw_yin_yang(folder: Path, out: Path) -> Path:
-    """Draw the figure of a Yin-Yang results folder into another, as PNG and PDF; return the PNG's path.
+    """Draw the figure of a Yin-Yang results folder, as PNG and PDF.
 
     The maps show the test set and the network of the first seed.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``results.json`` and the outputs of the first seed.
+    out : Path
+        Folder of the figure; is made if need be.
+
+    Returns
+    -------
+    Path
+        Of the PNG.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of the files is missing.
+    ValueError
+        If the results are of another experiment, or are none.
     """
     from .plots import plot_yin_yang
 
@@ -370,6 +446,20 @@ def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int =
 
     Written to ``<name>_examples.npz``: input spike ``times`` (images, pixels), ``labels``, ``trace_times``, ``traces``
     of the outputs (images, classes, steps), and as ``output`` what the loss read of them (images, classes).
+
+    Parameters
+    ----------
+    experiment : Experiment
+    seed : int
+    folder : Path
+        With what `train_seeds` wrote.
+    images : int
+        At most; there is one of a class.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the seed has not been trained.
     """
     # Brian2, only where it is needed.
     from ..templates.values import with_values
@@ -388,9 +478,28 @@ def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int =
 
 
 def draw_images(folder: Path, out: Path) -> list[Path]:
-    """Draw the figures of an MNIST or digits results folder into another; return the paths of the PNG files.
+    """Draw the figures of an MNIST or digits results folder, as PNG and PDF.
 
     They are the curves of all seeds, and the confusion matrix and examples of the first seed.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``results.json``, the outputs of the first seed and the examples.
+    out : Path
+        Folder of the figures; is made if need be.
+
+    Returns
+    -------
+    list of Path
+        Of the PNG files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of the files is missing.
+    ValueError
+        If the results are none, or the examples are of another version.
     """
     from .plots import plot_confusion, plot_history, plot_latency_images
 

@@ -67,6 +67,11 @@ def run_figure(
     -------
     Path
         Of the picture.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the data to be redrawn aren't there.
     """
     parser = scripts.options(
         description, quick="shorter simulations, fewer points: under a minute", out="output", dpi=150
@@ -87,13 +92,33 @@ def run_figure(
 
 
 def letter(axes: Axes, text: str, x: float = -0.02) -> None:
-    """A bold panel letter at the upper left, outside the axes."""
+    """A bold panel letter at the upper left, outside the axes.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+        Flat or in three dimensions.
+    text : str
+    x : float
+        Where it ends, in widths of the axes.
+    """
     put = axes.text2D if hasattr(axes, "text2D") else axes.text
     put(x, 1.03, text, transform=axes.transAxes, fontweight="bold", fontsize=12, ha="right", va="bottom")
 
 
 def window_mean(values: Array, width: int, every: int) -> Array:
-    """Mean of the last `width` values, taken every `every` steps; the first windows are shorter."""
+    """Mean of the last `width` values, taken every `every` steps; the first windows are shorter.
+
+    Parameters
+    ----------
+    values : array, shape (steps,)
+    width, every : int
+        In steps.
+
+    Returns
+    -------
+    array, shape (steps // every,)
+    """
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
     ends = np.arange(every, len(values) + 1, every)
     starts = np.maximum(ends - width, 0)

@@ -78,7 +78,15 @@ def saved(given: argparse.Namespace, name: str) -> Path | None:
 
 
 def command(script: str, arguments: Sequence[str] | None) -> str:
-    """The command line that makes the results again."""
+    """The command line that makes the results again.
+
+    Parameters
+    ----------
+    script : str
+        Name of its file, without ``.py``.
+    arguments : sequence of str or None
+        None for those of the process.
+    """
     return shlex.join(["python", f"scripts/{script}.py", *(sys.argv[1:] if arguments is None else arguments)])
 
 

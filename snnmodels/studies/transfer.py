@@ -81,6 +81,12 @@ class TransferSettings:
 def run_seed(settings: TransferSettings, seed: int) -> dict[str, Any]:
     """Train and test everything for one seed.
 
+    Parameters
+    ----------
+    settings : TransferSettings
+    seed : int
+        Of initial weights, the order of trials and the knobs that are drawn.
+
     Returns
     -------
     dict
@@ -131,6 +137,13 @@ def accuracy_at(points: Sequence[Mapping[str, float]], spikes: float) -> float:
     """Accuracy at a number of spikes per sample, linear between tested points; NaN outside them.
 
     Where several points have the same spikes or a curve turns back, the points are taken in the order of spikes.
+
+    Parameters
+    ----------
+    points : sequence of mapping
+        With ``spikes`` and ``accuracy``, at least one.
+    spikes : float
+        Per sample.
     """
     ordered = sorted((p["spikes"], p["accuracy"]) for p in points)
     x, y = np.array(ordered).T

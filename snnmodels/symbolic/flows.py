@@ -98,7 +98,17 @@ class Flow:
         return all(_are_separated(list(rates), numbers, _SEPARATED / 10) for rates in self.separated)
 
     def write(self, builder: Builder, x: Mapping[sp.Symbol, sp.Expr], time: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
-        """Assign the state after `time`, starting from `x`, and return its expressions."""
+        """Assign the state after a time, and return its expressions.
+
+        Parameters
+        ----------
+        builder : Builder
+            Gets the assignments.
+        x : mapping Symbol to Expr
+            Every state to start from.
+        time : Expr
+            In seconds.
+        """
         start = {s: builder.assign(e) for s, e in x.items()}
         time = builder.assign(time)
         after = {s: builder.assign(e.xreplace({**start, self.TIME: time})) for s, e in self.closed_form.items()}
@@ -194,7 +204,14 @@ def _compiled(expression: sp.Expr) -> tuple[list[sp.Symbol], Callable[..., np.nd
 
 
 def evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:
-    """An expression in the parameters at their values, elementwise; compiled once for each expression."""
+    """An expression in the parameters at their values, elementwise; compiled once for each expression.
+
+    Parameters
+    ----------
+    expression : Expr
+    numbers : mapping Symbol to float or array
+        Value of every parameter in it, scalars or of one shape.
+    """
     names, function = _compiled(expression)
     return np.asarray(function(*(np.asarray(numbers[n], dtype=float) for n in names)))
 

@@ -70,15 +70,23 @@ class GridSystem:
         learnable: tuple[str, ...] = (),
         order: int = 4,
     ) -> GridSystem:
-        """Lower a system for a time step; see `Flow.of` for the parameters.
+        """Lower a system for a time step.
 
         Programs don't depend on numbers, only on the forms that were chosen for them, so equal requests share one
         object: SymPy takes seconds for a model of several states, and a network has several populations of a model.
 
+        Parameters
+        ----------
+        system : HybridSystem
+        dt, values, order
+            See `Flow.of`.
+        learnable : tuple of str
+            Parameters whose gradients the backward programs compute.
+
         Raises
         ------
         ValueError
-            If a state or a parameter has a name that the programs use themselves.
+            If a state or a parameter has a name that the programs use themselves, or `dt` is too large; see `Flow.of`.
         """
         taken = _TAKEN | set(map(bar, system.states))
         for s in (*system.states, *system.parameters):

@@ -88,6 +88,11 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
         With the `fingerprint` of everything that it is made from.
     make : callable
         Makes it in a folder of its own, and returns where; it then appears in the cache at once and whole.
+
+    Raises
+    ------
+    OSError
+        If the cache can't be written to.
     """
     path = cache_folder() / name
     if not path.exists():
@@ -104,6 +109,14 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
 
 def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
     """Compile files of C++, or link objects.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Sources or objects.
+    to : Path
+        What is made.
+    flags : sequence of str
 
     Raises
     ------

@@ -22,6 +22,11 @@ class TemplateError(ValueError):
 def suggest(name: str, options: Iterable[str]) -> str:
     """What `name` may have been meant to be, as the end of an error message.
 
+    Parameters
+    ----------
+    name : str
+    options : iterable of str
+
     Returns
     -------
     str
@@ -37,7 +42,18 @@ def suggest(name: str, options: Iterable[str]) -> str:
 
 @contextmanager
 def located(file: str, key: str) -> Iterator[None]:
-    """Give a `ValueError` of the body its place in a file, unless it is a `TemplateError` that has one."""
+    """Give a `ValueError` of the body its place in a file, unless it is a `TemplateError` that has one.
+
+    Parameters
+    ----------
+    file, key : str
+        Either may be empty.
+
+    Raises
+    ------
+    TemplateError
+        In place of the `ValueError`.
+    """
     try:
         yield
     except ValueError as error:

@@ -25,7 +25,13 @@ _CONDITIONS = (ast.Compare, ast.BoolOp, ast.cmpop, ast.boolop)
 
 
 def check_expression(expression: str) -> None:
-    """`ValueError` unless it is arithmetic, functions of names and numbers, or conditions inside a call of int()."""
+    """Refuse what isn't arithmetic, functions of names and numbers, or conditions inside a call of int().
+
+    Raises
+    ------
+    ValueError
+        For anything else; names what that is.
+    """
     for node in ast.walk(parse(expression)):
         allowed = isinstance(node, (*_ARITHMETIC, *_CONDITIONS, ast.operator, ast.unaryop))
         if isinstance(node, ast.Constant) and (isinstance(node.value, bool) or not isinstance(node.value, int | float)):
@@ -55,6 +61,17 @@ def substitute(expression: str, replacements: Mapping[str, str]) -> str:
     """An expression with names replaced by expressions, in parentheses where those are more than a name or number.
 
     Everything else stays as it is written.
+
+    Parameters
+    ----------
+    expression : str
+    replacements : mapping of str to str
+        By name; names of functions stay.
+
+    Raises
+    ------
+    ValueError
+        If the expression or a replacement in it can't be parsed.
     """
     tree = parse(expression)
     functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -63,7 +80,20 @@ def substitute(expression: str, replacements: Mapping[str, str]) -> str:
 
 
 def replace_nodes(expression: str, replacements: Mapping[ast.expr, str]) -> str:
-    """An expression with other text in the places of some of its nodes, which must not overlap."""
+    """An expression with other text in the places of some of its nodes.
+
+    Parameters
+    ----------
+    expression : str
+    replacements : mapping of ast.expr to str
+        By nodes of what `parse` gives, which must not overlap. Text that is more than a name, a number or a call is put
+        in parentheses.
+
+    Raises
+    ------
+    ValueError
+        If a replacement can't be parsed.
+    """
     code = " ".join(expression.split()).encode()
     for node, text in sorted(replacements.items(), key=lambda item: -item[0].col_offset):
         simple = isinstance(parse(text).body, ast.Name | ast.Constant | ast.Call)
@@ -73,7 +103,13 @@ def replace_nodes(expression: str, replacements: Mapping[ast.expr, str]) -> str:
 
 
 def add_term(expression: str, term: str) -> str:
-    """``expression + term`` (``expression - term`` when the term starts with a minus)."""
+    """``expression + term`` (``expression - term`` when the term starts with a minus).
+
+    Parameters
+    ----------
+    expression, term : str
+        Neither is parsed.
+    """
     term = term.strip()
     if term.startswith("-"):
         return f"{expression} - {term[1:].strip()}"
@@ -135,7 +171,13 @@ def parse_statements(code: str | list[str]) -> tuple[Assignment, ...]:
 
 
 def parse(expression: str) -> ast.Expression:
-    """The syntax tree of an expression; `ValueError` if it isn't one."""
+    """The syntax tree of an expression, its white space reduced to single spaces.
+
+    Raises
+    ------
+    ValueError
+        If it isn't an expression.
+    """
     try:
         # on one line, so that columns are places in the text
         return ast.parse(" ".join(expression.split()), mode="eval")

@@ -85,7 +85,13 @@ def read(path: Path) -> TemplateFile:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The document in a TOML file, unchecked; `TemplateError` if it isn't one."""
+    """The document in a TOML file, unchecked.
+
+    Raises
+    ------
+    TemplateError
+        If the file can't be read or isn't TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:

@@ -207,10 +207,17 @@ class Network:
 def learnable_names(value: bool | Sequence[str], where: str) -> tuple[str, ...]:
     """What a projection learns, in a fixed order: True is short for the weights, False for nothing.
 
+    Parameters
+    ----------
+    value : bool or sequence of str
+        Names out of ``"w"`` and ``"delay"``.
+    where : str
+        Begins the message of an error.
+
     Raises
     ------
     ValueError
-        For anything that a projection doesn't have; `where` begins the message.
+        For anything that a projection doesn't have.
     """
     if isinstance(value, bool):
         return ("w",) if value else ()
@@ -283,7 +290,22 @@ def _settled(
 
 
 def in_unit(value: Any, unit: str, where: str) -> Array:
-    """A number, array or Brian2 quantity as a float64 array in SI units. A plain number is in SI units already."""
+    """A number, array or Brian2 quantity as a float64 array in SI units.
+
+    Parameters
+    ----------
+    value : number, array or Quantity
+        A plain number is in SI units already.
+    unit : str
+        Base unit in Brian2's syntax.
+    where : str
+        Begins the message of an error.
+
+    Raises
+    ------
+    ValueError
+        For another unit, or what is no number.
+    """
     if hasattr(value, "dim"):
         from .units import unit_dimension, unit_of_dimension
 

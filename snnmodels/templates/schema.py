@@ -235,10 +235,17 @@ KINDS: dict[str, type[TemplateFile]] = {
 def validate(data: dict[str, Any], file: str) -> TemplateFile:
     """Check a TOML document against the schema of its kind.
 
+    Parameters
+    ----------
+    data : dict
+        The document.
+    file : str
+        Its name, for messages.
+
     Raises
     ------
     TemplateError
-        For the first unknown, missing or ill-typed key.
+        For an unknown kind, and the first unknown, missing or ill-typed key.
     """
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
@@ -248,7 +255,21 @@ def validate(data: dict[str, Any], file: str) -> TemplateFile:
 
 
 def against[Schema: BaseModel](schema: type[Schema], data: dict[str, Any], file: str) -> Schema:
-    """Check a document against one schema; `TemplateError` as from `validate`."""
+    """Check a document against one schema.
+
+    Parameters
+    ----------
+    schema : type
+        A pydantic model.
+    data : dict
+    file : str
+        Its name, for messages.
+
+    Raises
+    ------
+    TemplateError
+        For the first unknown, missing or ill-typed key.
+    """
     try:
         return schema.model_validate(data)
     except ValidationError as error:

@@ -40,7 +40,13 @@ _NOT_A_MODEL = {"rand", "randn", "poisson", "timestep"}
 
 
 def unit_dimension(unit: str) -> Dimension:
-    """The dimension of a base unit such as ``"volt/second"``; `ValueError` for anything else, mV included."""
+    """The dimension of a base unit such as ``"volt/second"``.
+
+    Raises
+    ------
+    ValueError
+        For anything else, mV included.
+    """
     try:
         dimension, kind = dimensions_and_type_from_string(unit)
     except (ValueError, SyntaxError, TypeError) as error:
@@ -128,7 +134,28 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
 
 
 def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) -> tuple[float, str]:
-    """A number with its unit in SI base units, and as text; `ValueError` if it isn't in `unit`."""
+    """A number with its unit in SI base units, and as text.
+
+    Parameters
+    ----------
+    value : str or number
+        As for `evaluate_quantity`.
+    unit : str
+        That it has to be in, as for `unit_dimension`; 0 needs none.
+    scales : mapping of str to str, optional
+        What ``scale(name)`` stands for.
+
+    Returns
+    -------
+    value : float
+    text : str
+        The quantity in Brian2's syntax.
+
+    Raises
+    ------
+    ValueError
+        If it isn't a finite number in that unit.
+    """
     number, dimension, text = evaluate_quantity(value, scales)
     expected = unit_dimension(unit)
     if dimension is not expected and not (number == 0 and dimension is DIMENSIONLESS):
@@ -138,6 +165,12 @@ def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) 
 
 def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -> Dimension:
     """The dimension of an expression by Brian2's own rules.
+
+    Parameters
+    ----------
+    expression : str
+    dimensions : mapping of str to Dimension
+        Of every variable in it.
 
     Raises
     ------
@@ -224,7 +257,13 @@ def is_unit_name(name: str) -> bool:
 
 
 def check_identifier(name: str) -> None:
-    """`ValueError` if Brian2 reserves the name or can't use it as one."""
+    """Refuse a name of a variable that Brian2 can't use.
+
+    Raises
+    ------
+    ValueError
+        If Brian2 reserves the name, or it is no identifier.
+    """
     try:
         Equations.check_identifier(name)
     except (SyntaxError, ValueError) as error:
@@ -232,7 +271,12 @@ def check_identifier(name: str) -> None:
 
 
 def wrong_unit(found: Dimension, expected: Dimension) -> str:
-    """The end of an error message: ``is in volt, expected volt/second``."""
+    """The end of an error message: ``is in volt, expected volt/second``.
+
+    Parameters
+    ----------
+    found, expected : Dimension
+    """
     is_in = "has no unit" if found is DIMENSIONLESS else f"is in {_spoken(found)}"
     return f"{is_in}, expected {'no unit' if expected is DIMENSIONLESS else _spoken(expected)}"
 

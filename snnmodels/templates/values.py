@@ -24,6 +24,8 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
 
     Parameters
     ----------
+    network : Network
+        Not changed.
     values : mapping of str to array
         By key of `Network.trainable`, in the shapes given there.
 

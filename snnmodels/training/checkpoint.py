@@ -53,7 +53,18 @@ class Checkpoint:
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; an older one at `path` stays whole until the new one is complete."""
+    """Write a checkpoint; an older one at `path` stays whole until the new one is complete.
+
+    Parameters
+    ----------
+    path : str or Path
+    checkpoint : Checkpoint
+
+    Raises
+    ------
+    OSError
+        If the folder doesn't exist or can't be written to.
+    """
     best = checkpoint.best
     about = {
         "format": _FORMAT,

@@ -17,10 +17,30 @@ class TrainingProgress(Protocol):
     """Told by `train` what happens."""
 
     def start(self, epochs: int, done: int, batches: int) -> None:
-        """Training begins: `done` of `epochs` are complete already, each has so many batches."""
+        """Training begins.
+
+        Parameters
+        ----------
+        epochs : int
+            All of them.
+        done : int
+            How many are complete already.
+        batches : int
+            Of one epoch.
+        """
 
     def batch(self, epoch: int, batch: int, loss: float, error: float | None) -> None:
-        """A batch (counted from 1) is complete; loss and error are means over the epoch so far."""
+        """A batch is complete.
+
+        Parameters
+        ----------
+        epoch, batch : int
+            Counted from 1.
+        loss : float
+            Mean over the epoch so far.
+        error : float or None
+            The same of the fraction classified wrongly; None if the loss doesn't classify.
+        """
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is complete."""
@@ -62,7 +82,7 @@ class LineProgress(NoProgress):
         self._epochs = 0
 
     def start(self, epochs: int, done: int, batches: int) -> None:
-        """Note the number of epochs."""
+        """Note the number of epochs; see `TrainingProgress.start`."""
         self._epochs = epochs
 
     def epoch(self, record: EpochRecord) -> None:
@@ -101,13 +121,13 @@ class BarProgress:
         self._epochs = 0
 
     def start(self, epochs: int, done: int, batches: int) -> None:
-        """Draw the bar."""
+        """Draw the bar; see `TrainingProgress.start`."""
         self._epochs, self._batches = epochs, batches
         self._task = self._progress.add_task(self._label, total=epochs * batches, completed=done * batches, state="")
         self._progress.start()
 
     def batch(self, epoch: int, batch: int, loss: float, error: float | None) -> None:
-        """Advance the bar."""
+        """Advance the bar; see `TrainingProgress.batch`."""
         state = f"epoch {epoch}/{self._epochs}  loss {loss:.4f}" + ("" if error is None else f"  acc {1 - error:.1%}")
         self._progress.update(self._task, completed=(epoch - 1) * self._batches + batch, state=state)
 

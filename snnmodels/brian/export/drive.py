@@ -168,10 +168,21 @@ def encoded_sample(network: Network) -> dict[str, Array] | None:
 def read_spikes(path: str, network: Network) -> dict[str, Array]:
     """Input spike times from an .npz file with one array per input, named like it.
 
+    Parameters
+    ----------
+    path : str
+    network : Network
+        Its inputs name the arrays.
+
+    Returns
+    -------
+    dict of str to array
+        By input, as in the file; shapes and times are not checked here.
+
     Raises
     ------
     ValueError
-        If the file is no .npz archive or lacks an input.
+        If the file can't be read as an .npz archive, or doesn't hold exactly one array per input.
     """
     try:
         with np.load(path) as archive:

@@ -19,7 +19,20 @@ __all__ = ["CppEngine", "open_engine"]
 
 
 def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> CppEngine:
-    """An engine in a program of its own."""
+    """An engine in a program of its own.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    trials, threads : int
+    timeout : float or None
+        See `CppEngine`.
+
+    Raises
+    ------
+    BuildFailed, ProgramError
+        See `CppEngine`.
+    """
     return CppEngine(plan, trials=trials, threads=threads, timeout=timeout)
 
 

@@ -65,8 +65,13 @@ class Layout:
 
         Parameters
         ----------
+        plan : EnginePlan
+        capacity : Capacity
+        entries : mapping of int to Entries
+            As for `arrays`.
         models : sequence of int
             Number of the model of every population, among those that the program has.
+        ways : Ways
         """
         declared = list(arrays(plan, capacity, entries))
         unplaced = {a.key: (-1, a) for a in declared}

@@ -101,6 +101,9 @@ def model(name: str, r: Rules, order: int) -> str:
 
     Parameters
     ----------
+    name : str
+        Of the structure.
+    r : Rules
     order : int
         Of the Taylor steps of a nonlinear flow.
     """

@@ -29,10 +29,16 @@ def source(r: Rules, order: int, *, scatter: bool = True) -> str:
 
     Parameters
     ----------
+    r : Rules
     order : int
         Of the steps of a nonlinear flow.
     scatter : bool
         Whether arrivals can be scattered over its neurons, where its rules allow it; see runtime/scatter.h.
+
+    Returns
+    -------
+    str
+        C++ of a file of its own.
     """
     header, kind = ("sweep.h", "SweptPopulation") if r.linear else ("nonlinear.h", "NonlinearPopulation")
     if r.scatters and scatter:
@@ -57,10 +63,18 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
 
     Parameters
     ----------
+    rules : sequence of Rules
+        Of every population.
     tolerance : float
         Of nonlinear flows; it decides their order.
     scatter : bool
         See `source`; where it is not asked for, it need not be compiled.
+
+    Returns
+    -------
+    path : Path
+    numbers : list of int
+        The model of every population.
 
     Raises
     ------

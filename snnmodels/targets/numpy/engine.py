@@ -19,7 +19,21 @@ __all__ = ["NumpyEngine", "open_engine"]
 
 
 def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> NumpyEngine:
-    """An engine in this process; any number of trials, one thread."""
+    """An engine in this process; any number of trials, one thread.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    trials : int
+        Not used.
+    threads : int
+    timeout : float or None
+
+    Raises
+    ------
+    ValueError
+        For more than one thread, or a timeout.
+    """
     if timeout is not None:
         raise ValueError(f"timeout = {timeout!r} s; the numpy target runs in this process, which nothing can end")
     if threads > 1:
@@ -55,15 +69,15 @@ class NumpyEngine(Engine):
     # --- values ---------------------------------------------------------------------------------------------------
 
     def set_weights(self, projection: int, weights: np.ndarray) -> None:
-        """Set all weights of a projection, shape (n_source, n_target)."""
+        """Set weights; see `Engine.set_weights`."""
         self._values.connections[projection].set_weights(weights)
 
     def set_delay(self, projection: int, delay: np.ndarray) -> None:
-        """Set the delays of a projection, shape () or (n_source, n_target)."""
+        """Set delays; see `Engine.set_delay`."""
         self._values.connections[projection].set_delay(delay)
 
     def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
-        """Set all parameters of a population by the model's names."""
+        """Set parameters; see `Engine.set_parameters`."""
         names = self.plan.populations[population].rules.parameters
         self._values.neurons[population].set([values[n] for n in names])
 
@@ -160,7 +174,7 @@ class NumpyEngine(Engine):
         return self._totals.delays[projection].copy()
 
     def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
-        """dL/dp of every neuron, shape (n,), for a learnable parameter."""
+        """dL/dp; see `Engine.parameter_gradient`."""
         rules = self.plan.populations[population].rules
         place = rules.learnable.index(rules.parameters.index(parameter))
         return self._totals.parameters[population][place].copy()

@@ -35,15 +35,51 @@ class Flow(ABC):
 
     @abstractmethod
     def advance(self, x: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """States a time later, shape (n_states, m)."""
+        """States a time later.
+
+        Parameters
+        ----------
+        x : array, shape (n_states, m)
+        time : float or array, shape (m,)
+            In seconds.
+        which : int array, shape (m,), or None
+
+        Returns
+        -------
+        array, shape (n_states, m)
+        """
 
     @abstractmethod
     def may_cross(self, x: np.ndarray, length: float) -> np.ndarray:
-        """Neurons that can't be told not to cross their threshold within a length, from the states of all."""
+        """Neurons that can't be told not to cross their threshold within a length.
+
+        Parameters
+        ----------
+        x : array, shape (n_states, n)
+            States of all.
+        length : float
+            In seconds.
+
+        Returns
+        -------
+        int array
+        """
 
     @abstractmethod
     def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """When neurons first cross their threshold, within a length each, inf for never.
+        """When neurons first cross their threshold.
+
+        Parameters
+        ----------
+        x : array, shape (n_states, m)
+        length : array, shape (m,)
+            How far to look, in seconds.
+        which : int array, shape (m,)
+
+        Returns
+        -------
+        array, shape (m,)
+            In seconds from now; inf for never.
 
         Raises
         ------
@@ -54,6 +90,20 @@ class Flow(ABC):
     @abstractmethod
     def peaks(self, x: np.ndarray, length: float, best: np.ndarray) -> Peaks:
         """Smooth maxima of the observed state within a length, those at least that are larger than `best`.
+
+        Parameters
+        ----------
+        x : array, shape (n_states, n)
+            States of all.
+        length : float
+            In seconds.
+        best : array, shape (n,)
+
+        Yields
+        ------
+        which : int array, shape (m,)
+        time, value : array, shape (m,)
+            Of one maximum of each.
 
         Raises
         ------
@@ -69,8 +119,18 @@ class Flow(ABC):
 
         Parameters
         ----------
-        x : array or None
+        x : array, shape (n_states, m), or None
             States a time earlier; may be None where `reads_states` is false.
+        costates : array, shape (n_states, m)
+        time : float or array, shape (m,)
+            In seconds.
+        which : int array, shape (m,), or None
+
+        Returns
+        -------
+        costates : array, shape (n_states, m)
+        gradient : array, shape (n_learnable, m), or None
+            None where there is nothing to add.
         """
 
     @property
@@ -132,16 +192,16 @@ class ClosedForm(Flow):
             self.peak = _Reach(self._peak_bounds.table(values, self.window), self.window)
 
     def advance(self, x: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """States a time later."""
+        """States a time later; see `Flow.advance`."""
         return self.neurons("flow", *x, s=time, which=which)
 
     def may_cross(self, x: np.ndarray, length: float) -> np.ndarray:
-        """Neurons whose bound is above threshold."""
+        """Neurons whose bound is above threshold; see `Flow.may_cross`."""
         g, rates = self.neurons("event", *x)[0], self.neurons("rate", *x)
         return np.flatnonzero((g + self.threshold.rise(rates, length) > 0) | (g > 0))
 
     def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """When neurons first cross their threshold."""
+        """When neurons first cross their threshold; see `Flow.first`."""
         third = self.threshold.third(self.neurons("rate", *x, which=which), length, which)
         return first_crossing(self._along("search", x, which), third, np.zeros(which.size), length)
 
@@ -157,7 +217,7 @@ class ClosedForm(Flow):
         return at
 
     def peaks(self, x: np.ndarray, length: float, best: np.ndarray) -> Peaks:
-        """Upward crossings of 0 by minus the slope; between two of them it crosses downward."""
+        """Upward crossings of 0 by minus the slope; between two of them it crosses downward; see `Flow.peaks`."""
         observed = self.neurons.rules.observed
         rates = self.neurons("rate", *x)
         which = np.flatnonzero(x[observed] + self.peak.rise(rates, length) > best)
@@ -191,7 +251,7 @@ class ClosedForm(Flow):
     def back(
         self, x: np.ndarray | None, costates: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Costates a time earlier, and the gradient on the way."""
+        """Costates a time earlier, and the gradient on the way; see `Flow.back`."""
         before = self.neurons("back", *costates, s=time, which=which)
         if not self._gradient:
             return before, None
@@ -244,15 +304,15 @@ class TaylorSteps(Flow):
         return np.where(lanes.outcome == FAILED, np.nan, lanes.x)
 
     def advance(self, x: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """States a time later; not a number where the steps have failed."""
+        """States a time later, not a number where the steps have failed; see `Flow.advance`."""
         return self._steps(x, time, which, [])
 
     def may_cross(self, x: np.ndarray, length: float) -> np.ndarray:
-        """All neurons: only the steps will tell."""
+        """All neurons: only the steps will tell; see `Flow.may_cross`."""
         return np.arange(x.shape[1])
 
     def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """When neurons first cross their threshold."""
+        """When neurons first cross their threshold; see `Flow.first`."""
         constants = self._of(self._crossing.constants(self._p), which)
         found = np.full(which.size, np.inf)
         # by rounding a neuron may already be above the threshold that it was about to cross
@@ -265,7 +325,7 @@ class TaylorSteps(Flow):
         return found
 
     def peaks(self, x: np.ndarray, length: float, best: np.ndarray) -> Peaks:
-        """Upward crossings of 0 by minus the slope."""
+        """Upward crossings of 0 by minus the slope; see `Flow.peaks`."""
         observed = self.neurons.rules.observed
         assert observed is not None
         which, rest, passed = np.arange(x.shape[1]), np.full(x.shape[1], length), np.zeros(x.shape[1])
@@ -286,7 +346,7 @@ class TaylorSteps(Flow):
     def back(
         self, x: np.ndarray | None, costates: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Costates a time earlier, and the gradient on the way: steps are made again, then reversed."""
+        """Costates a time earlier, and the gradient: steps are made again, then reversed; see `Flow.back`."""
         assert x is not None
         steps: list[Step] = []
         self._steps(x, time, which, steps)

@@ -57,7 +57,15 @@ class Connections:
         return None if self.columns is None else self.columns[a.neuron]
 
     def reaches(self, a: Arrival, neuron: int) -> bool:
-        """Whether an arrival reaches a neuron."""
+        """Whether an arrival reaches a neuron.
+
+        Parameters
+        ----------
+        a : Arrival
+            Through this projection.
+        neuron : int
+            Of the target.
+        """
         if a.target >= 0:
             return a.target == neuron
         return self.mask is None or bool(self.mask[a.neuron, neuron])
@@ -75,10 +83,31 @@ class Incoming(ABC):
 
     @abstractmethod
     def take(self, time: float, round_: int) -> list[Arrival]:
-        """Remove the arrivals of exactly this time, the next, and round, by source neuron, spike and target."""
+        """Remove arrivals that happen now.
+
+        Parameters
+        ----------
+        time : float
+            Of the next arrival, exactly; at another time nothing is taken.
+        round_ : int
+            Those of this round of the instant and of earlier ones are taken.
+
+        Returns
+        -------
+        list of Arrival
+            By source neuron, spike and target.
+        """
 
     def round(self, spike: int, delay: float) -> int:
-        """In which round of its instant a spike arrives; see `ComponentForward`."""
+        """In which round of its instant a spike arrives; see `ComponentForward`.
+
+        Parameters
+        ----------
+        spike : int
+            Place among the source's.
+        delay : float
+            Of the connection, in seconds.
+        """
         return 0 if delay > 0 else self.spikes.rounds.get(spike, 0)
 
 
@@ -141,6 +170,17 @@ class _Each(Incoming):
 
 
 def incoming(number: int, connections: Connections, spikes: Spikes, end: float) -> Incoming:
-    """The arrivals of a projection in one trial."""
+    """The arrivals of a projection in one trial.
+
+    Parameters
+    ----------
+    number : int
+        Place of the projection.
+    connections : Connections
+    spikes : Spikes
+        Of the source; may grow while arrivals are taken.
+    end : float
+        Length of the trial in seconds; later arrivals don't happen.
+    """
     kind = _Each if connections.delay.ndim else _Common
     return kind(number, connections, spikes, end)

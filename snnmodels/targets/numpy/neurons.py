@@ -60,6 +60,17 @@ class Neurons(Parametrised):
         return self("initial")
 
     def above(self, x: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Of neurons just after their reset, which are at or above threshold: their next spike has no time."""
+        """Of neurons just after their reset, which are at or above threshold: their next spike has no time.
+
+        Parameters
+        ----------
+        x : array, shape (n_states, m)
+        which : int array, shape (m,)
+            Places of the neurons.
+
+        Returns
+        -------
+        bool array, shape (m,)
+        """
         g, rate, _ = self("search", *x, which=which)
         return (g > 0) | ((g == 0) & (rate > 0))

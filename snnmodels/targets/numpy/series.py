@@ -126,13 +126,34 @@ class Series:
         return np.array([np.broadcast_to(v, p.shape[1:]) for v in values.values()]).reshape(len(values), *p.shape[1:])
 
     def parameters(self, p: Array, c_bar: Array) -> Array:
-        """Cotangents of the parameters from those of the constants."""
+        """Cotangents of the parameters from those of the constants.
+
+        Parameters
+        ----------
+        p : array, shape (parameters, lanes)
+        c_bar : array, shape (constants, lanes)
+
+        Returns
+        -------
+        array, shape (parameters, lanes)
+        """
         bars = {cotangent(k).name: c for k, c in zip(self.program.constants.outputs, c_bar, strict=True)}
         values = self._vjp(**dict(zip(self._names, p, strict=True)), **bars)
         return np.array([np.broadcast_to(values[n], p.shape[1:]) for n in self._names])
 
     def coefficients(self, c: Array, x: Array, order: int) -> Array:
-        """All series from the states, shape (slots, order + 1, lanes); the states' come first, to the full order."""
+        """All series from the states; the states' come first, to the full order.
+
+        Parameters
+        ----------
+        c : array, shape (constants, lanes)
+        x : array, shape (states, lanes)
+        order : int
+
+        Returns
+        -------
+        array, shape (slots, order + 1, lanes)
+        """
         s = np.zeros((self.program.slots, order + 1, x.shape[-1]))
         s[: self.n, 0] = x
         for k in range(order):
@@ -144,7 +165,18 @@ class Series:
         return s
 
     def event(self, c: Array, s: Array) -> Array:
-        """The series of g along those of the states, shape (order + 1, lanes)."""
+        """The series of g along those of the states.
+
+        Parameters
+        ----------
+        c : array, shape (constants, lanes)
+        s : array, shape (slots, order + 1, lanes)
+            From `coefficients`; what g needs is filled in.
+
+        Returns
+        -------
+        array, shape (order + 1, lanes)
+        """
         assert self.program.event is not None
         for k in range(s.shape[1]):
             for o in self.program.event_operations:
@@ -152,7 +184,19 @@ class Series:
         return s[self.program.event]
 
     def event_at(self, c: Array, x: Array) -> tuple[Array, Array, Array]:
-        """The value of g, its gradient by the states and that by the constants."""
+        """The value of g, its gradient by the states and that by the constants.
+
+        Parameters
+        ----------
+        c : array, shape (constants, lanes)
+        x : array, shape (states, lanes)
+
+        Returns
+        -------
+        value : array, shape (lanes,)
+        by_states : array, shape (states, lanes)
+        by_constants : array, shape (constants, lanes)
+        """
         assert self.program.event is not None
         s = np.zeros((self.program.slots, 1, x.shape[-1]))
         s[: self.n, 0] = x
@@ -165,7 +209,21 @@ class Series:
         return value, b[: self.n, 0], c_bar
 
     def back(self, c: Array, s: Array, bar: Array, c_bar: Array) -> Array:
-        """Cotangents of the states from those of their coefficients, (states, order + 1, lanes); adds to `c_bar`."""
+        """Cotangents of the states from those of their coefficients.
+
+        Parameters
+        ----------
+        c : array, shape (constants, lanes)
+        s : array, shape (slots, order + 1, lanes)
+            From `coefficients`.
+        bar : array, shape (states, order + 1, lanes)
+        c_bar : array, shape (constants, lanes)
+            Cotangents of the constants are added.
+
+        Returns
+        -------
+        array, shape (states, lanes)
+        """
         order = s.shape[1] - 1
         b = np.zeros_like(s)
         b[: self.n] = bar
@@ -380,7 +438,14 @@ class Lanes:
 
     @classmethod
     def of(cls, x: Array, duration: Array) -> Lanes:
-        """Lanes that are about to go, below the threshold."""
+        """Lanes that are about to go, below the threshold.
+
+        Parameters
+        ----------
+        x : array, shape (states, lanes)
+        duration : array, shape (lanes,)
+            In seconds.
+        """
         n = x.shape[1]
         zero = np.zeros(n)
         return cls(x, duration, zero, np.zeros(n, dtype=bool), np.full(n, RUNNING), zero.copy(), zero.copy())
@@ -411,6 +476,15 @@ def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[St
     """Move lanes that are RUNNING until none is, and append the steps to the tape.
 
     A lane ends as ARRIVED after its duration, SPIKED at a crossing before, or FAILED where the state is no number.
+
+    Parameters
+    ----------
+    series : Series
+    c : array, shape (constants, lanes)
+    control : Control
+    lanes : Lanes
+        Brought up to date.
+    tape : list of Step
     """
     order, n = control.order, series.n
     per_scale = 1 / np.asarray(control.scale, dtype=float)[:, None]

@@ -43,7 +43,14 @@ class State:
 
     @classmethod
     def initial(cls, values: Values, k: int) -> State:
-        """At time 0."""
+        """At time 0.
+
+        Parameters
+        ----------
+        values : Values
+        k : int
+            Population.
+        """
         neurons = values.neurons[k]
         return cls(values, k, neurons.initial(), np.zeros(neurons.n, dtype=bool))
 

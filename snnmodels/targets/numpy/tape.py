@@ -29,7 +29,19 @@ class Spikes:
     rounds: dict[int, int] = field(default_factory=dict)
 
     def padded(self, values: np.ndarray, n: int, k: int, padding: float) -> np.ndarray:
-        """One value for each spike as an array of shape (n, k)."""
+        """One value for each spike as an array, by neuron.
+
+        Parameters
+        ----------
+        values : array, shape (spikes,)
+        n, k : int
+            Number of neurons, and places for the spikes of one.
+        padding : float
+
+        Returns
+        -------
+        array, shape (n, k)
+        """
         result = np.full((n, k), padding)
         result[self.neurons, self.places] = values
         return result
@@ -125,7 +137,18 @@ class Maxima:
     def offer(
         self, value: np.ndarray, kind: int, piece: int, time: np.ndarray | float, slope: np.ndarray, where: np.ndarray
     ) -> None:
-        """Take values that are larger, of the neurons of a mask."""
+        """Take values that are larger, of the neurons of a mask.
+
+        Parameters
+        ----------
+        value : array, shape (n,)
+        kind, piece : int
+            Of all values.
+        time : float or array, shape (n,)
+            Of the values.
+        slope : array, shape (n,)
+        where : bool array, shape (n,)
+        """
         better = where & (value > self.value)
         if better.any():
             self.value[better], self.kind[better], self.piece[better] = value[better], kind, piece
@@ -158,7 +181,15 @@ class ComponentTape:
     maxima: Maxima | None = None
 
     def keep(self, number: int, states: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Keep what is before a piece if it is its turn; about as many as there are pieces between two of them."""
+        """Keep what is before a piece if it is its turn; about as many as there are pieces between two of them.
+
+        Parameters
+        ----------
+        number : int
+            Of the piece.
+        states : sequence of (array, array)
+            States of each population, and who is refractory; copied.
+        """
         if number % self.every:
             return
         if len(self.checkpoints) >= 2 * self.every:
