@@ -4,8 +4,12 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#if defined(__AVX512F__)
-#include <immintrin.h>
+// The compiler's own functions for one instruction where it has them: reading <immintrin.h> would be a tenth of a cold build.
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_cvtq2mask512) && __has_builtin(__builtin_ia32_maxpd512_mask) && \
+    __has_builtin(__builtin_ia32_minpd512_mask) && __has_builtin(__builtin_ia32_sqrtpd512_mask)
+#define SNN_AVX512 1
+#endif
 #endif
 
 namespace snn {
@@ -37,8 +41,9 @@ SNN_INLINE void store(double* p, D8 x) { store8(p, x); }
 // one bit for every lane that is true
 SNN_INLINE unsigned bits(I8 m)
 {
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
-    return (unsigned)_mm512_movepi64_mask((__m512i)m);
+#if defined(SNN_AVX512)
+    typedef long long Q8 __attribute__((vector_size(64)));
+    return (unsigned char)__builtin_ia32_cvtq2mask512((Q8)m);
 #else
     unsigned b = 0;
     for (int l = 0; l < LANES; l++) b |= (m[l] != 0 ? 1u : 0u) << l;
@@ -49,9 +54,10 @@ SNN_INLINE I8 lanes_below(int n) { const I8 number = {0, 1, 2, 3, 4, 5, 6, 7}; r
 SNN_INLINE D8 pick(I8 m, D8 yes, D8 no) { return m ? yes : no; }
 SNN_INLINE double pick(bool m, double yes, double no) { return m ? yes : no; }
 // the second where one is not a number, as the comparison gives
-#if defined(__AVX512F__)
-SNN_INLINE D8 larger(D8 a, D8 b) { return (D8)_mm512_max_pd((__m512d)a, (__m512d)b); }
-SNN_INLINE D8 smaller(D8 a, D8 b) { return (D8)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#if defined(SNN_AVX512)
+constexpr int ROUND_AS_SET = 4;  // _MM_FROUND_CUR_DIRECTION
+SNN_INLINE D8 larger(D8 a, D8 b) { return __builtin_ia32_maxpd512_mask(a, b, D8{}, -1, ROUND_AS_SET); }
+SNN_INLINE D8 smaller(D8 a, D8 b) { return __builtin_ia32_minpd512_mask(a, b, D8{}, -1, ROUND_AS_SET); }
 #else
 SNN_INLINE D8 larger(D8 a, D8 b) { return a > b ? a : b; }
 SNN_INLINE D8 smaller(D8 a, D8 b) { return a < b ? a : b; }
@@ -112,8 +118,8 @@ SNN_INLINE double exp(double x)
 }
 SNN_INLINE D8 sqrt(D8 x)
 {
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
-    return (D8)_mm512_sqrt_pd((__m512d)x);
+#if defined(SNN_AVX512)
+    return __builtin_ia32_sqrtpd512_mask(x, D8{}, -1, ROUND_AS_SET);
 #else
     D8 y;
     for (int l = 0; l < LANES; l++) y[l] = std::sqrt(x[l]);

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <sys/mman.h>
@@ -43,11 +42,12 @@ public:
     int serve(const char* path)
     {
         file = open(path, O_RDWR);
-        if (file < 0) return std::cerr << "cannot open " << path << ": " << std::strerror(errno) << std::endl, 3;
+        if (file < 0) return std::fprintf(stderr, "cannot open %s: %s\n", path, std::strerror(errno)), 3;
         say("ready");
-        std::string word;
-        while (std::cin >> word)
+        char given[32];
+        while (std::scanf("%31s", given) == 1)
         {
+            const std::string word = given;
             if (word == "quit") break;
             try
             {
@@ -56,7 +56,7 @@ public:
                 else if (word == "forward") forward();
                 else if (word == "backward") backward();
                 else if (word == "train") train();
-                else if (word == "spikes") { int k; std::cin >> k; spikes(k); }
+                else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
                 else { say("error unknown word " + word); continue; }
                 say("done");
             }
@@ -69,12 +69,11 @@ public:
             catch (const std::bad_alloc&) { say("error out of memory"); }
             catch (const std::exception& e) { say(std::string("error ") + e.what()); }
         }
-        std::cout.flush();
         std::_Exit(0);
     }
 
 private:
-    void say(const std::string& text) { std::cout << text << std::endl; }
+    void say(const std::string& text) { std::puts(text.c_str()), std::fflush(stdout); }
 
     template <class T> T* at(std::int64_t offset) { return offset < 0 ? nullptr : reinterpret_cast<T*>(memory + offset); }
     std::int64_t number() { return *cursor++; }
