@@ -97,7 +97,7 @@ def test_a_sweep_gives_what_the_general_way_gives(readout: bool, window: float |
             np.testing.assert_allclose(swept.spikes[name], times, rtol=0, atol=1e-14)
             spikes += int(np.isfinite(times).sum())
         for key, value in other.gradients.items():
-            atol = 1e-11 * np.abs(value).max(initial=0)
+            atol = 3e-11 * np.abs(value).max(initial=0)  # one of the networks takes rounding 10^5 times
             np.testing.assert_allclose(swept.gradients[key], value, rtol=0, atol=atol, err_msg=key)
             differ += not np.array_equal(swept.gradients[key], value)
         swept.engine.close(), other.engine.close()

@@ -85,7 +85,7 @@ constexpr int FLOW = -1;  // cause of a spike: a crossing; else the index of an 
 // Spikes of a population or an input in one trial, in the order of time
 struct Train
 {
-    std::vector<double> t, sens, before;  // before: the S states just before the reset, spike after spike
+    std::vector<double> t, sens, before;  // sens: of the backward pass; before: the S states just before the reset, spike after spike
     std::vector<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
     std::vector<std::pair<int, int>> rounds;  // spike and round of those that come in one: from 1 on; see EventSimulator
     int size() const { return int(t.size()); }
@@ -97,7 +97,7 @@ struct Train
     void grow(int m, int S)
     {
         const std::size_t n = t.size() + m;
-        t.resize(n), neuron.resize(n), cause.resize(n, FLOW), sens.resize(n), before.resize(n * S);
+        t.resize(n), neuron.resize(n), cause.resize(n, FLOW), before.resize(n * S);
     }
     void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(), rounds.clear(); }
 };
@@ -120,11 +120,10 @@ struct Ladder  // lengths for which bounds are tabulated, see events/bounds.py
         const double x = s / longest;
         std::int64_t whole;
         std::memcpy(&whole, &x, 8);
-        const int power = int(whole >> 52) - 1022;  // x = part 2^power; of what is no normal number it is the least
-        whole = (whole & 0xfffffffffffff) | std::int64_t(1022) << 52;
-        double part;  // in [1/2, 1)
-        std::memcpy(&part, &whole, 8);
-        const int quarters = part > 0.8408964152537146 ? 0 : part > 0.7071067811865476 ? 1 : part > 0.5946035575013605 ? 2 : part > 0.5 ? 3 : 4;
+        const int power = int(whole >> 52) - 1022;  // x = part 2^power, part in [1/2, 1); of what is no normal number it is the least
+        // steps that it stays below 1, by its digits: lengths are anything, so that no branch could be guessed
+        whole &= 0xfffffffffffff;
+        const int quarters = (whole <= 0xae89f995ad3ae) + (whole <= 0x6a09e667f3bcd) + (whole <= 0x306fe0a31b715) + (whole <= 0);
         const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
         return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
     }
@@ -604,7 +603,8 @@ public:
 protected:
     int block(int j) const { return M::SHARED ? 0 : j / LANES; }
     int observed_() const { return observed; }
-    SNN_INLINE void take(const double* from, int j, D8* to) const { for (int i = 0; i < S_; i++) to[i] = load8(from + std::size_t(i) * width + j); }
+    SNN_INLINE void take(const double* from, int j, D8* to) const { take(from, j, to, width); }
+    SNN_INLINE static void take(const double* from, int j, D8* to, int stride) { for (int i = 0; i < S_; i++) to[i] = load8(from + std::size_t(i) * stride + j); }
     SNN_INLINE void put(double* to, int j, const D8* from) const { for (int i = 0; i < S_; i++) store8(to + std::size_t(i) * width + j, from[i]); }
     template <class C> SNN_INLINE void values(int j, C* p) const
     {
@@ -622,15 +622,36 @@ protected:
         for (int i = start + 1; i < start + k && sorted; i++)
             sorted = train.t[i - 1] < train.t[i] || (train.t[i - 1] == train.t[i] && train.neuron[i - 1] < train.neuron[i]);
         if (sorted) return;
-        order.resize(k);
-        for (int i = 0; i < k; i++) order[i] = {train.t[start + i], train.neuron[start + i], i};
-        by_time(order);
+        place.resize(k);
         moved.assign(train.before.begin() + std::size_t(start) * S_, train.before.end());
+        times.assign(train.t.begin() + start, train.t.end()), numbers.assign(train.neuron.begin() + start, train.neuron.end());
+        if (!few_places(k))
+        {
+            order.resize(k);
+            for (int i = 0; i < k; i++) order[i] = {times[i], numbers[i], i};
+            by_time(order);
+            for (int i = 0; i < k; i++) place[order[i].at] = i;
+        }
         for (int i = 0; i < k; i++)
         {
-            train.t[start + i] = order[i].t, train.neuron[start + i] = order[i].neuron;
-            std::copy_n(&moved[std::size_t(order[i].at) * S_], S_, &train.before[std::size_t(start + i) * S_]);
+            const int to = start + place[i];
+            train.t[to] = times[i], train.neuron[to] = numbers[i];
+            for (int m = 0; m < S_; m++) train.before[std::size_t(to) * S_ + m] = moved[std::size_t(i) * S_ + m];
         }
+    }
+    // Places of a few: how many are before each, without branches that could not be guessed; false where two come at once
+    bool few_places(int k)
+    {
+        if (k > 12 * LANES) return false;
+        times.resize(k + LANES, INF);
+        int sum = 0;
+        for (int i = 0; i < k; i++)
+        {
+            int before = 0;
+            for (int j = 0; j < k; j += LANES) before += __builtin_popcount(bits_above(all(times[i]), load8(&times[j])));
+            place[i] = before, sum += before;
+        }
+        return sum == k * (k - 1) / 2;
     }
 
     // the observed state, and minus its slope and the slope's derivatives
@@ -657,7 +678,8 @@ protected:
     std::vector<typename M::template SpikeBack<K>> spike_back_;
     double* grad[G_ + 1] = {};
     std::vector<Key> order;
-    std::vector<double> moved;
+    std::vector<double> moved, times;
+    std::vector<int> numbers, place;
 };
 
 }  // namespace snn

@@ -381,7 +381,7 @@ private:
             rule.at(0.0).run(after, v);
             const double at = std::min(t + h.root, end);
             if (!M::REFRACTORY && (v[0] > 0 || (v[0] == 0 && v[1] > 0))) throw Failure{"reset", index, j, at};
-            train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW), train.sens.push_back(0);
+            train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW);
             train.before.insert(train.before.end(), h.state, h.state + S_);
             if constexpr (M::REFRACTORY)
             {

@@ -51,16 +51,16 @@ public:
     {
         if constexpr (M::SPIKING)
         {
-            const int level = ladder.level(s);
-            for (int k = 0; k < hot.n; k += LANES)
+            const int level = ladder.level(s), n = hot.n;
+            hot.n = 0;  // those with a crossing stay
+            for (int k = 0; k < n; k += LANES)
             {
-                const int m = std::min(LANES, hot.n - k);
-                D8 x0[S_], root;
-                hot.take(k, x0);
-                const D8 rest = s - load8(&hot.offset[k]);
-                const I8 yes = crossing(lanes_below(m), &hot.neuron[k], level, x0, rest, root);
-                root = pick(yes, root + load8(&hot.offset[k]), all(INF));
-                store8(&hot.root[k], root);
+                D8 x0[S_], x1[S_], root;
+                take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+                const D8 offset = load8(&hot.offset[k]);
+                const unsigned yes = bits(crossing(lanes_below(n - k), &hot.neuron[k], level, x0, x1, s - offset, root));
+                squeeze(&hot.root[hot.n], yes, root + offset);
+                hot.push(yes, x0, x1, offset, &hot.neuron[k]);
             }
         }
     }
@@ -81,11 +81,21 @@ public:
             {
                 again.n = 0;
                 // compare as absolute times: these are what spikes and arrivals are ordered by
-                int m = 0;
-                for (int k = 0; k < hot.n; k++)
-                    if (t + hot.root[k] <= t + limit) hot.move(k, m++);
-                hot.n = m;
-                for (int k = 0; k < m; k += LANES) spikes(k, std::min(LANES, m - k), t, limit, end, train);
+                const int n = hot.n;
+                hot.n = 0;
+                for (int k = 0; k < n; k += LANES)
+                {
+                    D8 x0[S_], x1[S_];
+                    const D8 root = load8(&hot.root[k]), offset = load8(&hot.offset[k]);
+                    const unsigned now = bits(lanes_below(n - k) & (t + root <= t + limit));
+                    if (now == ones_below(n - k) && hot.n == k) { hot.n = std::min(k + LANES, n); continue; }
+                    take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+                    squeeze(&hot.root[hot.n], now, root);
+                    hot.push(now, x0, x1, offset, &hot.neuron[k]);
+                }
+                const int first = train.size();
+                train.grow(hot.n, S_);
+                for (int k = 0; k < hot.n; k += LANES) spikes(k, std::min(LANES, hot.n - k), t, limit, end, train, first + k);
                 this->refuse_runaway(train);
                 std::swap(hot, again);
                 if (hot.n) search(limit);
@@ -229,15 +239,19 @@ private:
     struct Hot
     {
         int n = 0, stride = 0;
-        std::vector<double> state, offset, root;
+        std::vector<double> state, end, offset, root;  // state: at the offset; end: at the end of the piece
         std::vector<int> neuron;
-        void room(int most, int S) { stride = most, state.resize(std::size_t(S) * most), offset.resize(most), root.resize(most), neuron.resize(most); }
-        SNN_INLINE void take(int k, D8* to) const { for (int i = 0; i < S_; i++) to[i] = load8(&state[std::size_t(i) * stride + k]); }
-        SNN_INLINE void push(int j, double at) { neuron[n] = j, offset[n] = at, n++; }
-        void move(int k, int to)
+        void room(int most, int S)
         {
-            neuron[to] = neuron[k], offset[to] = offset[k], root[to] = root[k];
-            for (int i = 0; i < S_; i++) state[std::size_t(i) * stride + to] = state[std::size_t(i) * stride + k];
+            stride = most, offset.resize(most), root.resize(most), neuron.resize(most);
+            for (auto* x : {&state, &end}) x->resize(std::size_t(S) * most);
+        }
+        // those of eight that have a bit
+        SNN_INLINE void push(unsigned lanes, const D8* x0, const D8* x1, D8 at, const int* neurons)
+        {
+            for (int i = 0; i < S_; i++) squeeze(&state[std::size_t(i) * stride + n], lanes, x0[i]), squeeze(&end[std::size_t(i) * stride + n], lanes, x1[i]);
+            squeeze(&offset[n], lanes, at), squeeze(&neuron[n], lanes, neurons);
+            n += __builtin_popcount(lanes);
         }
     };
 
@@ -254,7 +268,7 @@ private:
     template <bool LOOK, bool MOVE> void pass(double s)
     {
         const int level = LOOK ? ladder.level(s) : 0;
-        if constexpr (M::SHARED) pass<LOOK, MOVE>(flow[0].at(s), level, Nothing());
+        if constexpr (M::SHARED) pass<LOOK, MOVE>(flow[0].at(s), s, level, Nothing());
         else
             for (int j = 0; j < width; j += LANES)
             {
@@ -263,11 +277,11 @@ private:
                 const auto r = rate[b].at(all(0.0));
                 D8 up[S_], down[S_];
                 if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, j), down[i] = bound(bounds, level, 1, i, j);
-                block_pass<1, LOOK, MOVE, false>(x.begin(), j, f, r, event_at(b), up, down, Nothing());
+                block_pass<1, LOOK, MOVE, false>(x.begin(), j, f, s, level, r, event_at(b), up, down, Nothing());
             }
     }
     // Neurons that share their parameters; `add`: what happens to their states first
-    template <bool LOOK, bool MOVE, class F, class ADD> void pass(const F& f, int level, const ADD& add)
+    template <bool LOOK, bool MOVE, class F, class ADD> void pass(const F& f, double s, int level, const ADD& add)
     {
         double* states = x.begin();
         const auto r = rate[0].at(0.0);
@@ -278,9 +292,9 @@ private:
         // where no bound has two sides, half of it need not be computed
         bool one_sided = LOOK;
         if (LOOK) for (int i = 0; i < S_; i++) one_sided = one_sided && down[i] == 0;
-        if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, r, e, up, down, add);
-        for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
-        for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
+        if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, s, level, r, e, up, down, add);
+        for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, s, level, r, e, up, down, add);
+        for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, s, level, r, e, up, down, add);
     }
     auto event_at(int b = 0) const
     {
@@ -290,7 +304,7 @@ private:
 
     // B vectors of neurons at once: one branch for all of them
     template <int B, bool LOOK, bool MOVE, bool ONE_SIDED, class F, class R, class E, class ADD>
-    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down, const ADD& add)
+    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, double s, int level, const R& r, const E& e, const K* up, const K* down, const ADD& add)
     {
         D8 in[B][S_], out[S_];
         unsigned marked = 0;
@@ -305,7 +319,7 @@ private:
                 r.run(in[b], d);
                 e.run(in[b], &g);
                 SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += ONE_SIDED ? up[i] * larger(d[i], all(0)) : larger(up[i] * d[i], down[i] * d[i]);
-                marked |= bits(g > 0.0) << (b * LANES);
+                marked |= bits_above(g, all(0)) << (b * LANES);
             }
             if (MOVE)
             {
@@ -316,17 +330,27 @@ private:
         if constexpr (LOOK && M::SPIKING)
             if (__builtin_expect(marked != 0, 0))
             {
-                alignas(64) double kept[S_][B * LANES];
-                for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) store8(kept[i] + b * LANES, in[b][i]);
-                for (; marked; marked &= marked - 1)
-                {
-                    const int lane = __builtin_ctz(marked);
-                    if (j + lane >= n) break;
-                    if (M::REFRACTORY && held[j + lane]) continue;
-                    for (int i = 0; i < S_; i++) hot.state[std::size_t(i) * hot.stride + hot.n] = kept[i][lane];
-                    hot.push(j + lane, 0);
-                }
+                D8 kept[B][S_];
+                for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) kept[b][i] = in[b][i];
+                collect(j, marked, kept, f, s, level);
             }
+    }
+
+    // Of neurons from j on that bounds have marked, those of which the end of the piece does not tell that they can't cross
+    template <class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f, double s, int level)
+    {
+        for (; marked; marked >>= LANES, from++, j += LANES)
+        {
+            if (!(marked & 255)) continue;
+            D8 to[S_];
+            int neurons[LANES];
+            f.run(*from, to);
+            for (int l = 0; l < LANES; l++) neurons[l] = j + l;
+            const Pack pack(*this, neurons, LANES);
+            unsigned who = marked & Ends(pack, level, *from, to, all(s)).may_cross() & ones_below(n - j);
+            if (M::REFRACTORY) for (int l = 0; l < LANES; l++) if (held[std::min(j + l, n - 1)]) who &= ~(1u << l);
+            hot.push(who, *from, to, all(0), neurons);
+        }
     }
 
     // First upward crossing of up to eight neurons within `rest`. Steps to the root of a parabola that is nowhere below the
@@ -374,17 +398,20 @@ private:
     // Rules of up to eight neurons from anywhere, and their entries of a table of bounds
     struct Pack
     {
-        typename M::template Flow<K> flow;
-        typename M::template Rate<K> rate;
-        typename M::template Search<K> search;
-        typename M::template Reset<K> reset;
+        struct Rules
+        {
+            typename M::template Flow<K> flow;
+            typename M::template Rate<K> rate;
+            typename M::template Search<K> search;
+            typename M::template Reset<K> reset;
+        };
+        std::conditional_t<M::SHARED, Nothing, Rules> own;
         const Population& of;
         const int* neurons;
         int m;
         SNN_INLINE Pack(const Population& of, const int* neurons, int m) : of(of), neurons(neurons), m(m)
         {
-            if constexpr (M::SHARED) flow = of.flow[0], rate = of.rate[0], search = of.search_[0], reset = of.reset_[0];
-            else
+            if constexpr (!M::SHARED)
             {
                 D8 p[P_ + 1];
                 for (int k = 0; k < P_; k++)
@@ -392,9 +419,13 @@ private:
                     p[k] = all(*of.parameters[k]);
                     if (M::PER_NEURON[k]) for (int l = 0; l < m; l++) p[k][l] = of.parameters[k][neurons[l]];
                 }
-                flow.prepare(p), rate.prepare(p), search.prepare(p), reset.prepare(p);
+                own.flow.prepare(p), own.rate.prepare(p), own.search.prepare(p), own.reset.prepare(p);
             }
         }
+        SNN_INLINE const auto& flow() const { if constexpr (M::SHARED) return of.flow[0]; else return own.flow; }
+        SNN_INLINE const auto& rate() const { if constexpr (M::SHARED) return of.rate[0]; else return own.rate; }
+        SNN_INLINE const auto& search() const { if constexpr (M::SHARED) return of.search_[0]; else return own.search; }
+        SNN_INLINE const auto& reset() const { if constexpr (M::SHARED) return of.reset_[0]; else return own.reset; }
         SNN_INLINE K bound(int level, int which, int i) const
         {
             const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
@@ -408,36 +439,108 @@ private:
         }
     };
 
-    I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, D8 rest, D8& root) const
+    // The event function at the two ends of a piece of length `rest`, with its first two derivatives, and bounds of those inside
+    struct Ends
+    {
+        D8 first[3], last[3], bend, third;  // bend: the second derivative is nowhere above, and not negative; third: of its slope, absolute
+        D8 rest;
+        SNN_INLINE Ends(const Pack& pack, int level, const D8* x0, const D8* x1, D8 rest) : rest(rest)
+        {
+            D8 d[S_], high = all(0), low = all(0);
+            pack.rate().at(0.0).run(x0, d);
+            for (int i = 0; i < S_; i++)
+            {
+                const D8 a = pack.bound(level, 2, i) * d[i], b = pack.bound(level, 3, i) * d[i];
+                high += larger(a, b), low += smaller(a, b);
+            }
+            high = larger(high, all(0)), low = smaller(low, all(0)), third = larger(high, -low);
+            const auto rule = pack.search().at(0.0);
+            rule.run(x0, first), rule.run(x1, last);
+            bend = larger(smaller(first[2] + high * rest, last[2] - low * rest), all(0));
+        }
+        // Where there may be a crossing. There is none where both ends are below 0, and so is what the lines through them
+        // that nothing inside is above have in common
+        SNN_INLINE unsigned may_cross() const
+        {
+            const D8 more = 0.5 * bend * rest, rises = first[1] + more, falls = more - last[1];
+            const D8 both = first[0] * falls + last[0] * rises + rest * rises * falls;
+            return ~(bits_above(all(0), larger(first[0], last[0])) & bits_above(all(0), smaller(smaller(rises, falls), both)));
+        }
+    };
+
+    // Crossings of up to eight neurons that end above their threshold, so that there is one, by steps that may pass others: what
+    // is found counts where it proves to be the first. With the slope g' at tau, g(tau - p) <= g(tau) - p (g' - bend p/2); as
+    // long as g' > bend p it rises, and where it need not, this has to be negative up to the start.
+    template <class FLOW_> SNN_INLINE I8 bracketed(I8 lanes, const Ends& ends, const FLOW_& fl, const D8* x0, const Pack& pack, D8& root) const
+    {
+        const auto rule = pack.search().at(0.0);
+        const double enough = 1e-16 * ladder.longest;
+        // time as a cubic of the event function, which rises all along by its slopes: in [0, 3] of the chord's
+        const D8 rest = ends.rest, rise = ends.last[0] - ends.first[0], least = rise * (1 / 3.);
+        const D8 s0 = rise / larger(ends.first[1] * rest, least), s1 = rise / larger(ends.last[1] * rest, least);
+        const D8 x = -ends.first[0] / rise, z = 1.0 - x;
+        D8 tau = rest * x * (x * (3.0 - 2.0 * x) + z * (z * s0 - x * s1));
+        I8 active = lanes & (ends.first[0] < 0.0) & (ends.last[0] > 0.0), found = lanes & ~lanes;
+        for (int step = 0; step < 8 && bits(active); step++)
+        {
+            D8 y[S_], v[3], d[S_], third = all(0);
+            fl.at(tau).run(x0, y);
+            rule.run(y, v);
+            // the third derivative, all but exactly: what bounds it over the shortest piece
+            pack.rate().at(0.0).run(y, d);
+            for (int i = 0; i < S_; i++) third += pack.bound(0, 2, i) * d[i];
+            // Householder's third step
+            const D8 square = v[1] * v[1], half = 0.5 * v[0] * v[2];
+            const D8 u = -v[0] * (square - half) / (v[1] * (square - 2.0 * half) + (1 / 6.) * third * v[0] * v[0]), to = tau + u, a = absolute(u);
+            const I8 small = a * a * a * (0.25 * v[2] * v[2] + (1 / 6.) * ends.third * v[1]) <= enough * square;
+            const I8 rises = (v[1] > 0.0) & (tau * (v[1] - 0.5 * ends.bend * tau) > larger(v[0], all(0)));
+            const I8 inside = (to > 0.0) & (to < rest), done = active & small & rises & inside;
+            root = pick(done, to, root);
+            found |= done;
+            active &= inside & ~small;
+            tau = pick(active, to, tau);
+        }
+        return found;
+    }
+
+    // First upward crossings; x1: states at the end of `rest`, null where they are not known
+    I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, const D8* x1, D8 rest, D8& root) const
     {
         const Pack pack(*this, neurons, __builtin_popcount(bits(lanes)));
-        D8 high[S_], low[S_];
+        I8 found = lanes & ~lanes;
+        root = all(INF);
+        if (x1)
+        {
+            found = bracketed(lanes, Ends(pack, level, x0, x1, rest), pack.flow(), x0, pack, root);
+            if (!bits(lanes & ~found)) return found;
+        }
+        D8 high[S_], low[S_], later;
         for (int i = 0; i < S_; i++) high[i] = as<D8>(pack.bound(level, 2, i)), low[i] = as<D8>(pack.bound(level, 3, i));
-        const auto s = pack.search.at(0.0);
-        return safe_steps(lanes, [&](const D8* y, D8* v) { s.run(y, v); }, pack.flow, pack.rate, high, low, x0, rest, root);
+        const auto s = pack.search().at(0.0);
+        const I8 others = safe_steps(lanes & ~found, [&](const D8* y, D8* v) { s.run(y, v); }, pack.flow(), pack.rate(), high, low, x0, rest, later);
+        root = pick(others, later, root);
+        return found | others;
     }
 
     // Spikes of the m neurons from place k of the list on; who may spike again before `limit` goes on the other list
-    void spikes(int k, int m, double t, double limit, double end, Train& train)
+    void spikes(int k, int m, double t, double limit, double end, Train& train, int n0)
     {
         const int* neurons = &hot.neuron[k];
         const Pack pack(*this, neurons, m);
         const D8 root = load8(&hot.root[k]), offset = load8(&hot.offset[k]);
         const I8 mine = lanes_below(m);
         D8 x0[S_], before[S_], after[S_], to[S_], v[3];
-        hot.take(k, x0);
-        pack.flow.at(pick(mine, root - offset, all(0))).run(x0, before);
-        const auto search = pack.search.at(0.0);
+        take(hot.state.data(), k, x0, hot.stride);
+        pack.flow().at(pick(mine, root - offset, all(0))).run(x0, before);
+        const auto search = pack.search().at(0.0);
         search.run(before, v);
         for (int l = 0; l < m; l++) smallest_gdot = std::min(smallest_gdot, v[1][l]);
-        pack.reset.at(0.0).run(before, after);
+        pack.reset().at(0.0).run(before, after);
         search.run(after, v);
         const D8 rest = pick(mine, larger(limit - root, all(0)), all(0));
-        if (!M::REFRACTORY) pack.flow.at(rest).run(after, to);
+        if (!M::REFRACTORY) pack.flow().at(rest).run(after, to);
         unsigned stays = bits(mine & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0))));
         if (!M::REFRACTORY && stays) throw Failure{"reset", index, neurons[__builtin_ctz(stays)], std::min(t + root[__builtin_ctz(stays)], end)};
-        const int n0 = train.size();
-        train.grow(m, S_);
         for (int l = 0; l < m; l++)
         {
             const int j = neurons[l];
@@ -455,15 +558,11 @@ private:
         }
         if (M::REFRACTORY) return;
         D8 d[S_], g = v[0];
-        pack.rate.at(0.0).run(after, d);
+        pack.rate().at(0.0).run(after, d);
         const int level = ladder.level(limit);
         for (int i = 0; i < S_; i++) g += larger(pack.bound(level, 0, i) * d[i], pack.bound(level, 1, i) * d[i]);
-        for (unsigned more = bits(mine & (g > 0.0) & (rest > 0.0)); more; more &= more - 1)
-        {
-            const int l = __builtin_ctz(more);
-            for (int i = 0; i < S_; i++) again.state[std::size_t(i) * again.stride + again.n] = after[i][l];
-            again.push(neurons[l], root[l]);
-        }
+        const unsigned more = ones_below(m) & bits_above(g, all(0)) & bits_above(rest, all(0));
+        if (more) again.push(more & Ends(pack, level, after, to, rest).may_cross(), after, to, root, neurons);
     }
 
     void peak_at(int j, const double* x0, double s, double* out) const

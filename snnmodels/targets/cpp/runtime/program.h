@@ -269,7 +269,7 @@ private:
         by_time(planned);
         const std::size_t n = planned.size();
         train.clear();
-        train.t.resize(n), train.neuron.resize(n), train.slot.resize(n), train.sens.assign(n, 0);
+        train.t.resize(n), train.neuron.resize(n), train.slot.resize(n);
         for (std::size_t k = 0; k < n; k++) train.t[k] = planned[k].t, train.slot[k] = planned[k].slot, train.neuron[k] = planned[k].slot / per;
     }
     struct Planned

@@ -160,7 +160,7 @@ public:
                 if (const I8 may = active & (top > 0.0); bits(may))
                 {
                     D8 root;
-                    const I8 yes = p.crossing(may, nullptr, level, x, h, root) & may;
+                    const I8 yes = p.crossing(may, nullptr, level, x, nullptr, h, root) & may;
                     for (unsigned b = bits(yes); b; b &= b - 1)
                     {
                         const int l = __builtin_ctz(b);

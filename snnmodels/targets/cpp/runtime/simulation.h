@@ -49,7 +49,7 @@ public:
 
     void backward(Trial& trial, const Cotangent& loss) override
     {
-        for (std::size_t k = 0; k < trial.trains.size(); k++) std::fill(trial.trains[k].sens.begin(), trial.trains[k].sens.end(), 0.0);
+        for (Train& train : trial.trains) train.sens.assign(train.size(), 0.0);
         if (loss.spikes)
         {
             Train& out = trial.trains[net.inputs + net.output];
@@ -511,7 +511,7 @@ private:
                 tape.instants.push_back({t, k, train.size()});
                 train.rounds.push_back({train.size(), round + 1});
                 await(k, j, t, train.size());
-                train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause), train.sens.push_back(0);
+                train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause);
                 train.before.insert(train.before.end(), before, before + p.S);
                 fired++;
                 if (p.refractory() && p.duration(j) == 0) again = true;
