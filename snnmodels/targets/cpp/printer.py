@@ -144,6 +144,7 @@ def model(name: str, r: Rules, order: int) -> str:
             f"static constexpr bool LINEAR = {_truth(r.linear)}, SERIES = {_truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {_truth(r.observed is not None)};",
+            f"static constexpr int SEEN = {r.observed or 0};",
             f"static constexpr bool PER_NEURON[{max(1, len(r.per_neuron))}] = {{{per_neuron}}};",
             *([] if r.held is None else [model("Held", r.held, order)]),
             *([] if r.linear else _steps(r, order)),

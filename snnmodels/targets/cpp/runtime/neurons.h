@@ -602,7 +602,8 @@ public:
 
 protected:
     int block(int j) const { return M::SHARED ? 0 : j / LANES; }
-    int observed_() const { return observed; }
+    // the state whose maximum is asked for, known to the compiler
+    static constexpr int observed_() { return M::SEEN; }
     SNN_INLINE void take(const double* from, int j, D8* to) const { take(from, j, to, width); }
     SNN_INLINE static void take(const double* from, int j, D8* to, int stride) { for (int i = 0; i < S_; i++) to[i] = load8(from + std::size_t(i) * stride + j); }
     SNN_INLINE void put(double* to, int j, const D8* from) const { for (int i = 0; i < S_; i++) store8(to + std::size_t(i) * width + j, from[i]); }

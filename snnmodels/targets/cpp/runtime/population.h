@@ -209,12 +209,12 @@ protected:
     SNN_INLINE void block_peaks(int j, int level, const D8* x0, const D8* x1, D8 top, double t, double s, int piece)
     {
         const D8 best = load8(peak_value.begin() + j);
-        const I8 higher = x1[observed_()] > best, some = (top > best) | higher;
-        if (bits(some)) new_peaks(j, level, x0, x1, some, higher, t, s, piece);
+        const D8 end = x1[observed_()];
+        if (const unsigned some = bits_above(larger(top, end), best)) new_peaks(j, level, x0, x1, some, end > best, t, s, piece);
     }
 
 private:
-    void new_peaks(int j, int level, const D8* x0, const D8* x1, I8 some, I8 higher, double t, double s, int piece)
+    void new_peaks(int j, int level, const D8* x0, const D8* x1, unsigned some, I8 higher, double t, double s, int piece)
     {
         D8 d[S_];
         rate[block(j)].at(0.0).run(x0, d);
@@ -229,7 +229,7 @@ private:
         const auto set = [&](Aligned<double>& of, D8 x) { store8(of.begin() + j, pick(at_end, x, load8(of.begin() + j))); };
         set(peak_value, x1[observed_()]), set(peak_time, all(t + s)), set(peak_rate, -now[1]);
         set(peak_piece, all(piece + 1)), set(peak_kind, all(Peak::BEFORE));
-        for (unsigned m = bits(some & ~rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, x0, x1, now, t, s, piece);
+        for (unsigned m = some & ~bits(rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, x0, x1, now, t, s, piece);
     }
 
     template <class> friend class ScatterOf;
@@ -572,7 +572,8 @@ private:
             double y[S_];
             typename M::template Flow<double> f;
             typename M::template Peak<double> rule;
-            prepare_one(f, j), prepare_one(rule, j);
+            if constexpr (M::SHARED) f = flow[0], rule = peak_[0];
+            else prepare_one(f, j), prepare_one(rule, j);
             if (s > 0) f.at(s).run(x0, y);
             else std::copy_n(x0, S_, y);
             rule.at(0.0).run(y, out);

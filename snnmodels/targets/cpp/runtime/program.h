@@ -264,8 +264,10 @@ private:
         const double* t = times + b * m;
         static thread_local std::vector<Planned> planned;
         static thread_local TimeSort<Planned> by_time;
-        planned.clear();
-        for (int i = 0; i < m; i++) if (t[i] < net.duration) planned.push_back({t[i], i});
+        planned.resize(m + 1);
+        int come = 0;
+        for (int i = 0; i < m; i++) planned[come] = {t[i], i}, come += t[i] < net.duration;  // no branch, which nobody could guess
+        planned.resize(come);
         by_time(planned);
         const std::size_t n = planned.size();
         train.clear();

@@ -273,15 +273,46 @@ private:
         return true;
     }
 
+    // a projection on its way through the spikes of its source
+    struct Source
+    {
+        int projection, next, n;
+        const double* t;
+        double delay, due;    // due: when the next arrives
+        const Train* rounds;  // null where no spike waits for one
+        void look() { due = next < n ? t[next] + delay : INF; }
+    };
+    std::vector<Source> sources;
+
     void sweep(Trial& trial, const Component& c, ComponentTape& tape)
     {
         begin(trial, c, tape);
+        sources.clear();
+        std::size_t most = 0;
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            const Train& train = trial.trains[p.source];
+            sources.push_back({q, 0, train.size(), train.t.data(), *p.delay, INF, *p.delay > 0 || train.rounds.empty() ? nullptr : &train});
+            sources.back().look();
+            most += train.size();
+        }
+        tape.arrivals.reserve(most), tape.pieces.reserve(most + 2);
         double t = 0;
         int round = 0, began = 0;
         while (true)
         {
-            gather(trial, c, t, round, tape.arrivals);
-            const double arrival = next_arrival(trial, c);
+            // arrivals at t of this round, in the order of gather()
+            double arrival = INF;
+            for (Source& s : sources)
+            {
+                for (; s.due <= t && (!s.rounds || s.rounds->round(s.next) <= round); s.next++, s.look())
+                {
+                    Arrival& a = tape.arrivals.emplace_back();
+                    a.projection = s.projection, a.spike = s.next, a.entry = -1;
+                }
+                arrival = std::min(arrival, s.due);
+            }
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
             tape.add(t, end, 0);
@@ -322,7 +353,7 @@ private:
     void finish(Trial& trial, const Component& c)
     {
         for (int k : c.populations)
-            for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
+            for (std::size_t i = 0; !all_finite(neurons[k]->x.begin(), neurons[k]->x.size()) && i < neurons[k]->x.size(); i++)
                 if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
         Neurons& out = *neurons[net.output];
         if (maxima(c)) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
@@ -464,7 +495,7 @@ private:
             neurons[k]->settle(t, limit - t, limit, train);
             for (int s = from; s < train.size(); s++)
             {
-                tape.owns.push_back({train.t[s], k, s});
+                tape.own(train.t[s], k, s);
                 await(k, train.neuron[s], train.t[s], s);
             }
         }

@@ -136,7 +136,7 @@ private:
                 const int from = train.size();
                 Base::search(s);
                 Base::settle(piece.t, s, piece.end, train);
-                for (int k = from; k < train.size(); k++) of.tape.owns.push_back({train.t[k], index, k});
+                for (int k = from; k < train.size(); k++) of.tape.own(train.t[k], index, k);
             }
         piece.owns = int(of.tape.owns.size());
         return a;
@@ -191,35 +191,46 @@ private:
             typename decltype(q)::template Arrive<double> rule;
             prepare(rule, 0);
             const auto arrive = rule.at(0.0);
-            for (int j = 0; j < width; j += LANES)
-            {
-                // states of all pieces first, so that only the highest have to be looked at
-                D8 from[LANES][S_], to[LANES][S_], top[LANES], state[S_ + 1];
-                D8 highest = load8(Base::peak_value.begin() + j);
-                take(x.begin(), j, state);
-                const double* const* row = rows.data();
-                for (int k = 0; k < m; k++)
-                {
-                    for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
-                    {
-                        D8 after[S_];
-                        state[S_] = load8(*row + j);
-                        arrive.run(state, after);
-                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = after[i];
-                    }
-                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][i] = state[i];
-                    if (!(pieces[k].end > pieces[k].t)) continue;
-                    flow_of[k].run(from[k], state);
-                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][i] = state[i];
-                    top[k] = Base::ceiling(j, level[k], from[k]);
-                    highest = larger(state[Base::observed_()], highest);
-                }
-                put(x.begin(), j, state);
-                for (int k = 0; k < m; k++)
-                    if (pieces[k].end > pieces[k].t && bits((top[k] > highest) | (to[k][Base::observed_()] >= highest)))
-                        Base::block_peaks(j, level[k], from[k], to[k], top[k], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
-            }
+            int j = 0;
+            for (; j + 2 * LANES <= width; j += 2 * LANES) follow_block<2>(pieces, first, m, a, flow_of, level, arrive, j);
+            if (j < width) follow_block<1>(pieces, first, m, a, flow_of, level, arrive, j);
         });
+    }
+    template <int B, class F, class A> SNN_INLINE void follow_block(const Piece* pieces, int first, int m, int a, const F* flow_of, const int* level, const A& arrive, int j)
+    {
+        // states of all pieces first, so that only the highest have to be looked at
+        D8 from[LANES][B][S_], to[LANES][B][S_], top[LANES][B], state[B][S_ + 1], highest[B];
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        {
+            highest[b] = load8(Base::peak_value.begin() + j + b * LANES);
+            take(x.begin(), j + b * LANES, state[b]);
+        }
+        const double* const* row = rows.data();
+        for (int k = 0; k < m; k++)
+        {
+            for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
+                SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+                {
+                    D8 after[S_];
+                    state[b][S_] = load8(*row + j + b * LANES);
+                    arrive.run(state[b], after);
+                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
+                }
+            if (!(pieces[k].end > pieces[k].t)) continue;
+            SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+            {
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][b][i] = state[b][i];
+                flow_of[k].run(from[k][b], state[b]);
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][b][i] = state[b][i];
+                top[k][b] = Base::ceiling(j + b * LANES, level[k], from[k][b]);
+                highest[b] = larger(state[b][Base::observed_()], highest[b]);
+            }
+        }
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++) put(x.begin(), j + b * LANES, state[b]);
+        for (int k = 0; k < m; k++)
+            for (int b = 0; b < B; b++)
+                if (pieces[k].end > pieces[k].t && bits_above(highest[b], larger(top[k][b], to[k][b][Base::observed_()])) != ones_below(LANES))
+                    Base::block_peaks(j + b * LANES, level[k], from[k][b], to[k][b], top[k][b], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
     }
 
     std::vector<const double*> rows;
