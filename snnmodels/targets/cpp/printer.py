@@ -150,7 +150,7 @@ def model(name: str, r: Rules, order: int) -> str:
             *([] if r.linear else _steps(r, order)),
             *parts,
             *receptors,
-            *([f"template<template<class> class F> using EachReceptor = std::tuple<{each}>;"] if r.scatters else []),
+            f"template<template<class> class F> using EachReceptor = std::tuple<{each}>;",
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",
             "};",
         ]

@@ -4,6 +4,7 @@
 // general way, to rounding; for models with flows in closed form (a series holds forward alone), the same parameters for all
 // neurons, no refractoriness, and no gradients of parameters.
 #pragma once
+#include <tuple>
 #include "network.h"
 #include "population.h"
 
@@ -12,6 +13,7 @@ namespace snn {
 template <class M> class SweptPopulation : public Population<M>
 {
     using Base = Population<M>;
+    using K = typename Base::K;
     using Base::S_, Base::width, Base::index, Base::observed, Base::x, Base::l, Base::flow, Base::back_, Base::hot, Base::ladder, Base::clock;
     using Base::take, Base::put, Base::prepare, Base::costate;
     static constexpr bool SWEEPS = M::SHARED && !M::SERIES && !M::REFRACTORY && M::G == 0 && !M::NEEDS_STATES;
@@ -33,6 +35,7 @@ public:
         {
             span = 8 * ladder.longest;
             while (!keeps_digits(span)) span /= 2;
+            std::apply([&](auto&... rule) { (this->prepare(rule, 0), ...); }, arrive_back_);
         }
     }
 
@@ -72,7 +75,9 @@ public:
                 for (int j = 0; j < Base::n; j++)
                     if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
             std::sort(pulls.begin(), pulls.end());
-            for (int n = int(of.tape.pieces.size()) - 1; n >= 0; n--) piece_back(of, n);
+            for (int n = int(of.tape.pieces.size()) - 1; n >= 0;)
+                if (const int m = single_arrivals(of, n); m > 1) pieces_back(of, n + 1 - m, m), n -= m;
+                else piece_back(of, n--);
         }
     }
 
@@ -235,6 +240,9 @@ private:
 
     std::vector<const double*> rows;
 
+    template <class R> using BackRule = typename R::template ArriveBack<K>;
+    typename M::template EachReceptor<BackRule> arrive_back_;  // one for each receptor
+
     // --- backward ------------------------------------------------------------------------------------------------------
 
     // Costates are those at `now`; at t they are their flow from there. From where they would lose a digit by that, they age.
@@ -340,8 +348,8 @@ private:
                 int from = to - 1;
                 while (from > before.arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
                 M::receptor(p.receptor, [&](auto q) {
-                    if (p.timed) rows_back<decltype(q), true>(of, from, to, there);
-                    else rows_back<decltype(q), false>(of, from, to, there);
+                    if (p.timed) rows_back<decltype(q), true>(of, from, to, &there, 0);
+                    else rows_back<decltype(q), false>(of, from, to, &there, 0);
                 });
                 to = from;
             }
@@ -374,30 +382,58 @@ private:
         for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
     }
 
-    // Rows of arrivals [from, to) of one projection
-    template <class R, bool TIMED, class B> void rows_back(const Sweep& of, int from, int to, const B& there)
+    // How many pieces up to n, at most eight, have nothing but one arrival each, all of one projection, and follow from costates
+    // as they are now
+    int single_arrivals(const Sweep& of, int n) const
     {
-        typename R::template ArriveBack<double> rule;
-        prepare(rule, 0);
-        const auto at = rule.at(0.0);
+        if (!active) return 0;
+        const auto& pieces = of.tape.pieces;
+        const int last = pieces[n].arrivals - 1;
+        for (int m = 0; m < LANES; m++, n--)
+            if (n < 1 || pieces[n].arrivals != pieces[n - 1].arrivals + 1 || pieces[n].owns != pieces[n - 1].owns || now - pieces[n].t > span ||
+                (!pulls.empty() && pulls.back().piece >= n) || of.tape.arrivals[last - m].projection != of.tape.arrivals[last].projection)
+                return m;
+        return LANES;
+    }
+
+    void pieces_back(const Sweep& of, int first, int m)
+    {
+        D8 s = all(0);
+        for (int k = 0; k < m; k++) s[k] = now - of.tape.pieces[first + k].t;
+        const auto flows = back_[0].at(s);
+        decltype(one(back_[0], flows, 0)) there[LANES];
+        for (int k = 0; k < m; k++) there[k] = one(back_[0], flows, k);
+        const int a = of.tape.pieces[first].arrivals - 1;
+        const Projection& p = of.of(of.tape.arrivals[a]);
+        M::receptor(p.receptor, [&](auto q) {
+            if (p.timed) rows_back<decltype(q), true>(of, a, a + m, there, 1);
+            else rows_back<decltype(q), false>(of, a, a + m, there, 1);
+        });
+    }
+
+    // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
+    template <class R, bool TIMED, class B> void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+    {
+        const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
         const int m = to - from, q = of.tape.arrivals[from].projection;
-        const double* weights[ROWS] = {};
-        double* gradients[ROWS] = {};
+        const double* weights[LANES];
+        double* gradients[LANES];
         for (int k = 0; k < m; k++)
         {
             const std::size_t row = of.row(of.tape.arrivals[from + k]);
             weights[k] = of.net.projections[q].weight + row, gradients[k] = (*of.weight_sums)[q].begin() + row;
         }
-        D8 moved[ROWS];
+        D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
         {
             D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
             take(l.begin(), j, at_now);
-            there.run(at_now, in + S_);
+            there->run(at_now, in + S_);
             in[2 * S_] = all(0);
             for (int k = 0; k < m; k++)
             {
+                if (step) there[k].run(at_now, in + S_);
                 if (TIMED || R::WEIGHTED) in[2 * S_] = load8(weights[k] + j);
                 at.run(in, out);
                 store8(gradients[k] + j, load8(gradients[k] + j) + out[0]);
