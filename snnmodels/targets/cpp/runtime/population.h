@@ -51,7 +51,9 @@ public:
     {
         if constexpr (M::SPIKING)
         {
-            const int level = ladder.level(s), n = hot.n;
+            const int level = ladder.level(s);
+            if (hot.n > LANES) sift(s, level);
+            const int n = hot.n;
             hot.n = 0;  // those with a crossing stay
             for (int k = 0; k < n; k += LANES)
             {
@@ -268,7 +270,7 @@ private:
     template <bool LOOK, bool MOVE> void pass(double s)
     {
         const int level = LOOK ? ladder.level(s) : 0;
-        if constexpr (M::SHARED) pass<LOOK, MOVE>(flow[0].at(s), s, level, Nothing());
+        if constexpr (M::SHARED) pass<LOOK, MOVE>(flow[0].at(s), level, Nothing());
         else
             for (int j = 0; j < width; j += LANES)
             {
@@ -277,11 +279,11 @@ private:
                 const auto r = rate[b].at(all(0.0));
                 D8 up[S_], down[S_];
                 if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, j), down[i] = bound(bounds, level, 1, i, j);
-                block_pass<1, LOOK, MOVE, false>(x.begin(), j, f, s, level, r, event_at(b), up, down, Nothing());
+                block_pass<1, LOOK, MOVE, false>(x.begin(), j, f, r, event_at(b), up, down, Nothing());
             }
     }
     // Neurons that share their parameters; `add`: what happens to their states first
-    template <bool LOOK, bool MOVE, class F, class ADD> void pass(const F& f, double s, int level, const ADD& add)
+    template <bool LOOK, bool MOVE, class F, class ADD> void pass(const F& f, int level, const ADD& add)
     {
         double* states = x.begin();
         const auto r = rate[0].at(0.0);
@@ -292,9 +294,9 @@ private:
         // where no bound has two sides, half of it need not be computed
         bool one_sided = LOOK;
         if (LOOK) for (int i = 0; i < S_; i++) one_sided = one_sided && down[i] == 0;
-        if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, s, level, r, e, up, down, add);
-        for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, s, level, r, e, up, down, add);
-        for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, s, level, r, e, up, down, add);
+        if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, r, e, up, down, add);
+        for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
+        for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
     }
     auto event_at(int b = 0) const
     {
@@ -304,7 +306,7 @@ private:
 
     // B vectors of neurons at once: one branch for all of them
     template <int B, bool LOOK, bool MOVE, bool ONE_SIDED, class F, class R, class E, class ADD>
-    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, double s, int level, const R& r, const E& e, const K* up, const K* down, const ADD& add)
+    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down, const ADD& add)
     {
         D8 in[B][S_], out[S_];
         unsigned marked = 0;
@@ -332,36 +334,59 @@ private:
             {
                 D8 kept[B][S_];
                 for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) kept[b][i] = in[b][i];
-                collect(j, marked, kept, f, s, level);
+                collect(j, marked, kept, f);
             }
     }
 
-    // Of neurons from j on that bounds have marked, those of which the end of the piece does not tell that they can't cross
-    template <class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f, double s, int level)
+    // Neurons from j on that bounds have marked
+    template <class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f)
     {
         for (; marked; marked >>= LANES, from++, j += LANES)
         {
-            if (!(marked & 255)) continue;
+            unsigned who = marked & ones_below(std::min(n - j, LANES));
+            if (M::REFRACTORY) for (unsigned m = who; m; m &= m - 1) if (held[j + __builtin_ctz(m)]) who &= ~(m & -m);
+            if (!who) continue;
             D8 to[S_];
             int neurons[LANES];
-            f.run(*from, to);
             for (int l = 0; l < LANES; l++) neurons[l] = j + l;
-            const Pack pack(*this, neurons, LANES);
-            unsigned who = marked & Ends(pack, level, *from, to, all(s)).may_cross() & ones_below(n - j);
-            if (M::REFRACTORY) for (int l = 0; l < LANES; l++) if (held[std::min(j + l, n - 1)]) who &= ~(1u << l);
+            f.run(*from, to);
             hot.push(who, *from, to, all(0), neurons);
         }
     }
+    // Those stay on the list of which the ends of the piece don't tell that they can't cross
+    void sift(double s, int level)
+    {
+        const int n = hot.n;
+        hot.n = 0;
+        for (int k = 0; k < n; k += LANES)
+        {
+            D8 x0[S_], x1[S_];
+            take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+            const D8 offset = load8(&hot.offset[k]);
+            const Pack pack(*this, &hot.neuron[k], std::min(n - k, LANES));
+            hot.push(ones_below(n - k) & Ends(threshold(pack, level), x0, x1, s - offset).may_cross(), x0, x1, offset, &hot.neuron[k]);
+        }
+    }
+
+    // What a search is for: a function of states that flow, with its first two derivatives, and bounds of its third by the
+    // slopes of the states at the start, in the piece and in the shortest one
+    template <class B, class FLOW_, class RATE, class SLOPES> struct Course
+    {
+        const FLOW_& flow;
+        const RATE& rate;
+        SLOPES slopes;
+        B high[S_], low[S_], now[S_];
+    };
 
     // First upward crossing of up to eight neurons within `rest`. Steps to the root of a parabola that is nowhere below the
     // event function can't pass a crossing, and where it has none, there is none (see events/bounds.py).
-    template <class SLOPES, class FLOW_, class RATE> SNN_INLINE I8 safe_steps(I8 lanes, const SLOPES& slopes, const FLOW_& fl, const RATE& rt, const D8* high, const D8* low, const D8* x0, D8 rest, D8& root) const
+    template <class C> SNN_INLINE I8 safe_steps(I8 lanes, const C& course, const D8* x0, D8 rest, D8& root) const
     {
         D8 d[S_], y[S_], third = all(0), fourth = all(0);
-        rt.at(0.0).run(x0, d);
+        course.rate.at(0.0).run(x0, d);
         for (int i = 0; i < S_; i++)
         {
-            const D8 a = high[i] * d[i], b = low[i] * d[i];
+            const D8 a = course.high[i] * d[i], b = course.low[i] * d[i];
             third += larger(a, b), fourth += smaller(a, b);
         }
         third = larger(third, all(0)), fourth = larger(third, absolute(fourth));
@@ -374,7 +399,7 @@ private:
         for (int step = 0; step < 200; step++)
         {
             D8 v[3];
-            slopes(y, v);
+            course.slopes(y, v);
             const D8 m = v[2] + third * w * (1 / 3.), disc = v[1] * v[1] - 2.0 * m * v[0];
             const D8 sq = sqrt(larger(disc, all(0))), den = v[1] + sq;
             const I8 there = active & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0)));
@@ -391,7 +416,7 @@ private:
             if (!bits(active)) return found;
             tau = pick(active, to, tau);
             w = pick(reached, smaller(4.0 * u, rest - tau), rest - tau);
-            fl.at(tau).run(x0, y);
+            course.flow.at(tau).run(x0, y);
         }
         throw Failure{"search", index, -1, 0};
     }
@@ -444,18 +469,17 @@ private:
     {
         D8 first[3], last[3], bend, third;  // bend: the second derivative is nowhere above, and not negative; third: of its slope, absolute
         D8 rest;
-        SNN_INLINE Ends(const Pack& pack, int level, const D8* x0, const D8* x1, D8 rest) : rest(rest)
+        template <class C> SNN_INLINE Ends(const C& course, const D8* x0, const D8* x1, D8 rest) : rest(rest)
         {
             D8 d[S_], high = all(0), low = all(0);
-            pack.rate().at(0.0).run(x0, d);
+            course.rate.at(0.0).run(x0, d);
             for (int i = 0; i < S_; i++)
             {
-                const D8 a = pack.bound(level, 2, i) * d[i], b = pack.bound(level, 3, i) * d[i];
+                const D8 a = course.high[i] * d[i], b = course.low[i] * d[i];
                 high += larger(a, b), low += smaller(a, b);
             }
             high = larger(high, all(0)), low = smaller(low, all(0)), third = larger(high, -low);
-            const auto rule = pack.search().at(0.0);
-            rule.run(x0, first), rule.run(x1, last);
+            course.slopes(x0, first), course.slopes(x1, last);
             bend = larger(smaller(first[2] + high * rest, last[2] - low * rest), all(0));
         }
         // Where there may be a crossing. There is none where both ends are below 0, and so is what the lines through them
@@ -471,9 +495,8 @@ private:
     // Crossings of up to eight neurons that end above their threshold, so that there is one, by steps that may pass others: what
     // is found counts where it proves to be the first. With the slope g' at tau, g(tau - p) <= g(tau) - p (g' - bend p/2); as
     // long as g' > bend p it rises, and where it need not, this has to be negative up to the start.
-    template <class FLOW_> SNN_INLINE I8 bracketed(I8 lanes, const Ends& ends, const FLOW_& fl, const D8* x0, const Pack& pack, D8& root) const
+    template <class C> SNN_INLINE I8 bracketed(I8 lanes, const C& course, const Ends& ends, const D8* x0, D8& root) const
     {
-        const auto rule = pack.search().at(0.0);
         const double enough = 1e-16 * ladder.longest;
         // time as a cubic of the event function, which rises all along by its slopes: in [0, 3] of the chord's
         const D8 rest = ends.rest, rise = ends.last[0] - ends.first[0], least = rise * (1 / 3.);
@@ -484,11 +507,11 @@ private:
         for (int step = 0; step < 8 && bits(active); step++)
         {
             D8 y[S_], v[3], d[S_], third = all(0);
-            fl.at(tau).run(x0, y);
-            rule.run(y, v);
+            course.flow.at(tau).run(x0, y);
+            course.slopes(y, v);
             // the third derivative, all but exactly: what bounds it over the shortest piece
-            pack.rate().at(0.0).run(y, d);
-            for (int i = 0; i < S_; i++) third += pack.bound(0, 2, i) * d[i];
+            course.rate.at(0.0).run(y, d);
+            for (int i = 0; i < S_; i++) third += course.now[i] * d[i];
             // Householder's third step
             const D8 square = v[1] * v[1], half = 0.5 * v[0] * v[2];
             const D8 u = -v[0] * (square - half) / (v[1] * (square - 2.0 * half) + (1 / 6.) * third * v[0] * v[0]), to = tau + u, a = absolute(u);
@@ -504,22 +527,34 @@ private:
     }
 
     // First upward crossings; x1: states at the end of `rest`, null where they are not known
-    I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, const D8* x1, D8 rest, D8& root) const
+    template <class C> SNN_INLINE I8 first_crossing(I8 lanes, const C& course, const D8* x0, const D8* x1, D8 rest, D8& root) const
     {
-        const Pack pack(*this, neurons, __builtin_popcount(bits(lanes)));
         I8 found = lanes & ~lanes;
         root = all(INF);
         if (x1)
         {
-            found = bracketed(lanes, Ends(pack, level, x0, x1, rest), pack.flow(), x0, pack, root);
-            if (!bits(lanes & ~found)) return found;
+            const Ends ends(course, x0, x1, rest);
+            found = bracketed(lanes, course, ends, x0, root);
+            lanes &= ~found;
+            if (!(bits(lanes) & ends.may_cross())) return found;
         }
-        D8 high[S_], low[S_], later;
-        for (int i = 0; i < S_; i++) high[i] = as<D8>(pack.bound(level, 2, i)), low[i] = as<D8>(pack.bound(level, 3, i));
-        const auto s = pack.search().at(0.0);
-        const I8 others = safe_steps(lanes & ~found, [&](const D8* y, D8* v) { s.run(y, v); }, pack.flow(), pack.rate(), high, low, x0, rest, later);
+        D8 later;
+        const I8 others = safe_steps(lanes, course, x0, rest, later);
         root = pick(others, later, root);
         return found | others;
+    }
+    I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, const D8* x1, D8 rest, D8& root) const
+    {
+        const Pack pack(*this, neurons, __builtin_popcount(bits(lanes)));
+        return first_crossing(lanes, threshold(pack, level), x0, x1, rest, root);
+    }
+    SNN_INLINE auto threshold(const Pack& pack, int level) const
+    {
+        const auto rule = pack.search().at(0.0);
+        const auto slopes = [rule](const D8* y, D8* v) { rule.run(y, v); };
+        Course<K, std::decay_t<decltype(pack.flow())>, std::decay_t<decltype(pack.rate())>, decltype(slopes)> c{pack.flow(), pack.rate(), slopes, {}, {}, {}};
+        for (int i = 0; i < S_; i++) c.high[i] = pack.bound(level, 2, i), c.low[i] = pack.bound(level, 3, i), c.now[i] = pack.bound(0, 2, i);
+        return c;
     }
 
     // Spikes of the m neurons from place k of the list on; who may spike again before `limit` goes on the other list
@@ -562,7 +597,7 @@ private:
         const int level = ladder.level(limit);
         for (int i = 0; i < S_; i++) g += larger(pack.bound(level, 0, i) * d[i], pack.bound(level, 1, i) * d[i]);
         const unsigned more = ones_below(m) & bits_above(g, all(0)) & bits_above(rest, all(0));
-        if (more) again.push(more & Ends(pack, level, after, to, rest).may_cross(), after, to, root, neurons);
+        if (more) again.push(more, after, to, root, neurons);
     }
 
     void peak_at(int j, const double* x0, double s, double* out) const
@@ -585,8 +620,8 @@ private:
     {
         const int q = j + lane;
         Peak best = Base::peak(q);
-        double x0[S_], out[4];
-        for (int i = 0; i < S_; i++) x0[i] = start[i][lane];
+        double x0[S_], ends[S_], out[4];
+        for (int i = 0; i < S_; i++) x0[i] = start[i][lane], ends[i] = x1[i][lane];
         // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
         // begins a little behind it
         const double skip = 1e-9 * ladder.longest;
@@ -595,7 +630,7 @@ private:
         bool up = out[1] < 0;
         for (int turns = 0; turns < 1000 && from < s; turns++, up = !up, from += skip)
         {
-            if (!next_turn(q, level, x0, from, s, up)) break;
+            if (!next_turn(q, level, x0, ends, from, s, up)) break;
             if (!up) continue;
             peak_at(q, x0, from, out);
             if (out[0] > best.value) best = {out[0], t + from, 0, piece, Peak::SMOOTH};
@@ -605,31 +640,42 @@ private:
         Base::set_peak(q, best);
     }
     // moves `from` to where the slope, positive now (`up`) or negative, turns; false where it does not in the piece of length s
-    bool next_turn(int q, int level, const double* x0, double& from, double s, bool up) const
+    bool next_turn(int q, int level, const double* x0, const double* x1, double& from, double s, bool up) const
     {
         if constexpr (M::OBSERVED)
         {
-            D8 p[P_ + 1], high[S_], low[S_], begin[S_], y[S_], root;
-            for (int k = 0; k < P_; k++) p[k] = all(parameters[k][M::PER_NEURON[k] ? q : 0]);
-            for (int i = 0; i < S_; i++)
+            D8 begin[S_], y[S_], end[S_], root;
+            typename M::template Flow<K> f;
+            typename M::template Rate<K> r;
+            typename M::template Peak<K> rule;
+            if constexpr (M::SHARED) f = flow[0], r = rate[0], rule = peak_[0];
+            else
             {
-                const std::size_t above = (std::size_t(level) * 4 + 2) * S_ + i, below = above + S_;
-                const double a = peak_bounds[M::SHARED ? above : above * width + q], b = peak_bounds[M::SHARED ? below : below * width + q];
-                high[i] = all(up ? a : -b), low[i] = all(up ? b : -a), begin[i] = all(x0[i]);
+                D8 p[P_ + 1];
+                for (int k = 0; k < P_; k++) p[k] = all(parameters[k][M::PER_NEURON[k] ? q : 0]);
+                f.prepare(p), r.prepare(p), rule.prepare(p);
             }
-            typename M::template Flow<D8> f;
-            typename M::template Rate<D8> r;
-            typename M::template Peak<D8> rule;
-            f.prepare(p), r.prepare(p), rule.prepare(p);
             const auto at = rule.at(0.0);
             // an upward crossing of minus the slope is a maximum, one of the slope a minimum
-            const auto slopes = [&](const D8* x, D8* v) {
+            const auto slopes = [at, up](const D8* x, D8* v) {
                 D8 out[4];
                 at.run(x, out);
                 for (int i = 0; i < 3; i++) v[i] = up ? out[i + 1] : -out[i + 1];
             };
-            f.at(all(from)).run(begin, y);
-            if (!(bits(safe_steps(lanes_below(1), slopes, f, r, high, low, y, all(s - from), root)) & 1)) return false;
+            Course<double, decltype(f), decltype(r), decltype(slopes)> course{f, r, slopes, {}, {}, {}};
+            const auto bound = [&](int level, int which, int i) {
+                const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
+                return peak_bounds[M::SHARED ? at : at * width + q];
+            };
+            for (int i = 0; i < S_; i++)
+            {
+                const double a = bound(level, 2, i), b = bound(level, 3, i), now = bound(0, 2, i);
+                course.high[i] = up ? a : -b, course.low[i] = up ? b : -a, course.now[i] = up ? now : -now;
+                begin[i] = all(x0[i]), end[i] = all(x1[i]);
+            }
+            if (from > 0) f.at(all(from)).run(begin, y);
+            else std::copy_n(begin, S_, y);
+            if (!(bits(first_crossing(lanes_below(1), course, y, end, all(s - from), root)) & 1)) return false;
             from += root[0];
             return true;
         }

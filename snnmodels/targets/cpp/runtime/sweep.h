@@ -159,9 +159,9 @@ private:
         if constexpr (M::SPIKING)
         {
             hot.n = 0;
-            Base::template pass<true, true>(f, s, level, add);
+            Base::template pass<true, true>(f, level, add);
         }
-        else if (!of.maxima) Base::template pass<false, true>(f, s, level, add);
+        else if (!of.maxima) Base::template pass<false, true>(f, level, add);
         else if constexpr (M::OBSERVED)
             for (int j = 0; j < width; j += LANES)
             {
