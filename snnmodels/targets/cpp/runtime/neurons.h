@@ -102,6 +102,26 @@ struct Train
     void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(), rounds.clear(); }
 };
 
+// Sorts the spikes of a train from `start` on by time, then neuron; see simulation.cpp
+class SpikeSort
+{
+public:
+    void operator()(Train& train, int start, int S);
+
+private:
+    bool few(int k);
+    struct Key
+    {
+        double t;
+        int neuron, at;
+        bool operator<(const Key& o) const { return t != o.t ? t < o.t : neuron != o.neuron ? neuron < o.neuron : at < o.at; }
+    };
+    TimeSort<Key> by_time;
+    std::vector<Key> order;
+    std::vector<double> before, times;
+    std::vector<int> neurons, place;
+};
+
 // A row of weights: of all neurons, or of the neurons `target`
 struct Row
 {
@@ -614,47 +634,6 @@ protected:
     template <class R> SNN_INLINE void prepare(R& rule, int j) const { K p[P_ + 1]; values<K>(j, p); rule.prepare(p); }
     template <class R> SNN_INLINE void prepare_one(R& rule, int j) const { double p[P_ + 1]; values<double>(j, p); rule.prepare(p); }
 
-    // by time, then neuron
-    void sort(Train& train, int start)
-    {
-        const int k = train.size() - start;
-        if (k < 2) return;
-        bool sorted = true;
-        for (int i = start + 1; i < start + k && sorted; i++)
-            sorted = train.t[i - 1] < train.t[i] || (train.t[i - 1] == train.t[i] && train.neuron[i - 1] < train.neuron[i]);
-        if (sorted) return;
-        place.resize(k);
-        moved.assign(train.before.begin() + std::size_t(start) * S_, train.before.end());
-        times.assign(train.t.begin() + start, train.t.end()), numbers.assign(train.neuron.begin() + start, train.neuron.end());
-        if (!few_places(k))
-        {
-            order.resize(k);
-            for (int i = 0; i < k; i++) order[i] = {times[i], numbers[i], i};
-            by_time(order);
-            for (int i = 0; i < k; i++) place[order[i].at] = i;
-        }
-        for (int i = 0; i < k; i++)
-        {
-            const int to = start + place[i];
-            train.t[to] = times[i], train.neuron[to] = numbers[i];
-            for (int m = 0; m < S_; m++) train.before[std::size_t(to) * S_ + m] = moved[std::size_t(i) * S_ + m];
-        }
-    }
-    // Places of a few: how many are before each, without branches that could not be guessed; false where two come at once
-    bool few_places(int k)
-    {
-        if (k > 12 * LANES) return false;
-        times.resize(k + LANES, INF);
-        int sum = 0;
-        for (int i = 0; i < k; i++)
-        {
-            int before = 0;
-            for (int j = 0; j < k; j += LANES) before += __builtin_popcount(bits_above(all(times[i]), load8(&times[j])));
-            place[i] = before, sum += before;
-        }
-        return sum == k * (k - 1) / 2;
-    }
-
     // the observed state, and minus its slope and the slope's derivatives
     void peak_rule(int j, const double* at, double* out) const
     {
@@ -666,21 +645,12 @@ protected:
         }
     }
 
-    struct Key
-    {
-        double t;
-        int neuron, at;
-        bool operator<(const Key& o) const { return t != o.t ? t < o.t : neuron != o.neuron ? neuron < o.neuron : at < o.at; }
-    };
-    TimeSort<Key> by_time;
     std::vector<typename M::template Event<K>> event_;
     std::vector<typename M::template Reset<K>> reset_;
     std::vector<typename M::template Sigma<K>> sigma_;
     std::vector<typename M::template SpikeBack<K>> spike_back_;
     double* grad[G_ + 1] = {};
-    std::vector<Key> order;
-    std::vector<double> moved, times;
-    std::vector<int> numbers, place;
+    SpikeSort sort;
 };
 
 }  // namespace snn

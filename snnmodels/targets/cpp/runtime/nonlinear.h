@@ -101,7 +101,7 @@ template <class M> class NonlinearPopulation : public ModelNeurons<M>
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::ladder, Base::tolerance, Base::clock;
     using Base::x, Base::l, Base::peak_value, Base::held, Base::held_list, Base::grad, Base::smallest_gdot;
-    using Base::state, Base::hold, Base::reset, Base::duration, Base::sort, Base::take, Base::prepare_one, Base::peak_rule;
+    using Base::state, Base::hold, Base::reset, Base::duration, Base::take, Base::prepare_one, Base::peak_rule;
     using Flow = TaylorFlow<M>;
     using Watched = typename Flow::S;
 
@@ -176,7 +176,7 @@ public:
                 this->refuse_runaway(train);
                 std::swap(hot, again);
             }
-            sort(train, start);
+            this->sort(train, start, this->S);
         }
     }
 

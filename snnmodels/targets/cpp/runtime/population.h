@@ -11,7 +11,7 @@ template <class M> class Population : public ModelNeurons<M>
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::parameters, Base::bounds, Base::peak_bounds, Base::ladder;
     using Base::x, Base::l, Base::peak_value, Base::peak_time, Base::peak_rate, Base::peak_piece, Base::peak_kind, Base::held, Base::grad, Base::smallest_gdot, Base::event_;
-    using Base::state, Base::hold, Base::reset_, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back, Base::sort;
+    using Base::state, Base::hold, Base::reset_, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back;
     using Base::block, Base::observed_, Base::take, Base::put, Base::values, Base::prepare, Base::prepare_one, Base::peak_rule;
 
 public:
@@ -102,7 +102,7 @@ public:
                 std::swap(hot, again);
                 if (hot.n) search(limit);
             }
-            sort(train, start);
+            this->sort(train, start, this->S);
         }
     }
 

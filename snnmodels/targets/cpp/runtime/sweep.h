@@ -76,7 +76,7 @@ public:
                     if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
             std::sort(pulls.begin(), pulls.end());
             for (int n = int(of.tape.pieces.size()) - 1; n >= 0;)
-                if (const int m = single_arrivals(of, n); m > 1) pieces_back(of, n + 1 - m, m), n -= m;
+                if (const int m = single_arrivals(of, n); m > 1) n -= pieces_back(of, n, m);
                 else piece_back(of, n--);
         }
     }
@@ -340,17 +340,13 @@ private:
         if (active && piece.arrivals > before.arrivals)
         {
             reach(piece.t);
-            const int k = lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; });
+            const int k = start_lane(of, n);
             const auto there = one(back_[0], ends.there, k);
             for (int to = piece.arrivals; to > before.arrivals;)
             {
-                const Projection& p = of.of(of.tape.arrivals[to - 1]);
                 int from = to - 1;
                 while (from > before.arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
-                M::receptor(p.receptor, [&](auto q) {
-                    if (p.timed) rows_back<decltype(q), true>(of, from, to, &there, 0);
-                    else rows_back<decltype(q), false>(of, from, to, &there, 0);
-                });
+                rows_back(of, from, to, &there, 0);
                 to = from;
             }
         }
@@ -396,23 +392,28 @@ private:
         return LANES;
     }
 
-    void pieces_back(const Sweep& of, int first, int m)
+    // Up to m of them; returns how many
+    int pieces_back(const Sweep& of, int n, int m)
     {
-        D8 s = all(0);
-        for (int k = 0; k < m; k++) s[k] = now - of.tape.pieces[first + k].t;
-        const auto flows = back_[0].at(s);
-        decltype(one(back_[0], flows, 0)) there[LANES];
-        for (int k = 0; k < m; k++) there[k] = one(back_[0], flows, k);
-        const int a = of.tape.pieces[first].arrivals - 1;
-        const Projection& p = of.of(of.tape.arrivals[a]);
-        M::receptor(p.receptor, [&](auto q) {
-            if (p.timed) rows_back<decltype(q), true>(of, a, a + m, there, 1);
-            else rows_back<decltype(q), false>(of, a, a + m, there, 1);
-        });
+        const int k = start_lane(of, n);
+        m = std::min(m, k + 1);
+        decltype(one(back_[0], ends.there, 0)) there[LANES];
+        for (int i = 0; i < m; i++) there[i] = one(back_[0], ends.there, k + 1 - m + i);
+        rows_back(of, of.tape.pieces[n].arrivals - m, of.tape.pieces[n].arrivals, there, 1);
+        return m;
     }
+    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; }); }
 
     // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
-    template <class R, bool TIMED, class B> void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+    template <class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+    {
+        const Projection& p = of.of(of.tape.arrivals[from]);
+        M::receptor(p.receptor, [&](auto q) {
+            if (p.timed) rows_back<decltype(q), true>(of, from, to, there, step);
+            else rows_back<decltype(q), false>(of, from, to, there, step);
+        });
+    }
+    template <class R, bool TIMED, class B> SNN_INLINE void rows_back(const Sweep& of, int from, int to, const B* there, int step)
     {
         const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
         const int m = to - from, q = of.tape.arrivals[from].projection;
