@@ -30,17 +30,25 @@ public:
     {
         data.resize(n + 64 / sizeof(T));
         std::memset(data.data(), 0, data.size() * sizeof(T));
-        offset = (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T);
-        length = n;
+        first = data.data() + (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T), length = n;
     }
-    T* begin() { return data.data() + offset; }
-    T& operator[](std::size_t k) { return data[offset + k]; }
+    // to n zeros that somebody else keeps
+    void use(T* memory, std::size_t n)
+    {
+        first = memory, length = n;
+        if (n) std::memset(first, 0, n * sizeof(T));
+    }
+    Aligned() = default;
+    Aligned(Aligned&&) = default;
+    T* begin() { return first; }
+    T& operator[](std::size_t k) { return first[k]; }
     std::size_t size() const { return length; }
     void fill(T value) { std::fill_n(begin(), length, value); }
 
 private:
     std::vector<T> data;
-    std::size_t offset = 0, length = 0;
+    T* first = nullptr;
+    std::size_t length = 0;
 };
 
 // Sorts what has a time t and an order: by bins of time where times are spread, so that insertion has little left to do

@@ -312,7 +312,7 @@ private:
         const int n = int(batch[0]), n_out = simulators[0]->populations()[net.output]->n;
         const int most = std::max(1, int(results[2 + populations.size() + net.output]));
         const std::size_t m = net.sample_times.size();
-        for (auto& s : simulators) s->backward_begin();
+        for (auto& s : simulators) s->backward_begin(s == simulators[0]);
         each_trial([&](Simulator& s, int b) {
             Cotangent loss;
             if (net.observation == SPIKE_TIMES) loss.spikes = populations[net.output].cotangent + std::size_t(b) * n_out * most, loss.capacity = most;
@@ -361,7 +361,7 @@ private:
             for (auto& s : simulators)
             {
                 s->ties = 0;
-                s->backward_begin();
+                s->backward_begin(s == simulators[0]);
                 for (auto& p : s->populations()) p->smallest_gdot = INF;
             }
             each_trial([&](Simulator& s, int b) {
@@ -419,7 +419,7 @@ private:
     template <class F> void sum(double* to, std::int64_t size, F of)
     {
         if (!to) return;
-        std::copy_n(of(*simulators[0]), size, to);
+        if (of(*simulators[0]) != to) std::copy_n(of(*simulators[0]), size, to);
         for (std::size_t t = 1; t < simulators.size(); t++)
         {
             const double* from = of(*simulators[t]);

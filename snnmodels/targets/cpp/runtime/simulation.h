@@ -34,13 +34,14 @@ public:
 
     // --- backward ------------------------------------------------------------------------------------------------------
 
-    void backward_begin() override
+    void backward_begin(bool in_place) override
     {
         weight_sums.resize(net.projections.size()), delay_sums.resize(net.projections.size());
         for (std::size_t q = 0; q < net.projections.size(); q++)
         {
             const Projection& p = net.projections[q];
-            weight_sums[q].resize(p.entries());
+            if (in_place && p.weight_gradient) weight_sums[q].use(p.weight_gradient, p.entries());
+            else weight_sums[q].resize(p.entries());
             delay_sums[q].resize(p.delayed ? p.entries() : 1);
         }
         parameter_sums.resize(neurons.size());
