@@ -98,7 +98,7 @@ def test_a_sweep_gives_what_the_general_way_gives(readout: bool, window: float |
             np.testing.assert_allclose(swept.spikes[name], times, rtol=0, atol=1e-14)
             spikes += int(np.isfinite(times).sum())
         for key, value in other.gradients.items():
-            atol = 1e-11 * np.abs(value).max(initial=0)
+            atol = 3e-11 * np.abs(value).max(initial=0)  # one of the networks takes rounding 10^5 times
             np.testing.assert_allclose(swept.gradients[key], value, rtol=0, atol=atol, err_msg=key)
             differ += not np.array_equal(swept.gradients[key], value)
         swept.engine.close(), other.engine.close()
@@ -145,9 +145,7 @@ def test_flows_that_a_long_window_would_amplify() -> None:
 def test_an_arrival_that_is_no_multiple_of_its_weight() -> None:
     """The gradient by a weight depends on it, whether times of inputs are differentiated by or not."""
     synapse = load_model("lif+exp_synapse").receptors["exp_synapse"]
-    squared = dataclasses.replace(
-        synapse, on_pre=(dataclasses.replace(synapse.on_pre[0], expression="w**2 + w"),)
-    )
+    squared = dataclasses.replace(synapse, on_pre=(dataclasses.replace(synapse.on_pre[0], expression="w**2 + w"),))
     model = dataclasses.replace(load_model("lif+exp_synapse"), receptors={"exp_synapse": squared})
     rng = np.random.default_rng(3)
     population = Population("o", 6, model)
@@ -185,3 +183,23 @@ def test_scattering_counts_arrivals_that_meet() -> None:
         found = run(make, net, {"in": times})
         assert found.engine.ties == 2
         found.engine.close()
+
+
+@pytest.mark.parametrize("sweep", [True, False])
+def test_the_first_of_several_crossings_of_a_piece(sweep: bool) -> None:
+    """Their rest is above threshold, so that what ends above it may have been there, and below it again, before."""
+    rng = np.random.default_rng(1)
+    n = 1000
+    model = load_model("lif+alpha_synapse")
+    model = dataclasses.replace(model, states=tuple(dataclasses.replace(s, initial="0") for s in model.states))
+    values = {"v_rest": 1.05, "tau_m": 10 * MS, "tau_syn": 4 * MS, "v_reset": -3.0}
+    w = np.stack([10 ** rng.uniform(-1, 1, n), -(10 ** rng.uniform(0, 1.5, n))])
+    projection = Projection("p", "in", "o", w, "alpha_synapse")
+    net = Network("several", (SpikeInput("in", 2),), (Population("o", n, model, values),), (projection,), "o", 100 * MS)
+    inputs = {"in": np.array([0.5, 3.5])[None, :, None] * MS}
+    found = run(lambda plan: CppEngine(plan, sweep=sweep), net, inputs, window=1.0)
+    reference = run(NumpyEngine, net, inputs, window=1.0)
+    found.engine.close()
+    first = reference.spikes["o"][..., 0]
+    assert ((first > 3.5 * MS) & (first < 5.5 * MS)).sum() > 30, "on the way up, before they are pulled down"
+    np.testing.assert_allclose(found.spikes["o"], reference.spikes["o"], rtol=0, atol=1e-14)

@@ -4,8 +4,14 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#if defined(__AVX2__)
-#include <immintrin.h>
+// The compiler's own functions for one instruction where it has them: reading <immintrin.h> would be a tenth of a cold build.
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_cvtq2mask512) && __has_builtin(__builtin_ia32_maxpd512_mask) && \
+    __has_builtin(__builtin_ia32_minpd512_mask) && __has_builtin(__builtin_ia32_sqrtpd512_mask) && \
+    __has_builtin(__builtin_ia32_compressdf512_mask) && __has_builtin(__builtin_ia32_compresssi256_mask) && \
+    __has_builtin(__builtin_ia32_scalefpd512_mask) && __has_builtin(__builtin_ia32_cmppd512_mask)
+#define SNN_AVX512 1
+#endif
 #endif
 
 namespace snn {
@@ -37,8 +43,9 @@ SNN_INLINE void store(double* p, D8 x) { store8(p, x); }
 // one bit for every lane that is true
 SNN_INLINE unsigned bits(I8 m)
 {
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
-    return (unsigned)_mm512_movepi64_mask((__m512i)m);
+#if defined(SNN_AVX512)
+    typedef long long Q8 __attribute__((vector_size(64)));
+    return (unsigned char)__builtin_ia32_cvtq2mask512((Q8)m);
 #else
     unsigned b = 0;
     for (int l = 0; l < LANES; l++) b |= (m[l] != 0 ? 1u : 0u) << l;
@@ -49,9 +56,10 @@ SNN_INLINE I8 lanes_below(int n) { const I8 number = {0, 1, 2, 3, 4, 5, 6, 7}; r
 SNN_INLINE D8 pick(I8 m, D8 yes, D8 no) { return m ? yes : no; }
 SNN_INLINE double pick(bool m, double yes, double no) { return m ? yes : no; }
 // the second where one is not a number, as the comparison gives
-#if defined(__AVX512F__)
-SNN_INLINE D8 larger(D8 a, D8 b) { return (D8)_mm512_max_pd((__m512d)a, (__m512d)b); }
-SNN_INLINE D8 smaller(D8 a, D8 b) { return (D8)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#if defined(SNN_AVX512)
+constexpr int ROUND_AS_SET = 4;  // _MM_FROUND_CUR_DIRECTION
+SNN_INLINE D8 larger(D8 a, D8 b) { return __builtin_ia32_maxpd512_mask(a, b, D8{}, -1, ROUND_AS_SET); }
+SNN_INLINE D8 smaller(D8 a, D8 b) { return __builtin_ia32_minpd512_mask(a, b, D8{}, -1, ROUND_AS_SET); }
 #else
 SNN_INLINE D8 larger(D8 a, D8 b) { return a > b ? a : b; }
 SNN_INLINE D8 smaller(D8 a, D8 b) { return a < b ? a : b; }
@@ -70,6 +78,28 @@ inline bool all_finite(const double* x, std::size_t n)
     for (; i < n; i++) rest += x[i] * 0.0;
     return rest == 0;
 }
+// of every lane where a > b: what bits() gives, by half of the instructions
+#if defined(SNN_AVX512)
+SNN_INLINE unsigned bits_above(D8 a, D8 b) { return (unsigned char)__builtin_ia32_cmppd512_mask(a, b, 30, -1, ROUND_AS_SET); }  // 30: _CMP_GT_OQ
+#else
+SNN_INLINE unsigned bits_above(D8 a, D8 b) { return bits(a > b); }
+#endif
+SNN_INLINE unsigned ones_below(int n) { return n < LANES ? (1u << n) - 1 : (1u << LANES) - 1; }  // n: not negative
+// The lanes with a bit, side by side; writes eight, of which the rest mean nothing
+#if defined(SNN_AVX512)
+typedef int N8 __attribute__((vector_size(32)));
+SNN_INLINE void squeeze(double* to, unsigned m, D8 x) { store8(to, __builtin_ia32_compressdf512_mask(x, D8{}, m)); }
+SNN_INLINE void squeeze(int* to, unsigned m, const int* from)
+{
+    N8 x;
+    std::memcpy(&x, from, 32);
+    x = __builtin_ia32_compresssi256_mask(x, N8{}, m);
+    std::memcpy(to, &x, 32);
+}
+#else
+SNN_INLINE void squeeze(double* to, unsigned m, D8 x) { for (; m; m &= m - 1) *to++ = x[__builtin_ctz(m)]; }
+SNN_INLINE void squeeze(int* to, unsigned m, const int* from) { for (; m; m &= m - 1) *to++ = from[__builtin_ctz(m)]; }
+#endif
 SNN_INLINE double total(double x) { return x; }
 SNN_INLINE double total(D8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
@@ -79,17 +109,19 @@ SNN_INLINE D8 exp(D8 x)
 {
     x = smaller(all(709.0), larger(all(-745.0), x));  // a NaN stays one
     const D8 magic = all(6755399441055744.0);
-    D8 n = x * 1.4426950408889634 + magic;
-    const I8 power = (I8)n - (I8)magic;
-    n = n - magic;
+    const D8 shifted = x * 1.4426950408889634 + magic, n = shifted - magic;
     const D8 r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
     const D8 r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
     const D8 low = ((r * (1 / 5040.) + 1 / 720.) * r2 + (r * (1 / 120.) + 1 / 24.)) * r4 + ((r * (1 / 6.) + 0.5) * r2 + (r + 1.0));
     const D8 high = (r * (1 / 6227020800.) + 1 / 479001600.) * r4 + ((r * (1 / 39916800.) + 1 / 3628800.) * r2 + (r * (1 / 362880.) + 1 / 40320.));
     const D8 value = high * r8 + low;
+#if defined(SNN_AVX512)
+    return __builtin_ia32_scalefpd512_mask(value, n, D8{}, -1, ROUND_AS_SET);
+#else
     // two halves of the power, so that subnormal results come out right
-    const I8 half = power >> 1, rest = power - half, bias = {1023, 1023, 1023, 1023, 1023, 1023, 1023, 1023};
+    const I8 power = (I8)shifted - (I8)magic, half = power >> 1, rest = power - half, bias = {1023, 1023, 1023, 1023, 1023, 1023, 1023, 1023};
     return value * (D8)((half + bias) << 52) * (D8)((rest + bias) << 52);
+#endif
 }
 // of a number, by the same operations
 SNN_INLINE double exp(double x)
@@ -112,8 +144,8 @@ SNN_INLINE double exp(double x)
 }
 SNN_INLINE D8 sqrt(D8 x)
 {
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
-    return (D8)_mm512_sqrt_pd((__m512d)x);
+#if defined(SNN_AVX512)
+    return __builtin_ia32_sqrtpd512_mask(x, D8{}, -1, ROUND_AS_SET);
 #else
     D8 y;
     for (int l = 0; l < LANES; l++) y[l] = std::sqrt(x[l]);

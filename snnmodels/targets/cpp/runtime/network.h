@@ -62,6 +62,11 @@ struct ComponentTape
         p.instants = int(instants.size()), p.owns = int(owns.size()), p.samples = samples;
         return p;
     }
+    void own(double t, int population, int spike)
+    {
+        Own& o = owns.emplace_back();
+        o.t = t, o.population = population, o.spike = spike;
+    }
     void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(); }
 };
 

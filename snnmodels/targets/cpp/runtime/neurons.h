@@ -30,17 +30,19 @@ public:
     {
         data.resize(n + 64 / sizeof(T));
         std::memset(data.data(), 0, data.size() * sizeof(T));
-        offset = (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T);
-        length = n;
+        first = data.data() + (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T), length = n;
     }
-    T* begin() { return data.data() + offset; }
-    T& operator[](std::size_t k) { return data[offset + k]; }
+    Aligned() = default;
+    Aligned(Aligned&&) = default;
+    T* begin() { return first; }
+    T& operator[](std::size_t k) { return first[k]; }
     std::size_t size() const { return length; }
     void fill(T value) { std::fill_n(begin(), length, value); }
 
 private:
     std::vector<T> data;
-    std::size_t offset = 0, length = 0;
+    T* first = nullptr;
+    std::size_t length = 0;
 };
 
 // Sums over trials: in an array of its own, or where they are to go
@@ -104,7 +106,7 @@ constexpr int FLOW = -1;  // cause of a spike: a crossing; else the index of an 
 // Spikes of a population or an input in one trial, in the order of time
 struct Train
 {
-    std::vector<double> t, sens, before;  // before: the S states just before the reset, spike after spike
+    std::vector<double> t, sens, before;  // sens: of the backward pass; before: the S states just before the reset, spike after spike
     std::vector<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
     std::vector<std::pair<int, int>> rounds;  // spike and round of those that come in one: from 1 on; see EventSimulator
     int size() const { return int(t.size()); }
@@ -116,9 +118,29 @@ struct Train
     void grow(int m, int S)
     {
         const std::size_t n = t.size() + m;
-        t.resize(n), neuron.resize(n), cause.resize(n, FLOW), sens.resize(n), before.resize(n * S);
+        t.resize(n), neuron.resize(n), cause.resize(n, FLOW), before.resize(n * S);
     }
     void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(), rounds.clear(); }
+};
+
+// Sorts the spikes of a train from `start` on by time, then neuron; see simulation.cpp
+class SpikeSort
+{
+public:
+    void operator()(Train& train, int start, int S);
+
+private:
+    bool few(int k);
+    struct Key
+    {
+        double t;
+        int neuron, at;
+        bool operator<(const Key& o) const { return t != o.t ? t < o.t : neuron != o.neuron ? neuron < o.neuron : at < o.at; }
+    };
+    TimeSort<Key> by_time;
+    std::vector<Key> order;
+    std::vector<double> before, times;
+    std::vector<int> neurons, place;
 };
 
 // A row of weights: of all neurons, or of the neurons `target`
@@ -139,11 +161,10 @@ struct Ladder  // lengths for which bounds are tabulated, see events/bounds.py
         const double x = s / longest;
         std::int64_t whole;
         std::memcpy(&whole, &x, 8);
-        const int power = int(whole >> 52) - 1022;  // x = part 2^power; of what is no normal number it is the least
-        whole = (whole & 0xfffffffffffff) | std::int64_t(1022) << 52;
-        double part;  // in [1/2, 1)
-        std::memcpy(&part, &whole, 8);
-        const int quarters = part > 0.8408964152537146 ? 0 : part > 0.7071067811865476 ? 1 : part > 0.5946035575013605 ? 2 : part > 0.5 ? 3 : 4;
+        const int power = int(whole >> 52) - 1022;  // x = part 2^power, part in [1/2, 1); of what is no normal number it is the least
+        // steps that it stays below 1, by its digits: lengths are anything, so that no branch could be guessed
+        whole &= 0xfffffffffffff;
+        const int quarters = (whole <= 0xae89f995ad3ae) + (whole <= 0x6a09e667f3bcd) + (whole <= 0x306fe0a31b715) + (whole <= 0);
         const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
         return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
     }
@@ -622,8 +643,10 @@ public:
 
 protected:
     int block(int j) const { return M::SHARED ? 0 : j / LANES; }
-    int observed_() const { return observed; }
-    SNN_INLINE void take(const double* from, int j, D8* to) const { for (int i = 0; i < S_; i++) to[i] = load8(from + std::size_t(i) * width + j); }
+    // the state whose maximum is asked for, known to the compiler
+    static constexpr int observed_() { return M::SEEN; }
+    SNN_INLINE void take(const double* from, int j, D8* to) const { take(from, j, to, width); }
+    SNN_INLINE static void take(const double* from, int j, D8* to, int stride) { for (int i = 0; i < S_; i++) to[i] = load8(from + std::size_t(i) * stride + j); }
     SNN_INLINE void put(double* to, int j, const D8* from) const { for (int i = 0; i < S_; i++) store8(to + std::size_t(i) * width + j, from[i]); }
     template <class C> SNN_INLINE void values(int j, C* p) const
     {
@@ -631,26 +654,6 @@ protected:
     }
     template <class R> SNN_INLINE void prepare(R& rule, int j) const { K p[P_ + 1]; values<K>(j, p); rule.prepare(p); }
     template <class R> SNN_INLINE void prepare_one(R& rule, int j) const { double p[P_ + 1]; values<double>(j, p); rule.prepare(p); }
-
-    // by time, then neuron
-    void sort(Train& train, int start)
-    {
-        const int k = train.size() - start;
-        if (k < 2) return;
-        bool sorted = true;
-        for (int i = start + 1; i < start + k && sorted; i++)
-            sorted = train.t[i - 1] < train.t[i] || (train.t[i - 1] == train.t[i] && train.neuron[i - 1] < train.neuron[i]);
-        if (sorted) return;
-        order.resize(k);
-        for (int i = 0; i < k; i++) order[i] = {train.t[start + i], train.neuron[start + i], i};
-        by_time(order);
-        moved.assign(train.before.begin() + std::size_t(start) * S_, train.before.end());
-        for (int i = 0; i < k; i++)
-        {
-            train.t[start + i] = order[i].t, train.neuron[start + i] = order[i].neuron;
-            std::copy_n(&moved[std::size_t(order[i].at) * S_], S_, &train.before[std::size_t(start + i) * S_]);
-        }
-    }
 
     // the observed state, and minus its slope and the slope's derivatives
     void peak_rule(int j, const double* at, double* out) const
@@ -663,20 +666,12 @@ protected:
         }
     }
 
-    struct Key
-    {
-        double t;
-        int neuron, at;
-        bool operator<(const Key& o) const { return t != o.t ? t < o.t : neuron != o.neuron ? neuron < o.neuron : at < o.at; }
-    };
-    TimeSort<Key> by_time;
     std::vector<typename M::template Event<K>> event_;
     std::vector<typename M::template Reset<K>> reset_;
     std::vector<typename M::template Sigma<K>> sigma_;
     std::vector<typename M::template SpikeBack<K>> spike_back_;
     double* grad[G_ + 1] = {};
-    std::vector<Key> order;
-    std::vector<double> moved;
+    SpikeSort sort;
 };
 
 }  // namespace snn

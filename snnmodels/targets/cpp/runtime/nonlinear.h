@@ -101,7 +101,7 @@ template <class M> class NonlinearPopulation : public ModelNeurons<M>
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::ladder, Base::tolerance, Base::clock;
     using Base::x, Base::l, Base::peak_value, Base::held, Base::held_list, Base::grad, Base::smallest_gdot;
-    using Base::state, Base::hold, Base::reset, Base::duration, Base::sort, Base::take, Base::prepare_one, Base::peak_rule;
+    using Base::state, Base::hold, Base::reset, Base::duration, Base::take, Base::prepare_one, Base::peak_rule;
     using Flow = TaylorFlow<M>;
     using Watched = typename Flow::S;
 
@@ -176,7 +176,7 @@ public:
                 this->refuse_runaway(train);
                 std::swap(hot, again);
             }
-            sort(train, start);
+            this->sort(train, start, this->S);
         }
     }
 
@@ -381,7 +381,7 @@ private:
             rule.at(0.0).run(after, v);
             const double at = std::min(t + h.root, end);
             if (!M::REFRACTORY && (v[0] > 0 || (v[0] == 0 && v[1] > 0))) throw Failure{"reset", index, j, at};
-            train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW), train.sens.push_back(0);
+            train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW);
             train.before.insert(train.before.end(), h.state, h.state + S_);
             if constexpr (M::REFRACTORY)
             {

@@ -11,7 +11,7 @@ template <class M> class Population : public ModelNeurons<M>
     using Base::S_, Base::P_, Base::G_;
     using Base::n, Base::width, Base::S, Base::index, Base::observed, Base::parameters, Base::bounds, Base::peak_bounds, Base::ladder;
     using Base::x, Base::l, Base::peak_value, Base::peak_time, Base::peak_rate, Base::peak_piece, Base::peak_kind, Base::held, Base::grad, Base::smallest_gdot, Base::event_;
-    using Base::state, Base::hold, Base::reset_, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back, Base::sort;
+    using Base::state, Base::hold, Base::reset_, Base::copy_state, Base::reset, Base::duration, Base::put_aside, Base::bring_back;
     using Base::block, Base::observed_, Base::take, Base::put, Base::values, Base::prepare, Base::prepare_one, Base::peak_rule;
 
 public:
@@ -52,15 +52,17 @@ public:
         if constexpr (M::SPIKING)
         {
             const int level = ladder.level(s);
-            for (int k = 0; k < hot.n; k += LANES)
+            if (hot.n > LANES) sift(s, level);
+            const int n = hot.n;
+            hot.n = 0;  // those with a crossing stay
+            for (int k = 0; k < n; k += LANES)
             {
-                const int m = std::min(LANES, hot.n - k);
-                D8 x0[S_], root;
-                hot.take(k, x0);
-                const D8 rest = s - load8(&hot.offset[k]);
-                const I8 yes = crossing(lanes_below(m), &hot.neuron[k], level, x0, rest, root);
-                root = pick(yes, root + load8(&hot.offset[k]), all(INF));
-                store8(&hot.root[k], root);
+                D8 x0[S_], x1[S_], root;
+                take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+                const D8 offset = load8(&hot.offset[k]);
+                const unsigned yes = bits(crossing(lanes_below(n - k), &hot.neuron[k], level, x0, x1, s - offset, root));
+                squeeze(&hot.root[hot.n], yes, root + offset);
+                hot.push(yes, x0, x1, offset, &hot.neuron[k]);
             }
         }
     }
@@ -81,16 +83,26 @@ public:
             {
                 again.n = 0;
                 // compare as absolute times: these are what spikes and arrivals are ordered by
-                int m = 0;
-                for (int k = 0; k < hot.n; k++)
-                    if (t + hot.root[k] <= t + limit) hot.move(k, m++);
-                hot.n = m;
-                for (int k = 0; k < m; k += LANES) spikes(k, std::min(LANES, m - k), t, limit, end, train);
+                const int n = hot.n;
+                hot.n = 0;
+                for (int k = 0; k < n; k += LANES)
+                {
+                    D8 x0[S_], x1[S_];
+                    const D8 root = load8(&hot.root[k]), offset = load8(&hot.offset[k]);
+                    const unsigned now = bits(lanes_below(n - k) & (t + root <= t + limit));
+                    if (now == ones_below(n - k) && hot.n == k) { hot.n = std::min(k + LANES, n); continue; }
+                    take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+                    squeeze(&hot.root[hot.n], now, root);
+                    hot.push(now, x0, x1, offset, &hot.neuron[k]);
+                }
+                const int first = train.size();
+                train.grow(hot.n, S_);
+                for (int k = 0; k < hot.n; k += LANES) spikes(k, std::min(LANES, hot.n - k), t, limit, end, train, first + k);
                 this->refuse_runaway(train);
                 std::swap(hot, again);
                 if (hot.n) search(limit);
             }
-            sort(train, start);
+            this->sort(train, start, this->S);
         }
     }
 
@@ -199,12 +211,12 @@ protected:
     SNN_INLINE void block_peaks(int j, int level, const D8* x0, const D8* x1, D8 top, double t, double s, int piece)
     {
         const D8 best = load8(peak_value.begin() + j);
-        const I8 higher = x1[observed_()] > best, some = (top > best) | higher;
-        if (bits(some)) new_peaks(j, level, x0, x1, some, higher, t, s, piece);
+        const D8 end = x1[observed_()];
+        if (const unsigned some = bits_above(larger(top, end), best)) new_peaks(j, level, x0, x1, some, end > best, t, s, piece);
     }
 
 private:
-    void new_peaks(int j, int level, const D8* x0, const D8* x1, I8 some, I8 higher, double t, double s, int piece)
+    void new_peaks(int j, int level, const D8* x0, const D8* x1, unsigned some, I8 higher, double t, double s, int piece)
     {
         D8 d[S_];
         rate[block(j)].at(0.0).run(x0, d);
@@ -219,7 +231,7 @@ private:
         const auto set = [&](Aligned<double>& of, D8 x) { store8(of.begin() + j, pick(at_end, x, load8(of.begin() + j))); };
         set(peak_value, x1[observed_()]), set(peak_time, all(t + s)), set(peak_rate, -now[1]);
         set(peak_piece, all(piece + 1)), set(peak_kind, all(Peak::BEFORE));
-        for (unsigned m = bits(some & ~rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, x0, x1, now, t, s, piece);
+        for (unsigned m = some & ~bits(rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, x0, x1, now, t, s, piece);
     }
 
     template <class> friend class ScatterOf;
@@ -229,15 +241,19 @@ private:
     struct Hot
     {
         int n = 0, stride = 0;
-        std::vector<double> state, offset, root;
+        std::vector<double> state, end, offset, root;  // state: at the offset; end: at the end of the piece
         std::vector<int> neuron;
-        void room(int most, int S) { stride = most, state.resize(std::size_t(S) * most), offset.resize(most), root.resize(most), neuron.resize(most); }
-        SNN_INLINE void take(int k, D8* to) const { for (int i = 0; i < S_; i++) to[i] = load8(&state[std::size_t(i) * stride + k]); }
-        SNN_INLINE void push(int j, double at) { neuron[n] = j, offset[n] = at, n++; }
-        void move(int k, int to)
+        void room(int most, int S)
         {
-            neuron[to] = neuron[k], offset[to] = offset[k], root[to] = root[k];
-            for (int i = 0; i < S_; i++) state[std::size_t(i) * stride + to] = state[std::size_t(i) * stride + k];
+            stride = most, offset.resize(most), root.resize(most), neuron.resize(most);
+            for (auto* x : {&state, &end}) x->resize(std::size_t(S) * most);
+        }
+        // those of eight that have a bit
+        SNN_INLINE void push(unsigned lanes, const D8* x0, const D8* x1, D8 at, const int* neurons)
+        {
+            for (int i = 0; i < S_; i++) squeeze(&state[std::size_t(i) * stride + n], lanes, x0[i]), squeeze(&end[std::size_t(i) * stride + n], lanes, x1[i]);
+            squeeze(&offset[n], lanes, at), squeeze(&neuron[n], lanes, neurons);
+            n += __builtin_popcount(lanes);
         }
     };
 
@@ -305,7 +321,7 @@ private:
                 r.run(in[b], d);
                 e.run(in[b], &g);
                 SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += ONE_SIDED ? up[i] * larger(d[i], all(0)) : larger(up[i] * d[i], down[i] * d[i]);
-                marked |= bits(g > 0.0) << (b * LANES);
+                marked |= bits_above(g, all(0)) << (b * LANES);
             }
             if (MOVE)
             {
@@ -316,28 +332,61 @@ private:
         if constexpr (LOOK && M::SPIKING)
             if (__builtin_expect(marked != 0, 0))
             {
-                alignas(64) double kept[S_][B * LANES];
-                for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) store8(kept[i] + b * LANES, in[b][i]);
-                for (; marked; marked &= marked - 1)
-                {
-                    const int lane = __builtin_ctz(marked);
-                    if (j + lane >= n) break;
-                    if (M::REFRACTORY && held[j + lane]) continue;
-                    for (int i = 0; i < S_; i++) hot.state[std::size_t(i) * hot.stride + hot.n] = kept[i][lane];
-                    hot.push(j + lane, 0);
-                }
+                D8 kept[B][S_];
+                for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) kept[b][i] = in[b][i];
+                collect(j, marked, kept, f);
             }
     }
 
+    // Neurons from j on that bounds have marked
+    template <class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f)
+    {
+        for (; marked; marked >>= LANES, from++, j += LANES)
+        {
+            unsigned who = marked & ones_below(std::min(n - j, LANES));
+            if (M::REFRACTORY) for (unsigned m = who; m; m &= m - 1) if (held[j + __builtin_ctz(m)]) who &= ~(m & -m);
+            if (!who) continue;
+            D8 to[S_];
+            int neurons[LANES];
+            for (int l = 0; l < LANES; l++) neurons[l] = j + l;
+            f.run(*from, to);
+            hot.push(who, *from, to, all(0), neurons);
+        }
+    }
+    // Those stay on the list of which the ends of the piece don't tell that they can't cross
+    void sift(double s, int level)
+    {
+        const int n = hot.n;
+        hot.n = 0;
+        for (int k = 0; k < n; k += LANES)
+        {
+            D8 x0[S_], x1[S_];
+            take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+            const D8 offset = load8(&hot.offset[k]);
+            const Pack pack(*this, &hot.neuron[k], std::min(n - k, LANES));
+            hot.push(ones_below(n - k) & Ends(threshold(pack, level), x0, x1, s - offset).may_cross(), x0, x1, offset, &hot.neuron[k]);
+        }
+    }
+
+    // What a search is for: a function of states that flow, with its first two derivatives, and bounds of its third by the
+    // slopes of the states at the start, in the piece and in the shortest one
+    template <class B, class FLOW_, class RATE, class SLOPES> struct Course
+    {
+        const FLOW_& flow;
+        const RATE& rate;
+        SLOPES slopes;
+        B high[S_], low[S_], now[S_];
+    };
+
     // First upward crossing of up to eight neurons within `rest`. Steps to the root of a parabola that is nowhere below the
     // event function can't pass a crossing, and where it has none, there is none (see events/bounds.py).
-    template <class SLOPES, class FLOW_, class RATE> SNN_INLINE I8 safe_steps(I8 lanes, const SLOPES& slopes, const FLOW_& fl, const RATE& rt, const D8* high, const D8* low, const D8* x0, D8 rest, D8& root) const
+    template <class C> SNN_INLINE I8 safe_steps(I8 lanes, const C& course, const D8* x0, D8 rest, D8& root) const
     {
         D8 d[S_], y[S_], third = all(0), fourth = all(0);
-        rt.at(0.0).run(x0, d);
+        course.rate.at(0.0).run(x0, d);
         for (int i = 0; i < S_; i++)
         {
-            const D8 a = high[i] * d[i], b = low[i] * d[i];
+            const D8 a = course.high[i] * d[i], b = course.low[i] * d[i];
             third += larger(a, b), fourth += smaller(a, b);
         }
         third = larger(third, all(0)), fourth = larger(third, absolute(fourth));
@@ -350,7 +399,7 @@ private:
         for (int step = 0; step < 200; step++)
         {
             D8 v[3];
-            slopes(y, v);
+            course.slopes(y, v);
             const D8 m = v[2] + third * w * (1 / 3.), disc = v[1] * v[1] - 2.0 * m * v[0];
             const D8 sq = sqrt(larger(disc, all(0))), den = v[1] + sq;
             const I8 there = active & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0)));
@@ -367,24 +416,27 @@ private:
             if (!bits(active)) return found;
             tau = pick(active, to, tau);
             w = pick(reached, smaller(4.0 * u, rest - tau), rest - tau);
-            fl.at(tau).run(x0, y);
+            course.flow.at(tau).run(x0, y);
         }
         throw Failure{"search", index, -1, 0};
     }
     // Rules of up to eight neurons from anywhere, and their entries of a table of bounds
     struct Pack
     {
-        typename M::template Flow<K> flow;
-        typename M::template Rate<K> rate;
-        typename M::template Search<K> search;
-        typename M::template Reset<K> reset;
+        struct Rules
+        {
+            typename M::template Flow<K> flow;
+            typename M::template Rate<K> rate;
+            typename M::template Search<K> search;
+            typename M::template Reset<K> reset;
+        };
+        std::conditional_t<M::SHARED, Nothing, Rules> own;
         const Population& of;
         const int* neurons;
         int m;
         SNN_INLINE Pack(const Population& of, const int* neurons, int m) : of(of), neurons(neurons), m(m)
         {
-            if constexpr (M::SHARED) flow = of.flow[0], rate = of.rate[0], search = of.search_[0], reset = of.reset_[0];
-            else
+            if constexpr (!M::SHARED)
             {
                 D8 p[P_ + 1];
                 for (int k = 0; k < P_; k++)
@@ -392,9 +444,13 @@ private:
                     p[k] = all(*of.parameters[k]);
                     if (M::PER_NEURON[k]) for (int l = 0; l < m; l++) p[k][l] = of.parameters[k][neurons[l]];
                 }
-                flow.prepare(p), rate.prepare(p), search.prepare(p), reset.prepare(p);
+                own.flow.prepare(p), own.rate.prepare(p), own.search.prepare(p), own.reset.prepare(p);
             }
         }
+        SNN_INLINE const auto& flow() const { if constexpr (M::SHARED) return of.flow[0]; else return own.flow; }
+        SNN_INLINE const auto& rate() const { if constexpr (M::SHARED) return of.rate[0]; else return own.rate; }
+        SNN_INLINE const auto& search() const { if constexpr (M::SHARED) return of.search_[0]; else return own.search; }
+        SNN_INLINE const auto& reset() const { if constexpr (M::SHARED) return of.reset_[0]; else return own.reset; }
         SNN_INLINE K bound(int level, int which, int i) const
         {
             const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
@@ -408,36 +464,118 @@ private:
         }
     };
 
-    I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, D8 rest, D8& root) const
+    // The event function at the two ends of a piece of length `rest`, with its first two derivatives, and bounds of those inside
+    struct Ends
+    {
+        D8 first[3], last[3], bend, third;  // bend: the second derivative is nowhere above, and not negative; third: of its slope, absolute
+        D8 rest;
+        template <class C> SNN_INLINE Ends(const C& course, const D8* x0, const D8* x1, D8 rest) : rest(rest)
+        {
+            D8 d[S_], high = all(0), low = all(0);
+            course.rate.at(0.0).run(x0, d);
+            for (int i = 0; i < S_; i++)
+            {
+                const D8 a = course.high[i] * d[i], b = course.low[i] * d[i];
+                high += larger(a, b), low += smaller(a, b);
+            }
+            high = larger(high, all(0)), low = smaller(low, all(0)), third = larger(high, -low);
+            course.slopes(x0, first), course.slopes(x1, last);
+            bend = larger(smaller(first[2] + high * rest, last[2] - low * rest), all(0));
+        }
+        // Where there may be a crossing. There is none where both ends are below 0, and so is what the lines through them
+        // that nothing inside is above have in common
+        SNN_INLINE unsigned may_cross() const
+        {
+            const D8 more = 0.5 * bend * rest, rises = first[1] + more, falls = more - last[1];
+            const D8 both = first[0] * falls + last[0] * rises + rest * rises * falls;
+            return ~(bits_above(all(0), larger(first[0], last[0])) & bits_above(all(0), smaller(smaller(rises, falls), both)));
+        }
+    };
+
+    // Crossings of up to eight neurons that end above their threshold, so that there is one, by steps that may pass others: what
+    // is found counts where it proves to be the first. With the slope g' at tau, g(tau - p) <= g(tau) - p (g' - bend p/2); as
+    // long as g' > bend p it rises, and where it need not, this has to be negative up to the start.
+    template <class C> SNN_INLINE I8 bracketed(I8 lanes, const C& course, const Ends& ends, const D8* x0, D8& root) const
+    {
+        const double enough = 1e-16 * ladder.longest;
+        // time as a cubic of the event function, which rises all along by its slopes: in [0, 3] of the chord's
+        const D8 rest = ends.rest, rise = ends.last[0] - ends.first[0], least = rise * (1 / 3.);
+        const D8 s0 = rise / larger(ends.first[1] * rest, least), s1 = rise / larger(ends.last[1] * rest, least);
+        const D8 x = -ends.first[0] / rise, z = 1.0 - x;
+        D8 tau = rest * x * (x * (3.0 - 2.0 * x) + z * (z * s0 - x * s1));
+        I8 active = lanes & (ends.first[0] < 0.0) & (ends.last[0] > 0.0), found = lanes & ~lanes;
+        for (int step = 0; step < 8 && bits(active); step++)
+        {
+            D8 y[S_], v[3], d[S_], third = all(0);
+            course.flow.at(tau).run(x0, y);
+            course.slopes(y, v);
+            // the third derivative, all but exactly: what bounds it over the shortest piece
+            course.rate.at(0.0).run(y, d);
+            for (int i = 0; i < S_; i++) third += course.now[i] * d[i];
+            // Householder's third step
+            const D8 square = v[1] * v[1], half = 0.5 * v[0] * v[2];
+            const D8 u = -v[0] * (square - half) / (v[1] * (square - 2.0 * half) + (1 / 6.) * third * v[0] * v[0]), to = tau + u, a = absolute(u);
+            const I8 small = a * a * a * (0.25 * v[2] * v[2] + (1 / 6.) * ends.third * v[1]) <= enough * square;
+            const I8 rises = (v[1] > 0.0) & (tau * (v[1] - 0.5 * ends.bend * tau) > larger(v[0], all(0)));
+            const I8 inside = (to > 0.0) & (to < rest), done = active & small & rises & inside;
+            root = pick(done, to, root);
+            found |= done;
+            active &= inside & ~small;
+            tau = pick(active, to, tau);
+        }
+        return found;
+    }
+
+    // First upward crossings; x1: states at the end of `rest`, null where they are not known
+    template <class C> SNN_INLINE I8 first_crossing(I8 lanes, const C& course, const D8* x0, const D8* x1, D8 rest, D8& root) const
+    {
+        I8 found = lanes & ~lanes;
+        root = all(INF);
+        if (x1)
+        {
+            const Ends ends(course, x0, x1, rest);
+            found = bracketed(lanes, course, ends, x0, root);
+            lanes &= ~found;
+            if (!(bits(lanes) & ends.may_cross())) return found;
+        }
+        D8 later;
+        const I8 others = safe_steps(lanes, course, x0, rest, later);
+        root = pick(others, later, root);
+        return found | others;
+    }
+    I8 crossing(I8 lanes, const int* neurons, int level, const D8* x0, const D8* x1, D8 rest, D8& root) const
     {
         const Pack pack(*this, neurons, __builtin_popcount(bits(lanes)));
-        D8 high[S_], low[S_];
-        for (int i = 0; i < S_; i++) high[i] = as<D8>(pack.bound(level, 2, i)), low[i] = as<D8>(pack.bound(level, 3, i));
-        const auto s = pack.search.at(0.0);
-        return safe_steps(lanes, [&](const D8* y, D8* v) { s.run(y, v); }, pack.flow, pack.rate, high, low, x0, rest, root);
+        return first_crossing(lanes, threshold(pack, level), x0, x1, rest, root);
+    }
+    SNN_INLINE auto threshold(const Pack& pack, int level) const
+    {
+        const auto rule = pack.search().at(0.0);
+        const auto slopes = [rule](const D8* y, D8* v) { rule.run(y, v); };
+        Course<K, std::decay_t<decltype(pack.flow())>, std::decay_t<decltype(pack.rate())>, decltype(slopes)> c{pack.flow(), pack.rate(), slopes, {}, {}, {}};
+        for (int i = 0; i < S_; i++) c.high[i] = pack.bound(level, 2, i), c.low[i] = pack.bound(level, 3, i), c.now[i] = pack.bound(0, 2, i);
+        return c;
     }
 
     // Spikes of the m neurons from place k of the list on; who may spike again before `limit` goes on the other list
-    void spikes(int k, int m, double t, double limit, double end, Train& train)
+    void spikes(int k, int m, double t, double limit, double end, Train& train, int n0)
     {
         const int* neurons = &hot.neuron[k];
         const Pack pack(*this, neurons, m);
         const D8 root = load8(&hot.root[k]), offset = load8(&hot.offset[k]);
         const I8 mine = lanes_below(m);
         D8 x0[S_], before[S_], after[S_], to[S_], v[3];
-        hot.take(k, x0);
-        pack.flow.at(pick(mine, root - offset, all(0))).run(x0, before);
-        const auto search = pack.search.at(0.0);
+        take(hot.state.data(), k, x0, hot.stride);
+        pack.flow().at(pick(mine, root - offset, all(0))).run(x0, before);
+        const auto search = pack.search().at(0.0);
         search.run(before, v);
         for (int l = 0; l < m; l++) smallest_gdot = std::min(smallest_gdot, v[1][l]);
-        pack.reset.at(0.0).run(before, after);
+        pack.reset().at(0.0).run(before, after);
         search.run(after, v);
         const D8 rest = pick(mine, larger(limit - root, all(0)), all(0));
-        if (!M::REFRACTORY) pack.flow.at(rest).run(after, to);
+        if (!M::REFRACTORY) pack.flow().at(rest).run(after, to);
         unsigned stays = bits(mine & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0))));
         if (!M::REFRACTORY && stays) throw Failure{"reset", index, neurons[__builtin_ctz(stays)], std::min(t + root[__builtin_ctz(stays)], end)};
-        const int n0 = train.size();
-        train.grow(m, S_);
         for (int l = 0; l < m; l++)
         {
             const int j = neurons[l];
@@ -455,15 +593,11 @@ private:
         }
         if (M::REFRACTORY) return;
         D8 d[S_], g = v[0];
-        pack.rate.at(0.0).run(after, d);
+        pack.rate().at(0.0).run(after, d);
         const int level = ladder.level(limit);
         for (int i = 0; i < S_; i++) g += larger(pack.bound(level, 0, i) * d[i], pack.bound(level, 1, i) * d[i]);
-        for (unsigned more = bits(mine & (g > 0.0) & (rest > 0.0)); more; more &= more - 1)
-        {
-            const int l = __builtin_ctz(more);
-            for (int i = 0; i < S_; i++) again.state[std::size_t(i) * again.stride + again.n] = after[i][l];
-            again.push(neurons[l], root[l]);
-        }
+        const unsigned more = ones_below(m) & bits_above(g, all(0)) & bits_above(rest, all(0));
+        if (more) again.push(more, after, to, root, neurons);
     }
 
     void peak_at(int j, const double* x0, double s, double* out) const
@@ -473,7 +607,8 @@ private:
             double y[S_];
             typename M::template Flow<double> f;
             typename M::template Peak<double> rule;
-            prepare_one(f, j), prepare_one(rule, j);
+            if constexpr (M::SHARED) f = flow[0], rule = peak_[0];
+            else prepare_one(f, j), prepare_one(rule, j);
             if (s > 0) f.at(s).run(x0, y);
             else std::copy_n(x0, S_, y);
             rule.at(0.0).run(y, out);
@@ -485,8 +620,8 @@ private:
     {
         const int q = j + lane;
         Peak best = Base::peak(q);
-        double x0[S_], out[4];
-        for (int i = 0; i < S_; i++) x0[i] = start[i][lane];
+        double x0[S_], ends[S_], out[4];
+        for (int i = 0; i < S_; i++) x0[i] = start[i][lane], ends[i] = x1[i][lane];
         // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
         // begins a little behind it
         const double skip = 1e-9 * ladder.longest;
@@ -495,7 +630,7 @@ private:
         bool up = out[1] < 0;
         for (int turns = 0; turns < 1000 && from < s; turns++, up = !up, from += skip)
         {
-            if (!next_turn(q, level, x0, from, s, up)) break;
+            if (!next_turn(q, level, x0, ends, from, s, up)) break;
             if (!up) continue;
             peak_at(q, x0, from, out);
             if (out[0] > best.value) best = {out[0], t + from, 0, piece, Peak::SMOOTH};
@@ -505,31 +640,42 @@ private:
         Base::set_peak(q, best);
     }
     // moves `from` to where the slope, positive now (`up`) or negative, turns; false where it does not in the piece of length s
-    bool next_turn(int q, int level, const double* x0, double& from, double s, bool up) const
+    bool next_turn(int q, int level, const double* x0, const double* x1, double& from, double s, bool up) const
     {
         if constexpr (M::OBSERVED)
         {
-            D8 p[P_ + 1], high[S_], low[S_], begin[S_], y[S_], root;
-            for (int k = 0; k < P_; k++) p[k] = all(parameters[k][M::PER_NEURON[k] ? q : 0]);
-            for (int i = 0; i < S_; i++)
+            D8 begin[S_], y[S_], end[S_], root;
+            typename M::template Flow<K> f;
+            typename M::template Rate<K> r;
+            typename M::template Peak<K> rule;
+            if constexpr (M::SHARED) f = flow[0], r = rate[0], rule = peak_[0];
+            else
             {
-                const std::size_t above = (std::size_t(level) * 4 + 2) * S_ + i, below = above + S_;
-                const double a = peak_bounds[M::SHARED ? above : above * width + q], b = peak_bounds[M::SHARED ? below : below * width + q];
-                high[i] = all(up ? a : -b), low[i] = all(up ? b : -a), begin[i] = all(x0[i]);
+                D8 p[P_ + 1];
+                for (int k = 0; k < P_; k++) p[k] = all(parameters[k][M::PER_NEURON[k] ? q : 0]);
+                f.prepare(p), r.prepare(p), rule.prepare(p);
             }
-            typename M::template Flow<D8> f;
-            typename M::template Rate<D8> r;
-            typename M::template Peak<D8> rule;
-            f.prepare(p), r.prepare(p), rule.prepare(p);
             const auto at = rule.at(0.0);
             // an upward crossing of minus the slope is a maximum, one of the slope a minimum
-            const auto slopes = [&](const D8* x, D8* v) {
+            const auto slopes = [at, up](const D8* x, D8* v) {
                 D8 out[4];
                 at.run(x, out);
                 for (int i = 0; i < 3; i++) v[i] = up ? out[i + 1] : -out[i + 1];
             };
-            f.at(all(from)).run(begin, y);
-            if (!(bits(safe_steps(lanes_below(1), slopes, f, r, high, low, y, all(s - from), root)) & 1)) return false;
+            Course<double, decltype(f), decltype(r), decltype(slopes)> course{f, r, slopes, {}, {}, {}};
+            const auto bound = [&](int level, int which, int i) {
+                const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
+                return peak_bounds[M::SHARED ? at : at * width + q];
+            };
+            for (int i = 0; i < S_; i++)
+            {
+                const double a = bound(level, 2, i), b = bound(level, 3, i), now = bound(0, 2, i);
+                course.high[i] = up ? a : -b, course.low[i] = up ? b : -a, course.now[i] = up ? now : -now;
+                begin[i] = all(x0[i]), end[i] = all(x1[i]);
+            }
+            if (from > 0) f.at(all(from)).run(begin, y);
+            else std::copy_n(begin, S_, y);
+            if (!(bits(first_crossing(lanes_below(1), course, y, end, all(s - from), root)) & 1)) return false;
             from += root[0];
             return true;
         }

@@ -4,6 +4,6 @@
 int main()
 {
     const char* path = std::getenv(SNN_EXCHANGE);
-    if (!path) { std::cerr << SNN_EXCHANGE " does not name the exchange file" << std::endl; return 2; }
+    if (!path) return std::fputs(SNN_EXCHANGE " does not name the exchange file\n", stderr), 2;
     return snn::Program().serve(path);
 }

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <sys/mman.h>
@@ -43,11 +42,12 @@ public:
     int serve(const char* path)
     {
         file = open(path, O_RDWR);
-        if (file < 0) return std::cerr << "cannot open " << path << ": " << std::strerror(errno) << std::endl, 3;
+        if (file < 0) return std::fprintf(stderr, "cannot open %s: %s\n", path, std::strerror(errno)), 3;
         say("ready");
-        std::string word;
-        while (std::cin >> word)
+        char given[32];
+        while (std::scanf("%31s", given) == 1)
         {
+            const std::string word = given;
             if (word == "quit") break;
             try
             {
@@ -56,7 +56,7 @@ public:
                 else if (word == "forward") forward();
                 else if (word == "backward") backward();
                 else if (word == "train") train();
-                else if (word == "spikes") { int k; std::cin >> k; spikes(k); }
+                else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
                 else { say("error unknown word " + word); continue; }
                 say("done");
             }
@@ -69,12 +69,11 @@ public:
             catch (const std::bad_alloc&) { say("error out of memory"); }
             catch (const std::exception& e) { say(std::string("error ") + e.what()); }
         }
-        std::cout.flush();
         std::_Exit(0);
     }
 
 private:
-    void say(const std::string& text) { std::cout << text << std::endl; }
+    void say(const std::string& text) { std::puts(text.c_str()), std::fflush(stdout); }
 
     template <class T> T* at(std::int64_t offset) { return offset < 0 ? nullptr : reinterpret_cast<T*>(memory + offset); }
     std::int64_t number() { return *cursor++; }
@@ -170,7 +169,6 @@ private:
                 neurons.push_back(std::move(p));
             }
             simulators.push_back(make_simulator(net, std::move(neurons)));
-            simulators.back()->in_place = t == 0;
         }
         refresh();
     }
@@ -266,12 +264,14 @@ private:
         const double* t = times + b * m;
         static thread_local std::vector<Planned> planned;
         static thread_local TimeSort<Planned> by_time;
-        planned.clear();
-        for (int i = 0; i < m; i++) if (t[i] < net.duration) planned.push_back({t[i], i});
+        planned.resize(m + 1);
+        int come = 0;
+        for (int i = 0; i < m; i++) planned[come] = {t[i], i}, come += t[i] < net.duration;  // no branch, which nobody could guess
+        planned.resize(come);
         by_time(planned);
         const std::size_t n = planned.size();
         train.clear();
-        train.t.resize(n), train.neuron.resize(n), train.slot.resize(n), train.sens.assign(n, 0);
+        train.t.resize(n), train.neuron.resize(n), train.slot.resize(n);
         for (std::size_t k = 0; k < n; k++) train.t[k] = planned[k].t, train.slot[k] = planned[k].slot, train.neuron[k] = planned[k].slot / per;
     }
     struct Planned
@@ -311,7 +311,7 @@ private:
     {
         const int n = int(batch[0]), n_out = simulators[0]->populations()[net.readout]->n;
         const std::size_t m = net.sample_times.size();
-        for (auto& s : simulators) s->backward_begin();
+        for (auto& s : simulators) s->backward_begin(s == simulators[0]);
         each_trial([&](Simulator& s, int b) {
             Cotangent loss;
             std::vector<SpikeCotangent> read;
@@ -366,7 +366,7 @@ private:
             for (auto& s : simulators)
             {
                 s->ties = 0;
-                s->backward_begin();
+                s->backward_begin(s == simulators[0]);
                 for (auto& p : s->populations()) p->smallest_gdot = INF;
             }
             each_trial([&](Simulator& s, int b) {

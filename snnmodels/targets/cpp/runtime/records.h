@@ -2,6 +2,9 @@
 // side by side in memory, what a pass over all neurons computes with is in lanes.
 #pragma once
 #include "lanes.h"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace snn {
 

@@ -401,7 +401,7 @@ private:
         const int level = p.ladder.level(largest(h));
         const I8 may = lanes_below(m) & (top(x, level) > 0.0);
         if (!bits(may)) return;
-        const I8 yes = p.crossing(may, nullptr, level, x, h, root) & may;
+        const I8 yes = p.crossing(may, nullptr, level, x, nullptr, h, root) & may;
         for (unsigned b = bits(yes); b; b &= b - 1)
         {
             const int l = __builtin_ctz(b), s = again[g + l];
@@ -497,7 +497,7 @@ private:
             h[l] = w.end - w.t;
             for (int i = 0; i < S; i++) x[i][l] = w.x[i];
         }
-        const unsigned yes = bits(p.crossing(lanes_below(m), nullptr, p.ladder.level(largest(h)), x, h, root));
+        const unsigned yes = bits(p.crossing(lanes_below(m), nullptr, p.ladder.level(largest(h)), x, nullptr, h, root));
         for (int l = 0; l < m; l++)
         {
             Walk& w = aside[first + l];

@@ -34,7 +34,7 @@ public:
 
     // --- backward ------------------------------------------------------------------------------------------------------
 
-    void backward_begin() override
+    void backward_begin(bool in_place) override
     {
         weight_sums.resize(net.projections.size()), delay_sums.resize(net.projections.size());
         for (std::size_t q = 0; q < net.projections.size(); q++)
@@ -49,7 +49,7 @@ public:
 
     void backward(Trial& trial, const Cotangent& loss) override
     {
-        for (std::size_t k = 0; k < trial.trains.size(); k++) std::fill(trial.trains[k].sens.begin(), trial.trains[k].sens.end(), 0.0);
+        for (Train& train : trial.trains) train.sens.assign(train.size(), 0.0);
         for (int i = 0; i < loss.populations; i++)
         {
             const SpikeCotangent& read = loss.spikes[i];
@@ -274,15 +274,46 @@ private:
         return true;
     }
 
+    // a projection on its way through the spikes of its source
+    struct Source
+    {
+        int projection, next, n;
+        const double* t;
+        double delay, due;    // due: when the next arrives
+        const Train* rounds;  // null where no spike waits for one
+        void look() { due = next < n ? t[next] + delay : INF; }
+    };
+    std::vector<Source> sources;
+
     void sweep(Trial& trial, const Component& c, ComponentTape& tape)
     {
         begin(trial, c, tape);
+        sources.clear();
+        std::size_t most = 0;
+        for (int q : c.incoming)
+        {
+            const Projection& p = net.projections[q];
+            const Train& train = trial.trains[p.source];
+            sources.push_back({q, 0, train.size(), train.t.data(), *p.delay, INF, *p.delay > 0 || train.rounds.empty() ? nullptr : &train});
+            sources.back().look();
+            most += train.size();
+        }
+        tape.arrivals.reserve(most), tape.pieces.reserve(most + 2);
         double t = 0;
         int round = 0, began = 0;
         while (true)
         {
-            gather(trial, c, t, round, tape.arrivals);
-            const double arrival = next_arrival(trial, c);
+            // arrivals at t of this round, in the order of gather()
+            double arrival = INF;
+            for (Source& s : sources)
+            {
+                for (; s.due <= t && (!s.rounds || s.rounds->round(s.next) <= round); s.next++, s.look())
+                {
+                    Arrival& a = tape.arrivals.emplace_back();
+                    a.projection = s.projection, a.spike = s.next, a.entry = -1;
+                }
+                arrival = std::min(arrival, s.due);
+            }
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
             tape.add(t, end, 0);
@@ -323,7 +354,7 @@ private:
     void finish(Trial& trial, const Component& c)
     {
         for (int k : c.populations)
-            for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
+            for (std::size_t i = 0; !all_finite(neurons[k]->x.begin(), neurons[k]->x.size()) && i < neurons[k]->x.size(); i++)
                 if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
         Neurons& out = *neurons[net.readout];
         if (maxima(c)) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
@@ -465,7 +496,7 @@ private:
             neurons[k]->settle(t, limit - t, limit, train);
             for (int s = from; s < train.size(); s++)
             {
-                tape.owns.push_back({train.t[s], k, s});
+                tape.own(train.t[s], k, s);
                 await(k, train.neuron[s], train.t[s], s);
             }
         }
@@ -512,7 +543,7 @@ private:
                 tape.instants.push_back({t, k, train.size()});
                 train.rounds.push_back({train.size(), round + 1});
                 await(k, j, t, train.size());
-                train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause), train.sens.push_back(0);
+                train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause);
                 train.before.insert(train.before.end(), before, before + p.S);
                 fired++;
                 if (p.refractory() && p.duration(j) == 0) again = true;

@@ -13,12 +13,11 @@ public:
     virtual ~Simulator() {}
     virtual void refresh() = 0;  // after new parameter values
     virtual void forward(Trial& trial, double* samples, bool keep) = 0;
-    virtual void backward_begin() = 0;
+    virtual void backward_begin(bool in_place) = 0;  // in_place: sums over weights go where those over all trials are wanted
     virtual void backward(Trial& trial, const Cotangent& loss) = 0;
     std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }
 
     long ties = 0;
-    bool in_place = false;  // whether sums over trials are written where they are to go, as those of one thread may be
     std::vector<Sums> weight_sums, delay_sums;
     std::vector<Aligned<double>> parameter_sums;
     std::vector<double> scratch;

@@ -344,7 +344,7 @@ private:
             Train& train = trial.trains[net.inputs + f.population];
             ties += o > 0 && order[o - 1].t == f.t && !(o > 1 && order[o - 2].t == f.t);
             tape.owns.push_back({f.t, f.population, train.size()});
-            train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW), train.sens.push_back(0);
+            train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW);
             const double* from = &scatters[f.population]->before[f.before];
             train.before.insert(train.before.end(), from, from + neurons[f.population]->S);
             neurons[f.population]->refuse_runaway(train);

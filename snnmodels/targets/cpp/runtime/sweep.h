@@ -4,6 +4,7 @@
 // general way, to rounding; for models with flows in closed form (a series holds forward alone), the same parameters for all
 // neurons, no refractoriness, and no gradients of parameters.
 #pragma once
+#include <tuple>
 #include "network.h"
 #include "population.h"
 
@@ -12,6 +13,7 @@ namespace snn {
 template <class M> class SweptPopulation : public Population<M>
 {
     using Base = Population<M>;
+    using K = typename Base::K;
     using Base::S_, Base::width, Base::index, Base::observed, Base::x, Base::l, Base::flow, Base::back_, Base::hot, Base::ladder, Base::clock;
     using Base::take, Base::put, Base::prepare, Base::costate;
     static constexpr bool SWEEPS = M::SHARED && !M::SERIES && !M::REFRACTORY && M::G == 0 && !M::NEEDS_STATES;
@@ -33,6 +35,7 @@ public:
         {
             span = 8 * ladder.longest;
             while (!keeps_digits(span)) span /= 2;
+            std::apply([&](auto&... rule) { (this->prepare(rule, 0), ...); }, arrive_back_);
         }
     }
 
@@ -72,7 +75,9 @@ public:
                 for (int j = 0; j < Base::n; j++)
                     if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
             std::sort(pulls.begin(), pulls.end());
-            for (int n = int(of.tape.pieces.size()) - 1; n >= 0; n--) piece_back(of, n);
+            for (int n = int(of.tape.pieces.size()) - 1; n >= 0;)
+                if (const int m = single_arrivals(of, n); m > 1) n -= pieces_back(of, n, m);
+                else piece_back(of, n--);
         }
     }
 
@@ -136,7 +141,7 @@ private:
                 const int from = train.size();
                 Base::search(s);
                 Base::settle(piece.t, s, piece.end, train);
-                for (int k = from; k < train.size(); k++) of.tape.owns.push_back({train.t[k], index, k});
+                for (int k = from; k < train.size(); k++) of.tape.own(train.t[k], index, k);
             }
         piece.owns = int(of.tape.owns.size());
         return a;
@@ -191,38 +196,52 @@ private:
             typename decltype(q)::template Arrive<double> rule;
             prepare(rule, 0);
             const auto arrive = rule.at(0.0);
-            for (int j = 0; j < width; j += LANES)
-            {
-                // states of all pieces first, so that only the highest have to be looked at
-                D8 from[LANES][S_], to[LANES][S_], top[LANES], state[S_ + 1];
-                D8 highest = load8(Base::peak_value.begin() + j);
-                take(x.begin(), j, state);
-                const double* const* row = rows.data();
-                for (int k = 0; k < m; k++)
-                {
-                    for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
-                    {
-                        D8 after[S_];
-                        state[S_] = load8(*row + j);
-                        arrive.run(state, after);
-                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[i] = after[i];
-                    }
-                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][i] = state[i];
-                    if (!(pieces[k].end > pieces[k].t)) continue;
-                    flow_of[k].run(from[k], state);
-                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][i] = state[i];
-                    top[k] = Base::ceiling(j, level[k], from[k]);
-                    highest = larger(state[Base::observed_()], highest);
-                }
-                put(x.begin(), j, state);
-                for (int k = 0; k < m; k++)
-                    if (pieces[k].end > pieces[k].t && bits((top[k] > highest) | (to[k][Base::observed_()] >= highest)))
-                        Base::block_peaks(j, level[k], from[k], to[k], top[k], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
-            }
+            int j = 0;
+            for (; j + 2 * LANES <= width; j += 2 * LANES) follow_block<2>(pieces, first, m, a, flow_of, level, arrive, j);
+            if (j < width) follow_block<1>(pieces, first, m, a, flow_of, level, arrive, j);
         });
+    }
+    template <int B, class F, class A> SNN_INLINE void follow_block(const Piece* pieces, int first, int m, int a, const F* flow_of, const int* level, const A& arrive, int j)
+    {
+        // states of all pieces first, so that only the highest have to be looked at
+        D8 from[LANES][B][S_], to[LANES][B][S_], top[LANES][B], state[B][S_ + 1], highest[B];
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        {
+            highest[b] = load8(Base::peak_value.begin() + j + b * LANES);
+            take(x.begin(), j + b * LANES, state[b]);
+        }
+        const double* const* row = rows.data();
+        for (int k = 0; k < m; k++)
+        {
+            for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
+                SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+                {
+                    D8 after[S_];
+                    state[b][S_] = load8(*row + j + b * LANES);
+                    arrive.run(state[b], after);
+                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
+                }
+            if (!(pieces[k].end > pieces[k].t)) continue;
+            SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+            {
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][b][i] = state[b][i];
+                flow_of[k].run(from[k][b], state[b]);
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][b][i] = state[b][i];
+                top[k][b] = Base::ceiling(j + b * LANES, level[k], from[k][b]);
+                highest[b] = larger(state[b][Base::observed_()], highest[b]);
+            }
+        }
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++) put(x.begin(), j + b * LANES, state[b]);
+        for (int k = 0; k < m; k++)
+            for (int b = 0; b < B; b++)
+                if (pieces[k].end > pieces[k].t && bits_above(highest[b], larger(top[k][b], to[k][b][Base::observed_()])) != ones_below(LANES))
+                    Base::block_peaks(j + b * LANES, level[k], from[k][b], to[k][b], top[k][b], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
     }
 
     std::vector<const double*> rows;
+
+    template <class R> using BackRule = typename R::template ArriveBack<K>;
+    typename M::template EachReceptor<BackRule> arrive_back_;  // one for each receptor
 
     // --- backward ------------------------------------------------------------------------------------------------------
 
@@ -321,17 +340,13 @@ private:
         if (active && piece.arrivals > before.arrivals)
         {
             reach(piece.t);
-            const int k = lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; });
+            const int k = start_lane(of, n);
             const auto there = one(back_[0], ends.there, k);
             for (int to = piece.arrivals; to > before.arrivals;)
             {
-                const Projection& p = of.of(of.tape.arrivals[to - 1]);
                 int from = to - 1;
                 while (from > before.arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
-                M::receptor(p.receptor, [&](auto q) {
-                    if (p.timed) rows_back<decltype(q), true>(of, from, to, there);
-                    else rows_back<decltype(q), false>(of, from, to, there);
-                });
+                rows_back(of, from, to, &there, 0);
                 to = from;
             }
         }
@@ -363,30 +378,63 @@ private:
         for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
     }
 
-    // Rows of arrivals [from, to) of one projection
-    template <class R, bool TIMED, class B> void rows_back(const Sweep& of, int from, int to, const B& there)
+    // How many pieces up to n, at most eight, have nothing but one arrival each, all of one projection, and follow from costates
+    // as they are now
+    int single_arrivals(const Sweep& of, int n) const
     {
-        typename R::template ArriveBack<double> rule;
-        prepare(rule, 0);
-        const auto at = rule.at(0.0);
+        if (!active) return 0;
+        const auto& pieces = of.tape.pieces;
+        const int last = pieces[n].arrivals - 1;
+        for (int m = 0; m < LANES; m++, n--)
+            if (n < 1 || pieces[n].arrivals != pieces[n - 1].arrivals + 1 || pieces[n].owns != pieces[n - 1].owns || now - pieces[n].t > span ||
+                (!pulls.empty() && pulls.back().piece >= n) || of.tape.arrivals[last - m].projection != of.tape.arrivals[last].projection)
+                return m;
+        return LANES;
+    }
+
+    // Up to m of them; returns how many
+    int pieces_back(const Sweep& of, int n, int m)
+    {
+        const int k = start_lane(of, n);
+        m = std::min(m, k + 1);
+        decltype(one(back_[0], ends.there, 0)) there[LANES];
+        for (int i = 0; i < m; i++) there[i] = one(back_[0], ends.there, k + 1 - m + i);
+        rows_back(of, of.tape.pieces[n].arrivals - m, of.tape.pieces[n].arrivals, there, 1);
+        return m;
+    }
+    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; }); }
+
+    // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
+    template <class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+    {
+        const Projection& p = of.of(of.tape.arrivals[from]);
+        M::receptor(p.receptor, [&](auto q) {
+            if (p.timed) rows_back<decltype(q), true>(of, from, to, there, step);
+            else rows_back<decltype(q), false>(of, from, to, there, step);
+        });
+    }
+    template <class R, bool TIMED, class B> SNN_INLINE void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+    {
+        const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
         const int m = to - from, q = of.tape.arrivals[from].projection;
-        const double* weights[ROWS] = {};
-        double* gradients[ROWS] = {};
+        const double* weights[LANES];
+        double* gradients[LANES];
         for (int k = 0; k < m; k++)
         {
             const std::size_t row = of.row(of.tape.arrivals[from + k]);
             weights[k] = of.net.projections[q].weight + row, gradients[k] = (*of.weight_sums)[q].begin() + row;
         }
-        D8 moved[ROWS];
+        D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
         {
             D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
             take(l.begin(), j, at_now);
-            there.run(at_now, in + S_);
+            there->run(at_now, in + S_);
             in[2 * S_] = all(0);
             for (int k = 0; k < m; k++)
             {
+                if (step) there[k].run(at_now, in + S_);
                 if (TIMED || R::WEIGHTED) in[2 * S_] = load8(weights[k] + j);
                 at.run(in, out);
                 store8(gradients[k] + j, load8(gradients[k] + j) + out[0]);
