@@ -107,7 +107,7 @@ class LIFResponse:
 
     def rate(self, discard: float = 0.0) -> float:
         """Spikes per second of the population."""
-        first = round(discard / self.signal.dt)
+        first = self.signal.first_step(discard)
         return float((self.spike_steps >= first).sum() / ((self.signal.steps - first) * self.signal.dt))
 
     def fit_decoder(self, discard: float = 0.0, ridge: float = 1e-6) -> Array:
@@ -120,7 +120,7 @@ class LIFResponse:
         ridge : float
             See `least_squares_decoder`.
         """
-        first = round(discard / self.signal.dt)
+        first = self.signal.first_step(discard)
         return least_squares_decoder(self.traces[first:], self.target[first:], ridge)
 
     def coding_loss(self, decoder: Array, gain: float = 1.0, discard: float = 0.0) -> float:
@@ -134,6 +134,6 @@ class LIFResponse:
         discard : float
             Seconds at the start to leave out.
         """
-        first = round(discard / self.signal.dt)
+        first = self.signal.first_step(discard)
         error = self.target[first:] - gain * self.traces[first:] @ decoder.T
         return float((error**2).sum(1).mean())

@@ -55,6 +55,8 @@ class TimeCourse:
         ValueError
             If the first time isn't 0, or a value is not finite.
         """
+        if not dt > 0:
+            raise ValueError(f"a time course needs bins of positive seconds, not {dt!r}")
         times = sorted(steps)
         if not times or times[0] != 0:
             raise ValueError("a staircase must start at time 0")

@@ -74,16 +74,9 @@ class Response:
         inside = arrival < self.signal.steps
         return filtered(arrival[inside], jump[inside, None], keep, self.signal.steps)[:, 0]
 
-    def first_step(self, discard: float) -> int:
-        """Index of the first step after `discard` seconds."""
-        first = round(discard / self.signal.dt)
-        if not 0 <= first < self.signal.steps:
-            raise ValueError(f"can't discard {discard} s of a simulation of {self.signal.duration} s")
-        return first
-
     def rates(self, discard: float = 0.0) -> Array:
         """Spikes per second of every neuron, shape (N,)."""
-        first = self.first_step(discard)
+        first = self.signal.first_step(discard)
         counts = np.bincount(self.spike_neurons[self.spike_steps >= first], minlength=self.network.n)
         return counts / ((self.signal.steps - first) * self.signal.dt)
 
@@ -101,7 +94,7 @@ class Response:
         discard : float
             Seconds at the start to leave out.
         """
-        first = self.first_step(discard)
+        first = self.signal.first_step(discard)
         error = (self.target - (self.estimate if estimate is None else estimate))[first:]
         return float(np.einsum("km,mn,kn->k", error, self.network.metric, error).mean())
 

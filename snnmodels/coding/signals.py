@@ -57,6 +57,19 @@ class Signal:
         """Seconds."""
         return self.steps * self.dt
 
+    def first_step(self, discard: float) -> int:
+        """Index of the first step after `discard` seconds.
+
+        Raises
+        ------
+        ValueError
+            If none is left.
+        """
+        first = round(discard / self.dt)
+        if not 0 <= first < self.steps:
+            raise ValueError(f"can't discard {discard} s of a simulation of {self.duration} s")
+        return first
+
     @property
     def times(self) -> Array:
         """Times of the values, shape (steps + 1,)."""
@@ -64,6 +77,8 @@ class Signal:
 
 
 def _steps(duration: float, dt: float) -> int:
+    if not dt > 0:
+        raise ValueError(f"signal dt must be positive seconds, not {dt!r}")
     steps = round(duration / dt)
     if steps < 1:
         raise ValueError(f"duration {duration} s is shorter than one step of {dt} s")

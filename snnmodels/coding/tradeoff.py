@@ -191,7 +191,7 @@ def at_equal_rate(points: Sequence[TradeoffPoint], reference: Sequence[TradeoffP
 
 
 def _estimate(response: Response, readout: str, discard: float) -> Array:
-    first = response.first_step(discard)
+    first = response.signal.first_step(discard)
     match readout:
         case "raw":
             return response.estimate
@@ -207,7 +207,7 @@ def _estimate(response: Response, readout: str, discard: float) -> Array:
 
 def _penalties(response: Response, discard: float) -> dict[str, float]:
     """Time average of d cost/d weight for every cost and every parameter that it is linear in."""
-    first = response.first_step(discard)
+    first = response.signal.first_step(discard)
     network, found = response.network, {}
     for cost in network.loss.costs:
         used = [t for t in network.loss.traces if symbol(t) in cost.expression.free_symbols]

@@ -35,7 +35,7 @@ from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from ..losses.base import Loss
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import load_network
-from ..training import Evaluation, TrainingError, TrainingInterrupted, evaluate, train
+from ..training import Evaluation, TrainingInterrupted, evaluate, train
 from ..training.checkpoint import load_checkpoint
 from ..training.history import History
 from ..training.progress import LineProgress, TrainingProgress, default_progress
@@ -555,7 +555,7 @@ def _child(experiment: Experiment, setup: Setup, seed: int, folder: Path) -> Non
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
-    except TrainingError as error:
+    except (RuntimeError, ValueError, OSError) as error:  # what training raises, or a checkpoint, or its file
         print(f"seed {seed}: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -121,10 +121,14 @@ def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
     Raises
     ------
     BuildFailed
-        If the compiler refuses them.
+        If the compiler refuses them, or there is none.
     """
     words = [*compiler(), *flags, *map(str, files), "-o", str(to)]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        hint = "install a C++ compiler, or name one in CXX"
+        raise BuildFailed(f"{words[0]} can't be run ({error.strerror}); {hint}") from None
     if result.returncode:
         lines = result.stderr.splitlines()
         said = [line for line in lines if "error" in line][:5] or lines[:5]

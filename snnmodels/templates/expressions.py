@@ -124,10 +124,10 @@ def parse_threshold(condition: str) -> tuple[str, str]:
     ValueError
         If it is not one comparison with ``>``: the neuron spikes when left - right crosses 0 upwards.
     """
-    body = parse(condition).body
-    match body:
+    condition = " ".join(condition.split())  # as `parse` reads it, so that columns are places in it
+    match parse(condition).body:
         case ast.Compare(left=left, ops=[ast.Gt()], comparators=[right]):
-            sides = [ast.get_source_segment(condition.strip(), side) or ast.unparse(side) for side in (left, right)]
+            sides = [ast.get_source_segment(condition, side) or ast.unparse(side) for side in (left, right)]
             for side in sides:
                 check_expression(side)
             return sides[0], sides[1]

@@ -188,6 +188,9 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
     }
     try:
         return parse_expression_dimensions(expression, {**DEFAULT_FUNCTIONS, **variables})
+    except KeyError as error:
+        name = str(error.args[0])
+        raise ValueError(f"{expression!r}: unknown variable {name!r}; {suggest(name, dimensions)}") from None
     except (DimensionMismatchError, TypeError, ValueError, SyntaxError) as error:
         raise ValueError(f"{expression!r}: {str(error).splitlines()[0]}") from None
 

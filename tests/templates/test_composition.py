@@ -1,10 +1,11 @@
 """How components become one model."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from snnmodels.templates import TemplateError, load_model
+from snnmodels.templates import TemplateError, equations_path, load_model
 
 
 @pytest.fixture
@@ -213,3 +214,12 @@ def test_a_synapse_for_another_input_is_refused(write):
     silent = CURRENT_SYNAPSE.replace('    add.inputs.I = "I"\n', "")
     with pytest.raises(TemplateError, match=r'\[add\] inputs.I = "I"'):
         load_model(write("mv_lif", mv_lif()), write("silent", silent))
+
+
+@pytest.mark.parametrize("spaces", ["v>v_th", "v  >  v_th", "  v\t>\n v_th ", "v > v_th"])
+def test_white_space_around_a_threshold(tmp_path: Path, spaces: str) -> None:
+    text = (equations_path() / "neurons" / "lif.toml").read_text()
+    assert 'threshold = "v > v_th"' in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('threshold = "v > v_th"', f'threshold = """{spaces}"""'))
+    assert " ".join((load_model(path).threshold or "").split()) == "v > v_th"

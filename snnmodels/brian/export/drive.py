@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import brian2
 import numpy as np
 
@@ -187,7 +189,7 @@ def read_spikes(path: str, network: Network) -> dict[str, Array]:
     try:
         with np.load(path) as archive:
             content = {name: np.asarray(archive[name], dtype=float) for name in archive.files}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npz file of spike times ({error})") from None
     wanted = [source.name for source in network.inputs]
     if set(content) != set(wanted):
