@@ -240,11 +240,12 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "gradient"}
     population : int
     neuron : int
-        -1 where it is not known.
+        -1 where it is not known, as for `time`.
     time : float
         In seconds; for ``"gradient"`` the number of the batch.
     """
-    where = f"population {plan.populations[population].name!r}: neuron {neuron}"
+    one = f"neuron {neuron}" if neuron >= 0 else "a neuron"
+    where = f"population {plan.populations[population].name!r}: {one}"
     match what:
         case "start":
             return f"{where} is above its threshold at time 0; lower its initial value or raise the threshold"
@@ -264,7 +265,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 "delay and carry it across its threshold, and so on without end; lower the weights or add a delay"
             )
         case "finite":
-            return f"{where}: its state is no longer finite at {time:.9g} s; check the parameters and weights"
+            when = f" at {time:.9g} s" if time >= 0 else ""
+            return f"{where}: its state is no longer finite{when}; check the parameters and weights"
         case "gradient":
             return f"{where}: the gradient of its weights is not finite in batch {time:g} of those trained on together"
         case "steps":

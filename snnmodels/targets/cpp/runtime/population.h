@@ -403,6 +403,8 @@ private:
             const D8 m = v[2] + third * w * (1 / 3.), disc = v[1] * v[1] - 2.0 * m * v[0];
             const D8 sq = sqrt(larger(disc, all(0))), den = v[1] + sq;
             const I8 there = active & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0)));
+            // squares that no double holds: no step could be told from none
+            if (bits(active & ~there & ~(disc - disc == 0.0))) throw Failure{"finite", index, -1, -1};
             D8 u = -2.0 * v[0] / den;
             u = pick((disc >= 0.0) & (den > 0.0), u, all(INF));
             const I8 reached = u <= w, left = w < rest - tau;
