@@ -36,8 +36,14 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
             # Otherwise a power cut could leave the new name with the old file's length of nothing.
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        # closing an archive that was interrupted within a member fails, and must not hide why
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__context__
+        if cause is not None and cause is not error:
+            raise KeyboardInterrupt from error
         raise
 
 

@@ -362,6 +362,22 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_an_interruption_within_an_archive_is_one(tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    saved = Checkpoint(1, {"w": np.ones(5)}, {"steps": np.array(5)})
+    save_checkpoint(path, saved)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "write_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, Checkpoint(2, {"w": np.zeros(5)}, {"steps": np.array(9)}))
+    monkeypatch.undo()
+    assert load_checkpoint(path).epoch == 1
+    assert os.listdir(tmp_path) == ["c.npz"]
+
+
 def test_checkpoint_round_trip(tmp_path):
     path = tmp_path / "c.npz"
     saved = Checkpoint(3, {"hidden.tau_m": np.array(0.02), "a.w": np.ones((2, 3))}, {"steps": np.array(5)})
