@@ -20,11 +20,12 @@ from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
 from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
-from ..losses.base import Loss, alike
+from ..losses.base import Loss
 from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
+from .batches import CLOSED, check_targets, count_trials
 from .simulation import SimulationError
 from .source import Outcome
 
@@ -98,8 +99,11 @@ class GridSimulation:
                 f"target = {target!r}; gradients on a time grid run on {', '.join(BRIAN_TARGETS)} "
                 "(CUDA: forward only, with `snnmodels build`)"
             )
+        if not isinstance(loss, Loss):
+            raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
         self._network = network
         self.loss = loss
+        self._closed = False
         self.target = target
         if len(loss.observables) > 1:
             raise ValueError(
@@ -146,7 +150,8 @@ class GridSimulation:
         self.close()
 
     def close(self) -> None:
-        """Stop the compiled program, if there is one, and delete its files."""
+        """Stop the compiled program, if there is one, and delete its files; it can't be run any more."""
+        self._closed = True
         self._session.close()
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -228,11 +233,12 @@ class GridSimulation:
         unresolved = self._check_spikes()
         read = self._observe(trials)
         observed = self._observable.read(read)
-        value = self.loss.evaluate((observed,) if isinstance(self.loss.observes, tuple) else observed, targets)
+        shown = self.loss.shown([observed])
+        value, derivatives = self.loss.value(shown, targets)
         spikes = self._spikes_per_trial(trials)
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved=unresolved)
-        self._write_loss(self._observable.pull(read, alike(self.loss, value.gradient)[0]), trials)
+            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), shown, unresolved=unresolved)
+        self._write_loss(self._observable.pull(read, derivatives[0]), trials)
         self._session.backward()
         gradients = self._gradients(scheduled)
         for key, found in gradients.items():
@@ -243,7 +249,7 @@ class GridSimulation:
                     "make dt smaller"
                 )
         slope = self._smallest_gdot()
-        return Outcome(value.value, value.predictions, gradients, spikes, slope, observed, unresolved=unresolved)
+        return Outcome(value.value, value.predictions, gradients, spikes, slope, shown, unresolved=unresolved)
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.
@@ -260,12 +266,10 @@ class GridSimulation:
         return self._spikes.times(population)
 
     def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:
-        trials = len(targets)
-        if not 1 <= trials <= self.plan.batch_size:
-            raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.plan.batch_size}")
-        names = {s.name for s in self._network.inputs}
-        if set(inputs) != names:
-            raise ValueError(f"inputs are {sorted(inputs)}; network {self._network.name!r} has {sorted(names)}")
+        if self._closed:
+            raise SimulationError(CLOSED)
+        trials = count_trials(inputs, self._network, self.plan.batch_size)
+        check_targets(targets, trials)
         return trials
 
     def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, tuple[Scheduled, int]]:

@@ -124,7 +124,7 @@ def with_time(time: float) -> np.ndarray:
         (TIMES[:1], "have shape (1, 3); expected (2, 3)"),
         (TIMES[0], "have shape (3,)"),
         (with_time(np.nan), "input 'input', trial 1, neuron 2: a spike time is NaN; use inf where there is no spike"),
-        (with_time(-1 * MS), "trial 1, neuron 2: a spike time is negative (-0.001 s); times start at 0 s"),
+        (with_time(-1 * MS), "trial 1, neuron 2: a spike time is negative (-1 ms); times start at 0 s"),
         (with_time(20 * MS), "trial 1, neuron 2: a spike at 20 ms is not before the end of the trial at 20 ms"),
         (with_time(31 * MS), "make the duration longer"),
         (np.stack([TIMES, TIMES - 0.1 * MS], axis=2), "trial 0, neuron 0: spike times are not ascending; sort them"),
