@@ -456,7 +456,9 @@ class Simulation:
             raise
         self._has_run = True
         for key, value in values.items():
-            value[...] = engine.weights(places[key])
+            mask = self._network.projections[places[key]].mask
+            found = engine.weights(places[key])
+            np.copyto(value, found, where=True if mask is None else np.asarray(mask, dtype=bool))
         outcomes, start = [], 0
         for row, (_, labels) in zip(results, batches, strict=True):
             trials = len(labels)
