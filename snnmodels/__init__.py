@@ -17,6 +17,7 @@ _NAMES = {
     "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
         "Loss",
+        "LossValue",
         "MaxVoltageCrossEntropy",
         "SpikeTimeError",
         "SpikeTimeFunction",
@@ -34,8 +35,9 @@ _NAMES = {
         "TemplateError",
         "load_model",
         "load_network",
+        "with_values",
     ),
-    "training": ("evaluate", "load_checkpoint", "train"),
+    "training": ("EarlyStopping", "TrainingInterrupted", "evaluate", "load_checkpoint", "train"),
 }
 _MODULES = (*_NAMES, "oracle", "symbolic")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

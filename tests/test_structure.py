@@ -20,7 +20,7 @@ FLOORS = [line.split() for line in re.search(r"```floors\n(.*?)```", TEXT, re.S)
 FLOORS.append(["__main__"])
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # what a generated project brings along, to run without the package
-FILES = [p for p in ROOT.rglob("*.py") if "files" not in p.parent.parts]
+FILES = [p for p in ROOT.rglob("*.py") if "files" not in p.relative_to(ROOT).parts[:-1]]
 
 
 def module(path: Path) -> str:

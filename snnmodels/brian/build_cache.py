@@ -24,6 +24,7 @@ import numpy as np
 from .. import __version__
 from ..targets import compilation
 from ..targets.process import EXCHANGE
+from .functions import GUARD
 from .plan import Plan
 
 __all__ = ["Built", "Field", "build", "fingerprint"]
@@ -123,7 +124,7 @@ def _one_unit(folder: Path) -> str:
         text, found = re.subn(r"(/+ SUPPORT CODE /+\s*)namespace\s*\{", rf"\1namespace unit_{number} {{", text)
         if found:
             text = text.replace("using namespace brian;", f"using namespace brian; using namespace unit_{number};")
-        parts.append(text)
+        parts.append(f"#undef {GUARD}\n{text}")  # each namespace has divided differences of its own
     others = ("brianlib/spikequeue.cpp", "network.cpp", "objects.cpp", "run.cpp", "synapses_classes.cpp", "main.cpp")
     parts += [(folder / name).read_text() for name in others if (folder / name).exists()]
     return "\n".join(parts)

@@ -18,17 +18,19 @@ __all__ = ["bracket_function", "namespace_for", "root_function"]
 # Newton converges quadratically: after a step this short (relative to the bracket) the error is below rounding
 TOLERANCE = 1e-9
 ITERATIONS = 60
+GUARD = "SNNMODELS_EXPDD"  # of the divided differences, once in a file of C++
 
 
 def _implement(function: Function, name: str, source: str, n_arguments: int, uses_expdd: bool = False) -> Function:
     """Attach C++ source, with ``{q}`` for the qualifier, to a Brian2 function for Cython, C++ and CUDA."""
-    # all divided differences share one source, so depending on one of them brings every one of them
-    dependencies = {"expdd2": EXPDD["expdd2"]} if uses_expdd else {}
     for target, qualifier in (("cpp", "static inline"), ("cuda", "__host__ __device__ static inline")):
         code = source.replace("{q}", qualifier)
-        if source == EXPDD_SOURCE:  # several of them in one file bring it several times
-            code = f"#ifndef SNNMODELS_EXPDD\n#define SNNMODELS_EXPDD\n{code}\n#endif\n"
-        function.implementations.add_implementation(target, code, name=name, dependencies=dependencies)
+        if uses_expdd or source == EXPDD_SOURCE:
+            # who calls divided differences brings them along: Brian2 may write him before what he depends on
+            shared = EXPDD_SOURCE.replace("{q}", qualifier)
+            own = "" if source == EXPDD_SOURCE else code
+            code = f"#ifndef {GUARD}\n#define {GUARD}\n{shared}\n#endif\n{own}"
+        function.implementations.add_implementation(target, code, name=name)
     body = (EXPDD_SOURCE if uses_expdd else "") + source
     # Cython compiles C++ as it is; a namespace of its own keeps several functions in a module apart
     cython = "\n".join(

@@ -15,7 +15,7 @@ from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTi
 from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
-from ..templates.network import Network, Population, Projection, SpikeInput
+from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 
 __all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
 
@@ -155,6 +155,7 @@ class Plan:
             Also for a network with refractory neurons or with delays.
         """
         refuse_unsupported(network)
+        dt = float(in_unit(dt, "second", "dt"))
         if not dt > 0:
             raise ValueError(f"dt = {dt!r} s; a time step must be positive")
         steps = round(network.duration / dt)

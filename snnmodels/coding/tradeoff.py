@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import sympy as sp
@@ -45,10 +45,6 @@ class TradeoffPoint:
     synaptic_events: float
     loss: dict[str, float]
     penalties: dict[str, float]
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def measure(

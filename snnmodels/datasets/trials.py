@@ -39,6 +39,10 @@ class Trials:
     encode: Encoder | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.samples, Mapping):
+            raise ValueError(f"samples are {type(self.samples).__name__}; expected a mapping of input names to arrays")
+        object.__setattr__(self, "samples", {name: np.asarray(array) for name, array in self.samples.items()})
+        object.__setattr__(self, "targets", np.asarray(self.targets))
         if not self.samples:
             raise ValueError("samples: expected an array for at least one input, got none")
         for name, array in self.samples.items():

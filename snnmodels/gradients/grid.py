@@ -20,11 +20,12 @@ from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
 from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
-from ..losses.base import Loss, alike
+from ..losses.base import Loss
 from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
+from .batches import CLOSED, check_targets, count_trials
 from .simulation import SimulationError
 from .source import Outcome
 
@@ -98,8 +99,11 @@ class GridSimulation:
                 f"target = {target!r}; gradients on a time grid run on {', '.join(BRIAN_TARGETS)} "
                 "(CUDA: forward only, with `snnmodels build`)"
             )
+        if not isinstance(loss, Loss):
+            raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
         self._network = network
         self.loss = loss
+        self._closed = False
         self.target = target
         if len(loss.observables) > 1:
             raise ValueError(
@@ -122,12 +126,24 @@ class GridSimulation:
         self._spikes: SpikeTables
         self._written: dict[str, np.ndarray]
         self._warned = False
-        self._open(network)
+        self._current: Network | None = None  # whose values are written
+        self._opened = False  # whether there is a session for the plan
+        self._own = Plan.of(network, **self._options)  # that of the network's own values
+        self._open(self._own)
         self._set(network)
 
-    def _open(self, network: Network) -> None:
-        """Lower the network and start a session for it."""
-        self.plan = Plan.of(network, **self._options)
+    @staticmethod
+    def _holds_for(plan: Plan, network: Network) -> bool:
+        """Whether a plan is right for a network that differs in its values alone."""
+        return all(
+            plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
+            for p in network.populations
+            if p.learnable
+        )
+
+    def _open(self, plan: Plan) -> None:
+        """Start a session for a plan."""
+        self.plan = plan
         self._written = {}
         if self.target == "cpp_standalone":
             from ..brian.worker import StandaloneSession
@@ -136,6 +152,7 @@ class GridSimulation:
         else:
             self._session = RuntimeSession(self.plan, self.target)
         self._spikes = SpikeTables(self.plan, self._session)
+        self._opened = True
 
     def __enter__(self) -> Self:
         return self
@@ -146,7 +163,8 @@ class GridSimulation:
         self.close()
 
     def close(self) -> None:
-        """Stop the compiled program, if there is one, and delete its files."""
+        """Stop the compiled program, if there is one, and delete its files; it can't be run any more."""
+        self._closed = True
         self._session.close()
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -157,15 +175,14 @@ class GridSimulation:
         return self._network
 
     def _set(self, network: Network) -> None:
-        """Write weights, parameters and states at time 0."""
-        if not all(
-            self.plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
-            for p in network.populations
-            if p.learnable
-        ):
-            # time constants have come together: the closed form has to be another
+        """Write weights, parameters and states at time 0; until all are there, nothing is said of what is."""
+        self._current = None
+        own = self._holds_for(self._own, network)
+        if not self._opened or (self.plan is not self._own if own else not self._holds_for(self.plan, network)):
+            # time constants have come together: the closed form has to be another, and its own again once it can be
+            self._opened = False
             self._session.close()
-            self._open(network)
+            self._open(self._own if own else Plan.of(network, **self._options))
         for q in network.projections:
             self._write_weights(q, np.asarray(q.weights, dtype=float))
         for name, p in self.plan.populations.items():
@@ -176,12 +193,18 @@ class GridSimulation:
                 self._write(f"{name}.{key}_initial", values)
         self._current = network
 
+    def _network_now(self) -> Network:
+        """The network with the values that are written."""
+        assert self._current is not None
+        return self._current
+
     def _write_weights(self, q: Projection, w: np.ndarray) -> None:
         """Write the weights that a projection has, of a whole matrix."""
         self._session.write(f"{q.name}.w", w if q.mask is None else w[np.asarray(q.mask, dtype=bool)])
 
     def _write(self, key: str, values: np.ndarray) -> None:
         if key not in self._written or not np.array_equal(self._written[key], values):
+            self._written.pop(key, None)
             self._session.write(key, values)
             self._written[key] = np.array(values)
 
@@ -228,11 +251,12 @@ class GridSimulation:
         unresolved = self._check_spikes()
         read = self._observe(trials)
         observed = self._observable.read(read)
-        value = self.loss.evaluate((observed,) if isinstance(self.loss.observes, tuple) else observed, targets)
+        shown = self.loss.shown([observed])
+        value, derivatives = self.loss.value(shown, targets)
         spikes = self._spikes_per_trial(trials)
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved=unresolved)
-        self._write_loss(self._observable.pull(read, alike(self.loss, value.gradient)[0]), trials)
+            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), shown, unresolved=unresolved)
+        self._write_loss(self._observable.pull(read, derivatives[0]), trials)
         self._session.backward()
         gradients = self._gradients(scheduled)
         for key, found in gradients.items():
@@ -243,7 +267,7 @@ class GridSimulation:
                     "make dt smaller"
                 )
         slope = self._smallest_gdot()
-        return Outcome(value.value, value.predictions, gradients, spikes, slope, observed, unresolved=unresolved)
+        return Outcome(value.value, value.predictions, gradients, spikes, slope, shown, unresolved=unresolved)
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.
@@ -260,12 +284,10 @@ class GridSimulation:
         return self._spikes.times(population)
 
     def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:
-        trials = len(targets)
-        if not 1 <= trials <= self.plan.batch_size:
-            raise ValueError(f"{trials} trials; this simulation takes 1 to batch_size = {self.plan.batch_size}")
-        names = {s.name for s in self._network.inputs}
-        if set(inputs) != names:
-            raise ValueError(f"inputs are {sorted(inputs)}; network {self._network.name!r} has {sorted(names)}")
+        if self._closed:
+            raise SimulationError(CLOSED)
+        trials = count_trials(inputs, self._network, self.plan.batch_size)
+        check_targets(targets, trials)
         return trials
 
     def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, tuple[Scheduled, int]]:
@@ -338,7 +360,7 @@ class GridSimulation:
             if not p.grid.learnable:
                 continue
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
-            current = next(x for x in self._current.populations if x.name == name)
+            current = next(x for x in self._network_now().populations if x.name == name)
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:
                 per_neuron = self._session.read(f"{name}.grad_{s.name}").reshape(self.plan.batch_size, -1)

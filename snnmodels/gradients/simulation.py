@@ -12,7 +12,7 @@ import numpy as np
 from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from ..losses.base import Loss, Observed, alike
+from ..losses.base import Loss, Observed
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
@@ -21,6 +21,7 @@ from ..targets.process import ProgramError
 from ..templates.network import Network
 from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
+from .batches import CLOSED, check_targets, count_trials
 from .source import Outcome
 
 __all__ = ["Simulation", "SimulationError"]
@@ -75,7 +76,7 @@ class Simulation:
     def __init__(
         self,
         network: Network,
-        loss: Loss | Observable | Sequence[Observable],
+        loss: Loss | Observable | tuple[Observable, ...] | list[Observable],
         *,
         batch_size: int = 32,
         target: Target = "numpy",
@@ -88,7 +89,7 @@ class Simulation:
     ) -> None:
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
-        self._single = not isinstance(loss.observes if isinstance(loss, Loss) else loss, Sequence)
+        self._single = not isinstance(loss.observes if isinstance(loss, Loss) else loss, tuple | list)
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             if isinstance(n, bool) or int(n) != n or n < 1:
                 raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
@@ -163,7 +164,7 @@ class Simulation:
         that the next call would not set right.
         """
         if self._closed:
-            raise SimulationError("This simulation was closed: make a new one to go on.")
+            raise SimulationError(CLOSED)
         if not self._engine.usable:
             self._held = None
             self._engine.close()
@@ -264,7 +265,8 @@ class Simulation:
         SimulationError
             If a gradient is not finite.
         """
-        return self._backward(derivative if isinstance(derivative, tuple) else (derivative,))
+        given: Any = derivative
+        return self._backward((given,) if self._single else tuple(given))
 
     def run(
         self,
@@ -303,13 +305,12 @@ class Simulation:
         """
         loss = self.loss
         trials = self._trials(inputs)
-        if len(targets) != trials:
-            raise ValueError(f"{len(targets)} targets for {trials} trials of the inputs")
+        check_targets(targets, trials)
         observed = self._forward(inputs, values, gradient)
         engine = self._engine
         shown = self._shape(observed)
-        value = loss.evaluate(shown, targets)
-        gradients = self._backward(alike(loss, value.gradient)) if gradient else {}
+        value, derivatives = loss.value(shown, targets)
+        gradients = self._backward(derivatives) if gradient else {}
         spikes = {
             p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
         }
@@ -325,20 +326,7 @@ class Simulation:
         )
 
     def _trials(self, inputs: Mapping[str, np.ndarray]) -> int:
-        """Number of trials of the inputs, which are all there."""
-        names = [s.name for s in self._network.inputs]
-        if set(inputs) != set(names):
-            raise ValueError(f"inputs are {sorted(inputs)}; network {self._network.name!r} has {sorted(names)}")
-        trials = {name: len(times) for name, times in inputs.items()}
-        if len(set(trials.values())) > 1:
-            raise ValueError(f"inputs differ in their number of trials: {trials}")
-        found = next(iter(trials.values()), 1)
-        if not 1 <= found <= self.batch_size:
-            raise ValueError(
-                f"{found} trials; this simulation takes 1 to batch_size = {self.batch_size}: make it with a larger "
-                "one, or give it (or train) smaller batches"
-            )
-        return found
+        return count_trials(inputs, self._network, self.batch_size)
 
     def _checked(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         trials, duration = self._trials(inputs), self._network.duration
@@ -370,7 +358,10 @@ class Simulation:
             wanted = observable.read(x).shape
             if d.shape != wanted:
                 raise ValueError(f"the derivative by {observable} has shape {d.shape}; it must be {wanted}")
-            pulls.append(observable.pull(x, d))
+            pulls.append(np.asarray(observable.pull(x, d)))
+            if pulls[-1].shape != x.shape:
+                what = f"{type(observable).__name__}.pull returned shape {pulls[-1].shape}"
+                raise ValueError(f"{what}; it must be {x.shape}, as the values of its primitive")
             if not all_finite(pulls[-1]):
                 raise ValueError(f"the derivative by {observable} is not finite")
             if pulls[-1][np.isinf(x)].any():
@@ -434,8 +425,7 @@ class Simulation:
             raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
         n_out = self.plan.readout.population.n
         for inputs, labels in batches:
-            if len(labels) != self._trials(inputs):
-                raise ValueError(f"{len(labels)} targets for {self._trials(inputs)} trials of the inputs")
+            check_targets(labels, self._trials(inputs))
         checked = [self._checked(inputs) for inputs, _ in batches]
         given = [_side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
         every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
@@ -466,7 +456,9 @@ class Simulation:
             raise
         self._has_run = True
         for key, value in values.items():
-            value[...] = engine.weights(places[key])
+            mask = self._network.projections[places[key]].mask
+            found = engine.weights(places[key])
+            np.copyto(value, found, where=True if mask is None else np.asarray(mask, dtype=bool))
         outcomes, start = [], 0
         for row, (_, labels) in zip(results, batches, strict=True):
             trials = len(labels)
@@ -512,11 +504,11 @@ class Simulation:
         return gradients
 
 
-def _observables(loss: Loss | Observable | Sequence[Observable]) -> tuple[Observable, ...]:
+def _observables(loss: Loss | Observable | tuple[Observable, ...] | list[Observable]) -> tuple[Observable, ...]:
     """What is read for a loss, or what is given itself."""
     if isinstance(loss, Loss):
         return loss.observables
-    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if isinstance(loss, Sequence) else ()
+    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if isinstance(loss, tuple | list) else ()
     if not given or not all(isinstance(seen, Observable) for seen in given):
         raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy(), or observables")
     return given

@@ -1,4 +1,4 @@
-"""Losses of what a network's output does, each with its derivative."""
+"""Losses of what a network does, each with its derivative."""
 
 from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy

@@ -76,7 +76,34 @@ class Loss(ABC):
     @property
     def observables(self) -> tuple[Observable, ...]:
         """What is read, as a tuple."""
-        return self.observes if isinstance(self.observes, tuple) else (self.observes,)
+        given = self.observes
+        found = tuple(given) if isinstance(given, tuple | list) else (given,)
+        for seen in found:
+            if not isinstance(seen, Observable):
+                raise ValueError(f"{type(self).__name__}.observes has {seen!r}; expected observables, as SpikeTimes()")
+        return found
+
+    def shown(self, values: Sequence[Any]) -> Any:
+        """One value for each observable as `evaluate` takes them: the value itself where a loss reads one thing."""
+        return tuple(values) if isinstance(self.observes, tuple | list) else values[0]
+
+    def value(self, observed: Any, targets: np.ndarray) -> tuple[LossValue, tuple[np.ndarray, ...]]:
+        """What `evaluate` returns, and its derivatives, one for each observable.
+
+        Parameters
+        ----------
+        observed : array or tuple of array
+        targets : array, shape (trials, ...)
+
+        Raises
+        ------
+        ValueError
+            If it is no `LossValue`, or has another number of derivatives.
+        """
+        found = self.evaluate(observed, targets)
+        if not isinstance(found, LossValue):
+            raise ValueError(f"{type(self).__name__}.evaluate returned {type(found).__name__}; expected a LossValue")
+        return found, alike(self, found.gradient)
 
     def __add__(self, other: Loss) -> SumOfLosses:
         if not isinstance(other, Loss):
@@ -108,32 +135,33 @@ class SumOfLosses(Loss):
                 raise ValueError(f"a loss is multiplied by {factor}; expected a finite number")
 
     @property
-    def observes(self) -> tuple[Observable, ...]:
+    def observes(self) -> Observable | tuple[Observable, ...]:
         """What the terms read, term after term."""
-        return tuple(seen for loss, _ in self.terms for seen in loss.observables)
+        seen = tuple(seen for loss, _ in self.terms for seen in loss.observables)
+        return seen if len(seen) > 1 else seen[0]
 
     def evaluate(self, observed: Any, targets: np.ndarray) -> LossValue:
         """Evaluate every term on its own part; see `Loss.evaluate`."""
         total, gradients, predictions = 0.0, [], None
         for (loss, factor), part in zip(self.terms, self._parts(observed), strict=True):
-            value = loss.evaluate(part, targets)
+            value, derivatives = loss.value(part, targets)
             total += factor * value.value
-            gradients += [factor * np.asarray(g) for g in alike(loss, value.gradient)]
+            gradients += [factor * np.asarray(g) for g in derivatives]
             predictions = value.predictions if predictions is None else predictions
-        return LossValue(total, tuple(gradients), predictions)
+        return LossValue(total, self.shown(gradients), predictions)
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """The largest number of any term; see `Loss.silent_trials`."""
         parts = zip(self.terms, self._parts(observed), strict=True)
         return max(loss.silent_trials(part, targets) for (loss, _), part in parts)
 
-    def _parts(self, observed: Sequence[np.ndarray]) -> list[Observed]:
+    def _parts(self, observed: Observed) -> list[Observed]:
         """What each term reads, as it reads it."""
         parts: list[Observed] = []
-        start = 0
+        values, start = alike(self, observed), 0
         for loss, _ in self.terms:
-            own = tuple(observed[start : start + len(loss.observables)])
-            parts.append(own if isinstance(loss.observes, tuple) else own[0])
+            own = values[start : start + len(loss.observables)]
+            parts.append(loss.shown(own))
             start += len(own)
         return parts
 
@@ -156,7 +184,7 @@ def alike(loss: Loss, values: Any) -> tuple[np.ndarray, ...]:
     ValueError
         If there are not as many.
     """
-    each = tuple(values) if isinstance(loss.observes, tuple) else (values,)
+    each = tuple(values) if isinstance(loss.observes, tuple | list) else (values,)
     if len(each) != len(loss.observables):
         raise ValueError(f"{len(each)} arrays for the {len(loss.observables)} observables of {loss!r}")
     return each
@@ -180,7 +208,14 @@ def primitives(observables: Sequence[Observable], network: Network) -> tuple[Pri
     ValueError
         If the network has not what they read.
     """
-    return tuple(seen.primitive(network) for seen in observables)
+    found = []
+    for seen in observables:
+        primitive: Any = seen.primitive(network)
+        if not isinstance(primitive, Primitive):
+            kind = type(seen).__name__
+            raise ValueError(f"{kind}.primitive returned {primitive!r}; expected SpikeTimes, Maxima or Samples")
+        found.append(primitive.primitive(network))
+    return tuple(found)
 
 
 def simulated(observables: Sequence[Observable], network: Network) -> tuple[Primitive, ...]:

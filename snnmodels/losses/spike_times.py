@@ -1,4 +1,4 @@
-"""Losses on all spike times of the output."""
+"""Losses on all spike times of a population."""
 
 from __future__ import annotations
 

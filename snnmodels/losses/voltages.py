@@ -1,4 +1,4 @@
-"""Losses on samples of the output's membrane potential."""
+"""Losses on samples of a membrane potential."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..templates.identity import description
 from .schedules import ConstantRate, Schedule
 
 __all__ = ["Bounds", "Optimiser", "Values"]
@@ -125,7 +126,7 @@ class Optimiser(ABC):
     def settings(self) -> dict[str, object]:
         """Describe the optimiser: class, constants and schedule."""
         constants = {k: v for k, v in vars(self).items() if not k.startswith("_")}
-        return {"class": type(self).__name__, **constants, "schedule": repr(self.schedule)}
+        return {"class": type(self).__name__, **constants, "schedule": description(self.schedule)}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copy what has been accumulated, as arrays: the number of steps, and the moments as ``"<moment>/<key>"``."""

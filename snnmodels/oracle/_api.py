@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..losses.base import Loss, alike, primitives
+from ..losses.base import Loss, primitives
 from ..losses.observables import Maxima, Primitive, Samples
 from ..templates.network import Network
 from ..templates.spike_times import checked_times
@@ -243,9 +243,9 @@ def gradient(
     neurons = list(simulation.neurons)
     seen = [_see(simulation, watched) for watched in primitives(loss.observables, network)]
     read = tuple(o.read(values) for o, (values, _) in zip(loss.observables, seen, strict=True))
-    evaluated = loss.evaluate(read if isinstance(loss.observes, tuple) else read[0], targets)
+    evaluated, derivatives = loss.value(loss.shown(read), targets)
     errors = []
-    for o, (values, _), derivative in zip(loss.observables, seen, alike(loss, evaluated.gradient), strict=True):
+    for o, (values, _), derivative in zip(loss.observables, seen, derivatives, strict=True):
         errors.append(np.asarray(o.pull(values, np.asarray(derivative, dtype=float)), dtype=float))
         _check_errors(values, errors[-1])
     gdot = simulation.gdot()

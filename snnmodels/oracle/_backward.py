@@ -26,7 +26,7 @@ class Pull:
 
 
 class BackwardTrial:
-    """Section by section what eventprop.md, section 2, says; the formulas themselves come from `Adjoint`.
+    """Event by event what docs/eventprop.md, "The adjoint", says; the formulas themselves come from `Adjoint`.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class BackwardTrial:
             x = q.dynamics.receptor(projection.receptor, event.held).after(x, q.p[:, own], w)
         return x, event.held
 
-    # -- section 2 ----------------------------------------------------------------------------------------------------
+    # -- between events and at them ------------------------------------------------------------------------------------
 
     def _segment(self, n: int, segment: Segment) -> None:
         inside = sorted(

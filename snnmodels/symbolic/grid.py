@@ -146,13 +146,6 @@ class GridSystem:
         outputs = {"value": program.outputs["value"], "slope": slope.outputs["value"]}
         return Program(slope.statements, outputs).simplified()
 
-    @property
-    def speed(self) -> sp.Expr:
-        """ġ along the flow, at the state itself."""
-        g = self.system.g
-        assert g is not None
-        return sp.Add(*(sp.diff(g, x) * rhs for x, rhs in self.system.f.items()))
-
     @cached_property
     def event(self) -> Program:
         """State at the end of a step with an own event at r: reads states, parameters, dt, r."""

@@ -7,6 +7,7 @@ from .errors import TemplateError
 from .library import Entry, catalogue, equations_path
 from .model import Assignment, Model, Parameter, Receptor, Refractory, State
 from .network import Network, Population, Projection, SpikeInput
+from .values import with_values
 
 __all__ = [
     "Assignment",
@@ -26,4 +27,5 @@ __all__ = [
     "equations_path",
     "load_model",
     "load_network",
+    "with_values",
 ]

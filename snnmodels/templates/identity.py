@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
 from .network import Network
 
-__all__ = ["identity"]
+__all__ = ["description", "identity"]
 
 _WORDS = ("title", "description", "references", "files", "default")  # for readers: they change no number
 _FEW = 8  # elements of an array that are told one by one
@@ -38,6 +39,32 @@ def identity(network: Network) -> dict[str, Any]:
         for name in (*p.learnable, *p.parameters):  # their defaults decide nothing
             found.pop(f"populations.{p.name}.model.parameters.{name}.value", None)
     return found
+
+
+def description(value: Any) -> Any:
+    """A loss, a schedule or the like as plain values: the same in every process, other where an attribute is other.
+
+    Objects are told by class and attributes, functions by name and code (not by what they close over).
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value)
+    if isinstance(value, Mapping):
+        return {str(k): description(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [description(v) for v in value]
+    if isinstance(value, FunctionType):
+        return {"function": value.__qualname__, "code": zlib.crc32(_code(value.__code__))}
+    if not hasattr(value, "__dict__") or isinstance(value, type):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return {"class": type(value).__qualname__, **{k: description(v) for k, v in vars(value).items()}}
+
+
+def _code(code: CodeType) -> bytes:
+    """What a function does, with the numbers and words in it."""
+    consts = [_code(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
+    return code.co_code + b"".join(consts) + " ".join(code.co_names).encode()
 
 
 def _walk(value: Any, path: str) -> Iterable[tuple[str, Any]]:

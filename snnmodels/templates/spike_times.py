@@ -1,4 +1,4 @@
-"""Arrays of spike times that a user gives, checked."""
+"""Arrays of spike times, checked."""
 
 from __future__ import annotations
 
@@ -66,18 +66,17 @@ def _refuse(t: np.ndarray, name: str, duration: float, slack: float) -> None:
 
     def refuse(bad: np.ndarray, what: str, right: str) -> None:
         if bad.any():
-            trial, neuron = np.argwhere(bad)[0][:2]
-            raise ValueError(f"{name}, trial {trial}, neuron {neuron}: {what}; {right}")
+            trial, neuron, k = np.argwhere(bad)[0]
+            found = what.format(t[trial, neuron, k] * 1e3)
+            raise ValueError(f"{name}, trial {trial}, neuron {neuron}: {found}; {right}")
 
     refuse(np.isnan(t), "a spike time is NaN", "use inf where there is no spike")
-    refuse(t < 0, f"a spike time is negative ({t.min(initial=0):g} s)", "times start at 0 s")
+    refuse(t < 0, "a spike time is negative ({:g} ms)", "times start at 0 s")
     with np.errstate(invalid="ignore"):
         unsorted = np.diff(t, axis=2) < -slack
     refuse(unsorted, "spike times are not ascending", "sort them, padding with inf at the end")
-    late = np.isfinite(t) & (t >= duration)
-    latest = t[late].max() * 1e3 if late.any() else 0
     refuse(
-        late,
-        f"a spike at {latest:g} ms is not before the end of the trial at {duration * 1e3:g} ms",
+        np.isfinite(t) & (t >= duration),
+        f"a spike at {{:g}} ms is not before the end of the trial at {duration * 1e3:g} ms",
         "give times in seconds, or make the duration longer",
     )

@@ -66,7 +66,7 @@ def evaluate(
         seen = zip(source.loss.observables, alike(source.loss, outcome.output), strict=True)
         outputs.append([observable.summary(x) for observable, x in seen])
     whole = tuple(np.concatenate(x) for x in zip(*outputs, strict=True))
-    output: Observed = whole if isinstance(source.loss.observes, tuple) else whole[0]
+    output: Observed = source.loss.shown(whole)
     return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
 
 

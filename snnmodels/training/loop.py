@@ -123,13 +123,14 @@ def train(
     optimiser : Optimiser
         Fresh, unless `checkpoint` is resumed.
     epochs : int
-        In total, those of a resumed checkpoint included.
+        In total, those of a resumed checkpoint included; one that has as many already is returned as it is.
     batch_size : int
         At most what the source was made for.
     seed : int
         For shuffling and input dropout; initial weights are the network's.
     values : mapping of str to array, optional
-        Initial values that replace those of `source.network.trainable()`; not changed.
+        Initial values, by key of `source.network.trainable()`, where not the network's own; not changed. Those named
+        are trained, and nothing else.
     validation, test : Trials, optional
         Evaluated after every epoch.
     input_dropout : float
@@ -160,6 +161,9 @@ def train(
         If an argument is out of range, or the checkpoint is damaged or of a run with other settings.
     """
     _check_arguments(epochs, batch_size, input_dropout, validation, early_stopping)
+    _check_kinds(data, optimiser, validation, test)
+    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise ValueError(f"checkpoint {checkpoint}: there is no folder {Path(checkpoint).parent}; make it first")
     start = {key: np.array(value, order="C") for key, value in (values or source.network.trainable()).items()}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
@@ -325,6 +329,14 @@ def _check_arguments(
         raise ValueError(f"input_dropout: expected a number from 0 up to, but not including, 1, got {dropout}")
     if stopping is not None and validation is None:
         raise ValueError("early_stopping: needs a validation set")
+
+
+def _check_kinds(data: Trials, optimiser: Optimiser, validation: Trials | None, test: Trials | None) -> None:
+    for name, trials in (("data", data), ("validation", validation), ("test", test)):
+        if not (isinstance(trials, Trials) or (trials is None and name != "data")):
+            raise ValueError(f"{name} is {type(trials).__name__}; expected Trials(inputs, targets)")
+    if not isinstance(optimiser, Optimiser):
+        raise ValueError(f"optimiser is {optimiser!r}; expected one such as Adam(1e-3)")
 
 
 def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:

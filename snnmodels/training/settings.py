@@ -13,7 +13,7 @@ from ..datasets.trials import Trials
 from ..files import as_json
 from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
-from ..templates.identity import identity
+from ..templates.identity import description, identity
 
 __all__ = ["refuse_other", "settings_of"]
 
@@ -43,7 +43,7 @@ def settings_of(
         {
             "network": source.network.name,
             "declared": identity(source.network),
-            "loss": repr(source.loss),
+            "loss": description(source.loss),
             "optimiser": optimiser.settings(),
             "trials": len(data),
             "data": _fingerprint(data),

@@ -13,7 +13,7 @@ import pytest
 from snnmodels.brian import build_cache
 from snnmodels.brian.plan import Plan
 from snnmodels.brian.worker import StandaloneSession
-from snnmodels.gradients import GridSimulation
+from snnmodels.gradients import GridSimulation, SimulationError
 from snnmodels.losses import TTFSCrossEntropy
 from snnmodels.targets import compilation
 from snnmodels.targets.devices import CompilerMissing
@@ -86,7 +86,7 @@ def test_close_ends_the_program() -> None:
     s.close()
     s.close()
     assert not Path(f"/proc/{program}").exists()
-    with pytest.raises(ProgramError, match="was closed"):
+    with pytest.raises(SimulationError, match="was closed"):
         s.run(INPUTS, LABELS)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from snnmodels import oracle
 from snnmodels.events.engine import Engine
 from snnmodels.events.plan import EnginePlan
-from snnmodels.losses.base import Loss, alike
+from snnmodels.losses.base import Loss
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput
 from tests.oracle.networks import MS, Polynomial
 
@@ -46,9 +46,9 @@ def run(
     engine = make(plan)
     engine.forward([_wide(inputs[i.name]) for i in network.inputs])
     observed = engine.observed()
-    shown = observed if isinstance(loss.observes, tuple) else observed[0]
-    value = loss.evaluate(shown, np.zeros(len(observed[0]), dtype=int) if targets is None else targets)
-    engine.pull(alike(loss, value.gradient))
+    targets = np.zeros(len(observed[0]), dtype=int) if targets is None else targets
+    value, derivatives = loss.value(loss.shown(observed), targets)
+    engine.pull(derivatives)
     return Run(
         engine,
         value.value,

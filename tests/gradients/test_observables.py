@@ -166,7 +166,8 @@ def test_the_halves_make_a_run(target: str) -> None:
         with pytest.raises(ValueError, match=r"has shape \(1,\); it must be"):
             simulation.backward((np.zeros(1), by_maxima))
         with pytest.raises(ValueError, match="1 derivatives for 2 observables"):
-            simulation.backward(by_spikes)
+            simulation.backward((by_spikes,))
+        simulation.backward([by_spikes, by_maxima])  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="is not finite"):
             simulation.backward((by_spikes, np.full_like(by_maxima, np.nan)))
         with pytest.raises(ValueError, match="must be 0 where a spike time is inf"):
@@ -297,6 +298,92 @@ def test_training_in_the_program_leaves_the_network_as_it_is() -> None:
     assert after.loss == before.loss
     for k, value in before.gradients.items():
         np.testing.assert_array_equal(after.gradients[k], value, err_msg=k)
+
+
+def test_a_factor_changes_no_shapes() -> None:
+    """On the grid, too: what a loss with a factor reads is what the loss reads."""
+    net, inputs = network(6)
+    data = Trials(inputs, np.array([0, 1]))
+    kept = []
+    for loss in (MaxVoltageCrossEntropy(), 2.0 * MaxVoltageCrossEntropy()):
+        for source in (Simulation(net, loss, batch_size=2), GridSimulation(net, loss, batch_size=2, dt=0.1 * MS)):
+            with source:
+                for size in (1, 2):
+                    found = evaluate(source, data, batch_size=size)
+                    assert found.output.shape == (2, 2)
+                    kept.append(found.loss)
+    np.testing.assert_allclose(kept[4:], 2 * np.array(kept[:4]), rtol=1e-12)
+
+
+class Listed(SquaredEnd):
+    observes = [Final()]  # type: ignore[assignment]  # noqa: RUF012
+
+    def evaluate(self, observed: Any, targets: np.ndarray) -> LossValue:
+        value = super().evaluate(observed[0], targets)
+        return LossValue(value.value, (value.gradient,))  # type: ignore[arg-type]
+
+
+def test_observables_may_be_listed() -> None:
+    net, inputs = network(7)
+    for make in (Simulation, lambda *a, **k: GridSimulation(*a, **k, dt=0.1 * MS)):
+        with make(net, SquaredEnd(), batch_size=2) as one, make(net, Listed(), batch_size=2) as other:
+            plain, listed = (s.run(inputs, np.zeros(2)) for s in (one, other))
+        assert plain.loss == listed.loss
+        np.testing.assert_array_equal(plain.output, listed.output[0])
+
+
+class Unresolved(Final):
+    def primitive(self, network: Network) -> Primitive:
+        return Samples(self.population, self.variable, network.duration)
+
+
+def test_a_primitive_need_not_be_resolved() -> None:
+    net, inputs = network(7)
+    with Simulation(net, [Unresolved()], batch_size=2) as one, Simulation(net, [Final()], batch_size=2) as other:
+        np.testing.assert_array_equal(one.forward(inputs)[0], other.forward(inputs)[0])
+
+
+class Broken(Final):
+    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
+        return derivative
+
+
+class Returning(SquaredEnd):
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        return 1.0, observed  # type: ignore[return-value]
+
+
+class Named(SquaredEnd):
+    observes = "v"  # type: ignore[assignment]
+
+
+def test_wrong_losses_and_observables_are_named() -> None:
+    net, inputs = network(7)
+    with Simulation(net, Broken(), batch_size=2) as simulation:
+        end = simulation.forward(inputs)
+        with pytest.raises(ValueError, match=r"Broken\.pull returned shape \(2, 2\); it must be \(2, 2, 1\)"):
+            simulation.backward(np.ones_like(end))
+    message = r"Returning\.evaluate returned tuple; expected a LossValue"
+    with Simulation(net, Returning(), batch_size=2) as simulation, pytest.raises(ValueError, match=message):
+        simulation.run(inputs, np.zeros(2))
+    with pytest.raises(ValueError, match=r"Named\.observes has 'v'; expected observables"):
+        Simulation(net, Named(), batch_size=2)
+
+
+@COMPILER
+def test_training_in_the_program_keeps_what_is_no_connection() -> None:
+    from snnmodels.optimisers import Adam
+
+    net, inputs = network(6, 2.0, masked=True)
+    net = dataclasses.replace(net, populations=tuple(dataclasses.replace(p, learnable=()) for p in net.populations))
+    labels = np.array([0, 1])
+    with Simulation(net, MaxVoltageCrossEntropy(), batch_size=2, target="cpp_standalone") as simulation:
+        one, other = ({k: np.array(v) for k, v in net.trainable().items()} for _ in range(2))
+        outcome = simulation.run(inputs, labels, one)
+        Adam(1e-2).step(one, outcome.gradients)
+        simulation.fit([(inputs, labels)], other, Adam(1e-2))
+    for key, value in one.items():
+        np.testing.assert_allclose(other[key], value, rtol=1e-12, err_msg=key)
 
 
 def test_an_evaluation_keeps_every_observable() -> None:

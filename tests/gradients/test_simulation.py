@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shutil
@@ -121,10 +122,10 @@ def with_time(time: float) -> np.ndarray:
     ("times", "message"),
     [
         (TIMES[:, :2], "spike times of input 'input' have shape (2, 2); expected (2, 3) or (2, 3, spikes)"),
-        (TIMES[:1], "have shape (1, 3); expected (2, 3)"),
+        (TIMES[:1], "2 targets for 1 trials of the inputs"),
         (TIMES[0], "have shape (3,)"),
         (with_time(np.nan), "input 'input', trial 1, neuron 2: a spike time is NaN; use inf where there is no spike"),
-        (with_time(-1 * MS), "trial 1, neuron 2: a spike time is negative (-0.001 s); times start at 0 s"),
+        (with_time(-1 * MS), "trial 1, neuron 2: a spike time is negative (-1 ms); times start at 0 s"),
         (with_time(20 * MS), "trial 1, neuron 2: a spike at 20 ms is not before the end of the trial at 20 ms"),
         (with_time(31 * MS), "make the duration longer"),
         (np.stack([TIMES, TIMES - 0.1 * MS], axis=2), "trial 0, neuron 0: spike times are not ascending; sort them"),
@@ -143,8 +144,8 @@ def test_input_times_that_make_no_trial(simulation: GridSimulation, times: np.nd
         (np.array([0, 2]), "label 2 is out of range for 2 output neurons (0 to 1)"),
         (np.array([-1, 0]), "label -1 is out of range"),
         (np.array([0.0, 1.0]), "expected integer labels"),
-        (np.array([], dtype=int), "0 trials; this simulation takes 1 to batch_size = 2"),
-        (np.array([0, 1, 0]), "3 trials; this simulation takes 1 to batch_size = 2"),
+        (np.array([], dtype=int), "0 targets for 2 trials"),
+        (np.array([0, 1, 0]), "3 targets for 2 trials"),
     ],
 )
 def test_labels_that_fit_no_output(simulation: GridSimulation, labels: np.ndarray, message: str) -> None:
@@ -309,6 +310,34 @@ def test_a_run_depends_on_its_arguments_alone(target: str) -> None:
         assert s.network is network
     for key, value in before.gradients.items():
         np.testing.assert_array_equal(after.gradients[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("target", ["numpy", COMPILED])
+def test_an_interruption_leaves_no_values_behind(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small()
+    own = network.trainable()
+    values = {key: np.asarray(value) * 1.2 for key, value in own.items()}
+    values["hidden.tau_m"] = np.asarray(5e-3)  # as the synapse's: another form of the flow
+    with GridSimulation(network, TTFSCrossEntropy(), batch_size=2, dt=0.5 * MS, target=target) as s:
+        expected = s.run(INPUTS, LABELS).loss
+        for after in range(12):
+            session, written = type(s._session), 0
+            write = session.write
+
+            def interrupted(self: object, *arguments: object, write: object = write, after: int = after) -> None:
+                nonlocal written
+                written += 1
+                if written > after:
+                    raise KeyboardInterrupt
+                write(self, *arguments)  # type: ignore[operator]
+
+            with monkeypatch.context() as patched:
+                patched.setattr(session, "write", interrupted)
+                with contextlib.suppress(KeyboardInterrupt):
+                    s.run(INPUTS, LABELS, values if after % 2 else {**values, "hidden.tau_m": own["hidden.tau_m"]})
+            assert s.run(INPUTS, LABELS).loss == expected, after
+    with pytest.raises(SimulationError, match="was closed"):
+        s.run(INPUTS, LABELS)
 
 
 @pytest.mark.parametrize(

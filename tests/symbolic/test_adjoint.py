@@ -60,7 +60,7 @@ def test_lif_flow_and_gradients() -> None:
 
 
 def test_adaptive_threshold_and_population_trace_equal_the_spike_coding_rule() -> None:
-    # design/coding_networks.md, section 6: theta = theta_0 + nu + mu a + kappa B
+    # theta = theta_0 + nu + mu a + kappa B
     model = models.make(
         "joint",
         {"v": "(i - v)/tau_m", "i": "-i/tau_s", "a": "-a/tau_a", "b": "-b/tau_b"},

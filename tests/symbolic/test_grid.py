@@ -35,7 +35,7 @@ def test_lif_event_backward_is_the_published_jump_carried_to_the_grid() -> None:
         k: e.subs({**x, **later, **numbers, event_time: r, DT: dt, TIME_SENSITIVITY: q, FREE: 1}).evalf(30)
         for k, e in inlined(grid.event_backward).items()
     }
-    # section 2: costates carried back to the event, the jump there, carried back to the start of the step
+    # costates carried back to the event, the jump there, carried back to the start of the step
     matrix = system.jacobian().subs(numbers)
     carry = {t: (matrix * t).exp().evalf(30) for t in (r, dt - r)}
     force = sp.Matrix([system.f[s].subs(dict.fromkeys(system.states, 0)).subs(numbers) for s in system.states])

@@ -16,9 +16,10 @@ from rich.console import Console
 from snnmodels.datasets import Trials
 from snnmodels.files import atomic_file
 from snnmodels.gradients.source import Outcome
-from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimeError
+from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimeError, SpikeTimeFunction
 from snnmodels.optimisers import SGD, Adam, ExponentialDecay
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
+from snnmodels.templates.identity import description
 from snnmodels.training import EarlyStopping, TrainingError, TrainingInterrupted, evaluate, train
 from snnmodels.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from snnmodels.training.history import EpochRecord, History
@@ -332,7 +333,11 @@ def test_history_survives_json(tmp_path):
     assert History.load(path) == history
     data = json.loads(path.read_text())
     assert data["settings"]["dt"] == 0.25e-3
-    assert data["settings"]["optimiser"]["schedule"] == "ExponentialDecay(initial=0.05, factor=0.95)"
+    assert data["settings"]["optimiser"]["schedule"] == {
+        "class": "ExponentialDecay",
+        "initial": 0.05,
+        "factor": 0.95,
+    }
     assert {"python", "numpy", "brian2"} <= set(data["versions"])
     np.testing.assert_array_equal(history.column("epoch"), [1, 2])
     assert np.isnan(history.column("test_error")).all()
@@ -346,6 +351,25 @@ def test_bad_history_files(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ValueError, match=r"history.json: "):
         History.load(path)
+
+
+def test_a_loss_of_ones_own_is_told_by_what_it_is():
+    """In another process its name has another address; the same loss goes on, another does not."""
+
+    class Own(SpikeTimeError):
+        pass
+
+    def decay(epoch):
+        return 0.1 / (1 + epoch)
+
+    assert description(Own()) == description(Own())
+    assert "0x" not in str(description([Own(), SpikeTimeFunction(first_spike_sum), decay, np.ones(30), Own]))
+    assert description(Own(tau=2e-3)) != description(Own())
+    assert description(lambda x: x + 1) != description(lambda x: x + 2)
+
+
+def first_spike_sum(times, targets):
+    return 0.0, np.zeros(times.shape)
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):

@@ -1,0 +1,59 @@
+"""What every simulation asks of a batch, with one wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..templates.network import Network
+
+__all__ = ["CLOSED", "check_targets", "count_trials"]
+
+CLOSED = "This simulation was closed: make a new one to go on."
+
+
+def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) -> int:
+    """Number of trials of the inputs, which are all there.
+
+    Parameters
+    ----------
+    inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
+    network : Network
+    most : int
+        Trials that a batch may have.
+
+    Raises
+    ------
+    ValueError
+        If inputs are missing or unknown, have no trials, or another number of them than each other.
+    """
+    names = [s.name for s in network.inputs]
+    if not isinstance(inputs, Mapping):
+        raise ValueError(f"inputs are {type(inputs).__name__}; expected a mapping of {sorted(names)} to spike times")
+    if set(inputs) != set(names):
+        raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")
+    for name, times in inputs.items():
+        if np.ndim(times) < 2:
+            raise ValueError(
+                f"spike times of input {name!r} have shape {np.shape(times)}; expected (trials, n) or "
+                "(trials, n, spikes), also for one trial"
+            )
+    trials = {name: len(times) for name, times in inputs.items()}
+    if len(set(trials.values())) > 1:
+        raise ValueError(f"inputs differ in their number of trials: {trials}")
+    found = next(iter(trials.values()), 1)
+    if not 1 <= found <= most:
+        raise ValueError(
+            f"{found} trials; this simulation takes 1 to batch_size = {most}: make it with a larger one, or give it "
+            "(or train) smaller batches"
+        )
+    return found
+
+
+def check_targets(targets: Any, trials: int) -> None:
+    """Refuse targets that are not as many as the trials."""
+    if np.ndim(targets) == 0 or len(targets) != trials:
+        given = "a number" if np.ndim(targets) == 0 else f"{len(targets)} targets"
+        raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
