@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -21,8 +20,9 @@ from snnmodels.optimisers import Adam
 from snnmodels.oracle import OracleGradient, gradient
 from snnmodels.templates import load_network
 from snnmodels.templates.network import Network
+from tests.needs import COMPILER
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="the limit needs g++")
+pytestmark = COMPILER
 
 TRIALS, N_IN, N_HIDDEN, N_OUT = 6, 5, 37, 3
 DT = 0.5e-3

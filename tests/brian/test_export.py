@@ -37,9 +37,9 @@ from snnmodels.targets.devices import (
     require_compiler,
 )
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
+from tests.needs import COMPILER
 
 DT = 1e-4
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
 
 
@@ -145,7 +145,7 @@ def test_brian_is_left_as_it_was(mixed: tuple[Network, dict[str, np.ndarray]], t
     assert float(brian2.defaultclock.dt) == 0.25e-3
 
 
-@needs_compiler
+@COMPILER
 def test_copied_project_builds_with_path_only_and_equals_the_runtime(
     mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
@@ -182,7 +182,7 @@ def test_copied_project_builds_with_path_only_and_equals_the_runtime(
     assert len(recorded(elsewhere)[0]["hidden"]) == 0
 
 
-@needs_compiler
+@COMPILER
 def test_makefile_without_compiler_says_so(mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path) -> None:
     network, spikes = mixed
     export_project(network, tmp_path / "project", spikes=spikes)
@@ -192,7 +192,7 @@ def test_makefile_without_compiler_says_so(mixed: tuple[Network, dict[str, np.nd
 
 
 @pytest.mark.slow
-@needs_compiler
+@COMPILER
 def test_yin_yang_project_equals_the_runtime(yin_yang: Network, tmp_path: Path) -> None:
     spikes = encoded_sample(yin_yang)
     assert spikes is not None

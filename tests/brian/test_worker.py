@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from snnmodels.targets import compilation
 from snnmodels.targets.devices import CompilerMissing
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_network
+from tests.needs import COMPILER
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+pytestmark = COMPILER
 
 INPUTS = {"input": np.random.default_rng(5).uniform(0, 30e-3, (4, 5))}
 LABELS = np.array([0, 1, 2, 0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import shutil
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +15,7 @@ from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.oracle import OracleGradient
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
+from tests.needs import TARGETS
 
 MS = 1e-3
 # Names of arrays, rows and variables that generated code and its runtimes have had or might have, and one of Brian2's.
@@ -92,7 +92,7 @@ def reference(model: str) -> OracleGradient:
 
 @pytest.mark.parametrize(
     "target",
-    ["numpy", pytest.param("cpp_standalone", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="no g++"))],
+    TARGETS,
 )
 @pytest.mark.parametrize("model", SCALE)
 def test_any_name_will_do(model: str, target: str) -> None:

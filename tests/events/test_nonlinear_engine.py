@@ -20,13 +20,13 @@ from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Inputs, Run, assert_agrees, random_network, run
-from tests.events.test_series import needs_compiler
+from tests.needs import COMPILER
 from tests.oracle.networks import Polynomial, SumOfMaxima, SumOfSamples
 
 MS = 1e-3
 TIGHT = 1e-13
 
-pytestmark = needs_compiler
+pytestmark = COMPILER
 
 CONDUCTANCE = """
 kind = "synapse"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,8 +21,8 @@ from snnmodels.targets.compilation import library
 from snnmodels.targets.cpp.series import flags, print_series
 from snnmodels.targets.numpy.series import Series
 from snnmodels.templates import load_model
+from tests.needs import COMPILER
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 RUNTIME = Path(cpp.__file__).parent / "runtime"
 FLAGS = (
     *("-std=c++17", "-O2", "-march=native", "-Wall", "-Werror", f"-I{RUNTIME}"),
@@ -291,7 +290,7 @@ def test_adjoint_is_the_derivative(name: str) -> None:
             assert (np.abs(gradient[i] - expected) <= 1e-8 * np.abs(expected) + 10 * rounding).all()
 
 
-@needs_compiler
+@COMPILER
 @pytest.mark.parametrize("name", SYSTEMS)
 @pytest.mark.parametrize("order", [6, 16])
 def test_cpp_agrees_to_rounding(name: str, order: int) -> None:

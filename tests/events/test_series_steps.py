@@ -26,7 +26,8 @@ from snnmodels.targets.numpy.series import (
     Series,
     first_crossing,
 )
-from tests.events.test_series import built, compiled, needs_compiler, parameters, pointer, system
+from tests.events.test_series import built, compiled, parameters, pointer, system
+from tests.needs import COMPILER
 
 MS = 1e-3
 LANES = 8
@@ -369,7 +370,7 @@ def reference(name: str, lane: int) -> list[float]:
     return spikes
 
 
-@needs_compiler
+@COMPILER
 @pytest.mark.parametrize("name", TRIALS)
 @pytest.mark.parametrize(("order", "tol", "accuracy"), [(12, 1e-10, 3e-8), (16, 1e-12, 1e-9)])
 def test_spike_times_are_those_of_the_equations(name: str, order: int, tol: float, accuracy: float) -> None:
@@ -383,7 +384,7 @@ def test_spike_times_are_those_of_the_equations(name: str, order: int, tol: floa
         np.testing.assert_allclose(found.spikes[lane], expected, rtol=0, atol=accuracy * trial.end / 40)
 
 
-@needs_compiler
+@COMPILER
 @pytest.mark.parametrize("name", TRIALS)
 def test_numpy_and_cpp_agree_to_rounding(name: str) -> None:
     trial, x, p, times = prepared(name)
@@ -398,7 +399,7 @@ def test_numpy_and_cpp_agree_to_rounding(name: str) -> None:
         np.testing.assert_allclose(got / size, wanted / size, rtol=0, atol=1e-9)
 
 
-@needs_compiler
+@COMPILER
 def test_one_lane_at_a_time_is_the_same() -> None:
     trial, x, p, times = prepared("adex")
     first = simulate(CppTarget("adex", control(trial)), trial, x, p, times)
@@ -407,7 +408,7 @@ def test_one_lane_at_a_time_is_the_same() -> None:
     np.testing.assert_allclose(second.p_bar, first.p_bar, rtol=1e-8, atol=1e-10 * np.abs(first.p_bar).max())
 
 
-@needs_compiler
+@COMPILER
 @pytest.mark.parametrize("name", TRIALS)
 @pytest.mark.parametrize("order", [12, 6])
 def test_the_gradient_is_that_of_the_simulation(name: str, order: int) -> None:
@@ -542,7 +543,7 @@ extern "C" void crossings(int K, long n, const double* given, const double* thre
 """
 
 
-@needs_compiler
+@COMPILER
 @pytest.mark.parametrize("order", [6, 12, 16])
 def test_no_root_is_missed_of_100000_polynomials(order: int) -> None:
     rng = np.random.default_rng(order)
@@ -611,7 +612,7 @@ extern "C" int silent(double* x)
 """
 
 
-@needs_compiler
+@COMPILER
 def test_a_model_that_does_not_spike_and_holds_a_state() -> None:
     x = np.empty(8)
     assert compiled("held", SILENT).silent(pointer(x)) == 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 
 import numpy as np
 import pytest
@@ -15,9 +14,10 @@ from snnmodels.losses import SpikeTimes
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Inputs, assert_agrees, reference_of, run
+from tests.needs import COMPILER
 from tests.oracle.networks import MS
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="the engine needs g++")
+pytestmark = COMPILER
 
 # Models with the size of weights that makes a few spikes; of three states, and of more than a record of four holds
 MODELS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,11 +15,10 @@ from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses.base import Loss
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
+from tests.needs import HAS_COMPILER
 
 MS = 1e-3
 SLOW = pytest.mark.slow
-COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-TARGETS = ["numpy", pytest.param("cpp_standalone", marks=COMPILER)]
 LIF = load_model("lif+exp_synapse")
 
 LINEAR = (
@@ -65,7 +63,7 @@ def library_probe(name: str, seed: int = 0, recurrent: bool = False) -> Probe:
     """The network made for a model of the library; one trial where it is nonlinear."""
     model = load_model(name)
     linear = HybridSystem.from_model(model).is_linear
-    quick = "numpy" if linear or shutil.which("g++") is None else "cpp_standalone"
+    quick = "numpy" if linear or not HAS_COMPILER else "cpp_standalone"
     return probe(model, seed=seed, trials=2 if linear else 1, recurrent=recurrent, target=quick)
 
 

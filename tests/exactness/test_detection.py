@@ -19,7 +19,8 @@ from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import SpikeTimes
 from snnmodels.targets.numpy.neurons import Neurons
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.exactness.networks import LINEAR, MS, TARGETS
+from tests.exactness.networks import LINEAR, MS
+from tests.needs import TARGETS
 
 SPIKING = tuple(n for n in LINEAR if not n.startswith("leaky"))
 COUNT = 300  # states at once

@@ -6,7 +6,6 @@ All populations of a kind share one compiled model, so that hundreds of networks
 
 from __future__ import annotations
 
-import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ from snnmodels.gradients import SimulationError
 from snnmodels.gradients.probe import SmoothMaxima
 from snnmodels.losses import VoltageError
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.exactness.networks import COMPILER, EXACT, MS, NEAR, SLOW, Bounds, Case, assert_agrees, reference, simulated
+from tests.exactness.networks import EXACT, MS, NEAR, SLOW, Bounds, Case, assert_agrees, reference, simulated
+from tests.needs import COMPILER, HAS_COMPILER
 from tests.oracle.networks import Polynomial
 
 FEW, MOST = 4, 300  # spikes of a batch
@@ -115,7 +115,7 @@ def is_linear(case: Case) -> bool:
 def compare(seed: int) -> bool:
     """Whether the network of a seed could be compared: it has a trajectory, and neither too few spikes nor too many."""
     case = draw(seed)
-    quick = "numpy" if shutil.which("g++") is None else "cpp_standalone"
+    quick = "numpy" if not HAS_COMPILER else "cpp_standalone"
     try:
         found = simulated(case, quick, max_spikes=MOST)
     except SimulationError as error:

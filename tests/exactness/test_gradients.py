@@ -14,13 +14,11 @@ from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimeError, TTFSCrossEntropy, VoltageError
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import (
-    COMPILER,
     EXACT,
     LIF,
     MS,
     NEAR,
     SLOW,
-    TARGETS,
     Bounds,
     Case,
     assert_agrees,
@@ -31,6 +29,7 @@ from tests.exactness.networks import (
     reference,
     simulated,
 )
+from tests.needs import COMPILER, TARGETS
 from tests.oracle.networks import Polynomial
 
 on_both = pytest.mark.parametrize("target", TARGETS)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
 from snnmodels.gradients import GradientReport, check_gradient
 from tests.exactness.networks import (
-    COMPILER,
     EXACT,
     LINEAR,
     NEAR,
@@ -21,6 +18,7 @@ from tests.exactness.networks import (
     library_probe,
     simulated,
 )
+from tests.needs import COMPILER, HAS_COMPILER
 
 EVERY = [*((name, EXACT) for name in LINEAR), *((name, NEAR) for name in NONLINEAR)]
 DIFFERENCES = 1e-8  # what differences resolve at least, unless they say otherwise
@@ -77,7 +75,7 @@ def test_nonlinear_models_meet_the_reference_at_a_tight_tolerance(name: str) -> 
 
 @pytest.mark.parametrize("name", ["lif+exp_synapse", "lif+exp_synapse+refractory", "lif+delta_synapse"])
 def test_recurrent_networks(name: str) -> None:
-    target = "numpy" if shutil.which("g++") is None else "cpp_standalone"
+    target = "numpy" if not HAS_COMPILER else "cpp_standalone"
     report = check_gradient(library_probe(name, recurrent=True), target=target)
     assert_right(report, EXACT)
     recurrent = next(r for r in report.rows if r.key == "hidden_hidden.w")

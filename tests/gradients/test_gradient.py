@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,12 @@ from snnmodels.gradients import GridSimulation, Outcome
 from snnmodels.gradients.probe import SmoothMaxima
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.gradients.networks import MS, Case, mixed
+from tests.needs import COMPILER
 
 OBSERVABLES = ("spike_times", "voltage_max", "voltage_samples")
 # Of the differences, relative to the largest of what is changed. The discretisation error of a nonlinear model jumps
 # where a spike passes a grid point, which a shorter step is less likely to meet.
 STEPS = (5e-5, 1e-5)
-COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 
 
 def simulation(case: Case, **options: Any) -> GridSimulation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -28,9 +27,7 @@ from snnmodels.targets.numpy import neurons
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_network
 from snnmodels.training import TrainingInterrupted, load_checkpoint, train
-
-COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-TARGETS = ["numpy", pytest.param("cpp_standalone", marks=COMPILER)]
+from tests.needs import COMPILER, TARGETS
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +29,8 @@ from snnmodels.losses import (
 from snnmodels.templates import Network, load_model
 from snnmodels.training import evaluate
 from tests.events.agreement import random_network
+from tests.needs import COMPILER, on_both
 from tests.oracle.networks import MS, Polynomial
-
-COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-on_both = pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import shutil
 import warnings
 from collections.abc import Iterator
 
@@ -18,8 +17,8 @@ from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimeFunction, TTFSCros
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from snnmodels.templates.model import Parameter
 from snnmodels.templates.values import all_finite
+from tests.needs import COMPILED
 
-COMPILED = pytest.param("cpp_standalone", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler"))
 MS = 1e-3
 LABELS = np.array([0, 1])
 INPUTS = {"input": np.array([[1.3, 4.7, 2.9], [3.1, 0.7, 5.3]]) * MS}

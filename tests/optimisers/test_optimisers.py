@@ -1,6 +1,5 @@
 """Optimisers against textbook implementations, step by step."""
 
-import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import pytest
 import snnmodels.optimisers.adam as adam_module
 from snnmodels.optimisers import SGD, Adam, ConstantRate, ExponentialDecay
 from snnmodels.optimisers.fused_adam import fused_adam
+from tests.needs import COMPILER
 
 # More elements than one block, and a scalar parameter.
 SHAPES = {"hidden.w": (150, 120), "hidden.tau_m": (), "hidden.v_th": (7,)}
@@ -172,7 +172,7 @@ def test_values_of_another_shape_are_refused():
         optimiser.step({"w": np.zeros(3)}, {"w": np.zeros(3)})
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@COMPILER
 def test_the_compiled_adam_gives_the_same_bits_as_numpy(monkeypatch):
     rng = np.random.default_rng(2)
     start = rng.normal(size=(200, 300))

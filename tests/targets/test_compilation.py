@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from snnmodels.targets import compilation
 from snnmodels.targets.compilation import BuildFailed, fingerprint, kept, library
+from tests.needs import COMPILER
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 FLAGS = ("-std=c++17", "-O2")
 
 
@@ -20,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@needs_compiler
+@COMPILER
 def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = 'extern "C" int three() { return 3; }'
     assert library("three", source, FLAGS).three() == 3
@@ -32,7 +31,7 @@ def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert len(list(cache.iterdir())) == 2
 
 
-@needs_compiler
+@COMPILER
 def test_what_the_compiler_refuses_is_an_error_and_leaves_nothing(cache: Path) -> None:
     with pytest.raises(BuildFailed, match=r"refuses wrong.cpp: .*error"):
         library("wrong", "this is no C++", FLAGS)
@@ -75,7 +74,7 @@ def test_a_make_that_fails_leaves_nothing(cache: Path) -> None:
     assert not list(cache.iterdir())
 
 
-@needs_compiler
+@COMPILER
 def test_a_fingerprint_tells_parts_apart() -> None:
     assert fingerprint("ab", 1) == fingerprint("ab", 1)
     assert len({fingerprint("ab", 1), fingerprint("a", "b1"), fingerprint("ab", b"1", 2), fingerprint()}) == 4

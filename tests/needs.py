@@ -1,0 +1,13 @@
+"""What some tests need, and the targets that have it: one place for every skip."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+HAS_COMPILER = shutil.which("g++") is not None
+COMPILER = pytest.mark.skipif(not HAS_COMPILER, reason="needs a C++ compiler")
+COMPILED = pytest.param("cpp_standalone", marks=COMPILER)
+TARGETS = ["numpy", COMPILED]
+on_both = pytest.mark.parametrize("target", TARGETS)
