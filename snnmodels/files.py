@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
+    handled = sys.exception()  # outside of this
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -40,9 +42,9 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         # closing an archive that was interrupted within a member fails, and must not hide why
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        while cause not in (None, handled) and not isinstance(cause, KeyboardInterrupt):
             cause = cause.__context__
-        if cause is not None and cause is not error:
+        if cause not in (None, handled, error):
             raise KeyboardInterrupt from error
         raise
 

@@ -102,9 +102,9 @@ def _package_hash() -> str:
     """Hash of the modules that write the program."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for package in ("brian", "symbolic"):
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(file.read_bytes())
+    written = [file for package in ("brian", "symbolic") for file in sorted((root / package).rglob("*.py"))]
+    for file in (*written, root / "targets" / "devices.py", root / "targets" / "process.py"):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

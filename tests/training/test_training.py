@@ -387,6 +387,18 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_failed_write_while_an_interruption_is_handled_says_why(tmp_path):
+    def fail():
+        with atomic_file(tmp_path / "file"):
+            raise OSError(28, "No space left on device")
+
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with pytest.raises(OSError, match="No space left"):
+            fail()
+
+
 def test_an_interruption_within_an_archive_is_one(tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
     saved = Checkpoint(1, {"w": np.ones(5)}, {"steps": np.array(5)})
