@@ -16,6 +16,7 @@ from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from ..templates.values import check_whole
 
 __all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
 
@@ -165,8 +166,7 @@ class Plan:
                 f"steps of dt = {dt * 1e3:g} ms"
             )
         for name, n in (("batch_size", batch_size), ("max_spikes", max_spikes), ("input_spikes", input_spikes)):
-            if int(n) != n or n < 1:
-                raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
+            check_whole(name, n)
         if timing not in ("precise", "grid"):
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
         (observed,) = simulated([observable or SpikeTimes()], network)

@@ -102,9 +102,8 @@ class Engine(ABC):
 
     def observed(self) -> tuple[np.ndarray, ...]:
         """What the plan reads of the last batch, in the order of `EnginePlan.observed`."""
-        names = [p.name for p in self.plan.populations]
         return tuple(
-            self.spike_times(names.index(seen.population))
+            self.spike_times(self.plan.place(seen))
             if isinstance(seen, SpikeTimes)
             else (self.maxima() if isinstance(seen, Maxima) else self.samples())
             for seen in self.plan.observed
@@ -112,12 +111,11 @@ class Engine(ABC):
 
     def pull(self, derivatives: Sequence[np.ndarray]) -> None:
         """Differentiate the last batch for derivatives by each of `observed`, in the shapes of these."""
-        names = [p.name for p in self.plan.populations]
         spikes: dict[int, np.ndarray] = {}
         voltage = None
         for seen, derivative in zip(self.plan.observed, derivatives, strict=True):
             if isinstance(seen, SpikeTimes):
-                k = names.index(seen.population)
+                k = self.plan.place(seen)
                 spikes[k] = spikes[k] + derivative if k in spikes else derivative
             else:
                 voltage = derivative if voltage is None else voltage + derivative

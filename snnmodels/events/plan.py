@@ -11,6 +11,7 @@ from ..losses.base import simulated
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from ..templates.values import check_whole
 from .rules import Rules
 
 __all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan"]
@@ -153,8 +154,7 @@ class EnginePlan:
                 )
         if not 1e-15 <= tolerance <= 1e-2:
             raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
-        if isinstance(max_spikes, bool) or int(max_spikes) != max_spikes or max_spikes < 1:
-            raise ValueError(f"max_spikes = {max_spikes!r}; it must be a positive whole number")
+        check_whole("max_spikes", max_spikes)
         populations = []
         for k, p in enumerate(network.populations):
             values = {n: p.value(n) for n in p.model.parameters}
@@ -197,11 +197,14 @@ class EnginePlan:
             for p, q in zip(self.populations, network.populations, strict=True)
         )
 
+    def place(self, seen: Primitive) -> int:
+        """The population of something that is read."""
+        return next(p.index for p in self.populations if p.name == seen.population)
+
     @property
     def spikes(self) -> tuple[int, ...]:
         """Populations whose spike times are read."""
-        names = {seen.population for seen in self.observed if isinstance(seen, SpikeTimes)}
-        return tuple(p.index for p in self.populations if p.name in names)
+        return tuple(sorted({self.place(seen) for seen in self.observed if isinstance(seen, SpikeTimes)}))
 
     @property
     def voltage(self) -> Maxima | Samples | None:
@@ -218,9 +221,7 @@ class EnginePlan:
     def readout(self) -> PopulationPlan:
         """The population of which a state is read; without one, the first of those whose spikes are."""
         seen = self.voltage
-        if seen is not None:
-            return next(p for p in self.populations if p.name == seen.population)
-        return self.populations[self.spikes[0]]
+        return self.populations[self.spikes[0] if seen is None else self.place(seen)]
 
     @property
     def state(self) -> int:

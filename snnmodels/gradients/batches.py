@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..templates.network import Network
 
-__all__ = ["CLOSED", "check_targets", "count_trials"]
+__all__ = ["CLOSED", "check_spiking", "check_targets", "count_trials"]
 
 CLOSED = "This simulation was closed: make a new one to go on."
 
@@ -57,3 +57,19 @@ def check_targets(targets: Any, trials: int) -> None:
     if np.ndim(targets) == 0 or len(targets) != trials:
         given = "a number" if np.ndim(targets) == 0 else f"{len(targets)} targets"
         raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
+
+
+def check_spiking(population: str, spiking: Sequence[str]) -> None:
+    """Refuse the name of a population that is none of those that spike.
+
+    Parameters
+    ----------
+    population : str
+    spiking : sequence of str
+
+    Raises
+    ------
+    ValueError
+    """
+    if population not in spiking:
+        raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")

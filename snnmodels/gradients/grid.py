@@ -20,12 +20,12 @@ from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
 from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
-from ..losses.base import Loss
+from ..losses.base import Loss, evaluated, shown
 from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
-from .batches import CLOSED, check_targets, count_trials
+from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .simulation import SimulationError
 from .source import Outcome
 
@@ -250,12 +250,11 @@ class GridSimulation:
         self._session.forward()
         unresolved = self._check_spikes()
         read = self._observe(trials)
-        observed = self._observable.read(read)
-        shown = self.loss.shown([observed])
-        value, derivatives = self.loss.value(shown, targets)
+        observed = shown(self.loss, [self._observable.read(read)])
+        value, derivatives = evaluated(self.loss, observed, targets)
         spikes = self._spikes_per_trial(trials)
         if not gradient:
-            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), shown, unresolved=unresolved)
+            return Outcome(value.value, value.predictions, {}, spikes, float("inf"), observed, unresolved=unresolved)
         self._write_loss(self._observable.pull(read, derivatives[0]), trials)
         self._session.backward()
         gradients = self._gradients(scheduled)
@@ -267,7 +266,7 @@ class GridSimulation:
                     "make dt smaller"
                 )
         slope = self._smallest_gdot()
-        return Outcome(value.value, value.predictions, gradients, spikes, slope, shown, unresolved=unresolved)
+        return Outcome(value.value, value.predictions, gradients, spikes, slope, observed, unresolved=unresolved)
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.
@@ -277,10 +276,7 @@ class GridSimulation:
         array, shape (batch_size, n, spikes)
             Seconds, ascending, padded with ``inf``.
         """
-        p = self.plan
-        if population not in p.populations or not p.populations[population].spiking:
-            spiking = [n for n, q in p.populations.items() if q.spiking]
-            raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
+        check_spiking(population, [name for name, p in self.plan.populations.items() if p.spiking])
         return self._spikes.times(population)
 
     def _check(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -12,16 +11,15 @@ import numpy as np
 from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from ..losses.base import Loss, Observed
+from ..losses.base import Loss, Observed, evaluated, several
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
-from ..targets.process import ProgramError
 from ..templates.network import Network
 from ..templates.spike_times import checked_times
-from ..templates.values import all_finite, with_values
-from .batches import CLOSED, check_targets, count_trials
+from ..templates.values import all_finite, check_whole, with_values
+from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .source import Outcome
 
 __all__ = ["Simulation", "SimulationError"]
@@ -89,10 +87,9 @@ class Simulation:
     ) -> None:
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
-        self._single = not isinstance(loss.observes if isinstance(loss, Loss) else loss, tuple | list)
+        self._single = not several(loss.observes if isinstance(loss, Loss) else loss)
         for name, n in (("batch_size", batch_size), ("threads", threads)):
-            if isinstance(n, bool) or int(n) != n or n < 1:
-                raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
+            check_whole(name, n)
         self._network = network
         self._held: Network | None = network  # whose values the engine has, but for weights; None: unknown
         self._lent: set[str] = set()  # weights that it has from elsewhere
@@ -111,6 +108,8 @@ class Simulation:
         self._has_run: bool = False
         self._differentiable = False  # whether the last run can be run backward
         self._dimensions: dict[str, int] = {}  # of the inputs of the last run, as they were given
+        self._read: tuple[np.ndarray, ...] = ()  # values of the primitives in the last run
+        self._shapes: tuple[tuple[int, ...], ...] = ()  # of the observables in the last run
         self._engine = self._open(network)
         self._plan = self._engine.plan  # that of the network's own values
 
@@ -181,7 +180,7 @@ class Simulation:
         checked = {key: np.asarray(value, dtype=float) for key, value in values.items()}
         for key, w in checked.items():
             if w.shape != weights[key][1].weights.shape or hasattr(values[key], "dim") or not all_finite(w):
-                with_values(self._network, {key: w if not hasattr(values[key], "dim") else values[key]})  # says it
+                with_values(self._network, {key: values[key]})  # says what is wrong
         self._lent |= checked.keys()
         for key in self._lent - checked.keys():
             self._engine.set_weights(weights[key][0], np.asarray(weights[key][1].weights))
@@ -243,7 +242,7 @@ class Simulation:
         ValueError, SimulationError
             As `run`.
         """
-        return self._shape(self._forward(inputs, values, gradient))
+        return self._forward(inputs, values, gradient)
 
     def backward(self, derivative: Observed) -> dict[str, np.ndarray]:
         """Gradients of the batch that went through `forward` last, for a derivative by what it returned.
@@ -304,12 +303,9 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
-        trials = self._trials(inputs)
-        check_targets(targets, trials)
-        observed = self._forward(inputs, values, gradient)
-        engine = self._engine
-        shown = self._shape(observed)
-        value, derivatives = loss.value(shown, targets)
+        observed = self._forward(inputs, values, gradient, targets)
+        engine, trials = self._engine, len(targets)
+        value, derivatives = evaluated(loss, observed, targets)
         gradients = self._backward(derivatives) if gradient else {}
         spikes = {
             p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
@@ -320,31 +316,34 @@ class Simulation:
             gradients,
             spikes,
             engine.smallest_gdot,
-            shown,
+            observed,
             engine.ties,
-            loss.silent_trials(shown, targets),
+            loss.silent_trials(observed, targets),
         )
 
-    def _trials(self, inputs: Mapping[str, np.ndarray]) -> int:
-        return count_trials(inputs, self._network, self.batch_size)
-
-    def _checked(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        trials, duration = self._trials(inputs), self._network.duration
+    def _checked(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray | None = None) -> list[np.ndarray]:
+        """Spike times of every input, in three dimensions, as many trials as there are targets."""
+        trials, duration = count_trials(inputs, self._network, self.batch_size), self._network.duration
+        if targets is not None:
+            check_targets(targets, trials)
         return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in self._network.inputs]
 
     def _forward(
-        self, inputs: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray] | None, gradient: bool
-    ) -> tuple[np.ndarray, ...]:
-        given = self._checked(inputs)
+        self,
+        inputs: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray] | None,
+        gradient: bool,
+        targets: np.ndarray | None = None,
+    ) -> Observed:
+        given = self._checked(inputs, targets)
         self._has_run = self._differentiable = False
         self._use({} if values is None else values)
         self._engine.forward(given, gradient)
         self._read = self._engine.observed()
-        self._has_run, self._differentiable = True, gradient
+        observed = tuple(seen.read(x) for seen, x in zip(self._observables, self._read, strict=True))
+        self._shapes = tuple(x.shape for x in observed)
         self._dimensions = {name: np.ndim(times) for name, times in inputs.items()}
-        return tuple(seen.read(x) for seen, x in zip(self._observables, self._read, strict=True))
-
-    def _shape(self, observed: tuple[np.ndarray, ...]) -> Observed:
+        self._has_run, self._differentiable = True, gradient
         return observed[0] if self._single else observed
 
     def _backward(self, derivatives: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -353,9 +352,9 @@ class Simulation:
         if len(derivatives) != len(self._observables):
             raise ValueError(f"backward: {len(derivatives)} derivatives for {len(self._observables)} observables")
         pulls = []
-        for observable, x, derivative in zip(self._observables, self._read, derivatives, strict=True):
+        seen = zip(self._observables, self._read, self._shapes, derivatives, strict=True)
+        for observable, x, wanted, derivative in seen:
             d = np.asarray(derivative, dtype=float)
-            wanted = observable.read(x).shape
             if d.shape != wanted:
                 raise ValueError(f"the derivative by {observable} has shape {d.shape}; it must be {wanted}")
             pulls.append(np.asarray(observable.pull(x, d)))
@@ -368,7 +367,7 @@ class Simulation:
                 raise ValueError(f"the derivative by {observable} must be 0 where a spike time is inf (padding)")
         engine = self._engine
         engine.pull(pulls)
-        gradients = self._gradients(self._dimensions)
+        gradients = self._gradients()
         for key, found in gradients.items():
             if not all_finite(found):
                 raise SimulationError(
@@ -424,9 +423,7 @@ class Simulation:
         if not self.fits(optimiser, values):
             raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
         n_out = self.plan.readout.population.n
-        for inputs, labels in batches:
-            check_targets(labels, self._trials(inputs))
-        checked = [self._checked(inputs) for inputs, _ in batches]
+        checked = [self._checked(inputs, labels) for inputs, labels in batches]
         given = [_side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
         every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
         self._has_run = self._differentiable = False
@@ -448,11 +445,8 @@ class Simulation:
                 {places[k]: (m[0], m[1], optimiser.scales.get(k, 1.0)) for k, m in moments.items()},
             )
         except BaseException:
-            # as if nothing had happened: the program has stepped some of its weights already
+            # as if nothing had happened: the weights that the program has stepped are lent, so that none outlives this
             optimiser.undo_steps(len(batches))
-            with contextlib.suppress(ProgramError):
-                for key, value in values.items():
-                    engine.set_weights(places[key], value)
             raise
         self._has_run = True
         for key, value in values.items():
@@ -478,15 +472,13 @@ class Simulation:
         array, shape (trials, n, spikes)
             Seconds, ascending, padded with ``inf``.
         """
-        for p in self.plan.populations:
-            if p.name == population and p.rules.spiking:
-                if not self._has_run:
-                    raise ValueError("spike_times: nothing has been run yet, or the last run failed; call run first")
-                return self._engine.spike_times(p.index)
-        spiking = [p.name for p in self.plan.populations if p.rules.spiking]
-        raise ValueError(f"no spiking population {population!r}; there are {', '.join(spiking)}")
+        spiking = {p.name: p.index for p in self.plan.populations if p.rules.spiking}
+        check_spiking(population, list(spiking))
+        if not self._has_run:
+            raise ValueError("spike_times: nothing has been run yet, or the last run failed; call run first")
+        return self._engine.spike_times(spiking[population])
 
-    def _gradients(self, dimensions: Mapping[str, int]) -> dict[str, np.ndarray]:
+    def _gradients(self) -> dict[str, np.ndarray]:
         engine, gradients = self._engine, {}
         for k, q in enumerate(self._network.projections):
             if "w" in q.learnable:
@@ -500,7 +492,7 @@ class Simulation:
         if self.plan.input_gradients:
             for k, s in enumerate(self._network.inputs):
                 found = engine.input_gradient(k)
-                gradients[f"{s.name}.times"] = found if dimensions[s.name] == 3 else found[:, :, 0]
+                gradients[f"{s.name}.times"] = found if self._dimensions[s.name] == 3 else found[:, :, 0]
         return gradients
 
 
@@ -508,7 +500,7 @@ def _observables(loss: Loss | Observable | tuple[Observable, ...] | list[Observa
     """What is read for a loss, or what is given itself."""
     if isinstance(loss, Loss):
         return loss.observables
-    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if isinstance(loss, tuple | list) else ()
+    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if several(loss) else ()
     if not given or not all(isinstance(seen, Observable) for seen in given):
         raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy(), or observables")
     return given

@@ -12,7 +12,18 @@ import numpy as np
 from ..templates.network import Network
 from .observables import Observable, Primitive
 
-__all__ = ["Loss", "LossValue", "Observed", "SumOfLosses", "alike", "primitives", "simulated"]
+__all__ = [
+    "Loss",
+    "LossValue",
+    "Observed",
+    "SumOfLosses",
+    "alike",
+    "evaluated",
+    "primitives",
+    "several",
+    "shown",
+    "simulated",
+]
 
 Observed = np.ndarray | tuple[np.ndarray, ...]
 """One array, or one for each observable where a loss reads several."""
@@ -76,34 +87,12 @@ class Loss(ABC):
     @property
     def observables(self) -> tuple[Observable, ...]:
         """What is read, as a tuple."""
-        given = self.observes
-        found = tuple(given) if isinstance(given, tuple | list) else (given,)
+        given: Any = self.observes
+        found = tuple(given) if several(given) else (given,)
         for seen in found:
             if not isinstance(seen, Observable):
                 raise ValueError(f"{type(self).__name__}.observes has {seen!r}; expected observables, as SpikeTimes()")
         return found
-
-    def shown(self, values: Sequence[Any]) -> Any:
-        """One value for each observable as `evaluate` takes them: the value itself where a loss reads one thing."""
-        return tuple(values) if isinstance(self.observes, tuple | list) else values[0]
-
-    def value(self, observed: Any, targets: np.ndarray) -> tuple[LossValue, tuple[np.ndarray, ...]]:
-        """What `evaluate` returns, and its derivatives, one for each observable.
-
-        Parameters
-        ----------
-        observed : array or tuple of array
-        targets : array, shape (trials, ...)
-
-        Raises
-        ------
-        ValueError
-            If it is no `LossValue`, or has another number of derivatives.
-        """
-        found = self.evaluate(observed, targets)
-        if not isinstance(found, LossValue):
-            raise ValueError(f"{type(self).__name__}.evaluate returned {type(found).__name__}; expected a LossValue")
-        return found, alike(self, found.gradient)
 
     def __add__(self, other: Loss) -> SumOfLosses:
         if not isinstance(other, Loss):
@@ -144,11 +133,11 @@ class SumOfLosses(Loss):
         """Evaluate every term on its own part; see `Loss.evaluate`."""
         total, gradients, predictions = 0.0, [], None
         for (loss, factor), part in zip(self.terms, self._parts(observed), strict=True):
-            value, derivatives = loss.value(part, targets)
+            value, derivatives = evaluated(loss, part, targets)
             total += factor * value.value
             gradients += [factor * np.asarray(g) for g in derivatives]
             predictions = value.predictions if predictions is None else predictions
-        return LossValue(total, self.shown(gradients), predictions)
+        return LossValue(total, shown(self, gradients), predictions)
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """The largest number of any term; see `Loss.silent_trials`."""
@@ -161,13 +150,49 @@ class SumOfLosses(Loss):
         values, start = alike(self, observed), 0
         for loss, _ in self.terms:
             own = values[start : start + len(loss.observables)]
-            parts.append(loss.shown(own))
+            parts.append(shown(loss, own))
             start += len(own)
         return parts
 
 
 def _terms(loss: Loss) -> tuple[tuple[Loss, float], ...]:
     return loss.terms if isinstance(loss, SumOfLosses) else ((loss, 1.0),)
+
+
+def several(observes: Any) -> bool:
+    """Whether what is to be read is a list of observables, so that there are as many arrays, even if it is one."""
+    return isinstance(observes, tuple | list)
+
+
+def shown(loss: Loss, values: Sequence[Any]) -> Any:
+    """One value for each observable as a loss reads them: the value itself where it reads one thing; see `alike`.
+
+    Parameters
+    ----------
+    loss : Loss
+    values : sequence of array
+    """
+    return tuple(values) if several(loss.observes) else values[0]
+
+
+def evaluated(loss: Loss, observed: Any, targets: np.ndarray) -> tuple[LossValue, tuple[np.ndarray, ...]]:
+    """What `Loss.evaluate` returns, and its derivatives, one for each observable.
+
+    Parameters
+    ----------
+    loss : Loss
+    observed : array or tuple of array
+    targets : array, shape (trials, ...)
+
+    Raises
+    ------
+    ValueError
+        If it is no `LossValue`, or has another number of derivatives.
+    """
+    found: Any = loss.evaluate(observed, targets)
+    if not isinstance(found, LossValue):
+        raise ValueError(f"{type(loss).__name__}.evaluate returned {type(found).__name__}; expected a LossValue")
+    return found, alike(loss, found.gradient)
 
 
 def alike(loss: Loss, values: Any) -> tuple[np.ndarray, ...]:
@@ -184,7 +209,7 @@ def alike(loss: Loss, values: Any) -> tuple[np.ndarray, ...]:
     ValueError
         If there are not as many.
     """
-    each = tuple(values) if isinstance(loss.observes, tuple | list) else (values,)
+    each = tuple(values) if several(loss.observes) else (values,)
     if len(each) != len(loss.observables):
         raise ValueError(f"{len(each)} arrays for the {len(loss.observables)} observables of {loss!r}")
     return each

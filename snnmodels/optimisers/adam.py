@@ -81,18 +81,14 @@ class Adam(Optimiser):
         moments : dict of str to tuple of array
             Mean and square of every value; what is written into them is kept.
         """
+        for key, value in values.items():
+            self._check_state(key, value)
+            if key not in self._state:
+                self._state[key] = tuple(np.zeros_like(value) for _ in self.moments)
         rows = []
         for _ in range(count):
             self._steps += 1
             rows.append(self._corrected(self._rate))
-        for key, value in values.items():
-            if key in self._state and self._state[key][0].shape != value.shape:
-                raise ValueError(
-                    f"values[{key!r}]: shape {value.shape}, but the optimiser's state is for "
-                    f"{self._state[key][0].shape}"
-                )
-            if key not in self._state:
-                self._state[key] = tuple(np.zeros_like(value) for _ in self.moments)
         return np.array(rows), {key: self._state[key] for key in values}
 
     def undo_steps(self, count: int) -> None:

@@ -87,11 +87,7 @@ class Optimiser(ABC):
                 raise ValueError(f"scales or bounds name {key!r}, but the values are {', '.join(values)}")
         for key, value in values.items():
             _check_pair(key, value, gradients)
-            if key in self._state and self._state[key][0].shape != value.shape:
-                raise ValueError(
-                    f"values[{key!r}]: shape {value.shape}, but the optimiser's state is for "
-                    f"{self._state[key][0].shape}"
-                )
+            self._check_state(key, value)
         self._steps += 1
         for key, value in values.items():
             if key not in self._state:
@@ -104,6 +100,13 @@ class Optimiser(ABC):
                 self._update_blocks(flat, gradient, state, rate)
             if key in self.bounds:
                 np.clip(value, *self.bounds[key], out=value)
+
+    def _check_state(self, key: str, value: np.ndarray) -> None:
+        """Refuse a value of another shape than what has been accumulated for it."""
+        if key in self._state and self._state[key][0].shape != value.shape:
+            raise ValueError(
+                f"values[{key!r}]: shape {value.shape}, but the optimiser's state is for {self._state[key][0].shape}"
+            )
 
     def _update_blocks(self, flat: np.ndarray, gradient: np.ndarray, state: list[np.ndarray], rate: float) -> None:
         """Update block by block."""

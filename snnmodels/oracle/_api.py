@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..losses.base import Loss, primitives
+from ..losses.base import Loss, evaluated, primitives, shown
 from ..losses.observables import Maxima, Primitive, Samples
 from ..templates.network import Network
 from ..templates.spike_times import checked_times
@@ -243,7 +243,7 @@ def gradient(
     neurons = list(simulation.neurons)
     seen = [_see(simulation, watched) for watched in primitives(loss.observables, network)]
     read = tuple(o.read(values) for o, (values, _) in zip(loss.observables, seen, strict=True))
-    evaluated, derivatives = loss.value(loss.shown(read), targets)
+    value, derivatives = evaluated(loss, shown(loss, read), targets)
     errors = []
     for o, (values, _), derivative in zip(loss.observables, seen, derivatives, strict=True):
         errors.append(np.asarray(o.pull(values, np.asarray(derivative, dtype=float)), dtype=float))
@@ -269,7 +269,7 @@ def gradient(
         _add_trial(totals, network, neurons, back, trial)
     bound = flat if flat is not None else 1e-6 * float(gdot.max(initial=0.0))
     return OracleGradient(
-        loss=float(evaluated.value),
+        loss=float(value.value),
         gradients=totals,
         spikes=simulation.spikes,
         smallest_gdot=simulation.smallest_gdot,

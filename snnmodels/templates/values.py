@@ -9,7 +9,7 @@ import numpy as np
 
 from .network import Network
 
-__all__ = ["all_finite", "with_values"]
+__all__ = ["all_finite", "check_whole", "with_values"]
 
 
 def all_finite(values: np.ndarray) -> bool:
@@ -17,6 +17,23 @@ def all_finite(values: np.ndarray) -> bool:
     # the sum of finite numbers is finite, but for an overflow; it takes one pass and no memory
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
+def check_whole(name: str, n: float) -> None:
+    """Refuse a number that is not positive and whole.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    n : int
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(n, bool) or int(n) != n or n < 1:
+        raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
 
 
 def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:

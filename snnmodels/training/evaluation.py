@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.trials import Trials
 from ..gradients.source import GradientSource, Outcome
-from ..losses.base import Observed, alike
+from ..losses.base import Observed, alike, shown
 
 __all__ = ["Evaluation", "Totals", "batches", "evaluate"]
 
@@ -66,7 +66,7 @@ def evaluate(
         seen = zip(source.loss.observables, alike(source.loss, outcome.output), strict=True)
         outputs.append([observable.summary(x) for observable, x in seen])
     whole = tuple(np.concatenate(x) for x in zip(*outputs, strict=True))
-    output: Observed = source.loss.shown(whole)
+    output: Observed = shown(source.loss, whole)
     return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
 
 

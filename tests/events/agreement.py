@@ -11,7 +11,7 @@ import numpy as np
 from snnmodels import oracle
 from snnmodels.events.engine import Engine
 from snnmodels.events.plan import EnginePlan
-from snnmodels.losses.base import Loss
+from snnmodels.losses.base import Loss, evaluated, shown
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput
 from tests.oracle.networks import MS, Polynomial
 
@@ -47,7 +47,7 @@ def run(
     engine.forward([_wide(inputs[i.name]) for i in network.inputs])
     observed = engine.observed()
     targets = np.zeros(len(observed[0]), dtype=int) if targets is None else targets
-    value, derivatives = loss.value(loss.shown(observed), targets)
+    value, derivatives = evaluated(loss, shown(loss, observed), targets)
     engine.pull(derivatives)
     return Run(
         engine,

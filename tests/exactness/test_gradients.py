@@ -29,10 +29,9 @@ from tests.exactness.networks import (
     reference,
     simulated,
 )
-from tests.needs import COMPILER, TARGETS
+from tests.needs import COMPILER, on_both
 from tests.oracle.networks import Polynomial
 
-on_both = pytest.mark.parametrize("target", TARGETS)
 SAME = Bounds(1e-14, 1e-11)  # of the targets with each other; feedback makes ten times more of rounding
 
 

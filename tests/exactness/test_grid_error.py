@@ -14,10 +14,9 @@ from scipy.optimize import brentq
 from snnmodels.gradients import GridSimulation, UnresolvedSpikes
 from snnmodels.losses import SpikeTimeFunction
 from tests.exactness.networks import EXACT, MS, Case, assert_agrees, one, reference, simulated
-from tests.needs import TARGETS
+from tests.needs import on_both
 
 TAU_M, TAU_S = 20.0, 5.0  # ms, of the library's neuron; it spikes at 1
-on_both = pytest.mark.parametrize("target", TARGETS)
 
 
 def response(t: float | np.ndarray) -> float | np.ndarray:

@@ -412,8 +412,9 @@ private:
                     const double* other = simulators[t]->weight_sums[q].begin();
                     for (std::int64_t i = 0; i < p.entries(); i++) total[i] += other[i];
                 }
-                for (std::int64_t i = 0; !all_finite(total, std::size_t(p.entries())) && i < p.entries(); i++)
-                    if (!std::isfinite(total[i])) throw Failure{"gradient", p.target, p.sparse ? p.neuron[i] : int(i % p.width), double(k + 1)};
+                if (!all_finite(total, std::size_t(p.entries())))
+                    for (std::int64_t i = 0; i < p.entries(); i++)
+                        if (!std::isfinite(total[i])) throw Failure{"gradient", p.target, p.sparse ? p.neuron[i] : int(i % p.width), double(k + 1)};
                 snn_adam(const_cast<double*>(p.weight), total, queue.moments[q].mean, queue.moments[q].square, std::size_t(p.entries()),
                          queue.numbers[2], queue.numbers[3], queue.corrections[2 * k], queue.corrections[2 * k + 1] * factors[q]);
             }

@@ -354,8 +354,9 @@ private:
     void finish(Trial& trial, const Component& c)
     {
         for (int k : c.populations)
-            for (std::size_t i = 0; !all_finite(neurons[k]->x.begin(), neurons[k]->x.size()) && i < neurons[k]->x.size(); i++)
-                if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
+            if (!all_finite(neurons[k]->x.begin(), neurons[k]->x.size()))
+                for (std::size_t i = 0; i < neurons[k]->x.size(); i++)
+                    if (!std::isfinite(neurons[k]->x[i]) && int(i % neurons[k]->width) < neurons[k]->n) throw Failure{"finite", k, int(i % neurons[k]->width), net.duration};
         Neurons& out = *neurons[net.readout];
         if (maxima(c)) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
     }

@@ -195,7 +195,7 @@ private:
                 rings[in.projection].resize(ring);
                 for (Bucket& b : rings[in.projection]) b.n = 0;
             }
-        most = 1.0 * size;
+        most = size;
     }
 
     // Rows before t1 whose spikes are known at t0; so many that they fill a window end it before the next one
