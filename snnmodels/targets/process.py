@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -123,7 +124,7 @@ class Process:
         except (BrokenPipeError, ValueError):
             raise self.failure() from None
         except BaseException:
-            self.popen.kill()
+            _kill(self.popen)
             raise
         if line == "done":
             return ""
@@ -134,7 +135,7 @@ class Process:
     @property
     def usable(self) -> bool:
         """Whether it can be asked: it was not interrupted, and runs."""
-        return not self._broken and self._close.alive and self.popen.poll() is None
+        return not self._broken and self._close.alive and not _ended(self.popen)
 
     def _listen(self) -> str:
         """The next line that the program says, or what it has said before its end."""
@@ -156,8 +157,7 @@ class Process:
 
     def failure(self, line: str = "") -> ProgramError:
         """What has become of the program, with its last words; `line` is the answer that was not expected."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.popen.wait(timeout=1)
+        _ended(self.popen, within=1)
         said, closed = "", self._errors.closed
         if not closed:
             self._errors.seek(0)
@@ -167,8 +167,9 @@ class Process:
         return ProgramError(f"the compiled simulation {how}; it said: {said or 'nothing'}")
 
     def close(self) -> None:
-        """End the program; twice does no harm."""
+        """End the program; twice does no harm, and is needed where the first time was interrupted."""
         self._close()
+        _end(self.popen)
 
 
 def memory_folder() -> str | None:
@@ -177,14 +178,42 @@ def memory_folder() -> str | None:
     return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None
 
 
+def _ended(process: subprocess.Popen[bytes], within: float = 0.0) -> bool:
+    """Whether a program has ended, or does so in some seconds; then its status is in `returncode`.
+
+    `Popen.poll`, `wait` and `kill` take a lock that an interruption between two of their lines leaves taken, and then
+    the next `wait` never returns. Here there is none.
+    """
+    until = time.monotonic() + within
+    while process.returncode is None:
+        try:
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:  # an interruption came before the status was noted: it is lost
+            process.returncode = 0
+        else:
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= until:
+                return False
+            else:
+                time.sleep(1e-3)
+    return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program at once."""
+    if not _ended(process):
+        os.kill(process.pid, signal.SIGKILL)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Let a program end by itself, or else end it."""
     assert process.stdin is not None and process.stdout is not None
     with contextlib.suppress(OSError, ValueError):
         process.stdin.close()
     try:
-        process.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
+        _ended(process, within=2)
+    finally:
+        _kill(process)
+        process.stdout.close()
+    _ended(process, within=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -213,10 +214,22 @@ def _train_epochs(
         new = Checkpoint(record.epoch, values, optimiser, history, best)
         history.status = "stopped early" if _exhausted(new, stopping) else "running"
         history.status = "finished" if new.epoch == epochs else history.status
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, new)
-        vars(state).update(vars(new))
+        try:
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, new)
+            vars(state).update(vars(new))
+        except KeyboardInterrupt:
+            if checkpoint is not None and _holds(checkpoint, new):
+                vars(state).update(vars(new))
+            raise
         run.progress.epoch(record)
+
+
+def _holds(path: str | Path, state: Checkpoint) -> bool:
+    """Whether a file is the checkpoint of this state: an interruption may come just after it was written."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return load_checkpoint(path).history.epochs == state.history.epochs  # with their times
+    return False
 
 
 def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRecord]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from snnmodels import files as atomic
 from snnmodels.datasets import Trials
 from snnmodels.events.engine import SimulationError
 from snnmodels.gradients import Outcome, Simulation
@@ -26,47 +24,12 @@ from snnmodels.targets.cpp import engine as cpp_engine
 from snnmodels.targets.numpy import neurons
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_network
-from snnmodels.training import TrainingInterrupted, load_checkpoint, train
+from snnmodels.training import TrainingInterrupted, checkpoint, load_checkpoint, loop, train
+from tests.interruptions import ctrl_c, ctrl_c_at
 from tests.needs import COMPILER, TARGETS
 
-
-@contextlib.contextmanager
-def ctrl_c(after: float) -> Iterator[None]:
-    """What Ctrl-C does in Python, some seconds from now."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, after)
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def ctrl_c_at(line: int, counted: list[int]) -> Iterator[None]:
-    """Ctrl-C at the n-th line that runs in the files which hand values over; counts them where it comes too late."""
-    files = {simulation_module.__file__, cpp_engine.__file__, neurons.__file__, process.__file__}
-    count = 0
-
-    def local(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal count
-        if event == "line":
-            count += 1
-            if count == line:
-                raise KeyboardInterrupt
-        return local
-
-    before = sys.gettrace()
-    sys.settrace(lambda frame, *_: local if frame.f_code.co_filename in files else None)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-        counted.append(count)
+# which hand values over
+FILES = {simulation_module.__file__, cpp_engine.__file__, neurons.__file__, process.__file__}
 
 
 def network(hidden: int = 30) -> Network:
@@ -136,7 +99,7 @@ def test_lines_that_hand_values_over(target: str, step: int) -> None:
             for line in range(1 + int(rng.integers(step)), 1000, step):
                 assert_same(simulation.run(inputs, labels, given[before]), expected[before])
                 counted: list[int] = []
-                with contextlib.suppress(KeyboardInterrupt), ctrl_c_at(line, counted):
+                with contextlib.suppress(KeyboardInterrupt), ctrl_c_at(line, FILES, counted):
                     simulation.run(inputs, labels, given[k])
                 if counted[0] < line:
                     break
@@ -175,6 +138,44 @@ def test_fifty_moments_of_an_epoch(tmp_path: Path) -> None:
             for key, value in whole.values.items():
                 np.testing.assert_array_equal(result.values[key], value, err_msg=key)
     assert interrupted > 10
+
+
+def test_what_is_kept_is_said_wherever_an_interruption_comes(tmp_path: Path) -> None:
+    net = load_network("yin_yang", hidden={"n": 3})
+    data = Trials(*batch(2))
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 2, "progress": False}
+    file = tmp_path / "training.npz"
+    said = set()
+    with Simulation(net, TTFSCrossEntropy(), batch_size=2, target="numpy") as simulation:
+        whole = train(simulation, data, Adam(5e-3), **options)
+        for line in range(1, 1000):
+            file.unlink(missing_ok=True)
+            counted: list[int] = []
+            files = {loop.__file__, checkpoint.__file__, atomic.__file__}
+            try:
+                with ctrl_c_at(line, files, counted):
+                    train(simulation, data, Adam(5e-3), checkpoint=file, **options)
+            except TrainingInterrupted as error:
+                kept = str(error)
+                epoch = load_checkpoint(file).epoch if file.exists() else 0
+                assert kept.endswith(
+                    f"holds the state after epoch {epoch}, and the same call goes on from there"
+                    if epoch
+                    else "interrupted in epoch 1, before the first checkpoint"
+                )
+                assert error.result.epoch == epoch
+                said.add(epoch)
+            except KeyboardInterrupt:
+                pass  # before the loop, or after it
+            if counted[0] < line:
+                break
+            assert [name for name in tmp_path.iterdir() if name != file] == []
+            if line % 10 == 0:
+                result = train(simulation, data, Adam(5e-3), checkpoint=file, **options)
+                for key, value in whole.values.items():
+                    np.testing.assert_array_equal(result.values[key], value, err_msg=key)
+    assert said == {0, 1, 2}
+    assert line > 100
 
 
 @COMPILER

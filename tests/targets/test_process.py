@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from snnmodels.targets import process
 from snnmodels.targets.process import Process, ProgramError
+from tests.interruptions import ctrl_c, ctrl_c_at
 
 # Answers as a compiled simulation does; `flip` turns the bits of the first byte that both sides share.
 PROGRAM = """#!{python}
@@ -125,6 +127,32 @@ def test_it_ends_when_nobody_holds_it(program: Path) -> None:
     del running
     assert popen.returncode is not None
     np.testing.assert_array_equal(view, 0)
+
+
+@pytest.mark.parametrize("method", ["usable", "flip", "die", "close"])
+def test_it_ends_wherever_an_interruption_comes(program: Path, method: str) -> None:
+    files = {process.__file__, subprocess.__file__}
+    for line in range(1, 100):
+        running = Process(program)
+        counted: list[int] = []
+        with contextlib.suppress(KeyboardInterrupt, ProgramError), ctrl_c_at(line, files, counted):
+            match method:
+                case "usable":
+                    assert running.usable
+                case "close":
+                    running.close()
+                case _:
+                    running.ask(method)
+        try:
+            with ctrl_c(10):
+                running.close()
+        except KeyboardInterrupt:
+            pytest.fail(f"close() waits for ever after an interruption at line {line}")
+        assert running.popen.returncode is not None
+        assert not running.usable
+        if counted[0] < line:
+            break
+    assert 3 < line < 99
 
 
 def test_it_ends_with_its_parent(program: Path, tmp_path: Path) -> None:
