@@ -90,11 +90,13 @@ class Bounds:
         n = self.n
         flat = [np.broadcast_to(np.asarray(e, dtype=float), shape).reshape(-1) for e in self.matrix(*given)]
         stacked = np.stack(flat, axis=-1)  # neurons, entries
-        # neurons of equal rates share one table
-        kinds, which = np.unique(stacked, axis=0, return_inverse=True)
+        # Neurons of equal rates share one table. (np.unique of rows turns a Ctrl-C inside it into a TypeError.)
+        places: dict[bytes, int] = {}
+        which = np.array([places.setdefault(row.tobytes(), len(places)) for row in stacked])
+        kinds = stacked[np.unique(which, return_index=True)[1]]
         a = kinds[:, : n * n].reshape(-1, n, n)
         tables = _tables(a, kinds[:, n * n : n * n + n], kinds[:, n * n + n :], longest)
-        result = tables[:, :, :, which.reshape(-1)]
+        result = tables[:, :, :, which]
         return np.ascontiguousarray(result if shape else result[..., 0])
 
 
