@@ -29,6 +29,7 @@ from ..templates import Model
 from ..templates.errors import suggest
 from ..templates.expressions import substitute
 from ..templates.units import unit_dimension
+from .names import attributes, synapse_attributes
 
 __all__ = ["integration_method", "neuron_group", "synapses"]
 
@@ -38,6 +39,7 @@ Array = np.ndarray
 
 # Relative deviation of one exact step from the matrix exponential that is still rounding
 _ROUNDING = 1e-9
+_ATTRIBUTE = "is called like an attribute of Brian2's groups, which would hide it; rename it"
 
 
 def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: Any) -> NeuronGroup:
@@ -69,6 +71,8 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
     TypeError
         For a keyword that is neither a parameter nor a state, nor known to `brian2.NeuronGroup`; for ``refractory``
         where the model declares it.
+    ValueError
+        If a variable of the model is called like an attribute of Brian2's groups.
     brian2.DimensionMismatchError
         For a value with another unit.
 
@@ -78,6 +82,9 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
     >>> group = neuron_group(load_model("lif"), 10, tau_m=10 * ms)
     """
     options = set(inspect.signature(NeuronGroup.__init__).parameters) - {"self", "N", "model", "threshold", "reset"}
+    for name in (*model.parameters, *model.state_names):
+        if name in attributes():
+            raise ValueError(f"{model.name}: the variable {name!r} {_ATTRIBUTE}")
     if model.refractory is not None and "refractory" in kwargs:
         raise TypeError(f"{model.name} declares its own refractory period, {model.refractory.duration}; set that")
     known = {*model.parameters, *model.state_names, *options}
@@ -137,7 +144,8 @@ def synapses(
     Raises
     ------
     ValueError
-        If the receptor isn't one of the model's, or has to be named.
+        If the receptor isn't one of the model's, or has to be named, or its weight is called like an attribute of
+        Brian2's synapses.
 
     Examples
     --------
@@ -151,6 +159,8 @@ def synapses(
         problem = f"no receptor {receptor!r}" if receptor else "several receptors or none; name one"
         raise ValueError(f"{model.name} has {problem}; {suggest(receptor or '', model.receptors)}")
     arrival = model.receptors[receptor]
+    if arrival.weight in synapse_attributes():
+        raise ValueError(f"{model.name}: the weight {arrival.weight!r} {_ATTRIBUTE}")
     post = {name: f"{name}_post" for name in (*model.state_names, *model.parameters)}
     on_pre = "\n".join(f"{s.variable}_post {s.operator} {substitute(s.expression, post)}" for s in arrival.on_pre)
     return Synapses(source, target, f"{arrival.weight} : {arrival.weight_unit}", on_pre=on_pre, **kwargs)

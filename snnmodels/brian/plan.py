@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from ..templates.values import check_whole
+from .names import portable
 
 __all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
 
@@ -100,6 +101,8 @@ class Plan:
     input_gradients : bool
         Whether the times of input spikes are differentiated by.
     populations : mapping of str to PopulationPlan
+    names : mapping of str to mapping of str to str
+        For every population how variables are called that can't have the model's own name here; see `portable`.
     """
 
     network: Network
@@ -113,6 +116,7 @@ class Plan:
     input_gradients: bool
     sample_steps: int = 0
     populations: Mapping[str, PopulationPlan] = field(default_factory=dict)
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -176,6 +180,9 @@ class Plan:
                 "Simulation reads any populations"
             )
         sample_steps = _sample_steps(observed.interval, dt, steps) if isinstance(observed, Samples) else 0
+        network, names = portable(network)
+        if isinstance(observed, Maxima | Samples):
+            observed = replace(observed, variable=names[network.output].get(observed.variable, observed.variable))
         plans = {p.name: _lower(p, network, dt, order) for p in network.populations}
         return cls(
             network,
@@ -189,6 +196,7 @@ class Plan:
             input_gradients,
             sample_steps,
             plans,
+            names,
         )
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..brian.inputs import Scheduled, schedule
+from ..brian.names import portable
 from ..brian.plan import Plan, Timing
 from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
@@ -137,7 +138,7 @@ class GridSimulation:
         """Whether a plan is right for a network that differs in its values alone."""
         return all(
             plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
-            for p in network.populations
+            for p in portable(network)[0].populations
             if p.learnable
         )
 
@@ -183,10 +184,11 @@ class GridSimulation:
             self._opened = False
             self._session.close()
             self._open(self._own if own else Plan.of(network, **self._options))
+        here, _ = portable(network)
         for q in network.projections:
             self._write_weights(q, np.asarray(q.weights, dtype=float))
         for name, p in self.plan.populations.items():
-            current = dataclasses.replace(p, population=next(x for x in network.populations if x.name == name))
+            current = dataclasses.replace(p, population=next(x for x in here.populations if x.name == name))
             for key, values in parameter_values(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}", values)
             for key, values in initial_states(current, self.plan.batch_size).items():
@@ -194,9 +196,9 @@ class GridSimulation:
         self._current = network
 
     def _network_now(self) -> Network:
-        """The network with the values that are written."""
+        """The network with the values that are written, its variables called as they are in the groups."""
         assert self._current is not None
-        return self._current
+        return portable(self._current)[0]
 
     def _write_weights(self, q: Projection, w: np.ndarray) -> None:
         """Write the weights that a projection has, of a whole matrix."""
@@ -357,11 +359,12 @@ class GridSimulation:
                 continue
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
             current = next(x for x in self._network_now().populations if x.name == name)
+            own = {here: name for name, here in self.plan.names[name].items()}
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:
                 per_neuron = self._session.read(f"{name}.grad_{s.name}").reshape(self.plan.batch_size, -1)
                 total = per_neuron.sum(axis=0) + start[s.name]
-                gradients[f"{name}.{s.name}"] = total if p.per_neuron(s.name) else total.sum()
+                gradients[f"{name}.{own.get(s.name, s.name)}"] = total if p.per_neuron(s.name) else total.sum()
         if self.plan.input_gradients:
             for name, (spikes, dimensions) in scheduled.items():
                 grad = self._spikes.input_gradient(name, spikes)

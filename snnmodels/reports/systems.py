@@ -139,7 +139,11 @@ def _aligned(blocks: list[Block]) -> str:
 
 def _names(system: HybridSystem) -> dict[sp.Symbol, Math]:
     symbols = {*system.states, *system.parameters, *(a.weight for a in system.arrivals.values())}
-    return {s: name_math(s.name) for s in symbols}
+    costates = {f"lambda_{x.name}" for x in system.states}  # a variable called so is not to look like one
+    return {
+        s: Math(s.name, rf"\mathtt{{{s.name.replace('_', chr(92) + '_')}}}") if s.name in costates else name_math(s.name)
+        for s in symbols
+    }
 
 
 def _mark(math: Math, text: str, latex: str) -> Math:

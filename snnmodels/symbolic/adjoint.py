@@ -23,15 +23,16 @@ from .system import HybridSystem
 
 __all__ = ["Adjoint", "ArrivalJump", "NotDifferentiable", "ReleaseJump", "SpikeJump"]
 
-DL_DT = sp.Symbol("dl_dt", real=True)
+# No variable of a model begins with an underscore.
+DL_DT = sp.Symbol("_dl_dt", real=True)
 """Derivative of the loss by the time of the spike itself, ∂l_s/∂t_k."""
-S_ARRIVALS = sp.Symbol("s_arrivals", real=True)
+S_ARRIVALS = sp.Symbol("_s_arrivals", real=True)
 """Sum of the sensitivities to the times of all arrivals that the spike causes, Σ_j s_a."""
-Q_SPIKE = sp.Symbol("q_spike", real=True)
+Q_SPIKE = sp.Symbol("_q_spike", real=True)
 """σ/ġ: sensitivity to the spike time over the slope of the event function."""
-S_RELEASE = sp.Symbol("s_release", real=True)
+S_RELEASE = sp.Symbol("_s_release", real=True)
 """Sensitivity to the time at which a refractory period ends, with that of a spike that its end causes."""
-DL_JUMP = sp.Symbol("dl_jump", real=True)
+DL_JUMP = sp.Symbol("_dl_jump", real=True)
 """Step of a running loss at the event, l_v(x-) - l_v(x+)."""
 
 _NOT_SMOOTH = (
@@ -157,7 +158,7 @@ class Adjoint:
     ----------
     system : HybridSystem
     costates : mapping state to Symbol
-        ``lambda_<state>`` for every state.
+        ``lambda_<state>`` for every state; with underscores behind it where that is a name of the model's own.
     units : mapping costate to str
         Base unit of every costate in Brian2's syntax.
     flow : mapping costate to Expr
@@ -230,14 +231,21 @@ class _Derivation:
     def __init__(self, system: HybridSystem, running_loss: bool) -> None:
         self.system = system
         self.states = list(system.states)
-        self.costates = {x: sp.Symbol(f"lambda_{x.name}", real=True) for x in self.states}
-        self.running = {x: sp.Symbol(f"dl_{x.name}", real=True) for x in self.states} if running_loss else {}
+        self.costates = {x: self._free(f"lambda_{x.name}") for x in self.states}
+        self.running = {x: self._free(f"dl_{x.name}") for x in self.states} if running_loss else {}
         self.dl_jump = DL_JUMP if running_loss else sp.Integer(0)
         self.lam = sp.Matrix(list(self.costates.values()))
         self.f = sp.Matrix([system.f[x] for x in self.states])
         refractory = None if system.refractory is None else system.held()
         self.f_held = self.f if refractory is None else sp.Matrix([refractory.f[x] for x in self.states])
         self._check()
+
+    def _free(self, name: str) -> sp.Symbol:
+        """A symbol of this name, or of one with underscores behind it where the model has a variable called so."""
+        taken = {x.name for x in (*self.system.states, *self.system.parameters)}
+        while name in taken:
+            name += "_"
+        return sp.Symbol(name, real=True)
 
     def adjoint(self) -> Adjoint:
         system = self.system
@@ -257,9 +265,6 @@ class _Derivation:
     def _check(self) -> None:
         s = self.system
         known = {*s.states, *s.parameters}
-        made = {*self.costates.values(), *self.running.values(), DL_DT, S_ARRIVALS, S_RELEASE, Q_SPIKE, DL_JUMP}
-        for name in sorted(x.name for x in known & made):
-            raise NotDifferentiable(f"{s.name}: the name {name!r} is taken by the adjoint; call the variable otherwise")
         maps: list[tuple[str, sp.Expr, set[sp.Symbol]]] = []
         maps += [(f"the derivative of {x}", s.f[x], known) for x in s.states]
         maps += [(f"the reset of {x}", s.h[x], known) for x in s.states]

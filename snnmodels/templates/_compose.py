@@ -85,7 +85,7 @@ def _read_components(components: Iterable[str | Path]) -> list[Component]:
     files: list[tuple[NeuronFile | SynapseFile | MechanismFile, Path, str]] = []
     for reference in _split(components):
         path, colon, alias = reference.rpartition(":")
-        if not (colon and alias.isidentifier()):
+        if not (colon and alias.isidentifier() and alias.isascii()):
             path, alias = reference, ""
         file = find(path, _ORDER)
         source = read(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Mapping
 
 from .model import Assignment
@@ -37,7 +39,8 @@ def check_expression(expression: str) -> None:
         if isinstance(node, ast.Constant) and (isinstance(node.value, bool) or not isinstance(node.value, int | float)):
             allowed = False
         if not allowed:
-            raise ValueError(f"{expression!r} contains {ast.unparse(node)!r}; expected arithmetic and functions")
+            part = ast.unparse(node)
+            raise ValueError(f"{expression!r} contains {part!r}; expected arithmetic and functions{_keyword(part)}")
     if isinstance(parse(expression).body, (ast.Compare, ast.BoolOp)):
         raise ValueError(f"{expression!r} is a condition; expected an expression with a value")
 
@@ -163,7 +166,7 @@ def parse_statements(code: str | list[str]) -> tuple[Assignment, ...]:
             case [ast.AugAssign(target=ast.Name(id=name), op=op, value=value)] if type(op) in _OPERATORS:
                 operator = _OPERATORS[type(op)]
             case _:
-                raise ValueError(f"{line!r} is not an assignment; write it as in v = v_reset or a += 1")
+                raise ValueError(f"{line!r} is not an assignment; write it as in v = v_reset or a += 1{_keyword(line)}")
         expression = ast.get_source_segment(line, value) or ast.unparse(value)
         check_expression(expression)
         statements.append(Assignment(name, operator, expression))
@@ -182,4 +185,10 @@ def parse(expression: str) -> ast.Expression:
         # on one line, so that columns are places in the text
         return ast.parse(" ".join(expression.split()), mode="eval")
     except SyntaxError as error:
-        raise ValueError(f"{expression!r} is not an expression: {error.msg}") from None
+        raise ValueError(f"{expression!r} is not an expression: {error.msg}{_keyword(expression)}") from None
+
+
+def _keyword(text: str) -> str:
+    """The end of a message on a text that Python can't read, if a word in it is one of Python's own."""
+    words = [w for w in re.findall(r"[^\W\d]\w*", text) if keyword.iskeyword(w)]
+    return f"; {words[0]!r} is a Python keyword and can't be a name" if words else ""

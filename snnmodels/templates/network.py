@@ -127,8 +127,7 @@ class Projection:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", f"{self.source}_{self.target}")
-        if not self.name.isidentifier():
-            raise ValueError(f"projection {self.name!r}: expected a name of letters, digits and underscores")
+        _check_name("projection", self.name)
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"projection {self.name!r}"))
 
 
@@ -230,10 +229,14 @@ def learnable_names(value: bool | Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(name for name in _LEARNABLE if name in value)
 
 
+def _check_name(kind: str, name: Any) -> None:
+    # it becomes that of Brian2 objects and of files
+    if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+        raise ValueError(f"{kind} {name!r}: expected a name of ASCII letters, digits and underscores")
+
+
 def _check_group(kind: str, name: str, n: Any) -> None:
-    # the name becomes that of Brian2 objects and of files
-    if not (isinstance(name, str) and name.isidentifier()):
-        raise ValueError(f"{kind} {name!r}: expected a name of letters, digits and underscores")
+    _check_name(kind, name)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"{kind} {name!r}: n is {n!r}; expected a whole number from 1 up")
 

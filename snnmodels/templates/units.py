@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, Quantity, get_dimensions, get_unit
 
 from .errors import suggest
-from .expressions import called_functions, parse, replace_nodes
+from .expressions import called_functions, check_expression, parse, replace_nodes
 
 __all__ = [
     "check_identifier",
@@ -224,9 +225,13 @@ def parse_equations(text: str, units: Mapping[str, str]) -> dict[str, tuple[str,
         if colon and "(" in unit and "unit(" not in unit.replace(" ", "") and "=" in left:
             raise ValueError(f"{code.strip()!r}: flags such as (constant) have no place in a template")
         if colon:
-            name = left.split("=")[0].strip().removeprefix("d").removesuffix("/dt").strip()
+            name = _defined(left.partition("=")[0].strip())
             resolved[name] = known[name] = resolve_unit(unit.strip(), known)
             code = f"{left}: {known[name]}"
+        if colon and "=" in left:
+            # before Brian2, whose parser says of a name that it can't use no more than that
+            check_identifier(name)
+            check_expression(left.partition("=")[2].strip())
         lines.append(code)
     try:
         equations = Equations("\n".join(lines))
@@ -240,6 +245,12 @@ def parse_equations(text: str, units: Mapping[str, str]) -> dict[str, tuple[str,
             raise ValueError(f"{name!r}: flags such as ({equation.flags[0]}) have no place in a template")
         parsed[name] = (equation.type, equation.expr.code, resolved.get(name) or unit_of_dimension(equation.dim))
     return parsed
+
+
+def _defined(left: str) -> str:
+    """The variable that an equation with this left side defines: ``v`` for ``dv/dt``."""
+    found = re.fullmatch(r"d\s*(\S+?)\s*/\s*dt", left)
+    return found[1] if found else left
 
 
 def _unreadable(lines: list[str], error: Exception) -> str:
@@ -270,7 +281,8 @@ def check_identifier(name: str) -> None:
     try:
         Equations.check_identifier(name)
     except (SyntaxError, ValueError) as error:
-        raise ValueError(str(error)) from None
+        what = "" if name.isascii() and name.isidentifier() else " of ASCII letters, digits and underscores"
+        raise ValueError(f"{str(error).rstrip('.')}; choose another name{what}") from None
 
 
 def wrong_unit(found: Dimension, expected: Dimension) -> str:

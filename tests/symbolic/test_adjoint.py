@@ -231,10 +231,15 @@ def test_maps_without_a_derivative_are_refused(f: sp.Expr, part: str, where: str
     assert "lif_delta" in str(error.value)
 
 
-def test_unknown_and_taken_names_are_refused() -> None:
+def test_unknown_names_are_refused() -> None:
     model = dataclasses.replace(models.lif_delta(), derivatives={"v": "(drive - v)/tau_m"})
     with pytest.raises(NotDifferentiable, match="the derivative of v reads 'drive'"):
         derive(model)
-    taken = models.make("m", {"v": "-v/tau_m", "lambda_v": "0"}, {"tau_m": 0.02}, None, "", "v += w")
-    with pytest.raises(NotDifferentiable, match="'lambda_v' is taken"):
-        derive(taken)
+
+
+def test_costates_have_names_of_their_own() -> None:
+    taken = models.make("m", {"v": "(lambda_v - v)/tau_m", "lambda_v": "0"}, {"tau_m": 0.02}, None, "", "v += w")
+    adjoint = derive(taken)
+    v, other = symbol("v"), symbol("lambda_v")
+    assert [x.name for x in adjoint.costates.values()] == ["lambda_v_", "lambda_lambda_v"]
+    assert adjoint.flow[adjoint.costates[other]] == adjoint.costates[v] / symbol("tau_m")

@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 
 from snnmodels.symbolic import Adjoint
+from snnmodels.symbolic.adjoint import DL_DT, S_ARRIVALS
 from snnmodels.symbolic.grid import DT, FREE, TIME_SENSITIVITY, GridSystem, bar, event_time, offset
 from snnmodels.symbolic.parsing import symbol
 from snnmodels.symbolic.programs import Program
@@ -45,7 +46,7 @@ def test_lif_event_backward_is_the_published_jump_carried_to_the_grid() -> None:
     adjoint = Adjoint.derive(system)
     costates = [adjoint.costates[s] for s in system.states]
     values = dict(zip(costates, after, strict=True)) | dict(zip(system.states, at_spike, strict=True)) | numbers
-    values |= {symbol("dl_dt"): q, symbol("s_arrivals"): 0}
+    values |= {DL_DT: q, S_ARRIVALS: 0}
     before = [adjoint.spike.explicit(adjoint.spike.jump[c]).subs(values).evalf(30) for c in costates]
     expected = carry[r].T * sp.Matrix(before)
     for s, e in zip(system.states, expected, strict=True):

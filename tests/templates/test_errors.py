@@ -100,7 +100,7 @@ CASES = [
     # equations
     ("neuron", "dv/dt = (E_L", "dv/dt (E_L", r"equations: can't read .*expected lines such as dv/dt"),
     ("neuron", " : volt", "", r"equations: can't read .*expected lines such as dv/dt"),
-    ("neuron", "(E_L - v + I)", "(E_L - v + + I", r"equations: can't read .*expected lines such as dv/dt"),
+    ("neuron", "(E_L - v + I)", "(E_L - v + + I", r"equations: .*is not an expression: .* was never closed"),
     ("neuron", ' : volt"', ' : volt (unless refractory)"', r"equations: .*flags such as"),
     (
         "neuron",
@@ -140,7 +140,7 @@ CASES = [
     ("synapse", "I += w", "I += tau_s/tau_s", r"on_pre: 'tau_s/tau_s' has no unit, expected volt"),
     ("synapse", "[weight]", '[weight]\nname = "I"', r"weight.name: the name 'I' is already"),
     ("synapse", "I += w", "I += v_th", r"weight.name: 'w' is declared but not used"),
-    ("neuron", "tau", "lambda", r"equations: can't read .*lambda"),
+    ("neuron", "tau", "lambda", r"equations: .*is not an expression: invalid syntax; .lambda. is a Python keyword"),
     ("neuron", "E_L", "dt", r"parameters.dt: 'dt' has a special meaning"),
     # events
     ("neuron", '"v > v_th"', '"v < v_th"', r"threshold: 'v < v_th' is not a threshold crossing .*; write v_th > v"),

@@ -103,7 +103,7 @@ def test_quantities_are_converted_and_checked():
     ("make", "message"),
     [
         (lambda: SpikeInput("input", 0), "input 'input': n is 0; expected a whole number from 1 up"),
-        (lambda: SpikeInput("in put", 1), "input 'in put': expected a name of letters"),
+        (lambda: SpikeInput("in put", 1), "input 'in put': expected a name of ASCII letters"),
         (lambda: Population("p", 1.5, LIF), "population 'p': n is 1.5"),
         (lambda: Population("p", 2, LIF, {"tau": 1.0}), "has no parameter 'tau'; did you mean 'tau_m' or 'tau_syn'"),
         (lambda: Population("p", 2, LIF, {"tau_m": [1, 2, 3]}), r"parameter 'tau_m' has shape \(3,\); .*\(2,\)"),
