@@ -36,7 +36,7 @@ from snnmodels.coding import (
 )
 from snnmodels.coding.theory import retrained_curve
 from snnmodels.datasets import Trials
-from snnmodels.files import as_json, write_rounded
+from snnmodels.files import as_json, folder_for, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.studies.autoencoder import (
     AutoencoderSettings,
@@ -47,6 +47,7 @@ from snnmodels.studies.autoencoder import (
     train_autoencoder,
 )
 from snnmodels.studies.figures import COLOURS, letter
+from snnmodels.studies.plots import save_figure
 
 # What F3 measures on: its signal, what it leaves out at the start, and its standard population's gains.
 DURATION, DISCARD, SIGNAL_SEED = 12.0, 0.5, 0
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(line)
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     with matplotlib.rc_context(style):
-        draw(results).savefig(options.out / "autoencoder.png", dpi=options.dpi)
+        save_figure(draw(results), options.out / "autoencoder.png", dpi=options.dpi)
     print(options.out / "autoencoder.png")
     return 0
 
@@ -398,7 +399,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     options.out = options.out or Path("output", "autoencoder_quick" if options.quick else "autoencoder")
-    options.out.mkdir(parents=True, exist_ok=True)
+    folder_for(options.out, "folder of results")
     return options
 
 

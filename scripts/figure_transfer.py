@@ -25,8 +25,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnmodels.files import as_json, write_rounded
+from snnmodels.files import as_json, folder_for, write_rounded
 from snnmodels.studies.figures import COLOURS, letter
+from snnmodels.studies.plots import save_figure
 from snnmodels.studies.transfer import TransferSettings, accuracy_at, run_seed
 
 Points = Sequence[Mapping[str, float]]
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     for line in describe(results):
         print(line)
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        draw(results).savefig(options.out / "transfer.png", dpi=options.dpi)
+        save_figure(draw(results), options.out / "transfer.png", dpi=options.dpi)
     print(options.out / "transfer.png")
     return 0
 
@@ -172,7 +173,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
     options.out = options.out or Path("output", "transfer_quick" if options.quick else "transfer")
-    options.out.mkdir(parents=True, exist_ok=True)
+    folder_for(options.out, "folder of results")
     return options
 
 

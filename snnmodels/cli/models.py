@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..files import folder_for, named
 from .common import ModelArgument, load_any, prepare_brian
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def derive(
     if out is None:
         typer.echo(text)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        folder_for(out.parent, "folder of --out")
+        with named(out, "--out"):
+            out.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
         typer.echo(f"written: {out}")
