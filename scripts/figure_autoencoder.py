@@ -16,7 +16,6 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 import argparse
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from snnmodels.coding import (
 )
 from snnmodels.coding.theory import retrained_curve
 from snnmodels.datasets import Trials
-from snnmodels.files import as_json, folder_for, write_rounded
+from snnmodels.files import as_json, folder_for, read_json, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.studies.autoencoder import (
     AutoencoderSettings,
@@ -84,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     file = scripts.saved(options, "autoencoder.json")
     if file is not None:
-        results = json.loads(file.read_text())
+        results = read_json(file, "results file", "reference", *KINDS)
     else:
         run = QUICK if options.quick else Options()
         settings = as_json(dataclasses.asdict(run))
@@ -376,13 +375,13 @@ def _drop_traces(results: Result) -> None:
 def _part(file: Path, settings: Result, make: Callable[[], Result]) -> Result:
     """A part of the results: the one in the file, if it is of the same settings, else a new one."""
     if file.exists():
-        kept = json.loads(file.read_text())
+        kept = read_json(file, "results file", "settings", "result")
         if kept["settings"] != settings:
             raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
         return dict(kept["result"])
     print(file.stem, flush=True)
     write_rounded(file, {"settings": settings, "result": make()})
-    return dict(json.loads(file.read_text())["result"])
+    return dict(read_json(file, "results file", "result")["result"])
 
 
 def _made_from(run: Options) -> Result:

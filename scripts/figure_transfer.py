@@ -15,7 +15,6 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnmodels.files import as_json, folder_for, write_rounded
+from snnmodels.files import as_json, folder_for, read_json, write_rounded
 from snnmodels.studies.figures import COLOURS, letter
 from snnmodels.studies.plots import save_figure
 from snnmodels.studies.transfer import TransferSettings, accuracy_at, run_seed
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     file = scripts.saved(options, "results.json")
     if file is not None:
-        results = json.loads(file.read_text())
+        results = read_json(file, "results file", "settings", "seeds")
     else:
         settings = _settings(options.quick)
         seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
@@ -138,7 +137,7 @@ def _seed(settings: TransferSettings, seed: int, out: Path) -> dict[str, Any]:
 
     file = out / f"seed{seed}.json"
     if file.exists():
-        kept = json.loads(file.read_text())
+        kept = read_json(file, "results file", "settings", "result")
         if kept["settings"] != as_json(dataclasses.asdict(settings)):
             raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
         return dict(kept["result"])

@@ -25,6 +25,7 @@ __all__ = [
     "folder_for",
     "named",
     "read_archive",
+    "read_json",
     "synchronise",
     "write_rounded",
 ]
@@ -297,6 +298,35 @@ def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
         return arrays
     except Exception as error:  # damaged bytes can make any part of a reader fail
         raise ValueError(f"{path}: not a {what} of snnmodels, or a damaged one ({error})") from None
+
+
+def read_json(path: str | Path, what: str, *keys: str, instead: str = "name another path") -> dict[str, Any]:
+    """Read an object from a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+    what, instead : str
+        See `named`.
+    *keys : str
+        What it must have, one or more.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it can't be read; see `named`.
+    ValueError
+        If it is damaged or something else.
+    """
+    with named(path, what, instead):
+        text = Path(path).read_bytes()
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a {what}, or a damaged one ({error})") from None
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise ValueError(f"{path}: not a {what}, or a damaged one (expected an object with {', '.join(keys)})")
+    return content
 
 
 def as_json(content: Mapping[str, Any]) -> dict[str, Any]:

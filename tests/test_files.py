@@ -729,9 +729,11 @@ def test_a_figure_on_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch:
 
 
 def test_results_that_are_not_there_or_damaged(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^results .*results.json: there is no such file; make it, or train"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^results file of training .*: there is no such file; make it, or train"
+    ):
         read_results(tmp_path / "results.json")
-    with pytest.raises(FileNotFoundError, match=r"^history .*h.json: there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"^training history .*h.json: there is no such file"):
         History.load(tmp_path / "h.json")
     with pytest.raises(FileNotFoundError, match=r"^file of outputs .*a_seed1_test.npz: there is no such file"):
         read_outputs(tmp_path, "a", 1)
@@ -740,6 +742,16 @@ def test_results_that_are_not_there_or_damaged(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"a_seed1_test.npz: not a file of outputs of snnmodels, or a damaged one"):
         read_outputs(tmp_path, "a", 1)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"runs": {}', "[1]", "3", '{"runs": 1}', "\xff", "null"])
+def test_results_that_are_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"^{path}: not a results file of training"):
+        read_results(path)
+    with pytest.raises(ValueError, match=f"^{path}: not a training history"):
+        History.load(path)
 
 
 def export_to(folder: Path) -> None:

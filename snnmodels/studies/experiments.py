@@ -30,7 +30,7 @@ from ..datasets import (
     yin_yang_latency,
     yin_yang_split,
 )
-from ..files import atomic_file, folder_for, named, read_archive
+from ..files import atomic_file, folder_for, read_archive, read_json
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from ..losses.base import Loss
 from ..optimisers import Adam, ExponentialDecay
@@ -374,10 +374,8 @@ def read_results(path: Path) -> tuple[str, dict[int, History]]:
     ValueError
         If the file holds something else.
     """
-    with named(path, "results", "train first"):
-        text = path.read_text()
+    results = read_json(path, "results file of training", "experiment", "runs", instead="train first")
     try:
-        results = json.loads(text)
         runs = {int(seed): History.from_dict(history) for seed, history in results["runs"].items()}
         return str(results["experiment"]), runs
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import atomic_file, named
+from ..files import atomic_file, read_json
 
 __all__ = ["EpochRecord", "History", "package_versions"]
 
@@ -120,10 +120,9 @@ class History:
         ValueError
             If the file holds something else.
         """
-        with named(path, "history"):
-            text = Path(path).read_text()
+        content = read_json(path, "training history", "epochs")
         try:
-            return History.from_dict(json.loads(text))
+            return History.from_dict(content)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
