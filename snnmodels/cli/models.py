@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..files import folder_for, named
 from .common import ModelArgument, load_any, prepare_brian
 
 if TYPE_CHECKING:
@@ -133,6 +132,7 @@ def derive(
     Examples: `snnmodels derive lif`; `snnmodels derive lif adaptive_threshold --format markdown --out alif.md`;
     `snnmodels derive joint`.
     """
+    from ..files import folder_for, named
     from ..reports import derivation
     from ..symbolic import HybridSystem
     from ..templates import Model, Network
