@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from snnmodels.targets.compilation import cache_folder
+from snnmodels.targets.cache import cache_folder
 
 from .report import BASES, DOCS, RESULTS, write_docs
 from .serving import ContenderFailed, Process, Task

@@ -16,7 +16,6 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 import argparse
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from snnmodels.coding import (
 )
 from snnmodels.coding.theory import retrained_curve
 from snnmodels.datasets import Trials
-from snnmodels.files import as_json, write_rounded
+from snnmodels.files import as_json, folder_for, read_json, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.studies.autoencoder import (
     AutoencoderSettings,
@@ -47,6 +46,7 @@ from snnmodels.studies.autoencoder import (
     train_autoencoder,
 )
 from snnmodels.studies.figures import COLOURS, letter
+from snnmodels.studies.plots import save_figure
 
 # What F3 measures on: its signal, what it leaves out at the start, and its standard population's gains.
 DURATION, DISCARD, SIGNAL_SEED = 12.0, 0.5, 0
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     file = scripts.saved(options, "autoencoder.json")
     if file is not None:
-        results = json.loads(file.read_text())
+        results = read_json(file, "results file", "reference", *KINDS)
     else:
         run = QUICK if options.quick else Options()
         settings = as_json(dataclasses.asdict(run))
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(line)
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     with matplotlib.rc_context(style):
-        draw(results).savefig(options.out / "autoencoder.png", dpi=options.dpi)
+        save_figure(draw(results), options.out / "autoencoder.png", dpi=options.dpi)
     print(options.out / "autoencoder.png")
     return 0
 
@@ -375,13 +375,13 @@ def _drop_traces(results: Result) -> None:
 def _part(file: Path, settings: Result, make: Callable[[], Result]) -> Result:
     """A part of the results: the one in the file, if it is of the same settings, else a new one."""
     if file.exists():
-        kept = json.loads(file.read_text())
+        kept = read_json(file, "results file", "settings", "result")
         if kept["settings"] != settings:
             raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
         return dict(kept["result"])
     print(file.stem, flush=True)
     write_rounded(file, {"settings": settings, "result": make()})
-    return dict(json.loads(file.read_text())["result"])
+    return dict(read_json(file, "results file", "result")["result"])
 
 
 def _made_from(run: Options) -> Result:
@@ -398,7 +398,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     options.out = options.out or Path("output", "autoencoder_quick" if options.quick else "autoencoder")
-    options.out.mkdir(parents=True, exist_ok=True)
+    folder_for(options.out, "folder of results")
     return options
 
 

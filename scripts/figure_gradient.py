@@ -17,9 +17,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from snnmodels.files import atomic_file, folder_for, read_archive
 from snnmodels.gradients.grid import GridSimulation
 from snnmodels.losses import SpikeTimeError
-from snnmodels.studies.plots import PALETTE
+from snnmodels.studies.plots import PALETTE, save_figure
 from snnmodels.studies.recording import record
 from snnmodels.studies.scripts import options, run, saved
 from snnmodels.templates import load_model
@@ -177,15 +178,14 @@ def main(arguments: list[str] | None = None) -> Path:
     parser = options(__doc__, quick="as in the other scripts; this one is always quick", out="output/gradient", dpi=150)
     given = parser.parse_args(arguments)
     given.out = given.out or Path("output/gradient")
-    given.out.mkdir(parents=True, exist_ok=True)
+    folder_for(given.out, "folder of results")
     file = saved(given, "gradient.npz")
     if file is None:
         file = given.out / "gradient.npz"
-        np.savez_compressed(file, **compute())  # type: ignore[arg-type]
-    with np.load(file) as kept:
-        figure = draw(dict(kept))
-    picture = Path(given.out / "gradient.png")
-    figure.savefig(picture, dpi=given.dpi)
+        data = compute()
+        with atomic_file(file, "results") as opened:
+            np.savez_compressed(opened, **data)  # type: ignore[arg-type]
+    picture = save_figure(draw(read_archive(file, "file of results")), given.out / "gradient.png", dpi=given.dpi)
     print(picture)
     return picture
 

@@ -15,7 +15,6 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnmodels.files import as_json, write_rounded
+from snnmodels.files import as_json, folder_for, read_json, write_rounded
 from snnmodels.studies.figures import COLOURS, letter
+from snnmodels.studies.plots import save_figure
 from snnmodels.studies.transfer import TransferSettings, accuracy_at, run_seed
 
 Points = Sequence[Mapping[str, float]]
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     file = scripts.saved(options, "results.json")
     if file is not None:
-        results = json.loads(file.read_text())
+        results = read_json(file, "results file", "settings", "seeds")
     else:
         settings = _settings(options.quick)
         seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     for line in describe(results):
         print(line)
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        draw(results).savefig(options.out / "transfer.png", dpi=options.dpi)
+        save_figure(draw(results), options.out / "transfer.png", dpi=options.dpi)
     print(options.out / "transfer.png")
     return 0
 
@@ -137,7 +137,7 @@ def _seed(settings: TransferSettings, seed: int, out: Path) -> dict[str, Any]:
 
     file = out / f"seed{seed}.json"
     if file.exists():
-        kept = json.loads(file.read_text())
+        kept = read_json(file, "results file", "settings", "result")
         if kept["settings"] != as_json(dataclasses.asdict(settings)):
             raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
         return dict(kept["result"])
@@ -172,7 +172,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
     options.out = options.out or Path("output", "transfer_quick" if options.quick else "transfer")
-    options.out.mkdir(parents=True, exist_ok=True)
+    folder_for(options.out, "folder of results")
     return options
 
 

@@ -1,23 +1,148 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or not there, and errors that say which file, what it is for, and what to do."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["as_json", "atomic_file", "write_rounded"]
+import numpy as np
+
+__all__ = [
+    "as_json",
+    "atomic_file",
+    "atomic_folder",
+    "check_writable",
+    "folder_for",
+    "named",
+    "read_archive",
+    "read_json",
+    "synchronise",
+    "write_rounded",
+]
+
+_ADVICE = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EACCES: "allow this user to use it",
+    errno.EPERM: "allow this user to use it",
+    errno.EROFS: "make it writable",
+}
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def named(path: str | Path, what: str = "file", instead: str = "name another path") -> Iterator[None]:
+    """Make an error of the operating system one line: what fails, with which path, and what to do about it.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What it is for.
+    instead : str
+        What to do where the path can't be made usable.
+
+    Raises
+    ------
+    OSError
+        In place of one with a number, of the same class. One without a number says already what it has to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        kind = type(error) if type(error).__module__ == "builtins" else OSError
+        raise kind(f"{what} {path}: {_reason(error, Path(path))}, or {instead}") from None
+
+
+def _reason(error: OSError, path: Path) -> str:
+    """What is wrong with a path, and what would mend it."""
+    for place in (*reversed(path.absolute().parents), path):
+        if os.path.islink(place) and not os.path.exists(place):
+            if os.path.islink(os.path.realpath(place)):
+                return f"{place} is a link that leads back to itself; remove it"
+            return f"{place} is a link to {os.readlink(place)}, which does not exist; make that"
+        if place != path and os.path.exists(place) and not os.path.isdir(place):
+            return f"{place} is a file, not a folder; remove it"
+        if place != path and not os.path.lexists(place) and error.errno == errno.ENOENT:
+            return f"there is no folder {place}; make it"
+    if error.errno == errno.EISDIR:
+        return "it is a folder, not a file; remove it"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR) and os.path.isfile(path):
+        return "it is a file, not a folder; remove it"
+    if error.errno == errno.ENOENT and not os.path.lexists(path):
+        return "there is no such file; make it"
+    elsewhere = error.filename is not None and not str(error.filename).startswith(str(path))
+    where = f" at {error.filename}" if elsewhere else ""
+    return f"{error.strerror}{where}; {_ADVICE.get(error.errno or 0, 'see what is there')}"
+
+
+def folder_for(path: str | Path, what: str, instead: str = "name another folder") -> Path:
+    """A folder, made with all that lead to it if need be.
+
+    Parameters
+    ----------
+    path : str or Path
+    what, instead : str
+        See `named`.
+
+    Raises
+    ------
+    OSError
+        If it can't be made; see `named`.
+    """
+    path = Path(path)
+    with named(path, what, instead):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def synchronise(path: str | Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk, so that a power cut can't take them.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    OSError
+        If a file's content can't be written.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not os.path.isdir(path):  # some file systems know no such thing for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: str | Path, what: str = "file", instead: str = "name another path") -> Iterator[BinaryIO]:
     """Open a temporary neighbour of `path` for writing, and move it there once it is complete.
 
-    If anything goes wrong meanwhile (no space, Ctrl-C), the temporary file is removed and `path` is as it was.
+    If anything goes wrong meanwhile (no space, Ctrl-C), the temporary file is removed and `path` is as it was. One that
+    a killed process has left is taken over by the next that writes the same file; a living one is waited for. Where
+    `path` is a link, what it leads to is written.
+
+    Parameters
+    ----------
+    path : str or Path
+    what, instead : str
+        For errors; see `named`.
 
     Yields
     ------
@@ -26,27 +151,182 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If the folder doesn't exist or can't be written to.
+        If it can't be written; see `named`.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     handled = sys.exception()  # outside of this
-    try:
-        with open(temporary, "wb") as file:
+    with named(path, what, instead):
+        to = _target(Path(path))
+        temporary = to.with_name(f".{to.name}.tmp")
+        file = _claimed(temporary)
+        try:
             yield file
             file.flush()
             # Otherwise a power cut could leave the new name with the old file's length of nothing.
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        # closing an archive that was interrupted within a member fails, and must not hide why
-        cause: BaseException | None = error
-        while cause not in (None, handled) and not isinstance(cause, KeyboardInterrupt):
-            cause = cause.__context__
-        if cause not in (None, handled, error):
-            raise KeyboardInterrupt from error
-        raise
+            os.replace(temporary, to)
+            synchronise(to.parent)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            # closing an archive that was interrupted within a member fails, and must not hide why
+            cause: BaseException | None = error
+            while cause not in (None, handled) and not isinstance(cause, KeyboardInterrupt):
+                cause = cause.__context__
+            if cause not in (None, handled, error):
+                raise KeyboardInterrupt from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):  # of what is not to be kept: the rest is on the disk
+                file.close()
+
+
+def _target(path: Path) -> Path:
+    """Where a file is to be, links followed; only an ordinary file is replaced."""
+    to = Path(os.path.realpath(path))
+    if to.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if to.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if to.exists() and not to.is_file():
+        raise OSError(errno.ENOTSUP, "it is no ordinary file", str(path))
+    return to
+
+
+def _claimed(temporary: Path) -> BinaryIO:
+    """A temporary file, empty, that no other process writes before this one closes it."""
+    while True:
+        # what another process is writing must not be cut off
+        file = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        try:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(temporary)):  # else it was moved meanwhile
+                    file.truncate(0)
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def check_writable(path: str | Path, what: str = "file", instead: str = "name another path") -> None:
+    """Refuse a file that `atomic_file` could not write, before anything is spent on its content.
+
+    Parameters
+    ----------
+    path : str or Path
+    what, instead : str
+        See `named`.
+
+    Raises
+    ------
+    OSError
+        See `named`.
+    """
+    with named(path, what, instead):
+        to = _target(Path(path))
+        temporary = to.with_name(f".{to.name}.tmp")
+        with _claimed(temporary):
+            temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | Path, what: str, instead: str = "name another folder") -> Iterator[Path]:
+    """Make a temporary neighbour of the folder `path`, and put it in its place once it is complete.
+
+    If anything goes wrong meanwhile, it is removed and `path` is as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folders that lead to it are made if need be.
+    what, instead : str
+        See `named`.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    OSError
+        See `named`.
+    """
+    with named(path, what, instead):
+        to = Path(os.path.realpath(path))
+        to.parent.mkdir(parents=True, exist_ok=True)
+        new, old = to.with_name(f".{to.name}.tmp"), to.with_name(f".{to.name}.old")
+        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+        new.mkdir()
+        try:
+            yield new
+            if to.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                to.rename(old)
+            new.rename(to)
+        finally:
+            if old.exists() and not to.exists():
+                old.rename(to)
+            for folder in (new, old):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
+    """Read all arrays of a NumPy archive without pickled objects.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What it should be.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it can't be opened; see `named`.
+    ValueError
+        If it is damaged or something else.
+    """
+    with named(path, what):
+        content = Path(path).read_bytes()
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        # a wrong length in its directory hides entries from zipfile, which does not count them
+        if len(arrays) != int.from_bytes(content[-12:-10], "little"):
+            raise ValueError("its directory is damaged")
+        return arrays
+    except Exception as error:  # damaged bytes can make any part of a reader fail
+        raise ValueError(f"{path}: not a {what} of snnmodels, or a damaged one ({error})") from None
+
+
+def read_json(path: str | Path, what: str, *keys: str, instead: str = "name another path") -> dict[str, Any]:
+    """Read an object from a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+    what, instead : str
+        See `named`.
+    *keys : str
+        What it must have, one or more.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it can't be read; see `named`.
+    ValueError
+        If it is damaged or something else.
+    """
+    with named(path, what, instead):
+        text = Path(path).read_bytes()
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a {what}, or a damaged one ({error})") from None
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise ValueError(f"{path}: not a {what}, or a damaged one (expected an object with {', '.join(keys)})")
+    return content
 
 
 def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,10 +345,12 @@ def write_rounded(path: Path, content: Mapping[str, Any]) -> None:
 
     Raises
     ------
+    OSError
+        If it can't be written; see `named`.
     ValueError
         If a number is NaN or infinite.
     """
     rounded = json.loads(json.dumps(content, allow_nan=False), parse_float=lambda number: float(f"{float(number):.6g}"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
+    folder_for(path.parent, "folder of results")
+    with atomic_file(path, "results") as file:
         file.write((json.dumps(rounded) + "\n").encode())

@@ -23,6 +23,7 @@ import numpy as np
 
 from .. import __version__
 from ..targets import compilation
+from ..targets.cache import kept
 from ..targets.process import EXCHANGE
 from .functions import GUARD
 from .plan import Plan
@@ -61,6 +62,8 @@ def build(plan: Plan, generate: Callable[[Plan, Path], tuple[Mapping[str, Field]
     ------
     BuildFailed
         If the compiler refuses the sources.
+    OSError
+        If the cache can't be used; see `kept`.
     """
 
     def make(folder: Path) -> Path:
@@ -76,7 +79,7 @@ def build(plan: Plan, generate: Callable[[Plan, Path], tuple[Mapping[str, Field]
         (finished / "layout.json").write_text(json.dumps(layout))
         return finished
 
-    folder = compilation.kept(f"grid-{fingerprint(plan)}", make)
+    folder = kept(f"grid-{fingerprint(plan)}", make)
     layout = json.loads((folder / "layout.json").read_text())
     return Built(folder / "main", {k: Field(*f) for k, f in layout["fields"].items()}, layout["size"])
 

@@ -132,6 +132,7 @@ def derive(
     Examples: `snnmodels derive lif`; `snnmodels derive lif adaptive_threshold --format markdown --out alif.md`;
     `snnmodels derive joint`.
     """
+    from ..files import folder_for, named
     from ..reports import derivation
     from ..symbolic import HybridSystem
     from ..templates import Model, Network
@@ -147,6 +148,7 @@ def derive(
     if out is None:
         typer.echo(text)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        folder_for(out.parent, "folder of --out")
+        with named(out, "--out"):
+            out.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
         typer.echo(f"written: {out}")

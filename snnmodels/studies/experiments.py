@@ -30,7 +30,7 @@ from ..datasets import (
     yin_yang_latency,
     yin_yang_split,
 )
-from ..files import atomic_file
+from ..files import atomic_file, folder_for, read_archive, read_json
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from ..losses.base import Loss
 from ..optimisers import Adam, ExponentialDecay
@@ -239,7 +239,7 @@ def train_seed(
 
     network = experiment.initial(seed)
     optimiser = Adam(ExponentialDecay(setup.learning_rate, setup.decay))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder_for(folder, "folder of results")
     with Simulation(
         network,
         experiment.loss,
@@ -361,8 +361,8 @@ def write_results(
         "summary": summarise(histories),
         "runs": {str(seed): history.to_dict() for seed, history in zip(seeds, histories, strict=True)},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
+    folder_for(path.parent, "folder of results")
+    with atomic_file(path, "results") as file:
         file.write(json.dumps(results, indent=1, allow_nan=False).encode())
 
 
@@ -374,8 +374,8 @@ def read_results(path: Path) -> tuple[str, dict[int, History]]:
     ValueError
         If the file holds something else.
     """
+    results = read_json(path, "results file of training", "experiment", "runs", instead="train first")
     try:
-        results = json.loads(path.read_text())
         runs = {int(seed): History.from_dict(history) for seed, history in results["runs"].items()}
         return str(results["experiment"]), runs
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -402,8 +402,7 @@ def read_outputs(folder: Path, name: str, seed: int) -> dict[str, np.ndarray]:
     FileNotFoundError
         If there is no such file.
     """
-    with np.load(folder / f"{name}_seed{seed}_test.npz", allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
+    return read_archive(folder / f"{name}_seed{seed}_test.npz", "file of outputs")
 
 
 def draw_yin_yang(folder: Path, out: Path) -> Path:
@@ -471,7 +470,7 @@ def keep_examples(experiment: Experiment, seed: int, folder: Path, images: int =
     inputs, labels = experiment.test.take(chosen)
     output = read_outputs(folder, experiment.name, seed)["output"][chosen]
     trace_times, traces = output_traces(network, inputs)
-    with atomic_file(folder / f"{experiment.name}_examples.npz") as file:
+    with atomic_file(folder / f"{experiment.name}_examples.npz", "examples") as file:
         np.savez_compressed(
             file, times=inputs["input"], labels=labels, trace_times=trace_times, traces=traces, output=output
         )
@@ -506,8 +505,7 @@ def draw_images(folder: Path, out: Path) -> list[Path]:
     name, histories = read_results(folder / "results.json")
     class_names = [str(k) for k in range(10)]
     kept = read_outputs(folder, name, next(iter(histories)))
-    with np.load(folder / f"{name}_examples.npz", allow_pickle=False) as archive:
-        examples = dict(archive)
+    examples = read_archive(folder / f"{name}_examples.npz", "file of examples")
     if "output" not in examples:
         raise ValueError(f"{folder / f'{name}_examples.npz'}: of another version; run the training command again")
     side = math.isqrt(examples["times"].shape[1])
@@ -527,10 +525,10 @@ def draw_images(folder: Path, out: Path) -> list[Path]:
 
 
 def _save(figure: Figure, stem: Path) -> Path:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(stem.with_suffix(".pdf"))
-    figure.savefig(stem.with_suffix(".png"), dpi=200)
-    return stem.with_suffix(".png")
+    from .plots import save_figure
+
+    save_figure(figure, stem.with_suffix(".pdf"))
+    return save_figure(figure, stem.with_suffix(".png"), dpi=200)
 
 
 def _checkpoint(experiment: Experiment, seed: int, folder: Path) -> Path:
@@ -540,7 +538,7 @@ def _checkpoint(experiment: Experiment, seed: int, folder: Path) -> Path:
 def _train_and_keep(experiment: Experiment, setup: Setup, seed: int, folder: Path, progress: TrainingProgress) -> None:
     _, evaluation = train_seed(experiment, setup, seed, folder, progress)
     assert evaluation.predictions is not None
-    with atomic_file(folder / f"{experiment.name}_seed{seed}_test.npz") as file:
+    with atomic_file(folder / f"{experiment.name}_seed{seed}_test.npz", "outputs") as file:
         np.savez_compressed(
             file, output=evaluation.output, predictions=evaluation.predictions, targets=experiment.test.targets
         )

@@ -11,7 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..files import atomic_file, folder_for, read_archive
 from . import scripts
+from .plots import save_figure
 
 __all__ = ["COLOURS", "letter", "run_figure", "window_mean"]
 
@@ -78,17 +80,17 @@ def run_figure(
     )
     given = parser.parse_args(arguments)
     given.out = given.out or Path("output")
-    given.out.mkdir(parents=True, exist_ok=True)
+    folder_for(given.out, "folder of results")
     file = scripts.saved(given, f"{name}.npz")
     if file is None:
         file = given.out / f"{name}.npz"
-        np.savez_compressed(file, **compute(given.quick))
-    with np.load(file) as kept, matplotlib.rc_context(_STYLE):
-        figure = draw({key: kept[key] for key in kept.files})
-        picture = given.out / f"{name}.png"
-        figure.savefig(picture, dpi=given.dpi)
+        data = compute(given.quick)
+        with atomic_file(file, "results") as opened:
+            np.savez_compressed(opened, **data)
+    with matplotlib.rc_context(_STYLE):
+        picture = save_figure(draw(read_archive(file, "file of results")), given.out / f"{name}.png", dpi=given.dpi)
     print(picture)
-    return Path(picture)
+    return picture
 
 
 def letter(axes: Axes, text: str, x: float = -0.02) -> None:

@@ -1,8 +1,9 @@
-"""Figures of training runs. Every function takes arrays or histories and returns a Matplotlib figure."""
+"""Figures of training runs: functions of arrays or histories that return a Matplotlib figure, and its saving."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from ..files import atomic_file, folder_for
 from ..training.history import History
 
-__all__ = ["PALETTE", "plot_confusion", "plot_history", "plot_latency_images", "plot_yin_yang"]
+__all__ = ["PALETTE", "plot_confusion", "plot_history", "plot_latency_images", "plot_yin_yang", "save_figure"]
 
 # Okabe & Ito, https://jfly.uni-koeln.de/color: distinguishable with any common colour vision; their yellow, hard to see
 # on white, made darker, and two more to have ten.
@@ -273,3 +275,29 @@ def _tidy(axes: Any) -> None:
 def _check_histories(histories: Sequence[History]) -> None:
     if not histories or any(not history.epochs for history in histories):
         raise ValueError("histories: expected at least one run, each with at least one epoch")
+
+
+def save_figure(figure: Figure, path: Path, dpi: int | None = None) -> Path:
+    """Save a figure, complete or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    path : Path
+        Its ending says of which kind; its folder is made if need be.
+    dpi : int, optional
+        Resolution.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OSError
+        If it can't be written; see `named`.
+    """
+    folder_for(path.parent, "folder of figures")
+    with atomic_file(path, "figure") as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=dpi or "figure")
+    return path

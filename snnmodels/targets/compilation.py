@@ -1,30 +1,24 @@
-"""The C++ compiler of this machine, and the folder where what it has made is kept."""
+"""The C++ compiler of this machine."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import hashlib
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["BuildFailed", "build", "cache_folder", "compiler", "fingerprint", "kept", "library", "native"]
+from .cache import ELSEWHERE, kept
+
+__all__ = ["BuildFailed", "build", "compiler", "fingerprint", "library", "native"]
 
 
 class BuildFailed(RuntimeError):
     """There is no compiler, or it refused a program; the message holds its first errors."""
-
-
-def cache_folder() -> Path:
-    """Where compiled programs are kept: ``$SNNMODELS_CACHE``, else ``snnmodels`` in the user's cache folder."""
-    given = os.environ.get("SNNMODELS_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snnmodels"
 
 
 def compiler() -> list[str]:
@@ -79,34 +73,6 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def kept(name: str, make: Callable[[Path], Path]) -> Path:
-    """A file or folder of the cache, made when it is asked for the first time.
-
-    Parameters
-    ----------
-    name : str
-        With the `fingerprint` of everything that it is made from.
-    make : callable
-        Makes it in a folder of its own, and returns where; it then appears in the cache at once and whole.
-
-    Raises
-    ------
-    OSError
-        If the cache can't be written to.
-    """
-    path = cache_folder() / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="building-") as folder:
-            made = make(Path(folder))
-            try:
-                made.rename(path)
-            except OSError:  # a folder, and somebody else was faster
-                if not path.exists():
-                    raise
-    return path
-
-
 def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
     """Compile files of C++, or link objects.
 
@@ -131,6 +97,9 @@ def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
         raise BuildFailed(f"{words[0]} can't be run ({error.strerror}); {hint}") from None
     if result.returncode:
         lines = result.stderr.splitlines()
+        full = [line for line in lines if os.strerror(errno.ENOSPC) in line]
+        if full:
+            raise BuildFailed(f"{words[0]} has no room for {to}: {full[0]}; make room there, or {ELSEWHERE}")
         said = [line for line in lines if "error" in line][:5] or lines[:5]
         raise BuildFailed(f"{words[0]} refuses {files[0].name}: {' | '.join(said)}")
 
@@ -152,6 +121,8 @@ def library(name: str, source: str | Path, flags: Sequence[str], content: bytes 
     ------
     BuildFailed
         If the compiler is missing or refuses the sources.
+    OSError
+        If the cache can't be used, or programs in it can't be run; see `kept`.
     """
     text = source.read_text() if isinstance(source, Path) else source
 
@@ -163,4 +134,8 @@ def library(name: str, source: str | Path, flags: Sequence[str], content: bytes 
         build([file], made, [*flags, "-shared", "-fPIC"])
         return made
 
-    return ctypes.CDLL(str(kept(f"{name}-{fingerprint(text, *flags, content)}.so", make)))
+    path = kept(f"{name}-{fingerprint(text, *flags, content)}", make)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:  # it is whole, so it is the folder: mounted without the right to run anything
+        raise OSError(f"compiled library {path}: {error}; allow running it there, or {ELSEWHERE}") from None

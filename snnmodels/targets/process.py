@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,6 +18,8 @@ import weakref
 from pathlib import Path
 
 import numpy as np
+
+from .cache import ELSEWHERE
 
 __all__ = ["EXCHANGE", "Process", "ProgramError", "memory_folder"]
 
@@ -60,29 +61,45 @@ class Process:
         self._timeout = timeout
         held = contextlib.ExitStack()
         self._close = weakref.finalize(self, held.close)
-        folder = Path(tempfile.mkdtemp(prefix="snnmodels-", dir=memory_folder()))
+        self._where = memory_folder() or "the temporary folder"
         try:
-            self._where = folder.parent
-            self._file = held.enter_context((folder / "exchange").open("w+b"))
-            self._errors = held.enter_context((folder / "errors").open("w+"))
+            try:
+                # without a name, so that nothing can be left behind, however both sides end
+                files = [tempfile.TemporaryFile(mode, dir=memory_folder()) for mode in ("w+b", "w+")]  # noqa: SIM115
+            except OSError as error:
+                raise self._no_room(size, error) from None
+            self._file, self._errors = map(held.enter_context, files)
             self.resize(size)
-            self.popen = subprocess.Popen(
+            self.popen = self._start(path)
+            held.callback(_end, self.popen)
+            line = self._listen()
+            if line != "ready":
+                raise self.failure(line)
+        except BaseException:
+            # not only when nobody holds the error's traceback any more
+            self.memory = np.zeros(0, np.uint8)
+            self._close()
+            raise
+
+    def _start(self, path: Path) -> subprocess.Popen[bytes]:
+        shared = self._file.fileno()
+        try:
+            return subprocess.Popen(
                 [str(path)],
-                env={**os.environ, EXCHANGE: str(folder / "exchange")},
+                env={**os.environ, EXCHANGE: f"/dev/fd/{shared}"},
                 cwd=path.parent,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 bufsize=0,
+                pass_fds=[shared],
                 start_new_session=True,  # Ctrl-C is for Python, which then ends the program
             )
-            held.callback(_end, self.popen)
-            line = self._listen()
-            if line != "ready":
-                raise self.failure(line)
-        finally:
-            # both sides have open what they need, so nothing can be left behind, however they end
-            shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            raise ProgramError(
+                f"the compiled simulation {path} can't be started ({error.strerror}); allow running programs there, or "
+                f"{ELSEWHERE}"
+            ) from None
 
     def resize(self, size: int) -> None:
         """Make the shared file anew, `size` bytes of 0; views of the former `memory` must not be used any more."""
@@ -91,13 +108,16 @@ class Process:
             if size:
                 os.posix_fallocate(self._file.fileno(), 0, size)
         except OSError as error:
-            raise ProgramError(
-                f"the exchange file of {size / 1e6:.1f} MB can't be made in {self._where}: {error.strerror}; "
-                "make room there, or make batches smaller"
-            ) from None
+            raise self._no_room(size, error) from None
         self.memory = np.zeros(0, np.uint8)
         if size:  # an empty file can't be mapped
             self.memory = np.asarray(np.memmap(self._file, np.uint8, "r+", shape=(size,)))
+
+    def _no_room(self, size: int, error: OSError) -> ProgramError:
+        return ProgramError(
+            f"the exchange file of {size / 1e6:.1f} MB can't be made in {self._where}: {error.strerror}; "
+            "make room there, or make batches smaller"
+        )
 
     def ask(self, words: str) -> str:
         """Send a line and wait for the answer.

@@ -3,12 +3,13 @@
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import Evaluation, evaluate
 from .history import EpochRecord, History
-from .loop import EarlyStopping, TrainingError, TrainingInterrupted, TrainingResult, train
+from .loop import CheckpointFailed, EarlyStopping, TrainingError, TrainingInterrupted, TrainingResult, train
 from .progress import BarProgress, LineProgress, NoProgress
 
 __all__ = [
     "BarProgress",
     "Checkpoint",
+    "CheckpointFailed",
     "EarlyStopping",
     "EpochRecord",
     "Evaluation",

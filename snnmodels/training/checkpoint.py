@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_file
+from ..files import atomic_file, read_archive
 from .history import History
 
 __all__ = ["Best", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -63,7 +62,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     Raises
     ------
     OSError
-        If the folder doesn't exist or can't be written to.
+        If it can't be written; see `named`.
     """
     best = checkpoint.best
     about = {
@@ -76,7 +75,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     arrays |= _prefixed("values", checkpoint.values) | _prefixed("optimiser", checkpoint.optimiser)
     if best is not None:
         arrays |= _prefixed("best", best.values)
-    with atomic_file(path) as file:
+    with atomic_file(path, "checkpoint") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
@@ -85,14 +84,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If there is no such file, or it can't be read; see `named`.
     ValueError
         If the file is damaged or something else.
     """
+    arrays = read_archive(path, "checkpoint")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays.pop("about")))
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']!r}, expected {_FORMAT!r}")
@@ -104,7 +102,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             History.from_dict(about["history"]),
             None if best is None else Best(best["epoch"], best["measure"], _under("best", arrays)),
         )
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: not a checkpoint of snnmodels, or a damaged one ({error})") from None
 
 

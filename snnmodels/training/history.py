@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import atomic_file
+from ..files import atomic_file, read_json
 
 __all__ = ["EpochRecord", "History", "package_versions"]
 
@@ -108,7 +108,7 @@ class History:
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, atomically."""
-        with atomic_file(path) as file:
+        with atomic_file(path, "history") as file:
             file.write(json.dumps(self.to_dict(), indent=1, allow_nan=False).encode())
 
     @staticmethod
@@ -120,8 +120,9 @@ class History:
         ValueError
             If the file holds something else.
         """
+        content = read_json(path, "training history", "epochs")
         try:
-            return History.from_dict(json.loads(Path(path).read_text()))
+            return History.from_dict(content)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
+from ..files import check_writable
 from ..gradients.source import BatchTrainer, GradientSource, Outcome
 from ..optimisers import Optimiser
 from ..templates.values import all_finite
@@ -26,6 +27,7 @@ from .progress import NoProgress, TrainingProgress, default_progress
 from .settings import refuse_other, settings_of
 
 __all__ = [
+    "CheckpointFailed",
     "EarlyStopping",
     "TrainingError",
     "TrainingInterrupted",
@@ -41,6 +43,20 @@ _ADVICE = "a smaller learning rate may help"
 
 class TrainingError(RuntimeError):
     """Training can't go on: a loss or a gradient isn't finite."""
+
+
+class CheckpointFailed(OSError):
+    """An epoch is complete, but its checkpoint can't be written; the one of the epoch before is still there.
+
+    Attributes
+    ----------
+    result : TrainingResult
+        With the epoch.
+    """
+
+    def __init__(self, message: str, result: TrainingResult) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -158,13 +174,15 @@ def train(
         If a loss or a gradient is NaN or infinite; names epoch and batch.
     TrainingInterrupted
         On Ctrl-C, with a message on what is kept.
+    OSError
+        If the checkpoint can't be read or written, before anything is trained.
+    CheckpointFailed
+        If it can't be written any more.
     ValueError
         If an argument is out of range, or the checkpoint is damaged or of a run with other settings.
     """
     _check_arguments(epochs, batch_size, input_dropout, validation, early_stopping)
     _check_kinds(data, optimiser, validation, test)
-    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
-        raise ValueError(f"checkpoint {checkpoint}: there is no folder {Path(checkpoint).parent}; make it first")
     start = {key: np.array(value, order="C") for key, value in (values or source.network.trainable()).items()}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
@@ -174,6 +192,8 @@ def train(
     if checkpoint is not None and resume and Path(checkpoint).exists():
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
+    if checkpoint is not None and state.epoch < epochs:
+        check_writable(checkpoint, "checkpoint")  # an epoch may take hours
     optimiser.load_state_dict(state.optimiser)
     run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, _progress_of(progress))
     run.progress.start(epochs, state.epoch, math.ceil(len(data) / batch_size))
@@ -218,6 +238,9 @@ def _train_epochs(
             if checkpoint is not None:
                 save_checkpoint(checkpoint, new)
             vars(state).update(vars(new))
+        except OSError as error:
+            held = f"the exception's `result` holds the state after epoch {new.epoch}"
+            raise CheckpointFailed(f"{error}; {held}", _result(new)) from None
         except KeyboardInterrupt:
             if checkpoint is not None and _holds(checkpoint, new):
                 vars(state).update(vars(new))
@@ -227,7 +250,7 @@ def _train_epochs(
 
 def _holds(path: str | Path, state: Checkpoint) -> bool:
     """Whether a file is the checkpoint of this state: an interruption may come just after it was written."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         return load_checkpoint(path).history.epochs == state.history.epochs  # with their times
     return False
 

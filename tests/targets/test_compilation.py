@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from snnmodels.targets import compilation
-from snnmodels.targets.compilation import BuildFailed, fingerprint, kept, library
+from snnmodels.targets.cache import kept
+from snnmodels.targets.compilation import BuildFailed, fingerprint, library
 from tests.needs import COMPILER
 
 FLAGS = ("-std=c++17", "-O2")
@@ -54,10 +55,13 @@ def test_what_is_kept_is_made_once_and_appears_whole(cache: Path) -> None:
 
 
 def test_the_faster_of_two_is_kept(cache: Path) -> None:
+    def theirs(folder: Path) -> Path:
+        (folder / "program").mkdir()
+        (folder / "program" / "main").write_text("theirs")
+        return folder / "program"
+
     def make(folder: Path) -> Path:
-        other = cache / "network"
-        other.mkdir()
-        (other / "main").write_text("theirs")
+        kept("network", theirs)
         (folder / "program").mkdir()
         return folder / "program"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import brian2
 import numpy as np
 
+from ...files import atomic_folder
 from ...targets.devices import cpp_preferences, generating_cuda, preferences, quiet
 from ...templates.network import Network
 from .simulation import TrialObjects, one_trial
@@ -94,6 +94,8 @@ def export_project(
     ------
     FileExistsError
         If the folder holds something else, or an earlier project and `overwrite` is false.
+    OSError
+        If it can't be written; what was there is then as it was.
     ValueError
         For an unknown target, a time step that isn't positive, or wrong input spikes.
     CompilerMissing
@@ -105,18 +107,13 @@ def export_project(
         raise ValueError(f"dt: expected a positive time step in seconds, got {dt}")
     directory = Path(directory)
     _check_folder(directory, overwrite)
-    with tempfile.TemporaryDirectory(prefix="snnmodels_") as temporary:
-        generated = Path(temporary) / "generated"
+    with atomic_folder(directory, "folder of the project") as generated:
         manifest = _generate(network, spikes, dt, target, generated)
         sources = write_makefile(generated, target)
         shutil.rmtree(generated / "results", ignore_errors=True)
         (generated / "README.md").write_text(_readme(network, dt, target, spikes_from))
         (generated / "read_results.py").write_text(_file("read_results.py"))
         (generated / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        if directory.exists():
-            shutil.rmtree(directory)
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(generated, directory)
     return Project(directory, target, sources)
 
 

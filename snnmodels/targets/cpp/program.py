@@ -10,7 +10,8 @@ from pathlib import Path
 from ...events import accuracy
 from ...events.rules import Rules
 from ...events.series import SeriesProgram
-from ..compilation import build, fingerprint, kept
+from ..cache import kept
+from ..compilation import build, fingerprint
 from ..process import EXCHANGE
 from . import printer
 from .series import flags
@@ -80,6 +81,8 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
     ------
     BuildFailed
         If there is no compiler, or it refuses the program.
+    OSError
+        If the cache can't be used; see `kept`.
     """
     order = accuracy.order(tolerance)
     made: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -104,7 +107,7 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
         if scatter or name != "sparse"
     ]
     units.append((table, ()))
-    name = f"engine-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
+    name = f"program-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
 
     def link(folder: Path) -> Path:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -125,4 +128,4 @@ def _object(text: str, options: Sequence[str], headers: bytes) -> Path:
         build([file], made, [*_FLAGS, *options, f"-I{_RUNTIME}", "-c"])
         return made
 
-    return kept(f"unit-{fingerprint(text, *options, *_FLAGS, headers)}.o", make)
+    return kept(f"unit-{fingerprint(text, *options, *_FLAGS, headers)}", make)
