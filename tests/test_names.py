@@ -42,7 +42,7 @@ __global__ __device__ __shared__ threadIdx blockIdx blockDim gridDim warpSize __
 GENERATED = """
 time columns rows source events index t dt i j N number v_start lambda_v lastspike not_refractory
 t_in_timesteps _idx idx spikes rand xi weights gradient trial batch neuron n y w2 w_ gw start end tape size
-count value p0 x0 sigma s q_time s_arrival ev_r v_post v_pre i_pre N_incoming own_time
+count value p0 x0 sigma slope s q_time s_arrival ev_r v_post v_pre i_pre N_incoming own_time
 """.split()  # noqa: SIM905
 SYMPY = """
 I Q E S C O zoo nan inf pi e oo beta gamma zeta im re Symbol lambda_

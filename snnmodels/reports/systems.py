@@ -140,10 +140,12 @@ def _aligned(blocks: list[Block]) -> str:
 def _names(system: HybridSystem) -> dict[sp.Symbol, Math]:
     symbols = {*system.states, *system.parameters, *(a.weight for a in system.arrivals.values())}
     costates = {f"lambda_{x.name}" for x in system.states}  # a variable called so is not to look like one
-    return {
-        s: Math(s.name, rf"\mathtt{{{s.name.replace('_', chr(92) + '_')}}}") if s.name in costates else name_math(s.name)
-        for s in symbols
-    }
+    return {s: _plain(s.name) if s.name in costates else name_math(s.name) for s in symbols}
+
+
+def _plain(name: str) -> Math:
+    escaped = name.replace("_", r"\_")
+    return Math(name, rf"\mathtt{{{escaped}}}")
 
 
 def _mark(math: Math, text: str, latex: str) -> Math:
