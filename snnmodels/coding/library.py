@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,7 +103,7 @@ def load_coding_network(reference: str | Path) -> CodingNetwork:
     """
     path = Path(reference)
     if path.suffix == ".toml":
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise TemplateError(str(reference), "", "no such file")
     elif str(reference) in coding_catalogue():
         path = coding_catalogue()[str(reference)]

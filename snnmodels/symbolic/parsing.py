@@ -11,6 +11,8 @@ import ast
 import sympy as sp
 from sympy.printing.str import StrPrinter
 
+from ..templates.expressions import parse
+
 FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
     "exp": sp.exp,
     "log": sp.log,
@@ -61,9 +63,9 @@ def parse_expression(text: str) -> sp.Expr:
         For syntax errors, comparisons, random numbers and functions without a derivative.
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
-        raise UnsupportedExpression(f"{text!r} is not an expression: {error.msg}") from None
+        tree = parse(text)
+    except ValueError as error:
+        raise UnsupportedExpression(str(error)) from None
 
     def convert(node: ast.expr) -> sp.Expr:
         match node:

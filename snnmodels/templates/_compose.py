@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def _split(components: Iterable[str | Path]) -> list[str]:
     references = []
     for component in components:
         text = str(component)
-        whole = isinstance(component, Path) or Path(text).is_file()
+        whole = isinstance(component, Path) or os.path.isfile(text)
         references += [text] if whole else [part.strip() for part in text.split("+")]
     if not references or not all(references):
         raise TemplateError("+".join(references), "", "a component has no name; write them as in lif+exp_synapse")

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .errors import suggest
+from .errors import brief, suggest
 from .model import Model
 
-__all__ = ["Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
+__all__ = ["MOST", "Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
 
 Array = np.ndarray
+
+MOST = 1_000_000_000  # neurons of a population, connections of a projection: 8 GB of weights
 
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
@@ -234,8 +236,8 @@ def _check_group(kind: str, name: str, n: Any) -> None:
     # the name becomes that of Brian2 objects and of files
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"{kind} {name!r}: expected a name of letters, digits and underscores")
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"{kind} {name!r}: n is {n!r}; expected a whole number from 1 up")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST:
+        raise ValueError(f"{kind} {name!r}: n is {brief(n)}; expected a whole number from 1 up, at most {MOST}")
 
 
 def _check_unique(names: Iterable[str], network: str) -> None:
