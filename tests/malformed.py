@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import dis
 import faulthandler
-import inspect
 import json
 import random
 import re
@@ -145,7 +144,7 @@ ODD_EXPRESSIONS = (
 )
 
 
-def arrays() -> dict[str, Any]:
+def odd_values() -> dict[str, Any]:
     """Values of every kind that an argument may be given by mistake, by a name for messages."""
     ragged = np.empty(2, dtype=object)
     ragged[:] = [np.zeros(2), np.zeros(3)]
@@ -374,32 +373,3 @@ def wrong_text(value: str, draw: random.Random) -> str:
 
 def _filled(template: str, value: str) -> str:
     return template.replace("{0}", value).replace("{{", "{").replace("}}", "}")
-
-
-# --- arguments ------------------------------------------------------------------------------------------------------
-
-
-def wrong_calls(
-    call: Callable[..., object],
-    right: dict[str, Any],
-    *,
-    also: dict[str, tuple[str, ...]] | None = None,
-    skip: tuple[str, ...] = (),
-) -> Iterator[tuple[str, Callable[[], object], tuple[str, ...]]]:
-    """A call with each of its arguments wrong in every way: what for messages, the call, words for its error.
-
-    Parameters
-    ----------
-    call : callable
-    right : dict of str to value
-        Arguments that are right, and those that the signature has besides.
-    also : dict of str to tuple of str
-        Other words for an argument that a message may have.
-    skip : tuple of str
-        Arguments that are left as they are.
-    """
-    names = [name for name in inspect.signature(call).parameters if name not in skip]
-    for name in names:
-        for what, value in arrays().items():
-            arguments = {**right, name: value}
-            yield f"{name} = {what}", lambda arguments=arguments: call(**arguments), (name, *(also or {}).get(name, ()))

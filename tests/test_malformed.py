@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snnmodels as snn
-from snnmodels.coding import load_coding_network
-from tests.malformed import changed_document, changed_text, complaint
+from snnmodels.coding import (
+    CodingNetwork,
+    Homeostat,
+    LIFPopulation,
+    Signal,
+    TimeCourse,
+    Trace,
+    circle_signal,
+    dynamical_signal,
+    joint_loss,
+    load_coding_network,
+    random_decoder,
+    ring_decoder,
+    simulate,
+    smooth_signal,
+)
+from tests.malformed import changed_document, changed_text, complaint, odd_values
 
 LIBRARY = Path(__file__).parents[1] / "equations"
 FILES = sorted(LIBRARY.glob("*/*.toml"))
@@ -129,3 +150,214 @@ def test_a_unit_is_spelt_the_same_whatever_was_evaluated_before() -> None:
         unit_dimension(unit)  # Brian2 remembers every unit that it has made
         assert unit_of_dimension(unit_dimension("volt/second")) == before
     assert resolve_unit("unit(v)/second", {"v": "volt"}) == before
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+LIF = snn.load_model("lif", "exp_synapse")
+TIMES = np.array([[1e-3, 2e-3], [3e-3, np.inf]])
+NETWORK = snn.Network(
+    "small",
+    inputs=[snn.SpikeInput("in", 2)],
+    populations=[snn.Population("out", 2, LIF, learnable=["tau_m"])],
+    projections=[snn.Projection("in_out", "in", "out", np.full((2, 2), 3.0))],
+    output="out",
+    duration=0.02,
+)
+DATA = snn.Trials({"in": TIMES}, np.array([0, 1]))
+CODING = load_coding_network("ring")
+SIGNAL = circle_signal(0.002)
+
+
+def simulation(**options: Any) -> None:
+    snn.Simulation(**options).close()
+
+
+@functools.cache
+def opened() -> snn.Simulation:
+    """One for all wrong arguments: what is refused leaves nothing in it."""
+    return snn.Simulation(NETWORK, snn.TTFSCrossEntropy(), batch_size=2)
+
+
+def run(**arguments: Any) -> None:
+    opened().run(**arguments)
+
+
+def forward_and_back(**arguments: Any) -> None:
+    opened().forward({"in": TIMES})
+    opened().backward(**arguments)
+
+
+def train(**arguments: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        snn.train(opened(), **arguments)
+
+
+def step(**arguments: Any) -> None:
+    snn.Adam().step(**arguments)
+
+
+def parameters_of(called: Any) -> dict[str, tuple[str, ...]]:
+    """Every parameter, with no other word for it."""
+    return dict.fromkeys(inspect.signature(called).parameters, ())
+
+
+# what is called, its right arguments, the names of those that are made wrong, and other words of their messages
+CALLS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, tuple[str, ...]]]] = {
+    "SpikeInput": (snn.SpikeInput, {"name": "in", "n": 2}, {"name": ("input",), "n": ()}),
+    "Population": (
+        snn.Population,
+        {"name": "out", "n": 2, "model": LIF},
+        {"name": ("population",), "n": (), "model": (), "parameters": ("parameter",), "learnable": ("parameter",)},
+    ),
+    "Population.parameters": (
+        lambda value: snn.Population("out", 2, LIF, {"tau_m": value}),
+        {},
+        {"value": ("tau_m",)},
+    ),
+    "Projection": (
+        lambda **given: replace(NETWORK, projections=[snn.Projection(**given)]),
+        {"name": "p", "source": "in", "target": "out", "weights": np.ones((2, 2))},
+        {
+            **dict.fromkeys(("weights", "receptor", "mask", "learnable", "delay", "source", "target"), ()),
+            "name": ("projection",),
+        },
+    ),
+    "Network": (
+        snn.Network,
+        {field.name: getattr(NETWORK, field.name) for field in fields(NETWORK)},
+        {
+            **dict.fromkeys(("projections", "output", "duration", "encoding"), ()),
+            "inputs": ("source 'in'",),
+            "populations": ("output 'out'",),
+            "name": ("network",),
+        },
+    ),
+    "load_model": (lambda **given: snn.load_model(*given.values()), {"component": "lif"}, {"component": ("",)}),
+    "load_network": (
+        snn.load_network,
+        {"name_or_path": "yin_yang"},
+        {"name_or_path": ("library",), "seed": (), "hidden": (), "duration": (), "input": ()},
+    ),
+    "load_network hidden": (
+        lambda **given: snn.load_network("yin_yang", hidden=given),
+        {},
+        {"n": (), "learnable": ("parameter",), "parameters": (), "model": ()},
+    ),
+    "Simulation": (
+        simulation,
+        {"network": NETWORK, "loss": snn.TTFSCrossEntropy(), "batch_size": 2},
+        parameters_of(snn.Simulation),
+    ),
+    "run": (
+        run,
+        {"inputs": {"in": TIMES}, "targets": np.array([0, 1])},
+        {"inputs": (), "targets": (), "values": ("value",), "gradient": ()},
+    ),
+    "run inputs": (lambda value: run(inputs={"in": value}, targets=np.array([0, 1])), {}, {"value": ("in", "trials")}),
+    "run values": (
+        lambda value: run(inputs={"in": TIMES}, targets=np.array([0, 1]), values={"in_out.w": value}),
+        {},
+        {"value": ("in_out.w",)},
+    ),
+    "run parameters": (
+        lambda value: run(inputs={"in": TIMES}, targets=np.array([0, 1]), values={"out.tau_m": value}),
+        {},
+        {"value": ("tau_m",)},
+    ),
+    "backward": (forward_and_back, {}, {"derivative": ()}),
+    "Trials": (snn.Trials, {"samples": {"in": TIMES}, "targets": np.array([0, 1])}, {"samples": (), "targets": ()}),
+    "train": (
+        train,
+        {"data": DATA, "optimiser": snn.Adam(1e-3), "epochs": 1, "batch_size": 2, "progress": False},
+        {
+            **dict.fromkeys(("data", "optimiser", "epochs", "batch_size", "seed", "validation", "test"), ()),
+            **dict.fromkeys(("input_dropout", "early_stopping", "checkpoint", "about", "progress"), ()),
+            "values": ("trainable value",),
+        },
+    ),
+    "train samples": (
+        lambda value: train(
+            data=snn.Trials({"in": value}, np.array([0, 1])), optimiser=snn.Adam(), epochs=1, progress=False
+        ),
+        {},
+        {"value": ("in", "samples")},
+    ),
+    "EarlyStopping": (snn.EarlyStopping, {}, {"patience": (), "measure": (), "min_improvement": ()}),
+    "TTFSCrossEntropy": (snn.TTFSCrossEntropy, {}, {"tau0": (), "tau1": (), "alpha": (), "population": ()}),
+    "MaxVoltageCrossEntropy": (snn.MaxVoltageCrossEntropy, {}, {"variable": (), "scale": (), "population": ()}),
+    "SpikeTimeError": (snn.SpikeTimeError, {}, {"tau": (), "missing": (), "population": ()}),
+    "VoltageError": (snn.VoltageError, {}, {"variable": (), "interval": (), "skip": (), "scale": (), "population": ()}),
+    "Adam": (
+        snn.Adam,
+        {},
+        {"schedule": ("rate",), "beta1": (), "beta2": (), "epsilon": (), "scales": (), "bounds": ()},
+    ),
+    "SGD": (snn.SGD, {}, {"schedule": ("rate",), "momentum": (), "scales": (), "bounds": ()}),
+    "ExponentialDecay": (snn.ExponentialDecay, {"initial": 0.1}, {"initial": (), "factor": ()}),
+    "step": (
+        step,
+        {"values": {"w": np.ones(2)}, "gradients": {"w": np.ones(2)}},
+        {"values": ("gradients",), "gradients": ()},
+    ),
+    "joint_loss": (
+        joint_loss,
+        {},
+        {
+            **dict.fromkeys(("traces", "parameters", "weight", "dynamics"), ()),
+            "costs": ("cost 'x'", "cost 'nothing'"),
+            "readout": ("''", "'x'"),
+            "tau": ("time constant",),
+        },
+    ),
+    "Trace": (Trace, {"scope": "neuron", "tau": 0.02}, {"scope": (), "tau": ("time constant",), "jump": ()}),
+    "CodingNetwork": (
+        CodingNetwork,
+        {"decoder": CODING.decoder, "loss": CODING.loss},
+        {"decoder": (), "loss": (), "parameters": ("parameter",), "delay": (), "noise": ()},
+    ),
+    "Signal": (Signal, {"values": SIGNAL.values, "dt": 1e-4}, {"values": (), "dt": (), "drive": ()}),
+    "circle_signal": (circle_signal, {"duration": 0.002}, {"duration": (), "radius": (), "frequency": (), "dt": ()}),
+    "smooth_signal": (
+        smooth_signal,
+        {"duration": 0.002},
+        dict.fromkeys(("duration", "dimensions", "dt", "seed", "tau", "rms"), ()),
+    ),
+    "dynamical_signal": (
+        dynamical_signal,
+        {"dynamics": -np.eye(2), "drive": np.ones((3, 2)), "initial": np.zeros(2)},
+        {"dynamics": ("drive must have",), "drive": (), "initial": (), "dt": ()},
+    ),
+    "TimeCourse": (TimeCourse, {"values": np.ones(3), "dt": 1e-3}, {"values": ("course",), "dt": ()}),
+    "Homeostat": (
+        Homeostat,
+        {"initial": 0.1, "budget": 100.0, "gain": 1.0},
+        dict.fromkeys(("initial", "budget", "gain", "energy"), ()),
+    ),
+    "ring_decoder": (ring_decoder, {"n": 5}, {"n": ("neurons",), "norms": ()}),
+    "random_decoder": (
+        random_decoder,
+        {"m": 2, "n": 5, "seed": 0},
+        {"m": ("signal",), "n": (), "norms": (), "seed": ()},
+    ),
+    "simulate": (
+        simulate,
+        {"network": CODING, "signal": SIGNAL},
+        dict.fromkeys(("network", "signal", "form", "spikes", "seed"), ()),
+    ),
+    "LIFPopulation": (LIFPopulation, {}, dict.fromkeys(("n", "gain", "tau", "refractory", "seed"), ())),
+    "load_coding_network": (load_coding_network, {"reference": "ring"}, {"reference": ("library",)}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_wrong_arguments(name: str) -> None:
+    call, right, wrong = CALLS[name]
+    found = [
+        f"{argument} = {what}: {said}"
+        for argument, words in wrong.items()
+        for what, value in odd_values().items()
+        if not (argument == "schedule" and callable(value))  # a user's own function, whose errors are the user's
+        if (said := complaint(functools.partial(call, **{**right, argument: value}), (argument, *words)))
+    ]
+    assert not found, f"{len(found)} of {name}:\n" + "\n".join(found)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._compose import load_model
+from .arguments import check_seed
 from .errors import TemplateError, located, suggest
 from .library import find, read_toml
 from .model import Model
@@ -57,6 +58,8 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
     (5, 20)
     """
     path = find(name_or_path, ("network",))
+    if seed is not None:
+        check_seed(seed)
     file = str(path)
     data = read_toml(path)
     _override(data, overrides, file)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .arguments import check_kind
 from .errors import TemplateError, suggest
 from .schema import KINDS, TemplateFile, validate
 
@@ -61,6 +62,7 @@ def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
     TemplateError
         If there is no such file; its place is left to who refers to it.
     """
+    check_kind("a component or a file", reference, (str, Path), "a name of the library or a path")
     text = str(reference)
     path = Path(reference)
     if path.suffix == ".toml":
