@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import snnmodels as snn
+from snnmodels.cli import app
 from snnmodels.coding import (
     CodingNetwork,
     Homeostat,
@@ -34,7 +36,7 @@ from snnmodels.coding import (
     simulate,
     smooth_signal,
 )
-from tests.malformed import changed_document, changed_text, complaint, odd_values
+from tests.malformed import LONG, LONGEST, changed_document, changed_text, complaint, odd_values
 
 LIBRARY = Path(__file__).parents[1] / "equations"
 FILES = sorted(LIBRARY.glob("*/*.toml"))
@@ -361,3 +363,36 @@ def test_wrong_arguments(name: str) -> None:
         if (said := complaint(functools.partial(call, **{**right, argument: value}), (argument, *words)))
     ]
     assert not found, f"{len(found)} of {name}:\n" + "\n".join(found)
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+COMMANDS = (
+    ("list",),
+    ("show", "lif"),
+    ("derive", "delta_synapse+integrate_and_fire"),
+    ("check-gradient", "lfi"),
+    ("build", "yin_yang", "--out", "nowhere/project", "--dt", "-1"),
+    ("train", "yin-yang", "--epochs", "0"),
+    ("train", "mnist", "--data", "nowhere"),
+)
+OPTIONS = ("--tolerance", "--seed", "--target", "--format", "--out", "--spikes", "--checkpoint", "--epochs", "-o")
+WORDS = ("", "x", "-1", "nan", "1e400", "1" * 30, "lif+", "+", ":", "lif:x", "é", "\x00", LONG, ".", "/", "no.toml")
+
+
+def answers(arguments: list[str]) -> None:
+    """Run a command; it ends with its output, or with one line and exit code 1 or 2."""
+    result = CliRunner().invoke(app, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code in (0, 1, 2), result.output
+    if result.exit_code and "─ Error ─" not in result.stderr:  # a box is what Typer says of wrong options
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("error: ") and len(line) <= LONGEST, line
+
+
+@settings(drawn, max_examples=100)
+@given(st.sampled_from(COMMANDS), st.lists(st.sampled_from(OPTIONS + WORDS), max_size=3), st.integers(0, 9))
+def test_drawn_commands(command: tuple[str, ...], extra: list[str], place: int) -> None:
+    # commands that would do something when they are right are wrong to begin with
+    answers([*command[: 1 + place], *extra, *command[1 + place :]])
