@@ -110,7 +110,8 @@ def model(folder: Path, **names: str | Sequence[str]) -> Model:
     given = {**USUAL, **names}
     parameters, currents = given["parameters"], given["currents"]
     values = {k: v for k, v in given.items() if isinstance(v, str)}
-    values["bias"] = f"({' + '.join(parameters)})*{0.1 / len(parameters)!r}"
+    groups = ["(" + " + ".join(parameters[k : k + 20]) + ")" for k in range(0, len(parameters), 20)]
+    values["bias"] = f"({' + '.join(groups)})*{0.1 / len(parameters)!r}"
     values["parameters"] = "".join(
         f'"{name}" = {{ default = "1*volt", unit = "volt", description = "d" }}\n' for name in parameters
     )

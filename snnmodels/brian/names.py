@@ -23,7 +23,9 @@ _BEGINNINGS = (
     *("added", "alone", "cause", "ev", "final", "first", "forward", "free", "grad", "keep", "lambda", "last", "lost"),
     *("max", "next", "number", "q", "r", "s", "sample", "since", "smallest", "tb", "time", "tr", "unresolved"),
 )
-_GENERATED = re.compile(rf"({'|'.join(_BEGINNINGS)})_\w+|\w+_(start|base|initial|pre|post)|number|sigma|slope|time|gw|w|widx|i|j")
+_ENDS = ("start", "base", "initial", "pre", "post")
+_WHOLE = ("number", "sigma", "slope", "time", "gw", "w", "widx", "i", "j")
+_GENERATED = re.compile(rf"({'|'.join(_BEGINNINGS)})_\w+|\w+_({'|'.join(_ENDS)})|{'|'.join(_WHOLE)}")
 
 
 def generated(name: str) -> bool:

@@ -15,8 +15,8 @@ from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTi
 from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
+from ..templates.arguments import check_whole
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
-from ..templates.values import check_whole
 from .names import portable
 
 __all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]

@@ -16,6 +16,8 @@ from .common import BAD_INPUT, INTERRUPTED
 
 __all__ = ["app", "main"]
 
+LONGEST = 390  # characters of what is said of an error
+
 
 class _Commands(TyperGroup):
     """Turns the errors that bad input causes into one line on standard error and exit code 2."""
@@ -39,7 +41,9 @@ class _Commands(TyperGroup):
 def _give_up(ctx: typer.Context, error: Exception) -> None:
     if ctx.params.get("debug"):
         raise error
-    message = " ".join(str(error).split()) or type(error).__name__
+    from ..templates.errors import shorten  # loads what `--help` has no use for
+
+    message = shorten(str(error), LONGEST) or type(error).__name__
     # not through rich, which would break the line and colour parts of it
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(BAD_INPUT)

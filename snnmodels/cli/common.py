@@ -58,13 +58,14 @@ def load_any(names: list[str]) -> Model | Network | CodingNetwork:
 
 def _kind_of_file(path: Path) -> str | None:
     """What a TOML file says that it is; a file with errors is left to the model loader to complain about."""
-    import tomllib
+    from ..templates.errors import TemplateError
+    from ..templates.library import read_toml
 
-    if path.suffix != ".toml" or not path.is_file():
+    if path.suffix != ".toml":
         return None
     try:
-        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("kind"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return str(read_toml(path).get("kind"))
+    except TemplateError:
         return None
 
 

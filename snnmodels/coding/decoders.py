@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from ..templates.arguments import check_numbers, check_seed, check_whole, real_array
 
 __all__ = ["golden_angle_decoder", "log_uniform_norms", "random_decoder", "ring_decoder"]
 
 Array = np.ndarray
 
+MOST = 10_000_000_000  # weights: 80 GB
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
+def check_neurons(n: int) -> None:
+    """Refuse a number of neurons whose weights, n of each to all, fit in no memory."""
+    check_whole("n", n)
+    if n * n > MOST:
+        raise ValueError(f"n = {n} neurons; expected at most {math.isqrt(MOST)}, as each has a weight to every other")
+
+
 def _columns(directions: Array, norms: float | Array) -> Array:
-    norms = np.broadcast_to(np.asarray(norms, float), directions.shape[1:])
+    norms, n = real_array("norms", norms), directions.shape[1]
+    if norms.shape not in ((), (n,)):
+        raise ValueError(f"norms have shape {norms.shape}; expected one number, or one per neuron ({n},)")
     if not (np.isfinite(norms).all() and (norms > 0).all()):
         raise ValueError("decoder norms must be positive and finite")
     return directions * norms
@@ -37,8 +51,10 @@ def ring_decoder(n: int, norms: float | Array = 0.1) -> Array:
     ValueError
         For fewer than 3 neurons, or norms that are not positive and finite.
     """
+    check_numbers(n=n)
     if n < 3:
         raise ValueError(f"a ring needs at least 3 neurons to surround the origin, not {n}")
+    check_neurons(n)
     angle = 2 * np.pi * np.arange(n) / n
     return _columns(np.stack([np.cos(angle), np.sin(angle)]), norms)
 
@@ -64,8 +80,10 @@ def golden_angle_decoder(n: int, norms: float | Array = 0.1) -> Array:
     ValueError
         For fewer than 3 neurons, or norms that are not positive and finite.
     """
+    check_numbers(n=n)
     if n < 3:
         raise ValueError(f"a decoder of two signals needs at least 3 neurons to surround the origin, not {n}")
+    check_neurons(n)
     angle = GOLDEN_ANGLE * np.arange(n)
     return _columns(np.stack([np.cos(angle), np.sin(angle)]), norms)
 
@@ -90,8 +108,14 @@ def random_decoder(m: int, n: int, norms: float | Array = 0.1, *, seed: int) -> 
     ValueError
         Without a signal, for fewer than 2 neurons, or for norms that are not positive and finite.
     """
+    check_numbers(m=m, n=n)
     if m < 1 or n < 2:
         raise ValueError(f"a decoder needs at least one signal and two neurons, not {m} and {n}")
+    check_whole("signals m", m)
+    check_neurons(n)
+    check_seed(seed)
+    if m * n > MOST:
+        raise ValueError(f"a decoder of m = {m} signals and n = {n} neurons; expected at most {MOST} entries")
     directions = np.random.default_rng(seed).standard_normal((m, n))
     return _columns(directions / np.linalg.norm(directions, axis=0), norms)
 
@@ -117,7 +141,9 @@ def log_uniform_norms(n: int, low: float, high: float, *, seed: int | None = Non
     ValueError
         Unless 0 < low <= high.
     """
-    if not 0 < low <= high:
+    check_neurons(n)
+    check_numbers(low=low, high=high)
+    if not 0 < low <= high < np.inf:
         raise ValueError(f"norms need 0 < low <= high, not {low} and {high}")
     u = (np.arange(n) + 0.5) / n if seed is None else np.random.default_rng(seed).random(n)
     return low * (high / low) ** u

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import sympy as sp
 from pydantic import Field
 
 from ..symbolic.parsing import UnsupportedExpression, parse_expression
+from ..templates.arguments import check_kind
 from ..templates.errors import TemplateError, located, suggest
 from ..templates.library import equations_path, read_toml
 from ..templates.model import Parameter
@@ -100,15 +102,16 @@ def load_coding_network(reference: str | Path) -> CodingNetwork:
     TemplateError
         One line that names the file, the key and what would be right.
     """
+    check_kind("a coding network", reference, (str, Path), "a name of the library or a path")
     path = Path(reference)
     if path.suffix == ".toml":
-        if not path.is_file():
-            raise TemplateError(str(reference), "", "no such file")
+        if not os.path.isfile(path):
+            raise TemplateError("", str(reference), "no such file")
     elif str(reference) in coding_catalogue():
         path = coding_catalogue()[str(reference)]
     else:
         hint = suggest(str(reference), coding_catalogue())
-        raise TemplateError(str(reference), "", f"not among the library's coding networks, nor a .toml file; {hint}")
+        raise TemplateError("", str(reference), f"not among the library's coding networks, nor a .toml file; {hint}")
     return _compose(against(_CodingNetworkFile, read_toml(path), str(path)), str(path), path.stem)
 
 

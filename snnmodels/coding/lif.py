@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..templates.arguments import check_numbers, check_seed, check_whole
 from .readouts import least_squares_decoder
 from .response import filtered
 from .signals import Signal
@@ -45,7 +46,10 @@ class LIFPopulation:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        if self.n < 1 or not self.tau > 0 or not self.gain > 0 or self.refractory < 0:
+        check_whole("n", self.n)
+        check_seed(self.seed)
+        check_numbers(gain=self.gain, tau=self.tau, refractory=self.refractory)
+        if not self.tau > 0 or not self.gain > 0 or self.refractory < 0:
             raise ValueError("n, gain and tau must be positive, the refractory period not negative")
 
     @cached_property

@@ -21,6 +21,8 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import UnsupportedExpression, parse_expression, symbol
+from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array, sequence_of
+from ..templates.errors import brief
 from ..templates.model import Parameter
 from ..templates.units import check_identifier
 
@@ -64,8 +66,16 @@ class Trace:
 
     def __post_init__(self) -> None:
         """Refuse time constants that are not positive and finite, and unknown scopes."""
-        if self.scope not in ("neuron", "population"):
-            raise LossError(f"trace scope {self.scope!r} is not 'neuron' or 'population'")
+        if not isinstance(self.scope, str) or self.scope not in ("neuron", "population"):
+            raise LossError(f"trace scope {brief(self.scope)} is not 'neuron' or 'population'")
+        try:
+            check_numbers(**{"trace time constant": self.tau})
+            if isinstance(self.jump, int | float) and not isinstance(self.jump, bool):
+                check_numbers(**{"trace jump": self.jump})
+                object.__setattr__(self, "jump", sp.sympify(self.jump))
+            check_kind("trace jump", self.jump, sp.Expr, "1 or a SymPy expression")
+        except ValueError as error:
+            raise LossError(str(error)) from None
         if not (np.isfinite(self.tau) and self.tau > 0):
             raise LossError(f"trace time constant {self.tau!r} is not a positive number of seconds")
 
@@ -195,6 +205,8 @@ def joint_loss(
     ------
     LossError
         If a name is undeclared, unused or reserved, or a cost mixes scopes.
+    ValueError
+        For an argument of another kind.
 
     Examples
     --------
@@ -202,21 +214,30 @@ def joint_loss(
     >>> str(loss.costs[0].expression)
     'nu*r'
     """
+    check_kind("readout", readout, str, "the name of a trace")
+    for key, given in (("traces", traces), ("parameters", parameters)):
+        check_mapping(key, {} if given is None else given, f"{key} by name")
     if isinstance(costs, Mapping):
+        check_mapping("costs", costs, "expressions by name")
         terms = tuple(Cost(key, _expression(key, value)) for key, value in costs.items())
     else:
-        terms = tuple(costs)
-    given = dict(traces or {})
+        terms = tuple(sequence_of("costs", costs, Cost, "expressions by name, or Costs"))
+    own = dict(traces or {})
+    for key, trace in own.items():
+        check_kind(f"traces[{key!r}]", trace, Trace, "a Trace")
+    for key, value in (parameters or {}).items():
+        if not isinstance(value, Parameter):
+            check_numbers(**{f"parameters[{key!r}]": value})
     return JointLoss(
         costs=terms,
-        traces=given if readout in given else {readout: Trace("neuron", tau), **given},
+        traces=own if readout in own else {readout: Trace("neuron", tau), **own},
         readout=readout,
         parameters={
             key: p if isinstance(p, Parameter) else Parameter(key, float(p), "1", repr(float(p)))
             for key, p in (parameters or {}).items()
         },
-        weight=None if weight is None else np.asarray(weight, float),
-        dynamics=None if dynamics is None else np.asarray(dynamics, float),
+        weight=None if weight is None else real_array("weight", weight),
+        dynamics=None if dynamics is None else real_array("dynamics", dynamics),
         name=name,
         title=title,
         description=description,
@@ -229,6 +250,8 @@ def _expression(name: str, value: str | sp.Expr) -> sp.Expr:
             return parse_expression(value)
         except UnsupportedExpression as error:
             raise LossError(f"cost {name!r}: {error}") from None
+    if not isinstance(value, sp.Expr | int | float):
+        raise LossError(f"cost {name!r} is {brief(value)}; expected text or a SymPy expression")
     # a plain sympy.Symbol("nu") is meant as the parameter nu, which is real everywhere in this package
     return sp.sympify(value).xreplace({s: symbol(s.name) for s in sp.sympify(value).free_symbols})
 

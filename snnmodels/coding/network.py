@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import symbol
+from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array
 from .loss import NORM, JointLoss
 from .signals import Signal, step_matrices
 from .spike_rule import SpikeRule, derive
@@ -34,9 +35,11 @@ class TimeCourse:
 
     def __post_init__(self) -> None:
         """Refuse anything but a row of finite numbers."""
+        object.__setattr__(self, "values", real_array("values of a time course", self.values))
+        check_numbers(dt=self.dt)
         if np.ndim(self.values) != 1 or len(self.values) == 0 or not np.isfinite(self.values).all():
             raise ValueError("a time course needs a one-dimensional, non-empty array of finite values")
-        if not self.dt > 0:
+        if not 0 < self.dt < np.inf:
             raise ValueError(f"time course dt must be positive seconds, not {self.dt!r}")
 
     @classmethod
@@ -108,6 +111,11 @@ class Homeostat:
 
     def __post_init__(self) -> None:
         """Refuse values for which the logarithm or the quotient do not exist."""
+        check_numbers(initial=self.initial, gain=self.gain)
+        if not isinstance(self.budget, TimeCourse):
+            check_numbers(budget=self.budget)
+        if self.energy is not None:
+            object.__setattr__(self, "energy", real_array("energy", self.energy))
         budgets = self.budget.values if isinstance(self.budget, TimeCourse) else np.asarray([self.budget])
         if not self.initial > 0:
             raise ValueError(f"a homeostat needs a positive initial value, not {self.initial!r}")
@@ -147,15 +155,19 @@ class CodingNetwork:
 
     def __post_init__(self) -> None:
         """Check shapes and names."""
-        if np.ndim(self.decoder) != 2 or not np.isfinite(self.decoder).all():
+        object.__setattr__(self, "decoder", real_array("the decoder", self.decoder))
+        check_kind("loss", self.loss, JointLoss, "a JointLoss, as joint_loss gives")
+        check_numbers(delay=self.delay, noise=self.noise)
+        check_mapping("parameters", self.parameters, "values by name")
+        if np.ndim(self.decoder) != 2 or 0 in self.decoder.shape or not np.isfinite(self.decoder).all():
             raise ValueError(f"the decoder must be a finite matrix of shape (M, N), not {np.shape(self.decoder)}")
         if (np.linalg.norm(self.decoder, axis=0) == 0).any():
             raise ValueError("every column of the decoder must be non-zero: a neuron without effect can't help")
         for key, matrix in (("weight", self.loss.weight), ("dynamics", self.loss.dynamics)):
             if matrix is not None and len(matrix) != self.dimensions:
                 raise ValueError(f"{key} of the loss is {matrix.shape}, but the decoder has {self.dimensions} signals")
-        if self.delay < 0 or self.noise < 0:
-            raise ValueError("delay and noise must not be negative")
+        if not (0 <= self.delay < np.inf and 0 <= self.noise < np.inf):
+            raise ValueError("delay and noise must not be negative, and finite")
         self._check_parameters()
 
     def _check_parameters(self) -> None:
@@ -172,6 +184,7 @@ class CodingNetwork:
                 if name in in_jumps:
                     raise ValueError(f"{name!r} scales the jump of a trace and must stay constant")
                 continue
+            value = real_array(f"{name!r}", value)
             if np.ndim(value) and np.shape(value) != (self.n,):
                 raise ValueError(f"{name!r} has shape {np.shape(value)}; use one number, or one per neuron ({self.n},)")
             if np.ndim(value) and name in population:

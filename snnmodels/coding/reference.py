@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import symbol
+from ..templates.arguments import check_choice, check_kind, check_seed
 from .network import CodingNetwork, Form, Homeostat, TimeCourse
 from .response import Response
 from .signals import Signal
@@ -51,10 +52,11 @@ def simulate(
     ValueError
         If signal and network don't fit, or the weight form doesn't exist.
     """
-    if spikes not in ("winner", "sequential", "all"):
-        raise ValueError(f"spikes={spikes!r} is not 'winner', 'sequential' or 'all'")
-    if form not in ("threshold", "weight"):
-        raise ValueError(f"form={form!r} is not 'threshold' or 'weight'")
+    check_kind("network", network, CodingNetwork, "a CodingNetwork")
+    check_kind("signal", signal, Signal, "a Signal")
+    check_choice("spikes", spikes, get_args(SpikesPerStep))
+    check_choice("form", form, get_args(Form))
+    check_seed(seed)
     dt, traces, n = signal.dt, network.loss.traces, network.n
     weights = network.recurrent_weights(form)
     to_self, to_others = _split(weights)

@@ -8,9 +8,12 @@ import numpy as np
 from scipy.linalg import expm
 from scipy.signal import lfilter
 
+from ..templates.arguments import check_numbers, check_seed, check_whole, real_array
+
 __all__ = ["Signal", "circle_signal", "dynamical_signal", "smooth_signal"]
 
 Array = np.ndarray
+MOST = 1_000_000_000  # steps of a signal
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Signal:
 
     def __post_init__(self) -> None:
         """Refuse shapes, step sizes and values that can't be a signal."""
+        object.__setattr__(self, "values", real_array("signal values", self.values))
+        check_numbers(dt=self.dt)
+        if self.drive is not None:
+            object.__setattr__(self, "drive", real_array("signal drive", self.drive))
         if self.values.ndim != 2 or len(self.values) < 2:
             raise ValueError(f"signal values must have shape (steps + 1, M), not {self.values.shape}")
         if not np.isfinite(self.values).all():
             raise ValueError("signal values must be finite")
-        if not self.dt > 0:
-            raise ValueError(f"signal dt must be positive seconds, not {self.dt!r}")
+        _check_dt(self.dt)
         if self.drive is not None and self.drive.shape != (self.steps, self.dimensions):
             raise ValueError(f"signal drive must have shape {(self.steps, self.dimensions)}, not {self.drive.shape}")
 
@@ -76,13 +82,21 @@ class Signal:
         return np.arange(self.steps + 1) * self.dt
 
 
-def _steps(duration: float, dt: float) -> int:
-    if not dt > 0:
+def _check_dt(dt: float) -> None:
+    check_numbers(dt=dt)
+    if not 0 < dt < np.inf:
         raise ValueError(f"signal dt must be positive seconds, not {dt!r}")
-    steps = round(duration / dt)
-    if steps < 1:
-        raise ValueError(f"duration {duration} s is shorter than one step of {dt} s")
-    return steps
+
+
+def _steps(duration: float, dt: float) -> int:
+    _check_dt(dt)
+    check_numbers(duration=duration)
+    steps = duration / dt
+    if not steps > 0.5:
+        raise ValueError(f"duration {duration} s is shorter than one step of dt = {dt} s")
+    if steps > MOST:
+        raise ValueError(f"duration {duration} s has more than {MOST} steps of dt = {dt} s")
+    return round(steps)
 
 
 def smooth_signal(
@@ -114,6 +128,11 @@ def smooth_signal(
         If the duration is shorter than a time step.
     """
     steps = _steps(duration, dt)
+    check_whole("dimensions", dimensions)
+    check_seed(seed)
+    check_numbers(tau=tau, rms=rms)
+    if not 0 < tau < np.inf:
+        raise ValueError(f"tau must be positive seconds, not {tau!r}")
     keep = np.exp(-dt / tau)
     warm_up = round(10 * tau / dt)
     x = np.random.default_rng(seed).standard_normal((warm_up + steps + 1, dimensions))
@@ -145,6 +164,7 @@ def circle_signal(duration: float, *, radius: float = 1.0, frequency: float = 0.
         If the duration is shorter than a time step.
     """
     steps = _steps(duration, dt)
+    check_numbers(radius=radius, frequency=frequency)
     phase = 2 * np.pi * frequency * np.arange(steps + 1) * dt
     return Signal(radius * np.stack([np.cos(phase), np.sin(phase)], axis=1), dt)
 
@@ -172,8 +192,21 @@ def dynamical_signal(dynamics: Array, drive: Array, initial: Array, dt: float = 
     ValueError
         If `drive` has no step, `dt` isn't positive, or the solution is not finite.
     """
-    drive = np.asarray(drive, float)
-    propagator, gain = step_matrices(np.asarray(dynamics, float), dt)
+    dynamics, drive, initial = (
+        real_array(name, value) for name, value in (("dynamics", dynamics), ("drive", drive), ("initial", initial))
+    )
+    _check_dt(dt)
+    if dynamics.ndim != 2 or len(set(dynamics.shape)) != 1 or not dynamics.size:
+        raise ValueError(f"dynamics must be a square matrix, not of shape {dynamics.shape}")
+    for name, values in (("dynamics", dynamics), ("drive", drive), ("initial", initial)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite")
+    m = len(dynamics)
+    if drive.ndim != 2 or drive.shape[1] != m or not len(drive):
+        raise ValueError(f"drive must have shape (steps, {m}), not {drive.shape}")
+    if initial.shape != (m,):
+        raise ValueError(f"initial must have shape ({m},), not {initial.shape}")
+    propagator, gain = step_matrices(dynamics, dt)
     x = np.empty((len(drive) + 1, drive.shape[1]))
     x[0] = initial
     for k, c in enumerate(drive):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,11 @@ class Trials:
     def __post_init__(self) -> None:
         if not isinstance(self.samples, Mapping):
             raise ValueError(f"samples are {type(self.samples).__name__}; expected a mapping of input names to arrays")
-        object.__setattr__(self, "samples", {name: np.asarray(array) for name, array in self.samples.items()})
-        object.__setattr__(self, "targets", np.asarray(self.targets))
+        samples = {name: _array(f"samples[{name!r}]", array) for name, array in self.samples.items()}
+        object.__setattr__(self, "samples", samples)
+        object.__setattr__(self, "targets", _array("targets", self.targets))
+        if self.targets.ndim == 0:
+            raise ValueError("targets: expected one for each trial, got a single one")
         if not self.samples:
             raise ValueError("samples: expected an array for at least one input, got none")
         for name, array in self.samples.items():
@@ -69,3 +73,10 @@ class Trials:
         """Select trials by an index array or a slice, still unencoded."""
         samples = {name: array[which] for name, array in self.samples.items()}
         return Trials(samples, self.targets[which], self.encode)
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name}: expected an array, got rows of unequal length") from None

@@ -10,8 +10,9 @@ import numpy as np
 from ..losses.base import simulated
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import HybridSystem
+from ..templates.arguments import check_whole
+from ..templates.errors import brief
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
-from ..templates.values import check_whole
 from .rules import Rules
 
 __all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan"]
@@ -145,7 +146,7 @@ class EnginePlan:
         if window is not None:
             given = in_unit(window, "second", "window")
             if given.ndim or not (np.isfinite(given) and given > 0):
-                raise ValueError(f"window = {window!r} s; it must be a positive time")
+                raise ValueError(f"window = {brief(window)} s; it must be a positive time")
             window = float(given)
             if network.duration / window > _MOST_WINDOWS:
                 raise ValueError(

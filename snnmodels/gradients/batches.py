@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..templates.arguments import check_mapping, dimensions
 from ..templates.network import Network
 
 __all__ = ["CLOSED", "check_spiking", "check_targets", "count_trials"]
@@ -32,10 +33,11 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) 
     names = [s.name for s in network.inputs]
     if not isinstance(inputs, Mapping):
         raise ValueError(f"inputs are {type(inputs).__name__}; expected a mapping of {sorted(names)} to spike times")
+    check_mapping("inputs", inputs, f"a mapping of {sorted(names)} to spike times")
     if set(inputs) != set(names):
         raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")
     for name, times in inputs.items():
-        if np.ndim(times) < 2:
+        if dimensions(f"spike times of input {name!r}", times) < 2:
             raise ValueError(
                 f"spike times of input {name!r} have shape {np.shape(times)}; expected (trials, n) or "
                 "(trials, n, spikes), also for one trial"
@@ -54,7 +56,7 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) 
 
 def check_targets(targets: Any, trials: int) -> None:
     """Refuse targets that are not as many as the trials."""
-    if np.ndim(targets) == 0 or len(targets) != trials:
+    if dimensions("targets", targets) == 0 or len(targets) != trials:
         given = "a number" if np.ndim(targets) == 0 else f"{len(targets)} targets"
         raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
 

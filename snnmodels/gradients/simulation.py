@@ -16,9 +16,11 @@ from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
+from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
+from ..templates.errors import brief
 from ..templates.network import Network
 from ..templates.spike_times import checked_times
-from ..templates.values import all_finite, check_whole, with_values
+from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .source import Outcome
 
@@ -85,6 +87,7 @@ class Simulation:
         max_spikes: int = 1_000_000,
         timeout: float | None = None,
     ) -> None:
+        check_kind("network", network, Network, "a Network")
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
         self._single = not several(loss.observes if isinstance(loss, Loss) else loss)
@@ -93,10 +96,15 @@ class Simulation:
         self._network = network
         self._held: Network | None = network  # whose values the engine has, but for weights; None: unknown
         self._lent: set[str] = set()  # weights that it has from elsewhere
+        check_kind("target", target, str, "the name of one, such as 'numpy'")
+        check_kind("input_gradients", input_gradients, bool, "True or False")
+        check_numbers(tolerance=tolerance, max_spikes=max_spikes)
         self.target = target
         self.batch_size = int(batch_size)
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout = {timeout!r}; it must be a positive number of seconds")
+        if timeout is not None:
+            check_numbers(timeout=timeout)
+            if not timeout > 0:
+                raise ValueError(f"timeout = {timeout!r}; it must be a positive number of seconds")
         self._options: dict[str, Any] = {"trials": self.batch_size, "threads": threads, "timeout": timeout}
         self._closed = False
         self._lowering: dict[str, Any] = {
@@ -164,6 +172,7 @@ class Simulation:
         """
         if self._closed:
             raise SimulationError(CLOSED)
+        check_mapping("values", values, "a mapping of keys such as 'hidden.tau_m' to arrays")
         if not self._engine.usable:
             self._held = None
             self._engine.close()
@@ -177,7 +186,7 @@ class Simulation:
                 self._held = self._network
             return
         # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
-        checked = {key: np.asarray(value, dtype=float) for key, value in values.items()}
+        checked = {key: real_array(f"value of {key!r}", value) for key, value in values.items()}
         for key, w in checked.items():
             if w.shape != weights[key][1].weights.shape or hasattr(values[key], "dim") or not all_finite(w):
                 with_values(self._network, {key: values[key]})  # says what is wrong
@@ -265,6 +274,8 @@ class Simulation:
             If a gradient is not finite.
         """
         given: Any = derivative
+        if not self._single:
+            check_kind("derivative", given, (tuple, list), "one array for each observable")
         return self._backward((given,) if self._single else tuple(given))
 
     def run(
@@ -303,6 +314,8 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
+        if targets is None:
+            raise ValueError("targets are None; a loss compares with something (forward needs none)")
         observed = self._forward(inputs, values, gradient, targets)
         engine, trials = self._engine, len(targets)
         value, derivatives = evaluated(loss, observed, targets)
@@ -335,6 +348,7 @@ class Simulation:
         gradient: bool,
         targets: np.ndarray | None = None,
     ) -> Observed:
+        check_kind("gradient", gradient, bool, "True or False")
         given = self._checked(inputs, targets)
         self._has_run = self._differentiable = False
         self._use({} if values is None else values)
@@ -354,7 +368,7 @@ class Simulation:
         pulls = []
         seen = zip(self._observables, self._read, self._shapes, derivatives, strict=True)
         for observable, x, wanted, derivative in seen:
-            d = np.asarray(derivative, dtype=float)
+            d = real_array("derivative", derivative)
             if d.shape != wanted:
                 raise ValueError(f"the derivative by {observable} has shape {d.shape}; it must be {wanted}")
             pulls.append(np.asarray(observable.pull(x, d)))
@@ -502,7 +516,7 @@ def _observables(loss: Loss | Observable | tuple[Observable, ...] | list[Observa
         return loss.observables
     given = (loss,) if isinstance(loss, Observable) else tuple(loss) if several(loss) else ()
     if not given or not all(isinstance(seen, Observable) for seen in given):
-        raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy(), or observables")
+        raise ValueError(f"loss is {brief(loss)}; expected a Loss, such as TTFSCrossEntropy(), or observables")
     return given
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..templates.arguments import check_numbers
 from ..templates.spike_times import checked_times
 
 __all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of"]
@@ -69,6 +70,7 @@ def check_positive(**values: float) -> None:
     ValueError
         If there is one, or NaN.
     """
+    check_numbers(**values)
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name}: expected a positive number, got {value}")

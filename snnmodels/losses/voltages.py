@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..templates.errors import brief
 from .base import Loss, LossValue
 from .observables import Observable, Samples
 from .observed import check_positive
@@ -48,7 +49,7 @@ class VoltageError(Loss):
     def __post_init__(self) -> None:
         check_positive(interval=self.interval, scale=self.scale)
         if not (isinstance(self.skip, int | np.integer) and self.skip >= 0):
-            raise ValueError(f"skip: expected a whole number of at least 0, got {self.skip!r}")
+            raise ValueError(f"skip: expected a whole number of at least 0, got {brief(self.skip)}")
 
     @property
     def observes(self) -> Observable:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..templates.arguments import check_numbers
 from .base import Optimiser, Values
 from .fused_adam import fused_adam
 from .schedules import Schedule
@@ -37,6 +38,7 @@ class Adam(Optimiser):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_numbers(beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)}")

@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array
+from ..templates.errors import brief
 from ..templates.identity import description
 from .schedules import ConstantRate, Schedule
 
@@ -46,10 +48,17 @@ class Optimiser(ABC):
     def __post_init__(self) -> None:
         if not callable(self.schedule):
             self.schedule = ConstantRate(self.schedule)
+        check_mapping("scales", self.scales, "a mapping of keys to factors")
+        check_mapping("bounds", self.bounds, "a mapping of keys to (lower, upper)")
         for key, scale in self.scales.items():
+            check_numbers(**{f"scales[{key!r}]": scale})
             if not (scale >= 0 and math.isfinite(scale)):
                 raise ValueError(f"scales[{key!r}]: expected a finite number of at least 0, got {scale}")
-        for key, (lower, upper) in self.bounds.items():
+        for key, pair in self.bounds.items():
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError(f"bounds[{key!r}]: expected (lower, upper), got {brief(pair)}")
+            lower, upper = pair
+            check_numbers(**{f"bounds[{key!r}]": limit for limit in pair if limit is not None})
             if lower is not None and upper is not None and not lower <= upper:
                 raise ValueError(f"bounds[{key!r}]: expected lower <= upper, got {lower} and {upper}")
         self._steps = 0
@@ -59,7 +68,9 @@ class Optimiser(ABC):
     def start_epoch(self, epoch: int) -> None:
         """Take the schedule's learning rate for an epoch, counted from 0."""
         assert callable(self.schedule)
-        self._rate = self.schedule(epoch)
+        rate = self.schedule(epoch)
+        check_numbers(**{f"learning rate of epoch {epoch + 1}": rate})
+        self._rate = rate
 
     @property
     def learning_rate(self) -> float:
@@ -82,6 +93,8 @@ class Optimiser(ABC):
             If a gradient is missing or has another shape, a value can't be updated in place, or `scales` or `bounds`
             name a key that isn't there. Nothing is changed then.
         """
+        check_mapping("values", values, "a mapping of keys to arrays")
+        check_mapping("gradients", gradients, "a mapping of keys to arrays")
         for key in (*self.scales, *self.bounds):
             if key not in values:
                 raise ValueError(f"scales or bounds name {key!r}, but the values are {', '.join(values)}")
@@ -159,6 +172,8 @@ def _check_pair(key: str, value: np.ndarray, gradients: Values) -> None:
     """Refuse what can't be updated in place before anything is changed."""
     if key not in gradients:
         raise ValueError(f"gradients: nothing for {key!r}, only for {', '.join(gradients) or 'no key at all'}")
+    check_kind(f"values[{key!r}]", value, np.ndarray, "an array")
+    real_array(f"gradients[{key!r}]", gradients[key])
     if np.shape(gradients[key]) != value.shape:
         raise ValueError(f"gradients[{key!r}]: expected shape {value.shape}, got {np.shape(gradients[key])}")
     if not (np.issubdtype(value.dtype, np.floating) and value.flags.c_contiguous and value.flags.writeable):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..templates.arguments import check_numbers
+
 __all__ = ["ConstantRate", "ExponentialDecay", "Schedule"]
 
 Schedule = Callable[[int], float]
@@ -34,6 +36,7 @@ class ExponentialDecay:
 
     def __post_init__(self) -> None:
         _check_rate("initial", self.initial)
+        check_numbers(factor=self.factor)
         if not 0 < self.factor <= 1:
             raise ValueError(f"factor: expected a number in (0, 1], got {self.factor}")
 
@@ -43,5 +46,6 @@ class ExponentialDecay:
 
 
 def _check_rate(name: str, rate: float) -> None:
+    check_numbers(**{name: rate})
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"{name}: expected a positive, finite learning rate, got {rate}")

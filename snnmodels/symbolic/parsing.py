@@ -11,6 +11,9 @@ import ast
 import sympy as sp
 from sympy.printing.str import StrPrinter
 
+from ..templates.errors import brief
+from ..templates.expressions import parse
+
 FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
     "exp": sp.exp,
     "log": sp.log,
@@ -58,12 +61,12 @@ def parse_expression(text: str) -> sp.Expr:
     Raises
     ------
     UnsupportedExpression
-        For syntax errors, comparisons, random numbers and functions without a derivative.
+        For syntax errors, comparisons, random numbers, functions without a derivative, and what is never finite.
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
-        raise UnsupportedExpression(f"{text!r} is not an expression: {error.msg}") from None
+        tree = parse(text)
+    except ValueError as error:
+        raise UnsupportedExpression(str(error)) from None
 
     def convert(node: ast.expr) -> sp.Expr:
         match node:
@@ -96,7 +99,10 @@ def parse_expression(text: str) -> sp.Expr:
             "use arithmetic and smooth functions"
         )
 
-    return sp.sympify(convert(tree.body))
+    found = sp.sympify(convert(tree.body))
+    if found.has(sp.zoo, sp.oo, -sp.oo, sp.nan):
+        raise UnsupportedExpression(f"{brief(text)} divides by what is always 0, or is not finite for another reason")
+    return found
 
 
 class _BrianPrinter(StrPrinter):

@@ -45,8 +45,10 @@ def open_engine(
         If there is no compiler, or the program does not come up.
     """
     if target not in TARGETS:
+        from ..templates.errors import brief  # loads what `snnmodels --help` has no use for
+
         raise ValueError(
-            f"target = {target!r}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
+            f"target = {brief(target)}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
             "target of Brian2, on a time grid"
         )
     engine = importlib.import_module(f"{__name__}.{TARGETS[target]}.engine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ._check import check_composition, check_used
 from ._component import Component, Context, read_component
 from ._merge import Merged, merge
+from .arguments import check_kind
 from .errors import TemplateError, located, suggest
 from .expressions import add_term, substitute
 from .library import find, read
@@ -72,8 +74,9 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
 def _split(components: Iterable[str | Path]) -> list[str]:
     references = []
     for component in components:
+        check_kind("a component", component, (str, Path), "a name of the library or a path")
         text = str(component)
-        whole = isinstance(component, Path) or Path(text).is_file()
+        whole = isinstance(component, Path) or os.path.isfile(text)
         references += [text] if whole else [part.strip() for part in text.split("+")]
     if not references or not all(references):
         raise TemplateError("+".join(references), "", "a component has no name; write them as in lif+exp_synapse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ._compose import load_model
+from .arguments import check_seed
 from .errors import TemplateError, located, suggest
 from .library import find, read_toml
 from .model import Model
-from .network import Network, Population, Projection, SpikeInput, learnable_names
+from .network import MOST, Network, Population, Projection, SpikeInput, learnable_names
 from .schema import NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
 from .units import quantity_in
 
@@ -56,6 +58,8 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
     (5, 20)
     """
     path = find(name_or_path, ("network",))
+    if seed is not None:
+        check_seed(seed)
     file = str(path)
     data = read_toml(path)
     _override(data, overrides, file)
@@ -64,7 +68,7 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
         raise TemplateError(file, "kind", f"is {source.kind!r}; expected a network")
     with located(file, "duration"):
         duration, _ = quantity_in(source.duration, "second")
-    inputs = tuple(SpikeInput(name, table.n) for name, table in source.inputs.items())
+    inputs = tuple(_input(name, table.n, file) for name, table in source.inputs.items())
     populations = {name: _population(name, table, file, path.parent) for name, table in source.populations.items()}
     sizes = {**{i.name: i.n for i in inputs}, **{p.name: p.n for p in populations.values()}}
     models = {name: population.model for name, population in populations.items()}
@@ -119,11 +123,16 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any], file: str) -> 
             raise TemplateError(file, key, f"can't be overridden so; {expected}")
 
 
+def _input(name: str, n: int, file: str) -> SpikeInput:
+    with located(file, f"inputs.{name}"):
+        return SpikeInput(name, n)
+
+
 def _population(name: str, table: PopulationTable, file: str, folder: Path) -> Population:
     key = f"populations.{name}"
     parts = table.model.split("+") if isinstance(table.model, str) else table.model
     # a user's component files stand beside the network's
-    local = [folder / part if (folder / part).is_file() else part for part in parts]
+    local = [folder / part if os.path.isfile(folder / part) else part for part in parts]
     with located(file, f"{key}.model"):
         model = load_model(*local)
     parameters: dict[str, float | Array] = {}
@@ -156,6 +165,8 @@ def _projection(
         raise TemplateError(file, f"{key}.receptor", f"{found}; {suggest(receptor, receptors)}")
     name = table.name or f"{table.source}_{table.target}"
     shape = (sizes[table.source], sizes[table.target])
+    if shape[0] * shape[1] > MOST:
+        raise TemplateError(file, key, f"has {shape[0]} x {shape[1]} connections; expected at most {MOST}")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     with located(file, f"{key}.weights"):
         weights = _values(table.weights, shape, receptors[receptor].weight_unit, path.parent, rng)

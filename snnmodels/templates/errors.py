@@ -6,7 +6,10 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["TemplateError", "located", "suggest"]
+__all__ = ["TemplateError", "brief", "located", "shorten", "suggest"]
+
+_SHOWN = 80  # characters of a value in a message
+_SAID = 240  # characters of what a template error says besides its file
 
 
 class TemplateError(ValueError):
@@ -15,8 +18,32 @@ class TemplateError(ValueError):
     def __init__(self, file: str, key: str, message: str) -> None:
         self.file = file
         self.key = key
-        parts = (part for part in (file, key, " ".join(message.split())) if part)
+        parts = (part for part in (file, shorten(key, _SHOWN), shorten(message, _SAID)) if part)
         super().__init__(": ".join(parts))
+
+
+def shorten(text: str, most: int) -> str:
+    """Text on one line, without its middle where it is longer than a message should be.
+
+    Parameters
+    ----------
+    text : str
+    most : int
+        Characters that are left of it.
+    """
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    end = most // 3
+    return f"{line[: most - end - 5]} ... {line[-end:]}"
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: in one line that isn't long, whatever it is."""
+    try:
+        return shorten(repr(value), _SHOWN)
+    except Exception:  # a whole number of more digits than Python writes, or a user's own type
+        return f"a value of type {type(value).__name__}"
 
 
 def suggest(name: str, options: Iterable[str]) -> str:

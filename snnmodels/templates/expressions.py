@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ast
 import keyword
+import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from .errors import brief
 from .model import Assignment
 
 __all__ = [
+    "DEEPEST",
+    "LARGEST_EXPONENT",
+    "OutOfReach",
     "add_term",
     "called_functions",
     "check_expression",
@@ -21,9 +28,27 @@ __all__ = [
     "substitute",
 ]
 
+# Beyond these the parsers and SymPy, which are recursive and exact, take for ever or leave Python's stack.
+DEEPEST = 100  # levels of an expression; every term of a sum is one
+LARGEST_EXPONENT = 100  # of powers whose exponent is a number
+
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
-_ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Constant, ast.Call, ast.Load)
-_CONDITIONS = (ast.Compare, ast.BoolOp, ast.cmpop, ast.boolop)
+_ARITHMETIC_OF: dict[type[ast.operator], Callable[[float, float], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+_ARITHMETIC = (
+    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Constant, ast.Call, ast.Load),
+    *(*_ARITHMETIC_OF, ast.Mod, ast.FloorDiv, ast.UAdd, ast.USub),
+)
+_CONDITIONS = (ast.Compare, ast.BoolOp, ast.cmpop, ast.boolop, ast.Not)
+
+
+class OutOfReach(ValueError):
+    """An expression that is one, but deeper or with other numbers than can be computed with."""
 
 
 def check_expression(expression: str) -> None:
@@ -35,13 +60,14 @@ def check_expression(expression: str) -> None:
         For anything else; names what that is.
     """
     for node in ast.walk(parse(expression)):
-        allowed = isinstance(node, (*_ARITHMETIC, *_CONDITIONS, ast.operator, ast.unaryop))
+        allowed = isinstance(node, (*_ARITHMETIC, *_CONDITIONS))
         if isinstance(node, ast.Constant) and (isinstance(node.value, bool) or not isinstance(node.value, int | float)):
             allowed = False
         if not allowed:
             part = ast.unparse(node)
             raise ValueError(f"{expression!r} contains {part!r}; expected arithmetic and functions{_keyword(part)}")
-    if isinstance(parse(expression).body, (ast.Compare, ast.BoolOp)):
+    body = parse(expression).body
+    if isinstance(body, ast.Compare | ast.BoolOp) or (isinstance(body, ast.UnaryOp) and isinstance(body.op, ast.Not)):
         raise ValueError(f"{expression!r} is a condition; expected an expression with a value")
 
 
@@ -158,18 +184,18 @@ def parse_statements(code: str | list[str]) -> tuple[Assignment, ...]:
             continue
         try:
             body = ast.parse(line).body
-        except SyntaxError:
+        except (SyntaxError, RecursionError, MemoryError):
             body = []
         match body:
             case [ast.Assign(targets=[ast.Name(id=name)], value=value)]:
-                operator = "="
+                sign = "="
             case [ast.AugAssign(target=ast.Name(id=name), op=op, value=value)] if type(op) in _OPERATORS:
-                operator = _OPERATORS[type(op)]
+                sign = _OPERATORS[type(op)]
             case _:
                 raise ValueError(f"{line!r} is not an assignment; write it as in v = v_reset or a += 1{_keyword(line)}")
         expression = ast.get_source_segment(line, value) or ast.unparse(value)
         check_expression(expression)
-        statements.append(Assignment(name, operator, expression))
+        statements.append(Assignment(name, sign, expression))
     return tuple(statements)
 
 
@@ -180,12 +206,52 @@ def parse(expression: str) -> ast.Expression:
     ------
     ValueError
         If it isn't an expression.
+    OutOfReach
+        If it is nested too deeply, divides by 0, or has an exponent or a number in it that is too large.
     """
     try:
         # on one line, so that columns are places in the text
-        return ast.parse(" ".join(expression.split()), mode="eval")
+        tree = ast.parse(" ".join(expression.split()), mode="eval")
     except SyntaxError as error:
-        raise ValueError(f"{expression!r} is not an expression: {error.msg}{_keyword(expression)}") from None
+        raise ValueError(f"{brief(expression)} is not an expression: {error.msg}{_keyword(expression)}") from None
+    except (RecursionError, MemoryError):  # what Python's parser says of some that are nested too deeply
+        raise OutOfReach(_too_deep(expression)) from None
+    level: list[ast.AST] = [tree.body]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if any(isinstance(node, ast.expr) for node in level):
+        raise OutOfReach(_too_deep(expression))
+    _number(tree.body, expression)
+    return tree
+
+
+def _too_deep(expression: str) -> str:
+    return f"{brief(expression)} is nested too deeply; expected at most {DEEPEST} levels, of which each term is one"
+
+
+def _number(node: ast.AST, expression: str) -> float | None:
+    """The value of a node without names; None for others. Refuses what has no finite one, and divisions by 0."""
+    values = [_number(child, expression) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    value = None
+    try:
+        match node, values:
+            case ast.Constant(value=int() | float() as number), _:
+                value = float(number)
+            case ast.UnaryOp(op=ast.USub()), [float(a)]:
+                value = -a
+            case ast.BinOp(op=ast.Pow()), [_, float(b)] if abs(b) > LARGEST_EXPONENT:
+                raise OutOfReach(f"{brief(expression)} has the exponent {b:g}; expected at most {LARGEST_EXPONENT}")
+            case ast.BinOp(op=ast.Div()), [_, 0.0]:
+                value = math.inf
+            case ast.BinOp(op=op), [float(a), float(b)] if type(op) in _ARITHMETIC_OF:
+                value = _ARITHMETIC_OF[type(op)](a, b)
+                if isinstance(op, ast.Pow) and a != 0 and (isinstance(value, complex) or value == 0):
+                    value = math.nan  # no real number, or so small that its digits are as many as those of a large one
+    except (OverflowError, ZeroDivisionError):
+        value = math.inf
+    if value is not None and not math.isfinite(value):
+        raise OutOfReach(f"{brief(expression)} contains {brief(ast.unparse(node))}, which is not finite")
+    return value
 
 
 def _keyword(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .arguments import check_kind
 from .errors import TemplateError, suggest
 from .schema import KINDS, TemplateFile, validate
 
@@ -60,10 +62,11 @@ def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
     TemplateError
         If there is no such file; its place is left to who refers to it.
     """
+    check_kind("a component or a file", reference, (str, Path), "a name of the library or a path")
     text = str(reference)
     path = Path(reference)
     if path.suffix == ".toml":
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise TemplateError("", text, "no such file")
         return path
     files = {file.stem: file for kind in kinds for file in _library_files(kind)}
@@ -94,10 +97,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise TemplateError(str(path), "", f"not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(str(path), "", f"can't be read: {error}") from None
+    except ValueError as error:  # a whole number of thousands of digits is one too
+        raise TemplateError(str(path), "", f"not valid TOML: {error}") from None
+    except RecursionError:
+        raise TemplateError(str(path), "", "can't be read: tables or arrays are nested too deeply") from None
 
 
 def _library_files(kind: str) -> list[Path]:

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from .errors import suggest
+from .arguments import check_kind, check_mapping, real_array, sequence_of
+from .errors import brief, suggest
 from .model import Model
 
-__all__ = ["Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
+__all__ = ["MOST", "Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
 
 Array = np.ndarray
+
+LONGEST_NAME = 100  # characters: a name is part of the names of files
+MOST = 1_000_000_000  # neurons of a population, connections of a projection: 8 GB of weights
 
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
@@ -59,26 +63,26 @@ class Population:
 
     def __post_init__(self) -> None:
         _check_group("population", self.name, self.n)
+        where = f"population {self.name!r}"
         model: Any = self.model
         if not isinstance(model, Model):
-            raise ValueError(f"population {self.name!r}: model is {model!r}; expected a Model, as load_model gives")
-        if isinstance(self.learnable, str):
-            raise ValueError(f"population {self.name!r}: learnable is a list of names, as in [{self.learnable!r}]")
-        object.__setattr__(self, "learnable", tuple(self.learnable))
+            raise ValueError(f"{where}: model is {brief(model)}; expected a Model, as load_model gives")
+        check_mapping(f"{where}: parameters", self.parameters, "values by name, as in {'tau_m': 10*ms}")
+        names = sequence_of(f"{where}: learnable", self.learnable, str, "a list of names, as in ['tau_m']")
+        object.__setattr__(self, "learnable", tuple(names))
         known = self.model.parameters
         for name in (*self.parameters, *self.learnable):
-            if name not in known:
-                raise ValueError(
-                    f"population {self.name!r}: {self.model.name} has no parameter {name!r}; {suggest(name, known)}"
-                )
+            if not isinstance(name, str) or name not in known:
+                hint = suggest(str(name), known)
+                raise ValueError(f"{where}: {self.model.name} has no parameter {brief(name)}; {hint}")
         values: dict[str, float | Array] = {}
         for name, value in self.parameters.items():
-            where = f"population {self.name!r}: parameter {name!r}"
-            array = in_unit(value, known[name].unit, where)
+            what = f"{where}: parameter {name!r}"
+            array = in_unit(value, known[name].unit, what)
             if array.shape not in ((), (self.n,)):
-                raise ValueError(f"{where} has shape {array.shape}; expected one number or shape ({self.n},)")
+                raise ValueError(f"{what} has shape {array.shape}; expected one number or shape ({self.n},)")
             if problem := known[name].problem(array):
-                raise ValueError(f"{where} {problem}")
+                raise ValueError(f"{what} {problem}")
             values[name] = array if array.ndim else float(array)
         object.__setattr__(self, "parameters", values)
 
@@ -125,7 +129,11 @@ class Projection:
     delay: float | Array = 0.0
 
     def __post_init__(self) -> None:
-        if not self.name:
+        for end in ("source", "target", "receptor"):
+            if not isinstance(getattr(self, end), str):
+                found = brief(getattr(self, end))
+                raise ValueError(f"projection {brief(self.name)}: {end} is {found}; expected a name")
+        if isinstance(self.name, str) and not self.name:
             object.__setattr__(self, "name", f"{self.source}_{self.target}")
         _check_name("projection", self.name)
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"projection {self.name!r}"))
@@ -165,20 +173,21 @@ class Network:
     encoding: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_kind("name of the network", self.name, str, "text")
+        check_mapping(f"network {self.name!r}: encoding", self.encoding, "a mapping with code, longest and dropout")
         for name, kind in (("inputs", SpikeInput), ("populations", Population), ("projections", Projection)):
-            given = getattr(self, name)
-            members = tuple(given) if isinstance(given, Iterable) else (given,)
-            if not isinstance(given, Iterable) or not all(isinstance(x, kind) for x in members):
-                raise ValueError(f"network {self.name!r}: {name} is {given!r}; expected a sequence of {kind.__name__}")
+            expected = f"a sequence of {kind.__name__}"
+            members = tuple(sequence_of(f"network {self.name!r}: {name}", getattr(self, name), kind, expected))
             object.__setattr__(self, name, members)
         _check_unique([x.name for group in (self.inputs, self.populations, self.projections) for x in group], self.name)
         populations = {p.name: p for p in self.populations}
-        if self.output not in populations:
-            hint = suggest(self.output, populations)
-            raise ValueError(f"network {self.name!r}: output {self.output!r} is not a population; {hint}")
+        if not isinstance(self.output, str) or self.output not in populations:
+            hint = suggest(str(self.output), populations)
+            raise ValueError(f"network {self.name!r}: output {brief(self.output)} is not a population; {hint}")
         duration = in_unit(self.duration, "second", f"network {self.name!r}: duration")
         if duration.ndim or not 0 < duration < np.inf:
-            raise ValueError(f"network {self.name!r}: duration is {self.duration}; expected a positive time in seconds")
+            found = brief(self.duration)
+            raise ValueError(f"network {self.name!r}: duration is {found}; expected a positive time in seconds")
         object.__setattr__(self, "duration", float(duration))
         sources: dict[str, SpikeInput | Population] = {s.name: s for s in self.inputs}
         sources |= populations
@@ -221,24 +230,24 @@ def learnable_names(value: bool | Sequence[str], where: str) -> tuple[str, ...]:
     if isinstance(value, bool):
         return ("w",) if value else ()
     expected = 'expected true, false, or a list of names out of "w" and "delay"'
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{where}: learnable is {value!r}; {expected}")
+    value = sequence_of(f"{where}: learnable", value, str, expected.removeprefix("expected "))
     for name in value:
         if name not in _LEARNABLE:
-            raise ValueError(f"{where}: learnable names {name!r}; {expected}")
+            raise ValueError(f"{where}: learnable names {brief(name)}; {expected}")
     return tuple(name for name in _LEARNABLE if name in value)
-
-
-def _check_name(kind: str, name: Any) -> None:
-    # it becomes that of Brian2 objects and of files
-    if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
-        raise ValueError(f"{kind} {name!r}: expected a name of ASCII letters, digits and underscores")
 
 
 def _check_group(kind: str, name: str, n: Any) -> None:
     _check_name(kind, name)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"{kind} {name!r}: n is {n!r}; expected a whole number from 1 up")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST:
+        raise ValueError(f"{kind} {name!r}: n is {brief(n)}; expected a whole number from 1 up, at most {MOST}")
+
+
+def _check_name(kind: str, name: Any) -> None:
+    # it becomes that of Brian2 objects and of files
+    if not (isinstance(name, str) and name.isidentifier() and name.isascii() and len(name) <= LONGEST_NAME):
+        allowed = f"ASCII letters, digits and underscores, at most {LONGEST_NAME}"
+        raise ValueError(f"{kind} {brief(name)}: expected a name of {allowed}")
 
 
 def _check_unique(names: Iterable[str], network: str) -> None:
@@ -257,21 +266,24 @@ def _settled(
     where = f"projection {projection.name!r}"
     if projection.source not in sources:
         hint = suggest(projection.source, sources)
-        raise ValueError(f"{where}: source {projection.source!r} is neither an input nor a population; {hint}")
+        raise ValueError(f"{where}: source {brief(projection.source)} is neither an input nor a population; {hint}")
     if projection.target not in targets:
         hint = suggest(projection.target, targets)
-        raise ValueError(f"{where}: target {projection.target!r} is not a population; {hint}")
+        raise ValueError(f"{where}: target {brief(projection.target)} is not a population; {hint}")
     source, target = sources[projection.source], targets[projection.target]
     if isinstance(source, Population) and not source.model.spiking:
         raise ValueError(f"{where}: source {source.name!r} never spikes ({source.model.name} has no threshold)")
     receptors = target.model.receptors
     receptor = projection.receptor or (next(iter(receptors)) if len(receptors) == 1 else "")
     if receptor not in receptors:
-        problem = f"{target.name!r} has no receptor {receptor!r}" if receptor else "name a receptor"
+        problem = f"{target.name!r} has no receptor {brief(receptor)}" if receptor else "name a receptor"
         raise ValueError(f"{where}: {problem}; {suggest(receptor, receptors)}")
     shape = (source.n, target.n)
     weights = in_unit(projection.weights, receptors[receptor].weight_unit, f"{where}: weights")
-    mask = None if projection.mask is None else np.asarray(projection.mask)
+    try:
+        mask = None if projection.mask is None else np.asarray(projection.mask)
+    except ValueError:  # rows of unequal length
+        mask = np.empty(0)
     if weights.shape != shape:
         raise ValueError(f"{where}: weights have shape {weights.shape}; expected (n_source, n_target) = {shape}")
     if not np.isfinite(weights).all():
@@ -315,7 +327,5 @@ def in_unit(value: Any, unit: str, where: str) -> Array:
         if value.dim is not unit_dimension(unit):
             found = unit_of_dimension(value.dim)
             raise ValueError(f"{where} has unit {found}; expected {unit}")
-    try:
-        return np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where} is {value!r}; expected numbers") from None
+        value = np.asarray(value)
+    return real_array(where, value)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from .errors import TemplateError, suggest
+from .errors import TemplateError, brief, suggest
 
 __all__ = [
     "KINDS",
@@ -24,7 +24,8 @@ __all__ = [
     "validate",
 ]
 
-Number = int | float
+# a larger whole number is none that can be computed with
+Number = Annotated[int, Field(ge=-(2**63), lt=2**63)] | float
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -275,13 +276,20 @@ def against[Schema: BaseModel](schema: type[Schema], data: dict[str, Any], file:
     except ValidationError as error:
         # an unknown key before a missing one: the latter may be the former, misspelt
         errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    location = _location(errors[0])
-    same = [e for e in errors if _location(e) == location]
+    location = _location(errors[0], data)
+    same = [e for e in errors if _location(e, data) == location]
     raise TemplateError(file, ".".join(location), _explain(same, schema, location))
 
 
-def _location(error: Any) -> list[str]:
-    return [str(part) for part in error["loc"] if str(part) not in _UNION_BRANCHES]
+def _location(error: Any, data: Any) -> list[str]:
+    """The keys that lead to an error; what is no key of the document may be the branch of a union."""
+    keys = []
+    for part in error["loc"]:
+        found = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        data = data[part] if found else data
+        if found or str(part) not in _UNION_BRANCHES:
+            keys.append(str(part))
+    return keys
 
 
 # pydantic adds the branch of a union that it tried to the location of an error
@@ -300,7 +308,7 @@ def _explain(errors: list[Any], schema: type[BaseModel], location: list[str]) ->
         fields = set(_table_at(schema, location[:-1]).model_fields)
         return f"unknown key; {suggest(location[-1], fields)}"
     messages = (e["msg"].removeprefix("Input should be ").removeprefix("Value error, ") for e in errors)
-    return f"expected {' or '.join(dict.fromkeys(messages))}, got {first['input']!r}"
+    return f"expected {' or '.join(dict.fromkeys(messages))}, got {brief(first['input'])}"
 
 
 def _table_at(schema: type[BaseModel], location: list[str]) -> type[BaseModel]:

@@ -17,10 +17,17 @@ from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Variable
 from brian2.equations.equations import EquationError, Equations, dimensions_and_type_from_string
 from brian2.parsing.expressions import parse_expression_dimensions
-from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, Quantity, get_dimensions, get_unit
+from brian2.units.fundamentalunits import (
+    DIMENSIONLESS,
+    DimensionMismatchError,
+    Quantity,
+    Unit,
+    get_dimensions,
+    standard_unit_register,
+)
 
 from .errors import suggest
-from .expressions import called_functions, check_expression, parse, replace_nodes
+from .expressions import OutOfReach, called_functions, check_expression, parse, replace_nodes
 
 __all__ = [
     "check_identifier",
@@ -49,6 +56,7 @@ def unit_dimension(unit: str) -> Dimension:
         For anything else, mV included.
     """
     try:
+        parse(unit)  # Brian2 evaluates whatever it is
         dimension, kind = dimensions_and_type_from_string(unit)
     except (ValueError, SyntaxError, TypeError) as error:
         hint = str(error) if "base unit" in str(error) else "expected base units such as 1, volt, second, 1/second"
@@ -62,7 +70,10 @@ def unit_of_dimension(dimension: Dimension) -> str:
     """A unit in Brian2's syntax for a dimension; ``"1"`` when there is none."""
     if dimension is DIMENSIONLESS:
         return "1"
-    return repr(get_unit(dimension))
+    # of Brian2's own units alone: its `get_unit` also finds whatever compound unit has been evaluated before in this
+    # process, so that a unit would be spelt as "volt / second" or otherwise by what ran before
+    known = standard_unit_register.units_for_dimensions.get(dimension, {})
+    return repr(known[1.0] if 1.0 in known else Unit(1.0, dim=dimension))
 
 
 def resolve_unit(text: str, units: Mapping[str, str]) -> str:
@@ -320,6 +331,8 @@ def _expand_calls(text: str, function: str, values: Mapping[str, str]) -> str:
 def _parse_quantity(text: str) -> ast.expr:
     try:
         return parse(text).body
+    except OutOfReach:
+        raise
     except ValueError:
         raise ValueError(f"{text!r} is not a number with a unit; write it as in 20*ms") from None
 
@@ -329,7 +342,7 @@ def _evaluate(node: ast.expr, text: str) -> Any:
         case ast.Constant(value=bool()):
             pass
         case ast.Constant(value=int() | float() as number):
-            return number
+            return float(number)
         case ast.Name(id=name):
             if name in DEFAULT_UNITS:
                 return DEFAULT_UNITS[name]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .arguments import check_mapping, real_array
 from .network import Network
 
-__all__ = ["all_finite", "check_whole", "with_values"]
+__all__ = ["all_finite", "with_values"]
 
 
 def all_finite(values: np.ndarray) -> bool:
@@ -17,23 +18,6 @@ def all_finite(values: np.ndarray) -> bool:
     # the sum of finite numbers is finite, but for an overflow; it takes one pass and no memory
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
-
-
-def check_whole(name: str, n: float) -> None:
-    """Refuse a number that is not positive and whole.
-
-    Parameters
-    ----------
-    name : str
-        What it is called, for the message.
-    n : int
-
-    Raises
-    ------
-    ValueError
-    """
-    if isinstance(n, bool) or int(n) != n or n < 1:
-        raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
 
 
 def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
@@ -52,14 +36,14 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
         For an unknown key, a wrong shape, a value that is not finite, or a negative delay.
     """
     known = network.trainable()
+    check_mapping("values", values, "a mapping of keys such as 'hidden.tau_m' to arrays")
     for key, value in values.items():
         if key not in known:
             raise ValueError(f"no trainable value {key!r}; network {network.name!r} has {', '.join(known)}")
-        if hasattr(value, "dim"):
-            raise ValueError(f"value of {key!r} has a unit; trainable values are plain numbers in SI units")
-        if np.shape(value) != known[key].shape:
-            raise ValueError(f"value of {key!r} has shape {np.shape(value)}; it must be {known[key].shape}")
-        if not all_finite(np.asarray(value)):
+        array = real_array(f"value of {key!r}", value)
+        if array.shape != known[key].shape:
+            raise ValueError(f"value of {key!r} has shape {array.shape}; it must be {known[key].shape}")
+        if not all_finite(array):
             raise ValueError(f"value of {key!r} is not finite")
     projections = []
     for q in network.projections:

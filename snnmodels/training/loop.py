@@ -16,9 +16,11 @@ import numpy as np
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
-from ..files import check_writable
+from ..files import check_writable, named
 from ..gradients.source import BatchTrainer, GradientSource, Outcome
 from ..optimisers import Optimiser
+from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole
+from ..templates.errors import brief
 from ..templates.values import all_finite
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import Totals, batches, evaluate
@@ -91,10 +93,11 @@ class EarlyStopping:
     min_improvement: float = 0.0
 
     def __post_init__(self) -> None:
+        check_numbers(patience=self.patience, min_improvement=self.min_improvement)
         if self.patience < 1:
             raise ValueError(f"patience: expected at least one epoch, got {self.patience}")
-        if self.measure not in ("validation_error", "validation_loss"):
-            raise ValueError(f"measure: expected 'validation_error' or 'validation_loss', got {self.measure!r}")
+        if not isinstance(self.measure, str) or self.measure not in ("validation_error", "validation_loss"):
+            raise ValueError(f"measure: expected 'validation_error' or 'validation_loss', got {brief(self.measure)}")
         if not self.min_improvement >= 0:
             raise ValueError(f"min_improvement: expected a number of at least 0, got {self.min_improvement}")
 
@@ -183,13 +186,25 @@ def train(
     """
     _check_arguments(epochs, batch_size, input_dropout, validation, early_stopping)
     _check_kinds(data, optimiser, validation, test)
+    check_seed(seed)
+    check_kind("early_stopping", early_stopping, (EarlyStopping, type(None)), "EarlyStopping()")
+    check_kind("checkpoint", checkpoint, (str, Path, type(None)), "the path of a file")
+    check_kind("progress", progress, (bool, TrainingProgress), "True, False or a TrainingProgress")
+    for name, given in (("about", about), ("values", values)):
+        if given is not None:
+            check_mapping(name, given, "a mapping by names")
     start = {key: np.array(value, order="C") for key, value in (values or source.network.trainable()).items()}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
-    fixed = {"batch_size": batch_size, "seed": seed, "input_dropout": input_dropout, **(about or {})}
+    batch_size = int(batch_size)
+    fixed = {"batch_size": batch_size, "seed": int(seed), "input_dropout": float(input_dropout), **(about or {})}
     settings = settings_of(source, data, optimiser, start, **fixed)
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
-    if checkpoint is not None and resume and Path(checkpoint).exists():
+    there = False
+    if checkpoint is not None:
+        with named(checkpoint, "checkpoint"):
+            there = Path(checkpoint).exists()
+    if checkpoint is not None and resume and there:
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
     if checkpoint is not None and state.epoch < epochs:
@@ -359,12 +374,16 @@ def _check_arguments(
     epochs: int, batch_size: int, dropout: float, validation: Trials | None, stopping: EarlyStopping | None
 ) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
+        check_numbers(**{name: number})
         if number < 1:
             raise ValueError(f"{name}: expected a positive number, got {number}")
+        check_whole(name, number)
+    check_numbers(input_dropout=dropout)
     if not 0 <= dropout < 1:
         raise ValueError(f"input_dropout: expected a number from 0 up to, but not including, 1, got {dropout}")
     if stopping is not None and validation is None:
         raise ValueError("early_stopping: needs a validation set")
+
 
 
 def _check_kinds(data: Trials, optimiser: Optimiser, validation: Trials | None, test: Trials | None) -> None:
@@ -372,7 +391,7 @@ def _check_kinds(data: Trials, optimiser: Optimiser, validation: Trials | None, 
         if not (isinstance(trials, Trials) or (trials is None and name != "data")):
             raise ValueError(f"{name} is {type(trials).__name__}; expected Trials(inputs, targets)")
     if not isinstance(optimiser, Optimiser):
-        raise ValueError(f"optimiser is {optimiser!r}; expected one such as Adam(1e-3)")
+        raise ValueError(f"optimiser is {brief(optimiser)}; expected one such as Adam(1e-3)")
 
 
 def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:
@@ -384,5 +403,3 @@ def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:
                 f"{where}: the gradient of {key} isn't finite (smallest |dg/dt| at a spike: "
                 f"{outcome.smallest_gdot:.3g}); {_ADVICE}"
             )
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,6 +13,7 @@ from .history import EpochRecord
 __all__ = ["BarProgress", "LineProgress", "NoProgress", "TrainingProgress", "default_progress", "describe_epoch"]
 
 
+@runtime_checkable
 class TrainingProgress(Protocol):
     """Told by `train` what happens."""
 

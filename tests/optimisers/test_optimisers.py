@@ -143,7 +143,7 @@ def test_scale_of_an_unknown_key():
     ("make", "message"),
     [
         (lambda: Adam(-1.0), "rate: expected a positive, finite learning rate"),
-        (lambda: Adam(ConstantRate(np.inf)), "rate: expected a positive"),
+        (lambda: Adam(ConstantRate(np.inf)), "rate: expected a finite number"),
         (lambda: Adam(ExponentialDecay(0.0)), "initial: expected a positive"),
         (lambda: Adam(ExponentialDecay(1.0, 1.5)), r"factor: expected a number in \(0, 1\]"),
         (lambda: Adam(beta2=1.0), r"beta2: expected a number in \[0, 1\), got 1.0"),

@@ -63,3 +63,9 @@ def test_what_has_no_derivative_is_refused_by_name(text: str, part: str) -> None
     with pytest.raises(UnsupportedExpression) as error:
         parse_expression(text)
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["1/(z - z)", "log(0)", "0*z/0", "z - 1e400", "z**(1/0)"])
+def test_what_is_never_finite_is_refused(text: str) -> None:
+    with pytest.raises(UnsupportedExpression, match="finite"):
+        parse_expression(text)

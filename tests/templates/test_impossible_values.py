@@ -103,7 +103,7 @@ def test_units_are_checked_where_times_are_given() -> None:
         assert simulation.run({"in": np.array([[[1], [2], [3]]]) * ms}, labels).loss == pytest.approx(plain.loss)
         with pytest.raises(ValueError, match="'in' has unit volt; expected second"):
             simulation.run({"in": np.array([[[1], [2], [3]]]) * volt}, labels)
-        with pytest.raises(ValueError, match="has a unit; trainable values are plain numbers"):
+        with pytest.raises(ValueError, match="has a unit; expected plain numbers"):
             simulation.run({"in": np.array([[[1e-3], [2e-3], [3e-3]]])}, labels, {"p.tau_m": 20 * ms})
     with pytest.raises(ValueError, match="window has unit volt"):
         Simulation(network(), TTFSCrossEntropy(), window=1 * volt)

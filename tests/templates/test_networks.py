@@ -111,7 +111,7 @@ def test_quantities_are_converted_and_checked():
         (lambda: Population("p", 2, LIF, {"tau_m": "20*ms"}), "expected numbers"),
         (lambda: Population("p", 2, LIF, {"tau_m": 1 * volt}), "'tau_m' has unit volt; expected second"),
         (lambda: Population("p", 2, LIF, {}, ("v_t",)), "has no parameter 'v_t'; did you mean 'v_th'"),
-        (lambda: Population("p", 2, LIF, {}, "v_th"), r"learnable is a list of names, as in \['v_th'\]"),
+        (lambda: Population("p", 2, LIF, {}, "v_th"), "learnable is 'v_th'; expected a list of names"),
         (lambda: network(output="hiden"), "output 'hiden' is not a population; did you mean 'hidden'"),
         (lambda: network(output="input"), "output 'input' is not a population"),
         (lambda: network(duration=0.0), "duration is 0.0; expected a positive time in seconds"),

@@ -1,0 +1,178 @@
+"""Kinds of arguments, refused by name: what is no number, no array of numbers, or no object of the kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import brief
+
+__all__ = [
+    "check_choice",
+    "check_kind",
+    "check_mapping",
+    "check_numbers",
+    "check_seed",
+    "check_whole",
+    "dimensions",
+    "real_array",
+    "sequence_of",
+]
+
+
+def check_numbers(**values: Any) -> None:
+    """Refuse what is not one finite real number without a unit, by its name.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, value in values.items():
+        if not _is_number(value):
+            raise ValueError(f"{name}: expected a finite number, got {brief(value)}")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == 0 and value.dtype.kind in "iuf" and not hasattr(value, "dim") and bool(np.isfinite(value))
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond floats
+        return False
+
+
+def check_whole(name: str, n: Any) -> None:
+    """Refuse what is not a positive whole number.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    n : int
+
+    Raises
+    ------
+    ValueError
+    """
+    if not _is_number(n) or n < 1 or int(n) != n:
+        raise ValueError(f"{name} = {brief(n)}; it must be a positive whole number")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what is not a whole number from 0 up.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed: expected a whole number from 0 up, got {brief(seed)}")
+
+
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> None:
+    """Refuse a value of another type.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    kind : type or tuple of type
+    expected : str
+        What would be right, for the message: ``"a Signal"``.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {brief(value)}; expected {expected}")
+
+
+def check_mapping(name: str, value: Any, expected: str) -> None:
+    """Refuse what is not a mapping with names as its keys; see `check_kind`.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_kind(name, value, Mapping, expected)
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"{name} has the key {brief(key)}; expected {expected}")
+
+
+def check_choice(name: str, value: Any, options: tuple[str, ...]) -> None:
+    """Refuse a text that is none of the options.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name}={brief(value)} is not {', '.join(map(repr, options[:-1]))} or {options[-1]!r}")
+
+
+def dimensions(name: str, value: Any) -> int:
+    """Number of dimensions of an array, or of what would be one.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : array or sequence
+
+    Raises
+    ------
+    ValueError
+        For rows of unequal length.
+    """
+    try:
+        return np.ndim(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected an array, got rows of unequal length") from None
+
+
+def sequence_of(name: str, value: Any, kind: type, expected: str) -> list[Any]:
+    """The members of a sequence, all of one type; for the parameters see `check_kind`.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        members = None if isinstance(value, str | bytes) else list(value)
+    except TypeError:
+        members = None
+    if members is None or not all(isinstance(member, kind) for member in members):
+        raise ValueError(f"{name} is {brief(value)}; expected {expected}")
+    return members
+
+
+def real_array(name: str, value: Any) -> np.ndarray:
+    """Numbers as a float64 array.
+
+    Parameters
+    ----------
+    name : str
+        What they are, for the message.
+    value : number or array
+
+    Raises
+    ------
+    ValueError
+        For what isn't numbers: text, objects, dates, complex numbers, rows of unequal length, quantities with a unit.
+    """
+    if hasattr(value, "dim"):
+        raise ValueError(f"{name} has a unit; expected plain numbers in SI units")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return np.asarray(array, dtype=float)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{name} is {brief(value)}; expected numbers")
