@@ -38,6 +38,7 @@ _ADVICE = {
     errno.EPERM: "allow this user to use it",
     errno.EROFS: "make it writable",
 }
+_SHOWN = 300  # characters of a path
 
 
 @contextmanager
@@ -63,7 +64,8 @@ def named(path: str | Path, what: str = "file", instead: str = "name another pat
         if error.errno is None:
             raise
         kind = type(error) if type(error).__module__ == "builtins" else OSError
-        raise kind(f"{what} {path}: {_reason(error, Path(path))}, or {instead}") from None
+        shown = str(path) if len(str(path)) <= _SHOWN else f"{str(path)[:_SHOWN]}..."
+        raise kind(f"{what} {shown}: {_reason(error, Path(path))}, or {instead}") from None
 
 
 def _reason(error: OSError, path: Path) -> str:

@@ -194,14 +194,25 @@ def test_parameters(tmp_path: Path) -> None:
     named = network(model(tmp_path, parameters=good))
     shown = str(equations(Adjoint.derive(HybridSystem.from_model(named.populations[0].model))))
     assert "dL/dlambda_v" in shown  # and λ_v is the costate alone
-    for target in ("numpy", "grid"):
-        wanted = usual(target, tmp_path)
-        found = run(named, target)
-        assert found.loss == pytest.approx(wanted.loss, rel=TOLERANCE)
-        for population in ("hidden", "output"):
-            b = wanted.gradients[f"{population}.b"] / len(good)
-            for name in good:
-                assert found.gradients[f"{population}.{name}"] == pytest.approx(b, rel=TOLERANCE), name
+    wanted = usual("numpy", tmp_path)
+    found = run(named, "numpy")
+    assert found.loss == pytest.approx(wanted.loss, rel=TOLERANCE)
+    _assert_shared(found, wanted, good)
+
+
+def _assert_shared(found: Outcome, wanted: Outcome, names: Sequence[str]) -> None:
+    for population in ("hidden", "output"):
+        b = wanted.gradients[f"{population}.b"] / len(names)
+        for name in names:
+            assert found.gradients[f"{population}.{name}"] == pytest.approx(b, rel=TOLERANCE), name
+
+
+def test_parameters_on_a_grid(tmp_path: Path) -> None:
+    good = accepted(tmp_path, "parameters", several=True)
+    risky = [name for name in good if generated(name) or name in attributes()]
+    assert {"time", "namespace", "lambda_v", "source"} < set(risky)
+    for names in (risky[:40], risky[40:]):
+        _assert_shared(run(network(model(tmp_path, parameters=names)), "grid"), usual("grid", tmp_path), names)
 
 
 def test_parameters_of_the_reference(tmp_path: Path) -> None:

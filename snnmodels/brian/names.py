@@ -92,9 +92,9 @@ def _new_names(model: Model) -> dict[str, str]:
     taken, new = set(own), {}
     for name in own:
         if generated(name) or name in attributes():
-            other = f"own_{name}"
+            other = f"own_{name}_"
             while other in taken:
-                other = f"own_{other}"
+                other = f"own_{other}_"
             taken.add(other)
             new[name] = other
     return new
