@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ._component import Component
 from ._merge import Merged
+from .constraints import parse_constraint, violated
 from .errors import TemplateError, located, suggest
 from .expressions import free_names
-from .model import Assignment
+from .model import Assignment, Model
 from .units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
 
 __all__ = ["check_composition", "check_used"]
@@ -50,6 +52,13 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
         if part.add_threshold is not None and merged.threshold is not None:
             side = expression_dimension(merged.threshold[0], everything)
             _check(part, "add.threshold", part.add_threshold, everything, side)
+        for constraint in part.constraints:
+            lesser, greater = parse_constraint(constraint)
+            unit = _dimension(part, "constraints", greater, parameters, "a parameter")
+            if "0" in (lesser, greater):  # 0 is 0 in every unit
+                _dimension(part, "constraints", lesser, parameters, "a parameter")
+            else:
+                _check(part, "constraints", lesser, parameters, unit, "a parameter")
         _check_receptor(part, everything, states)
         _check_refractory(part, parameters, states)
 
@@ -139,3 +148,11 @@ def check_used(part: Component) -> None:
     for key, name in declared:
         if name not in used:
             raise TemplateError(part.file, key, f"{name!r} is declared but not used; use it or remove it")
+
+
+def check_defaults(parts: Iterable[Component], model: Model) -> None:
+    """`TemplateError` if the defaults of a composition don't fulfil its constraints."""
+    values = {name: p.value for name, p in model.parameters.items()}
+    for part in parts:
+        if problem := violated(replace(model, constraints=part.constraints), values):
+            raise TemplateError(part.file, "constraints", problem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from .constraints import parse_constraint
 from .errors import TemplateError, located, suggest
 from .expressions import check_expression, parse_statements, parse_threshold, substitute
 from .model import Assignment, Parameter, Receptor, Refractory, State
@@ -53,6 +54,7 @@ class Component:
     receptor: Receptor | None = None
     refractory: Refractory | None = None
     requires: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
     add_inputs: Mapping[str, str] = field(default_factory=dict)
     add_derivatives: Mapping[str, str] = field(default_factory=dict)
     add_threshold: str | None = None
@@ -72,6 +74,7 @@ class Component:
             yield "add.threshold", self.add_threshold
         if self.refractory is not None:
             yield "refractory.duration", self.refractory.duration
+        yield from (("constraints", side) for text in self.constraints for side in parse_constraint(text))
 
     def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
         """The component with expressions in place of some names, and new names for some of its own variables."""
@@ -100,6 +103,7 @@ class Component:
             receptor=self.receptor and replace(self.receptor, on_pre=statements(self.receptor.on_pre)),
             add_inputs={n: text(e) for n, e in self.add_inputs.items()},
             add_derivatives={n: text(e) for n, e in self.add_derivatives.items()},
+            constraints=tuple(text(c) for c in self.constraints),
             add_threshold=None if self.add_threshold is None else text(self.add_threshold),
             add_reset=statements(self.add_reset),
             refractory=self.refractory
@@ -152,7 +156,11 @@ def read_component(
         },
         parameters=_parameters(source, file, context),
         inputs=_inputs(source, file, context),
+        constraints=tuple(" ".join(text.split()) for text in source.constraints),
     )
+    for constraint in component.constraints:
+        with located(file, "constraints"):
+            parse_constraint(constraint)
     component = _with_events(component, source, context)
     for key, expression in component.expressions():
         with located(file, key):

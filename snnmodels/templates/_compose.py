@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ._check import check_composition, check_used
+from ._check import check_composition, check_defaults, check_used
 from ._component import Component, Context, read_component
 from ._merge import Merged, merge
 from .arguments import check_kind
@@ -68,7 +68,9 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     # last, as a misspelt name is first of all undefined
     for part in components_read:
         check_used(part)
-    return _model(name or "+".join(part.name for part in parts), parts, merged)
+    model = _model(name or "+".join(part.name for part in parts), parts, merged)
+    check_defaults(parts, model)
+    return model
 
 
 def _split(components: Iterable[str | Path]) -> list[str]:
@@ -174,4 +176,5 @@ def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
         equations=merged.equations(),
         files=tuple(part.file for part in parts),
         refractory=merged.refractory,
+        constraints=tuple(dict.fromkeys(text for part in parts for text in part.constraints)),
     )

@@ -66,9 +66,18 @@ def check_expression(expression: str) -> None:
         if not allowed:
             part = ast.unparse(node)
             raise ValueError(f"{expression!r} contains {part!r}; expected arithmetic and functions{_keyword(part)}")
-    body = parse(expression).body
-    if isinstance(body, ast.Compare | ast.BoolOp) or (isinstance(body, ast.UnaryOp) and isinstance(body.op, ast.Not)):
-        raise ValueError(f"{expression!r} is a condition; expected an expression with a value")
+    tree = parse(expression)
+    inside = {
+        id(node)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "int"
+        for node in ast.walk(call)
+    }
+    for node in ast.walk(tree):
+        condition = isinstance(node, ast.Compare | ast.BoolOp)
+        if (condition or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))) and id(node) not in inside:
+            part = ast.unparse(node)
+            raise ValueError(f"{expression!r} has a condition, {part!r}, where it needs a value; write int({part})")
 
 
 def free_names(expression: str) -> list[str]:

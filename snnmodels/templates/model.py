@@ -138,6 +138,8 @@ class Model:
     files : tuple of str
         The files it was read from, for messages.
     refractory : Refractory or None
+    constraints : tuple of str
+        Comparisons of parameters that must hold, such as ``"v_reset < v_th"``.
         None for a model that can spike again at once.
     """
 
@@ -154,6 +156,7 @@ class Model:
     equations: str
     files: tuple[str, ...] = field(default=())
     refractory: Refractory | None = None
+    constraints: tuple[str, ...] = ()
 
     @property
     def spiking(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import check_kind, check_mapping, real_array, sequence_of
+from .constraints import violated
 from .errors import brief, suggest
 from .model import Model
 
@@ -84,6 +85,8 @@ class Population:
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
             values[name] = array if array.ndim else float(array)
+        if problem := violated(self.model, {name: values.get(name, p.value) for name, p in known.items()}):
+            raise ValueError(f"population {self.name!r}: {problem}")
         object.__setattr__(self, "parameters", values)
 
     def value(self, parameter: str) -> float | Array:

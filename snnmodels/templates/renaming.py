@@ -50,6 +50,7 @@ def renamed(model: Model, names: Mapping[str, str]) -> Model:
         receptors={
             name: replace(r, on_pre=statements(r.on_pre), weight=words(r.weight)) for name, r in model.receptors.items()
         },
+        constraints=tuple(map(words, model.constraints)),
         equations="\n".join(map(line, model.equations.splitlines())),
         refractory=model.refractory
         and replace(

@@ -84,6 +84,7 @@ class ComponentFile(Table):
     equations: str = ""
     states: dict[str, StateTable] = {}
     parameters: dict[str, ParameterTable] = {}
+    constraints: list[Text] = []
 
 
 class RefractoryTable(Table):

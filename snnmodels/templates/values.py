@@ -8,9 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from .arguments import check_mapping, real_array
-from .network import Network
+from .constraints import holds
+from .expressions import free_names
+from .network import Network, Population
 
-__all__ = ["all_finite", "with_values"]
+__all__ = ["all_finite", "keep_possible", "with_values"]
+
+_HALVINGS = 60  # beyond, a step of a double is none
 
 
 def all_finite(values: np.ndarray) -> bool:
@@ -55,3 +59,58 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
         own = {k: float(v) if v.ndim == 0 else v for k, v in new.items()}
         populations.append(dataclasses.replace(p, parameters={**p.parameters, **own}) if own else p)
     return dataclasses.replace(network, projections=tuple(projections), populations=tuple(populations))
+
+
+def keep_possible(network: Network, before: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> list[str]:
+    """Shorten a step of trained values so far that what they have become is possible.
+
+    What must be positive (`Parameter.positive`) or fulfil a constraint of its model goes half of the way back to where
+    it was, until it does; a delay becomes 0 at the least. What is possible is left alone.
+
+    Parameters
+    ----------
+    network : Network
+        With the values of what is not trained.
+    before : mapping of str to array
+        Possible values by key of `Network.trainable`.
+    values : mapping of str to array
+        The same after a step, changed in place.
+
+    Returns
+    -------
+    list of str
+        Keys of what was changed.
+    """
+    cut: list[str] = []
+    for q in network.projections:
+        key = f"{q.name}.delay"
+        if key in values and (values[key] < 0).any():
+            np.maximum(values[key], 0.0, out=values[key])
+            cut.append(key)
+    for p in network.populations:
+        keys = {name: f"{p.name}.{name}" for name in p.learnable if f"{p.name}.{name}" in values}
+        for _ in range(_HALVINGS):
+            # of all parameters that a constraint names, since any may be the one that went too far
+            bad = _impossible(p, {name: values[key] for name, key in keys.items()})
+            if not bad:
+                break
+            for name, where in bad.items():
+                value, old = values[keys[name]], before[keys[name]]
+                value[...] = np.where(where, old + (value - old) / 2, value)
+                cut.append(keys[name])
+    return list(dict.fromkeys(cut))
+
+
+def _impossible(population: Population, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Where trained parameters can't be what they are, for those for which that is so anywhere."""
+    model = population.model
+    found = {name: value <= 0 for name, value in trained.items() if model.parameters[name].positive}
+    if model.constraints:
+        values = {name: trained.get(name, population.value(name)) for name in model.parameters}
+        for constraint in model.constraints:
+            broken = ~holds(constraint, values)
+            for name in free_names(constraint):
+                if name in trained:
+                    here = broken if trained[name].ndim else broken.any()
+                    found[name] = found.get(name, np.zeros(trained[name].shape, dtype=bool)) | here
+    return {name: where for name, where in found.items() if np.any(where)}

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..gradients.source import BatchTrainer, GradientSource, Outcome
 from ..optimisers import Optimiser
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole
 from ..templates.errors import brief
-from ..templates.values import all_finite
+from ..templates.values import all_finite, keep_possible
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import Totals, batches, evaluate
 from .history import EpochRecord, History, package_versions
@@ -235,6 +236,11 @@ class _Run:
     test: Trials | None
     progress: TrainingProgress
 
+    def restricted(self, values: Arrays) -> list[str]:
+        """Keys of what can't have any value: all but weights."""
+        weights = {f"{q.name}.w" for q in self.source.network.projections}
+        return [key for key in values if key not in weights]
+
 
 def _train_epochs(
     run: _Run, state: Checkpoint, epochs: int, stopping: EarlyStopping | None, checkpoint: str | Path | None
@@ -296,7 +302,14 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         else:
             outcomes = [run.source.run(*taken[0], values)]
             _check_finite(outcomes[0], values, f"epoch {epoch + 1}, batch {batch + 1}")
+            old = {key: values[key].copy() for key in run.restricted(values)}
             run.optimiser.step(values, outcomes[0].gradients)
+            if cut := keep_possible(run.source.network, old, values):
+                warnings.warn(
+                    f"a step of {', '.join(cut)} went to impossible values and was shortened; `bounds` or smaller "
+                    "`scales` of the optimiser keep away from them",
+                    stacklevel=4,  # where train is called
+                )
         for outcome, (_, targets) in zip(outcomes, taken, strict=True):
             batch += 1
             _check_finite(outcome, values, f"epoch {epoch + 1}, batch {batch}")

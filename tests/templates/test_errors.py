@@ -157,7 +157,7 @@ CASES = [
     ("neuron", '"v = E_L"', '"v = tau"', r"reset: 'tau' is in second, expected volt"),
     ("neuron", '"v = E_L"', '"v *= E_L"', r"reset: 'E_L' is in volt, expected no unit"),
     ("neuron", '"v = E_L"', '"v **= 2"', r"reset: .*is not an assignment"),
-    ("neuron", '"v = E_L"', '"v = v > E_L"', r"reset: .*is a condition"),
+    ("neuron", '"v = E_L"', '"v = v > E_L"', r"reset: .*has a condition.*write int"),
     ("neuron", '"v = E_L"', '"for"', r"reset: 'for' is not an assignment"),
     ("synapse", '"I += w"', '"I += w/tau_s"', r"on_pre: 'w/tau_s' is in volt/second, expected volt"),
     ("synapse", '"I += w"', '"J += w"', r"synapse.toml: on_pre: 'J \+= w' assigns to 'J', no state"),

@@ -13,6 +13,7 @@ from snnmodels.gradients import Simulation
 from snnmodels.losses import SpikeTimeError, TTFSCrossEntropy
 from snnmodels.optimisers import SGD
 from snnmodels.templates import Network, Population, Projection, SpikeInput, TemplateError, load_model
+from snnmodels.templates.values import keep_possible
 from snnmodels.training import train
 
 LIF = load_model("lif+exp_synapse")
@@ -85,17 +86,6 @@ def test_a_run_refuses_it_and_goes_on(target: str, value: float) -> None:
         assert simulation.run({"in": times}, labels).loss == before.loss
 
 
-def test_training_stops_before_a_time_constant_is_negative() -> None:
-    times = np.array([[[1e-3], [2e-3], [3e-3]]])
-    data = Trials({"in": times}, np.full((1, 2, 1), 2e-3))
-    net = network()
-    with (
-        Simulation(net, SpikeTimeError(), batch_size=1) as simulation,
-        pytest.raises(ValueError, match=r"must be more than 0.*bounds of the optimiser"),
-    ):
-        train(simulation, data, SGD(1.0), epochs=50, batch_size=1, progress=False)
-
-
 def test_units_are_checked_where_times_are_given() -> None:
     labels = np.array([0])
     with Simulation(network(), TTFSCrossEntropy(), batch_size=1) as simulation:
@@ -136,3 +126,101 @@ def test_silent_trials_are_counted_by_a_run() -> None:
     times[0] = 1e-3
     with Simulation(network(), TTFSCrossEntropy(), batch_size=2) as simulation:
         assert simulation.run({"in": times}, np.array([0, 1])).silent == 1
+
+
+CONSTRAINED = [
+    ("lif+exp_synapse", {"v_reset": 1.0}, "v_reset < v_th"),
+    ("lif+exp_synapse", {"v_reset": 1.5}, "v_reset < v_th"),
+    ("lif+exp_synapse", {"v_th": 0.0}, "v_reset < v_th"),
+    ("lif+exp_synapse", {"v_th": -1.0}, "v_reset < v_th"),
+    ("integrate_and_fire+delta_synapse", {"v_reset": 2.0}, "v_reset < v_th"),
+    ("eif+exp_synapse", {"v_reset": -0.04}, "v_reset < v_peak"),
+    ("eif+exp_synapse", {"v_T": 0.0}, "v_T < v_peak"),
+    ("eif+exp_synapse", {"v_peak": -0.07}, "v_T < v_peak"),
+    ("qif+exp_synapse", {"v_rest": -0.05}, "v_rest < v_crit"),
+    ("qif+exp_synapse", {"v_crit": 0.03}, "v_crit < v_peak"),
+    ("qif+exp_synapse", {"v_reset": 0.02}, "v_reset < v_peak"),
+    ("lif+exp_synapse+refractory", {"t_ref": -1e-3}, "t_ref >= 0"),
+    ("lif+exp_synapse+adaptive_threshold", {"v_reset": 1.0}, "v_reset < v_th"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "constraint"), CONSTRAINED)
+def test_a_population_refuses_what_can_not_be_together(name: str, values: dict[str, float], constraint: str) -> None:
+    with pytest.raises(ValueError, match=f"population 'p': '{constraint}' must hold, but .* = "):
+        Population("p", 2, load_model(name), values)
+    each = {k: np.array([load_model(name).parameters[k].value, v]) for k, v in values.items()}
+    with pytest.raises(ValueError, match=f"population 'p': '{constraint}' must hold"):
+        Population("p", 2, load_model(name), each)
+
+
+def test_what_is_changed_together_is_possible() -> None:
+    assert Population("p", 2, LIF, {"v_reset": 1.5, "v_th": 2.0}).value("v_reset") == 1.5
+
+
+def mine(folder: Path, constraint: str) -> Path:
+    text = (LIBRARY / "neurons/lif.toml").read_text().replace('"v_reset < v_th"', f'"{constraint}"')
+    assert constraint in text
+    (folder / "mine.toml").write_text(text)
+    return folder / "mine.toml"
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        ("v_reset", "'v_reset' is not a comparison of parameters; write one"),
+        ("v_reset < v_th < 3", "is not a comparison of parameters"),
+        ("v_reset == 0", "is not a comparison of parameters"),
+        ("v_reset < v_t", r"'v_t', which isn't a parameter of the model; did you mean 'v_th'"),
+        ("v < v_th", r"'v', which isn't a parameter of the model"),
+        ("tau_m < v_th", "'tau_m' is in second, expected no unit"),
+        ("tau_m < 5*ms", "units belong to the defaults"),
+        ("v_reset < foo(v_th)", "foo"),
+        ("v_th < v_reset", "'v_th < v_reset' must hold, but v_th = 1, v_reset = 0"),
+        ("v_reset <", "is not an expression"),
+    ],
+)
+def test_constraints_of_a_template_are_checked(tmp_path: Path, constraint: str, message: str) -> None:
+    with pytest.raises(TemplateError, match=rf"mine\.toml: constraints: .*{message}"):
+        load_model(mine(tmp_path, constraint))
+
+
+@pytest.mark.parametrize("constraint", ["tau_m > 0", "0 <= v_th - v_reset", "v_th*exp(v_reset) >= 1", "0 < tau_m"])
+def test_constraints_that_hold(tmp_path: Path, constraint: str) -> None:
+    assert load_model(mine(tmp_path, constraint)).constraints == (constraint,)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_training_keeps_what_is_possible(each: bool) -> None:
+    times = np.array([[[1e-3], [2e-3], [3e-3]]])
+    data = Trials({"in": times}, np.full((1, 2, 1), 2e-3))
+    values = {"tau_m": np.array([0.02, 0.03])} if each else {}
+    net = Network(
+        "small",
+        (SpikeInput("in", 3),),
+        (Population("p", 2, LIF, values, ("tau_m", "v_th", "v_reset")),),
+        (Projection("in_p", "in", "p", np.full((3, 2), 9.0), delay=1e-4, learnable=("w", "delay")),),
+        "p",
+        50e-3,
+    )
+    with Simulation(net, SpikeTimeError(), batch_size=1) as simulation:
+        rates = {"p.tau_m": 1.0, "p.v_th": 3.0, "p.v_reset": 3.0, "in_p.delay": 1.0, "in_p.w": 0.0}
+        with pytest.warns(UserWarning, match=r"a step of .*p\.tau_m.* went to impossible values and was shortened"):
+            result = train(simulation, data, SGD(1.0, scales=rates), epochs=5, batch_size=1, progress=False)
+        assert (result.values["p.tau_m"] > 0).all()
+        assert result.values["p.v_reset"] < result.values["p.v_th"]
+        assert result.values["in_p.delay"] >= 0
+        simulation.run({"in": times}, data.targets, result.values)
+
+
+def test_a_possible_step_is_left_alone() -> None:
+    net = network()
+    before = {k: np.array(v) for k, v in net.trainable().items()}
+    values = {k: np.array(v * 1.5) for k, v in before.items()}
+    wanted = {k: v.copy() for k, v in values.items()}
+    assert keep_possible(net, before, values) == []
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(values[key], value)
+    values["p.tau_m"][...] = -1.0
+    assert keep_possible(net, before, values) == ["p.tau_m"]
+    assert 0 < values["p.tau_m"] <= before["p.tau_m"] / 2
