@@ -23,8 +23,10 @@ from .source import Outcome
 
 __all__ = ["check_gradient"]
 
-STEPS = (1e-3, 1e-4, 1e-5)  # of the differences, relative to the size of what is changed; shorter ones where needed
-RESOLVED = 0.1  # of the tolerance: differences that resolve this need no shorter step
+# Of the differences, relative to the size of what is changed. The first resolves most; a shorter one is needed where
+# the loss is steep, a longer one where its rounding (or a flow's tolerance) is large.
+STEPS = (1e-4, 1e-5, 1e-3)
+RESOLVED = 0.1  # of the tolerance: differences that resolve this need no other step
 ROUNDING = 1e-10  # no difference is asked to resolve less
 TIME_SIZE = 2e-3  # seconds; spike times and delays are changed relative to it
 
@@ -218,7 +220,7 @@ class _Check:
         values = self.groups[key]
         eligible = np.ones(values.shape, dtype=bool)
         if self._is_time(key):
-            reach = 2 * STEPS[0] * TIME_SIZE
+            reach = 2 * max(STEPS) * TIME_SIZE
             eligible = np.isfinite(values) & (values > reach) & (values < self.subject.network.duration - reach)
             if key not in self.trainable and values.ndim == 3:
                 with np.errstate(invalid="ignore"):
@@ -234,7 +236,7 @@ class _Check:
         return indices
 
     def _differences(self, key: str, loss: float) -> _Differences:
-        """Derivatives by some elements of a group; elements that a step doesn't resolve are tried with shorter ones.
+        """Derivatives by some elements of a group; elements that a step doesn't resolve are tried with others.
 
         A long step may carry an event past another, where the loss has a kink; a short one drowns in rounding (of a
         nonlinear flow, in its tolerance).
@@ -244,27 +246,31 @@ class _Check:
         values, resolution = np.zeros(len(indices)), np.full(len(indices), np.inf)
         todo = list(range(len(indices)))
         for h in STEPS:
-            better = []
-            for i in todo:
-                value, error = self._difference(key, int(indices[i]), h * size, loss)
-                if error < resolution[i]:
-                    values[i], resolution[i] = value, error
-                    better.append(i)
-            wanted = max(RESOLVED * self.tolerance, ROUNDING) * max(float(np.linalg.norm(values) * unit), FLOOR)
-            todo = [i for i in better if resolution[i] * unit > wanted]
+            losses: list[dict[float, float]] = [{0: loss} for _ in indices]
+            for wide in (False, True):
+                for i in todo:
+                    value, error = self._difference(key, int(indices[i]), h * size, losses[i], wide)
+                    if error < resolution[i]:
+                        values[i], resolution[i] = value, error
+                wanted = max(RESOLVED * self.tolerance, ROUNDING) * max(float(np.linalg.norm(values) * unit), FLOOR)
+                todo = [i for i in todo if resolution[i] * unit > wanted]
         return _Differences(indices, values, resolution)
 
-    def _difference(self, key: str, index: int, h: float, loss: float) -> tuple[float, float]:
+    def _difference(self, key: str, index: int, h: float, at: dict[float, float], wide: bool) -> tuple[float, float]:
         """A derivative by central differences of fourth order, and how well it is resolved.
 
-        That is how far the results with steps of h and h/2 are apart, or half of how far the derivatives to both sides
-        are, whichever is more: at a kink central differences agree with each other, but on nothing.
+        That is how far it is from the differences of second order that it is made of (or, with two more losses further
+        out, from those of fourth order with twice the step), or half of how far the derivatives to both sides are,
+        whichever is more: at a kink central differences agree with each other, but on nothing. `at` has the losses by
+        step; those that are missing are added.
         """
-        at = {m: self._loss(key, index, m * h) for m in (-2, -1, -0.5, 0.5, 1, 2)}
-        long = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
+        for m in (-1, -0.5, 0.5, 1, *((-2, 2) if wide else ())):
+            if m not in at:
+                at[m] = self._loss(key, index, m * h)
         short = (8 * (at[0.5] - at[-0.5]) - (at[1] - at[-1])) / (6 * h)
-        sides = (4 * (at[0.5] + at[-0.5] - 2 * loss) - (at[1] + at[-1] - 2 * loss)) / h
-        return short, max(abs(long - short), abs(sides) / 2)
+        other = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h) if wide else (at[0.5] - at[-0.5]) / h
+        sides = (4 * (at[0.5] + at[-0.5] - 2 * at[0]) - (at[1] + at[-1] - 2 * at[0])) / h
+        return short, max(abs(short - other), abs(sides) / 2)
 
     def _loss(self, key: str, index: int, amount: float) -> float:
         """The loss with one element of a group changed by an amount."""
