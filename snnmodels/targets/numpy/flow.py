@@ -199,7 +199,8 @@ class ClosedForm(Flow):
     def may_cross(self, x: np.ndarray, length: float) -> np.ndarray:
         """Neurons whose bound is above threshold; see `Flow.may_cross`."""
         g, rates = self.neurons("event", *x)[0], self.neurons("rate", *x)
-        return np.flatnonzero((g + self.threshold.rise(rates, length) > 0) | (g > 0))
+        # a bound that overflowed tells nothing
+        return np.flatnonzero(~(g + self.threshold.rise(rates, length) <= 0) | (g > 0))
 
     def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
         """When neurons first cross their threshold; see `Flow.first`."""
@@ -221,7 +222,7 @@ class ClosedForm(Flow):
         """Upward crossings of 0 by minus the slope; between two of them it crosses downward; see `Flow.peaks`."""
         observed = self.neurons.rules.observed
         rates = self.neurons("rate", *x)
-        which = np.flatnonzero(x[observed] + self.peak.rise(rates, length) > best)
+        which = np.flatnonzero(~(x[observed] + self.peak.rise(rates, length) <= best))
         if not which.size:
             return
         x, ends = x[:, which], np.full(which.size, length)
@@ -236,7 +237,7 @@ class ClosedForm(Flow):
             try:
                 found = first_crossing(along, third, tau[live], ends[live], leaving=leaving)
             except Unfinished as e:
-                raise Unfinished(int(which[live[e.lane]])) from None
+                raise type(e)(int(which[live[e.lane]])) from None
             go = np.isfinite(found)
             if leaving:
                 go &= found > tau[live]  # else it is an inflection whose tangent is level
