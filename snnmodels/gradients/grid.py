@@ -174,6 +174,12 @@ class GridSimulation:
         """The network that is simulated, as it was given."""
         return self._network
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values of a run depend on beside network and loss, if only in the last digits."""
+        without_effect = ("batch_size", "observable", "max_spikes", "input_spikes", "input_gradients")
+        return {"target": self.target, **{k: v for k, v in self._options.items() if k not in without_effect}}
+
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0; until all are there, nothing is said of what is."""
         self._current = None

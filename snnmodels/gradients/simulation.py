@@ -25,6 +25,9 @@ from .source import Outcome
 __all__ = ["Simulation", "SimulationError"]
 
 
+_WITHOUT_EFFECT = ("trials", "timeout", "input_gradients", "max_spikes")  # options that change no number of a run
+
+
 class Simulation:
     """Simulates a network event by event and differentiates a loss, forward and backward, for batches of trials.
 
@@ -142,6 +145,12 @@ class Simulation:
     def network(self) -> Network:
         """The network that is simulated, as it was given."""
         return self._network
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values of a run depend on beside network and loss, if only in the last digits."""
+        given = {"target": self.target, **self._lowering, **self._options}
+        return {name: value for name, value in given.items() if name not in _WITHOUT_EFFECT}
 
     @property
     def loss(self) -> Loss:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays.pop("about")))
         if about["format"] != _FORMAT:
-            raise ValueError(f"format {about['format']!r}, expected {_FORMAT!r}")
+            raise _OtherFormat(f"{path}: its format is {about['format']!r}; expected {_FORMAT!r}")
         best = about["best"]
         return Checkpoint(
             about["epoch"],
@@ -104,8 +105,23 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             History.from_dict(about["history"]),
             None if best is None else Best(best["epoch"], best["measure"], _under("best", arrays)),
         )
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: not a checkpoint of snnmodels, or a damaged one ({error})") from None
+    except _OtherFormat:
+        raise
+    except _UNREADABLE:
+        raise ValueError(
+            f"{path}: not a checkpoint of snnmodels, or a damaged one; remove it, or name another file"
+        ) from None
+
+
+class _OtherFormat(ValueError):
+    """A checkpoint of another version."""
+
+
+# what NumPy, zipfile and json say of bytes that are no checkpoint: of other words than ours, and no use to a reader
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, IndexError, TypeError, AttributeError, ValueError),
+    *(NotImplementedError, RuntimeError, OverflowError, MemoryError, SyntaxError),
+)
 
 
 def _prefixed(group: str, arrays: Mapping[str, np.ndarray]) -> Arrays:

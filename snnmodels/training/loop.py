@@ -23,7 +23,7 @@ from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import Totals, batches, evaluate
 from .history import EpochRecord, History, package_versions
 from .progress import NoProgress, TrainingProgress, default_progress
-from .settings import refuse_other, settings_of
+from .settings import refuse_other, settings_of, warn_of_versions
 
 __all__ = [
     "EarlyStopping",
@@ -159,7 +159,7 @@ def train(
     TrainingInterrupted
         On Ctrl-C, with a message on what is kept.
     ValueError
-        If an argument is out of range, or the checkpoint is damaged or of a run with other settings.
+        If an argument is out of range, or the checkpoint is damaged, of a run with other settings or beyond `epochs`.
     """
     _check_arguments(epochs, batch_size, input_dropout, validation, early_stopping)
     _check_kinds(data, optimiser, validation, test)
@@ -168,12 +168,19 @@ def train(
     start = {key: np.array(value, order="C") for key, value in (values or source.network.trainable()).items()}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
-    fixed = {"batch_size": batch_size, "seed": seed, "input_dropout": input_dropout, **(about or {})}
-    settings = settings_of(source, data, optimiser, start, **fixed)
+    fixed = {"batch_size": batch_size, "seed": seed, "input_dropout": input_dropout, "early_stopping": early_stopping}
+    judged = {"data": data, "validation": validation, "test": test}
+    settings = settings_of(source, judged, optimiser, start, **fixed, **(about or {}))
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
     if checkpoint is not None and resume and Path(checkpoint).exists():
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
+        if state.epoch > epochs:
+            raise ValueError(
+                f"{checkpoint}: holds the state after epoch {state.epoch}, which is beyond epochs = {epochs}; ask for "
+                "as many at least, name another file, or pass resume=False to overwrite it"
+            )
+        warn_of_versions(Path(checkpoint), state.history.versions)
     optimiser.load_state_dict(state.optimiser)
     run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, _progress_of(progress))
     run.progress.start(epochs, state.epoch, math.ceil(len(data) / batch_size))
