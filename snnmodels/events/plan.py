@@ -11,7 +11,7 @@ from ..losses.base import simulated
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import HybridSystem
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
-from ..templates.values import check_whole
+from ..templates.values import check_whole, plain_number
 from .rules import Rules
 
 __all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan"]
@@ -152,7 +152,7 @@ class EnginePlan:
                     f"window = {window!r} s makes {network.duration / window:.3g} windows of a trial; it changes cost "
                     "and no result: leave it out, or make it longer"
                 )
-        if not 1e-15 <= tolerance <= 1e-2:
+        if not 1e-15 <= plain_number("tolerance", tolerance) <= 1e-2:
             raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
         check_whole("max_spikes", max_spikes)
         populations = []

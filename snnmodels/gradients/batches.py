@@ -55,7 +55,8 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) 
 def check_targets(targets: Any, trials: int) -> None:
     """Refuse targets that are not as many as the trials."""
     if np.ndim(targets) == 0 or len(targets) != trials:
-        given = "a number" if np.ndim(targets) == 0 else f"{len(targets)} targets"
+        alone = "a number" if isinstance(targets, int | float | np.number | np.ndarray) else repr(targets)
+        given = alone if np.ndim(targets) == 0 else f"{len(targets)} targets"
         raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
 
 

@@ -16,7 +16,7 @@ from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
-from ..templates.network import Network
+from ..templates.network import Network, in_unit
 from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, check_whole, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
@@ -98,8 +98,10 @@ class Simulation:
         self._lent: set[str] = set()  # weights that it has from elsewhere
         self.target = target
         self.batch_size = int(batch_size)
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout = {timeout!r}; it must be a positive number of seconds")
+        if timeout is not None:
+            timeout = float(in_unit(timeout, "second", "timeout"))
+            if not timeout > 0:
+                raise ValueError(f"timeout = {timeout!r}; it must be a positive number of seconds")
         self._options: dict[str, Any] = {"trials": self.batch_size, "threads": threads, "timeout": timeout}
         self._closed = False
         self._lowering: dict[str, Any] = {
@@ -312,6 +314,8 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
+        if np.ndim(targets) == 0:
+            check_targets(targets, count_trials(inputs, self._network, self.batch_size))
         observed = self._forward(inputs, values, gradient, targets)
         engine, trials = self._engine, len(targets)
         value, derivatives = evaluated(loss, observed, targets)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..templates.values import plain_number
 from .base import Loss, LossValue
 from .observables import Maxima, Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, first_spikes, labels_of
@@ -44,7 +45,7 @@ class TTFSCrossEntropy(Loss):
 
     def __post_init__(self) -> None:
         check_positive(tau0=self.tau0, tau1=self.tau1)
-        if not self.alpha >= 0:
+        if not plain_number("alpha", self.alpha) >= 0:
             raise ValueError(f"alpha: expected a number of at least 0, got {self.alpha}")
 
     @property

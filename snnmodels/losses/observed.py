@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..templates.spike_times import checked_times
+from ..templates.values import plain_number
 
 __all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of"]
 
@@ -67,8 +68,8 @@ def check_positive(**values: float) -> None:
     Raises
     ------
     ValueError
-        If there is one, or NaN.
+        If there is one, or NaN, or a number with a unit, or none.
     """
     for name, value in values.items():
-        if not value > 0:
+        if not plain_number(name, value) > 0:
             raise ValueError(f"{name}: expected a positive number, got {value}")

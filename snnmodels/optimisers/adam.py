@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..templates.values import plain_number
 from .base import Optimiser, Values
 from .fused_adam import fused_adam
 from .schedules import Schedule
@@ -38,9 +39,9 @@ class Adam(Optimiser):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
+            if not 0 <= plain_number(name, getattr(self, name)) < 1:
                 raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)}")
-        if not self.epsilon > 0:
+        if not plain_number("epsilon", self.epsilon) > 0:
             raise ValueError(f"epsilon: expected a positive number, got {self.epsilon}")
 
     def _update(

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..templates.identity import description
+from ..templates.values import plain_number
 from .schedules import ConstantRate, Schedule
 
 __all__ = ["Bounds", "Optimiser", "Values"]
@@ -47,9 +48,15 @@ class Optimiser(ABC):
         if not callable(self.schedule):
             self.schedule = ConstantRate(self.schedule)
         for key, scale in self.scales.items():
-            if not (scale >= 0 and math.isfinite(scale)):
+            if not (plain_number(f"scales[{key!r}]", scale) >= 0 and math.isfinite(scale)):
                 raise ValueError(f"scales[{key!r}]: expected a finite number of at least 0, got {scale}")
-        for key, (lower, upper) in self.bounds.items():
+        for key, limits in self.bounds.items():
+            if not (isinstance(limits, tuple | list) and len(limits) == 2):
+                raise ValueError(f"bounds[{key!r}] = {limits!r}; expected (lower, upper), None for no limit")
+            lower, upper = limits
+            for limit in limits:
+                if limit is not None:
+                    plain_number(f"bounds[{key!r}]", limit)
             if lower is not None and upper is not None and not lower <= upper:
                 raise ValueError(f"bounds[{key!r}]: expected lower <= upper, got {lower} and {upper}")
         self._steps = 0

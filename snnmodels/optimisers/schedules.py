@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..templates.values import plain_number
+
 __all__ = ["ConstantRate", "ExponentialDecay", "Schedule"]
 
 Schedule = Callable[[int], float]
@@ -34,7 +36,7 @@ class ExponentialDecay:
 
     def __post_init__(self) -> None:
         _check_rate("initial", self.initial)
-        if not 0 < self.factor <= 1:
+        if not 0 < plain_number("factor", self.factor) <= 1:
             raise ValueError(f"factor: expected a number in (0, 1], got {self.factor}")
 
     def __call__(self, epoch: int) -> float:
@@ -43,5 +45,5 @@ class ExponentialDecay:
 
 
 def _check_rate(name: str, rate: float) -> None:
-    if not (rate > 0 and math.isfinite(rate)):
+    if not (plain_number(name, rate) > 0 and math.isfinite(rate)):
         raise ValueError(f"{name}: expected a positive, finite learning rate, got {rate}")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..templates.values import plain_number
 from .base import Optimiser
 from .schedules import Schedule
 
@@ -29,7 +30,7 @@ class SGD(Optimiser):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum < 1:
+        if not 0 <= plain_number("momentum", self.momentum) < 1:
             raise ValueError(f"momentum: expected a number in [0, 1), got {self.momentum}")
 
     def _update(

@@ -18,6 +18,7 @@ from brian2.equations.equations import EquationError, Equations, dimensions_and_
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, Quantity, get_dimensions, get_unit
 
+from ._uncaught import take_over
 from .errors import suggest
 from .expressions import called_functions, parse, replace_nodes
 
@@ -34,6 +35,7 @@ __all__ = [
     "wrong_unit",
 ]
 
+take_over()
 Dimension = Any
 # Each gives another value at every call, or a rounding that depends on dt: no model with a derivative has them.
 _NOT_A_MODEL = {"rand", "randn", "poisson", "timestep"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .network import Network
 
-__all__ = ["all_finite", "check_whole", "with_values"]
+__all__ = ["all_finite", "check_whole", "plain_number", "with_values"]
 
 
 def all_finite(values: np.ndarray) -> bool:
@@ -32,8 +33,33 @@ def check_whole(name: str, n: float) -> None:
     ------
     ValueError
     """
-    if isinstance(n, bool) or int(n) != n or n < 1:
+    whole = isinstance(n, int | float | np.number) and not isinstance(n, bool) and n >= 1 and n == np.floor(n) < np.inf
+    if not whole:
         raise ValueError(f"{name} = {n!r}; it must be a positive whole number")
+
+
+def plain_number(name: str, value: Any) -> float:
+    """A number that has no unit, as a float; NaN passes.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, for the message.
+    value : float
+
+    Raises
+    ------
+    ValueError
+        If it is no number, or a quantity of Brian2: its unit would be lost.
+    """
+    if hasattr(value, "dim"):
+        raise ValueError(f"{name} = {value} has a unit; give a plain number in SI units")
+    if isinstance(value, bool | str) or np.shape(value):
+        raise ValueError(f"{name} = {value!r}; expected a number")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} = {value!r}; expected a number") from None
 
 
 def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:

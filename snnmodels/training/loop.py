@@ -18,7 +18,7 @@ from ..datasets.trials import Trials
 from ..events.engine import SimulationError
 from ..gradients.source import BatchTrainer, GradientSource, Outcome
 from ..optimisers import Optimiser
-from ..templates.values import all_finite
+from ..templates.values import all_finite, check_whole, plain_number
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import Totals, batches, evaluate
 from .history import EpochRecord, History, package_versions
@@ -161,7 +161,7 @@ def train(
     ValueError
         If an argument is out of range, or the checkpoint is damaged, of a run with other settings or beyond `epochs`.
     """
-    _check_arguments(epochs, batch_size, input_dropout, validation, early_stopping)
+    _check_arguments(epochs, batch_size, seed, input_dropout, validation, early_stopping)
     _check_kinds(data, optimiser, validation, test)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise ValueError(f"checkpoint {checkpoint}: there is no folder {Path(checkpoint).parent}; make it first")
@@ -340,12 +340,18 @@ def _what_is_kept(state: Checkpoint, checkpoint: str | Path | None) -> str:
 
 
 def _check_arguments(
-    epochs: int, batch_size: int, dropout: float, validation: Trials | None, stopping: EarlyStopping | None
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    dropout: float,
+    validation: Trials | None,
+    stopping: EarlyStopping | None,
 ) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if number < 1:
-            raise ValueError(f"{name}: expected a positive number, got {number}")
-    if not 0 <= dropout < 1:
+        check_whole(name, number)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed = {seed!r}; it must be a whole number of at least 0")
+    if not 0 <= plain_number("input_dropout", dropout) < 1:
         raise ValueError(f"input_dropout: expected a number from 0 up to, but not including, 1, got {dropout}")
     if stopping is not None and validation is None:
         raise ValueError("early_stopping: needs a validation set")

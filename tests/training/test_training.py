@@ -273,8 +273,8 @@ def test_nan_in_validation():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs: expected a positive number, got 0"),
-        ({"batch_size": 0}, "batch_size: expected a positive number, got 0"),
+        ({"epochs": 0}, "epochs = 0; it must be a positive whole number"),
+        ({"batch_size": 0}, "batch_size = 0; it must be a positive whole number"),
         ({"input_dropout": 1.0}, "input_dropout: expected a number from 0"),
         ({"early_stopping": EarlyStopping()}, "early_stopping: needs a validation set"),
     ],
