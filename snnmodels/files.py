@@ -159,8 +159,9 @@ def atomic_file(path: str | Path, what: str = "file", instead: str = "name anoth
     with named(path, what, instead):
         to = _target(Path(path))
         temporary = to.with_name(f".{to.name}.tmp")
-        file = _claimed(temporary)
+        file: BinaryIO | None = None
         try:
+            file = _claimed(temporary)
             yield file
             file.flush()
             # Otherwise a power cut could leave the new name with the old file's length of nothing.
@@ -168,7 +169,8 @@ def atomic_file(path: str | Path, what: str = "file", instead: str = "name anoth
             os.replace(temporary, to)
             synchronise(to.parent)
         except BaseException as error:
-            temporary.unlink(missing_ok=True)
+            if file is not None:
+                temporary.unlink(missing_ok=True)
             # closing an archive that was interrupted within a member fails, and must not hide why
             cause: BaseException | None = error
             while cause not in (None, handled) and not isinstance(cause, KeyboardInterrupt):
@@ -178,7 +180,8 @@ def atomic_file(path: str | Path, what: str = "file", instead: str = "name anoth
             raise
         finally:
             with contextlib.suppress(OSError):  # of what is not to be kept: the rest is on the disk
-                file.close()
+                if file is not None:
+                    file.close()
 
 
 def _target(path: Path) -> Path:
@@ -196,9 +199,10 @@ def _target(path: Path) -> Path:
 def _claimed(temporary: Path) -> BinaryIO:
     """A temporary file, empty, that no other process writes before this one closes it."""
     while True:
-        # what another process is writing must not be cut off
-        file = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        file: BinaryIO | None = None
         try:
+            # what another process is writing must not be cut off
+            file = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
             with contextlib.suppress(OSError):  # not every file system has locks
                 fcntl.flock(file, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
@@ -206,7 +210,11 @@ def _claimed(temporary: Path) -> BinaryIO:
                     file.truncate(0)
                     return file
         except BaseException:
-            file.close()
+            if file is not None:
+                with contextlib.suppress(OSError):  # unless another process has it
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    temporary.unlink(missing_ok=True)
+                file.close()
             raise
         file.close()
 
@@ -298,8 +306,9 @@ def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
         if len(arrays) != int.from_bytes(content[-12:-10], "little"):
             raise ValueError("its directory is damaged")
         return arrays
-    except Exception as error:  # damaged bytes can make any part of a reader fail
-        raise ValueError(f"{path}: not a {what} of snnmodels, or a damaged one ({error})") from None
+    except Exception:  # damaged bytes can make any part of a reader fail, in words that help nobody
+        problem = f"{path}: not a {what} of snnmodels, or a damaged one; remove it, or name another file"
+        raise ValueError(problem) from None
 
 
 def read_json(path: str | Path, what: str, *keys: str, instead: str = "name another path") -> dict[str, Any]:

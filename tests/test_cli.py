@@ -159,7 +159,7 @@ class TestCheckGradient:
     def test_within_and_beyond_tolerance(self, run: Run) -> None:
         within = run("check-gradient", "lif")
         assert within.exit_code == 0, within.output
-        assert within.stderr == ""
+        assert "error" not in within.stderr
         assert "lif+exp_synapse, numpy: agrees (tolerance 1e-06)" in within.stdout
         assert "hidden.tau_m" in within.stdout
         assert "smallest |ġ|" in within.stdout
@@ -167,16 +167,16 @@ class TestCheckGradient:
         beyond = run("check-gradient", "lif", "--tolerance", "1e-18")
         assert beyond.exit_code == 1
         assert "DISAGREES" in beyond.stdout
-        assert beyond.stderr == "error: the gradient is beyond tolerance\n"
+        assert beyond.stderr.endswith("error: the gradient is beyond tolerance\n")
 
     def test_nothing_to_compare_with(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         from snnmodels.gradients import check
 
         monkeypatch.setattr(check, "STEPS", (1e-12,))  # differences that are nothing but rounding
         result = run("check-gradient", "lif", "--no-oracle", "--tolerance", "1e-9")
-        assert result.exit_code == 1
-        assert "lif+exp_synapse, numpy: NOT COMPARED" in result.stdout
-        assert result.stderr == "error: differences do not resolve the tolerance, and nothing else was compared\n"
+        assert result.exit_code == 3
+        assert "lif+exp_synapse, numpy: UNRESOLVED" in result.stdout
+        assert "error: nothing tells whether the gradient is right for input_hidden.w, " in result.stderr
 
     def test_bad_input(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "lfi: " in one_line_error(run("check-gradient", "lfi"))

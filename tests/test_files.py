@@ -620,7 +620,7 @@ def test_a_damaged_checkpoint_is_refused_wherever_it_is_damaged(checkpoint: Path
         try:
             state = load_checkpoint(checkpoint)
         except ValueError as error:
-            assert str(error).startswith(f"{checkpoint}: not a checkpoint of snnmodels, or a damaged one (")
+            assert str(error).startswith(f"{checkpoint}: not a checkpoint of snnmodels, or a damaged one; remove it")
             return False
         # bits that nothing depends on, such as a date
         np.testing.assert_array_equal(state.values["w"], np.arange(50.0))

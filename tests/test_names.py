@@ -89,6 +89,7 @@ USUAL: Mapping[str, str | Sequence[str]] = {
 }
 REASONS = (
     "is a Python keyword and can",
+    "has a condition",  # not
     "is the name of a (unit|function|constant)",
     "has a special meaning",
     "starts with an underscore",
@@ -97,7 +98,6 @@ REASONS = (
     "is already that of another variable",
     "make them equal, or rename one",
     "expected a name of ASCII letters",
-    "names the file",
 )
 
 

@@ -81,6 +81,7 @@ class Assembly:
         for parameter in p.population.model.parameters:
             self.arrays[f"{name}.{parameter}"] = [g.variables[parameter] for g in (f.group, b.group)]
         for x, e in p.system.initial.items():
+            self._expose(name, f.group, x.name)
             if e != 0:
                 self._expose(name, f.group, f"{x.name}_initial")
             self._expose(name, b.group, f"lambda_{x.name}")

@@ -169,8 +169,12 @@ class Plan:
                 f"the duration {network.duration * 1e3:g} ms of network {network.name!r} is not a whole number of "
                 f"steps of dt = {dt * 1e3:g} ms"
             )
-        for name, n in (("batch_size", batch_size), ("max_spikes", max_spikes), ("input_spikes", input_spikes)):
+        counts = {"batch_size": batch_size, "max_spikes": max_spikes, "input_spikes": input_spikes, "order": order}
+        for name, n in counts.items():
             check_whole(name, n)
+        for q in network.projections:
+            if q.mask is not None and not np.any(q.mask):
+                raise ValueError(f"projection {q.name!r}: its mask excludes every connection; leave the projection out")
         if timing not in ("precise", "grid"):
             raise ValueError(f"timing = {timing!r}; it must be 'precise' or 'grid'")
         (observed,) = simulated([observable or SpikeTimes()], network)

@@ -9,7 +9,7 @@ import brian2
 import numpy as np
 from brian2 import Network, defaultclock, second
 
-from ..targets.devices import preferences, quiet
+from ..targets.devices import alone, preferences, quiet
 from .assembly import Assembly
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan
@@ -69,6 +69,10 @@ class RuntimeSession(Session):
     after_step: Callable[[], None] | None = None
 
     def __init__(self, plan: Plan, target: str) -> None:
+        with alone():
+            self._assemble(plan, target)
+
+    def _assemble(self, plan: Plan, target: str) -> None:
         brian2.set_device("runtime")
         # Brian2 warns of code whose order could matter; here every name is assigned once
         with preferences({"codegen.target": target}), quiet():
@@ -94,11 +98,13 @@ class RuntimeSession(Session):
 
     def forward(self) -> None:
         """Simulate forward; see `Session.forward`."""
-        self._run(self.assembly.forward, self.assembly.initial_forward)
+        with alone():
+            self._run(self.assembly.forward, self.assembly.initial_forward)
 
     def backward(self) -> None:
         """Simulate backward; see `Session.backward`."""
-        self._run(self.assembly.backward, self.assembly.initial_backward)
+        with alone():
+            self._run(self.assembly.backward, self.assembly.initial_backward)
 
     def _run(self, network: Network, initial: Initialisation) -> None:
         for item in initial:

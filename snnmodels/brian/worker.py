@@ -17,7 +17,7 @@ from brian2 import defaultclock, second
 from brian2.core.variables import Variable
 from brian2.devices.device import get_device
 
-from ..targets.devices import cpp_preferences, preferences, quiet, require_compiler
+from ..targets.devices import alone, cpp_preferences, preferences, quiet, require_compiler
 from ..targets.process import EXCHANGE, Process
 from .assembly import Assembly
 from .build_cache import Field, build
@@ -160,7 +160,8 @@ class StandaloneSession(Session):
 
     def __init__(self, plan: Plan) -> None:
         require_compiler()
-        built = build(plan, generate)
+        with alone():
+            built = build(plan, generate)
         self._fields = built.fields
         self._process = Process(built.program, built.size)
         self._views: dict[str, np.ndarray] = {}

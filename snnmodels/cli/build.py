@@ -40,7 +40,7 @@ def build(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Trained weights: a checkpoint that training of this network wrote.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of initial weights, and of a model's input.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of initial weights, and of a model's input.", min=0)] = None,
     neurons: Annotated[int, typer.Option(help="For a model: how many neurons.")] = 10,
     duration: Annotated[float, typer.Option(help="For a model: length of the simulation in ms.")] = 100.0,
     weight: Annotated[

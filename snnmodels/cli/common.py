@@ -15,6 +15,7 @@ __all__ = [
     "BAD_INPUT",
     "BEYOND_TOLERANCE",
     "INTERRUPTED",
+    "UNRESOLVED",
     "ModelArgument",
     "load_any",
     "milliseconds",
@@ -23,6 +24,7 @@ __all__ = [
 
 BEYOND_TOLERANCE = 1
 BAD_INPUT = 2
+UNRESOLVED = 3
 INTERRUPTED = 130
 
 

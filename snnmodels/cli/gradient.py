@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
 
 from ..targets import Target
-from .common import BEYOND_TOLERANCE, ModelArgument, load_any, prepare_brian
+from .common import BEYOND_TOLERANCE, UNRESOLVED, ModelArgument, load_any, prepare_brian
 
 __all__ = ["check_gradient"]
 
 WIDTH = 110
-NOTHING = "differences do not resolve the tolerance, and nothing else was compared"
+PATIENCE = 5.0  # seconds after which, and again after each, a line says what is being done
 
 
 def check_gradient(
@@ -30,7 +34,9 @@ def check_gradient(
     their times are from the reference's, the slowest threshold crossing, and how often events met at one instant.
     A network is checked as it is.
 
-    Exit code: 0 within tolerance, 1 beyond it or with nothing to compare with, 2 for bad input.
+    The verdict follows from all that was compared. Exit code: 0 if the gradient agrees, 1 if anything is beyond
+    tolerance, 3 if that is unresolved (nothing tells it for some group: differences are too coarse, and the reference
+    was left out), 2 for bad input. What is being done is said on standard error every 5 seconds.
 
     Examples: `snnmodels check-gradient lif`; `snnmodels check-gradient qif --recurrent`;
     `snnmodels check-gradient my_neuron.toml --target cpp_standalone`.
@@ -54,10 +60,36 @@ def check_gradient(
     # a table that is cut off tells nothing; a narrow terminal wraps it
     console = Console()
     console.width = max(console.width, WIDTH)
-    report = check_gradient(
-        loaded, target=target, tolerance=tolerance, recurrent=recurrent, oracle=oracle, seed=seed
-    )
+    with _said_after(PATIENCE) as progress:
+        report = check_gradient(
+            loaded, target=target, tolerance=tolerance, recurrent=recurrent, oracle=oracle, seed=seed, progress=progress
+        )
     console.print(report.table())
-    if not report.ok:
-        typer.echo(f"error: {'the gradient is beyond tolerance' if report.failures else NOTHING}", err=True)
+    if report.verdict == "DISAGREES":
+        typer.echo("error: the gradient is beyond tolerance", err=True)
         raise typer.Exit(BEYOND_TOLERANCE)
+    if report.verdict == "UNRESOLVED":
+        groups = ", ".join(report.unjudged)
+        typer.echo(f"error: nothing tells whether the gradient is right for {groups or 'any group'}", err=True)
+        raise typer.Exit(UNRESOLVED)
+
+
+@contextlib.contextmanager
+def _said_after(patience: float) -> Iterator[Callable[[str], None]]:
+    """What is told last, on standard error whenever so many seconds have passed: one piece of work may take long."""
+    doing, began, done = [""], time.monotonic(), threading.Event()
+
+    def talk() -> None:
+        while not done.wait(patience):
+            typer.echo(f"{time.monotonic() - began:.0f} s: {doing[0]}", err=True)
+
+    def note(what: str) -> None:
+        doing[0] = what
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    try:
+        yield note
+    finally:
+        done.set()
+        talker.join()

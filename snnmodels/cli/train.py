@@ -31,7 +31,10 @@ class ImageLoss(enum.StrEnum):
 SeedsOption = Annotated[
     list[int] | None,
     typer.Option(
-        "--seed", help="Of weights and order of samples; may be given several times. [default: 1]", show_default=False
+        "--seed",
+        help="Of weights and order of samples; may be given several times. [default: 1]",
+        show_default=False,
+        min=0,
     ),
 ]
 BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=1)]

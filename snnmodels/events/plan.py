@@ -10,7 +10,7 @@ import numpy as np
 from ..losses.base import simulated
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import HybridSystem
-from ..templates.arguments import check_whole
+from ..templates.arguments import check_numbers, check_whole
 from ..templates.errors import brief
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from .rules import Rules
@@ -153,6 +153,7 @@ class EnginePlan:
                     f"window = {window!r} s makes {network.duration / window:.3g} windows of a trial; it changes cost "
                     "and no result: leave it out, or make it longer"
                 )
+        check_numbers(tolerance=tolerance)
         if not 1e-15 <= tolerance <= 1e-2:
             raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
         check_whole("max_spikes", max_spikes)

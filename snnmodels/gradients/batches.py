@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..templates.arguments import check_mapping, dimensions
+from ..templates.errors import brief
 from ..templates.network import Network
 
 __all__ = ["CLOSED", "check_spiking", "check_targets", "count_trials"]
@@ -57,7 +58,8 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) 
 def check_targets(targets: Any, trials: int) -> None:
     """Refuse targets that are not as many as the trials."""
     if dimensions("targets", targets) == 0 or len(targets) != trials:
-        given = "a number" if np.ndim(targets) == 0 else f"{len(targets)} targets"
+        alone = "a number" if isinstance(targets, int | float | np.number | np.ndarray) else brief(targets)
+        given = alone if dimensions("targets", targets) == 0 else f"{len(targets)} targets"
         raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
 
 

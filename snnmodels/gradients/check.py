@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ from .source import Outcome
 
 __all__ = ["check_gradient"]
 
-STEPS = (1e-3, 1e-4, 1e-5)  # of the differences, relative to the size of what is changed; shorter ones where needed
-RESOLVED = 0.1  # of the tolerance: differences that resolve this need no shorter step
+# Of the differences, relative to the size of what is changed. The first resolves most; a shorter one is needed where
+# the loss is steep, a longer one where its rounding (or a flow's tolerance) is large.
+STEPS = (1e-4, 1e-5, 1e-3)
+RESOLVED = 0.1  # of the tolerance: differences that resolve this need no other step
 ROUNDING = 1e-10  # no difference is asked to resolve less
+DIGITS = 4 * float(np.finfo(float).eps)  # of a loss, that its differences can't tell
 TIME_SIZE = 2e-3  # seconds; spike times and delays are changed relative to it
 
 
@@ -43,6 +46,7 @@ def check_gradient(
     targets: np.ndarray | None = None,
     elements: int | None = None,
     flow_tolerance: float = 1e-10,
+    progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> GradientReport:
     """Compare a gradient with central differences of the simulated loss, and with the event-driven reference.
@@ -79,6 +83,8 @@ def check_gradient(
         where a model is not linear and a simulation in NumPy takes long, unless given.
     flow_tolerance : float
         `tolerance` of the `Simulation`, for nonlinear flows.
+    progress : callable, optional
+        Told in words what comes next.
     **options
         Passed to `Simulation` (``window``, ``threads``, ...).
 
@@ -93,11 +99,13 @@ def check_gradient(
     ValueError
         If no neuron of a given network spikes with the inputs, or the network doesn't fit the options.
     """
+    say = progress or (lambda _: None)
+    say("deriving the adjoint, and looking for weights with which the network spikes a few times")
     subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)
     if elements is None:
         elements = 2 if target == "numpy" and not _linear(subject.network) else 6
     options = {**options, "target": target, "tolerance": flow_tolerance}
-    return _Check(subject, tolerance, elements, seed, options).report(oracle)
+    return _Check(subject, tolerance, elements, seed, options, say).report(oracle)
 
 
 def _subject(
@@ -158,8 +166,16 @@ def _load(name: str | Path) -> Model | Network:
 class _Check:
     """One network on one target."""
 
-    def __init__(self, subject: Probe, tolerance: float, elements: int, seed: int, options: Mapping[str, Any]) -> None:
-        self.subject, self.tolerance, self.options = subject, tolerance, options
+    def __init__(
+        self,
+        subject: Probe,
+        tolerance: float,
+        elements: int,
+        seed: int,
+        options: Mapping[str, Any],
+        say: Callable[[str], None],
+    ) -> None:
+        self.subject, self.tolerance, self.options, self.say = subject, tolerance, options, say
         self.elements, self.rng = elements, np.random.default_rng(seed)
         self.trainable = subject.network.trainable()
         self.groups = {**self.trainable, **{f"{k}.times": np.asarray(v) for k, v in subject.inputs.items()}}
@@ -167,13 +183,17 @@ class _Check:
 
     def report(self, oracle: bool) -> GradientReport:
         s = self.subject
+        self.say("simulating the network and differentiating its loss")
         with Simulation(s.network, s.loss, batch_size=len(s.targets), **self.options) as self.simulation:
             outcome = self.simulation.run(s.inputs, s.targets)
             spiking = [p.name for p in s.network.populations if p.model.spiking]
             spikes = {name: self.simulation.spike_times(name) for name in spiking}
             if spikes and not any(np.isfinite(times).any() for times in spikes.values()):
                 raise ValueError(f"no neuron of network {s.network.name!r} spikes with these inputs; give others")
-            found = {key: self._differences(key, outcome.loss) for key in self.groups}
+            found = {}
+            for k, key in enumerate(self.groups):
+                self.say(f"differences of the loss by {key}, group {k + 1} of {len(self.groups)}")
+                found[key] = self._differences(key, outcome.loss)
         exact = self._reference() if oracle else None
         return GradientReport(
             name=s.network.name,
@@ -188,6 +208,7 @@ class _Check:
         )
 
     def _reference(self) -> reference.OracleGradient:
+        self.say("simulating and differentiating the reference")
         s = self.subject
         method: reference.Method = "matrix-exponential" if _linear(s.network) else "runge-kutta"
         return reference.gradient(s.network, s.inputs, s.loss, s.targets, method=method)
@@ -218,7 +239,7 @@ class _Check:
         values = self.groups[key]
         eligible = np.ones(values.shape, dtype=bool)
         if self._is_time(key):
-            reach = 2 * STEPS[0] * TIME_SIZE
+            reach = 2 * max(STEPS) * TIME_SIZE
             eligible = np.isfinite(values) & (values > reach) & (values < self.subject.network.duration - reach)
             if key not in self.trainable and values.ndim == 3:
                 with np.errstate(invalid="ignore"):
@@ -234,7 +255,7 @@ class _Check:
         return indices
 
     def _differences(self, key: str, loss: float) -> _Differences:
-        """Derivatives by some elements of a group; elements that a step doesn't resolve are tried with shorter ones.
+        """Derivatives by some elements of a group; elements that a step doesn't resolve are tried with others.
 
         A long step may carry an event past another, where the loss has a kink; a short one drowns in rounding (of a
         nonlinear flow, in its tolerance).
@@ -244,27 +265,32 @@ class _Check:
         values, resolution = np.zeros(len(indices)), np.full(len(indices), np.inf)
         todo = list(range(len(indices)))
         for h in STEPS:
-            better = []
-            for i in todo:
-                value, error = self._difference(key, int(indices[i]), h * size, loss)
-                if error < resolution[i]:
-                    values[i], resolution[i] = value, error
-                    better.append(i)
-            wanted = max(RESOLVED * self.tolerance, ROUNDING) * max(float(np.linalg.norm(values) * unit), FLOOR)
-            todo = [i for i in better if resolution[i] * unit > wanted]
+            losses: list[dict[float, float]] = [{0: loss} for _ in indices]
+            for wide in (False, True):
+                for i in todo:
+                    value, error = self._difference(key, int(indices[i]), h * size, losses[i], wide)
+                    if error < resolution[i]:
+                        values[i], resolution[i] = value, error
+                wanted = max(RESOLVED * self.tolerance, ROUNDING) * max(float(np.linalg.norm(values) * unit), FLOOR)
+                todo = [i for i in todo if resolution[i] * unit > wanted]
         return _Differences(indices, values, resolution)
 
-    def _difference(self, key: str, index: int, h: float, loss: float) -> tuple[float, float]:
+    def _difference(self, key: str, index: int, h: float, at: dict[float, float], wide: bool) -> tuple[float, float]:
         """A derivative by central differences of fourth order, and how well it is resolved.
 
-        That is how far the results with steps of h and h/2 are apart, or half of how far the derivatives to both sides
-        are, whichever is more: at a kink central differences agree with each other, but on nothing.
+        That is how far it is from the differences of second order that it is made of (or, with two more losses further
+        out, from those of fourth order with twice the step), or half of how far the derivatives to both sides are,
+        whichever is more: at a kink central differences agree with each other, but on nothing. It is never less than
+        what the losses' last digits leave open, which may agree by chance. `at` has the losses by step; those that are
+        missing are added.
         """
-        at = {m: self._loss(key, index, m * h) for m in (-2, -1, -0.5, 0.5, 1, 2)}
-        long = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
+        for m in (-1, -0.5, 0.5, 1, *((-2, 2) if wide else ())):
+            if m not in at:
+                at[m] = self._loss(key, index, m * h)
         short = (8 * (at[0.5] - at[-0.5]) - (at[1] - at[-1])) / (6 * h)
-        sides = (4 * (at[0.5] + at[-0.5] - 2 * loss) - (at[1] + at[-1] - 2 * loss)) / h
-        return short, max(abs(long - short), abs(sides) / 2)
+        other = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h) if wide else (at[0.5] - at[-0.5]) / h
+        sides = (4 * (at[0.5] + at[-0.5] - 2 * at[0]) - (at[1] + at[-1] - 2 * at[0])) / h
+        return short, max(abs(short - other), abs(sides) / 2, DIGITS * abs(at[0]) / h)
 
     def _loss(self, key: str, index: int, amount: float) -> float:
         """The loss with one element of a group changed by an amount."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class GradientRow:
         told = not self.resolution > tolerance or self.differences > CLEAR * self.resolution
         return self.elements[0] > 0 and told
 
+    def judged(self, tolerance: float) -> bool:
+        """Whether anything can tell if the gradient is within a tolerance; nothing has to, of an empty group."""
+        return self.oracle is not None or self.resolved(tolerance) or not self.elements[1]
+
 
 @dataclass(frozen=True)
 class GradientReport:
@@ -111,15 +115,26 @@ class GradientReport:
         """Groups whose differences don't resolve the tolerance, so that they say nothing."""
         return tuple(r.key for r in self.rows if r.elements[0] and not r.resolved(self.tolerance))
 
+    @cached_property
+    def unjudged(self) -> tuple[str, ...]:
+        """Groups of which nothing tells whether the gradient is within the tolerance."""
+        return tuple(r.key for r in self.rows if not r.judged(self.tolerance))
+
     @property
-    def compared(self) -> bool:
-        """Whether there was anything to compare with."""
-        return self.time_deviation is not None or any(r.resolved(self.tolerance) for r in self.rows)
+    def verdict(self) -> Literal["agrees", "DISAGREES", "UNRESOLVED"]:
+        """One of three.
+
+        The gradient DISAGREES if anything that was compared is beyond tolerance, and agrees if all is within and every
+        group was compared with something that can tell; else the question is UNRESOLVED.
+        """
+        if self.failures:
+            return "DISAGREES"
+        return "UNRESOLVED" if self.unjudged or not self.rows else "agrees"
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was compared agrees, and something was."""
-        return self.compared and not self.failures
+        """Whether the gradient agrees."""
+        return self.verdict == "agrees"
 
     def remarks(self) -> list[str]:
         """Sentences for below the table."""
@@ -136,17 +151,16 @@ class GradientReport:
             lines.append(f"spike times: {self.time_deviation * 1e3:.1e} ms from the reference's")
         if self.unresolved:
             lines.append(f"differences don't resolve the tolerance for {', '.join(self.unresolved)}: not counted")
-        if not self.compared:
-            lines.append("nothing was left to compare with")
+        if self.unjudged:
+            lines.append(f"nothing tells whether the gradient is right for {', '.join(self.unjudged)}")
         return lines + [f"beyond tolerance: {f}" for f in self.failures]
 
     def table(self) -> Table:
         """The report as a table of rich, for printing."""
         from rich.table import Table
 
-        verdict = "agrees" if self.ok else "DISAGREES" if self.failures else "NOT COMPARED"
         result = Table(
-            title=f"{self.name}, {self.target}: {verdict} (tolerance {self.tolerance:.0e})",
+            title=f"{self.name}, {self.target}: {self.verdict} (tolerance {self.tolerance:.0e})",
             caption="\n".join([*self.remarks(), _LEGEND, *([_STAR] if any(r.absolute for r in self.rows) else [])]),
             title_justify="left",
             caption_justify="left",

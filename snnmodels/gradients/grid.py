@@ -175,6 +175,12 @@ class GridSimulation:
         """The network that is simulated, as it was given."""
         return self._network
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values of a run depend on beside network and loss, if only in the last digits."""
+        without_effect = ("batch_size", "observable", "max_spikes", "input_spikes", "input_gradients")
+        return {"target": self.target, **{k: v for k, v in self._options.items() if k not in without_effect}}
+
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0; until all are there, nothing is said of what is."""
         self._current = None
@@ -243,13 +249,14 @@ class GridSimulation:
         ValueError
             For inputs or targets of the wrong form.
         SimulationError
-            If a neuron spiked more often than `max_spikes`.
+            If a neuron spiked more often than `max_spikes`, or a state or gradient is not finite.
         """
         trials = self._check(inputs, targets)
         if values or self._current is not self._network:
             self._set(with_values(self._network, values) if values else self._network)
         scheduled = self._write_inputs(inputs, trials)
         self._session.forward()
+        self._check_states()
         unresolved = self._check_spikes()
         read = self._observe(trials)
         observed = shown(self.loss, [self._observable.read(read)])
@@ -294,6 +301,18 @@ class GridSimulation:
         for name, (spikes, _) in scheduled.items():
             self._spikes.write_input(name, spikes)
         return scheduled
+
+    def _check_states(self) -> None:
+        """Refuse a batch in which a state is no number at the end; once it is none it stays so."""
+        for name, p in self.plan.populations.items():
+            for x in p.system.initial:
+                state = self._session.read(f"{name}.{x.name}")
+                if not all_finite(state):
+                    neuron = int(np.isfinite(state).argmin()) % self.plan.size(name)
+                    raise SimulationError(
+                        f"population {name!r}: neuron {neuron}: its state {x.name!r} is no longer finite; check the "
+                        "parameters and weights, or make dt smaller"
+                    )
 
     def _check_spikes(self) -> int:
         """Refuse lost spikes; the number of unresolved ones, of which the first batch with any warns."""

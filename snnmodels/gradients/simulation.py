@@ -16,15 +16,18 @@ from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
-from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
+from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, dimensions, real_array
 from ..templates.errors import brief
-from ..templates.network import Network
+from ..templates.network import Network, in_unit
 from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .source import Outcome
 
 __all__ = ["Simulation", "SimulationError"]
+
+
+_WITHOUT_EFFECT = ("trials", "timeout", "input_gradients", "max_spikes")  # options that change no number of a run
 
 
 class Simulation:
@@ -102,6 +105,8 @@ class Simulation:
         self.target = target
         self.batch_size = int(batch_size)
         if timeout is not None:
+            if hasattr(timeout, "dim"):
+                timeout = float(in_unit(timeout, "second", "timeout"))
             check_numbers(timeout=timeout)
             if not timeout > 0:
                 raise ValueError(f"timeout = {timeout!r}; it must be a positive number of seconds")
@@ -150,6 +155,12 @@ class Simulation:
     def network(self) -> Network:
         """The network that is simulated, as it was given."""
         return self._network
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values of a run depend on beside network and loss, if only in the last digits."""
+        given = {"target": self.target, **self._lowering, **self._options}
+        return {name: value for name, value in given.items() if name not in _WITHOUT_EFFECT}
 
     @property
     def loss(self) -> Loss:
@@ -316,6 +327,8 @@ class Simulation:
         loss = self.loss
         if targets is None:
             raise ValueError("targets are None; a loss compares with something (forward needs none)")
+        if dimensions("targets", targets) == 0:
+            check_targets(targets, count_trials(inputs, self._network, self.batch_size))
         observed = self._forward(inputs, values, gradient, targets)
         engine, trials = self._engine, len(targets)
         value, derivatives = evaluated(loss, observed, targets)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..losses import Loss
 from ..optimisers import Optimiser
+from ..templates.identity import description
 from ..templates.network import Network
 
 __all__ = ["BatchTrainer", "GradientSource", "GradientWrapper", "Outcome"]
@@ -56,7 +57,11 @@ class Outcome:
 
 
 class GradientSource(Protocol):
-    """Whatever simulates a network and returns its loss and gradients; `Simulation` is one."""
+    """Whatever simulates a network and returns its loss and gradients; `Simulation` is one.
+
+    One with options that change its results tells them by a property `settings`, a mapping of str to JSON values, so
+    that a checkpoint goes on with the same alone.
+    """
 
     @property
     def network(self) -> Network:
@@ -130,6 +135,14 @@ class GradientWrapper(ABC):
     def loss(self) -> Loss:
         """The loss that is differentiated."""
         return self._source.loss
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the values of a run depend on: that of the source that is wrapped, and all that the wrapper holds."""
+        source = self._source
+        of = {"class": type(source).__qualname__, **getattr(source, "settings", {})}
+        own = {k: v for k, v in vars(self).items() if v is not source and not isinstance(v, Network)}
+        return {"of": of, **{k.lstrip("_"): description(v) for k, v in own.items()}}
 
     @abstractmethod
     def run(

@@ -68,7 +68,7 @@ def check_positive(**values: float) -> None:
     Raises
     ------
     ValueError
-        If there is one, or NaN.
+        If there is one, or NaN, or a number with a unit, or none.
     """
     check_numbers(**values)
     for name, value in values.items():

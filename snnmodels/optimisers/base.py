@@ -142,7 +142,7 @@ class Optimiser(ABC):
     def settings(self) -> dict[str, object]:
         """Describe the optimiser: class, constants and schedule."""
         constants = {k: v for k, v in vars(self).items() if not k.startswith("_")}
-        return {"class": type(self).__name__, **constants, "schedule": description(self.schedule)}
+        return {"class": type(self).__name__, **{name: description(value) for name, value in constants.items()}}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copy what has been accumulated, as arrays: the number of steps, and the moments as ``"<moment>/<key>"``."""

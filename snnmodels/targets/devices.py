@@ -13,17 +13,20 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import brian2
+from brian2.core.base import BrianObject
 
 __all__ = [
     "BRIAN_TARGETS",
     "BrianTarget",
     "CompilerMissing",
+    "alone",
     "cpp_preferences",
     "cuda_preferences",
     "curand_folder",
@@ -197,6 +200,10 @@ def preferences(values: Mapping[str, Any]) -> Iterator[None]:
             brian2.prefs[name] = value
 
 
+# held where Brian2's clock, device, preferences or names are used: they are those of the whole process
+BRIAN = threading.RLock()
+
+
 def no_log_files() -> None:
     """Delete the log file and the copy of the script that Brian2 keeps in the temporary folder, and make no others.
 
@@ -216,6 +223,21 @@ def no_log_files() -> None:
         if file is not None:
             Path(file).unlink(missing_ok=True)
             setattr(BrianLogger, name, None)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Have Brian2 for this thread alone, and no warning of objects that are left unused by an error in the block."""
+    with BRIAN:
+        before = {id(reference()) for reference in BrianObject.__instances__()}
+        try:
+            yield
+        except BaseException:
+            for reference in BrianObject.__instances__():
+                made = reference()
+                if made is not None and id(made) not in before:
+                    made._network = "given up"  # it belongs to no network, and the error says why
+            raise
 
 
 @contextmanager

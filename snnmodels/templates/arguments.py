@@ -32,7 +32,8 @@ def check_numbers(**values: Any) -> None:
     """
     for name, value in values.items():
         if not _is_number(value):
-            raise ValueError(f"{name}: expected a finite number, got {brief(value)}")
+            what = "plain number in SI units" if hasattr(value, "dim") else "finite number"
+            raise ValueError(f"{name}: expected a {what}, got {brief(value)}")
 
 
 def _is_number(value: Any) -> bool:

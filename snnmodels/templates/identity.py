@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from types import CodeType, FunctionType
+from functools import partial
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -42,23 +43,49 @@ def identity(network: Network) -> dict[str, Any]:
 
 
 def description(value: Any) -> Any:
-    """A loss, a schedule or the like as plain values: the same in every process, other where an attribute is other.
+    """A loss, an encoder, a schedule or the like as plain values: the same in every process, other where it is other.
 
-    Objects are told by class and attributes, functions by name and code (not by what they close over).
+    Objects are told by class and attributes, functions by name, code, defaults and what they close over (not by the
+    module's variables that they read).
     """
+    return _described(value, ())
+
+
+def _described(value: Any, within: tuple[int, ...]) -> Any:
+    """As `description`, of a part of these objects, which are not told again."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value)
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes, checksum {zlib.crc32(value)}"
+    if id(value) in within:
+        return f"the {type(value).__qualname__} that this is part of"
+    within = (*within, id(value))
     if isinstance(value, Mapping):
-        return {str(k): description(v) for k, v in value.items()}
+        return {str(k): _described(v, within) for k, v in value.items()}
     if isinstance(value, tuple | list):
-        return [description(v) for v in value]
+        return [_described(v, within) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_described(v, within) for v in value), key=str)
     if isinstance(value, FunctionType):
-        return {"function": value.__qualname__, "code": zlib.crc32(_code(value.__code__))}
-    if not hasattr(value, "__dict__") or isinstance(value, type):
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        held = {name: cell.cell_contents for name, cell in cells}
+        parts: dict[str, Any] = {"closure": held, "defaults": value.__defaults__, "keywords": value.__kwdefaults__}
+        told = {name: _described(part, within) for name, part in parts.items() if part}
+        return {"function": value.__qualname__, "code": zlib.crc32(_code(value.__code__)), **told}
+    if isinstance(value, MethodType):
+        return {"method": value.__func__.__qualname__, "of": _described(value.__self__, within)}
+    if isinstance(value, partial):
+        parts = {"partial": value.func, "arguments": value.args, "keywords": value.keywords}
+        return {name: _described(part, within) for name, part in parts.items()}
+    if isinstance(value, type):
+        return value.__qualname__
+    slots = [s for kind in type(value).__mro__ for s in (getattr(kind, "__slots__", None) or ()) if hasattr(value, s)]
+    attributes = {**{s: getattr(value, s) for s in slots if not s.startswith("__")}, **getattr(value, "__dict__", {})}
+    if not attributes:
         return getattr(value, "__qualname__", type(value).__qualname__)
-    return {"class": type(value).__qualname__, **{k: description(v) for k, v in vars(value).items()}}
+    return {"class": type(value).__qualname__, **{k: _described(v, within) for k, v in attributes.items()}}
 
 
 def _code(code: CodeType) -> bytes:

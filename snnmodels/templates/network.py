@@ -195,6 +195,12 @@ class Network:
         sources: dict[str, SpikeInput | Population] = {s.name: s for s in self.inputs}
         sources |= populations
         object.__setattr__(self, "projections", tuple(_settled(p, sources, populations) for p in self.projections))
+        for q in self.projections:
+            if np.min(q.delay) >= self.duration:
+                raise ValueError(
+                    f"network {self.name!r}: projection {q.name!r} has a delay of {np.min(q.delay):g} s, so that "
+                    f"nothing arrives in a trial of {self.duration:g} s; give delays in seconds"
+                )
 
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key.

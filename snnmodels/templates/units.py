@@ -26,6 +26,7 @@ from brian2.units.fundamentalunits import (
     standard_unit_register,
 )
 
+from ._uncaught import take_over
 from .errors import suggest
 from .expressions import OutOfReach, called_functions, check_expression, parse, replace_nodes
 
@@ -42,6 +43,7 @@ __all__ = [
     "wrong_unit",
 ]
 
+take_over()
 Dimension = Any
 # Each gives another value at every call, or a rounding that depends on dt: no model with a derivative has them.
 _NOT_A_MODEL = {"rand", "randn", "poisson", "timestep"}

@@ -93,7 +93,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         about = json.loads(str(arrays.pop("about")))
         if about["format"] != _FORMAT:
-            raise ValueError(f"format {about['format']!r}, expected {_FORMAT!r}")
+            raise _OtherFormat(f"{path}: its format is {about['format']!r}; expected {_FORMAT!r}")
         best = about["best"]
         return Checkpoint(
             about["epoch"],
@@ -102,8 +102,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             History.from_dict(about["history"]),
             None if best is None else Best(best["epoch"], best["measure"], _under("best", arrays)),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: not a checkpoint of snnmodels, or a damaged one ({error})") from None
+    except _OtherFormat:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ValueError(
+            f"{path}: not a checkpoint of snnmodels, or a damaged one; remove it, or name another file"
+        ) from None
+
+
+class _OtherFormat(ValueError):
+    """A checkpoint of another version."""
 
 
 def _prefixed(group: str, arrays: Mapping[str, np.ndarray]) -> Arrays:

@@ -27,7 +27,7 @@ from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import Totals, batches, evaluate
 from .history import EpochRecord, History, package_versions
 from .progress import NoProgress, TrainingProgress, default_progress
-from .settings import refuse_other, settings_of
+from .settings import refuse_other, settings_of, warn_of_versions
 
 __all__ = [
     "CheckpointFailed",
@@ -183,11 +183,10 @@ def train(
     CheckpointFailed
         If it can't be written any more.
     ValueError
-        If an argument is out of range, or the checkpoint is damaged or of a run with other settings.
+        If an argument is out of range, or the checkpoint is damaged, of a run with other settings or beyond `epochs`.
     """
-    _check_arguments(epochs, batch_size, input_dropout, validation, early_stopping)
+    _check_arguments(epochs, batch_size, seed, input_dropout, validation, early_stopping)
     _check_kinds(data, optimiser, validation, test)
-    check_seed(seed)
     check_kind("early_stopping", early_stopping, (EarlyStopping, type(None)), "EarlyStopping()")
     check_kind("checkpoint", checkpoint, (str, Path, type(None)), "the path of a file")
     check_kind("progress", progress, (bool, TrainingProgress), "True, False or a TrainingProgress")
@@ -198,8 +197,14 @@ def train(
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
     batch_size = int(batch_size)
-    fixed = {"batch_size": batch_size, "seed": int(seed), "input_dropout": float(input_dropout), **(about or {})}
-    settings = settings_of(source, data, optimiser, start, **fixed)
+    fixed = {
+        "batch_size": batch_size,
+        "seed": int(seed),
+        "input_dropout": float(input_dropout),
+        "early_stopping": early_stopping,
+    }
+    judged = {"data": data, "validation": validation, "test": test}
+    settings = settings_of(source, judged, optimiser, start, **fixed, **(about or {}))
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
     there = False
     if checkpoint is not None:
@@ -208,6 +213,12 @@ def train(
     if checkpoint is not None and resume and there:
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
+        if state.epoch > epochs:
+            raise ValueError(
+                f"{checkpoint}: holds the state after epoch {state.epoch}, which is beyond epochs = {epochs}; ask for "
+                "as many at least, name another file, or pass resume=False to overwrite it"
+            )
+        warn_of_versions(Path(checkpoint), state.history.versions)
     if checkpoint is not None and state.epoch < epochs:
         check_writable(checkpoint, "checkpoint")  # an epoch may take hours
     optimiser.load_state_dict(state.optimiser)
@@ -384,13 +395,16 @@ def _what_is_kept(state: Checkpoint, checkpoint: str | Path | None) -> str:
 
 
 def _check_arguments(
-    epochs: int, batch_size: int, dropout: float, validation: Trials | None, stopping: EarlyStopping | None
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    dropout: float,
+    validation: Trials | None,
+    stopping: EarlyStopping | None,
 ) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        check_numbers(**{name: number})
-        if number < 1:
-            raise ValueError(f"{name}: expected a positive number, got {number}")
         check_whole(name, number)
+    check_seed(seed)
     check_numbers(input_dropout=dropout)
     if not 0 <= dropout < 1:
         raise ValueError(f"input_dropout: expected a number from 0 up to, but not including, 1, got {dropout}")

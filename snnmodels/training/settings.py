@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,41 +15,53 @@ from ..files import as_json
 from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
 from ..templates.identity import description, identity
+from .history import package_versions
 
-__all__ = ["refuse_other", "settings_of"]
+__all__ = ["refuse_other", "settings_of", "warn_of_versions"]
 
 # settings of which a checksum is kept, so that its values tell nobody anything
 _CHECKSUMS = {
     "data": "is of a run on other training data",
+    "validation": "is of a run with other validation data, or with none",
+    "test": "is of a run with other test data, or with none",
     "initial_values": "is of a run that began with other initial values than the network has, or values= gives",
 }
 
 
 def settings_of(
-    source: GradientSource, data: Trials, optimiser: Optimiser, start: Mapping[str, np.ndarray], **others: Any
+    source: GradientSource,
+    data: Mapping[str, Trials | None],
+    optimiser: Optimiser,
+    start: Mapping[str, np.ndarray],
+    **others: Any,
 ) -> dict[str, Any]:
     """Everything that decides a run, as JSON gives it back.
 
     Parameters
     ----------
     source : GradientSource
-    data : Trials
+    data : mapping of str to Trials or None
+        ``"data"`` and what it is judged on.
     optimiser : Optimiser
     start : mapping of str to array
         Initial values.
     **others
-        As they are.
+        As `description` tells them.
     """
+    trials = data["data"]
+    assert trials is not None
     return as_json(
         {
             "network": source.network.name,
             "declared": identity(source.network),
             "loss": description(source.loss),
+            "simulation": {"class": type(source).__qualname__, **getattr(source, "settings", {})},
             "optimiser": optimiser.settings(),
-            "trials": len(data),
-            "data": _fingerprint(data),
+            "trials": len(trials),
+            "encoder": description(trials.encode),
+            **{name: None if given is None else _fingerprint(given) for name, given in data.items()},
             "initial_values": _checksum(start.values()),
-            **others,
+            **{name: description(other) for name, other in others.items()},
         }
     )
 
@@ -72,6 +85,15 @@ def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) ->
             raise ValueError(
                 f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it"
             )
+
+
+def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:
+    """Warn that a run goes on with other packages than it began with: its last digits may be others."""
+    now = package_versions()
+    other = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    changed = [f"{name} {then.get(name)}, now {now.get(name)}" for name in other]
+    if changed:
+        warnings.warn(f"{path}: began with {'; '.join(changed)}; the last digits may be others", stacklevel=3)
 
 
 def _fingerprint(data: Trials) -> int:

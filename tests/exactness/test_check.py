@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from snnmodels.cli import app, gradient
 from snnmodels.gradients import Outcome, ProbeError, Simulation, SimulationError, check_gradient, probe
 from snnmodels.gradients.gradient_report import GradientReport, GradientRow
 from snnmodels.templates import equations_path, load_model
 from tests.exactness.networks import LINEAR, MS, chain, inputs, library_probe, one
+
+# the module, which the package's function of this name hides
+check = importlib.import_module("snnmodels.gradients.check")
 
 SPOILED = ("hidden_output.w", "hidden.tau_m", "input.times")
 
@@ -102,8 +110,76 @@ def test_differences_at_a_kink_say_nothing() -> None:
     assert report.unresolved == ("input.times",)
     assert "differences don't resolve the tolerance for input.times: not counted" in str(report)
     alone = check_gradient(network, inputs=times, oracle=False)
-    assert alone.ok  # by the other groups
-    assert alone.unresolved == ("input.times",)
+    assert alone.verdict == "UNRESOLVED"  # whatever the other groups say
+    assert alone.unjudged == ("input.times",)
+    assert "nothing tells whether the gradient is right for input.times" in str(alone)
+
+
+def spoiled_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Simulation.run
+
+    def spoiled(self: Simulation, *args: object, **kwargs: object) -> Outcome:
+        outcome = run(self, *args, **kwargs)  # type: ignore[arg-type]
+        return dataclasses.replace(outcome, gradients={k: 28 * v for k, v in outcome.gradients.items()})
+
+    monkeypatch.setattr(Simulation, "run", spoiled)
+
+
+def spoiled_spikes(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Simulation.spike_times
+    monkeypatch.setattr(Simulation, "spike_times", lambda self, name: right(self, name) + 1e-6)
+
+
+def spoiled_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = check.reference.gradient
+
+    def spoiled(*args: object, **kwargs: object) -> object:
+        exact = right(*args, **kwargs)  # type: ignore[arg-type]
+        return dataclasses.replace(exact, gradients={k: 1.1 * v for k, v in exact.gradients.items()})
+
+    monkeypatch.setattr(check.reference, "gradient", spoiled)
+
+
+def coarse_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "STEPS", (1e-13,))
+
+
+def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("spoil", "oracle", "verdict", "code"),
+    [
+        (nothing, True, "agrees", 0),
+        (nothing, False, "agrees", 0),
+        (spoiled_gradient, True, "DISAGREES", 1),
+        (spoiled_gradient, False, "DISAGREES", 1),
+        (spoiled_spikes, True, "DISAGREES", 1),
+        (spoiled_reference, True, "DISAGREES", 1),
+        (coarse_differences, True, "agrees", 0),  # with the reference, that says it of all elements
+        (coarse_differences, False, "UNRESOLVED", 3),
+    ],
+)
+def test_the_verdict_follows_from_all_that_was_compared(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[pytest.MonkeyPatch], None], oracle: bool, verdict: str, code: int
+) -> None:
+    case = library_probe("lif+exp_synapse")
+    monkeypatch.setattr(check, "probe", lambda *_, **__: case)  # made once
+    monkeypatch.setattr(check, "check_gradient", functools.partial(check_gradient, elements=1))
+    spoil(monkeypatch)
+    result = CliRunner().invoke(app, ["check-gradient", "lif", *([] if oracle else ["--no-oracle"])])
+    assert f"lif+exp_synapse, numpy: {verdict} " in result.stdout
+    assert result.exit_code == code
+    assert ("error: " in result.stderr) == (code > 0)
+
+
+def test_what_takes_long_says_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradient, "PATIENCE", 0.05)
+    result = CliRunner().invoke(app, ["check-gradient", "lif"])
+    assert result.exit_code == 0, result.output
+    assert "s: deriving the adjoint, and looking for weights" in result.stderr
+    assert re.search(r"s: differences of the loss by \S+, group \d+ of 13", result.stderr)
 
 
 def row(differences: float, resolution: float, oracle: float | None = None) -> GradientRow:
@@ -115,8 +191,10 @@ def row(differences: float, resolution: float, oracle: float | None = None) -> G
     [
         ((row(1e-7, 1e-8),), None, "agrees"),
         ((row(3e-6, 1e-8),), None, "DISAGREES"),
-        ((row(3e-6, 2e-6),), None, "NOT COMPARED"),
-        ((row(3e-6, 2e-6), row(1e-7, 1e-8)), None, "agrees"),
+        ((row(3e-6, 2e-6),), None, "UNRESOLVED"),
+        ((row(3e-6, 2e-6), row(1e-7, 1e-8)), None, "UNRESOLVED"),
+        ((row(3e-6, 2e-6), row(3e-6, 1e-8)), None, "DISAGREES"),
+        ((), 0.0, "UNRESOLVED"),
         ((row(3e-6, 2e-6, 1e-7),), 0.0, "agrees"),
         ((row(3e-6, 2e-6, 1e-5),), 0.0, "DISAGREES"),
         ((row(1.0, 2e-6),), None, "DISAGREES"),  # however little they resolve, they resolve that

@@ -221,7 +221,7 @@ def test_an_error_in_the_loss_leaves_a_usable_simulation() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
 def test_impossible_timeouts(timeout: float) -> None:
-    with pytest.raises(ValueError, match=r"timeout = .* must be a positive number of seconds"):
+    with pytest.raises(ValueError, match=r"timeout.*(must be a positive number|expected a finite number)"):
         Simulation(network(), TTFSCrossEntropy(), target="cpp_standalone", timeout=timeout)
 
 

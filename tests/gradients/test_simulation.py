@@ -91,14 +91,6 @@ def with_parameter(model: Model, name: str) -> Model:
     return dataclasses.replace(model, parameters={**model.parameters, name: Parameter(name, 1.0, "1", "1")})
 
 
-@pytest.mark.parametrize("name", ["q_time", "ev_slot", "v_start", "grad_tau_m", "lambda_v", "time", "sigma", "j"])
-def test_names_that_the_generated_code_uses_are_refused(name: str) -> None:
-    lif = with_parameter(load_model("lif", "exp_synapse"), name)
-    network = small(populations=(Population("hidden", 4, lif, learnable=("tau_m",)), small().populations[1]))
-    with pytest.raises(ValueError, match=f"the name '{name}' is used by the generated code; choose another"):
-        GridSimulation(network, TTFSCrossEntropy(), dt=0.5 * MS)
-
-
 def test_names_that_brian_reserves_are_refused() -> None:
     lif = with_parameter(load_model("lif", "exp_synapse"), "xi")
     with pytest.raises(ValueError, match="'xi' has a special meaning in equations"):

@@ -204,7 +204,7 @@ def test_training_keeps_what_is_possible(each: bool) -> None:
         50e-3,
     )
     with Simulation(net, SpikeTimeError(), batch_size=1) as simulation:
-        rates = {"p.tau_m": 1.0, "p.v_th": 3.0, "p.v_reset": 3.0, "in_p.delay": 1.0, "in_p.w": 0.0}
+        rates = {"p.tau_m": 1.0, "p.v_th": 3.0, "p.v_reset": 3.0, "in_p.delay": 1e-5, "in_p.w": 0.0}
         with pytest.warns(UserWarning, match=r"a step of .*p\.tau_m.* went to impossible values and was shortened"):
             result = train(simulation, data, SGD(1.0, scales=rates), epochs=5, batch_size=1, progress=False)
         assert (result.values["p.tau_m"] > 0).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 
 from snnmodels.datasets import Trials
-from snnmodels.gradients import Simulation
+from snnmodels.gradients import GradientSource, GradientWrapper, Outcome, Simulation
 from snnmodels.losses import SpikeTimeError
 from snnmodels.optimisers import Adam
-from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from snnmodels.training import train
+from snnmodels.templates import Network, Population, Projection, SpikeInput, identity, load_model
+from snnmodels.training import EarlyStopping, settings, train
+from snnmodels.training.history import package_versions
 
 LIF = load_model("lif+exp_synapse")
 VALUES = {"tau_m": 0.015, "v_th": np.array([1.0, 1.1])}
@@ -34,13 +36,20 @@ def network(**changes: Any) -> Network:
     return Network("small", parts["inputs"], (parts["population"],), (parts["projection"],), "p", parts["duration"])
 
 
-def go(net: Network, path: Path, *, epochs: int) -> Any:
-    times = np.array([[1e-3, 2e-3, 3e-3]])
-    with Simulation(net, SpikeTimeError(), batch_size=1) as simulation:
-        data = Trials({"in": times}, np.full((1, 2, 1), 6e-3))
-        return train(
-            simulation, data, Adam(1e-3), epochs=epochs, batch_size=1, checkpoint=path, progress=False
-        )
+TIMES = np.array([[1e-3, 2e-3, 3e-3], [2e-3, 1e-3, 4e-3]])
+DATA = Trials({"in": TIMES}, np.full((2, 2, 1), 6e-3))
+OTHER = Trials({"in": TIMES + 1e-3}, DATA.targets)
+
+
+def go(net: Network, path: Path, *, epochs: int, **changes: Any) -> Any:
+    """Train a network; `simulation` has options of that, `wrap` a source around it, the rest is the training's."""
+    options = dict(changes)
+    loss, simulation = options.pop("loss", SpikeTimeError()), options.pop("simulation", {})
+    data, optimiser = options.pop("data", DATA), options.pop("optimiser", Adam(1e-3))
+    wrap = options.pop("wrap", lambda source: source)
+    with Simulation(net, loss, batch_size=2, **simulation) as source:
+        fixed = {"epochs": epochs, "batch_size": 2, "checkpoint": path, "progress": False}
+        return train(wrap(source), data, optimiser, **fixed | options)
 
 
 def population(**values: Any) -> Population:
@@ -82,6 +91,144 @@ def test_another_network_is_refused_by_what_differs(what: str, tmp_path: Path) -
     with pytest.raises(ValueError, match=said):
         go(network(**CASES[what]), path, epochs=2)
     assert path.read_bytes() == kept
+
+
+class Scaled(SpikeTimeError):
+    """A loss of one's own, with an attribute."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+
+class Careful(Adam):
+    """An optimiser of one's own, with an attribute that is an array."""
+
+    def __init__(self, care: list[float]) -> None:
+        super().__init__(1e-3)
+        self.care = np.array(care)
+
+
+class Priced(GradientWrapper):
+    """A source around another, with an attribute."""
+
+    def __init__(self, source: GradientSource, price: float) -> None:
+        super().__init__(source)
+        self._price = price
+
+    def run(self, *args: Any, **options: Any) -> Outcome:
+        return self._source.run(*args, **options)
+
+
+def shifted(times: np.ndarray, by: float = 0.0) -> np.ndarray:
+    """An encoder that leaves the first trial, of which the data's checksum knows, as it is."""
+    return times + by * np.arange(len(times))[:, None]
+
+
+def closing_over(by: float) -> Any:
+    return lambda times: shifted(times, by)
+
+
+STOPPING = EarlyStopping(patience=5, measure="validation_loss")
+JUDGED = {"validation": DATA, "early_stopping": STOPPING}
+
+# what a run began with, what it is to go on with, and how the difference is told
+SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "attribute of a loss": ({"loss": Scaled(1.0)}, {"loss": Scaled(2.0)}, "loss factor = 1.0, not 2.0"),
+    "loss": ({}, {"loss": Scaled(1.0)}, "loss class = SpikeTimeError, not Scaled"),
+    "attribute of an optimiser": (
+        {"optimiser": Careful([1.0])},
+        {"optimiser": Careful([2.0])},
+        r"optimiser care = \[1.0\], not \[2.0\]",
+    ),
+    "attribute of a wrapper": (
+        {"wrap": lambda source: Priced(source, 1.0)},
+        {"wrap": lambda source: Priced(source, 2.0)},
+        "simulation price = 1.0, not 2.0",
+    ),
+    "argument of an encoder": (
+        {"data": dataclasses.replace(DATA, encode=partial(shifted, by=1e-4))},
+        {"data": dataclasses.replace(DATA, encode=partial(shifted, by=2e-4))},
+        "encoder keywords = .*0.0001.*, not .*0.0002",
+    ),
+    "what an encoder closes over": (
+        {"data": dataclasses.replace(DATA, encode=closing_over(1e-4))},
+        {"data": dataclasses.replace(DATA, encode=closing_over(2e-4))},
+        "encoder closure = .*0.0001.*, not .*0.0002",
+    ),
+    "order of the trials": ({}, {"data": DATA.subset(np.array([1, 0]))}, "is of a run on other training data"),
+    "type of the samples": (
+        {},
+        {"data": Trials({"in": TIMES.astype(np.float32)}, DATA.targets)},
+        "is of a run on other training data",
+    ),
+    "validation data": (JUDGED, {**JUDGED, "validation": OTHER}, "is of a run with other validation data"),
+    "test data": ({"test": DATA}, {"test": OTHER}, "is of a run with other test data"),
+    "no early stopping any more": (JUDGED, {"validation": DATA}, "early_stopping = .*patience.*, not None"),
+    "early stopping from now on": ({"validation": DATA}, JUDGED, "early_stopping = None, not .*patience"),
+    "patience": (
+        JUDGED,
+        {**JUDGED, "early_stopping": dataclasses.replace(STOPPING, patience=6)},
+        "early_stopping patience = 5, not 6",
+    ),
+    "tolerance": ({}, {"simulation": {"tolerance": 1e-8}}, "simulation tolerance = 1e-10, not 1e-08"),
+    "window": ({}, {"simulation": {"window": 1e-3}}, "simulation window = None, not 0.001"),
+    "dropout": ({}, {"input_dropout": 0.1}, "input_dropout = 0.0, not 0.1"),
+    "type of the values": (
+        {},
+        {"values": {"q.w": np.full((3, 2), 4.0, dtype=np.float32)}},
+        "began with other initial values",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(SETTINGS))
+def test_another_setting_is_refused_with_both_values(what: str, tmp_path: Path) -> None:
+    before, after, said = SETTINGS[what]
+    path = tmp_path / "run.npz"
+    go(network(), path, epochs=1, **before)
+    go(network(), path, epochs=2, **before)  # with the same it goes on
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match=f"run.npz: .*{said}.*resume=False"):
+        go(network(), path, epochs=3, **after)
+    assert path.read_bytes() == kept
+
+
+def test_options_without_effect_may_change(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    go(network(), path, epochs=1)
+    result = go(network(), path, epochs=2, simulation={"max_spikes": 1000, "input_gradients": False})
+    assert result.epoch == 2
+
+
+def test_a_checkpoint_beyond_the_epochs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    go(network(), path, epochs=3)
+    with pytest.raises(ValueError, match=r"run.npz: holds the state after epoch 3, which is beyond epochs = 2; ask"):
+        go(network(), path, epochs=2)
+    assert go(network(), path, epochs=3).epoch == 3
+
+
+def test_other_versions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.npz"
+    go(network(), path, epochs=1)
+    monkeypatch.setattr(settings, "package_versions", lambda: {**package_versions(), "numpy": "0.1"})
+    with pytest.warns(UserWarning, match=r"run.npz: began with numpy \d\S+, now 0.1; the last digits"):
+        go(network(), path, epochs=2)
+
+
+def test_a_loss_that_refers_to_itself_is_described() -> None:
+    loss = Scaled(1.0)
+    loss.own = [loss]  # type: ignore[attr-defined]
+    assert identity.description(loss)["own"] == ["the Scaled that this is part of"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"\x80\x04K\x01.", b"{}", b"\x93NUMPY\x01\x00F\x00{'descr': '|O'}"])
+def test_a_damaged_checkpoint_is_told_in_our_words(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    path.write_bytes(damage)
+    said = "run.npz: not a checkpoint of snnmodels, or a damaged one; remove it, or name another file"
+    with pytest.raises(ValueError, match=said + "$"):
+        go(network(), path, epochs=1)
 
 
 def test_other_initial_values_are_said_in_words(tmp_path: Path) -> None:

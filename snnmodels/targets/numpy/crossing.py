@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["Along", "Unfinished", "first_crossing"]
+__all__ = ["Along", "OutOfRange", "Unfinished", "first_crossing"]
 
 Along = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """``f(lanes, times)``: a function and its first two derivatives by time, shape (3, n_lanes)."""
@@ -21,6 +21,10 @@ class Unfinished(RuntimeError):
     def __init__(self, lane: int) -> None:
         super().__init__(lane)
         self.lane = lane
+
+
+class OutOfRange(Unfinished):
+    """A function whose bounds are beyond the range of numbers, so that nothing tells whether it crosses."""
 
 
 def first_crossing(
@@ -52,7 +56,11 @@ def first_crossing(
     ------
     Unfinished
         If a search takes too many steps.
+    OutOfRange
+        If a bound is not finite.
     """
+    if not (known := np.isfinite(third[0]) & np.isfinite(third[1])).all():
+        raise OutOfRange(int(known.argmin()))
     found = np.full(rest.size, np.inf)
     live = np.flatnonzero(rest > start)
     tau = start[live].copy()

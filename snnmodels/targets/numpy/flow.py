@@ -13,11 +13,12 @@ from ...events.bounds import LEVELS, PER_OCTAVE, Bounds
 from ...events.series import SeriesProgram
 from .crossing import Along, Unfinished, first_crossing
 from .parameters import Parametrised
-from .series import FAILED, SPIKED, Control, Lanes, Series, Step, walk, walk_back
+from .series import ARRIVED, FAILED, SPIKED, Control, Lanes, Series, Step, walk, walk_back
 
 __all__ = ["ClosedForm", "Flow", "TaylorSteps"]
 
 MAX_PEAKS = 10_000  # maxima of one neuron within one piece
+_TIME_DIGIT = 2e-17  # seconds; the last digit of a time in a trial of a tenth of a second
 
 Peaks = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Neurons, times of a maximum of each, values there."""
@@ -198,7 +199,8 @@ class ClosedForm(Flow):
     def may_cross(self, x: np.ndarray, length: float) -> np.ndarray:
         """Neurons whose bound is above threshold; see `Flow.may_cross`."""
         g, rates = self.neurons("event", *x)[0], self.neurons("rate", *x)
-        return np.flatnonzero((g + self.threshold.rise(rates, length) > 0) | (g > 0))
+        # a bound that overflowed tells nothing
+        return np.flatnonzero(~(g + self.threshold.rise(rates, length) <= 0) | (g > 0))
 
     def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
         """When neurons first cross their threshold; see `Flow.first`."""
@@ -220,7 +222,7 @@ class ClosedForm(Flow):
         """Upward crossings of 0 by minus the slope; between two of them it crosses downward; see `Flow.peaks`."""
         observed = self.neurons.rules.observed
         rates = self.neurons("rate", *x)
-        which = np.flatnonzero(x[observed] + self.peak.rise(rates, length) > best)
+        which = np.flatnonzero(~(x[observed] + self.peak.rise(rates, length) <= best))
         if not which.size:
             return
         x, ends = x[:, which], np.full(which.size, length)
@@ -235,7 +237,7 @@ class ClosedForm(Flow):
             try:
                 found = first_crossing(along, third, tau[live], ends[live], leaving=leaving)
             except Unfinished as e:
-                raise Unfinished(int(which[live[e.lane]])) from None
+                raise type(e)(int(which[live[e.lane]])) from None
             go = np.isfinite(found)
             if leaving:
                 go &= found > tau[live]  # else it is an inflection whose tangent is level
@@ -286,10 +288,12 @@ class TaylorSteps(Flow):
             slope = system.f[system.states[rules.observed]]
             self._peak = Series(SeriesProgram.of(replace(system, g=-slope)))
         self._control = Control(tolerance, window, accuracy.sizes(rules), accuracy.order(tolerance))
+        self._ends: dict[int, tuple[bytes, float, np.ndarray]] = {}  # by neuron: where a search began, its time and end
 
     def set(self) -> None:
         """Compute the constants anew."""
         n = self.neurons
+        self._ends.clear()
         self._p = np.array([np.broadcast_to(v, n.n) for v in n.p]).reshape(len(n.p), n.n)
         self._constants = self._plain.constants(self._p)
         if n.rules.observed is not None:
@@ -304,8 +308,25 @@ class TaylorSteps(Flow):
         return np.where(lanes.outcome == FAILED, np.nan, lanes.x)
 
     def advance(self, x: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
-        """States a time later, not a number where the steps have failed; see `Flow.advance`."""
-        return self._steps(x, time, which, [])
+        """States a time later, not a number where the steps have failed; see `Flow.advance`.
+
+        A search for a crossing has mostly been there already: its end is taken rather than the same steps once more.
+        """
+        if not self._ends:
+            return self._steps(x, time, which, [])
+        result, times = np.empty_like(x), np.broadcast_to(time, x.shape[1:])
+        numbers = np.arange(x.shape[1]) if which is None else which
+        new = []
+        for i, j in enumerate(numbers):
+            start, passed, end = self._ends.get(int(j), (b"", np.nan, x[:, i]))
+            # a spike time loses its last digit when it is counted from the trial's start
+            if abs(times[i] - passed) <= _TIME_DIGIT and start == x[:, i].tobytes():
+                result[:, i] = end
+            else:
+                new.append(i)
+        if new:
+            result[:, new] = self._steps(x[:, new], times[new], numbers[new], [])
+        return result
 
     def may_cross(self, x: np.ndarray, length: float) -> np.ndarray:
         """All neurons: only the steps will tell; see `Flow.may_cross`."""
@@ -322,6 +343,9 @@ class TaylorSteps(Flow):
         lanes = Lanes.of(x[:, below].copy(), length[below].copy())
         walk(self._crossing, constants[:, below], self._control, lanes, [])
         found[below] = np.where(lanes.outcome == SPIKED, lanes.elapsed, np.inf)
+        for i, k in enumerate(below):
+            if lanes.outcome[i] in (SPIKED, ARRIVED):
+                self._ends[int(which[k])] = (x[:, k].tobytes(), float(lanes.elapsed[i]), lanes.x[:, i].copy())
         return found
 
     def peaks(self, x: np.ndarray, length: float, best: np.ndarray) -> Peaks:

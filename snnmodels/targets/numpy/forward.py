@@ -8,7 +8,7 @@ import numpy as np
 
 from ...events.engine import SimulationError, explain
 from ...events.plan import Component
-from .crossing import Unfinished
+from .crossing import OutOfRange, Unfinished
 from .incoming import Incoming, incoming
 from .state import State, Values
 from .tape import Arrival, ComponentTape, Event, Maxima, Piece, Release, Spikes
@@ -230,7 +230,7 @@ class ComponentForward:
         try:
             return self.neurons[k].flow.first(x, length, which)
         except Unfinished as e:
-            raise self._error("search", k, int(which[e.lane]), self.t) from None
+            raise self._unfinished(e, k, int(which[e.lane])) from None
 
     def _spikes(self, k: int, which: np.ndarray, times: np.ndarray, limit: float) -> list[Event]:
         """All spikes of neurons up to the limit, the first times given."""
@@ -299,6 +299,9 @@ class ComponentForward:
     def _error(self, what: str, k: int, neuron: int, time: float) -> SimulationError:
         return SimulationError(explain(self.values.plan, what, k, neuron, time))
 
+    def _unfinished(self, e: Unfinished, k: int, neuron: int) -> SimulationError:
+        return self._error("finite" if isinstance(e, OutOfRange) else "search", k, neuron, self.t)
+
     def _refuse_above(self) -> None:
         for k, n in self.neurons.items():
             if n.spiking and (above := np.flatnonzero(n("event", *self.states[k].x)[0] > 0)).size:
@@ -326,4 +329,4 @@ class ComponentForward:
                 values[which], times[which], there[which] = tops, np.minimum(piece.start + found, piece.end), 1
                 best.offer(values, Maxima.INSIDE, len(self.tape.pieces) - 1, times, np.zeros(n.n), there > 0)
         except Unfinished as e:
-            raise self._error("search", self.watched, e.lane, self.t) from None
+            raise self._unfinished(e, self.watched, e.lane) from None

@@ -61,17 +61,25 @@ def _softplus(u: Array) -> Array:
     return np.maximum(u, 0) + np.log1p(_exp(-np.abs(u)))
 
 
+# over the first axis; a few lanes cost little but the calls, of which np.sum makes three
+_sum = np.add.reduce
+_COUNT = np.arange(1.0, 64.0)[:, None]  # 1, 2, ... as far as any order goes
+
+
 def _product(a: Array, b: Array, k: int) -> Array:
-    return np.sum(a[: k + 1] * b[k::-1], axis=0)
+    if k == 0:
+        return np.multiply(a[0], b[0])
+    return _sum(a[: k + 1] * b[k::-1])
 
 
 def _quotient(a: Array | float, b: Array, q: Array, k: int) -> Array:
-    return (a - np.sum(b[1 : k + 1] * q[:k][::-1], axis=0)) / b[0]
+    if k == 0:
+        return a / b[0]
+    return (a - _sum(b[1 : k + 1] * q[k - 1 :: -1])) / b[0]
 
 
 def _chain(u: Array, derivative: Array, k: int) -> Array:
-    i = np.arange(1, k + 1)[:, None]
-    return np.sum(i * u[1 : k + 1] * derivative[:k][::-1], axis=0) / k
+    return _sum(_COUNT[:k] * u[1 : k + 1] * derivative[k - 1 :: -1]) / k
 
 
 def _bernoulli_about(u: Array, n: int, shift: int) -> Array:
@@ -93,14 +101,15 @@ def _bernoulli_near_zero(u: Array, k: int, shift: int) -> Array:
 
 def _polynomial(c: Array, t: Array) -> Array:
     """Value of polynomials with coefficients along the second axis from the end."""
-    s = c[..., -1, :]
+    s = c[..., -1, :] * 1.0
     for k in range(c.shape[-2] - 2, -1, -1):
-        s = s * t + c[..., k, :]
+        s *= t
+        s += c[..., k, :]
     return s
 
 
 def _slope(c: Array, t: Array) -> Array:
-    return _polynomial(c[..., 1:, :] * np.arange(1, c.shape[-2])[:, None], t)
+    return _polynomial(c[..., 1:, :] * _COUNT[: c.shape[-2] - 1], t)
 
 
 class Series:
@@ -258,11 +267,11 @@ def _forward(o: Operation, c: Array, s: Array, k: int) -> None:
     u = arguments[0] if arguments else y
     match o.kind:
         case "linear":
-            total = np.zeros_like(y[k])
+            total: Array | float = 0.0
             for factor, a in zip(o.factors, arguments, strict=True):
-                total += _value(factor, c) * a[k]
+                total = total + (c[factor.index] if isinstance(factor, Constant) else factor) * a[k]
             if k == 0 and o.offset is not None:
-                total += _value(o.offset, c)
+                total = total + _value(o.offset, c)
             y[k] = total
         case "mul":
             y[k] = _product(u, arguments[1], k)
