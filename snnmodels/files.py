@@ -236,8 +236,17 @@ def check_writable(path: str | Path, what: str = "file", instead: str = "name an
     with named(path, what, instead):
         to = _target(Path(path))
         temporary = to.with_name(f".{to.name}.tmp")
-        with _claimed(temporary):
-            temporary.unlink()
+        file: BinaryIO | None = None
+        try:
+            file = _claimed(temporary)
+            temporary.unlink(missing_ok=True)
+        except BaseException:
+            if file is not None:
+                temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            if file is not None:
+                file.close()
 
 
 @contextmanager
