@@ -27,3 +27,13 @@ def test_printed_python_runs_and_says_something(block: str, capsys: pytest.Captu
     finally:
         brian2.prefs.codegen.target = before
     assert capsys.readouterr().out.strip()
+
+
+def test_every_fault_has_its_test() -> None:
+    rows = [line for line in (ROOT / "docs/faults.md").read_text().splitlines() if line.startswith("| ")]
+    named = [re.search(r"`(test_\w+)` \|$", line) for line in rows if not line.startswith("| what happens")]
+    assert len(named) > 20
+    assert all(named)
+    texts = [file.read_text() for file in (ROOT / "tests").rglob("test_*.py")]
+    tests = {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
+    assert {match[1] for match in named if match} <= tests
