@@ -79,7 +79,7 @@ def check_gradient(
     targets : array, optional
         For a loss that needs them.
     elements : int, optional
-        How many elements of each group are changed for the differences, drawn at random if there are more: 6, or 2
+        How many elements of each group are changed for the differences, drawn at random if there are more: 6, or 1
         where a model is not linear and a simulation in NumPy takes long, unless given.
     flow_tolerance : float
         `tolerance` of the `Simulation`, for nonlinear flows.
@@ -103,7 +103,7 @@ def check_gradient(
     say("deriving the adjoint, and looking for weights with which the network spikes a few times")
     subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)
     if elements is None:
-        elements = 2 if target == "numpy" and not _linear(subject.network) else 6
+        elements = 1 if target == "numpy" and not _linear(subject.network) else 6
     options = {**options, "target": target, "tolerance": flow_tolerance}
     return _Check(subject, tolerance, elements, seed, options, say).report(oracle)
 

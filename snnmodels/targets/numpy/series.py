@@ -165,12 +165,21 @@ class Series:
         """
         s = np.zeros((self.program.slots, order + 1, x.shape[-1]))
         s[: self.n, 0] = x
+        rows, constants = list(s), list(c)
+        moving = [(rows[i], rows[rate]) for i, rate in enumerate(self.program.rates) if rate is not None]
         for k in range(order):
             for o in self.program.operations:
-                _forward(o, c, s, k)
-            for i, rate in enumerate(self.program.rates):
-                if rate is not None:
-                    s[i, k + 1] = s[rate, k] / (k + 1)
+                # the commonest kinds here, as many small calls are what takes the time
+                if o.kind == "linear":
+                    rows[o.slot][k] = _linear(o, constants, rows, k)
+                elif o.kind == "mul":
+                    rows[o.slot][k] = _product(rows[o.arguments[0]], rows[o.arguments[1]], k)
+                elif o.kind == "exp" and k:
+                    rows[o.slot][k] = _chain(rows[o.arguments[0]], rows[o.slot], k)
+                else:
+                    _forward(o, c, s, k)
+            for row, rate in moving:
+                np.divide(rate[k], k + 1, out=row[k + 1])
         return s
 
     def event(self, c: Array, s: Array) -> Array:
@@ -187,8 +196,14 @@ class Series:
         array, shape (order + 1, lanes)
         """
         assert self.program.event is not None
-        for k in range(s.shape[1]):
-            for o in self.program.event_operations:
+        # what an operation reads is complete: the states, and operations before it
+        for o in self.program.event_operations:
+            if o.kind == "linear":
+                s[o.slot] = sum(_value(f, c) * s[a] for f, a in zip(o.factors, o.arguments, strict=True))
+                if o.offset is not None:
+                    s[o.slot, 0] += _value(o.offset, c)
+                continue
+            for k in range(s.shape[1]):
                 _forward(o, c, s, k)
         return s[self.program.event]
 
@@ -261,18 +276,25 @@ _AT_ZERO: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def _linear(o: Operation, c: Sequence[Array] | Array, s: Sequence[Array] | Array, k: int) -> Array | float:
+    """Coefficient k of a sum."""
+    total: Array | float | None = None
+    for factor, a in zip(o.factors, o.arguments, strict=True):
+        term = s[a][k] if factor == 1 else (c[factor.index] if isinstance(factor, Constant) else factor) * s[a][k]
+        total = term if total is None else total + term
+    if k == 0 and o.offset is not None:
+        offset = c[o.offset.index] if isinstance(o.offset, Constant) else o.offset
+        total = offset if total is None else total + offset
+    return 0.0 if total is None else total
+
+
 def _forward(o: Operation, c: Array, s: Array, k: int) -> None:
     """Coefficient k of an operation."""
     y, arguments = s[o.slot], [s[a] for a in o.arguments]
     u = arguments[0] if arguments else y
     match o.kind:
         case "linear":
-            total: Array | float = 0.0
-            for factor, a in zip(o.factors, arguments, strict=True):
-                total = total + (c[factor.index] if isinstance(factor, Constant) else factor) * a[k]
-            if k == 0 and o.offset is not None:
-                total = total + _value(o.offset, c)
-            y[k] = total
+            y[k] = _linear(o, c, s, k)
         case "mul":
             y[k] = _product(u, arguments[1], k)
         case "square":
