@@ -49,8 +49,6 @@ class Trials:
             raise ValueError("targets: expected one for each trial, got a single one")
         if not self.samples:
             raise ValueError("samples: expected an array for at least one input, got none")
-        if np.ndim(self.targets) == 0:
-            raise ValueError(f"targets: expected one entry for each trial, got {self.targets.item()!r}")
         for name, array in self.samples.items():
             if np.ndim(array) < 2:
                 raise ValueError(

@@ -32,8 +32,6 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) 
         If inputs are missing or unknown, have no trials, or another number of them than each other.
     """
     names = [s.name for s in network.inputs]
-    if not isinstance(inputs, Mapping):
-        raise ValueError(f"inputs are {type(inputs).__name__}; expected a mapping of {sorted(names)} to spike times")
     check_mapping("inputs", inputs, f"a mapping of {sorted(names)} to spike times")
     if set(inputs) != set(names):
         raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")

@@ -16,7 +16,7 @@ from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
-from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, dimensions, real_array
+from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
 from ..templates.errors import brief
 from ..templates.network import Network, in_unit
 from ..templates.spike_times import checked_times
@@ -101,7 +101,6 @@ class Simulation:
         self._lent: set[str] = set()  # weights that it has from elsewhere
         check_kind("target", target, str, "the name of one, such as 'numpy'")
         check_kind("input_gradients", input_gradients, bool, "True or False")
-        check_numbers(tolerance=tolerance, max_spikes=max_spikes)
         self.target = target
         self.batch_size = int(batch_size)
         if timeout is not None:
@@ -327,8 +326,6 @@ class Simulation:
         loss = self.loss
         if targets is None:
             raise ValueError("targets are None; a loss compares with something (forward needs none)")
-        if dimensions("targets", targets) == 0:
-            check_targets(targets, count_trials(inputs, self._network, self.batch_size))
         observed = self._forward(inputs, values, gradient, targets)
         engine, trials = self._engine, len(targets)
         value, derivatives = evaluated(loss, observed, targets)

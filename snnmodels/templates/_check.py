@@ -13,7 +13,7 @@ from .expressions import free_names
 from .model import Assignment, Model
 from .units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
 
-__all__ = ["check_composition", "check_used"]
+__all__ = ["check_composition", "check_defaults", "check_used"]
 
 Dimensions = Mapping[str, Dimension]
 

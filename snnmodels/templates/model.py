@@ -46,8 +46,7 @@ class Parameter:
         if not np.isfinite(array).all():
             return "is not finite"
         if self.positive and (array <= 0).any():
-            keep = "in training, bounds of the optimiser see to it"
-            return f"is {array.min():g} {self.unit}; it must be more than 0 ({keep})"
+            return f"is {array.min():g} {self.unit}; it must be more than 0"
         return ""
 
 
@@ -138,9 +137,9 @@ class Model:
     files : tuple of str
         The files it was read from, for messages.
     refractory : Refractory or None
+        None for a model that can spike again at once.
     constraints : tuple of str
         Comparisons of parameters that must hold, such as ``"v_reset < v_th"``.
-        None for a model that can spike again at once.
     """
 
     name: str

@@ -248,7 +248,7 @@ class _Run:
     progress: TrainingProgress
 
     def restricted(self, values: Arrays) -> list[str]:
-        """Keys of what can't have any value: all but weights."""
+        """Keys of what not every value is possible for: all but weights."""
         weights = {f"{q.name}.w" for q in self.source.network.projections}
         return [key for key in values if key not in weights]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +13,7 @@ from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.oracle import OracleGradient
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
+from snnmodels.templates.renaming import renamed
 from tests.needs import TARGETS
 
 MS = 1e-3
@@ -23,37 +22,6 @@ PARAMETERS = ("columns", "rows", "time", "index", "dt", "w2", "x0", "s", "p0", "
 STATES = ("x", "lambda_x", "n", "j")
 TOLERANCE = {"lif+exp_synapse+adaptive_threshold+current_adaptation": 1e-9, "eif+exp_synapse": 1e-6}
 SCALE = {"lif+exp_synapse+adaptive_threshold+current_adaptation": (1.5, 4.0), "eif+exp_synapse": (15 * MS, 40 * MS)}
-
-
-def renamed(model: Model, names: Mapping[str, str]) -> Model:
-    """The same model in other words."""
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
-
-    def words(text: str) -> str:
-        return pattern.sub(lambda m: names[m[0]], text)
-
-    states = tuple(dataclasses.replace(x, name=words(x.name), initial=words(x.initial)) for x in model.states)
-    receptors = {
-        k: dataclasses.replace(
-            r,
-            on_pre=tuple(
-                dataclasses.replace(a, variable=words(a.variable), expression=words(a.expression)) for a in r.on_pre
-            ),
-        )
-        for k, r in model.receptors.items()
-    }
-    return dataclasses.replace(
-        model,
-        states=states,
-        derivatives={words(k): words(e) for k, e in model.derivatives.items()},
-        parameters={words(k): dataclasses.replace(p, name=words(k)) for k, p in model.parameters.items()},
-        threshold=words(model.threshold or ""),
-        reset=tuple(
-            dataclasses.replace(a, variable=words(a.variable), expression=words(a.expression)) for a in model.reset
-        ),
-        receptors=receptors,
-        equations=words(model.equations),
-    )
 
 
 def network(model: Model, scale: tuple[float, float], name: Mapping[str, str]) -> Network:
