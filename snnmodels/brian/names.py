@@ -89,7 +89,7 @@ def portable(network: Network) -> tuple[Network, Mapping[str, Mapping[str, str]]
 
 def _new_names(model: Model) -> dict[str, str]:
     own = dict.fromkeys([*model.state_names, *model.parameters])
-    taken, new = set(own), {}
+    taken, new = {*own, *(r.weight for r in model.receptors.values())}, {}
     for name in own:
         if generated(name) or name in attributes():
             other = f"own_{name}_"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from .network import Network
 __all__ = ["description", "identity"]
 
 _WORDS = ("title", "description", "references", "files", "default")  # for readers: they change no number
+_PACKAGES = frozenset({"snnmodels", "numpy", "scipy", "sympy", "brian2", "brian2cuda"})
 _FEW = 8  # elements of an array that are told one by one
 
 
@@ -53,10 +56,18 @@ def description(value: Any) -> Any:
 
 def _described(value: Any, within: tuple[int, ...]) -> Any:
     """As `description`, of a part of these objects, which are not told again."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # NaN is not even itself
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return [_described(v, within) for v in value.ravel().tolist()]
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value)
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, np.random.Generator):
+        return _described(value.bit_generator.state, within)
     if isinstance(value, bytes):
         return f"{len(value)} bytes, checksum {zlib.crc32(value)}"
     if id(value) in within:
@@ -70,7 +81,7 @@ def _described(value: Any, within: tuple[int, ...]) -> Any:
         return sorted((_described(v, within) for v in value), key=str)
     if isinstance(value, FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-        held = {name: cell.cell_contents for name, cell in cells}
+        held = {name: _content(cell) for name, cell in cells}
         parts: dict[str, Any] = {"closure": held, "defaults": value.__defaults__, "keywords": value.__kwdefaults__}
         told = {name: _described(part, within) for name, part in parts.items() if part}
         return {"function": value.__qualname__, "code": zlib.crc32(_code(value.__code__)), **told}
@@ -81,17 +92,58 @@ def _described(value: Any, within: tuple[int, ...]) -> Any:
         return {name: _described(part, within) for name, part in parts.items()}
     if isinstance(value, type):
         return value.__qualname__
-    slots = [s for kind in type(value).__mro__ for s in (getattr(kind, "__slots__", None) or ()) if hasattr(value, s)]
-    attributes = {**{s: getattr(value, s) for s in slots if not s.startswith("__")}, **getattr(value, "__dict__", {})}
+    attributes = {**_class_attributes(type(value)), **_slots(value), **getattr(value, "__dict__", {})}
     if not attributes:
-        return getattr(value, "__qualname__", type(value).__qualname__)
+        name, shown = getattr(value, "__qualname__", type(value).__qualname__), repr(value)
+        return name if " at 0x" in shown else f"{name} {shown}"
     return {"class": type(value).__qualname__, **{k: _described(v, within) for k, v in attributes.items()}}
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing was assigned yet
+        return "nothing"
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    """What an object has in slots, private ones included."""
+    found = {}
+    for kind in type(value).__mro__:
+        slots = getattr(kind, "__slots__", None) or ()
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{kind.__name__.lstrip('_')}{slot}" if private else slot
+            if hasattr(value, name) and not name.startswith("__"):
+                found[name] = getattr(value, name)
+    return found
+
+
+def _class_attributes(kind: type) -> dict[str, Any]:
+    """Methods and values of a user's own class; those of packages come with their versions."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        root = base.__module__.partition(".")[0]
+        if root in sys.stdlib_module_names - {"__main__"} or root in _PACKAGES:
+            continue
+        for name, value in vars(base).items():
+            plain = isinstance(value, FunctionType | bool | int | float | str | tuple | list | np.ndarray)
+            if plain and (name == "__call__" or not name.startswith("_")):
+                found[name] = value
+    return found
 
 
 def _code(code: CodeType) -> bytes:
     """What a function does, with the numbers and words in it."""
-    consts = [_code(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
+    consts = [_code(c) if isinstance(c, CodeType) else _constant(c).encode() for c in code.co_consts]
     return code.co_code + b"".join(consts) + " ".join(code.co_names).encode()
+
+
+def _constant(value: Any) -> str:
+    """A constant of a function; sets have another order in every process."""
+    if isinstance(value, frozenset):
+        return str(sorted(map(_constant, value)))
+    return f"({', '.join(map(_constant, value))})" if isinstance(value, tuple) else repr(value)
 
 
 def _walk(value: Any, path: str) -> Iterable[tuple[str, Any]]:

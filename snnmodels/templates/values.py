@@ -81,24 +81,24 @@ def keep_possible(network: Network, before: Mapping[str, np.ndarray], values: Ma
     list of str
         Keys of what was changed.
     """
-    cut: list[str] = []
+    if not all(all_finite(value) for value in values.values()):
+        return []  # nothing is between a number and none; whoever stepped is told
+    stepped = {key: value.copy() for key, value in values.items() if key in before}
     for q in network.projections:
         key = f"{q.name}.delay"
-        if key in values and (values[key] < 0).any():
+        if key in values:
             np.maximum(values[key], 0.0, out=values[key])
-            cut.append(key)
     for p in network.populations:
         keys = {name: f"{p.name}.{name}" for name in p.learnable if f"{p.name}.{name}" in values}
-        for _ in range(_HALVINGS):
+        for k in range(_HALVINGS + 2):
             # of all parameters that a constraint names, since any may be the one that went too far
             bad = _impossible(p, {name: values[key] for name, key in keys.items()})
             if not bad:
                 break
             for name, where in bad.items():
                 value, old = values[keys[name]], before[keys[name]]
-                value[...] = np.where(where, old + (value - old) / 2, value)
-                cut.append(keys[name])
-    return list(dict.fromkeys(cut))
+                value[...] = np.where(where, old + (value - old) / 2 if k < _HALVINGS else old, value)
+    return [key for key, value in stepped.items() if not np.array_equal(value, values[key])]
 
 
 def _impossible(population: Population, trained: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -224,3 +224,18 @@ def test_a_possible_step_is_left_alone() -> None:
     values["p.tau_m"][...] = -1.0
     assert keep_possible(net, before, values) == ["p.tau_m"]
     assert 0 < values["p.tau_m"] <= before["p.tau_m"] / 2
+    values["p.tau_m"][...] = np.nan
+    assert keep_possible(net, before, values) == []
+
+
+@pytest.mark.parametrize(
+    ("v_th", "step"), [(1.0, -1e20), (np.nextafter(1.0, 2), 1 - 1e-4), (1.0 + 1e-12, 1.0), (1.5, -np.finfo(float).max)]
+)
+def test_a_step_of_any_length_is_kept_possible(v_th: float, step: float) -> None:
+    population = Population("p", 2, LIF, {"v_reset": 1.0 - 1e-300, "v_th": max(v_th, 1.0 + 1e-12)}, ("v_th", "v_reset"))
+    net = Network("n", (SpikeInput("in", 1),), (population,), (Projection("", "in", "p", np.ones((1, 2))),), "p", 0.01)
+    before = {k: np.array(v) for k, v in net.trainable().items()}
+    values = {k: v.copy() for k, v in before.items()}
+    values["p.v_th"][...] = step
+    assert keep_possible(net, before, values) == ["p.v_th"]
+    assert values["p.v_reset"] < values["p.v_th"] <= before["p.v_th"]

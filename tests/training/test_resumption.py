@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
+import operator
+import os
 import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +26,7 @@ from snnmodels.gradients import GradientSource, GradientWrapper, Outcome, Simula
 from snnmodels.losses import SpikeTimeError
 from snnmodels.optimisers import Adam
 from snnmodels.templates import Network, Population, Projection, SpikeInput, identity, load_model
+from snnmodels.templates.identity import description
 from snnmodels.training import EarlyStopping, settings, train
 from snnmodels.training.history import package_versions
 
@@ -245,3 +256,66 @@ def test_the_same_network_goes_on(tmp_path: Path) -> None:
     whole = go(network(), tmp_path / "whole.npz", epochs=4)
     for key, value in whole.values.items():
         np.testing.assert_array_equal(resumed.values[key], value)
+
+
+class _Slotted:
+    __slots__ = ("__hidden",)
+
+    def __init__(self, hidden: float) -> None:
+        self.__hidden = hidden
+
+
+class _Scaled:
+    scale = 1
+
+    def __call__(self, x: float) -> float:
+        return x * self.scale
+
+
+class _ScaledTwice(_Scaled):
+    scale = 2
+
+
+_ScaledTwice.__qualname__ = "_Scaled"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Decimal("1.5"), Decimal("2.5")),
+        (timedelta(1), timedelta(2)),
+        (range(3), range(4)),
+        (operator.itemgetter(1), operator.itemgetter(2)),
+        (deque([1]), deque([2])),
+        (bytearray(b"a"), bytearray(b"b")),
+        (1j, 2j),
+        (np.random.default_rng(0), np.random.default_rng(1)),
+        (_Slotted(1.0), _Slotted(2.0)),
+        (_Scaled(), _ScaledTwice()),
+        (np.array([[1], None], dtype=object), np.array([[2], None], dtype=object)),
+    ],
+)
+def test_what_differs_is_described_otherwise(one: object, other: object) -> None:
+    assert description(one) != description(other)
+    assert description(one) == description(copy.deepcopy(one))
+    json.dumps(description(one), allow_nan=False)
+
+
+def test_descriptions_are_the_same_again() -> None:
+    def made() -> Callable[[float], float]:
+        import numpy as held
+
+        if len(held.__name__) > 100:
+            later = 1.0
+        return lambda x: held.exp(x) if x in {"a", "b", "c"} else later
+
+    assert description(made()) == description(made())
+    assert description(float("nan")) == description(float("nan"))
+    script = "from snnmodels.templates.identity import description as d; print(d(lambda x: x in {'a', 'b', 'c'}))"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(said) == 1 and "function" in said.pop()
