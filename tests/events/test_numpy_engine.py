@@ -367,7 +367,8 @@ def test_maxima_at_the_start_and_at_the_end() -> None:
 
 
 def test_errors_name_population_neuron_and_time() -> None:
-    network, inputs = one([8.0], [1.0], v_reset=1.1)
+    free = dataclasses.replace(LIF, constraints=())  # which the template's own would refuse
+    network, inputs = one([8.0], [1.0], free, v_reset=1.1)
     with pytest.raises(SimulationError, match=r"population 'out': neuron 0 .* after the reset at 0\.00\d+ s"):
         run(NumpyEngine, network, inputs)
     network, inputs = one([8.0], [1.0], v_rest=1.1)

@@ -256,7 +256,7 @@ def test_a_model_that_cannot_spike_is_refused() -> None:
 
 def test_a_model_without_trajectory_is_refused() -> None:
     with pytest.raises(SimulationError, match="neuron 0 is above its threshold at time 0"):
-        check_gradient(changed("over", v_th=-1.0))  # type: ignore[arg-type]
+        check_gradient(changed("over", v_th=-1.0, v_reset=-2.0))  # type: ignore[arg-type]
 
 
 def test_a_network_that_stays_silent_is_refused() -> None:

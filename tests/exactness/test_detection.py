@@ -42,6 +42,9 @@ def population(name: str, n: int, **parameters: np.ndarray) -> Network:
     model = load_model(name)
     if "I_syn" in model.parameters:
         parameters = {"I_syn": np.random.default_rng(9).uniform(-0.5, 2.5, n), **parameters}
+    if "v_th" in parameters and "v_reset" in model.parameters:  # below any threshold; nothing here is after a reset
+        v_th = np.asarray(parameters["v_th"])
+        parameters = {"v_reset": np.where(v_th > 0, 0.0, v_th - 1), **parameters}
     weights = np.random.default_rng(0).uniform(-1, 1, (4, n))
     receptor = next(iter(model.receptors))
     return Network(

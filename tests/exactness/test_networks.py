@@ -147,5 +147,5 @@ def test_an_impossible_refractory_period_is_refused() -> None:
     for target in TARGETS:
         with Simulation(network, Polynomial(), batch_size=2, target=target) as simulation:  # type: ignore[arg-type]
             simulation.run(inputs, LABELS)
-            with pytest.raises(ValueError, match="refractory period"):
+            with pytest.raises(ValueError, match=r"population 'hidden': 't_ref >= 0' must hold, but t_ref = -0\.001"):
                 simulation.run(inputs, LABELS, {**network.trainable(), "hidden.t_ref": np.array(-1e-3)})
