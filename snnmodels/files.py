@@ -22,6 +22,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "check_writable",
+    "damaged",
     "folder_for",
     "named",
     "read_archive",
@@ -158,19 +159,15 @@ def atomic_file(path: str | Path, what: str = "file", instead: str = "name anoth
     handled = sys.exception()  # outside of this
     with named(path, what, instead):
         to = _target(Path(path))
-        temporary = to.with_name(f".{to.name}.tmp")
-        file: BinaryIO | None = None
         try:
-            file = _claimed(temporary)
-            yield file
-            file.flush()
-            # Otherwise a power cut could leave the new name with the old file's length of nothing.
-            os.fsync(file.fileno())
-            os.replace(temporary, to)
-            synchronise(to.parent)
+            with _neighbour(to) as (temporary, file):
+                yield file
+                file.flush()
+                # Otherwise a power cut could leave the new name with the old file's length of nothing.
+                os.fsync(file.fileno())
+                os.replace(temporary, to)
+                synchronise(to.parent)
         except BaseException as error:
-            if file is not None:
-                temporary.unlink(missing_ok=True)
             # closing an archive that was interrupted within a member fails, and must not hide why
             cause: BaseException | None = error
             while cause not in (None, handled) and not isinstance(cause, KeyboardInterrupt):
@@ -178,10 +175,6 @@ def atomic_file(path: str | Path, what: str = "file", instead: str = "name anoth
             if cause not in (None, handled, error):
                 raise KeyboardInterrupt from error
             raise
-        finally:
-            with contextlib.suppress(OSError):  # of what is not to be kept: the rest is on the disk
-                if file is not None:
-                    file.close()
 
 
 def _target(path: Path) -> Path:
@@ -194,6 +187,24 @@ def _target(path: Path) -> Path:
     if to.exists() and not to.is_file():
         raise OSError(errno.ENOTSUP, "it is no ordinary file", str(path))
     return to
+
+
+@contextmanager
+def _neighbour(to: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A temporary file beside one that is to be written, with its path; removed if anything goes wrong."""
+    temporary = to.with_name(f".{to.name}.tmp")
+    file: BinaryIO | None = None
+    try:
+        file = _claimed(temporary)
+        yield temporary, file
+    except BaseException:
+        if file is not None:
+            temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # of what is not to be kept: the rest is on the disk
+            if file is not None:
+                file.close()
 
 
 def _claimed(temporary: Path) -> BinaryIO:
@@ -233,20 +244,8 @@ def check_writable(path: str | Path, what: str = "file", instead: str = "name an
     OSError
         See `named`.
     """
-    with named(path, what, instead):
-        to = _target(Path(path))
-        temporary = to.with_name(f".{to.name}.tmp")
-        file: BinaryIO | None = None
-        try:
-            file = _claimed(temporary)
-            temporary.unlink(missing_ok=True)
-        except BaseException:
-            if file is not None:
-                temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            if file is not None:
-                file.close()
+    with named(path, what, instead), _neighbour(_target(Path(path))) as (temporary, _):
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -316,8 +315,18 @@ def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
             raise ValueError("its directory is damaged")
         return arrays
     except Exception:  # damaged bytes can make any part of a reader fail, in words that help nobody
-        problem = f"{path}: not a {what} of snnmodels, or a damaged one; remove it, or name another file"
-        raise ValueError(problem) from None
+        raise damaged(path, what) from None
+
+
+def damaged(path: str | Path, what: str) -> ValueError:
+    """The error for a file that is not what it should be.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+    """
+    return ValueError(f"{path}: not a {what} of snnmodels, or a damaged one; remove it, or name another file")
 
 
 def read_json(path: str | Path, what: str, *keys: str, instead: str = "name another path") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from brian2 import NeuronGroup, Synapses
 
+from ..symbolic.grid import TAKEN
 from ..templates.model import Model
 from ..templates.network import Network
 from ..templates.renaming import renamed
@@ -24,7 +25,7 @@ _BEGINNINGS = (
     *("max", "next", "number", "q", "r", "s", "sample", "since", "smallest", "tb", "time", "tr", "unresolved"),
 )
 _ENDS = ("start", "base", "initial", "pre", "post")
-_WHOLE = ("number", "sigma", "slope", "time", "gw", "w", "widx", "i", "j")
+_WHOLE = ("number", "gw", "widx", "i", "j", *sorted(x.name for x in TAKEN))
 _GENERATED = re.compile(rf"({'|'.join(_BEGINNINGS)})_\w+|\w+_({'|'.join(_ENDS)})|{'|'.join(_WHOLE)}")
 
 

@@ -143,7 +143,7 @@ def log_uniform_norms(n: int, low: float, high: float, *, seed: int | None = Non
     """
     check_neurons(n)
     check_numbers(low=low, high=high)
-    if not 0 < low <= high < np.inf:
+    if not 0 < low <= high:
         raise ValueError(f"norms need 0 < low <= high, not {low} and {high}")
     u = (np.arange(n) + 0.5) / n if seed is None else np.random.default_rng(seed).random(n)
     return low * (high / low) ** u

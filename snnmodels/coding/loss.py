@@ -76,7 +76,7 @@ class Trace:
             check_kind("trace jump", self.jump, sp.Expr, "1 or a SymPy expression")
         except ValueError as error:
             raise LossError(str(error)) from None
-        if not (np.isfinite(self.tau) and self.tau > 0):
+        if not self.tau > 0:
             raise LossError(f"trace time constant {self.tau!r} is not a positive number of seconds")
 
 

@@ -39,7 +39,7 @@ class TimeCourse:
         check_numbers(dt=self.dt)
         if np.ndim(self.values) != 1 or len(self.values) == 0 or not np.isfinite(self.values).all():
             raise ValueError("a time course needs a one-dimensional, non-empty array of finite values")
-        if not 0 < self.dt < np.inf:
+        if not self.dt > 0:
             raise ValueError(f"time course dt must be positive seconds, not {self.dt!r}")
 
     @classmethod
@@ -166,7 +166,7 @@ class CodingNetwork:
         for key, matrix in (("weight", self.loss.weight), ("dynamics", self.loss.dynamics)):
             if matrix is not None and len(matrix) != self.dimensions:
                 raise ValueError(f"{key} of the loss is {matrix.shape}, but the decoder has {self.dimensions} signals")
-        if not (0 <= self.delay < np.inf and 0 <= self.noise < np.inf):
+        if self.delay < 0 or self.noise < 0:
             raise ValueError("delay and noise must not be negative, and finite")
         self._check_parameters()
 

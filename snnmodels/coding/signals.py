@@ -37,7 +37,6 @@ class Signal:
     def __post_init__(self) -> None:
         """Refuse shapes, step sizes and values that can't be a signal."""
         object.__setattr__(self, "values", real_array("signal values", self.values))
-        check_numbers(dt=self.dt)
         if self.drive is not None:
             object.__setattr__(self, "drive", real_array("signal drive", self.drive))
         if self.values.ndim != 2 or len(self.values) < 2:
@@ -84,7 +83,7 @@ class Signal:
 
 def _check_dt(dt: float) -> None:
     check_numbers(dt=dt)
-    if not 0 < dt < np.inf:
+    if not dt > 0:
         raise ValueError(f"signal dt must be positive seconds, not {dt!r}")
 
 
@@ -131,7 +130,7 @@ def smooth_signal(
     check_whole("dimensions", dimensions)
     check_seed(seed)
     check_numbers(tau=tau, rms=rms)
-    if not 0 < tau < np.inf:
+    if not tau > 0:
         raise ValueError(f"tau must be positive seconds, not {tau!r}")
     keep = np.exp(-dt / tau)
     warm_up = round(10 * tau / dt)

@@ -55,9 +55,10 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) 
 
 def check_targets(targets: Any, trials: int) -> None:
     """Refuse targets that are not as many as the trials."""
-    if dimensions("targets", targets) == 0 or len(targets) != trials:
+    single = dimensions("targets", targets) == 0
+    if single or len(targets) != trials:
         alone = "a number" if isinstance(targets, int | float | np.number | np.ndarray) else brief(targets)
-        given = alone if dimensions("targets", targets) == 0 else f"{len(targets)} targets"
+        given = alone if single else f"{len(targets)} targets"
         raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
 
 

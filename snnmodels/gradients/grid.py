@@ -128,6 +128,7 @@ class GridSimulation:
         self._written: dict[str, np.ndarray]
         self._warned = False
         self._current: Network | None = None  # whose values are written
+        self._here: Network  # the same, its variables called as they are in the groups
         self._opened = False  # whether there is a session for the plan
         self._own = Plan.of(network, **self._options)  # that of the network's own values
         self._open(self._own)
@@ -138,7 +139,7 @@ class GridSimulation:
         """Whether a plan is right for a network that differs in its values alone."""
         return all(
             plan.populations[p.name].grid.flow.holds_for({k: p.value(k) for k in p.model.parameters})
-            for p in portable(network)[0].populations
+            for p in network.populations
             if p.learnable
         )
 
@@ -184,13 +185,13 @@ class GridSimulation:
     def _set(self, network: Network) -> None:
         """Write weights, parameters and states at time 0; until all are there, nothing is said of what is."""
         self._current = None
-        own = self._holds_for(self._own, network)
-        if not self._opened or (self.plan is not self._own if own else not self._holds_for(self.plan, network)):
+        here, _ = portable(network)
+        own = self._holds_for(self._own, here)
+        if not self._opened or (self.plan is not self._own if own else not self._holds_for(self.plan, here)):
             # time constants have come together: the closed form has to be another, and its own again once it can be
             self._opened = False
             self._session.close()
             self._open(self._own if own else Plan.of(network, **self._options))
-        here, _ = portable(network)
         for q in network.projections:
             self._write_weights(q, np.asarray(q.weights, dtype=float))
         for name, p in self.plan.populations.items():
@@ -199,12 +200,7 @@ class GridSimulation:
                 self._write(f"{name}.{key}", values)
             for key, values in initial_states(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}_initial", values)
-        self._current = network
-
-    def _network_now(self) -> Network:
-        """The network with the values that are written, its variables called as they are in the groups."""
-        assert self._current is not None
-        return portable(self._current)[0]
+        self._current, self._here = network, here
 
     def _write_weights(self, q: Projection, w: np.ndarray) -> None:
         """Write the weights that a projection has, of a whole matrix."""
@@ -377,7 +373,7 @@ class GridSimulation:
             if not p.grid.learnable:
                 continue
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
-            current = next(x for x in self._network_now().populations if x.name == name)
+            current = next(x for x in self._here.populations if x.name == name)
             own = {here: name for name, here in self.plan.names[name].items()}
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +51,7 @@ class Optimiser(ABC):
         check_mapping("bounds", self.bounds, "a mapping of keys to (lower, upper)")
         for key, scale in self.scales.items():
             check_numbers(**{f"scales[{key!r}]": scale})
-            if not (scale >= 0 and math.isfinite(scale)):
+            if not scale >= 0:
                 raise ValueError(f"scales[{key!r}]: expected a finite number of at least 0, got {scale}")
         for key, pair in self.bounds.items():
             if not isinstance(pair, tuple | list) or len(pair) != 2:

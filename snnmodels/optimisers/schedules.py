@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,5 +46,5 @@ class ExponentialDecay:
 
 def _check_rate(name: str, rate: float) -> None:
     check_numbers(**{name: rate})
-    if not (rate > 0 and math.isfinite(rate)):
+    if not rate > 0:
         raise ValueError(f"{name}: expected a positive, finite learning rate, got {rate}")

@@ -29,7 +29,7 @@ from .parsing import symbol
 from .programs import Builder, Program, cotangent
 from .system import HybridSystem
 
-__all__ = ["DT", "FREE", "TIME_SENSITIVITY", "GridSystem", "bar", "event_time", "offset"]
+__all__ = ["DT", "FREE", "TAKEN", "TIME_SENSITIVITY", "GridSystem", "bar", "event_time", "offset"]
 
 ARRIVAL_ORDER = 2
 DT = symbol("dt")
@@ -37,7 +37,7 @@ event_time = symbol("r_event")  # time of an event after the start of its step
 offset = symbol("s_arrival")  # time from an arrival to the end of its step
 TIME_SENSITIVITY = symbol("q_time")  # dL/dt of an event through what it does to others, and through the loss
 FREE = symbol("free_event")  # 1 where the event's time is set by a crossing, 0 where an arrival sets it
-_TAKEN = frozenset({DT, event_time, offset, TIME_SENSITIVITY, FREE, *map(symbol, ("w", "time", "slope", "sigma"))})
+TAKEN = frozenset({DT, event_time, offset, TIME_SENSITIVITY, FREE, *map(symbol, ("w", "time", "slope", "sigma"))})
 
 
 def bar(state: sp.Symbol) -> sp.Symbol:
@@ -88,7 +88,7 @@ class GridSystem:
         ValueError
             If a state or a parameter has a name that the programs use themselves, or `dt` is too large; see `Flow.of`.
         """
-        taken = _TAKEN | set(map(bar, system.states))
+        taken = TAKEN | set(map(bar, system.states))
         for s in (*system.states, *system.parameters):
             if s in taken:
                 raise ValueError(f"{system.name}: the name {s.name!r} is used by the generated code; choose another")

@@ -12,7 +12,7 @@ from ._component import Component, Context, read_component
 from ._merge import Merged, merge
 from .arguments import check_kind
 from .errors import TemplateError, located, suggest
-from .expressions import add_term, substitute
+from .expressions import add_term, is_name, substitute
 from .library import find, read
 from .model import Assignment, Model
 from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
@@ -90,7 +90,7 @@ def _read_components(components: Iterable[str | Path]) -> list[Component]:
     files: list[tuple[NeuronFile | SynapseFile | MechanismFile, Path, str]] = []
     for reference in _split(components):
         path, colon, alias = reference.rpartition(":")
-        if not (colon and alias.isidentifier() and alias.isascii()):
+        if not (colon and is_name(alias)):
             path, alias = reference, ""
         file = find(path, _ORDER)
         source = read(file)

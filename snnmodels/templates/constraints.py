@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Mapping
+from types import CodeType
+from typing import Any
 
 import numpy as np
 
@@ -51,10 +54,17 @@ def holds(condition: str, values: Mapping[str, float | Array]) -> Array:
     array of bool
         False where a side isn't a number.
     """
-    names = {name: getattr(np, name) for name in called_functions(condition)}
-    names |= {name: np.asarray(values[name], dtype=float) for name in free_names(condition)}
+    code, functions, free = _read(condition)
+    names = functions | {name: np.asarray(values[name], dtype=float) for name in free}
     with np.errstate(all="ignore"):
-        return np.asarray(eval(compile(parse(condition), condition, "eval"), {"__builtins__": {}}, names), dtype=bool)
+        return np.asarray(eval(code, {"__builtins__": {}}, names), dtype=bool)
+
+
+@functools.cache  # training asks after every step
+def _read(condition: str) -> tuple[CodeType, dict[str, Any], list[str]]:
+    """A comparison compiled, the functions that it calls, and the names of its variables."""
+    functions = {name: getattr(np, name) for name in called_functions(condition)}
+    return compile(parse(condition), condition, "eval"), functions, free_names(condition)
 
 
 def violated(model: Model, values: Mapping[str, float | Array]) -> str:

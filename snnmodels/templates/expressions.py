@@ -21,6 +21,7 @@ __all__ = [
     "called_functions",
     "check_expression",
     "free_names",
+    "is_name",
     "parse",
     "parse_statements",
     "parse_threshold",
@@ -78,6 +79,11 @@ def check_expression(expression: str) -> None:
         if (condition or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))) and id(node) not in inside:
             part = ast.unparse(node)
             raise ValueError(f"{expression!r} has a condition, {part!r}, where it needs a value; write int({part})")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a name of ASCII letters, digits and underscores, as Brian2 and file systems take it."""
+    return text.isidentifier() and text.isascii()
 
 
 def free_names(expression: str) -> list[str]:

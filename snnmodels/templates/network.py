@@ -15,6 +15,7 @@ import numpy as np
 from .arguments import check_kind, check_mapping, real_array, sequence_of
 from .constraints import violated
 from .errors import brief, suggest
+from .expressions import is_name
 from .model import Model
 
 __all__ = ["MOST", "Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
@@ -254,7 +255,7 @@ def _check_group(kind: str, name: str, n: Any) -> None:
 
 def _check_name(kind: str, name: Any) -> None:
     # it becomes that of Brian2 objects and of files
-    if not (isinstance(name, str) and name.isidentifier() and name.isascii() and len(name) <= LONGEST_NAME):
+    if not (isinstance(name, str) and is_name(name) and len(name) <= LONGEST_NAME):
         allowed = f"ASCII letters, digits and underscores, at most {LONGEST_NAME}"
         raise ValueError(f"{kind} {brief(name)}: expected a name of {allowed}")
 

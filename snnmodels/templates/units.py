@@ -28,7 +28,7 @@ from brian2.units.fundamentalunits import (
 
 from ._uncaught import take_over
 from .errors import suggest
-from .expressions import OutOfReach, called_functions, check_expression, parse, replace_nodes
+from .expressions import OutOfReach, called_functions, check_expression, is_name, parse, replace_nodes
 
 __all__ = [
     "check_identifier",
@@ -294,7 +294,7 @@ def check_identifier(name: str) -> None:
     try:
         Equations.check_identifier(name)
     except (SyntaxError, ValueError) as error:
-        what = "" if name.isascii() and name.isidentifier() else " of ASCII letters, digits and underscores"
+        what = "" if is_name(name) else " of ASCII letters, digits and underscores"
         raise ValueError(f"{str(error).rstrip('.')}; choose another name{what}") from None
 
 

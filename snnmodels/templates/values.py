@@ -72,24 +72,24 @@ def keep_possible(network: Network, before: Mapping[str, np.ndarray], values: Ma
     network : Network
         With the values of what is not trained.
     before : mapping of str to array
-        Possible values by key of `Network.trainable`.
+        Possible values by key of `Network.trainable`, of what not every value is possible for: all but weights.
     values : mapping of str to array
-        The same after a step, changed in place.
+        The same after a step, changed in place, and any others.
 
     Returns
     -------
     list of str
         Keys of what was changed.
     """
-    if not all(all_finite(value) for value in values.values()):
+    if not all(all_finite(values[key]) for key in before):
         return []  # nothing is between a number and none; whoever stepped is told
-    stepped = {key: value.copy() for key, value in values.items() if key in before}
+    stepped = {key: values[key].copy() for key in before}
     for q in network.projections:
         key = f"{q.name}.delay"
-        if key in values:
+        if key in before:
             np.maximum(values[key], 0.0, out=values[key])
     for p in network.populations:
-        keys = {name: f"{p.name}.{name}" for name in p.learnable if f"{p.name}.{name}" in values}
+        keys = {name: f"{p.name}.{name}" for name in p.learnable if f"{p.name}.{name}" in before}
         for k in range(_HALVINGS + 2):
             # of all parameters that a constraint names, since any may be the one that went too far
             bad = _impossible(p, {name: values[key] for name, key in keys.items()})
@@ -105,12 +105,12 @@ def _impossible(population: Population, trained: Mapping[str, np.ndarray]) -> di
     """Where trained parameters can't be what they are, for those for which that is so anywhere."""
     model = population.model
     found = {name: value <= 0 for name, value in trained.items() if model.parameters[name].positive}
-    if model.constraints:
-        values = {name: trained.get(name, population.value(name)) for name in model.parameters}
-        for constraint in model.constraints:
-            broken = ~holds(constraint, values)
-            for name in free_names(constraint):
-                if name in trained:
-                    here = broken if trained[name].ndim else broken.any()
-                    found[name] = found.get(name, np.zeros(trained[name].shape, dtype=bool)) | here
+    for constraint in model.constraints:
+        names = free_names(constraint)
+        if trained.keys().isdisjoint(names):
+            continue
+        broken = ~holds(constraint, {name: trained.get(name, population.value(name)) for name in names})
+        for name in trained.keys() & set(names):
+            here = broken if trained[name].ndim else broken.any()
+            found[name] = found.get(name, np.zeros(trained[name].shape, dtype=bool)) | here
     return {name: where for name, where in found.items() if np.any(where)}

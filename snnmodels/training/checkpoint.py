@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_file, read_archive
+from ..files import atomic_file, damaged, read_archive
 from .history import History
 
 __all__ = ["Best", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -105,9 +105,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except _OtherFormat:
         raise
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise ValueError(
-            f"{path}: not a checkpoint of snnmodels, or a damaged one; remove it, or name another file"
-        ) from None
+        raise damaged(path, "checkpoint") from None
 
 
 class _OtherFormat(ValueError):

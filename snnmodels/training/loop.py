@@ -206,11 +206,7 @@ def train(
     judged = {"data": data, "validation": validation, "test": test}
     settings = settings_of(source, judged, optimiser, start, **fixed, **(about or {}))
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
-    there = False
-    if checkpoint is not None:
-        with named(checkpoint, "checkpoint"):
-            there = Path(checkpoint).exists()
-    if checkpoint is not None and resume and there:
+    if checkpoint is not None and resume and _exists(checkpoint):
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
         if state.epoch > epochs:
@@ -247,11 +243,6 @@ class _Run:
     test: Trials | None
     progress: TrainingProgress
 
-    def restricted(self, values: Arrays) -> list[str]:
-        """Keys of what not every value is possible for: all but weights."""
-        weights = {f"{q.name}.w" for q in self.source.network.projections}
-        return [key for key in values if key not in weights]
-
 
 def _train_epochs(
     run: _Run, state: Checkpoint, epochs: int, stopping: EarlyStopping | None, checkpoint: str | Path | None
@@ -280,6 +271,11 @@ def _train_epochs(
         run.progress.epoch(record)
 
 
+def _exists(checkpoint: str | Path) -> bool:
+    with named(checkpoint, "checkpoint"):
+        return Path(checkpoint).exists()
+
+
 def _holds(path: str | Path, state: Checkpoint) -> bool:
     """Whether a file is the checkpoint of this state: an interruption may come just after it was written."""
     with contextlib.suppress(OSError, ValueError):
@@ -296,6 +292,8 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     totals = Totals()
     trainer = run.source if isinstance(run.source, BatchTrainer) and run.source.fits(run.optimiser, values) else None
     together = max(1, _TOGETHER // run.batch_size) if trainer is not None else 1
+    weights = {f"{q.name}.w" for q in run.source.network.projections}
+    restricted = [key for key in values if key not in weights]
     batch = 0
     for some in _groups(batches(rng.permutation(len(run.data)), run.batch_size), together):
         taken = []
@@ -313,7 +311,7 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         else:
             outcomes = [run.source.run(*taken[0], values)]
             _check_finite(outcomes[0], values, f"epoch {epoch + 1}, batch {batch + 1}")
-            old = {key: values[key].copy() for key in run.restricted(values)}
+            old = {key: values[key].copy() for key in restricted}
             run.optimiser.step(values, outcomes[0].gradients)
             if cut := keep_possible(run.source.network, old, values):
                 warnings.warn(

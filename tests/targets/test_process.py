@@ -173,3 +173,60 @@ def test_it_ends_with_its_parent(program: Path, tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_a_kill_during_a_start_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    program = script(tmp_path / "program", "#!/bin/sh\necho $$ > started\nexec sleep 600\n")
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    starter = (
+        "import sys\nfrom pathlib import Path\nfrom snnmodels.targets import process\n"
+        "process.memory_folder = lambda: sys.argv[2]\nprocess.Process(Path(sys.argv[1]), 5000)\n"
+    )
+    started = subprocess.Popen([sys.executable, "-c", starter, str(program), str(memory)])
+    pid = ""
+    for _ in range(400):
+        with contextlib.suppress(FileNotFoundError):
+            pid = (tmp_path / "started").read_text().strip()
+        if pid:
+            break
+        time.sleep(0.05)
+    started.kill()
+    started.wait()
+    os.kill(int(pid), signal.SIGKILL)
+    assert os.listdir(memory) == []
+
+
+def test_a_start_that_fails_holds_no_memory_while_its_error_is_held(tmp_path: Path, memory: Path) -> None:
+    program = script(tmp_path / "program", "#!/bin/sh\nexit 3\n")
+
+    def held() -> list[str]:
+        links = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
+        return [link for link in links if link.startswith(str(memory))]
+
+    with pytest.raises(ProgramError, match="ended with status 3") as error:
+        Process(program, 1_000_000)
+    assert error.value.__traceback__ is not None
+    assert held() == []
+    assert os.listdir(memory) == []
+
+
+@pytest.mark.parametrize(("mode", "text"), [(0o644, "#!/bin/sh\n"), (0o755, "\x7fELF"), (0o755, "#!/no/such/shell\n")])
+def test_a_program_that_may_not_be_started(tmp_path: Path, memory: Path, mode: int, text: str) -> None:
+    program = script(tmp_path / "program", text)
+    program.chmod(mode)
+    with pytest.raises(ProgramError, match=rf"{program} can't be started \(.*; allow .*, or set SNNMODELS_CACHE to"):
+        Process(program, 64)
+    assert os.listdir(memory) == []
+
+
+def test_no_folder_for_the_exchange_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "memory_folder", lambda: str(tmp_path / "nowhere"))
+    with pytest.raises(ProgramError, match=r"exchange file of 2\.0 MB can't be made in .*nowhere: No such file"):
+        Process(tmp_path / "program", 2_000_000)
