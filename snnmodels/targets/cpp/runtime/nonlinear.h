@@ -206,11 +206,11 @@ public:
 
     void follow(double s, int j, const double* before, int kind) override
     {
-        if (M::REFRACTORY || !(s > 0)) return Base::follow(s, j, before, kind);
+        busy.resize(width, 0);
+        if (M::REFRACTORY || !(s > 0 || busy[j])) return Base::follow(s, j, before, kind);
         Leg leg{j, s, 0, nullptr, NOTHING_ELSE, {}, {}};
         this->after_event(kind, before, j, leg.start);
-        // a neuron that has spiked again is followed from there
-        busy.resize(width, 0);
+        // a neuron with another event is followed from there
         if (busy[j]) follows[busy[j] - 1] = leg;
         else follows.push_back(leg), busy[j] = int(follows.size());
     }
@@ -493,7 +493,7 @@ private:
         D8 s;
         snn::Lanes<Watched> lanes{};
         pack(of, m, neurons, lanes.x, s);
-        lanes.duration = s, lanes.outcome = lanes_below(m) ? I8{} + RUNNING : I8{} + RESTING;
+        lanes.duration = s, lanes.outcome = lanes_below(m) & (s > 0.0) ? I8{} + RUNNING : I8{} + RESTING;
         flow.watch(flow.gather(neurons, m).c, lanes);
         if (stuck(lanes)) refuse(lanes, 0, [&](int q) { return neurons[q]; });
         for (int q = 0; q < m; q++) for (int i = 0; i < S_; i++) state(i)[neurons[q]] = lanes.x[i][q];
