@@ -107,7 +107,7 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
         threshold=model.threshold,
         reset="\n".join(map(str, model.reset)) or None,
         method=method,
-        **({} if model.refractory is None else {"refractory": model.refractory.duration}),
+        **_silence(model),
         **{name: value for name, value in kwargs.items() if name in options},
     )
     for name, value in values.items():
@@ -117,6 +117,22 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
         if initial != "0":
             setattr(group, state.name, initial)
     return group
+
+
+def _silence(model: Model) -> dict[str, str]:
+    """What keeps Brian2's neurons from spiking: a refractory period, or that they are still above threshold."""
+    if model.refractory is not None:
+        return {"refractory": model.refractory.duration}
+    if model.spiking and _stays_above(model):
+        return {"refractory": str(model.threshold)}
+    return {}
+
+
+def _stays_above(model: Model) -> bool:
+    try:
+        return HybridSystem.from_model(model).latch is not None
+    except UnsupportedExpression:
+        return not model.reset
 
 
 def synapses(

@@ -247,9 +247,15 @@ def refuse_unsupported(network: Network) -> None:
     Raises
     ------
     ValueError
-        For a refractory period, and for a delay that is not 0 or is to be learnt.
+        For a refractory period, conditions in the equations, a spike that leaves its neuron above threshold, and for a
+        delay that is not 0 or is to be learnt.
     """
     for p in network.populations:
+        if HybridSystem.from_model(p.model).transitions:
+            raise ValueError(
+                f"population {p.name!r}: {p.model.name} has conditions in its equations, or a spike that leaves it above "
+                "its threshold, which the grid simulation does not support; use Simulation, which has no grid"
+            )
         if p.model.refractory is not None:
             raise ValueError(
                 f"population {p.name!r}: the refractory period of {p.model.name} is not supported by the grid "

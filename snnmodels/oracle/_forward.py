@@ -28,6 +28,7 @@ MAX_SPIKES = 100_000
 NODES = np.linspace(0.0, 1.0, 6)  # samples of g within one solver step, in which a trajectory bends at most once or so
 _EPS = float(np.finfo(float).eps)
 _MARGIN = 1e-6  # of a step: far more than an interpolant is off
+_SAME = 1e-11  # of a step: as far as rounding puts two roots of one function apart
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,10 @@ class Trial:
                             roots.append((root, who))
                             latest = min(latest, root + margin)
         exact = [(self._polish(piece, root, who), who) for root, who in roots if root <= latest]
+        # where a spike and another event of a neuron are the crossing of one surface, it spikes
+        spikes = {who[:2]: t for t, who in exact if who[2] == 0 and self.neurons[who[0]].dynamics.spiking}
+        same = _SAME * (piece.t1 - piece.t0)
+        exact = [(t, who) for t, who in exact if who[2] == 0 or abs(t - spikes.get(who[:2], np.inf)) > same]
         first = min((time for time, _ in exact), default=piece.t1)
         return first, [who for time, who in exact if time == first]
 

@@ -9,6 +9,7 @@ import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.published import DRIVE, POST_I, POST_V, PublishedRule, published_lif_rule
+from ..symbolic.parsing import Step
 from ..symbolic.system import HybridSystem
 from ._rendering import (
     Block,
@@ -138,9 +139,10 @@ def _aligned(blocks: list[Block]) -> str:
 
 
 def _names(system: HybridSystem) -> dict[sp.Symbol, Math]:
-    symbols = {*system.states, *system.parameters, *(a.weight for a in system.arrivals.values())}
-    costates = {f"lambda_{x.name}" for x in system.states}  # a variable called so is not to look like one
-    return {s: _plain(s.name) if s.name in costates else name_math(s.name) for s in symbols}
+    symbols = {*system.variables, *system.parameters, *(a.weight for a in system.arrivals.values())}
+    costates = {f"lambda_{x.name}" for x in system.variables}  # a variable called so is not to look like one
+    flags = {b: Math(f"H_{k}", f"H_{{{k}}}") for k, b in enumerate(system.switches)}
+    return flags | {s: _plain(s.name) if s.name in costates else name_math(s.name) for s in symbols}
 
 
 def _plain(name: str) -> Math:
@@ -168,28 +170,36 @@ def _equals(left: Math, expression: sp.Basic, names: Mapping[sp.Symbol, Math]) -
 def _forward(system: HybridSystem) -> list[Block]:
     """Equations, threshold, reset, arrivals, initial state and parameters."""
     names = _names(system)
-    before = {**names, **{x: _before(names[x]) for x in system.states}}
+    before = {**names, **{x: _before(names[x]) for x in system.variables}}
     blocks: list[Block] = [Heading(1, system.name), Prose("Between events the state {x} follows", _M)]
     blocks += [
         _equals(Math(f"d{names[x].text}/dt", rf"\frac{{d{names[x].latex}}}{{dt}}"), system.f[x], names)
-        for x in system.states
+        for x in system.variables
     ]
+    if system.switches:
+        blocks.append(Prose("where a condition is 1 as long as it holds, else 0:"))
+        blocks += [_equals(names[b], Step(surface), names) for b, surface in system.switches.items()]
     if system.g is None:
         blocks.append(Prose("It does not spike."))
     else:
         blocks.append(Prose("It spikes at the time {tk} at which {g} crosses 0 upwards,", _M))
         blocks.append(_equals(Math("g", "g"), system.g, names))
-        blocks.append(Prose("and is then reset, from {minus} just before to {plus} just after:", _M))
-        changed = [x for x in system.states if system.h[x] != x]
+        if system.latch is None:
+            blocks.append(Prose("and is then reset, from {minus} just before to {plus} just after:", _M))
+        else:
+            message = "and stays above threshold: it spikes again at the next crossing. At a spike change"
+            nothing = all(system.h[x] == x for x in system.variables)
+            blocks.append(Prose(f"{message}{' no states.' if nothing else ':'}"))
+        changed = [x for x in system.variables if system.h[x] != x]
         blocks += [_equals(_after(names[x]), system.h[x], before) for x in changed]
     blocks += _refractory(system, names)
     for name, arrival in system.arrivals.items():
         blocks.append(Prose(f"A spike that arrives through {name} does"))
-        changed = [x for x in system.states if arrival.jump[x] != x]
+        changed = [x for x in system.variables if arrival.jump[x] != x]
         blocks += [_equals(_after(names[x]), arrival.jump[x], before) for x in changed]
-    if any(system.initial[x] != 0 for x in system.states):
+    if any(system.initial[x] != 0 for x in system.variables):
         blocks.append(Prose("At time 0, where it is not 0, the state is"))
-        for x in system.states:
+        for x in system.variables:
             if system.initial[x] != 0:
                 blocks.append(_equals(Math(f"{names[x].text}(0)", f"{names[x].latex}(0)"), system.initial[x], names))
     rows: list[list[str | Math]] = [[names[p], f"{system.defaults[p]:g}", system.units[p]] for p in system.parameters]
@@ -219,7 +229,7 @@ class _Report:
         self.adjoint, self.system = adjoint, adjoint.system
         self.names = _names(self.system)
         self.lam: dict[sp.Symbol, Math] = {}
-        for x in self.system.states:
+        for x in self.system.variables:  # flags have no costates worth the name: nothing moves them continuously
             m = self.names[x]
             self.lam[x] = Math(f"λ_{m.text}", rf"\lambda_{{{m.latex}}}")
         self.free = {
@@ -233,7 +243,7 @@ class _Report:
         # at an event: states just before, costates just after
         self.event = {
             **self.free,
-            **{x: _before(self.names[x]) for x in self.system.states},
+            **{x: _before(self.names[x]) for x in (*self.system.variables, *self.system.switches)},
             **{adjoint.costates[x]: _after(m) for x, m in self.lam.items()},
             DL_DT: Math("∂l/∂t_k", r"\frac{\partial l}{\partial t_k}"),
             S_ARRIVALS: Math("Σs_a", r"\textstyle\sum s_a"),
@@ -253,6 +263,7 @@ class _Report:
             *self.spike_jump(),
             *self.arrival_jump(),
             *self.release(),
+            *self.transitions(),
             *self.gradients(),
             *self.published(),
             Heading(2, "References"),
@@ -269,6 +280,7 @@ class _Report:
         if a.release is not None:
             blocks += [Prose("At the end of the refractory period, where the costates are continuous:")]
             blocks += [_equals(Math("s_r", "s_r"), a.release.sensitivity, self.free)]
+        blocks += self._transitions()
         for name in a.arrivals:
             blocks += [Prose(f"At an arrival through {name}:"), *self._arrival(name)]
         return [*blocks, Prose("Gradients:"), *self._gradients()]
@@ -277,6 +289,7 @@ class _Report:
 
     def between_events(self) -> list[Block]:
         jacobian = Math("∂f/∂x", r"\frac{\partial f}{\partial x}")
+        n = len(self.system.variables)
         return [
             Heading(2, "The adjoint between events"),
             Prose(
@@ -286,7 +299,7 @@ class _Report:
                 "derivative of a loss on the final state). The Jacobian is",
                 _M,
             ),
-            _equals(jacobian, self.system.jacobian(), self.names),
+            _equals(jacobian, self.system.jacobian()[:n, :n], self.names),
             Prose("and the costates follow"),
             *self._flow(),
         ]
@@ -294,7 +307,7 @@ class _Report:
     def event_time(self) -> list[Block]:
         if self.adjoint.spike is None or self.system.g is None:
             return []
-        g = sp.Matrix([[sp.diff(self.system.g, x) for x in self.system.states]])
+        g = sp.Matrix([[sp.diff(self.system.g, x) for x in self.system.variables]])
         return [
             Heading(2, "The time of a spike"),
             Prose(
@@ -310,7 +323,7 @@ class _Report:
     def spike_jump(self) -> list[Block]:
         if self.adjoint.spike is None:
             return []
-        states = list(self.system.states)
+        states = list(self.system.variables)
         h = sp.Matrix([self.system.h[x] for x in states]).jacobian(states)
         return [
             Heading(2, "The jump at a spike"),
@@ -350,7 +363,7 @@ class _Report:
     def arrival_jump(self) -> list[Block]:
         blocks: list[Block] = []
         for name, jump in self.adjoint.arrivals.items():
-            states = list(self.system.states)
+            states = list(self.system.variables)
             e = sp.Matrix([self.system.arrivals[name].jump[x] for x in states]).jacobian(states)
             blocks += [
                 Heading(2, f"The jump at an arrival through {name}"),
@@ -401,6 +414,20 @@ class _Report:
             ),
         ]
 
+    def transitions(self) -> list[Block]:
+        if not self.system.switches:
+            return []
+        return [
+            Heading(2, "Where a condition turns"),
+            Prose(
+                "The surface on which a condition turns is crossed at a time of its own, like a threshold: {f} is "
+                "another function from then on, the state goes on. Nothing else depends on that time, so its {sigma} "
+                "is the displacement alone; where {f} is continuous across the surface it is 0.",
+                _M,
+            ),
+            *self._transitions(),
+        ]
+
     # -- equations ----------------------------------------------------------------------------------------------------
 
     def _flow(self) -> list[Block]:
@@ -411,7 +438,7 @@ class _Report:
                 a.flow[a.costates[x]],
                 self.free,
             )
-            for x in self.system.states
+            for x in self.system.variables
         ]
 
     def _gdot(self) -> sp.Expr:
@@ -427,13 +454,24 @@ class _Report:
             *self._jump(spike.jump),
         ]
 
+    def _transitions(self) -> list[Block]:
+        blocks: list[Block] = []
+        for b, jump in zip(self.system.switches, self.adjoint.transitions, strict=False):
+            blocks += [
+                Prose("Where {h} turns:", {"h": self.names[b]}),
+                _equals(Math("ġ", r"\dot g"), jump.gdot, self.event),
+                _equals(Math("σ", r"\sigma"), jump.sigma, self.event),
+                *self._jump(jump.jump),
+            ]
+        return blocks
+
     def _arrival(self, name: str) -> list[Block]:
         jump = self.adjoint.arrivals[name]
         return [_equals(Math("s_a", "s_a"), jump.sensitivity, self.event), *self._jump(jump.jump)]
 
     def _jump(self, jump: Mapping[sp.Symbol, sp.Expr]) -> list[Block]:
         costates = self.adjoint.costates
-        return [_equals(_before(self.lam[x]), jump[costates[x]], self.event) for x in self.system.states]
+        return [_equals(_before(self.lam[x]), jump[costates[x]], self.event) for x in self.system.variables]
 
     def _gradients(self) -> list[Block]:
         a = self.adjoint
@@ -451,6 +489,8 @@ class _Report:
                 parts.append(Part(a.spike.parameters[p], Math("Σ_spikes ", r"\sum_{\mathrm{spikes}}")))
             if a.release is not None and p in a.release.parameters:
                 parts.append(Part(a.release.parameters[p], Math("Σ_releases ", r"\sum_{\mathrm{releases}}")))
+            at_turns = Math("Σ_turns ", r"\sum_{\mathrm{turns}}")
+            parts += [Part(t.parameters[p], at_turns) for t in a.transitions if p in t.parameters]
             parts += [Part(j.parameters[p], at_arrivals) for j in a.arrivals.values() if p in j.parameters]
             if p in a.initial:
                 parts.append(Part(self._as_free(a.initial[p]), after=Math(" (t = 0)", r"\Big|_{t=0}")))
@@ -465,7 +505,7 @@ class _Report:
         return {_unmarked(s): self.free[s] for s in self._states_and_costates()}
 
     def _states_and_costates(self) -> list[sp.Symbol]:
-        return [*self.system.states, *self.adjoint.costates.values()]
+        return [*self.system.variables, *self.adjoint.costates.values()]
 
     def _published_names(self, rule: PublishedRule) -> dict[sp.Symbol, Math]:
         def reached(x: sp.Symbol) -> Math:

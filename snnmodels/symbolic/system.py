@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
+from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Refractory
 from .parsing import Step, UnsupportedExpression, parse_expression, symbol
 
@@ -216,8 +217,8 @@ class HybridSystem:
 def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
     """Left and right side of the spike condition of a model that has one."""
     assert model.threshold is not None
-    left, right = model.threshold.split(">")
-    return parse_expression(left), parse_expression(right.removeprefix("="))
+    left, right = parse_threshold(model.threshold)
+    return parse_expression(left), parse_expression(right)
 
 
 def _flagged(bare: HybridSystem) -> HybridSystem:
@@ -230,11 +231,10 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
     """
     switches: dict[sp.Symbol, sp.Expr] = {}
 
-    def flag(step: Step) -> sp.Expr:
-        (surface,) = step.args
-        if not surface.free_symbols & set(bare.states):
-            return step  # it holds or not, once and for all
-        if surface.has(Step):
+    def flag(surface: sp.Expr) -> sp.Expr:
+        if not surface.free_symbols & {*bare.states, *switches}:
+            return Step(surface)  # it holds or not, once and for all
+        if surface.free_symbols & set(switches):
             raise UnsupportedExpression(
                 f"{bare.name}: a condition of the equations, on {surface}, contains another one; make the inner one a "
                 "smooth function"
@@ -248,7 +248,7 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
         switches[b] = surface
         return b
 
-    f = {x: e.replace(Step, lambda argument: flag(Step(argument))) for x, e in bare.f.items()}
+    f = {x: e.replace(Step, flag) for x, e in bare.f.items()}
     resets_nothing = bare.g is not None and sp.simplify(bare.g.xreplace(dict(bare.h)) - bare.g) == 0
     latch = symbol("_above") if resets_nothing else None
     flags = (*switches, *(() if latch is None else (latch,)))

@@ -229,7 +229,7 @@ def test_coefficients_are_those_of_the_solution(name: str, order: int) -> None:
     x, p = np.array(STATES[name], dtype=float), parameters(given, 3)
     c = series.constants(p)
     s = series.coefficients(c, x, order)
-    g = None if program.event is None else series.event(c, s)
+    g = series.events(c, s)[0] if program.events else None
     for lane in range(3):
         with mpmath.workdps(60):
             polynomials = [[mpmath.mpf(v) for v in row[::-1]] for row in s[: series.n, :, lane]]
@@ -311,7 +311,7 @@ def test_cpp_agrees_to_rounding(name: str, order: int) -> None:
         (out * powers, s[:n] * powers),
         (x_bar, expected),
         (p_bar, series.parameters(p, c_bar)),
-        (g * powers, series.event(c, s) * powers),
+        (g * powers, series.events(c, s)[0] * powers),
     ]:
         size = np.abs(wanted).max(axis=tuple(range(1, wanted.ndim)), keepdims=True)
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=float(1e-12 * size.max()))
@@ -347,7 +347,7 @@ def test_what_has_no_series_is_refused() -> None:
 
 def test_held_states_and_no_threshold() -> None:
     _, program, _ = built("held")
-    assert program.rates[1] is None and program.event is None
+    assert program.rates[1] is None and not program.events
     s = Series(program).coefficients(np.array([[-0.5]]), np.array([[1.0], [3.0]]), 4)
     assert s[1, 1:].max() == 0
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import sympy as sp
 
 from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, print_expression, symbol
+from snnmodels.symbolic.programs import Program
 
 
 @pytest.mark.parametrize(
@@ -45,9 +48,10 @@ def test_integer_powers_print_as_products() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("abs(v)", "abs"),
-        ("clip(v, 0, 1)", "clip"),
-        ("int(v > 1)", "int"),
+        ("int(v)", "the condition 'v'"),
+        ("int(v == 1)", "v == 1"),
+        ("int(0 < v < 1)", "0 < v < 1"),
+        ("clip(v, 0)", "3 arguments"),
         ("v > v_th", "v > v_th"),
         ("v if v else 1", "v if v else 1"),
         ("v and w", "v and w"),
@@ -63,6 +67,31 @@ def test_what_has_no_derivative_is_refused_by_name(text: str, part: str) -> None
     with pytest.raises(UnsupportedExpression) as error:
         parse_expression(text)
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("int(v > w)", lambda v, w: v > w),
+        ("int(v >= w)", lambda v, w: v >= w),
+        ("int(v < w) + int(v <= w)", lambda v, w: int(v < w) + int(v <= w)),
+        ("int(v > 1 and not w > 2)", lambda v, w: v > 1 and not w > 2),
+        ("int(v > 1 or w > 2 or v > w)", lambda v, w: v > 1 or w > 2 or v > w),
+        ("abs(v - w)", lambda v, w: abs(v - w)),
+        ("clip(v, w, w + 1)", lambda v, w: min(max(v, w), w + 1)),
+    ],
+)
+def test_conditions_are_1_where_they_hold(text: str, meaning: Callable[[float, float], float]) -> None:
+    expression = parse_expression(text)
+    program = Program((), {"y": expression}).compile(["v", "w"])
+    again = Program((), {"y": parse_expression(print_expression(expression))}).compile(["v", "w"])
+    for v in (0.0, 1.0, 1.5, 2.0, 3.0):
+        for w in (0.0, 1.0, 2.0, 2.5):
+            assert program(v, w)["y"] == again(v, w)["y"] == float(meaning(v, w))
+
+
+def test_a_condition_has_no_slope() -> None:
+    assert sp.diff(parse_expression("int(v > w)*v**2"), symbol("v")) == parse_expression("2*v*int(v > w)")
 
 
 @pytest.mark.parametrize("text", ["1/(z - z)", "log(0)", "0*z/0", "z - 1e400", "z**(1/0)"])

@@ -39,6 +39,7 @@ _IDLE, _ADAPTIVE, _CAPPED, _LAST, _CROSSED = range(5)  # how a step ended
 
 _SMALLEST_EXPONENT, _LARGEST_EXPONENT = -745.0, 709.0
 _MAX_HALVINGS = 45
+_APART = 1e-12  # of a step: events of one lane that are closer are at one time, and the first in order happens
 _BERNOULLI_NEAR = 0.3
 _BERNOULLI_ABOUT_ZERO = [1.0, -0.5, *(float(sp.bernoulli(m) / factorial(m)) for m in range(2, 31))]
 
@@ -597,7 +598,7 @@ def _cross(
     running: Array,
 ) -> tuple[Array, Array, Array]:
     """Step length, how the step ends and state, lanes at which an event function crosses 0 stopped there."""
-    h, how = h.copy(), how.copy()
+    h, how, apart = h.copy(), how.copy(), _APART * h
     crossed = np.zeros(len(h), dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         functions = series.events(c, s)
@@ -611,7 +612,7 @@ def _cross(
             time, after, grazing = first_crossing(g[:, lane], h[lane], bool(above[lane]))
             above[lane] = after
             lanes.grazing += grazing
-            if time is not None and (time < h[lane] or not crossed[lane]):
+            if time is not None and (time < h[lane] - apart[lane] or not crossed[lane]):
                 h[lane], how[lane], crossed[lane], lanes.event[lane] = time, _CROSSED, True, event
     if not crossed.any():
         return h, how, y

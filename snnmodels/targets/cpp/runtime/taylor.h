@@ -168,6 +168,7 @@ template <class T> SNN_INLINE T log2_roughly_slope(T x) {
     return m * (6.0 - 2.0 * m) * (0.69314718055994531 / 3);
 }
 
+constexpr double EVENTS_APART = 1e-12;  // of a step: events of one lane that are closer are at one time, and the first in order happens
 constexpr std::int64_t IDLE = 0, ADAPTIVE = 1, CAPPED = 2, LAST = 3, CROSSED = 4;    // how a step ended
 constexpr std::int64_t RUNNING = 0, ARRIVED = 1, SPIKED = 2, FAILED = 3, RESTING = 4;  // what became of a lane
 
@@ -327,6 +328,7 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
         M crossed = M{};
         if constexpr (S::EVENT >= 0) {
             S::template event<K>(c, s);
+            const T apart = h * EVENTS_APART;
             for (int m = 0; m < S::NE; m++) {
                 const T* g = s[S::EVENTS[m]];
                 M& beyond = m ? lanes.others[m - 1] : lanes.above;
@@ -346,7 +348,7 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
                     // only up to what was crossed before: the first of all counts, of several at once the first in order
                     const bool found = first_crossing(own, K, lane(h, l), &above, &time, &lanes.grazing);
                     put(beyond, l, above ? -1 : 0);
-                    if (!found || (lane(crossed, l) && !(time < lane(h, l)))) continue;
+                    if (!found || (lane(crossed, l) && !(time < lane(h, l) - lane(apart, l)))) continue;
                     put(crossed, l, -1);
                     put(h, l, time);
                     put(lanes.event, l, m);

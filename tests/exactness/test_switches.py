@@ -1,0 +1,376 @@
+"""Conditions in equations, branches in resets, and spikes without reset: against the reference, and where events meet."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from brian2 import Network as BrianNetwork
+from brian2 import SpikeMonitor, second
+
+from snnmodels import oracle
+from snnmodels.brian import neuron_group
+from snnmodels.events.engine import SimulationError
+from snnmodels.gradients import GridSimulation, Simulation, probe
+from snnmodels.gradients.probe import SmoothSpikeTimes
+from snnmodels.losses import MaxVoltageCrossEntropy
+from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
+from snnmodels.symbolic.system import HybridSystem
+from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
+from tests.exactness.networks import MS, NEAR, Bounds, Case, assert_agrees, case_of, reference, simulated
+from tests.needs import HAS_COMPILER
+
+FRAME = """
+kind = "neuron"
+title = "A neuron"
+description = "For a test."
+default_synapse = "exp_synapse"
+"""
+INPUT = """
+[inputs]
+I_syn = { unit = "1", description = "input" }
+"""
+
+
+def parameters(**defaults: float | str) -> str:
+    lines = [
+        f'{n} = {{ default = {v!r}, unit = "{"second" if n.startswith("tau") else "1"}", description = "value" }}'
+        for n, v in defaults.items()
+    ]
+    return "[parameters]\n" + "\n".join(lines)
+
+
+# a current that a condition opens and closes, and a gate that goes either way
+BURST = (
+    FRAME
+    + '''
+equations = """
+dv/dt = (g*int(v > v_open)*h*(E_T - v) - v + I_syn)/tau_m : 1
+dh/dt = (1 - int(v > v_open))*(1 - h)/tau_up - int(v > v_open)*h/tau_down : 1
+"""
+threshold = "v > v_th"
+reset = "v = v_reset"
+'''
+    + INPUT
+    + '[states]\nv = {}\nh = { initial = "h_0" }\n'
+    + parameters(tau_m="20*ms", tau_up="60*ms", tau_down="20*ms", g=0.4, E_T=8.0, v_open=0.3, v_th=1, v_reset=0.1, h_0=0.3)
+)
+# a rectified input and a corner: f is continuous across both surfaces
+RECTIFIED = (
+    FRAME
+    + 'equations = "dv/dt = (clip(I_syn, low, high) - v - k*abs(v - v_bend))/tau_m : 1"\n'
+    + 'threshold = "v > v_th"\nreset = "v = v_reset"\n'
+    + INPUT
+    + "[states]\nv = {}\n"
+    + parameters(tau_m="20*ms", low=0, high=2.0, k=0.1, v_bend=0.5, v_th=0.6, v_reset=0)
+)
+# Mihalas & Niebur's rule: the reset leaves the threshold at least at th_reset
+BRANCH = (
+    FRAME
+    + '''
+equations = """
+dv/dt = (I_syn - v)/tau_m : 1
+dth/dt = (th_inf + a*v - th)/tau_th : 1
+"""
+threshold = "v > th"
+reset = ["v = v_reset", "th = int(th > th_reset)*(th + b) + int(th <= th_reset)*th_reset"]
+'''
+    + INPUT
+    + '[states]\nv = {}\nth = { initial = "th_inf" }\n'
+    + parameters(tau_m="20*ms", tau_th="30*ms", th_inf=1, a=0.3, b=0.1, th_reset=1.02, v_reset=0)
+)
+# FitzHugh & Nagumo: a spike resets nothing
+UPWARD = (
+    FRAME
+    + '''
+equations = """
+dv/dt = (v - v**3/3 - u + I_syn)/tau : 1
+du/dt = (v + a - b*u)/(c*tau) : 1
+"""
+threshold = "v > v_th"
+reset = []
+'''
+    + INPUT
+    + '[states]\nv = { initial = "v_0" }\nu = { initial = "u_0" }\n'
+    + parameters(v_0=-1.2, u_0=-0.6, tau="1*ms", a=0.7, b=0.8, c=6.0, v_th=1)
+)
+# a linear membrane without reset, with a conductance that a spike raises
+AFTERSPIKE = (
+    FRAME
+    + '''
+equations = """
+dv/dt = (-v + g*(E_K - v) + I_syn)/tau_m : 1
+dg/dt = -g/tau_g : 1
+"""
+threshold = "v > v_th"
+reset = "g += q"
+'''
+    + INPUT
+    + "[states]\nv = {}\ng = {}\n"
+    + parameters(tau_m="10*ms", tau_g="4*ms", E_K=-2.0, q=3.0, v_th=1)
+)
+FILES = {"burst": BURST, "rectified": RECTIFIED, "branch": BRANCH, "upward": UPWARD, "afterspike": AFTERSPIKE}
+WITH = ("", "+delta_synapse", "+alpha_synapse")
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    folder = tmp_path_factory.mktemp("models")
+    for name, text in FILES.items():
+        (folder / f"{name}.toml").write_text(text)
+
+    def load(name: str) -> Model:
+        neuron, *others = name.split("+")
+        return load_model(folder / f"{neuron}.toml", *others, name=name)
+
+    return functools.cache(load)
+
+
+def file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "model.toml"
+    path.write_text(text)
+    return path
+
+
+def drawn(model: Model, seed: int, recurrent: bool) -> Case:
+    quick = "cpp_standalone" if HAS_COMPILER else "numpy"
+    return case_of(probe(model, seed=seed, trials=1, recurrent=recurrent, target=quick))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("burst", "burst+delta_synapse", "burst+refractory", "burst+alpha_synapse+adaptive_threshold"),
+        *("rectified", "branch", "branch+delta_synapse", "branch+refractory"),
+        *("upward", "upward+delta_synapse", "afterspike", "afterspike+delta_synapse"),
+    ],
+)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_spikes_and_gradients_are_those_of_the_reference(
+    composed: Callable[[str], Model], name: str, recurrent: bool
+) -> None:
+    case = drawn(composed(name), seed=len(name), recurrent=recurrent)
+    expected = reference(case)
+    found = simulated(case, "numpy")
+    assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 3
+    assert_agrees(found, expected, NEAR)
+    if HAS_COMPILER:
+        compiled = simulated(case, "cpp_standalone")
+        assert_agrees(compiled, found, Bounds(1e-12, 1e-11))
+        assert_agrees(simulated(case, "cpp_standalone", window=0.3 * MS), expected, NEAR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["burst", "rectified", "upward", "afterspike+delta_synapse", "branch+delta_synapse"])
+def test_many_drawn_networks(composed: Callable[[str], Model], name: str) -> None:
+    for seed in range(12):
+        case = drawn(composed(name), seed=seed, recurrent=seed % 2 == 1)
+        assert_agrees(simulated(case), reference(case), NEAR, f"seed {seed}")
+
+
+# --- one neuron, where events meet -------------------------------------------------------------------------------------
+
+
+def driven(model: Model, weights: list[float], learnable: tuple[str, ...] = (), duration: float = 60 * MS) -> Network:
+    """One neuron that a spike of each source reaches."""
+    return Network(
+        "one",
+        (SpikeInput("input", len(weights)),),
+        (Population("out", 1, model, learnable=learnable or tuple(model.parameters)),),
+        (Projection("w", "input", "out", np.array(weights)[:, None]),),
+        "out",
+        duration,
+    )
+
+
+def both(network: Network, times: list[float], target: str, **options: Any) -> tuple[np.ndarray, dict[str, float]]:
+    """Spike times of the engine, and by how much its gradients are off the reference's."""
+    inputs = {"input": np.array(times)[None, :, None] * MS}
+    exact = oracle.gradient(network, inputs, SmoothSpikeTimes(), np.zeros(1, dtype=int), method="runge-kutta")
+    with Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target, **options) as s:  # type: ignore[arg-type]
+        found = s.run(inputs, np.zeros(1, dtype=int))
+        spikes = s.spike_times("out")
+    np.testing.assert_allclose(spikes, exact.spikes["out"], rtol=0, atol=1e-9)
+    off = {}
+    for key, value in exact.gradients.items():
+        size = max(float(np.linalg.norm(value)), 1e-3 * abs(exact.loss))
+        off[key] = float(np.linalg.norm(found.gradients[key] - value)) / size
+    return spikes[0, 0], off
+
+
+TARGETS = ["numpy", *(["cpp_standalone"] if HAS_COMPILER else [])]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_spike_without_reset_counts_once_however_long_it_is(composed: Callable[[str], Model], target: str) -> None:
+    network = driven(composed("upward"), [3.0, 3.0, 3.0])
+    for window in (None, 0.05 * MS):  # many windows begin while the neuron is above threshold
+        spikes, off = both(network, [1.0, 20.0, 21.0], target, window=window)
+        assert spikes.size == 2
+        assert max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_neuron_that_starts_above_threshold_has_to_come_below_first(
+    composed: Callable[[str], Model], target: str
+) -> None:
+    model = composed("upward")
+    network = driven(model, [3.0])
+    start = Population("out", 1, model, {"v_0": 1.5}, learnable=("v_0", "tau", "v_th"))
+    network = Network("one", network.inputs, (start,), network.projections, "out", 60 * MS)
+    spikes, off = both(network, [25.0], target)
+    assert spikes.size == 1 and spikes[0] > 25 * MS
+    assert max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_arrival_that_takes_a_neuron_below_its_threshold_lets_it_spike_again(
+    composed: Callable[[str], Model], target: str
+) -> None:
+    """By jumps alone: up (a spike), a further jump up (none), down, and up again (a spike), the last two at one time."""
+    network = driven(composed("afterspike+delta_synapse"), [1.2, 0.5, -3.0, 4.0, -0.2])
+    spikes, off = both(network, [1.0, 1.05, 1.5, 1.8, 1.8], target)
+    np.testing.assert_array_equal(spikes, [1.0 * MS, 1.8 * MS])
+    assert max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("order", [[20.0, -10.0], [-10.0, 20.0]])
+def test_arrivals_of_one_instant_add_up_before_a_condition_is_looked_at(
+    composed: Callable[[str], Model], target: str, order: list[float]
+) -> None:
+    network = driven(composed("burst+delta_synapse"), [w / 40 for w in order] + [0.9])
+    spikes, off = both(network, [2.0, 2.0, 9.0], target)
+    assert spikes.size and max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_condition_on_the_threshold_itself(tmp_path: Path, target: str) -> None:
+    """The spike comes first; the reset then decides on which side the neuron goes on."""
+    text = BURST.replace("v_open)", "v_th)").replace("v_open = { default = 0.3", "x = { default = 0.3")
+    text = text.replace('x = { default = 0.3, unit = "1", description = "value" }\n', "")
+    network = driven(load_model(file(tmp_path, text), name="same"), [6.0, 6.0, 6.0])
+    spikes, off = both(network, [1.0, 3.0, 20.0], target)
+    assert spikes.size > 1 and max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_piece_that_ends_at_the_spike_of_a_neuron_that_turned_in_it(
+    composed: Callable[[str], Model], target: str
+) -> None:
+    """Feedback without delay ends the piece there; the state that goes on is that after the reset."""
+    model = composed("rectified")
+    for seed in range(2, 6):
+        case = drawn(model, seed=seed, recurrent=True)
+        assert_agrees(simulated(case, target), reference(case), NEAR, f"seed {seed}")
+
+
+def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) -> None:
+    from snnmodels.gradients import check_gradient
+
+    for name in ("burst", "afterspike"):
+        report = check_gradient(composed(name), trials=1)
+        assert report.ok, str(report)
+
+
+# --- Brian2 itself -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "drive"), [("upward", 0.6), ("afterspike", 1.5), ("burst", 0.9), ("branch", 1.8)])
+def test_brian2_spikes_as_often_and_within_its_grid(
+    composed: Callable[[str], Model], name: str, drive: float
+) -> None:
+    dt, duration = 1e-5, 120 * MS
+    model = composed(name + "+delta_synapse")
+    group = neuron_group(model, 1, dt=dt * second, I_syn=drive)
+    monitor = SpikeMonitor(group)
+    BrianNetwork(group, monitor).run(duration * second)
+    brian = np.array(monitor.t / second)
+    network = Network(
+        "one",
+        (SpikeInput("input", 1),),
+        (Population("out", 1, model, {"I_syn": drive}),),
+        (Projection("w", "input", "out", np.zeros((1, 1))),),
+        "out",
+        duration,
+    )
+    with Simulation(network, SmoothSpikeTimes(), batch_size=1) as s:
+        s.run({"input": np.full((1, 1, 1), np.inf)}, np.zeros(1, dtype=int), gradient=False)
+        exact = s.spike_times("out")[0, 0]
+    assert exact.size == brian.size > 1
+    # a spike is seen at the end of its step, a condition at its start
+    assert np.abs(brian - exact).max() < 4 * dt * exact.size
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------
+
+SLIDING = (
+    FRAME
+    + 'equations = "dv/dt = (I_syn + 1 - 2*int(v > v_s))/tau_m : 1"\nthreshold = "v > v_th"\nreset = "v = v_reset"\n'
+    + INPUT
+    + "[states]\nv = {}\n"
+    + parameters(tau_m="20*ms", v_s=0.5, v_th=1, v_reset=0)
+)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_equations_that_drive_back_from_either_side_have_no_solution(tmp_path: Path, target: str) -> None:
+    network = driven(load_model(file(tmp_path, SLIDING), name="sliding"), [0.1])
+    inputs = {"input": np.full((1, 1, 1), MS)}
+    with Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target) as s:  # type: ignore[arg-type]
+        with pytest.raises(SimulationError, match=r"neuron 0 reaches a condition .* drives it back from either side"):
+            s.run(inputs, np.zeros(1, dtype=int))
+    with pytest.raises(ValueError, match="driven back across a condition"):
+        oracle.gradient(network, inputs, SmoothSpikeTimes(), np.zeros(1, dtype=int), method="runge-kutta")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('threshold = "v > v_th"', 'threshold = "v > v_th*int(h > v_open)"', "the threshold .* contains a condition"),
+        ("int(v > v_open)*h*(E_T - v)", "int(v*int(h > g) > v_open)*h*(E_T - v)", "contains another one"),
+    ],
+)
+def test_conditions_of_which_no_event_can_be_made(tmp_path: Path, old: str, new: str, message: str) -> None:
+    model = load_model(file(tmp_path, BURST.replace(old, new, 1)))
+    with pytest.raises(UnsupportedExpression, match=message):
+        HybridSystem.from_model(model)
+
+
+def test_a_refractory_period_in_which_a_condition_may_turn(tmp_path: Path) -> None:
+    moving = load_model(file(tmp_path, BURST.replace("int(v > v_open)", "int(h > v_open)")), "refractory")
+    with pytest.raises(UnsupportedExpression, match="may turn during the refractory period"):
+        HybridSystem.from_model(moving)
+    upward = load_model(file(tmp_path, UPWARD), "refractory")
+    with pytest.raises(UnsupportedExpression, match="a spike leaves the neuron above its threshold"):
+        HybridSystem.from_model(upward)
+
+
+def test_what_else_is_refused(composed: Callable[[str], Model], tmp_path: Path) -> None:
+    text = RECTIFIED.replace('threshold = "v > v_th"\nreset = "v = v_reset"\n', "")
+    for name in ("v_th", "v_reset"):
+        text = "\n".join(line for line in text.splitlines() if not line.startswith(f"{name} ="))
+    readout = load_model(file(tmp_path, text), name="readout")
+    network = Network(
+        "read",
+        (SpikeInput("input", 1),),
+        (Population("out", 2, readout),),
+        (Projection("w", "input", "out", np.ones((1, 2))),),
+        "out",
+        30 * MS,
+    )
+    with pytest.raises(ValueError, match="may be where a condition of the equations turns"):
+        Simulation(network, MaxVoltageCrossEntropy(), batch_size=1)
+    with pytest.raises(ValueError, match="the grid simulation does not support"):
+        GridSimulation(driven(composed("burst"), [1.0]), SmoothSpikeTimes(), batch_size=1, dt=0.1 * MS)
+
+
+def test_equal_conditions_share_their_surface(composed: Callable[[str], Model]) -> None:
+    system = HybridSystem.from_model(composed("burst"))
+    assert list(system.switches.values()) == [symbol("v") - symbol("v_open")]
+    assert system.latch is None and not system.is_linear
+    assert HybridSystem.from_model(load_model("lif")).transitions == ()
