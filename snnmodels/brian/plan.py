@@ -253,8 +253,8 @@ def refuse_unsupported(network: Network) -> None:
     for p in network.populations:
         if HybridSystem.from_model(p.model).transitions:
             raise ValueError(
-                f"population {p.name!r}: {p.model.name} has conditions in its equations, or a spike that leaves it above "
-                "its threshold, which the grid simulation does not support; use Simulation, which has no grid"
+                f"population {p.name!r}: {p.model.name} has conditions in its equations, or a spike that leaves it "
+                "above its threshold, which the grid simulation does not support; use Simulation, which has no grid"
             )
         if p.model.refractory is not None:
             raise ValueError(

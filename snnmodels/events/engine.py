@@ -270,13 +270,13 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
         case "slides":
             return (
                 f"{where} reaches a condition of its equations at {time:.9g} s that drives it back from either side: "
-                "along there the equations have no solution, or no single one; make them continuous where the condition "
-                "turns, as max(x, 0) is, or smooth"
+                "there the equations have no solution, or no single one; make them continuous where the condition "
+                "turns, as clip(x, 0, 1) is, or smooth"
             )
         case "turns":
             return (
-                f"{where} turns a condition of its equations again and again at {time:.9g} s; make the equations smooth "
-                "there"
+                f"{where} turns a condition of its equations again and again at {time:.9g} s; make the equations "
+                "smooth there"
             )
         case "steps":
             return (

@@ -216,8 +216,8 @@ class Rules:
         linear = bare.is_linear and (bare.g is None or _affine(bare.g, bare.states))
         if observed is not None and bare.switches:
             raise ValueError(
-                f"{system.name}: the largest value of {observed!r} may be where a condition of the equations turns, which "
-                "isn't looked at; read samples of it instead"
+                f"{system.name}: the largest value of {observed!r} may be where a condition of the equations turns, "
+                "which isn't looked at; read samples of it instead"
             )
         flow, longest = _flow(bare, numbers) if linear else (None, np.inf)
         places = tuple(names.index(n) for n in learnable)

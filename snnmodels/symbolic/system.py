@@ -4,8 +4,8 @@ Between events dx/dt = f(x, p). The neuron spikes when g(x, p) crosses 0 upwards
 arrives through a receptor with weight w does x+ = e(x-, w, p). For a refractory period after a spike the neuron may
 follow another system, in which some states are held and there is no g.
 
-Where f has a condition on the states, it is another function on either side of a surface s(x, p) = 0. Which one holds is
-a state of its own, a flag of 0 or 1 that stays between events; the crossing of the surface is an event that turns it
+Where f has a condition on the states, it is another function on either side of a surface s(x, p) = 0. Which one holds
+is a state of its own, a flag of 0 or 1 that stays between events; the crossing of the surface is an event that turns it
 and is no spike. A neuron that a spike leaves above its threshold has such a flag, too: it can spike again only after
 it has been below.
 """
@@ -254,17 +254,17 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
     flags = (*switches, *(() if latch is None else (latch,)))
     if not flags:
         return replace(bare, f=f)
-    system = replace(bare, f=f | dict.fromkeys(flags, sp.Integer(0)), switches=switches, latch=latch)
-    start = {b: Step(s.xreplace(dict(bare.initial))) for b, s in switches.items()}
+    system = replace(bare, f={**f, **dict.fromkeys(flags, sp.Integer(0))}, switches=switches, latch=latch)
+    start: dict[sp.Symbol, sp.Expr] = {b: Step(s.xreplace(dict(bare.initial))) for b, s in switches.items()}
     if latch is not None and bare.g is not None:
         start[latch] = Step(bare.g.xreplace(dict(bare.initial)))
     system = replace(
         system,
         states=(*bare.states, *flags),
-        h=bare.h | system._flags_after(bare.h) | ({} if latch is None else {latch: sp.Integer(1)}),
-        arrivals={n: replace(a, jump=a.jump | system._flags_after(a.jump)) for n, a in bare.arrivals.items()},
-        initial=bare.initial | start,
-        units=bare.units | dict.fromkeys(flags, "1"),
+        h={**bare.h, **system._flags_after(bare.h), **({} if latch is None else {latch: sp.Integer(1)})},
+        arrivals={n: replace(a, jump={**a.jump, **system._flags_after(a.jump)}) for n, a in bare.arrivals.items()},
+        initial={**bare.initial, **start},
+        units={**bare.units, **dict.fromkeys(flags, "1")},
     )
     if bare.refractory is not None:
         _check_held(system)

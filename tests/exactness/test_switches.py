@@ -1,4 +1,4 @@
-"""Conditions in equations, branches in resets, and spikes without reset: against the reference, and where events meet."""
+"""Conditions in equations, branches in resets, spikes without reset: against the reference, and where events meet."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ reset = "v = v_reset"
 '''
     + INPUT
     + '[states]\nv = {}\nh = { initial = "h_0" }\n'
-    + parameters(tau_m="20*ms", tau_up="60*ms", tau_down="20*ms", g=0.4, E_T=8.0, v_open=0.3, v_th=1, v_reset=0.1, h_0=0.3)
+    + parameters(tau_m="20*ms", tau_up="60*ms", tau_down="20*ms", g=0.4, E_T=8.0)
+    + "\n"
+    + "\n".join(parameters(v_open=0.3, v_th=1, v_reset=0.1, h_0=0.3).splitlines()[1:])
 )
 # a rectified input and a corner: f is continuous across both surfaces
 RECTIFIED = (
@@ -172,7 +174,7 @@ def test_many_drawn_networks(composed: Callable[[str], Model], name: str) -> Non
         assert_agrees(simulated(case), reference(case), NEAR, f"seed {seed}")
 
 
-# --- one neuron, where events meet -------------------------------------------------------------------------------------
+# --- one neuron, where events meet
 
 
 def driven(model: Model, weights: list[float], learnable: tuple[str, ...] = (), duration: float = 60 * MS) -> Network:
@@ -231,7 +233,7 @@ def test_a_neuron_that_starts_above_threshold_has_to_come_below_first(
 def test_an_arrival_that_takes_a_neuron_below_its_threshold_lets_it_spike_again(
     composed: Callable[[str], Model], target: str
 ) -> None:
-    """By jumps alone: up (a spike), a further jump up (none), down, and up again (a spike), the last two at one time."""
+    """By jumps alone: up (a spike), further up (none), down, and up again (a spike), the last two at one time."""
     network = driven(composed("afterspike+delta_synapse"), [1.2, 0.5, -3.0, 4.0, -0.2])
     spikes, off = both(network, [1.0, 1.05, 1.5, 1.8, 1.8], target)
     np.testing.assert_array_equal(spikes, [1.0 * MS, 1.8 * MS])
@@ -277,7 +279,7 @@ def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) ->
         assert report.ok, str(report)
 
 
-# --- Brian2 itself -----------------------------------------------------------------------------------------------------
+# --- Brian2 itself
 
 
 @pytest.mark.parametrize(("name", "drive"), [("upward", 0.6), ("afterspike", 1.5), ("burst", 0.9), ("branch", 1.8)])
@@ -306,7 +308,7 @@ def test_brian2_spikes_as_often_and_within_its_grid(
     assert np.abs(brian - exact).max() < 4 * dt * exact.size
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------
+# --- what is refused
 
 SLIDING = (
     FRAME
@@ -321,9 +323,12 @@ SLIDING = (
 def test_equations_that_drive_back_from_either_side_have_no_solution(tmp_path: Path, target: str) -> None:
     network = driven(load_model(file(tmp_path, SLIDING), name="sliding"), [0.1])
     inputs = {"input": np.full((1, 1, 1), MS)}
-    with Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target) as s:  # type: ignore[arg-type]
-        with pytest.raises(SimulationError, match=r"neuron 0 reaches a condition .* drives it back from either side"):
-            s.run(inputs, np.zeros(1, dtype=int))
+    message = r"neuron 0 reaches a condition .* drives it back from either side"
+    with (
+        Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target) as s,  # type: ignore[arg-type]
+        pytest.raises(SimulationError, match=message),
+    ):
+        s.run(inputs, np.zeros(1, dtype=int))
     with pytest.raises(ValueError, match="driven back across a condition"):
         oracle.gradient(network, inputs, SmoothSpikeTimes(), np.zeros(1, dtype=int), method="runge-kutta")
 

@@ -150,7 +150,7 @@ CASES = [
     ("neuron", '"v > v_th"', '"v > v_t"', r"threshold: 'v_t' uses 'v_t', .*did you mean 'v_th'"),
     ("neuron", '"v > v_th"', '"v/v_th > v_th"', r"threshold: 'v_th' is in volt, expected no unit"),
     ("neuron", 'threshold = "v > v_th"', "", r"threshold: is missing; a spiking neuron"),
-    ("neuron", 'reset = "v = E_L"', "", r"reset: is missing; a spiking neuron has a threshold and a reset, which is \[\]"),
+    ("neuron", 'reset = "v = E_L"', "", r"reset: is missing; a spiking neuron .* and a reset, which is \[\] if"),
     ("neuron", '"v = E_L"', '"v == E_L"', r"reset: 'v == E_L' is not an assignment; write it as in v = v_reset"),
     ("neuron", '"v = E_L"', '"u = E_L"', r"reset: 'u = E_L' assigns to 'u', no state; there is I, a, v"),
     ("neuron", '"v = E_L"', '"E_L = v"', r"reset: 'E_L = v' assigns to 'E_L', no state"),

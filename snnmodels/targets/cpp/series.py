@@ -7,11 +7,11 @@ K + 1 coefficients, of which the first ``NX`` are the states'.
 ============================  ==========================================================================================
 ``constants(p, c)``           the NC hoisted constants from the NP parameters
 ``coefficients<K>(c, s)``     fills s from ``s[i][0]``, the states
-``event<K>(c, s)``            then ``s[EVENTS[m]]`` is the series of event function m (its value for K = 0) of NE; EVENT is
-                              the first of EVENTS, -1 if there is none
+``event<K>(c, s)``            then ``s[EVENTS[m]]`` is the series of event function m of NE (its value for K = 0);
+                              EVENT is the first of EVENTS, -1 if there is none
 ``back<K>(c, s, b, cb)``      from cotangents ``b[i][k]`` of the states' coefficients to those of the states,
                               ``b[i][0]``; adds to cb, the cotangents of the constants; other rows of b start at 0
-``event_back(c, s, b, cb)``   the same for the values of the event functions at a point (K = 0) from ``b[EVENTS[m]][0]``
+``event_back(c, s, b, cb)``   the same for the values of the event functions at a point (K = 0), ``b[EVENTS[m]][0]``
 ``parameters(p, cb, pb)``     adds the cotangents of the parameters to pb
 ============================  ==========================================================================================
 
