@@ -89,6 +89,8 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
         raise TypeError(f"{model.name} declares its own refractory period, {model.refractory.duration}; set that")
     known = {*model.parameters, *model.state_names, *options}
     for name in kwargs:
+        if name in model.derived:
+            raise TypeError(model.no_parameter(name))
         if name not in known:
             raise TypeError(f"{model.name} has no parameter {name!r}; {suggest(name, known)}")
     values = {

@@ -52,7 +52,9 @@ class ExpDD(sp.Function):
         return ExpDD(*self.args, self.args[argindex - 1])
 
     def _sympystr(self, printer: sp.printing.printer.Printer) -> str:
-        return f"expdd{len(self.args)}({', '.join(printer._print(a) for a in self.args)})"
+        # a whole number in Brian2's code is no argument of a function of real ones
+        nodes = (f"{a}.0" if a.is_Integer else printer._print(a) for a in self.args)
+        return f"expdd{len(self.args)}({', '.join(nodes)})"
 
     def _latex(self, printer: sp.printing.printer.Printer) -> str:
         return r"\exp\left[" + ", ".join(printer._print(a) for a in self.args) + r"\right]"

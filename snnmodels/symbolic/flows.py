@@ -307,7 +307,7 @@ class _Jets:
             nodes = e.args if isinstance(e, ExpDD) else (e.args[0], sp.Integer(0))
             if k == 0:
                 return e.func(*(c(a, 0) for a in e.args))
-            # dividing by what vanishes at 0 is not exact there; the derivative by a node is the difference with it twice
+            # a recurrence would divide by what vanishes at 0; the derivative by a node is the difference with it twice
             varying = [a for a in nodes if a.free_symbols & set(self.of_state)]
             terms = (i * c(a, i) * c(ExpDD(*nodes, a), k - i) for a in varying for i in range(1, k + 1))
             return sp.Add(*terms) / k

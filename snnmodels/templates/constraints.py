@@ -15,7 +15,7 @@ from .expressions import called_functions, check_expression, parse
 from .model import Model
 from .units import numbers_in, variables_in
 
-__all__ = ["holds", "parse_constraint", "violated"]
+__all__ = ["evaluated", "holds", "parse_constraint", "violated"]
 
 Array = np.ndarray
 
@@ -56,15 +56,27 @@ def holds(condition: str, values: Mapping[str, float | Array]) -> Array:
     array of bool
         False where a side isn't a number.
     """
-    code, known, free = _read(condition)
+    return evaluated(condition, values).astype(bool)
+
+
+def evaluated(expression: str, values: Mapping[str, float | Array]) -> Array:
+    """The values of an expression or comparison.
+
+    Parameters
+    ----------
+    expression : str
+    values : mapping of str to float or array
+        Of every variable in it, in SI units.
+    """
+    code, known, free = _read(expression)
     names = known | {name: np.asarray(values[name], dtype=float) for name in free}
     with np.errstate(all="ignore"):
-        return np.asarray(eval(code, {"__builtins__": {}}, names), dtype=bool)
+        return np.asarray(eval(code, {"__builtins__": {}}, names))
 
 
 @functools.cache  # training asks after every step
 def _read(condition: str) -> tuple[CodeType, dict[str, Any], list[str]]:
-    """A comparison compiled, the functions, units and constants in it, and the names of its variables."""
+    """An expression compiled, the functions, units and constants in it, and the names of its variables."""
     functions = {name: _function(name) for name in called_functions(condition)}
     return compile(parse(condition), condition, "eval"), {**functions, **numbers_in(condition)}, variables_in(condition)
 

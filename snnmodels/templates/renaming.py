@@ -54,6 +54,10 @@ def renamed(model: Model, names: Mapping[str, str]) -> Model:
             name: replace(r, on_pre=statements(r.on_pre), weight=words(r.weight)) for name, r in model.receptors.items()
         },
         constraints=tuple(map(words, model.constraints)),
+        derived={
+            words(name): replace(d, name=words(name), expression=words(d.expression))
+            for name, d in model.derived.items()
+        },
         equations="\n".join(map(line, model.equations.splitlines())),
         refractory=model.refractory
         and replace(

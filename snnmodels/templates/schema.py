@@ -75,6 +75,14 @@ class WeightTable(Table):
     description: str = ""
 
 
+class DerivedTable(Table):
+    """A named expression of parameters, with its base unit and what it means."""
+
+    value: str | Number
+    unit: Text
+    description: Text
+
+
 class ComponentFile(Table):
     """What the three kinds of components have in common."""
 
@@ -84,6 +92,8 @@ class ComponentFile(Table):
     equations: str = ""
     states: dict[str, StateTable] = {}
     parameters: dict[str, ParameterTable] = {}
+    derived: dict[str, DerivedTable] = {}
+    functions: dict[str, Text] = {}
     constraints: list[Text] = []
 
 
@@ -135,6 +145,7 @@ class MechanismReplacements(Table):
 
     threshold: str | None = None
     reset: str | list[str] | None = None
+    initial: dict[str, str | Number] = {}
 
 
 class MechanismFile(ComponentFile):

@@ -106,14 +106,16 @@ def resolve_unit(text: str, units: Mapping[str, str]) -> str:
     if "unit(" not in text.replace(" ", ""):
         unit_dimension(text)
         return text.strip()
-    concrete = _expand_calls(text, "unit", units)
+    concrete = _expand_calls(text, {"unit": units})
     value, dimension, _ = evaluate_quantity(concrete)
     if value != 1:
         raise ValueError(f"{text!r} is not made of base units; expected units such as volt, not mV")
     return unit_of_dimension(dimension)
 
 
-def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = None) -> tuple[float, Dimension, str]:
+def evaluate_quantity(
+    value: str | float, scales: Mapping[str, str] | None = None, initials: Mapping[str, str] | None = None
+) -> tuple[float, Dimension, str]:
     """A number with its unit, as a template writes it.
 
     Parameters
@@ -122,6 +124,8 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
         For example ``"20*ms"``, ``"-65*mV"``, ``1.5`` or ``"0.1*scale(v)"``.
     scales : mapping of str to str, optional
         What ``scale(name)`` stands for.
+    initials : mapping of str to str, optional
+        What ``initial(name)`` stands for.
 
     Returns
     -------
@@ -136,7 +140,8 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
     ValueError
         If it isn't a finite number with a known unit.
     """
-    text = _expand_calls(value, "scale", scales or {}) if isinstance(value, str) else repr(value)
+    calls = {"scale": scales or {}, "initial": initials or {}}
+    text = _expand_calls(value, calls) if isinstance(value, str) else repr(value)
     tree = _parse_quantity(text)
     try:
         with np.errstate(all="ignore"):
@@ -152,7 +157,9 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
     return number, dimension, text.strip()
 
 
-def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) -> tuple[float, str]:
+def quantity_in(
+    value: Any, unit: str, scales: Mapping[str, str] | None = None, initials: Mapping[str, str] | None = None
+) -> tuple[float, str]:
     """A number with its unit in SI base units, and as text.
 
     Parameters
@@ -163,6 +170,8 @@ def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) 
         That it has to be in, as for `unit_dimension`; 0 needs none.
     scales : mapping of str to str, optional
         What ``scale(name)`` stands for.
+    initials : mapping of str to str, optional
+        What ``initial(name)`` stands for.
 
     Returns
     -------
@@ -175,7 +184,7 @@ def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) 
     ValueError
         If it isn't a finite number in that unit.
     """
-    number, dimension, text = evaluate_quantity(value, scales)
+    number, dimension, text = evaluate_quantity(value, scales, initials)
     expected = unit_dimension(unit)
     if dimension is not expected and not (number == 0 and dimension is DIMENSIONLESS):
         raise ValueError(f"{text!r} {wrong_unit(dimension, expected)}")
@@ -358,18 +367,21 @@ def _spoken(dimension: Dimension) -> str:
     return f"{integrated}/second" if "*" in unit and "*" not in integrated else unit
 
 
-def _expand_calls(text: str, function: str, values: Mapping[str, str]) -> str:
-    """Replace every ``function(name)`` by ``values[name]``."""
+def _expand_calls(text: str, tables: Mapping[str, Mapping[str, str]]) -> str:
+    """Replace every ``function(name)`` by ``tables[function][name]``."""
     replacements: dict[ast.expr, str] = {}
-    for node in ast.walk(_parse_quantity(text)):
+    whole = _parse_quantity(text)
+    for node in ast.walk(whole):
         match node:
-            case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name)], keywords=[]) if called == function:
+            case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name)], keywords=[]) if called in tables:
+                values = tables[called]
                 if name not in values:
-                    raise ValueError(f"{function}({name}): {name!r} has no {function} here; {suggest(name, values)}")
+                    raise ValueError(f"{called}({name}): {name!r} has no {called} here; {suggest(name, values)}")
                 replacements[node] = values[name]
             case ast.Call():
-                raise ValueError(f"{text!r} contains {ast.unparse(node)!r}; only {function}(name) can be called here")
-    return replace_nodes(text, replacements)
+                known = " and ".join(f"{function}(name)" for function in tables)
+                raise ValueError(f"{text!r} contains {ast.unparse(node)!r}; only {known} can be called here")
+    return replacements[whole] if whole in replacements else replace_nodes(text, replacements)
 
 
 def _parse_quantity(text: str) -> ast.expr:
