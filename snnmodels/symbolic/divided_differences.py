@@ -9,11 +9,11 @@ with x repeated, exact at and near x = 0.
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
 import sympy as sp
-from mpmath.libmp import prec_to_dps
 
 __all__ = [
     "MAX_NODES",
@@ -76,7 +76,8 @@ class exprel(sp.Function):  # called as Brian2 calls it, since it is printed und
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
         x = self.args[0]
-        return ((sp.exp(x) - 1) / x).evalf(prec_to_dps(prec)) if x.is_number else self
+        # digits, from bits; evalf takes more where the difference cancels
+        return ((sp.exp(x) - 1) / x).evalf(math.ceil(prec * math.log10(2))) if x.is_number else self
 
     def _eval_is_positive(self) -> bool | None:
         return self.args[0].is_extended_real

@@ -309,6 +309,6 @@ class _Jets:
                 return e.func(*(c(a, 0) for a in e.args))
             # a recurrence would divide by what vanishes at 0; the derivative by a node is the difference with it twice
             varying = [a for a in nodes if a.free_symbols & set(self.of_state)]
-            terms = (i * c(a, i) * c(ExpDD(*nodes, a), k - i) for a in varying for i in range(1, k + 1))
-            return sp.Add(*terms) / k
+            slopes = [(a, ExpDD(*nodes, a)) for a in varying]
+            return sp.Add(*(i * c(a, i) * c(slope, k - i) for a, slope in slopes for i in range(1, k + 1))) / k
         raise UnsupportedExpression(f"no Taylor series along the flow is defined for {e}; rewrite it with exp")

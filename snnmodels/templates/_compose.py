@@ -170,7 +170,8 @@ def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
 
 def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
     """The model, with subexpressions and what is derived substituted where it says so."""
-    inner = {n: s.expression for n, s in (*merged.subexpressions.items(), *merged.derived.items())}
+    inner = {n: s.expression for n, s in merged.subexpressions.items()}
+    inner |= {n: d.expression for n, d in merged.derived.items()}
     # each round resolves one level; Brian2 has refused circular ones
     for _ in inner:
         inner = {n: substitute(expression, inner) for n, expression in inner.items()}

@@ -154,7 +154,7 @@ def _outermost(node: ast.AST, functions: Mapping[str, Function]) -> Iterator[ast
 def check_called(functions: Mapping[str, Function], expressions: Iterable[str], file: str) -> None:
     """`TemplateError` if a file declares a function that none of its expressions calls, directly or through others."""
     used = {name for text in expressions for name in called_functions(text)}
-    for function in reversed(functions.values()):
+    for function in reversed(list(functions.values())):
         if function.name not in used:
             message = f"{function.name!r} is declared but not called; call it or remove it"
             raise TemplateError(file, f"functions.{function.name}", message)

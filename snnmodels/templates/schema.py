@@ -164,12 +164,37 @@ class SpikeInputTable(Table):
     n: Count
 
 
+class DrawTable(Table):
+    """A number for each neuron, drawn: `mean` and `std` of a normal distribution, `low` and `high` of a uniform one."""
+
+    distribution: Literal["normal", "uniform"]
+    mean: str | Number | None = None
+    std: str | Number | None = None
+    low: str | Number | None = None
+    high: str | Number | None = None
+
+
+def _way(value: Any) -> str:
+    if isinstance(value, dict | DrawTable):
+        return "drawn values"
+    return "values of neurons" if isinstance(value, list) else "one value"
+
+
+# one number for all neurons, a list of one for each, or how they are drawn; an error is then about what was meant
+ParameterEntry = Annotated[
+    Annotated[str | Number, Tag("one value")]
+    | Annotated[list[str | Number], Tag("values of neurons")]
+    | Annotated[DrawTable, Tag("drawn values")],
+    Discriminator(_way),
+]
+
+
 class PopulationTable(Table):
     """A population: a composition of components, how many, and its own parameter values."""
 
     model: str | list[str]
     n: Count
-    parameters: dict[str, str | Number | list[str | Number]] = {}
+    parameters: dict[str, ParameterEntry] = {}
     learnable: list[str] = []
 
 
@@ -307,7 +332,7 @@ def _location(error: Any, data: Any) -> list[str]:
 # pydantic adds the branch of a union that it tried to the location of an error
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
-    *("one delay", "table of delays"),
+    *("one delay", "table of delays", "one value", "values of neurons", "drawn values"),
 }
 
 
