@@ -80,7 +80,7 @@ def test_quantities_are_numbers_in_si_units(channel: Model) -> None:
 def case(channel: Model) -> tuple[Network, dict[str, np.ndarray]]:
     """An input, a neuron, and one behind it; everything learnable."""
     populations = [Population(name, 1, channel, {}, tuple(channel.parameters)) for name in ("first", "out")]
-    ends = [("a", "first", 0.03), ("first", "out", 0.03)]
+    ends = [("a", "first", 0.03), ("first", "out", 0.06)]
     projections = [Projection("", source, target, np.array([[w]])) for source, target, w in ends]
     network = Network("two", (SpikeInput("a", 1),), tuple(populations), tuple(projections), "out", 20 * MS)
     return network, {"a": np.array([[[1 * MS, 4 * MS]]])}
@@ -114,6 +114,7 @@ def test_the_reference_agrees_with_differences(
             other = dataclasses.replace(network, populations=(moved, network.populations[1]))
             losses.append(run(NumpyEngine, other, inputs, tolerance=1e-13).loss)
         difference = (losses[1] - losses[0]) / (2e-5 * first.model.parameters[name].value)
+        assert difference != 0
         assert float(reference.gradients[f"first.{name}"].sum()) == pytest.approx(difference, rel=1e-5)
 
 
