@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
-from ..symbolic.parsing import Step
 from ..symbolic.published import DRIVE, POST_I, POST_V, PublishedRule, published_lif_rule
+from ..symbolic.steps import Step
 from ..symbolic.system import HybridSystem
 from ._rendering import (
     Block,

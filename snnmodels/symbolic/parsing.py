@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import sympy as sp
 from sympy.printing.str import StrPrinter
 
 from ..templates.errors import brief
 from ..templates.expressions import parse
+from ..templates.units import is_unit_name, unit_value
+from .divided_differences import exprel
+from .steps import Step
 
 FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
     "exp": sp.exp,
+    "exprel": exprel,
     "log": sp.log,
     "sin": sp.sin,
     "cos": sp.cos,
@@ -31,30 +33,8 @@ FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
     "sqrt": sp.sqrt,
 }
 
-
-
-class Step(sp.Function):
-    """1 where its argument is more than 0, else 0; its derivative counts as 0, so no event may hide in it."""
-
-    nargs = 1
-    is_real = True
-
-    @classmethod
-    def eval(cls, argument: sp.Expr) -> sp.Expr | None:
-        """The value for a number."""
-        if argument.is_number and argument.is_extended_real:
-            return sp.Integer(bool(argument > 0))
-        return None
-
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
-        """0, on both sides of where it turns."""
-        return sp.Integer(0)
-
-
-NUMPY_STEP: dict[str, Callable[[Any], Any]] = {"Step": lambda x: np.where(np.greater(x, 0), 1.0, 0.0)}
-"""`Step` for `sympy.lambdify`."""
-NUMPY_CONDITION: dict[str, Callable[[Any], Any]] = {"int": lambda condition: np.where(condition, 1.0, 0.0)}
-"""What printed conditions, ``int(x > 0)``, call where they run over arrays."""
+# Brian2's names of numbers
+CONSTANTS = {"pi": sp.pi, "e": sp.E}
 
 _OPERATORS = {
     ast.Add: lambda a, b: a + b,
@@ -87,13 +67,16 @@ def symbol(name: str) -> sp.Symbol:
     return sp.Symbol(name, real=True)
 
 
-def parse_expression(text: str) -> sp.Expr:
+def parse_expression(text: str, *, numbers: bool = True) -> sp.Expr:
     """A Brian2 expression as SymPy.
 
     Parameters
     ----------
     text : str
         For example ``"(I_syn - v)/tau_m"``.
+    numbers : bool
+        Whether ``pi`` and ``e`` stand for themselves and the names of units for what they are in SI base units (``mV``
+        for 1/1000), as in equations of models, whose variables can't be called so; else they are symbols as others.
 
     Returns
     -------
@@ -136,6 +119,10 @@ def parse_expression(text: str) -> sp.Expr:
             case ast.Constant(value=float() as value):
                 # 0.5 and 1e-3 are meant as decimals: as rationals they cancel exactly in the derivation
                 return sp.Rational(repr(value))
+            case ast.Name(id=name) if numbers and name in CONSTANTS:
+                return CONSTANTS[name]
+            case ast.Name(id=name) if numbers and is_unit_name(name):
+                return sp.Rational(repr(unit_value(name)))
             case ast.Name(id=name):
                 return symbol(name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -181,6 +168,12 @@ class _BrianPrinter(StrPrinter):
         return "0.5"
 
     def _print_Float(self, expr: sp.Float) -> str:
+        return repr(float(expr))
+
+    def _print_Pi(self, expr: sp.Expr) -> str:
+        return repr(float(expr))
+
+    def _print_Exp1(self, expr: sp.Expr) -> str:
         return repr(float(expr))
 
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:

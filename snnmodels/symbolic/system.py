@@ -19,7 +19,8 @@ import sympy as sp
 
 from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Refractory
-from .parsing import Step, UnsupportedExpression, parse_expression, symbol
+from .parsing import UnsupportedExpression, parse_expression, symbol
+from .steps import Step
 
 __all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "Transition", "threshold_sides"]
 

@@ -5,12 +5,13 @@ from ._describe import describe
 from ._network_file import load_network
 from .errors import TemplateError
 from .library import Entry, catalogue, equations_path
-from .model import Assignment, Model, Parameter, Receptor, Refractory, State
+from .model import Assignment, Derived, Model, Parameter, Receptor, Refractory, State
 from .network import Network, Population, Projection, SpikeInput
 from .values import with_values
 
 __all__ = [
     "Assignment",
+    "Derived",
     "Entry",
     "Model",
     "Network",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
+from operator import ne
 
 from ._component import Component
 from ._merge import Merged
 from .constraints import parse_constraint, violated
 from .errors import TemplateError, located, suggest
-from .expressions import free_names
+from .expressions import substitute
 from .model import Assignment, Model
-from .units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
+from .units import Dimension, expression_dimension, unit_dimension, variables_in, wrong_unit
 
 __all__ = ["check_composition", "check_defaults", "check_used"]
 
@@ -27,19 +30,31 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
         For an undefined name, an inconsistent or wrong dimension, or an assignment to anything but a state.
     """
     parameters = {p.name: unit_dimension(p.unit) for p in merged.parameters.values()}
+    fixed = {d.name: unit_dimension(d.unit) for d in merged.derived.values()}
+    constants = parameters | fixed
     states = {s.name: unit_dimension(s.unit) for s in merged.states.values()}
-    everything = parameters | states | {s.name: unit_dimension(s.unit) for s in merged.subexpressions.values()}
+    everything = constants | states | {s.name: unit_dimension(s.unit) for s in merged.subexpressions.values()}
     neuron = parts[0]
+    for part in parts:
+        _check_functions(part, everything, neuron)
     for part in parts:
         # before the equations, in which these are already substituted
         for name, term in part.add_inputs.items():
             _check(part, f"add.inputs.{name}", term, everything, unit_dimension(neuron.inputs[name].unit))
+    derived_before: set[str] = set()
     for part in parts:
         _check_equations(part, everything)
-        for state in part.states.values():
-            if state.initial != "0":
-                key = f"states.{state.name}.initial"
-                _check(part, key, state.initial, parameters, states[state.name], "a parameter")
+        for name, derived in part.derived.items():
+            known = {n: d for n, d in constants.items() if n not in fixed or n in derived_before}
+            what = "a parameter, or derived before it,"
+            _check(part, f"derived.{name}.value", derived.expression, known, constants[name], what)
+            derived_before.add(name)
+        initials = {f"states.{s.name}.initial": (s.name, s.initial) for s in part.states.values()}
+        initials |= {f"replace.initial.{name}": (name, text) for name, text in part.replace_initial.items()}
+        for key, (name, initial) in initials.items():
+            if initial != "0":
+                above = {n: states[n] for n in takewhile(partial(ne, name), states)}
+                _check(part, key, initial, constants | above, states[name], "a parameter, or a state above it,")
         prefix = "" if part.kind == "neuron" else "replace."
         for key, statements in ((f"{prefix}reset", part.reset or ()), ("add.reset", part.add_reset)):
             for statement in statements:
@@ -54,13 +69,30 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
             _check(part, "add.threshold", part.add_threshold, everything, side)
         for constraint in part.constraints:
             lesser, greater = parse_constraint(constraint)
-            unit = _dimension(part, "constraints", greater, parameters, "a parameter")
+            unit = _dimension(part, "constraints", greater, constants, "a parameter")
             if "0" in (lesser, greater):  # 0 is 0 in every unit
-                _dimension(part, "constraints", lesser, parameters, "a parameter")
+                _dimension(part, "constraints", lesser, constants, "a parameter")
             else:
-                _check(part, "constraints", lesser, parameters, unit, "a parameter")
+                _check(part, "constraints", lesser, constants, unit, "a parameter")
         _check_receptor(part, everything, states)
-        _check_refractory(part, parameters, states)
+        _check_refractory(part, constants, states)
+
+
+def _check_functions(part: Component, everything: Dimensions, neuron: Component) -> None:
+    """Names of functions, and the dimension of every call."""
+    for function in part.functions:
+        if function.name in everything or function.name in neuron.inputs:
+            message = f"the name {function.name!r} is already that of a variable of the model; choose another"
+            raise TemplateError(part.file, f"functions.{function.name}", message)
+    weight = {} if part.receptor is None else {part.receptor.weight: unit_dimension(part.receptor.weight_unit)}
+    known = {**everything, **weight}
+    for call in part.calls:
+        if known.keys() >= set(variables_in(call.expression)):  # else there is more to say about the expression
+            with located(part.file, call.key):
+                try:
+                    expression_dimension(call.expression, known)
+                except ValueError as error:
+                    raise ValueError(f"{call.written}: {error}") from None
 
 
 def _check_equations(part: Component, everything: Dimensions) -> None:
@@ -117,7 +149,7 @@ def _check(
 
 
 def _dimension(part: Component, key: str, expression: str, known: Dimensions, what: str = "a variable") -> Dimension:
-    _check_defined(part, key, free_names(expression), known, what, expression)
+    _check_defined(part, key, variables_in(expression), known, what, expression)
     with located(part.file, key):
         return expression_dimension(expression, known)
 
@@ -128,19 +160,16 @@ def _check_defined(
     for name in names:
         if name in known:
             continue
-        if is_unit_name(name):
-            hint = "units belong to the defaults of parameters: declare a parameter and use its name"
-        elif name in ("t", "dt"):
-            hint = "models do not depend on time itself; make it a state"
-        else:
-            hint = suggest(name, known)
+        time = "models do not depend on time itself; make it a state"
+        hint = time if name in ("t", "dt") else suggest(name, known)
         raise TemplateError(part.file, key, f"{expression!r} uses {name!r}, which isn't {what} of the model; {hint}")
 
 
 def check_used(part: Component) -> None:
     """`TemplateError` if a component declares a name that none of its own expressions uses."""
-    used = {name for _, expression in part.expressions() for name in free_names(expression)}
+    used = {name for _, expression in part.expressions() for name in variables_in(expression)}
     declared = [(f"parameters.{name}", name) for name in part.parameters]
+    declared += [(f"derived.{name}", name) for name in part.derived]
     declared += [(f"inputs.{name}", name) for name in part.inputs]
     declared += [(f"equations.{name}", name) for name in part.subexpressions]
     if part.receptor is not None:
@@ -153,6 +182,8 @@ def check_used(part: Component) -> None:
 def check_defaults(parts: Iterable[Component], model: Model) -> None:
     """`TemplateError` if the defaults of a composition don't fulfil its constraints."""
     values = {name: p.value for name, p in model.parameters.items()}
+    derived = {name: d.expression for name, d in model.derived.items()}
     for part in parts:
-        if problem := violated(replace(model, constraints=part.constraints), values):
+        constraints = tuple(substitute(text, derived) for text in part.constraints)
+        if problem := violated(replace(model, constraints=constraints), values):
             raise TemplateError(part.file, "constraints", problem)

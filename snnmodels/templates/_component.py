@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .constraints import parse_constraint
+from ._functions import Call, Function, check_called, read_functions, written_out
+from .constraints import evaluated, parse_constraint
 from .errors import TemplateError, located, suggest
 from .expressions import check_expression, parse_statements, parse_threshold, substitute
-from .model import Assignment, Parameter, Receptor, Refractory, State
+from .model import Assignment, Derived, Parameter, Receptor, Refractory, State
 from .schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
-from .units import check_identifier, parse_equations, quantity_in, resolve_unit
+from .units import (
+    check_identifier,
+    expression_dimension,
+    parse_equations,
+    quantity_in,
+    resolve_unit,
+    unit_dimension,
+)
 
 __all__ = ["Component", "Context", "Subexpression", "read_component"]
 
@@ -28,10 +37,39 @@ class Subexpression:
 
 @dataclass
 class Context:
-    """Units and scales that ``unit(x)`` and ``scale(x)`` may ask for: those of the components read before."""
+    """What ``unit(x)``, ``scale(x)`` and ``initial(x)`` may ask for: that of the components read before.
+
+    Attributes
+    ----------
+    units, scales, initials : dict of str to str
+        By variable; `initials` are initial values with all parameters at their defaults.
+    parameters : dict of str to Parameter
+    """
 
     units: dict[str, str] = field(default_factory=dict)
     scales: dict[str, str] = field(default_factory=dict)
+    initials: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+
+    def for_instance(self, alias: str, extended: Iterable[Component]) -> Context:
+        """What an instance is read with: as it is written, the variables of instances that it extends are its own."""
+        if not alias:
+            return self
+        context = Context(dict(self.units), dict(self.scales), dict(self.initials), dict(self.parameters))
+        for part in extended:
+            for name in part.own:
+                context._take(name, self, f"{name}_{alias}")
+        return context
+
+    def add_instance(self, alias: str, part: Component, context: Context) -> None:
+        """Take what reading a component as an instance has added to its context, under the names of the instance."""
+        for name in part.own if alias else ():
+            self._take(f"{name}_{alias}", context, name)
+
+    def _take(self, name: str, other: Context, its: str) -> None:
+        for table in ("units", "scales", "initials", "parameters"):
+            if its in getattr(other, table):
+                getattr(self, table)[name] = getattr(other, table)[its]
 
 
 @dataclass(frozen=True)
@@ -49,6 +87,9 @@ class Component:
     subexpressions: Mapping[str, Subexpression]
     parameters: Mapping[str, Parameter]
     inputs: Mapping[str, Parameter]
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    functions: tuple[Function, ...] = ()
+    calls: tuple[Call, ...] = ()
     threshold: Threshold | None = None
     reset: tuple[Assignment, ...] | None = None
     receptor: Receptor | None = None
@@ -59,12 +100,20 @@ class Component:
     add_derivatives: Mapping[str, str] = field(default_factory=dict)
     add_threshold: str | None = None
     add_reset: tuple[Assignment, ...] = ()
+    replace_initial: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names of the variables that it declares, which end in the name of an instance."""
+        return (*self.states, *self.subexpressions, *self.parameters, *self.derived)
 
     def expressions(self) -> Iterable[tuple[str, str]]:
         """Every expression with the key it stands under."""
         yield from ((f"equations.{name}", text) for name, text in self.derivatives.items())
         yield from ((f"equations.{name}", s.expression) for name, s in self.subexpressions.items())
         yield from ((f"states.{name}.initial", s.initial) for name, s in self.states.items())
+        yield from ((f"derived.{name}.value", d.expression) for name, d in self.derived.items())
+        yield from ((f"replace.initial.{name}", text) for name, text in self.replace_initial.items())
         yield from (("threshold", side) for side in self.threshold or ())
         yield from (("reset", s.expression) for s in (*(self.reset or ()), *self.add_reset))
         yield from (("on_pre", s.expression) for s in (self.receptor.on_pre if self.receptor else ()))
@@ -78,9 +127,10 @@ class Component:
 
     def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
         """The component with expressions in place of some names, and new names for some of its own variables."""
+        return self.rewritten(lambda expression: substitute(expression, replacements), names)
 
-        def text(expression: str) -> str:
-            return substitute(expression, replacements)
+    def rewritten(self, text: Callable[[str], str], names: Mapping[str, str]) -> Component:
+        """The component with every expression rewritten, and new names for some of its own variables."""
 
         def statements(code: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
             return tuple(Assignment(names.get(s.variable, s.variable), s.operator, text(s.expression)) for s in code)
@@ -89,6 +139,7 @@ class Component:
             return names.get(name, name)
 
         states = (replace(s, name=named(n), initial=text(s.initial)) for n, s in self.states.items())
+        derived = (replace(d, name=named(n), expression=text(d.expression)) for n, d in self.derived.items())
         subexpressions = (
             replace(s, name=named(n), expression=text(s.expression)) for n, s in self.subexpressions.items()
         )
@@ -98,11 +149,14 @@ class Component:
             derivatives={named(n): text(rhs) for n, rhs in self.derivatives.items()},
             subexpressions={s.name: s for s in subexpressions},
             parameters={named(n): replace(p, name=named(n)) for n, p in self.parameters.items()},
+            derived={d.name: d for d in derived},
+            calls=tuple(replace(c, expression=text(c.expression)) for c in self.calls),
+            replace_initial={named(n): text(e) for n, e in self.replace_initial.items()},
             threshold=self.threshold and (text(self.threshold[0]), text(self.threshold[1])),
             reset=None if self.reset is None else statements(self.reset),
             receptor=self.receptor and replace(self.receptor, on_pre=statements(self.receptor.on_pre)),
             add_inputs={n: text(e) for n, e in self.add_inputs.items()},
-            add_derivatives={n: text(e) for n, e in self.add_derivatives.items()},
+            add_derivatives={named(n): text(e) for n, e in self.add_derivatives.items()},
             constraints=tuple(text(c) for c in self.constraints),
             add_threshold=None if self.add_threshold is None else text(self.add_threshold),
             add_reset=statements(self.add_reset),
@@ -114,9 +168,17 @@ class Component:
             ),
         )
 
-    def renamed(self, alias: str) -> Component:
-        """The synapse under another receptor name, with ``_alias`` at the end of each of its own variables."""
-        own = {n: f"{n}_{alias}" for n in (*self.states, *self.subexpressions, *self.parameters)}
+    def renamed(self, alias: str, extended: Iterable[Component] = ()) -> Component:
+        """An instance: ``_alias`` at the end of each of its own variables and of those of what it extends.
+
+        Parameters
+        ----------
+        alias : str
+            Of a synapse, also the name of the receptor.
+        extended : iterable of Component
+            Those of which there is such an instance, as they are written.
+        """
+        own = {n: f"{n}_{alias}" for part in (self, *extended) for n in part.own}
         component = self.mapped(own, own)
         return replace(
             component,
@@ -139,6 +201,7 @@ def read_component(
         for key, entry in source.inputs.items():
             with located(file, f"inputs.{key}.unit"):
                 context.units[key] = resolve_unit(entry.unit, context.units)
+    functions = read_functions(source.functions, file)
     with located(file, "equations"):
         equations = parse_equations(source.equations, context.units) if source.equations.strip() else {}
     context.units.update({variable: unit for variable, (_, _, unit) in equations.items()})
@@ -156,6 +219,8 @@ def read_component(
         },
         parameters=_parameters(source, file, context),
         inputs=_inputs(source, file, context),
+        derived=_derived(source, file, context),
+        functions=tuple(functions.values()),
         constraints=tuple(" ".join(text.split()) for text in source.constraints),
     )
     for constraint in component.constraints:
@@ -166,7 +231,53 @@ def read_component(
         with located(file, key):
             check_expression(expression)
     _check_names(component)
+    component = _with_calls_written_out(component, functions)
+    _find_initial_values(component, context)
     return component
+
+
+def _with_calls_written_out(component: Component, functions: Mapping[str, Function]) -> Component:
+    expressions = list(component.expressions())
+    check_called(functions, (text for _, text in expressions), component.file)
+    if not functions:
+        return component
+    calls = []
+    for key, text in expressions:
+        with located(component.file, key):
+            expression, found = written_out(text, functions)
+            check_expression(expression)  # which may have become too deep
+            calls += [Call(key, *call) for call in found]
+    component = component.rewritten(lambda text: written_out(text, functions)[0], {})
+    return replace(component, calls=tuple(calls))
+
+
+def _find_initial_values(component: Component, context: Context) -> None:
+    """Add what the states start from, with parameters at their defaults, to the context, where that is a number."""
+    context.parameters |= component.parameters
+    values = {name: p.value for name, p in context.parameters.items()}
+    dimensions = {name: unit_dimension(p.unit) for name, p in context.parameters.items()}
+    for name, unit, expression in [
+        *((d.name, d.unit, d.expression) for d in component.derived.values()),
+        *((s.name, s.unit, s.initial) for s in component.states.values()),
+    ]:
+        try:
+            expression_dimension(expression, dimensions)
+        except ValueError:
+            continue  # what is wrong with it is said where the composition is checked
+        values[name], dimensions[name] = float(evaluated(expression, values)), unit_dimension(unit)
+        if name in component.states and math.isfinite(values[name]):
+            text = repr(values[name]) if unit == "1" or values[name] == 0 else f"{values[name]!r}*{unit}"
+            parameter = context.parameters.get(expression)
+            context.initials[name] = text if parameter is None else parameter.default
+
+
+def _derived(source: NeuronFile | SynapseFile | MechanismFile, file: str, context: Context) -> dict[str, Derived]:
+    derived = {}
+    for name, entry in source.derived.items():
+        with located(file, f"derived.{name}.unit"):
+            unit = resolve_unit(entry.unit, context.units)
+        derived[name] = Derived(name, unit, " ".join(str(entry.value).split()), entry.description)
+    return derived
 
 
 def _states(
@@ -182,10 +293,13 @@ def _states(
         if table is None:
             states[name] = State(name, unit)
         else:
-            # 0 is 0 in every unit
-            initial = "0" if table.initial == 0 else str(table.initial)
-            states[name] = State(name, unit, initial, table.description)
+            states[name] = State(name, unit, _initial(table.initial), table.description)
     return states
+
+
+def _initial(value: str | float) -> str:
+    """An initial value as text; 0 is 0 in every unit."""
+    return "0" if value == 0 else str(value)
 
 
 def _parameters(source: NeuronFile | SynapseFile | MechanismFile, file: str, context: Context) -> dict[str, Parameter]:
@@ -202,7 +316,7 @@ def _parameters(source: NeuronFile | SynapseFile | MechanismFile, file: str, con
         with located(file, f"parameters.{name}.unit"):
             unit = resolve_unit(entry.unit, context.units)
         with located(file, f"parameters.{name}.default"):
-            value, text = quantity_in(entry.default, unit, context.scales)
+            value, text = quantity_in(entry.default, unit, context.scales, context.initials)
             # time constants and the like; a default of 0 says that it is none of them
             positive = unit == "second" and value != 0 if entry.positive is None else entry.positive
             parameter = Parameter(name, value, unit, text, entry.description, positive)
@@ -254,6 +368,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 add_derivatives=source.add.derivatives,
                 add_threshold=source.add.threshold,
                 add_reset=_statements(source.add.reset, file, "add.reset"),
+                replace_initial={n: _initial(value) for n, value in source.replace.initial.items()},
                 refractory=_refractory(source.refractory),
             )
 
@@ -279,6 +394,7 @@ def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment,
 def _check_names(component: Component) -> None:
     """Names are usable, and declared once."""
     places = [(f"parameters.{n}", n) for n in component.parameters] + [(f"inputs.{n}", n) for n in component.inputs]
+    places += [(f"derived.{n}", n) for n in component.derived]
     taken = {*component.states, *component.subexpressions}
     if component.receptor is not None:
         places.append(("weight.name", component.receptor.weight))
@@ -288,3 +404,7 @@ def _check_names(component: Component) -> None:
             if name in taken:
                 raise ValueError(f"the name {name!r} is already that of another variable; choose another")
         taken.add(name)
+    for function in component.functions:
+        if function.name in taken:
+            message = f"the name {function.name!r} is already that of a variable; choose another"
+            raise TemplateError(component.file, f"functions.{function.name}", message)

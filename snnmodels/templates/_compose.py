@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,9 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
 
     Exactly one component is a neuron; synapses and mechanisms follow in any number. Without a synapse, the neuron's
     own `default_synapse` is taken. ``"exp_synapse:inh"`` is the same synapse under the receptor name ``inh``, its
-    variables ending in ``_inh``, so that a model may have several of a kind.
+    variables ending in ``_inh``, so that a model may have several of a kind; so it is with mechanisms
+    (``"adaptive_threshold:slow"``). An instance of a mechanism that extends another extends the instance of the same
+    name, if there is one.
 
     Rules of composition:
 
@@ -96,8 +98,11 @@ def _read_components(components: Iterable[str | Path]) -> list[Component]:
         source = read(file)
         if isinstance(source, NetworkFile):
             raise TemplateError(str(file), "kind", "a network is no component; expected neuron, synapse or mechanism")
-        if alias and source.kind != "synapse":
-            raise TemplateError(str(file), "", f"only a synapse can be renamed (':{alias}'), not a {source.kind}")
+        if alias and source.kind == "neuron":
+            raise TemplateError(str(file), "", f"only synapses and mechanisms can be renamed (':{alias}')")
+        if source.kind == "mechanism" and any(file == other and alias == its for _, other, its in files):
+            name = f"{file.stem}:{alias}" if alias else file.stem
+            raise TemplateError(str(file), "", f"{name} is there twice; rename one, as in {file.stem}:slow")
         files.append((source, file, alias))
 
     neurons = [(source, file) for source, file, _ in files if isinstance(source, NeuronFile)]
@@ -116,16 +121,32 @@ def _read_components(components: Iterable[str | Path]) -> list[Component]:
 
     files.sort(key=lambda entry: _ORDER.index(entry[0].kind))
     context = Context()
-    parts = []
+    parts: list[tuple[Component, str]] = []
+    written: dict[tuple[str, str], Component] = {}
     for source, file, alias in files:
-        part = read_component(source, file.stem, str(file), context)
-        parts.append(part.renamed(alias) if alias else part)
-    present = {part.name for part in parts}
-    for part in parts:
-        for required in part.requires:
-            if required not in present:
-                raise TemplateError(part.file, "requires", f"{part.name} extends {required}; add {required} too")
-    return parts
+        required = source.requires if isinstance(source, MechanismFile) else ()
+        here = context.for_instance(alias, [written[name, alias] for name in required if (name, alias) in written])
+        part = read_component(source, file.stem, str(file), here)
+        context.add_instance(alias, part, here)
+        parts.append((part, alias))
+        written[file.stem, alias] = part
+    return [_instance(part, alias, written) for part, alias in parts]
+
+
+def _instance(part: Component, alias: str, written: Mapping[tuple[str, str], Component]) -> Component:
+    """A component under the names of its instance, and of what it extends."""
+    extended = []
+    for required in part.requires:
+        if (required, alias) in written:
+            extended.append(written[required, alias])
+        elif (required, "") not in written:
+            others = [its for name, its in written if name == required]
+            hint = f"add {required} too"
+            if others:
+                hint = f"it would extend {required}:{others[0]} as {part.name}:{others[0]}"
+            name = f"{part.name}:{alias}" if alias else part.name
+            raise TemplateError(part.file, "requires", f"{name} extends {required}; {hint}")
+    return part.renamed(alias, extended) if alias else part
 
 
 def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
@@ -148,8 +169,9 @@ def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
 
 
 def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
-    """The model, with subexpressions substituted where it says so."""
+    """The model, with subexpressions and what is derived substituted where it says so."""
     inner = {n: s.expression for n, s in merged.subexpressions.items()}
+    inner |= {n: d.expression for n, d in merged.derived.items()}
     # each round resolves one level; Brian2 has refused circular ones
     for _ in inner:
         inner = {n: substitute(expression, inner) for n, expression in inner.items()}
@@ -161,13 +183,17 @@ def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
     if merged.threshold is not None:
         left, right = merged.threshold
         threshold = f"{substitute(left, inner)} > {substitute(right, inner)}"
+    initial: dict[str, str] = {}
+    for state in merged.states.values():  # each may read those above it
+        initial[state.name] = substitute(substitute(state.initial, initial), inner)
+    refractory = merged.refractory
     references = dict.fromkeys(reference for part in parts for reference in part.references)
     return Model(
         name=name,
         title=" + ".join(part.title for part in parts),
-        description="\n\n".join(part.description for part in parts),
+        description="\n\n".join(dict.fromkeys(part.description for part in parts)),
         references=tuple(references),
-        states=tuple(merged.states.values()),
+        states=tuple(replace(s, initial=initial[s.name]) for s in merged.states.values()),
         derivatives={n: substitute(rhs, inner) for n, rhs in merged.derivatives.items()},
         parameters=merged.parameters,
         threshold=threshold,
@@ -175,6 +201,8 @@ def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
         receptors={n: replace(r, on_pre=plain(r.on_pre)) for n, r in merged.receptors.items()},
         equations=merged.equations(),
         files=tuple(part.file for part in parts),
-        refractory=merged.refractory,
-        constraints=tuple(dict.fromkeys(text for part in parts for text in part.constraints)),
+        refractory=refractory and replace(refractory, duration=substitute(refractory.duration, inner)),
+        constraints=tuple(dict.fromkeys(substitute(text, inner) for part in parts for text in part.constraints)),
+        derived={n: replace(d, expression=inner[n]) for n, d in merged.derived.items()},
+        functions=tuple(dict.fromkeys(str(function) for part in parts for function in part.functions)),
     )

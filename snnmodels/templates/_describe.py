@@ -22,12 +22,14 @@ def describe(model: Model) -> str:
     Returns
     -------
     str
-        Title, description, equations, table of parameters, threshold, reset, refractory period, receptors and
-        references.
+        Title, description, equations, tables of parameters and of what is derived of them, functions, threshold, reset,
+        refractory period, receptors and references.
     """
     units = {s.name: s.unit for s in model.states}
-    equations = [line for line in model.equations.splitlines() if "(constant, shared)" not in line]
+    lines = [line for line in model.equations.splitlines() if "(constant, shared)" not in line]
+    equations = [line for line in lines if line.partition(" = ")[0] not in model.derived]
     states = [(s.name, _unit(s.unit), f"starts at {s.initial}", s.description) for s in model.states]
+    derived = [(d.name, _unit(d.unit), f"= {d.expression}", d.description) for d in model.derived.values()]
     parameters = [(p.name, _unit(p.unit), p.default, p.description) for p in model.parameters.values()]
     blocks = [
         textwrap.fill(f"{model.name}: {model.title}", _WIDTH, break_on_hyphens=False),
@@ -36,6 +38,10 @@ def describe(model: Model) -> str:
         _section("States", _table(states)),
         _section("Parameters", _table(parameters)),
     ]
+    if derived:
+        blocks.append(_section("Derived of them", _table(derived)))
+    if model.functions:
+        blocks.append(_section("Functions, which the equations have written out", list(model.functions)))
     if model.threshold is not None:
         blocks.append(_section("Spikes when", [model.threshold]))
         blocks.append(_section("Reset", [str(statement) for statement in model.reset]))

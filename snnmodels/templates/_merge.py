@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ._component import Component, Subexpression, Threshold
 from .errors import TemplateError, suggest
 from .expressions import add_term
-from .model import Assignment, Parameter, Receptor, Refractory, State
+from .model import Assignment, Derived, Parameter, Receptor, Refractory, State
 
-__all__ = ["Merged", "merge"]
+__all__ = ["Merged", "example", "merge"]
 
 # kind, equation or default, unit, initial value
 Meaning = tuple[str, str, str, str]
@@ -24,6 +24,7 @@ class Merged:
     derivatives: dict[str, str] = field(default_factory=dict)
     subexpressions: dict[str, Subexpression] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
+    derived: dict[str, Derived] = field(default_factory=dict)
     receptors: dict[str, Receptor] = field(default_factory=dict)
     threshold: Threshold | None = None
     reset: tuple[Assignment, ...] = ()
@@ -33,6 +34,7 @@ class Merged:
         """The equations as Brian2 reads them."""
         lines = [f"d{name}/dt = {rhs} : {self.states[name].unit}" for name, rhs in self.derivatives.items()]
         lines += [f"{s.name} = {s.expression} : {s.unit}" for s in self.subexpressions.values()]
+        lines += [f"{d.name} = {d.expression} : {d.unit}" for d in self.derived.values()]
         lines += [f"{p.name} : {p.unit} (constant, shared)" for p in self.parameters.values()]
         return "\n".join(lines)
 
@@ -57,9 +59,10 @@ def merge(parts: Sequence[Component]) -> Merged:
         merged.derivatives |= part.derivatives
         merged.subexpressions |= part.subexpressions
         merged.parameters |= part.parameters
+        merged.derived |= part.derived
         if part.receptor is not None:
             if part.receptor.name in merged.receptors:
-                hint = f"rename one, as in {part.name.partition(':')[0]}:inh"
+                hint = f"rename one, as in {example(part)}"
                 raise TemplateError(part.file, "", f"there are two receptors {part.receptor.name!r}; {hint}")
             merged.receptors[part.receptor.name] = part.receptor
     neuron = parts[0]
@@ -72,6 +75,7 @@ def merge(parts: Sequence[Component]) -> Merged:
     replaced: dict[str, str] = {}
     for part in parts[1:]:
         _change_events(merged, part, neuron, replaced)
+        _change_initial_values(merged, part, replaced)
         for name, term in part.add_derivatives.items():
             if name not in merged.derivatives:
                 hint = suggest(name, merged.derivatives)
@@ -117,6 +121,17 @@ def _change_events(merged: Merged, part: Component, neuron: Component, replaced:
     merged.reset += part.add_reset
 
 
+def _change_initial_values(merged: Merged, part: Component, replaced: dict[str, str]) -> None:
+    for name, initial in part.replace_initial.items():
+        key = f"replace.initial.{name}"
+        if name not in merged.states:
+            raise TemplateError(part.file, key, f"there is no such state; {suggest(name, merged.states)}")
+        if key in replaced:
+            raise TemplateError(part.file, key, f"{replaced[key]} replaces it too; only one mechanism can")
+        replaced[key] = part.file
+        merged.states[name] = replace(merged.states[name], initial=initial)
+
+
 def _declarations(part: Component) -> Iterable[tuple[str, str, Meaning]]:
     """Every variable that a component declares: its name, its key, and what two files must agree on."""
     for name, state in part.states.items():
@@ -125,6 +140,13 @@ def _declarations(part: Component) -> Iterable[tuple[str, str, Meaning]]:
         yield name, f"equations.{name}", ("a subexpression", s.expression, s.unit, "")
     for name, parameter in part.parameters.items():
         yield name, f"parameters.{name}", ("a parameter", parameter.default, parameter.unit, "")
+    for name, derived in part.derived.items():
+        yield name, f"derived.{name}", ("derived", derived.expression, derived.unit, "")
+
+
+def example(part: Component) -> str:
+    """How another instance of a component could be called."""
+    return f"{part.name.partition(':')[0]}:{'inh' if part.kind == 'synapse' else 'slow'}"
 
 
 def _conflict(name: str, part: Component, here: Meaning, owner: Component, there: Meaning) -> str:
@@ -135,5 +157,5 @@ def _conflict(name: str, part: Component, here: Meaning, owner: Component, there
         kind, value, unit, initial = meaning
         return f"{kind} {value} in {unit}" + (f" from {initial}" if initial else "")
 
-    rename = f", or rename one, as in {part.name.partition(':')[0]}:inh" if part.kind == "synapse" else ""
+    rename = "" if part.kind == "neuron" else f", or rename one, as in {example(part)}"
     return f"{name!r} is {spoken(here)} here but {spoken(there)} in {owner.file}; make them equal{rename}"

@@ -13,10 +13,11 @@ import numpy as np
 from ._compose import load_model
 from .arguments import check_seed
 from .errors import TemplateError, located, suggest
+from .expressions import is_name
 from .library import find, read_toml
-from .model import Model
+from .model import Model, Parameter
 from .network import MOST, Network, Population, Projection, SpikeInput, learnable_names
-from .schema import NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
+from .schema import DrawTable, NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
 from .units import quantity_in
 
 __all__ = ["load_network"]
@@ -28,16 +29,16 @@ _DRAWS = {"normal": ("mean", "std"), "uniform": ("low", "high")}
 
 
 def load_network(name_or_path: str | Path, seed: int | None = None, **overrides: Any) -> Network:
-    """Read a network from the library or from a file, and draw its initial weights and delays.
+    """Read a network from the library or from a file, and draw its initial weights, delays and parameters.
 
     Parameters
     ----------
     name_or_path : str or Path
         ``"yin_yang"``, or the path of a ``.toml`` file.
     seed : int, optional
-        Seed of the initial weights, masks and delays instead of the file's. Every projection draws from streams of its
-        own that depend on the seed and on its name, so that the others stay as they are when one is changed; its delays
-        come from another stream than its weights.
+        Seed of all that is drawn (weights, masks, delays, parameters) instead of the file's. Every projection draws
+        from streams of its own that depend on the seed and on its name, so that the others stay as they are when one is
+        changed; its delays come from another stream than its weights. So it is with each parameter of a population.
     **overrides
         Changes to the file: a key of its top level (``duration="80*ms"``), or the name of an input, population or
         projection with a dictionary of what changes there (``hidden={"n": 50, "learnable": ["tau_m"]}``).
@@ -69,10 +70,10 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
     with located(file, "duration"):
         duration, _ = quantity_in(source.duration, "second")
     inputs = tuple(_input(name, table.n, file) for name, table in source.inputs.items())
-    populations = {name: _population(name, table, file, path.parent) for name, table in source.populations.items()}
+    start = source.seed if seed is None else seed
+    populations = {name: _population(name, table, path, start) for name, table in source.populations.items()}
     sizes = {**{i.name: i.n for i in inputs}, **{p.name: p.n for p in populations.values()}}
     models = {name: population.model for name, population in populations.items()}
-    start = source.seed if seed is None else seed
     projections = tuple(
         _projection(table, f"projections.{k}", path, sizes, models, start) for k, table in enumerate(source.projections)
     )
@@ -128,26 +129,48 @@ def _input(name: str, n: int, file: str) -> SpikeInput:
         return SpikeInput(name, n)
 
 
-def _population(name: str, table: PopulationTable, file: str, folder: Path) -> Population:
-    key = f"populations.{name}"
+def _population(name: str, table: PopulationTable, path: Path, seed: int) -> Population:
+    file, key = str(path), f"populations.{name}"
     parts = table.model.split("+") if isinstance(table.model, str) else table.model
-    # a user's component files stand beside the network's
-    local = [folder / part if os.path.isfile(folder / part) else part for part in parts]
     with located(file, f"{key}.model"):
-        model = load_model(*local)
+        model = load_model(*(_beside(part, path.parent) for part in parts))
+    with located(file, f"{key}.n"):
+        if table.n > MOST:
+            raise ValueError(f"is {table.n}; expected at most {MOST}")
     parameters: dict[str, float | Array] = {}
     for parameter, value in table.parameters.items():
+        where = f"{key}.parameters.{parameter}"
         if parameter not in model.parameters:
-            hint = suggest(parameter, model.parameters)
-            raise TemplateError(file, f"{key}.parameters.{parameter}", f"{model.name} has no such parameter; {hint}")
+            raise TemplateError(file, where, model.no_parameter(parameter))
         unit = model.parameters[parameter].unit
-        with located(file, f"{key}.parameters.{parameter}"):
-            if isinstance(value, list):
+        with located(file, where):
+            if isinstance(value, DrawTable):
+                rng = np.random.default_rng([seed, zlib.crc32(f"{name}.{parameter}".encode())])
+                drawn = _drawn(value.model_dump(exclude_none=True), (table.n,), unit, rng)
+                _check_drawn(drawn, model.parameters[parameter])
+                parameters[parameter] = drawn
+            elif isinstance(value, list):
                 parameters[parameter] = np.array([quantity_in(item, unit)[0] for item in value])
             else:
                 parameters[parameter] = quantity_in(value, unit)[0]
     with located(file, key):
         return Population(name, table.n, model, parameters, tuple(table.learnable))
+
+
+def _beside(part: str, folder: Path) -> str | Path:
+    """A component as the network's file names it: a user's own files stand beside that."""
+    file, colon, alias = part.rpartition(":")
+    if not (colon and is_name(alias)):
+        file, colon, alias = part, "", ""
+    return f"{folder / file}{colon}{alias}" if os.path.isfile(folder / file) else part
+
+
+def _check_drawn(values: Array, parameter: Parameter) -> None:
+    """Refuse values that the parameter can't have: a drawn one is never changed into one that it can."""
+    if parameter.problem(values):
+        neuron = next(k for k, value in enumerate(values) if parameter.problem(value))
+        hint = "choose another distribution, or another seed"
+        raise ValueError(f"what is drawn for neuron {neuron} {parameter.problem(values[neuron])}; {hint}")
 
 
 def _projection(
@@ -190,16 +213,24 @@ def _values(table: ValuesTable, shape: tuple[int, int], unit: str, folder: Path,
         found = " and ".join(ways) or "none"
         raise ValueError(f"expected exactly one of distribution, value, matrix, file; found {found}")
     way = ways[0]
-    needs = _DRAWS[given["distribution"]] if way == "distribution" else ()
-    if set(given) != {way, *needs}:
-        raise ValueError(f"{way} goes with {' and '.join(needs) or 'nothing else'}; found {', '.join(given)}")
+    if way == "distribution":
+        return _drawn(given, shape, unit, rng)
+    if set(given) != {way}:
+        raise ValueError(f"{way} goes with nothing else; found {', '.join(given)}")
     match way:
         case "value":
             return np.full(shape, quantity_in(given["value"], unit)[0])
         case "matrix":
             return _matrix(given["matrix"], shape)
-        case "file":
+        case _:
             return _matrix(_read_matrix(folder / given["file"]), shape)
+
+
+def _drawn(given: Mapping[str, Any], shape: tuple[int, ...], unit: str, rng: np.random.Generator) -> Array:
+    """Numbers from a distribution, whose keys and their values in `unit` are checked."""
+    needs = _DRAWS[given["distribution"]]
+    if set(given) != {"distribution", *needs}:
+        raise ValueError(f"distribution goes with {' and '.join(needs)}; found {', '.join(given)}")
     a, b = (quantity_in(given[need], unit)[0] for need in needs)
     if given["distribution"] == "normal":
         if b < 0:

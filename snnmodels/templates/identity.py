@@ -17,7 +17,8 @@ from .network import Network
 
 __all__ = ["description", "identity"]
 
-_WORDS = ("title", "description", "references", "files", "default")  # for readers: they change no number
+# for readers: they change no number
+_WORDS = ("title", "description", "references", "files", "default", "derived", "functions")
 _PACKAGES = frozenset({"snnmodels", "numpy", "scipy", "sympy", "brian2", "brian2cuda"})
 _FEW = 8  # elements of an array that are told one by one
 

@@ -7,10 +7,13 @@ can be printed, compared and tested alone. `snnmodels.symbolic.HybridSystem.from
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from .errors import brief, suggest
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class Parameter:
         if self.positive and (array <= 0).any():
             return f"is {array.min():g} {self.unit}; it must be more than 0"
         return ""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A named expression of parameters: used as one, but neither set nor learned."""
+
+    name: str
+    unit: str
+    expression: str
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,10 @@ class Model:
         None for a model that can spike again at once.
     constraints : tuple of str
         Comparisons of parameters that must hold, such as ``"v_reset < v_th"``.
+    derived : mapping of str to Derived
+        Named expressions of parameters, which are written out everywhere but in `equations`.
+    functions : tuple of str
+        Functions of the templates, as in ``"a_m(v) = ..."``, for readers: they are written out everywhere.
     """
 
     name: str
@@ -156,6 +173,8 @@ class Model:
     files: tuple[str, ...] = field(default=())
     refractory: Refractory | None = None
     constraints: tuple[str, ...] = ()
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    functions: tuple[str, ...] = ()
 
     @property
     def spiking(self) -> bool:
@@ -166,3 +185,12 @@ class Model:
     def state_names(self) -> tuple[str, ...]:
         """Names of the state variables, in order."""
         return tuple(s.name for s in self.states)
+
+    def no_parameter(self, name: str) -> str:
+        """What to say of a name that is given for a parameter and is none."""
+        if name in self.derived:
+            expression = self.derived[name].expression
+            names = [p for p in self.parameters if re.search(rf"\b{p}\b", expression)]
+            instead = f"set or learn {' or '.join(names)} instead" if names else "it is fixed"
+            return f"{self.name} derives {name!r} = {expression}; {instead}"
+        return f"{self.name} has no parameter {brief(name)}; {suggest(str(name), self.parameters)}"

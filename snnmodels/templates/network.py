@@ -75,8 +75,7 @@ class Population:
         known = self.model.parameters
         for name in (*self.parameters, *self.learnable):
             if not isinstance(name, str) or name not in known:
-                hint = suggest(str(name), known)
-                raise ValueError(f"{where}: {self.model.name} has no parameter {brief(name)}; {hint}")
+                raise ValueError(f"{where}: {self.model.no_parameter(name)}")
         values: dict[str, float | Array] = {}
         for name, value in self.parameters.items():
             what = f"{where}: parameter {name!r}"

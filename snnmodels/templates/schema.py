@@ -75,6 +75,14 @@ class WeightTable(Table):
     description: str = ""
 
 
+class DerivedTable(Table):
+    """A named expression of parameters, with its base unit and what it means."""
+
+    value: str | Number
+    unit: Text
+    description: Text
+
+
 class ComponentFile(Table):
     """What the three kinds of components have in common."""
 
@@ -84,6 +92,8 @@ class ComponentFile(Table):
     equations: str = ""
     states: dict[str, StateTable] = {}
     parameters: dict[str, ParameterTable] = {}
+    derived: dict[str, DerivedTable] = {}
+    functions: dict[str, Text] = {}
     constraints: list[Text] = []
 
 
@@ -135,6 +145,7 @@ class MechanismReplacements(Table):
 
     threshold: str | None = None
     reset: str | list[str] | None = None
+    initial: dict[str, str | Number] = {}
 
 
 class MechanismFile(ComponentFile):
@@ -153,12 +164,37 @@ class SpikeInputTable(Table):
     n: Count
 
 
+class DrawTable(Table):
+    """A number for each neuron, drawn: `mean` and `std` of a normal distribution, `low` and `high` of a uniform one."""
+
+    distribution: Literal["normal", "uniform"]
+    mean: str | Number | None = None
+    std: str | Number | None = None
+    low: str | Number | None = None
+    high: str | Number | None = None
+
+
+def _way(value: Any) -> str:
+    if isinstance(value, dict | DrawTable):
+        return "drawn values"
+    return "values of neurons" if isinstance(value, list) else "one value"
+
+
+# one number for all neurons, a list of one for each, or how they are drawn; an error is then about what was meant
+ParameterEntry = Annotated[
+    Annotated[str | Number, Tag("one value")]
+    | Annotated[list[str | Number], Tag("values of neurons")]
+    | Annotated[DrawTable, Tag("drawn values")],
+    Discriminator(_way),
+]
+
+
 class PopulationTable(Table):
     """A population: a composition of components, how many, and its own parameter values."""
 
     model: str | list[str]
     n: Count
-    parameters: dict[str, str | Number | list[str | Number]] = {}
+    parameters: dict[str, ParameterEntry] = {}
     learnable: list[str] = []
 
 
@@ -296,7 +332,7 @@ def _location(error: Any, data: Any) -> list[str]:
 # pydantic adds the branch of a union that it tried to the location of an error
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
-    *("one delay", "table of delays"),
+    *("one delay", "table of delays", "one value", "values of neurons", "drawn values"),
 }
 
 

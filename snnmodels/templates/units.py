@@ -28,23 +28,28 @@ from brian2.units.fundamentalunits import (
 
 from ._uncaught import take_over
 from .errors import suggest
-from .expressions import OutOfReach, called_functions, check_expression, is_name, parse, replace_nodes
+from .expressions import OutOfReach, called_functions, check_expression, free_names, is_name, parse, replace_nodes
 
 __all__ = [
     "check_identifier",
     "evaluate_quantity",
     "expression_dimension",
     "is_unit_name",
+    "numbers_in",
     "parse_equations",
     "quantity_in",
     "resolve_unit",
     "unit_dimension",
     "unit_of_dimension",
+    "unit_value",
+    "variables_in",
     "wrong_unit",
 ]
 
 take_over()
 Dimension = Any
+_COMMON = ("ms", "us", "second", "mV", "volt", "pA", "nA", "nS", "pF", "Mohm", "Hz", "metre")
+_CONSTANTS = ("pi", "e")  # Brian2's names of numbers; its inf is none to compute with
 # Each gives another value at every call, or a rounding that depends on dt: no model with a derivative has them.
 _NOT_A_MODEL = {"rand", "randn", "poisson", "timestep"}
 
@@ -101,14 +106,16 @@ def resolve_unit(text: str, units: Mapping[str, str]) -> str:
     if "unit(" not in text.replace(" ", ""):
         unit_dimension(text)
         return text.strip()
-    concrete = _expand_calls(text, "unit", units)
+    concrete = _expand_calls(text, {"unit": units})
     value, dimension, _ = evaluate_quantity(concrete)
     if value != 1:
         raise ValueError(f"{text!r} is not made of base units; expected units such as volt, not mV")
     return unit_of_dimension(dimension)
 
 
-def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = None) -> tuple[float, Dimension, str]:
+def evaluate_quantity(
+    value: str | float, scales: Mapping[str, str] | None = None, initials: Mapping[str, str] | None = None
+) -> tuple[float, Dimension, str]:
     """A number with its unit, as a template writes it.
 
     Parameters
@@ -117,6 +124,8 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
         For example ``"20*ms"``, ``"-65*mV"``, ``1.5`` or ``"0.1*scale(v)"``.
     scales : mapping of str to str, optional
         What ``scale(name)`` stands for.
+    initials : mapping of str to str, optional
+        What ``initial(name)`` stands for.
 
     Returns
     -------
@@ -131,7 +140,8 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
     ValueError
         If it isn't a finite number with a known unit.
     """
-    text = _expand_calls(value, "scale", scales or {}) if isinstance(value, str) else repr(value)
+    calls = {"scale": scales or {}, "initial": initials or {}}
+    text = _expand_calls(value, calls) if isinstance(value, str) else repr(value)
     tree = _parse_quantity(text)
     try:
         with np.errstate(all="ignore"):
@@ -147,7 +157,9 @@ def evaluate_quantity(value: str | float, scales: Mapping[str, str] | None = Non
     return number, dimension, text.strip()
 
 
-def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) -> tuple[float, str]:
+def quantity_in(
+    value: Any, unit: str, scales: Mapping[str, str] | None = None, initials: Mapping[str, str] | None = None
+) -> tuple[float, str]:
     """A number with its unit in SI base units, and as text.
 
     Parameters
@@ -158,6 +170,8 @@ def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) 
         That it has to be in, as for `unit_dimension`; 0 needs none.
     scales : mapping of str to str, optional
         What ``scale(name)`` stands for.
+    initials : mapping of str to str, optional
+        What ``initial(name)`` stands for.
 
     Returns
     -------
@@ -170,7 +184,7 @@ def quantity_in(value: Any, unit: str, scales: Mapping[str, str] | None = None) 
     ValueError
         If it isn't a finite number in that unit.
     """
-    number, dimension, text = evaluate_quantity(value, scales)
+    number, dimension, text = evaluate_quantity(value, scales, initials)
     expected = unit_dimension(unit)
     if dimension is not expected and not (number == 0 and dimension is DIMENSIONLESS):
         raise ValueError(f"{text!r} {wrong_unit(dimension, expected)}")
@@ -184,7 +198,7 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
     ----------
     expression : str
     dimensions : mapping of str to Dimension
-        Of every variable in it.
+        Of every variable in it; ``pi``, ``e`` and the names of units are what Brian2 takes them for.
 
     Raises
     ------
@@ -197,8 +211,10 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
         if function not in DEFAULT_FUNCTIONS:
             known = set(DEFAULT_FUNCTIONS) - _NOT_A_MODEL
             raise ValueError(f"{expression!r} calls an unknown function {function!r}; {suggest(function, known)}")
+    numbers = {name: _number_dimension(name) for name in free_names(expression) if _is_number(name)}
     variables = {
-        name: Variable(name, dimensions=dimension, constant=True, scalar=True) for name, dimension in dimensions.items()
+        name: Variable(name, dimensions=dimension, constant=True, scalar=True)
+        for name, dimension in {**numbers, **dimensions}.items()
     }
     try:
         return parse_expression_dimensions(expression, {**DEFAULT_FUNCTIONS, **variables})
@@ -283,6 +299,38 @@ def is_unit_name(name: str) -> bool:
     return name in DEFAULT_UNITS
 
 
+def unit_value(name: str) -> float:
+    """What one of a unit is in SI base units: 0.001 for ``mV``.
+
+    Raises
+    ------
+    ValueError
+        If Brian2 knows no such unit.
+    """
+    if not is_unit_name(name):
+        raise ValueError(f"{name!r} is not a unit; {suggest(name, _COMMON)}")
+    return float(DEFAULT_UNITS[name])
+
+
+def variables_in(expression: str) -> list[str]:
+    """Names of the variables in an expression, in order of appearance: neither functions, units, ``pi`` nor ``e``."""
+    return [name for name in free_names(expression) if not _is_number(name)]
+
+
+def numbers_in(expression: str) -> dict[str, float]:
+    """The units, ``pi`` and ``e`` in an expression, with their values in SI base units."""
+    names = [name for name in free_names(expression) if _is_number(name)]
+    return {name: unit_value(name) if is_unit_name(name) else getattr(math, name) for name in names}
+
+
+def _is_number(name: str) -> bool:
+    return name in _CONSTANTS or is_unit_name(name)
+
+
+def _number_dimension(name: str) -> Dimension:
+    return get_dimensions(DEFAULT_UNITS[name]) if is_unit_name(name) else DIMENSIONLESS
+
+
 def check_identifier(name: str) -> None:
     """Refuse a name of a variable that Brian2 can't use.
 
@@ -291,6 +339,9 @@ def check_identifier(name: str) -> None:
     ValueError
         If Brian2 reserves the name, or it is no identifier.
     """
+    if is_unit_name(name):
+        value = f"{unit_value(name):g} {unit_of_dimension(_number_dimension(name))}"
+        raise ValueError(f"{name!r} is the name of a unit, for {value} in equations; give the variable another name")
     try:
         Equations.check_identifier(name)
     except (SyntaxError, ValueError) as error:
@@ -316,18 +367,21 @@ def _spoken(dimension: Dimension) -> str:
     return f"{integrated}/second" if "*" in unit and "*" not in integrated else unit
 
 
-def _expand_calls(text: str, function: str, values: Mapping[str, str]) -> str:
-    """Replace every ``function(name)`` by ``values[name]``."""
+def _expand_calls(text: str, tables: Mapping[str, Mapping[str, str]]) -> str:
+    """Replace every ``function(name)`` by ``tables[function][name]``."""
     replacements: dict[ast.expr, str] = {}
-    for node in ast.walk(_parse_quantity(text)):
+    whole = _parse_quantity(text)
+    for node in ast.walk(whole):
         match node:
-            case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name)], keywords=[]) if called == function:
+            case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=name)], keywords=[]) if called in tables:
+                values = tables[called]
                 if name not in values:
-                    raise ValueError(f"{function}({name}): {name!r} has no {function} here; {suggest(name, values)}")
+                    raise ValueError(f"{called}({name}): {name!r} has no {called} here; {suggest(name, values)}")
                 replacements[node] = values[name]
             case ast.Call():
-                raise ValueError(f"{text!r} contains {ast.unparse(node)!r}; only {function}(name) can be called here")
-    return replace_nodes(text, replacements)
+                known = " and ".join(f"{function}(name)" for function in tables)
+                raise ValueError(f"{text!r} contains {ast.unparse(node)!r}; only {known} can be called here")
+    return replacements[whole] if whole in replacements else replace_nodes(text, replacements)
 
 
 def _parse_quantity(text: str) -> ast.expr:
@@ -348,8 +402,7 @@ def _evaluate(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name):
             if name in DEFAULT_UNITS:
                 return DEFAULT_UNITS[name]
-            common = ("ms", "us", "second", "mV", "volt", "pA", "nA", "nS", "pF", "Mohm", "Hz", "metre")
-            raise ValueError(f"{text!r}: {name!r} is not a unit; {suggest(name, common)}")
+            raise ValueError(f"{text!r}: {name!r} is not a unit; {suggest(name, _COMMON)}")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand, text)
         case ast.BinOp(left=left, op=op, right=right):

@@ -189,7 +189,13 @@ def test_the_same_receptor_twice_is_refused():
         (["missing/own.toml"], "missing/own.toml: no such file"),
         (["lif+"], r"a component has no name; write them as in lif\+exp_synapse"),
         ([], "a component has no name"),
-        (["lif", "adaptive_threshold:x"], "only a synapse can be renamed"),
+        (["lif:x"], "only synapses and mechanisms can be renamed"),
+        (["lif", "adaptive_threshold", "adaptive_threshold"], "twice; rename one, as in adaptive_threshold:slow"),
+        (["lif", "adaptive_threshold:x", "adaptive_threshold:x"], "adaptive_threshold:x is there twice"),
+        (
+            ["lif", "current_adaptation:slow", "subthreshold_adaptation"],
+            "extends current_adaptation; it would extend current_adaptation:slow as subthreshold_adaptation:slow",
+        ),
         (["lif", "subthreshold_adaptation"], "add current_adaptation too"),
         (["leaky_integrator", "adaptive_threshold"], "leaky_integrator does not spike"),
         (

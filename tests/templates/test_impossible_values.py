@@ -174,7 +174,7 @@ def mine(folder: Path, constraint: str) -> Path:
         ("v_reset < v_t", r"'v_t', which isn't a parameter of the model; did you mean 'v_th'"),
         ("v < v_th", r"'v', which isn't a parameter of the model"),
         ("tau_m < v_th", "'tau_m' is in second, expected no unit"),
-        ("tau_m < 5*ms", "units belong to the defaults"),
+        ("tau_m < 5*mV", "'tau_m' is in second, expected volt"),
         ("v_reset < foo(v_th)", "foo"),
         ("v_th < v_reset", "'v_th < v_reset' must hold, but v_th = 1, v_reset = 0"),
         ("v_reset <", "is not an expression"),
@@ -185,7 +185,9 @@ def test_constraints_of_a_template_are_checked(tmp_path: Path, constraint: str, 
         load_model(mine(tmp_path, constraint))
 
 
-@pytest.mark.parametrize("constraint", ["tau_m > 0", "0 <= v_th - v_reset", "v_th*exp(v_reset) >= 1", "0 < tau_m"])
+@pytest.mark.parametrize(
+    "constraint", ["tau_m > 0", "0 <= v_th - v_reset", "v_th*exp(v_reset) >= 1", "0 < tau_m", "tau_m < 1*second"]
+)
 def test_constraints_that_hold(tmp_path: Path, constraint: str) -> None:
     assert load_model(mine(tmp_path, constraint)).constraints == (constraint,)
 

@@ -13,6 +13,7 @@ from snnmodels.templates import (
     Projection,
     SpikeInput,
     TemplateError,
+    equations_path,
     load_model,
     load_network,
 )
@@ -274,8 +275,6 @@ def test_weights_from_files_and_components_beside_the_network(tmp_path):
     for name in ("w.npy", "w.csv"):
         path = write(tmp_path, (matrix, f'{{ file = "{name}" }}'))
         np.testing.assert_array_equal(load_network(path).projections[0].weights, weights)
-    from snnmodels.templates import equations_path
-
     (tmp_path / "mine.toml").write_text((equations_path() / "neurons" / "eif.toml").read_text())
     net = load_network(write(tmp_path, ('"eif"', '"mine.toml"')))
     assert net.populations[0].model.name == "mine+exp_synapse:exc+exp_synapse:inh"
@@ -358,7 +357,7 @@ def test_wrong_delays(tmp_path, delay, message):
         ('output = "cells"', 'output = "cell"', r"output 'cell' is not a population; did you mean 'cells'"),
         ("n = 3", "n = 0", r"populations.cells.n: expected greater than or equal to 1, got 0"),
         ('"eif"', '"eiff"', r"eiff: not among the library's.*did you mean 'eif'"),
-        ("tau_m =", "tau_n =", r"populations.cells.parameters.tau_n: .*no such parameter; did you mean"),
+        ("tau_m =", "tau_n =", r"populations.cells.parameters.tau_n: .*no parameter 'tau_n'; did you mean"),
         ('"15*ms"', '"15*mV"', r"populations.cells.parameters.tau_m: '15\*mV' is in volt, expected second"),
         (', "-58*mV"]', "]", r"populations.cells: .*'v_T' has shape \(2,\)"),
         ('learnable = ["v_T"]', 'learnable = ["v_t"]', r"no parameter 'v_t'; did you mean 'v_T'"),
@@ -394,6 +393,73 @@ def test_wrong_files(tmp_path, old, new, message):
         load_network(write(tmp_path, (old, new)))
     assert "\n" not in str(error.value)
     assert "recurrent.toml" in str(error.value)
+
+
+DRAWN = '{ distribution = "normal", mean = "15*ms", std = "1*ms" }'
+
+
+def test_parameters_are_drawn(tmp_path):
+    plain = load_network(write(tmp_path), seed=5)
+    uniform = 'v_T = { distribution = "uniform", low = "-60*mV", high = "-58*mV" }'
+    low = ('v_T = ["-60*mV", "-59*mV", "-58*mV"]', uniform)
+    path = write(tmp_path, ('tau_m = "15*ms"', f"tau_m = {DRAWN}"), low)
+    net = load_network(path, seed=5)
+    tau, v_T = net.populations[0].value("tau_m"), net.populations[0].value("v_T")
+    assert tau.shape == v_T.shape == (3,)
+    assert np.ptp(tau) > 0
+    assert (np.abs(tau - 15e-3) < 5e-3).all()
+    assert ((v_T > -60e-3) & (v_T < -58e-3)).all()
+    # from streams of their own, whatever else is drawn and in whatever order
+    for before, after in zip(plain.projections, net.projections, strict=True):
+        np.testing.assert_array_equal(before.weights, after.weights)
+        np.testing.assert_array_equal(before.mask, after.mask)
+    text = path.read_text()
+    swapped = text.replace(f"tau_m = {DRAWN}, {low[1]}", f"{low[1]}, tau_m = {DRAWN}")
+    assert swapped != text
+    path.write_text(swapped)
+    again = load_network(path, seed=5)
+    np.testing.assert_array_equal(again.populations[0].value("tau_m"), tau)
+    assert (load_network(path, seed=6).populations[0].value("tau_m") != tau).all()
+    override = {"parameters": {"tau_m": {"distribution": "normal", "mean": "15*ms", "std": "1*ms"}}}
+    np.testing.assert_array_equal(load_network(write(tmp_path), 5, cells=override).populations[0].value("tau_m"), tau)
+    assert net.trainable()["cells.v_T"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (DRAWN.replace('"normal"', '"gamma"'), r"parameters.tau_m.distribution: expected 'normal' or 'uniform'"),
+        (DRAWN.replace("mean", "means"), r"parameters.tau_m.means: unknown key; did you mean 'mean'"),
+        (DRAWN.replace(', std = "1*ms"', ""), r"parameters.tau_m: distribution goes with mean and std; found"),
+        (DRAWN.replace("std", "low"), r"parameters.tau_m: distribution goes with mean and std; found"),
+        (DRAWN.replace("15*ms", "15*mV"), r"parameters.tau_m: '15\*mV' is in volt, expected second"),
+        (DRAWN.replace('"1*ms"', '"-1*ms"'), r"parameters.tau_m: std is -0.001; expected"),
+        (DRAWN.replace('"1*ms"', '"100*ms"'), r"parameters.tau_m: what is drawn for neuron \d is -.* more than 0"),
+        (DRAWN.replace('"1*ms"', '"1e400*ms"'), r"parameters.tau_m: .*not finite"),
+        ("{ mean = 3 }", r"parameters.tau_m.distribution: is missing"),
+        ('["15*ms", "16*mV", "17*ms"]', r"parameters.tau_m: '16\*mV' is in volt"),
+        ('["15*ms", true, "17*ms"]', r"parameters.tau_m.1: expected a valid string or .*, got True"),
+        ("true", r"parameters.tau_m: expected a valid string or .*, got True"),
+    ],
+)
+def test_wrong_draws(tmp_path, value, message):
+    with pytest.raises(TemplateError, match=message) as error:
+        load_network(write(tmp_path, ('"15*ms"', value)), seed=1)
+    assert "recurrent.toml: populations.cells" in str(error.value)
+
+
+def test_a_draw_that_breaks_a_constraint_is_named(tmp_path):
+    drawn = 'v_T = { distribution = "uniform", low = "-100*mV", high = "300*mV" }'
+    path = write(tmp_path, ('v_T = ["-60*mV", "-59*mV", "-58*mV"]', drawn))
+    with pytest.raises(TemplateError, match=r"populations.cells: .* must hold, but .* in neuron \d"):
+        load_network(path, seed=1)
+
+
+def test_instances_beside_the_network(tmp_path):
+    source = equations_path() / "mechanisms" / "adaptive_threshold.toml"
+    (tmp_path / "mine.toml").write_text(source.read_text())
+    net = load_network(write(tmp_path, ('"exp_synapse:inh"]', '"exp_synapse:inh", "mine.toml:slow"]')))
+    assert "beta_slow" in net.populations[0].model.parameters
 
 
 def test_an_unknown_network_lists_what_exists():
