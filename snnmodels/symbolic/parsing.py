@@ -117,6 +117,12 @@ class _BrianPrinter(StrPrinter):
     def _print_Float(self, expr: sp.Float) -> str:
         return repr(float(expr))
 
+    def _print_Exp1(self, expr: sp.Expr) -> str:
+        return repr(float(expr))  # what SymPy makes of exp(1)
+
+    def _print_Pi(self, expr: sp.Expr) -> str:
+        return repr(float(expr))  # and of arctan(1)
+
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:
         base, exponent = expr.as_base_exp()
         if exponent == sp.Rational(1, 2):
