@@ -158,6 +158,8 @@ def _parameter(file: str, name: str, table: ParameterTable) -> Parameter:
     with located(file, f"parameters.{name}"):
         if table.unit != "1":
             raise ValueError(f"unit {table.unit!r}, expected '1': signals, traces and costs have no unit")
+        if table.scale is not None:
+            raise ValueError("scale is for parameters of neurons, synapses and mechanisms")
         value, text = quantity_in(table.default, "1")
         return Parameter(name, value, "1", text, table.description)
 

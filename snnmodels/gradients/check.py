@@ -225,11 +225,13 @@ class _Check:
         largest = float(np.abs(self.groups[key]).max(initial=0.0))
         if largest > 0:
             return largest
-        # a parameter that is 0: its peers in the same unit know the scale
+        # a parameter that is 0: its template knows the scale, or its peers in the same unit
         population, _, name = key.partition(".")
         p = next((p for p in self.subject.network.populations if p.name == population), None)
         if p is None:
             return 1.0
+        if scale := p.model.parameters[name].scale:
+            return scale
         unit = p.model.parameters[name].unit
         alike = [np.abs(p.value(n)).max() for n, q in p.model.parameters.items() if q.unit == unit]
         return float(max(alike)) or 1.0

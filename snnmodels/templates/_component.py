@@ -319,7 +319,10 @@ def _parameters(source: NeuronFile | SynapseFile | MechanismFile, file: str, con
             value, text = quantity_in(entry.default, unit, context.scales, context.initials)
             # time constants and the like; a default of 0 says that it is none of them
             positive = unit == "second" and value != 0 if entry.positive is None else entry.positive
-            parameter = Parameter(name, value, unit, text, entry.description, positive)
+        with located(file, f"parameters.{name}.scale"):
+            scale = 0.0 if entry.scale is None else abs(quantity_in(entry.scale, unit, context.scales)[0])
+        with located(file, f"parameters.{name}.default"):
+            parameter = Parameter(name, value, unit, text, entry.description, positive, scale)
             if problem := parameter.problem(value):
                 raise ValueError(f"{text!r} {problem}")
         parameters[name] = parameter
@@ -330,12 +333,13 @@ def _inputs(source: NeuronFile | SynapseFile | MechanismFile, file: str, context
     """Inputs as the parameters that they become when nothing drives them."""
     if not isinstance(source, NeuronFile):
         return {}
-    return {
-        name: Parameter(
-            name, 0.0, context.units[name], "0", f"{table.description} (constant: nothing in this model drives it)"
-        )
-        for name, table in source.inputs.items()
-    }
+    inputs = {}
+    for name, table in source.inputs.items():
+        unit = context.units[name]
+        scale = 0.0 if table.scale is None else abs(quantity_in(table.scale, unit)[0])
+        description = f"{table.description} (constant: nothing in this model drives it)"
+        inputs[name] = Parameter(name, 0.0, unit, "0", description, scale=scale)
+    return inputs
 
 
 def _with_events(component: Component, source: NeuronFile | SynapseFile | MechanismFile, context: Context) -> Component:

@@ -38,8 +38,8 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     * Two files may declare the same variable only if they agree on it: equation, unit and initial value of a state,
       unit and default of a parameter. Anything else is a conflict.
     * Mechanisms apply in the order given: terms are added to inputs, derivatives and the right side of the threshold,
-      statements to the end of the reset. Only one may replace the threshold, and one the reset; only one component may
-      declare a refractory period.
+      statements to the end of the reset. Only one may replace the neuron's threshold, and one its reset, wherever it
+      stands; only one component may declare a refractory period.
 
     Parameters
     ----------

@@ -73,9 +73,12 @@ def merge(parts: Sequence[Component]) -> Merged:
         raise TemplateError(neuron.file, missing, f"is missing; {hint}")
     _add_refractory(merged, parts)
     replaced: dict[str, str] = {}
+    # first what is replaced, so that nothing that another mechanism adds is lost with it
     for part in parts[1:]:
-        _change_events(merged, part, neuron, replaced)
+        _replace_events(merged, part, neuron, replaced)
         _change_initial_values(merged, part, replaced)
+    for part in parts[1:]:
+        _add_to_events(merged, part, neuron)
         for name, term in part.add_derivatives.items():
             if name not in merged.derivatives:
                 hint = suggest(name, merged.derivatives)
@@ -96,29 +99,34 @@ def _add_refractory(merged: Merged, parts: Sequence[Component]) -> None:
         merged.refractory = part.refractory
 
 
-def _change_events(merged: Merged, part: Component, neuron: Component, replaced: dict[str, str]) -> None:
-    """Apply what one component does to threshold and reset; `replaced` remembers which file replaced which."""
-    changes = {
-        "replace.threshold": part.threshold,
-        "replace.reset": part.reset,
-        "add.threshold": part.add_threshold,
-        "add.reset": part.add_reset or None,
-    }
-    for key, change in changes.items():
+def _replace_events(merged: Merged, part: Component, neuron: Component, replaced: dict[str, str]) -> None:
+    """Put a mechanism's threshold and reset in the place of the neuron's; `replaced` remembers which file did."""
+    for key, change in {"replace.threshold": part.threshold, "replace.reset": part.reset}.items():
         if change is None:
             continue
-        if merged.threshold is None:
-            raise TemplateError(part.file, key, f"{neuron.name} does not spike, so that there is nothing to change")
+        _check_spiking(merged, part, neuron, key)
         if key in replaced:
             raise TemplateError(part.file, key, f"{replaced[key]} replaces it too; only one mechanism can")
-        if key.startswith("replace"):
-            replaced[key] = part.file
+        replaced[key] = part.file
     merged.threshold = part.threshold or merged.threshold
     merged.reset = merged.reset if part.reset is None else part.reset
-    if part.add_threshold is not None and merged.threshold is not None:
+
+
+def _add_to_events(merged: Merged, part: Component, neuron: Component) -> None:
+    """Add a mechanism's terms to the threshold and its statements to the reset."""
+    if part.add_threshold is not None:
+        _check_spiking(merged, part, neuron, "add.threshold")
+        assert merged.threshold is not None
         left, right = merged.threshold
         merged.threshold = (left, add_term(right, part.add_threshold))
-    merged.reset += part.add_reset
+    if part.add_reset:
+        _check_spiking(merged, part, neuron, "add.reset")
+        merged.reset += part.add_reset
+
+
+def _check_spiking(merged: Merged, part: Component, neuron: Component, key: str) -> None:
+    if merged.threshold is None:
+        raise TemplateError(part.file, key, f"{neuron.name} does not spike, so that there is nothing to change")
 
 
 def _change_initial_values(merged: Merged, part: Component, replaced: dict[str, str]) -> None:

@@ -34,6 +34,8 @@ class Parameter:
         One line on what it means.
     positive : bool
         Whether it must be more than 0, as time constants must.
+    scale : float
+        Size of a typical value in SI base units; 0 where the template doesn't say.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Parameter:
     default: str
     description: str = ""
     positive: bool = False
+    scale: float = 0.0
 
     def problem(self, values: float | np.ndarray) -> str:
         """What is wrong with values in SI base units: empty, or ``"is -0.02 second; ..."``."""

@@ -40,12 +40,14 @@ class ParameterTable(Table):
     """A constant: its default with a unit, that unit's base unit, and what it means.
 
     `positive` is whether it must be more than 0; left out, that holds for what is in seconds with such a default.
+    `scale` is what a typical value would be, where the default is 0 and doesn't say.
     """
 
     default: str | Number
     unit: Text
     description: Text
     positive: bool | None = None
+    scale: str | Number | None = None
 
 
 class StateTable(Table):

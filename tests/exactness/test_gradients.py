@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,33 @@ def test_equal_time_constants(apart: float, target: str) -> None:
 @on_both
 def test_equal_time_constants_in_one_neuron_only(target: str) -> None:
     check(linear_chain({"tau_m": np.array([20, 5, 5 * (1 + 1e-9)]) * MS, "tau_syn": np.array([5, 5, 5]) * MS}), target)
+
+
+FILTERED = """
+kind = "neuron"
+title = "Filtered"
+description = "Spikes on what two equal filters make of a potential with a constant drive."
+equations = '''
+dv/dt = (v_rest - v)/tau_m : 1
+dx/dt = (v - x)/tau_v : 1
+dy/dt = (x - y)/tau_v : 1
+'''
+threshold = "y > v_th"
+reset = ["v = 0", "x = 0", "y = 0"]
+[parameters]
+tau_m = { default = "20*ms", unit = "second", description = "membrane time constant" }
+tau_v = { default = "5*ms", unit = "second", description = "time constant of both filters" }
+v_rest = { default = 0.3, unit = "1", description = "rest and drive" }
+v_th = { default = 1, unit = "1", description = "threshold" }
+"""
+
+
+@on_both
+def test_a_constant_drive_before_equal_time_constants(tmp_path: Path, target: str) -> None:
+    """Divided differences of the exponential at 0, a number, and at two times that lanes may differ in."""
+    (tmp_path / "filtered.toml").write_text(FILTERED)
+    model = load_model(tmp_path / "filtered.toml", "delta_synapse")
+    check(one([3.0, 4.0], [2.0, 9.0], model, duration=60 * MS), target)
 
 
 @on_both

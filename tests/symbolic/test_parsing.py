@@ -22,6 +22,7 @@ from snnmodels.symbolic.programs import Program
         "v**-0.5 + v**(1/3)",
         "tanh(v)*arctan(delta) - log(v)",
         "2e-3*v**7",
+        "exp(1)*v + arctan(1)",
     ],
 )
 def test_round_trip_keeps_the_value(text: str) -> None:
@@ -39,6 +40,12 @@ def test_decimals_are_exact() -> None:
 
 def test_symbols_are_shared() -> None:
     assert parse_expression("v - v_th") == symbol("v") - symbol("v_th")
+
+
+def test_constants_print_as_numbers() -> None:
+    """What SymPy calls E and pi has no name in generated code."""
+    assert print_expression(parse_expression("exp(1)*v")) == "2.718281828459045*v"
+    assert print_expression(parse_expression("4*arctan(1)*v")) == "3.141592653589793*v"
 
 
 def test_integer_powers_print_as_products() -> None:

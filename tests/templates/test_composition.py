@@ -117,6 +117,9 @@ def test_mechanisms_replace(write):
     model = load_model("lif", path, "adaptive_threshold")
     assert [str(s) for s in model.reset] == ["v -= v_th - v_reset", "a += 1"]
     assert model.threshold == "v > v_th*gain + beta*a"
+    # nothing that a mechanism adds is lost, whichever comes first
+    other_way = load_model("lif", "adaptive_threshold", path)
+    assert (other_way.threshold, other_way.reset) == (model.threshold, model.reset)
     other = write("other", path.read_text())
     with pytest.raises(TemplateError, match=r"other.toml: replace.threshold: .*soft_reset.toml replaces it too"):
         load_model("lif", path, other)

@@ -10,8 +10,9 @@ from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import catalogue, describe, equations_path, load_model
 from snnmodels.templates import library as _library
 from snnmodels.templates.library import read
+from snnmodels.templates.units import unit_dimension
 
-NEURONS = ["lif", "leaky_integrator", "integrate_and_fire", "qif", "eif"]
+NEURONS = [entry.name for entry in catalogue() if entry.kind == "neuron"]
 SYNAPSES = ["exp_synapse", "delta_synapse", "alpha_synapse"]
 MECHANISMS = [
     "adaptive_threshold",
@@ -20,7 +21,12 @@ MECHANISMS = [
     "energy_threshold",
     "refractory",
     "population_trace+feedback_inhibition",
+    "bias_current",
+    "reset_fraction",
+    "dead_time",
+    "threshold_coupling",
 ]
+CONDUCTANCES = ["spike_frequency_conductance", "relative_refractory", "afterhyperpolarisation", "m_current"]
 
 
 def test_catalogue_lists_every_file_once():
@@ -30,7 +36,7 @@ def test_catalogue_lists_every_file_once():
     folders = ("neurons", "synapses", "mechanisms", "networks")
     files = {path for folder in folders for path in (equations_path() / folder).iterdir()}
     assert {entry.path for entry in entries} == files
-    assert set(NEURONS) == {entry.name for entry in entries if entry.kind == "neuron"}
+    assert {"lif", "leaky_integrator", "integrate_and_fire", "qif", "eif"} <= set(NEURONS)
     assert {entry.kind for entry in entries} == {"neuron", "synapse", "mechanism", "network"}
 
 
@@ -69,12 +75,12 @@ def test_every_neuron_takes_every_synapse(neuron, synapse):
     assert all(rhs.free_symbols <= known for rhs in (*system.f.values(), *system.h.values(), *system.initial.values()))
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", [*MECHANISMS, *CONDUCTANCES])
 @pytest.mark.parametrize("neuron", ["lif", "qif", "eif"])
 def test_every_spiking_neuron_with_a_rest_takes_every_mechanism(neuron, mechanism):
     model = load_model(f"{neuron}+alpha_synapse+{mechanism}")
     system = HybridSystem.from_model(model)
-    assert system.is_linear == (neuron == "lif")
+    assert system.is_linear == (neuron == "lif" and mechanism not in CONDUCTANCES)
     assert system.g.free_symbols <= {*system.states, *system.parameters}
 
 
@@ -125,3 +131,12 @@ def test_models_are_values():
     assert load_model("lif") == load_model("lif+exp_synapse")
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_model("lif").name = "other"
+
+
+@pytest.mark.parametrize("neuron", ["lif", "lif_current"])
+@pytest.mark.parametrize("mechanism", CONDUCTANCES)
+def test_mechanisms_take_their_units_from_the_neuron(neuron, mechanism):
+    """Conductances are numbers where inputs are in the unit of the potential, else siemens."""
+    model = load_model(f"{neuron}+{mechanism}")
+    units = {p.unit for p in model.parameters.values() if p.name in ("q_sfa", "q_rr", "G_ahp", "g_M")}
+    assert [unit_dimension(unit) for unit in units] == [unit_dimension("1" if neuron == "lif" else "siemens")]

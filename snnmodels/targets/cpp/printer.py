@@ -23,13 +23,16 @@ _OPTIONAL = ("event", "search", "reset", "sigma", "spike_back", "peak", "release
 
 
 def divided_differences() -> str:
-    """The functions ``expdd2`` and on, for numbers and for lanes."""
-    lines = [cpp_source("inline")]
+    """The functions ``expdd2`` and on, for numbers and for lanes, with numbers among them (a mode of rate 0)."""
+    lines = [
+        cpp_source("inline"),
+        "struct Mixed { D8 x; SNN_INLINE Mixed(D8 y) : x(y) {} SNN_INLINE Mixed(double y) : x(all(y)) {} };",
+    ]
     for n in range(2, MAX_NODES + 1):
         names = [f"x{i}" for i in range(n)]
         lines.append(
-            f"inline D8 expdd{n}({', '.join('D8 ' + x for x in names)})\n"
-            f"{{ D8 y; for (int l = 0; l < LANES; l++) y[l] = expdd{n}({', '.join(x + '[l]' for x in names)}); "
+            f"inline D8 expdd{n}({', '.join('Mixed ' + x for x in names)})\n"
+            f"{{ D8 y; for (int l = 0; l < LANES; l++) y[l] = expdd{n}({', '.join(x + '.x[l]' for x in names)}); "
             "return y; }"
         )
     return "\n".join(lines)
