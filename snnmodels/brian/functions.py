@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import sympy as sp
 from brian2 import Function, second
 from brian2.parsing.rendering import CPPNodeRenderer
 
-from ..symbolic.divided_differences import NUMPY_FUNCTIONS, ExpDD, cpp_source
+from ..symbolic.divided_differences import MAX_NODES, ExpDD, cpp_source, expdd, exprel
 from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
 
@@ -50,26 +51,29 @@ def _implement(function: Function, name: str, source: str, n_arguments: int, use
     return function
 
 
-EXPDD_SOURCE = cpp_source("{q}")
+# Brian2 has exprel of its own for its code, under another name in what is compiled
+EXPDD_SOURCE = cpp_source("{q}") + "{q} double exprel(double x) { return x == 0 ? 1.0 : expm1(x)/x; }\n"
 EXPDD: dict[str, Function] = {}
-for _name, _numpy in NUMPY_FUNCTIONS.items():
-    _n = int(_name.removeprefix("expdd"))
-    EXPDD[_name] = Function(_numpy, arg_units=[1] * _n, return_unit=1, arg_types=["float"] * _n)
-    EXPDD[_name].implementations.add_implementation("numpy", _numpy)
+for _n in range(2, MAX_NODES + 1):
+    _name = f"expdd{_n}"
+    EXPDD[_name] = Function(expdd, arg_units=[1] * _n, return_unit=1, arg_types=["float"] * _n)
+    EXPDD[_name].implementations.add_implementation("numpy", expdd)
     _implement(EXPDD[_name], _name, EXPDD_SOURCE, _n)
 
 
 def namespace_for(programs: Iterable[Program]) -> dict[str, Function]:
     """The divided differences that the programs call, by name."""
-    names = set()
-    for p in programs:
-        for e in (*(rhs for _, rhs in p.statements), *p.outputs.values()):
-            names |= {f"expdd{len(d.args)}" for d in e.atoms(ExpDD)}
+    names = {f"expdd{len(d.args)}" for p in programs for d in _calls(p, ExpDD)}
     return {n: EXPDD[n] for n in sorted(names)}
 
 
+def _calls(program: Program, *functions: type[sp.Function]) -> set[sp.Expr]:
+    expressions = (*(rhs for _, rhs in program.statements), *program.outputs.values())
+    return set().union(*(e.atoms(*functions) for e in expressions))
+
+
 def _uses_expdd(program: Program) -> bool:
-    return bool(namespace_for([program]))
+    return bool(_calls(program, ExpDD, exprel))
 
 
 def _c_lines(program: Program, indent: str) -> str:

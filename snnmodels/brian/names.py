@@ -16,7 +16,7 @@ from brian2 import NeuronGroup, Synapses
 from ..symbolic.grid import TAKEN
 from ..templates.model import Model
 from ..templates.network import Network
-from ..templates.renaming import renamed
+from ..templates.renaming import renamed, with_units_as_parameters
 
 __all__ = ["attributes", "generated", "portable", "synapse_attributes"]
 
@@ -60,7 +60,7 @@ def _public(group: object) -> set[str]:
 
 
 def portable(network: Network) -> tuple[Network, Mapping[str, Mapping[str, str]]]:
-    """A network whose models have only names that groups for a time grid can have.
+    """A network whose models have only names that groups for a time grid can have, and no units in expressions.
 
     Parameters
     ----------
@@ -74,6 +74,8 @@ def portable(network: Network) -> tuple[Network, Mapping[str, Mapping[str, str]]
     """
     populations, names = [], {}
     for p in network.populations:
+        model = with_units_as_parameters(p.model)
+        p = p if model is p.model else replace(p, model=model)
         names[p.name] = new = _new_names(p.model)
         if new:
             p = replace(
@@ -83,7 +85,7 @@ def portable(network: Network) -> tuple[Network, Mapping[str, Mapping[str, str]]
                 learnable=tuple(new.get(k, k) for k in p.learnable),
             )
         populations.append(p)
-    if not any(names.values()):
+    if all(p is q for p, q in zip(populations, network.populations, strict=True)):
         return network, names
     return replace(network, populations=tuple(populations)), names
 

@@ -7,7 +7,7 @@ takes part in the run.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from ..symbolic.system import HybridSystem
 from ..templates import Model
 from ..templates.errors import suggest
 from ..templates.expressions import substitute
-from ..templates.units import unit_dimension
+from ..templates.units import numbers_in, unit_dimension
 from .names import attributes, synapse_attributes
 
 __all__ = ["integration_method", "neuron_group", "synapses"]
@@ -200,12 +200,13 @@ def integration_method(model: Model, dt: float, values: Mapping[str, float | Arr
     if _has_loop(system):
         return "rk4"
     equations = Equations(_equations(model, ()))
+    numbers = {name: number for rhs in model.derivatives.values() for name, number in numbers_in(rhs).items()}
     phases: dict[float, HybridSystem] = {1.0: system}
     if model.refractory is not None:
         equations = add_refractoriness(equations)
         phases[0.0] = system.held()
     try:
-        code = linear(equations, _variables(model)).replace("int(not_refractory)", "not_refractory")
+        code = linear(equations, _variables(model, numbers)).replace("int(not_refractory)", "not_refractory")
     except (UnsupportedEquationsException, sp.SympifyError, ZeroDivisionError):
         return "rk4"
     columns = np.broadcast_arrays(*(np.atleast_1d(v) for v in values.values()))
@@ -213,7 +214,7 @@ def integration_method(model: Model, dt: float, values: Mapping[str, float | Arr
         here = dict(zip(values, map(float, combination), strict=True))
         for free, phase in phases.items():
             exact = _matrix_exponential(phase, here, dt)
-            brian = _one_step(code, phase, {**here, "not_refractory": free}, dt)
+            brian = _one_step(code, phase, {**here, **numbers, "not_refractory": free}, dt)
             # not >, because NaN fails every comparison
             if not (np.abs(brian - exact) <= _ROUNDING * np.abs(exact)).all():
                 return "rk4"
@@ -252,9 +253,9 @@ def _one_step(code: str, system: HybridSystem, values: Mapping[str, float], dt: 
     return np.stack([*(output - outputs[-1] for output in outputs[:-1]), outputs[-1]], axis=1)
 
 
-def _variables(model: Model) -> dict[str, Variable]:
+def _variables(model: Model, numbers: Iterable[str]) -> dict[str, Variable]:
     """What Brian2's symbolic part wants to know: which names are constants."""
-    constants = {name: Variable(name, constant=True, scalar=True) for name in model.parameters}
+    constants = {name: Variable(name, constant=True, scalar=True) for name in (*model.parameters, *numbers)}
     return {**{name: Variable(name) for name in (*model.state_names, "not_refractory")}, **constants}
 
 

@@ -170,7 +170,7 @@ def _trace(file: str, name: str, table: _TraceTable) -> Trace:
 
 def _expression(file: str, key: str, text: str) -> sp.Expr:
     try:
-        return parse_expression(text)
+        return parse_expression(text, numbers=False)
     except UnsupportedExpression as error:
         raise TemplateError(file, key, str(error)) from None
 

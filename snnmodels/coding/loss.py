@@ -247,7 +247,7 @@ def joint_loss(
 def _expression(name: str, value: str | sp.Expr) -> sp.Expr:
     if isinstance(value, str):
         try:
-            return parse_expression(value)
+            return parse_expression(value, numbers=False)
         except UnsupportedExpression as error:
             raise LossError(f"cost {name!r}: {error}") from None
     if not isinstance(value, sp.Expr | int | float):

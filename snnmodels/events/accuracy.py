@@ -36,5 +36,5 @@ def order(tolerance: float) -> int:
 def sizes(rules: Rules) -> tuple[float, ...]:
     """By how much the states of a model typically move, from their units alone; 1 where a unit is unknown."""
     known = {symbol(name): sp.Float(size) for name, size in _SIZES.items()}
-    units = (parse_expression(rules.system.units[x]) for x in rules.system.states)
+    units = (parse_expression(rules.system.units[x], numbers=False) for x in rules.system.states)
     return tuple(float(u.xreplace({s: known.get(s, sp.Integer(1)) for s in u.free_symbols})) for u in units)

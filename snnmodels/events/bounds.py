@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
+from ..symbolic.divided_differences import MODULES
 from .rules import Rules
 
 __all__ = ["LEVELS", "PER_OCTAVE", "Bounds"]
@@ -68,7 +69,7 @@ class Bounds:
             first, third = row, -row * a * a * a
         arguments = tuple(p.name for p in s.parameters)
         entries = [*a, *first, *third]
-        return cls(sp.lambdify(list(s.parameters), entries, "numpy", cse=True), arguments, len(s.states))
+        return cls(sp.lambdify(list(s.parameters), entries, MODULES, cse=True), arguments, len(s.states))
 
     def table(self, values: Mapping[str, np.ndarray], longest: float) -> np.ndarray:
         """The table for parameter values.

@@ -8,6 +8,7 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
+from ..symbolic.divided_differences import MODULES
 from ..symbolic.system import HybridSystem
 from ..templates.model import Model
 from ..templates.network import Population
@@ -21,7 +22,7 @@ class Rows:
     def __init__(self, expressions: Sequence[sp.Expr], *groups: Sequence[sp.Symbol]) -> None:
         self.n = len(expressions)
         arguments = [tuple(group) for group in groups]
-        self._function = sp.lambdify(arguments, list(expressions), modules="numpy", cse=True)
+        self._function = sp.lambdify(arguments, list(expressions), modules=MODULES, cse=True)
 
     def __call__(self, *arrays: Array) -> Array:
         result = np.empty((self.n, arrays[0].shape[1]))

@@ -3,7 +3,8 @@
 exp[x_0, ..., x_m] is the divided difference of exp at the nodes x_k (McCurdy, Ng & Parlett 1984, Math. Comp. 43:501).
 The entries of exp(A s) for a triangular A are sums of products of A's entries with s^m exp[a_0 s, ..., a_m s], so a
 cascade synapse -> membrane needs no special case for equal time constants, and the derivative by a node is again a
-divided difference, with that node repeated.
+divided difference, with that node repeated. exprel(x) = (exp(x) - 1)/x is exp[x, 0]: its derivatives are differences
+with x repeated, exact at and near x = 0.
 """
 
 from __future__ import annotations
@@ -12,8 +13,20 @@ from itertools import combinations
 
 import numpy as np
 import sympy as sp
+from mpmath.libmp import prec_to_dps
 
-__all__ = ["MAX_NODES", "NUMPY_FUNCTIONS", "ExpDD", "cpp_source", "expdd", "explicit", "separation"]
+__all__ = [
+    "MAX_NODES",
+    "MODULES",
+    "NUMPY_FUNCTIONS",
+    "ExpDD",
+    "cpp_source",
+    "expdd",
+    "explicit",
+    "exprel",
+    "exprel_values",
+    "separation",
+]
 
 MAX_NODES = 8
 _SPREAD = 2.0  # up to this distance of the nodes the series is used, beyond it the recursion, which then loses nothing
@@ -45,6 +58,32 @@ class ExpDD(sp.Function):
         return r"\exp\left[" + ", ".join(printer._print(a) for a in self.args) + r"\right]"
 
 
+class exprel(sp.Function):  # called as Brian2 calls it, since it is printed under this name
+    """(exp(x) - 1)/x as a SymPy function; 1 at x = 0."""
+
+    nargs = 1
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        """The value at 0."""
+        return sp.Integer(1) if x.is_zero else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """exp[x, x, 0], the derivative of exp[x, 0]."""
+        return ExpDD(self.args[0], self.args[0], sp.Integer(0))
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        x = self.args[0]
+        return ((sp.exp(x) - 1) / x).evalf(prec_to_dps(prec)) if x.is_number else self
+
+    def _eval_is_positive(self) -> bool | None:
+        return self.args[0].is_extended_real
+
+    def _latex(self, printer: sp.printing.printer.Printer, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\operatorname{{exprel}}{power}\left({printer._print(self.args[0])}\right)"
+
+
 def explicit(expression: sp.Expr) -> sp.Expr:
     """Write divided differences with pairwise different nodes out as a sum of exponentials."""
 
@@ -68,7 +107,9 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
         return np.exp(x[0])
     if m == 1:
         d = x[1] - x[0]
-        return np.exp(x[0]) * np.where(d > 0, np.expm1(d) / np.where(d > 0, d, 1.0), 1.0)
+        # the product would overflow where nodes lie far apart; there the difference loses nothing
+        close = np.exp(x[0]) * exprel_values(np.minimum(d, _SPREAD))
+        return np.where(d <= _SPREAD, close, (np.exp(x[1]) - np.exp(x[0])) / np.where(d > _SPREAD, d, 1.0))
     centre = x.mean(axis=0)
     y = x - centre
     h = np.ones_like(y)  # h[j]: polynomial of the current degree in y_0..y_j
@@ -96,7 +137,16 @@ def expdd(*nodes: np.ndarray | float) -> np.ndarray:
     return np.where(spread <= _SPREAD, near, far)
 
 
-NUMPY_FUNCTIONS = {f"expdd{n}": expdd for n in range(2, MAX_NODES + 1)}
+def exprel_values(x: np.ndarray | float) -> np.ndarray:
+    """(exp(x) - 1)/x numerically, elementwise over arrays; 1 at 0."""
+    x = np.asarray(x, dtype=float)
+    return np.where(x == 0, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x))
+
+
+# by their printed names
+NUMPY_FUNCTIONS = {"exprel": exprel_values, **{f"expdd{n}": expdd for n in range(2, MAX_NODES + 1)}}
+# what `sympy.lambdify` needs as modules for expressions with these functions
+MODULES = [{"exprel": exprel_values, "ExpDD": expdd}, "numpy"]
 
 _CPP = """
 QUALIFIER double _expdd(int m, const double* nodes)
@@ -113,6 +163,7 @@ QUALIFIER double _expdd(int m, const double* nodes)
     if (m == 1)
     {
         const double d = x[1] - x[0];
+        if (d > SPREAD) return (exp(x[1]) - exp(x[0]))/d;  // the product would overflow
         return exp(x[0])*(d > 0 ? expm1(d)/d : 1.0);
     }
     if (x[m] - x[0] > SPREAD)

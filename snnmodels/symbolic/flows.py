@@ -17,7 +17,7 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import matrix_balance
 
-from .divided_differences import ExpDD, explicit, separation
+from .divided_differences import MODULES, ExpDD, explicit, exprel, separation
 from .parsing import UnsupportedExpression, symbol
 from .programs import Builder
 from .system import HybridSystem
@@ -200,7 +200,7 @@ def _are_separated(
 @cache
 def _compiled(expression: sp.Expr) -> tuple[list[sp.Symbol], Callable[..., np.ndarray]]:
     names = sorted(expression.free_symbols, key=str)
-    return names, sp.lambdify(names, expression, "numpy")
+    return names, sp.lambdify(names, expression, MODULES)
 
 
 def evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:
@@ -303,4 +303,12 @@ class _Jets:
                 return sp.tanh(c(e.args[0], 0))
             slope = 1 - e**2
             return sp.Add(*(i * c(e.args[0], i) * c(slope, k - i) for i in range(1, k + 1))) / k
+        if isinstance(e, exprel | ExpDD):
+            nodes = e.args if isinstance(e, ExpDD) else (e.args[0], sp.Integer(0))
+            if k == 0:
+                return e.func(*(c(a, 0) for a in e.args))
+            # dividing by what vanishes at 0 is not exact there; the derivative by a node is the difference with it twice
+            varying = [a for a in nodes if a.free_symbols & set(self.of_state)]
+            terms = (i * c(a, i) * c(ExpDD(*nodes, a), k - i) for a in varying for i in range(1, k + 1))
+            return sp.Add(*terms) / k
         raise UnsupportedExpression(f"no Taylor series along the flow is defined for {e}; rewrite it with exp")

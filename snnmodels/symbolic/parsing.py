@@ -13,9 +13,12 @@ from sympy.printing.str import StrPrinter
 
 from ..templates.errors import brief
 from ..templates.expressions import parse
+from ..templates.units import is_unit_name, unit_value
+from .divided_differences import exprel
 
 FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
     "exp": sp.exp,
+    "exprel": exprel,
     "log": sp.log,
     "sin": sp.sin,
     "cos": sp.cos,
@@ -26,6 +29,9 @@ FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
     "arctan": sp.atan,
     "sqrt": sp.sqrt,
 }
+
+# Brian2's names of numbers
+CONSTANTS = {"pi": sp.pi, "e": sp.E}
 
 _OPERATORS = {
     ast.Add: lambda a, b: a + b,
@@ -45,13 +51,16 @@ def symbol(name: str) -> sp.Symbol:
     return sp.Symbol(name, real=True)
 
 
-def parse_expression(text: str) -> sp.Expr:
+def parse_expression(text: str, *, numbers: bool = True) -> sp.Expr:
     """A Brian2 expression as SymPy.
 
     Parameters
     ----------
     text : str
         For example ``"(I_syn - v)/tau_m"``.
+    numbers : bool
+        Whether ``pi`` and ``e`` stand for themselves and the names of units for what they are in SI base units (``mV``
+        for 1/1000), as in equations of models, whose variables can't be called so; else they are symbols as others.
 
     Returns
     -------
@@ -77,6 +86,10 @@ def parse_expression(text: str) -> sp.Expr:
             case ast.Constant(value=float() as value):
                 # 0.5 and 1e-3 are meant as decimals: as rationals they cancel exactly in the derivation
                 return sp.Rational(repr(value))
+            case ast.Name(id=name) if numbers and name in CONSTANTS:
+                return CONSTANTS[name]
+            case ast.Name(id=name) if numbers and is_unit_name(name):
+                return sp.Rational(repr(unit_value(name)))
             case ast.Name(id=name):
                 return symbol(name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -115,6 +128,12 @@ class _BrianPrinter(StrPrinter):
         return "0.5"
 
     def _print_Float(self, expr: sp.Float) -> str:
+        return repr(float(expr))
+
+    def _print_Pi(self, expr: sp.Expr) -> str:
+        return repr(float(expr))
+
+    def _print_Exp1(self, expr: sp.Expr) -> str:
         return repr(float(expr))
 
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:

@@ -9,9 +9,8 @@ from ._component import Component
 from ._merge import Merged
 from .constraints import parse_constraint, violated
 from .errors import TemplateError, located, suggest
-from .expressions import free_names
 from .model import Assignment, Model
-from .units import Dimension, expression_dimension, is_unit_name, unit_dimension, wrong_unit
+from .units import Dimension, expression_dimension, unit_dimension, variables_in, wrong_unit
 
 __all__ = ["check_composition", "check_defaults", "check_used"]
 
@@ -117,7 +116,7 @@ def _check(
 
 
 def _dimension(part: Component, key: str, expression: str, known: Dimensions, what: str = "a variable") -> Dimension:
-    _check_defined(part, key, free_names(expression), known, what, expression)
+    _check_defined(part, key, variables_in(expression), known, what, expression)
     with located(part.file, key):
         return expression_dimension(expression, known)
 
@@ -128,9 +127,7 @@ def _check_defined(
     for name in names:
         if name in known:
             continue
-        if is_unit_name(name):
-            hint = "units belong to the defaults of parameters: declare a parameter and use its name"
-        elif name in ("t", "dt"):
+        if name in ("t", "dt"):
             hint = "models do not depend on time itself; make it a state"
         else:
             hint = suggest(name, known)
@@ -139,7 +136,7 @@ def _check_defined(
 
 def check_used(part: Component) -> None:
     """`TemplateError` if a component declares a name that none of its own expressions uses."""
-    used = {name for _, expression in part.expressions() for name in free_names(expression)}
+    used = {name for _, expression in part.expressions() for name in variables_in(expression)}
     declared = [(f"parameters.{name}", name) for name in part.parameters]
     declared += [(f"inputs.{name}", name) for name in part.inputs]
     declared += [(f"equations.{name}", name) for name in part.subexpressions]

@@ -9,9 +9,11 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
+import scipy.special
 
-from .expressions import called_functions, check_expression, free_names, parse
+from .expressions import called_functions, check_expression, parse
 from .model import Model
+from .units import numbers_in, variables_in
 
 __all__ = ["holds", "parse_constraint", "violated"]
 
@@ -45,7 +47,7 @@ def holds(condition: str, values: Mapping[str, float | Array]) -> Array:
     Parameters
     ----------
     condition : str
-        As for `parse_constraint`; its functions are those of `numpy`.
+        As for `parse_constraint`; its functions are those of `numpy`, and ``exprel``.
     values : mapping of str to float or array
         Of every name in it.
 
@@ -54,17 +56,23 @@ def holds(condition: str, values: Mapping[str, float | Array]) -> Array:
     array of bool
         False where a side isn't a number.
     """
-    code, functions, free = _read(condition)
-    names = functions | {name: np.asarray(values[name], dtype=float) for name in free}
+    code, known, free = _read(condition)
+    names = known | {name: np.asarray(values[name], dtype=float) for name in free}
     with np.errstate(all="ignore"):
         return np.asarray(eval(code, {"__builtins__": {}}, names), dtype=bool)
 
 
 @functools.cache  # training asks after every step
 def _read(condition: str) -> tuple[CodeType, dict[str, Any], list[str]]:
-    """A comparison compiled, the functions that it calls, and the names of its variables."""
-    functions = {name: getattr(np, name) for name in called_functions(condition)}
-    return compile(parse(condition), condition, "eval"), functions, free_names(condition)
+    """A comparison compiled, the functions, units and constants in it, and the names of its variables."""
+    functions = {name: _function(name) for name in called_functions(condition)}
+    return compile(parse(condition), condition, "eval"), {**functions, **numbers_in(condition)}, variables_in(condition)
+
+
+def _function(name: str) -> Any:
+    if name == "int":
+        return lambda x: np.asarray(x).astype(int)
+    return scipy.special.exprel if name == "exprel" else getattr(np, name)
 
 
 def violated(model: Model, values: Mapping[str, float | Array]) -> str:
@@ -77,12 +85,11 @@ def violated(model: Model, values: Mapping[str, float | Array]) -> str:
         In SI base units.
     """
     for constraint in model.constraints:
-        if not holds(constraint, values).all():
-            found = ", ".join(f"{name} = {_spread(values[name])}" for name in free_names(constraint))
-            return f"{constraint!r} must hold, but {found}"
+        fine = holds(constraint, values)
+        if not fine.all():
+            # of the first neuron where it doesn't, if neurons differ
+            first = int(np.argmin(fine)) if fine.ndim else 0
+            own = {name: np.ravel(values[name]) for name in variables_in(constraint)}
+            found = ", ".join(f"{name} = {v[first if v.size > 1 else 0]:g}" for name, v in own.items())
+            return f"{constraint!r} must hold, but {found}" + (f" in neuron {first}" if fine.ndim else "")
     return ""
-
-
-def _spread(values: float | Array) -> str:
-    low, high = float(np.min(values)), float(np.max(values))
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

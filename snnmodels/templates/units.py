@@ -28,23 +28,28 @@ from brian2.units.fundamentalunits import (
 
 from ._uncaught import take_over
 from .errors import suggest
-from .expressions import OutOfReach, called_functions, check_expression, is_name, parse, replace_nodes
+from .expressions import OutOfReach, called_functions, check_expression, free_names, is_name, parse, replace_nodes
 
 __all__ = [
     "check_identifier",
     "evaluate_quantity",
     "expression_dimension",
     "is_unit_name",
+    "numbers_in",
     "parse_equations",
     "quantity_in",
     "resolve_unit",
     "unit_dimension",
     "unit_of_dimension",
+    "unit_value",
+    "variables_in",
     "wrong_unit",
 ]
 
 take_over()
 Dimension = Any
+_COMMON = ("ms", "us", "second", "mV", "volt", "pA", "nA", "nS", "pF", "Mohm", "Hz", "metre")
+_CONSTANTS = ("pi", "e")  # Brian2's names of numbers; its inf is none to compute with
 # Each gives another value at every call, or a rounding that depends on dt: no model with a derivative has them.
 _NOT_A_MODEL = {"rand", "randn", "poisson", "timestep"}
 
@@ -184,7 +189,7 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
     ----------
     expression : str
     dimensions : mapping of str to Dimension
-        Of every variable in it.
+        Of every variable in it; ``pi``, ``e`` and the names of units are what Brian2 takes them for.
 
     Raises
     ------
@@ -197,8 +202,10 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
         if function not in DEFAULT_FUNCTIONS:
             known = set(DEFAULT_FUNCTIONS) - _NOT_A_MODEL
             raise ValueError(f"{expression!r} calls an unknown function {function!r}; {suggest(function, known)}")
+    numbers = {name: _number_dimension(name) for name in free_names(expression) if _is_number(name)}
     variables = {
-        name: Variable(name, dimensions=dimension, constant=True, scalar=True) for name, dimension in dimensions.items()
+        name: Variable(name, dimensions=dimension, constant=True, scalar=True)
+        for name, dimension in {**numbers, **dimensions}.items()
     }
     try:
         return parse_expression_dimensions(expression, {**DEFAULT_FUNCTIONS, **variables})
@@ -283,6 +290,38 @@ def is_unit_name(name: str) -> bool:
     return name in DEFAULT_UNITS
 
 
+def unit_value(name: str) -> float:
+    """What one of a unit is in SI base units: 0.001 for ``mV``.
+
+    Raises
+    ------
+    ValueError
+        If Brian2 knows no such unit.
+    """
+    if not is_unit_name(name):
+        raise ValueError(f"{name!r} is not a unit; {suggest(name, _COMMON)}")
+    return float(DEFAULT_UNITS[name])
+
+
+def variables_in(expression: str) -> list[str]:
+    """Names of the variables in an expression, in order of appearance: neither functions, units, ``pi`` nor ``e``."""
+    return [name for name in free_names(expression) if not _is_number(name)]
+
+
+def numbers_in(expression: str) -> dict[str, float]:
+    """The units, ``pi`` and ``e`` in an expression, with their values in SI base units."""
+    names = [name for name in free_names(expression) if _is_number(name)]
+    return {name: unit_value(name) if is_unit_name(name) else getattr(math, name) for name in names}
+
+
+def _is_number(name: str) -> bool:
+    return name in _CONSTANTS or is_unit_name(name)
+
+
+def _number_dimension(name: str) -> Dimension:
+    return get_dimensions(DEFAULT_UNITS[name]) if is_unit_name(name) else DIMENSIONLESS
+
+
 def check_identifier(name: str) -> None:
     """Refuse a name of a variable that Brian2 can't use.
 
@@ -291,6 +330,9 @@ def check_identifier(name: str) -> None:
     ValueError
         If Brian2 reserves the name, or it is no identifier.
     """
+    if is_unit_name(name):
+        value = f"{unit_value(name):g} {unit_of_dimension(_number_dimension(name))}"
+        raise ValueError(f"{name!r} is the name of a unit, for {value} in equations; give the variable another name")
     try:
         Equations.check_identifier(name)
     except (SyntaxError, ValueError) as error:
@@ -348,8 +390,7 @@ def _evaluate(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name):
             if name in DEFAULT_UNITS:
                 return DEFAULT_UNITS[name]
-            common = ("ms", "us", "second", "mV", "volt", "pA", "nA", "nS", "pF", "Mohm", "Hz", "metre")
-            raise ValueError(f"{text!r}: {name!r} is not a unit; {suggest(name, common)}")
+            raise ValueError(f"{text!r}: {name!r} is not a unit; {suggest(name, _COMMON)}")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand, text)
         case ast.BinOp(left=left, op=op, right=right):

@@ -9,8 +9,8 @@ import numpy as np
 
 from .arguments import check_mapping, real_array
 from .constraints import holds
-from .expressions import free_names
 from .network import Network, Population
+from .units import variables_in
 
 __all__ = ["all_finite", "keep_possible", "with_values"]
 
@@ -106,7 +106,7 @@ def _impossible(population: Population, trained: Mapping[str, np.ndarray]) -> di
     model = population.model
     found = {name: value <= 0 for name, value in trained.items() if model.parameters[name].positive}
     for constraint in model.constraints:
-        names = free_names(constraint)
+        names = variables_in(constraint)
         if trained.keys().isdisjoint(names):
             continue
         broken = ~holds(constraint, {name: trained.get(name, population.value(name)) for name in names})

@@ -109,7 +109,7 @@ CASES = [
         r"'q' is a param",
     ),
     ("neuron", "(E_L - v + I)", "(E_L - u + I)", r"equations.dv/dt: .*uses 'u', which isn't a variable of the model"),
-    ("neuron", "(E_L - v + I)", "(-70*mV - v + I + E_L)", r"uses 'mV', .*declare a parameter"),
+    ("neuron", "(E_L - v + I)", "(-70*ms - v + I + E_L)", r"equations.dv/dt: .*(unit|dimension)"),
     ("neuron", "(E_L - v + I)", "(E_L - v + I)*sin(t/tau)", r"uses 't', .*do not depend on time"),
     ("neuron", "(E_L - v + I)", "(E_L - v + I + tau)", r"equations.dv/dt: .*(unit|dimension)"),
     ("neuron", "(E_L - v + I)/tau", "(E_L - v + I)*tau", r"equations.dv/dt: '.*' is in weber, expected volt/second"),
@@ -121,7 +121,7 @@ CASES = [
     ("neuron", 'v = { initial = "E_L"', 'u = { initial = "E_L"', r"states.u: has no differential equation; there is v"),
     ("neuron", 'initial = "E_L"', 'initial = "tau"', r"states.v.initial: 'tau' is in second, expected volt"),
     ("neuron", 'initial = "E_L"', 'initial = "v"', r"states.v.initial: 'v' uses 'v', which isn't a parameter"),
-    ("neuron", 'initial = "E_L"', 'initial = "-70*mV"', r"states.v.initial: .*declare a parameter"),
+    ("neuron", 'initial = "E_L"', 'initial = "-70*pA"', r"states.v.initial: .*is in amp, expected volt"),
     ("neuron", 'initial = "E_L"', 'initial = "E_L +"', r"states.v.initial: 'E_L \+' is not an expression"),
     ("neuron", 'initial = "E_L"', "initial = 1", r"states.v.initial: '1' has no unit, expected volt"),
     # names

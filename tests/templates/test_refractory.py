@@ -74,7 +74,7 @@ def test_states_of_other_components_may_be_held():
         ('duration = "t_ref"', "", r"refractory.duration: is missing"),
         ('hold = ["v"]', "", r"refractory.hold: is missing"),
         ('"t_ref"', "0.002", r"refractory.duration: expected a valid string, got 0.002"),
-        ('"t_ref"', '"2*ms"', r"refractory.duration: .*uses 'ms', which isn't a parameter .*declare a parameter"),
+        ('"t_ref"', '"2*mV"', r"refractory.duration: '2\*mV' is in volt, expected second"),
         ('"t_ref"', '"t_ref + v/v*tau"', r"refractory.duration: .*uses 'v', which isn't a parameter of the model"),
         ('"t_ref"', '"t_ref*tau"', r"refractory.duration: 't_ref\*tau' is in .*, expected second"),
         ('"t_ref"', '"t_reff"', r"refractory.duration: .*uses 't_reff', .*did you mean 't_ref'"),

@@ -7,7 +7,7 @@ from sympy.printing.str import StrPrinter
 
 __all__ = ["expression"]
 
-_FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan")
+_FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "exprel")
 
 
 class _Printer(StrPrinter):
@@ -36,6 +36,9 @@ class _Printer(StrPrinter):
 
     def _print_Pi(self, expr: sp.Expr) -> str:
         return repr(float(sp.pi))
+
+    def _print_Exp1(self, expr: sp.Expr) -> str:
+        return repr(float(sp.E))
 
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:
         base, exponent = expr.base, expr.exp

@@ -154,6 +154,9 @@ SNN_INLINE D8 sqrt(D8 x)
 }
 SNN_INLINE double sqrt(double x) { return std::sqrt(x); }
 
+// (exp(x) - 1)/x
+inline double relative(double x) { return x == 0 ? 1.0 : std::expm1(x) / x; }
+
 #define SNN_EACH(name, function) \
     inline double name(double x) { return function(x); } \
     inline D8 name(D8 x) { D8 y; for (int l = 0; l < LANES; l++) y[l] = function(x[l]); return y; }
@@ -165,6 +168,7 @@ SNN_EACH(sinh, std::sinh)
 SNN_EACH(cosh, std::cosh)
 SNN_EACH(tanh, std::tanh)
 SNN_EACH(atan, std::atan)
+SNN_EACH(exprel, relative)
 #undef SNN_EACH
 inline double pow(double x, double y) { return std::pow(x, y); }
 inline D8 pow(D8 x, double y) { D8 z; for (int l = 0; l < LANES; l++) z[l] = std::pow(x[l], y); return z; }
