@@ -235,7 +235,7 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     Parameters
     ----------
     plan : EnginePlan
-    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "gradient"}
+    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "gradient"}
     population : int
     neuron : int
         -1 where it is not known, as for `time`.
@@ -267,6 +267,17 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             return f"{where}: its state is no longer finite{when}; check the parameters and weights"
         case "gradient":
             return f"{where}: the gradient of its weights is not finite in batch {time:g} of those trained on together"
+        case "slides":
+            return (
+                f"{where} reaches a condition of its equations at {time:.9g} s that drives it back from either side: "
+                "along there the equations have no solution, or no single one; make them continuous where the condition "
+                "turns, as max(x, 0) is, or smooth"
+            )
+        case "turns":
+            return (
+                f"{where} turns a condition of its equations again and again at {time:.9g} s; make the equations smooth "
+                "there"
+            )
         case "steps":
             return (
                 f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, "

@@ -214,6 +214,11 @@ class Rules:
         states = tuple(s.name for s in system.states)
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(names)}
         linear = bare.is_linear and (bare.g is None or _affine(bare.g, bare.states))
+        if observed is not None and bare.switches:
+            raise ValueError(
+                f"{system.name}: the largest value of {observed!r} may be where a condition of the equations turns, which "
+                "isn't looked at; read samples of it instead"
+            )
         flow, longest = _flow(bare, numbers) if linear else (None, np.inf)
         places = tuple(names.index(n) for n in learnable)
         seen = states.index(observed) if observed is not None else None
@@ -253,6 +258,16 @@ class Rules:
     def spiking(self) -> bool:
         """Whether the model has a threshold."""
         return self.system.g is not None
+
+    @property
+    def transitions(self) -> int:
+        """Number of kinds of events that are no spikes."""
+        return len(self.system.transitions)
+
+    @property
+    def eventful(self) -> bool:
+        """Whether anything happens by itself."""
+        return self.spiking or self.transitions > 0
 
     @property
     def shared(self) -> bool:
@@ -327,12 +342,15 @@ def _canonical(system: HybridSystem) -> HybridSystem:
             tuple(names[x] for x in system.refractory.hold),
             system.refractory.arrivals,
         ),
+        switches=renamed(system.switches),
+        latch=None if system.latch is None else names[system.latch],
     )
 
 
 def _key(system: HybridSystem) -> Any:
-    maps = (system.f, system.h, system.initial, *(a.jump for a in system.arrivals.values()))
-    return (system.states, system.parameters, system.g, system.refractory, *(tuple(m.items()) for m in maps))
+    maps = (system.f, system.h, system.initial, system.switches, *(a.jump for a in system.arrivals.values()))
+    events = (system.g, system.refractory, system.latch)
+    return (system.states, system.parameters, *events, *(tuple(m.items()) for m in maps))
 
 
 def _norm(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> float:
@@ -379,6 +397,8 @@ class _Writer:
             rules |= self._flows(self.flow)
         if self.system.g is not None:
             rules |= self._spike(self.system.g)
+        for k in range(len(self.system.transitions)):
+            rules |= self._transition(k)
         for k, name in enumerate(self.system.arrivals):
             rules |= self._arrival(k, name)
         if self.adjoint.release is not None:
@@ -416,7 +436,7 @@ class _Writer:
         rename = {**self.costates, DL_DT: EXTERNAL, S_ARRIVALS: sp.Integer(0), Q_SPIKE: KICK}
         jump = {k: e.xreplace(rename) for k, e in zip(self.l, spike.jump.values(), strict=True)}
         rules = {
-            "event": self._rule(self.x, {"g": g}),
+            "event": self._rule(self.x, {"g": self.system.rising}),
             "reset": self._rule(self.x, dict(zip(self.y, self.system.h.values(), strict=True))),
             "sigma": self._rule((*self.x, *self.l, "a"), {"sigma": spike.sigma.xreplace(rename), "gdot": spike.gdot}),
             "spike_back": self._rule(
@@ -426,6 +446,19 @@ class _Writer:
         }
         rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(g, 2))})
         return rules
+
+    def _transition(self, k: int) -> dict[str, Rule]:
+        """An event that is no spike: states after it, its adjoint, and how fast its function changes."""
+        event, jump = self.system.transitions[k], self.adjoint.transitions[k]
+        rename = {**self.costates, Q_SPIKE: KICK}
+        back = {n: e.xreplace(rename) for n, e in zip(self.l, jump.jump.values(), strict=True)}
+        back |= {n: e.xreplace(rename) for n, e in self._gradients(jump.parameters).items()}
+        sensitivity = {"sigma": jump.sigma.xreplace(rename), "gdot": jump.gdot}
+        return {
+            f"turn{k}": self._rule(self.x, dict(zip(self.y, event.jump.values(), strict=True))),
+            f"turn_sigma{k}": self._rule((*self.x, *self.l), sensitivity),
+            f"turn_back{k}": self._rule((*self.x, *self.l, "q"), back),
+        }
 
     def _release(self) -> dict[str, Rule]:
         """End of a refractory period: sensitivity to its time, and what that gives to what the duration reads."""

@@ -114,7 +114,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class SeriesProgram:
-    """The flow of a hybrid system, and its event function, as operations on Taylor series.
+    """The flow of a hybrid system, and its event functions, as operations on Taylor series.
 
     Attributes
     ----------
@@ -128,9 +128,9 @@ class SeriesProgram:
     rates : tuple of int or None
         Slot of f of every state; None where f is 0.
     event_operations : tuple of Operation
-        What g needs beyond them; these read states and each other only.
-    event : int or None
-        Slot of g; None if the model doesn't spike.
+        What the event functions need beyond them; these read states and each other only.
+    events : tuple of int
+        Slots of the event functions: that of spikes, if the model has one, then those of its other events in order.
     """
 
     name: str
@@ -140,11 +140,11 @@ class SeriesProgram:
     operations: tuple[Operation, ...]
     rates: tuple[int | None, ...]
     event_operations: tuple[Operation, ...]
-    event: int | None
+    events: tuple[int, ...]
 
     @classmethod
     def of(cls, system: HybridSystem) -> SeriesProgram:
-        """Take f and g of a system apart.
+        """Take f and the event functions of a system apart.
 
         Raises
         ------
@@ -155,7 +155,8 @@ class SeriesProgram:
         flow = _Lowering(system.states, constants, len(system.states))
         rates = tuple(None if system.f[x] == 0 else flow.slot(system.f[x]) for x in system.states)
         crossing = _Lowering(system.states, constants, flow.slots)
-        event = None if system.g is None else crossing.slot(system.g)
+        watched = [*(() if system.rising is None else (system.rising,)), *(t.event for t in system.transitions)]
+        events = tuple(crossing.slot(e) for e in watched)
         outputs = {f"k{i}": e for e, i in constants.items()}
         return cls(
             name=system.name,
@@ -165,7 +166,7 @@ class SeriesProgram:
             operations=tuple(flow.operations),
             rates=rates,
             event_operations=tuple(crossing.operations),
-            event=event,
+            events=events,
         )
 
     @property
@@ -175,7 +176,7 @@ class SeriesProgram:
 
     @property
     def affine_event(self) -> bool:
-        """Whether g is affine in the states: its series along the polynomial of a step then ends at the same order."""
+        """Whether event functions are affine in the states: their series along a step's polynomial then end with it."""
         return all(o.kind == "linear" for o in self.event_operations)
 
     @cached_property
@@ -203,7 +204,7 @@ class SeriesProgram:
                 value = KINDS[o.kind].meaning.format(*arguments, exponent=factor(o.factors[0]) if o.factors else "")
             text.append(f"{', '.join(names[s] for s in o.outputs)} = {value}")
         text += [f"d{x.name}/dt = {0 if r is None else names[r]}" for x, r in zip(self.states, self.rates, strict=True)]
-        return text + ([] if self.event is None else [f"g = {names[self.event]}"])
+        return text + [f"g{k or ''} = {names[slot]}" for k, slot in enumerate(self.events)]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

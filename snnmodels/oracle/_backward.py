@@ -9,7 +9,7 @@ import numpy as np
 
 from ..templates.network import Network
 from ._flow import Integrator, Piece
-from ._forward import ArrivalEvent, Event, ReleaseEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import ArrivalEvent, Event, ReleaseEvent, Segment, Source, SpikeEvent, Tape, TurnEvent
 from ._maximum import Peak
 from ._neurons import Array, Neurons
 
@@ -71,6 +71,8 @@ class BackwardTrial:
                     self._kink(n, entry, after=False)
                 case ReleaseEvent():
                     self._release(entry)
+                case TurnEvent():
+                    self._turn(entry)
                 case SpikeEvent():
                     self._kink(n, entry, after=True)
                     # the value just before moves with the spike too, so it counts in sigma, and only then in λ
@@ -197,6 +199,18 @@ class BackwardTrial:
         for p, row in zip(d.spike_parameters, rows[n:], strict=True):
             if p.name in q.learnable:
                 self.parameters[k][p.name][j] += row[0]
+
+    def _turn(self, event: TurnEvent) -> None:
+        k, own = event.population, slice(event.neuron, event.neuron + 1)
+        q, turn, lam = self.neurons[k], self.neurons[k].dynamics.turns[event.number], self.lam[k][:, own]
+        sigma = turn.sigma(event.before, q.p[:, own], lam)
+        kick = np.zeros_like(sigma) if sigma[0, 0] == 0 else sigma / event.gdot
+        rows = turn.back(event.before, q.p[:, own], lam, kick)
+        n = len(q.states)
+        self.lam[k][:, own] = rows[:n]
+        for p, row in zip(turn.parameters, rows[n:], strict=True):
+            if p.name in q.learnable:
+                self.parameters[k][p.name][event.neuron] += row[0]
 
     def _start(self) -> None:
         for k, q in enumerate(self.neurons):

@@ -88,8 +88,22 @@ class SpikeEvent:
     cause: ArrivalEvent | ReleaseEvent | None
 
 
+@dataclass(frozen=True, eq=False)
+class TurnEvent:
+    """Event `number` of a neuron's model that is no spike; `before` is its state, shape (n_states, 1)."""
+
+    time: float
+    population: int
+    neuron: int
+    number: int
+    before: Array
+    gdot: float
+
+
 Event = ArrivalEvent | ReleaseEvent | SpikeEvent
-Entry = Segment | Event
+Entry = Segment | Event | TurnEvent
+Crossing = tuple[int, int, int]
+"""Population, neuron, and which of its event functions crosses 0, by its place among those that are watched."""
 Firing = dict[tuple[int, int], ArrivalEvent | ReleaseEvent | None]
 """Neurons (population, index) that spike now, each with its cause."""
 
@@ -152,8 +166,15 @@ class Trial:
     def run(self) -> Tape:
         """The tape of the whole trial."""
         while True:
-            firing: Firing = dict.fromkeys(self._advance(min(self._next(), self.network.duration)))
-            if not firing and self._next() > self.t:
+            crossing = self._advance(min(self._next(), self.network.duration))
+            firing: Firing = {}
+            for k, j, m in crossing:
+                number = m - self.neurons[k].dynamics.spiking
+                if number < 0:
+                    firing[k, j] = None
+                else:
+                    self._turn(k, j, number)
+            if not crossing and self._next() > self.t:
                 self.tape.final = self.x
                 return self.tape
             while firing or self._next() <= self.t:
@@ -167,14 +188,14 @@ class Trial:
 
     # -- flow ---------------------------------------------------------------------------------------------------------
 
-    def _advance(self, goal: float) -> list[tuple[int, int]]:
-        """Integrate up to the next crossing, or to the goal; the neurons (population, index) that cross there."""
+    def _advance(self, goal: float) -> list[Crossing]:
+        """Integrate up to the next crossing, or to the goal; what crosses there."""
         if self.t >= goal:
             return []
         y0, t0 = self.integrator.x.join(self.x), self.t
         free = tuple(q.free(held) for q, held in zip(self.neurons, self.held, strict=True))
         pieces: list[Piece] = []
-        crossing: list[tuple[int, int]] = []
+        crossing: list[Crossing] = []
         for piece in self.integrator.forward(y0, t0, goal, free):
             pieces.append(piece)
             self.t, crossing = self._first_crossings(piece)
@@ -185,7 +206,9 @@ class Trial:
         self.x = [x.copy() for x in self.integrator.x.split(y1)]
         if crossing:
             # by rounding another may be beyond its threshold at the very time that was found for the first
-            crossing = sorted({*crossing, *self._above()})
+            crossing = sorted({*crossing, *((k, j, 0) for k, j in self._above())})
+            # of one neuron the spike comes first, and may undo what else would have been
+            crossing = [c for n, c in enumerate(crossing) if n == 0 or c[:2] != crossing[n - 1][:2]]
             self.tape.ties += len(crossing) - 1
         return crossing
 
@@ -198,55 +221,62 @@ class Trial:
                 found += [(k, int(j)) for j in np.flatnonzero(above)]
         return found
 
-    def _first_crossings(self, piece: Piece) -> tuple[float, list[tuple[int, int]]]:
+    def _first_crossings(self, piece: Piece) -> tuple[float, list[Crossing]]:
         """Time of the earliest upward crossing within a piece and who crosses then; its end where nobody does."""
         times = piece.t0 + NODES * (piece.t1 - piece.t0)
         times[-1] = piece.t1
         samples = np.column_stack([piece.y0, piece.at(times[1:-1]), piece.y1])
-        roots: list[tuple[float, int, int]] = []
+        roots: list[tuple[float, Crossing]] = []
         # roots on the interpolant that come this much after the first may be before it
         margin, latest = _MARGIN * (piece.t1 - piece.t0), np.inf
         for k, q in enumerate(self.neurons):
-            if not q.dynamics.spiking:
-                continue
             x = samples[self.integrator.x.slices[k]].reshape(len(q.states), q.n * len(times))
-            values = q.dynamics.event(x, self.repeated[k]).reshape(2, q.n, len(times))
-            g, gdot = values[0].T, values[1].T
-            above = (g > 0) & ~self.held[k]
-            # between two samples below threshold the neuron may still have been above it, if g turned there
-            turned = (g[:-1] <= 0) & (g[1:] <= 0) & (gdot[:-1] > 0) & (gdot[1:] < 0) & ~self.held[k]
-            for j in np.flatnonzero(above.any(axis=0) | turned.any(axis=0)):
-                bracket = self._bracket(piece, k, int(j), times, above[:, j], turned[:, j])
-                if bracket is not None and bracket[0] <= latest:
-                    root = self._root(piece, k, int(j), *bracket)
-                    roots.append((root, k, int(j)))
-                    latest = min(latest, root + margin)
-        exact = [(self._polish(piece, *root), *root[1:]) for root in roots if root[0] <= latest]
-        first = min((time for time, *_ in exact), default=piece.t1)
-        return first, [(k, j) for time, k, j in exact if time == first]
+            for m, function in enumerate(q.dynamics.watched):
+                values = function(x, self.repeated[k]).reshape(2, q.n, len(times))
+                g, gdot = values[0].T, values[1].T
+                above = (g > 0) & ~self.held[k]
+                # between two samples below threshold the neuron may still have been above it, if g turned there
+                turned = (g[:-1] <= 0) & (g[1:] <= 0) & (gdot[:-1] > 0) & (gdot[1:] < 0) & ~self.held[k]
+                for j in np.flatnonzero(above.any(axis=0) | turned.any(axis=0)):
+                    who = (k, int(j), m)
+                    bracket = self._bracket(piece, who, times, above[:, j], turned[:, j])
+                    if bracket is not None and bracket[0] <= latest:
+                        root = self._root(piece, who, *bracket)
+                        if root is not None:
+                            roots.append((root, who))
+                            latest = min(latest, root + margin)
+        exact = [(self._polish(piece, root, who), who) for root, who in roots if root <= latest]
+        first = min((time for time, _ in exact), default=piece.t1)
+        return first, [who for time, who in exact if time == first]
 
     def _bracket(
-        self, piece: Piece, k: int, j: int, times: Array, above: Array, turned: Array
+        self, piece: Piece, who: Crossing, times: Array, above: Array, turned: Array
     ) -> tuple[float, float] | None:
         for m in range(len(times) - 1):
             if turned[m]:
-                top = brentq(lambda t: self._event(piece.at(t), k, j)[1], times[m], times[m + 1])
-                if self._event(piece.at(top), k, j)[0] > 0:
+                top = brentq(lambda t: self._event(piece.at(t), who)[1], times[m], times[m + 1])
+                if self._event(piece.at(top), who)[0] > 0:
                     return float(times[m]), float(top)
             if above[m + 1]:
                 return float(times[m]), float(times[m + 1])
         return None
 
-    def _root(self, piece: Piece, k: int, j: int, low: float, high: float) -> float:
-        """Time of the crossing on the interpolant."""
-        if self._event(piece.at(low), k, j)[0] >= 0:
-            return low
-        return float(brentq(lambda t: self._event(piece.at(t), k, j)[0], low, high, xtol=1e-18, rtol=4 * _EPS))
+    def _root(self, piece: Piece, who: Crossing, low: float, high: float) -> float | None:
+        """Time of the crossing on the interpolant; None where the function is only leaving 0 downwards."""
+        g, gdot = self._event(piece.at(low), who)
+        if g >= 0:
+            if gdot >= 0:
+                return low
+            # it has just turned its sign here, and rounding has it above: it has to come below first
+            if self._event(piece.at(high), who)[1] <= 0:
+                return None
+            low = float(brentq(lambda t: self._event(piece.at(t), who)[1], low, high))
+        return float(brentq(lambda t: self._event(piece.at(t), who)[0], low, high, xtol=1e-18, rtol=4 * _EPS))
 
-    def _polish(self, piece: Piece, t: float, k: int, j: int) -> float:
+    def _polish(self, piece: Piece, t: float, who: Crossing) -> float:
         """Time of the crossing to rounding, by Newton on re-integrated states."""
         for _ in range(4):
-            g, gdot = self._event(piece.exact(t), k, j)
+            g, gdot = self._event(piece.exact(t), who)
             if g == 0 or gdot <= 0:
                 break
             step = g / gdot
@@ -255,10 +285,11 @@ class Trial:
                 break
         return t
 
-    def _event(self, y: Array, k: int, j: int) -> tuple[float, float]:
-        """Event function and its rate for one neuron."""
+    def _event(self, y: Array, who: Crossing) -> tuple[float, float]:
+        """An event function and its rate for one neuron."""
+        k, j, m = who
         q = self.neurons[k]
-        g, gdot = q.dynamics.event(self.integrator.x.split(y)[k][:, j : j + 1], q.p[:, j : j + 1])[:, 0]
+        g, gdot = q.dynamics.watched[m](self.integrator.x.split(y)[k][:, j : j + 1], q.p[:, j : j + 1])[:, 0]
         return float(g), float(gdot)
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -299,6 +330,19 @@ class Trial:
         else:
             self._refuse_at_threshold(k, j, after)
         self._send(spike, self.t)
+
+    def _turn(self, k: int, j: int, number: int) -> None:
+        q, own = self.neurons[k], slice(j, j + 1)
+        turn = q.dynamics.turns[number]
+        before = self.x[k][:, own].copy()
+        gdot = float(turn.event(before, q.p[:, own])[1, 0])
+        self.tape.entries.append(TurnEvent(self.t, k, j, number, before, gdot))
+        self.x[k][:, own] = after = turn.after(before, q.p[:, own])
+        if turn.event(after, q.p[:, own])[1, 0] > 0:
+            raise ValueError(
+                f"population {q.name!r}: neuron {j} is driven back across a condition of its equations at "
+                f"{self.t:.9g} s, from either side"
+            )
 
     def _deliver(self) -> Firing:
         """End the refractory periods and apply the arrivals that are due; who spikes of that, with its cause."""
@@ -346,6 +390,8 @@ class Trial:
 
     def _refuse_at_threshold(self, k: int, j: int, after: Array) -> None:
         q = self.neurons[k]
+        if q.dynamics.system.latch is not None:
+            return  # it may stay above, and spikes again when it has been below
         g, rate = q.dynamics.event(after, q.p[:, j : j + 1])[:, 0]
         if g > 0 or (g == 0 and rate > 0):
             raise ValueError(

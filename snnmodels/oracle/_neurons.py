@@ -9,6 +9,7 @@ import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.divided_differences import MODULES
+from ..symbolic.parsing import NUMPY_STEP
 from ..symbolic.system import HybridSystem
 from ..templates.model import Model
 from ..templates.network import Population
@@ -22,7 +23,7 @@ class Rows:
     def __init__(self, expressions: Sequence[sp.Expr], *groups: Sequence[sp.Symbol]) -> None:
         self.n = len(expressions)
         arguments = [tuple(group) for group in groups]
-        self._function = sp.lambdify(arguments, list(expressions), modules=MODULES, cse=True)
+        self._function = sp.lambdify(arguments, list(expressions), modules=[NUMPY_STEP, *MODULES], cse=True)
 
     def __call__(self, *arrays: Array) -> Array:
         result = np.empty((self.n, arrays[0].shape[1]))
@@ -44,6 +45,19 @@ class Arrivals:
         self.back = Rows(
             [jump.gradient, jump.sensitivity, *jump.jump.values(), *jump.parameters.values()], x, parameters, lam, w
         )
+
+
+class Turn:
+    """An event that is no spike: a condition of the equations turns, or the neuron comes below its threshold."""
+
+    def __init__(self, adjoint: Adjoint, k: int) -> None:
+        system, jump = adjoint.system, adjoint.transitions[k]
+        x, p, lam = system.states, system.parameters, list(adjoint.costates.values())
+        self.event = Rows([system.transitions[k].event, jump.gdot], x, p)
+        self.after = Rows([system.transitions[k].jump[s] for s in x], x, p)
+        self.sigma = Rows([jump.sigma], x, p, lam)
+        self.parameters = tuple(jump.parameters)
+        self.back = Rows([*jump.jump.values(), *jump.parameters.values()], x, p, lam, [Q_SPIKE])
 
 
 class Dynamics:
@@ -72,10 +86,15 @@ class Dynamics:
             self.release = Rows([release.sensitivity], x, p, lam)
             self.release_parameters = tuple(release.parameters)
             self.release_back = Rows(list(release.parameters.values()), p, [S_RELEASE])
+        self.turns = [Turn(adjoint, k) for k in range(len(system.transitions))]
+        # what is watched, the event function of spikes first: rows are the function and its rate of change, which tells
+        # a crossing from a touch
+        self.watched = [turn.event for turn in self.turns]
         if adjoint.spike is not None:
-            spike = adjoint.spike
-            # rows: g and its rate of change, which tells a crossing from a touch
-            self.event = Rows([system.g, spike.gdot], x, p)
+            spike, latch = adjoint.spike, system.latch
+            free = sp.Integer(1) if latch is None else 1 - latch
+            self.event = Rows([system.rising, free * spike.gdot], x, p)
+            self.watched.insert(0, self.event)
             self.after_spike = Rows([system.h[s] for s in x], x, p)
             self.sigma = Rows([spike.sigma], x, p, lam, [DL_DT, S_ARRIVALS])
             self.spike_parameters = tuple(spike.parameters)

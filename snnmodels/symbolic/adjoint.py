@@ -175,6 +175,8 @@ class Adjoint:
         ``dl_<state>`` = ∂l_v/∂x of a running loss; empty unless asked for.
     release : ReleaseJump or None
         None for a system without a refractory period. During one the adjoint is that of ``system.held()``.
+    transitions : tuple of SpikeJump
+        Of the events of the system that are no spikes. Nothing collects there: `dl_dt` and `s_arrivals` are not read.
     """
 
     system: HybridSystem
@@ -187,6 +189,7 @@ class Adjoint:
     initial: Mapping[sp.Symbol, sp.Expr]
     running: Mapping[sp.Symbol, sp.Symbol]
     release: ReleaseJump | None = None
+    transitions: tuple[SpikeJump, ...] = ()
 
     @classmethod
     def derive(cls, system: HybridSystem, *, running_loss: bool = False) -> Adjoint:
@@ -222,6 +225,8 @@ class Adjoint:
             found |= set(a.parameters)
         if self.release is not None:
             found |= set(self.release.parameters)
+        for t in self.transitions:
+            found |= set(t.parameters)
         return tuple(p for p in self.system.parameters if p in found)
 
 
@@ -255,6 +260,10 @@ class _Derivation:
             units={self.costates[x]: _reciprocal(system.units[x]) for x in self.states},
             flow=self._flow(),
             spike=None if system.g is None else self._spike(system.g),
+            transitions=tuple(
+                self._crossing(t.event, t.jump, self.f, sp.Integer(0), "a switch of the equations")
+                for t in system.transitions
+            ),
             arrivals={name: self._arrival(name) for name in system.arrivals},
             integrand=self._contributions(self.f),
             initial=self._contributions(sp.Matrix([system.initial[x] for x in self.states])),
@@ -289,11 +298,25 @@ class _Derivation:
         return result
 
     def _spike(self, g: sp.Expr) -> SpikeJump:
-        h = sp.Matrix([self.system.h[x] for x in self.states])
+        return self._crossing(g, self.system.h, self.f_held, DL_DT + S_ARRIVALS, "a spike")
+
+    def _crossing(
+        self,
+        g: sp.Expr,
+        jump: Mapping[sp.Symbol, sp.Expr],
+        flow_after: sp.Matrix,
+        given: sp.Expr,
+        what: str,
+    ) -> SpikeJump:
+        """The jump at a crossing of g, after which the states are `jump` and follow another flow.
+
+        `given` is the sensitivity to the time of the event itself.
+        """
+        h = sp.Matrix([jump[x] for x in self.states])
         jacobian = h.jacobian(self.states)
         gradient = sp.Matrix([sp.diff(g, x) for x in self.states])
         gdot = sp.simplify(gradient.dot(self.f))
-        sigma = DL_DT + S_ARRIVALS + self._displacement(h, jacobian, self.f_held)
+        sigma = given + self._displacement(h, jacobian, flow_after)
         before = jacobian.T * self.lam - gradient * Q_SPIKE
         parameters = {p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters}
         result = SpikeJump(
@@ -303,7 +326,7 @@ class _Derivation:
             parameters={p: e for p, e in parameters.items() if e != 0},
         )
         for e in (gdot, result.sigma, *result.jump.values(), *result.parameters.values()):
-            _require_smooth(f"{self.system.name}: the jump at a spike", e)
+            _require_smooth(f"{self.system.name}: the jump at {what}", e)
         return result
 
     def _arrival(self, name: str) -> ArrivalJump:

@@ -18,7 +18,7 @@ import sympy as sp
 from scipy.linalg import matrix_balance
 
 from .divided_differences import MODULES, ExpDD, explicit, exprel, separation
-from .parsing import UnsupportedExpression, symbol
+from .parsing import NUMPY_STEP, UnsupportedExpression, symbol
 from .programs import Builder
 from .system import HybridSystem
 
@@ -200,7 +200,7 @@ def _are_separated(
 @cache
 def _compiled(expression: sp.Expr) -> tuple[list[sp.Symbol], Callable[..., np.ndarray]]:
     names = sorted(expression.free_symbols, key=str)
-    return names, sp.lambdify(names, expression, MODULES)
+    return names, sp.lambdify(names, expression, [NUMPY_STEP, *MODULES])
 
 
 def evaluate(expression: sp.Expr, numbers: Mapping[sp.Symbol, float | np.ndarray]) -> np.ndarray:

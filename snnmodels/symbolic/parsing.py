@@ -1,13 +1,17 @@
 """Expressions in Brian2's syntax to SymPy and back.
 
-Only what has a derivative is accepted: a function whose derivative would be a step, a delta or unknown is refused
-here, by name, rather than turned into a silent zero later.
+Only what has a derivative is accepted: a function whose derivative would be unknown is refused here, by name, rather
+than turned into a silent zero later. A condition, ``int(v > v_th)``, has the derivative 0 on both sides of where it
+turns: it becomes a `Step`, and what happens at the turn is for `HybridSystem` to see to.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import sympy as sp
 from sympy.printing.str import StrPrinter
 
@@ -33,12 +37,49 @@ FUNCTIONS: dict[str, type[sp.Function] | sp.Function] = {
 # Brian2's names of numbers
 CONSTANTS = {"pi": sp.pi, "e": sp.E}
 
+
+class Step(sp.Function):
+    """1 where its argument is more than 0, else 0; its derivative counts as 0, so no event may hide in it."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, argument: sp.Expr) -> sp.Expr | None:
+        """The value for a number."""
+        if argument.is_number and argument.is_extended_real:
+            return sp.Integer(bool(argument > 0))
+        return None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """0, on both sides of where it turns."""
+        return sp.Integer(0)
+
+
+NUMPY_STEP: dict[str, Callable[[Any], Any]] = {"Step": lambda x: np.where(np.greater(x, 0), 1.0, 0.0)}
+"""`Step` for `sympy.lambdify`."""
+NUMPY_CONDITION: dict[str, Callable[[Any], Any]] = {"int": lambda condition: np.where(condition, 1.0, 0.0)}
+"""What printed conditions, ``int(x > 0)``, call where they run over arrays."""
+
 _OPERATORS = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: a / b,
     ast.Pow: lambda a, b: a**b,
+}
+
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
+    ast.Gt: lambda a, b: Step(a - b),
+    ast.Lt: lambda a, b: Step(b - a),
+    ast.LtE: lambda a, b: 1 - Step(a - b),
+    ast.GtE: lambda a, b: 1 - Step(b - a),
+}
+# functions with a corner, by what they are on both sides of it
+_PIECEWISE: dict[str, tuple[int, Callable[..., sp.Expr]]] = {
+    "abs": (1, lambda x: x * (2 * Step(x) - 1)),
+    "clip": (3, lambda x, low, high: x + Step(low - x) * (low - x) + Step(x - high) * (high - x)),
 }
 
 
@@ -70,12 +111,29 @@ def parse_expression(text: str, *, numbers: bool = True) -> sp.Expr:
     Raises
     ------
     UnsupportedExpression
-        For syntax errors, comparisons, random numbers, functions without a derivative, and what is never finite.
+        For syntax errors, comparisons outside of int(), random numbers, functions without a derivative, and what is
+        never finite.
     """
     try:
         tree = parse(text)
     except ValueError as error:
         raise UnsupportedExpression(str(error)) from None
+
+    def condition(node: ast.expr) -> sp.Expr:
+        """1 where a condition holds, else 0."""
+        match node:
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
+                return _COMPARISONS[type(op)](convert(left), convert(right))
+            case ast.BoolOp(op=ast.And(), values=parts):
+                return sp.Mul(*(condition(p) for p in parts))
+            case ast.BoolOp(op=ast.Or(), values=parts):
+                return 1 - sp.Mul(*(1 - condition(p) for p in parts))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return 1 - condition(operand)
+        raise UnsupportedExpression(
+            f"{text!r} contains the condition {ast.unparse(node)!r}; expected comparisons by >, >=, < or <= of two "
+            "expressions, joined by and, or, not"
+        )
 
     def convert(node: ast.expr) -> sp.Expr:
         match node:
@@ -98,11 +156,18 @@ def parse_expression(text: str, *, numbers: bool = True) -> sp.Expr:
                 return convert(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return _OPERATORS[type(op)](convert(left), convert(right))
+            case ast.Call(func=ast.Name(id="int"), args=[argument], keywords=[]):
+                return condition(argument)
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _PIECEWISE:
+                n, function = _PIECEWISE[name]
+                if len(args) != n:
+                    raise UnsupportedExpression(f"{text!r}: {name} takes {n} arguments, not {len(args)}")
+                return function(*map(convert, args))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 if name not in FUNCTIONS:
                     raise UnsupportedExpression(
                         f"{text!r} calls {name!r}, for which no derivative is defined; use one of "
-                        f"{', '.join(sorted(FUNCTIONS))}, or ordinary arithmetic"
+                        f"{', '.join(sorted([*FUNCTIONS, *_PIECEWISE]))}, int(condition), or ordinary arithmetic"
                     )
                 if len(args) != 1:
                     raise UnsupportedExpression(f"{text!r}: {name} takes one argument, not {len(args)}")
@@ -150,6 +215,9 @@ class _BrianPrinter(StrPrinter):
             if -6 <= n < 0:
                 return f"(1.0/({product}))"
         return f"{inner}**({self._print(exponent)})" if exponent == expr.exp else f"{inner}**({self._print(expr.exp)})"
+
+    def _print_Step(self, expr: Step) -> str:
+        return f"int({self._print(expr.args[0])} > 0)"
 
     def _print_atan(self, expr: sp.atan) -> str:
         return f"arctan({self._print(expr.args[0])})"

@@ -16,7 +16,7 @@ import numpy as np
 import sympy as sp
 
 from .divided_differences import NUMPY_FUNCTIONS
-from .parsing import UnsupportedExpression, print_expression, symbol
+from .parsing import NUMPY_CONDITION, UnsupportedExpression, print_expression, symbol
 
 __all__ = ["Builder", "Program", "cotangent"]
 
@@ -177,7 +177,7 @@ class Program:
         result = ", ".join(f"{k!r}: {print_expression(e)}" for k, e in self.outputs.items())
         source = "\n".join([f"def program({', '.join(names)}):", *body, f"    return {{{result}}}"])
         scope: dict[str, Any] = {n: getattr(np, n) for n in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh")}
-        scope |= {"sqrt": np.sqrt, "arctan": np.arctan, **NUMPY_FUNCTIONS}
+        scope |= {"sqrt": np.sqrt, "arctan": np.arctan, **NUMPY_FUNCTIONS, **NUMPY_CONDITION}
         exec(compile(source, "<program>", "exec"), scope)  # source is printed from SymPy, never from a user's text
         return scope["program"]
 

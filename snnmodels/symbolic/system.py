@@ -3,19 +3,24 @@
 Between events dx/dt = f(x, p). The neuron spikes when g(x, p) crosses 0 upwards, then x+ = h(x-, p). A spike that
 arrives through a receptor with weight w does x+ = e(x-, w, p). For a refractory period after a spike the neuron may
 follow another system, in which some states are held and there is no g.
+
+Where f has a condition on the states, it is another function on either side of a surface s(x, p) = 0. Which one holds is
+a state of its own, a flag of 0 or 1 that stays between events; the crossing of the surface is an event that turns it
+and is no spike. A neuron that a spike leaves above its threshold has such a flag, too: it can spike again only after
+it has been below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
 from ..templates.model import Assignment, Model, Refractory
-from .parsing import parse_expression, symbol
+from .parsing import Step, UnsupportedExpression, parse_expression, symbol
 
-__all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "threshold_sides"]
+__all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "Transition", "threshold_sides"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,14 @@ class RefractoryPeriod:
 
 
 @dataclass(frozen=True)
+class Transition:
+    """An event that is no spike: when `event` crosses 0 upwards, every state becomes what ``jump`` says."""
+
+    event: sp.Expr
+    jump: Mapping[sp.Symbol, sp.Expr]
+
+
+@dataclass(frozen=True)
 class HybridSystem:
     """A model as SymPy expressions.
 
@@ -45,6 +58,7 @@ class HybridSystem:
     ----------
     name : str
     states : tuple of Symbol
+        Those of the model, then flags.
     parameters : tuple of Symbol
     f : mapping Symbol to Expr
         Time derivative of every state.
@@ -62,6 +76,10 @@ class HybridSystem:
         Base unit of every state and parameter, in Brian2's syntax.
     refractory : RefractoryPeriod or None
         None if the neuron can spike again at once.
+    switches : mapping Symbol to Expr
+        Flags of conditions in f, each 1 where its surface s is more than 0.
+    latch : Symbol or None
+        Flag of a neuron that is still above its threshold after a spike; None where a reset takes it below.
     """
 
     name: str
@@ -75,6 +93,8 @@ class HybridSystem:
     defaults: Mapping[sp.Symbol, float]
     units: Mapping[sp.Symbol, str]
     refractory: RefractoryPeriod | None = None
+    switches: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
+    latch: sp.Symbol | None = None
 
     @classmethod
     def from_model(cls, model: Model) -> HybridSystem:
@@ -83,14 +103,17 @@ class HybridSystem:
         Raises
         ------
         UnsupportedExpression
-            If an equation uses something that has no derivative.
+            If an equation uses something that has no derivative, or a condition stands where no event can be made of
+            it.
         """
         states = tuple(symbol(s.name) for s in model.states)
         g = None
         if model.threshold is not None:
             left, right = threshold_sides(model)
             g = left - right
-        return cls(
+            if g.has(Step):
+                raise UnsupportedExpression(f"{model.name}: the threshold {model.threshold!r} contains a condition")
+        bare = cls(
             name=model.name,
             states=states,
             parameters=tuple(symbol(p) for p in model.parameters),
@@ -107,6 +130,7 @@ class HybridSystem:
             | {symbol(p.name): p.unit for p in model.parameters.values()},
             refractory=None if model.refractory is None else _refractory_period(model.refractory),
         )
+        return _flagged(bare)
 
     def held(self) -> HybridSystem:
         """The system that the neuron follows while it is refractory.
@@ -123,22 +147,60 @@ class HybridSystem:
             raise ValueError(f"{self.name} has no refractory period")
         hold = self.refractory.hold
         ignored = hold if self.refractory.arrivals == "ignore" else ()
+        jumps = {n: {x: x if x in ignored else a.jump[x] for x in self.variables} for n, a in self.arrivals.items()}
         return replace(
             self,
             f={x: sp.Integer(0) if x in hold else rhs for x, rhs in self.f.items()},
             g=None,
             h={x: x for x in self.states},
-            arrivals={
-                name: replace(a, jump={x: x if x in ignored else e for x, e in a.jump.items()})
-                for name, a in self.arrivals.items()
-            },
+            arrivals={n: replace(a, jump=jumps[n] | self._flags_after(jumps[n])) for n, a in self.arrivals.items()},
             refractory=None,
+            switches={},
+            latch=None,
         )
 
     @property
+    def variables(self) -> tuple[sp.Symbol, ...]:
+        """States of the model, without the flags."""
+        return tuple(x for x in self.states if x not in self.switches and x != self.latch)
+
+    @property
+    def rising(self) -> sp.Expr | None:
+        """What crosses 0 upwards at a spike: g, and below 0 as long as the neuron is above its threshold anyway."""
+        if self.g is None or self.latch is None:
+            return self.g
+        return (1 - self.latch) * self.g - self.latch
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """The events that are no spikes: those of the switches in order, then the end of being above threshold."""
+        stay = {x: x for x in self.states}
+        found = [Transition((1 - 2 * b) * s, stay | {b: 1 - b}) for b, s in self.switches.items()]
+        if self.latch is not None and self.g is not None:
+            falling = self.latch - 1 - self.latch * self.g
+            found.append(Transition(falling, stay | {self.latch: sp.Integer(0)}))
+        return tuple(found)
+
+    def _flags_after(self, jump: Mapping[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
+        """The flags just after a jump of the other states, whose own spike, if it causes one, is still to come."""
+
+        def after(surface: sp.Expr) -> sp.Expr | None:
+            moved = surface.xreplace(dict(jump))
+            return None if sp.simplify(moved - surface) == 0 else Step(moved)
+
+        flags: dict[sp.Symbol, sp.Expr] = {}
+        for b, surface in self.switches.items():
+            new = after(surface)
+            flags[b] = b if new is None else new
+        if self.latch is not None and self.g is not None:
+            above = after(self.g)
+            flags[self.latch] = self.latch if above is None else self.latch * above
+        return flags
+
+    @property
     def is_linear(self) -> bool:
-        """Whether f is affine in the states."""
-        return all(
+        """Whether f is affine in the states, and the same everywhere."""
+        return not self.transitions and all(
             sp.diff(self.f[x], y, z) == 0
             for x in self.states
             for y in self.states
@@ -156,6 +218,73 @@ def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
     assert model.threshold is not None
     left, right = model.threshold.split(">")
     return parse_expression(left), parse_expression(right.removeprefix("="))
+
+
+def _flagged(bare: HybridSystem) -> HybridSystem:
+    """The system of a model with flags for the conditions in f, and for a neuron that stays above its threshold.
+
+    Raises
+    ------
+    UnsupportedExpression
+        For a condition inside another, and for what is not yet possible together with a refractory period.
+    """
+    switches: dict[sp.Symbol, sp.Expr] = {}
+
+    def flag(step: Step) -> sp.Expr:
+        (surface,) = step.args
+        if not surface.free_symbols & set(bare.states):
+            return step  # it holds or not, once and for all
+        if surface.has(Step):
+            raise UnsupportedExpression(
+                f"{bare.name}: a condition of the equations, on {surface}, contains another one; make the inner one a "
+                "smooth function"
+            )
+        for b, known in switches.items():
+            if sp.expand(surface - known) == 0:
+                return b
+            if sp.expand(surface + known) == 0:
+                return 1 - b
+        b = symbol(f"_switch{len(switches)}")
+        switches[b] = surface
+        return b
+
+    f = {x: e.replace(Step, lambda argument: flag(Step(argument))) for x, e in bare.f.items()}
+    resets_nothing = bare.g is not None and sp.simplify(bare.g.xreplace(dict(bare.h)) - bare.g) == 0
+    latch = symbol("_above") if resets_nothing else None
+    flags = (*switches, *(() if latch is None else (latch,)))
+    if not flags:
+        return replace(bare, f=f)
+    system = replace(bare, f=f | dict.fromkeys(flags, sp.Integer(0)), switches=switches, latch=latch)
+    start = {b: Step(s.xreplace(dict(bare.initial))) for b, s in switches.items()}
+    if latch is not None and bare.g is not None:
+        start[latch] = Step(bare.g.xreplace(dict(bare.initial)))
+    system = replace(
+        system,
+        states=(*bare.states, *flags),
+        h=bare.h | system._flags_after(bare.h) | ({} if latch is None else {latch: sp.Integer(1)}),
+        arrivals={n: replace(a, jump=a.jump | system._flags_after(a.jump)) for n, a in bare.arrivals.items()},
+        initial=bare.initial | start,
+        units=bare.units | dict.fromkeys(flags, "1"),
+    )
+    if bare.refractory is not None:
+        _check_held(system)
+    return system
+
+
+def _check_held(system: HybridSystem) -> None:
+    """Refuse a refractory period during which something other than a spike could happen."""
+    if system.latch is not None:
+        raise UnsupportedExpression(
+            f"{system.name}: a spike leaves the neuron above its threshold, and when it falls below it during the "
+            "refractory period isn't followed; leave out the period, or let the reset take the neuron below"
+        )
+    f = system.held().f
+    for surface in system.switches.values():
+        if sp.simplify(sum(sp.diff(surface, x) * rate for x, rate in f.items())) != 0:
+            raise UnsupportedExpression(
+                f"{system.name}: the condition on {surface} may turn during the refractory period, which isn't "
+                "followed; hold all states that it reads, or leave out the period"
+            )
 
 
 def _refractory_period(declared: Refractory) -> RefractoryPeriod:

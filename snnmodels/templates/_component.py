@@ -231,7 +231,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
             return replace(
                 component,
                 threshold=_threshold(source.threshold, file, "threshold"),
-                reset=_statements(source.reset, file, "reset"),
+                reset=None if source.reset is None else _statements(source.reset, file, "reset"),
                 refractory=_refractory(source.refractory),
             )
         case SynapseFile():

@@ -64,9 +64,10 @@ def merge(parts: Sequence[Component]) -> Merged:
             merged.receptors[part.receptor.name] = part.receptor
     neuron = parts[0]
     merged.threshold, merged.reset = neuron.threshold, neuron.reset or ()
-    if (merged.threshold is None) != (not merged.reset):
+    if (merged.threshold is None) != (neuron.reset is None):
         missing = "threshold" if merged.threshold is None else "reset"
-        raise TemplateError(neuron.file, missing, "is missing; a spiking neuron has a threshold and a reset")
+        hint = "a spiking neuron has a threshold and a reset, which is [] if a spike leaves all states as they are"
+        raise TemplateError(neuron.file, missing, f"is missing; {hint}")
     _add_refractory(merged, parts)
     replaced: dict[str, str] = {}
     for part in parts[1:]:

@@ -96,13 +96,13 @@ class RefractoryTable(Table):
 
 
 class NeuronFile(ComponentFile):
-    """A neuron: equations, inputs, and, if it spikes, threshold and reset."""
+    """A neuron: equations, inputs, and, if it spikes, threshold and reset (an empty list if a spike resets nothing)."""
 
     kind: Literal["neuron"]
     equations: Text
     inputs: dict[str, InputTable] = {}
     threshold: str | None = None
-    reset: str | list[str] = []
+    reset: str | list[str] | None = None
     refractory: RefractoryTable | None = None
     default_synapse: str | None = None
 

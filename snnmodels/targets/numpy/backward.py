@@ -11,7 +11,7 @@ from ...events.engine import SimulationError
 from ...events.plan import Component
 from .neurons import Neurons
 from .state import State, Values
-from .tape import Arrival, ComponentTape, Event, Maxima, Piece, Release
+from .tape import SPIKE, Arrival, ComponentTape, Event, Maxima, Piece, Release
 
 __all__ = ["ComponentBackward", "Totals"]
 
@@ -262,43 +262,49 @@ class ComponentBackward:
         return before
 
     def _through_spikes(self, k: int, number: int, piece: Piece, own: Sequence[Event]) -> tuple[np.ndarray, np.ndarray]:
-        """Costates at the start of the piece of the neurons that spike in it."""
+        """Costates at the start of the piece of the neurons that have events in it."""
         n = self.neurons[k]
-        following = n if n.held is None else n.held
         events: dict[int, list[Event]] = {}
         for e in own:
             events.setdefault(e.neuron, []).append(e)
         which = np.array(list(events))
         costates, time = self.costates[k][:, which], np.full(which.size, piece.end)
-        for _ in range(max(len(es) for es in events.values())):
-            # the last event of every neuron that has one left
-            lanes = np.array([i for i, j in enumerate(which) if events[j]])
+        while any(events.values()):
+            # the last event of every neuron that has one left, those of one kind together
+            kind = max(es[-1].kind for es in events.values() if es)
+            lanes = np.array([i for i, j in enumerate(which) if events[j] and events[j][-1].kind == kind])
             last = [events[which[i]].pop() for i in lanes]
             neurons, before = which[lanes], np.stack([e.x for e in last], axis=1)
             when = np.array([e.time for e in last])
-            after = n("reset", *before, which=neurons) if following.flow.reads_states else None
+            following = n if n.held is None or kind != SPIKE else n.held
+            after = n.after(kind, before, neurons) if following.flow.reads_states else None
             later = self._back(k, following, after, costates[:, lanes], time[lanes] - when, neurons)
-            costates[:, lanes] = self._spikes(k, last, neurons, before, later)
+            costates[:, lanes] = self._crossings(k, last, neurons, before, later)
             time[lanes] = when
         self.held[k][which] = False
         x = self.states[k].after(number)[:, which] if n.flow.reads_states else None
         return which, self._back(k, n, x, costates, time - piece.start, which)
 
-    def _spikes(
+    def _crossings(
         self, k: int, events: Sequence[Event], which: np.ndarray, before: np.ndarray, costates: np.ndarray
     ) -> np.ndarray:
-        """Costates just before crossings, from those just after the resets."""
-        n = self.neurons[k]
-        given = self.sensitivities[self.first + k][[e.spike for e in events]]
-        sigma, gdot = n("sigma", *before, *costates, given, which=which)
+        """Costates just before crossings of one kind, from those just after them."""
+        n, kind = self.neurons[k], events[0].kind
+        if kind == SPIKE:
+            given = self.sensitivities[self.first + k][[e.spike for e in events]]
+            sigma, gdot = n("sigma", *before, *costates, given, which=which)
+        else:
+            sigma, gdot = n(f"turn_sigma{kind}", *before, *costates, which=which)
         if (flat := np.flatnonzero((gdot == 0) & (sigma != 0))).size:
             e = events[flat[0]]
+            what = "its threshold" if kind == SPIKE else "a switch of its equations"
             raise SimulationError(
-                f"population {n.name!r}: neuron {e.neuron} touches its threshold at {e.time:.9g} s without slope; "
+                f"population {n.name!r}: neuron {e.neuron} touches {what} at {e.time:.9g} s without slope; "
                 "there the loss has no gradient"
             )
         kick = np.divide(sigma, gdot, out=np.zeros(sigma.size), where=gdot != 0)
-        back = n("spike_back", *before, *costates, kick, which=which)
+        rule = "spike_back" if kind == SPIKE else f"turn_back{kind}"
+        back = n(rule, *before, *costates, kick, which=which)
         self.totals.parameters[k][:, which] += back[n.n_states :]
         return back[: n.n_states]
 

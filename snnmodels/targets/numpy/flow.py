@@ -14,6 +14,7 @@ from ...events.series import SeriesProgram
 from .crossing import Along, Unfinished, first_crossing
 from .parameters import Parametrised
 from .series import ARRIVED, FAILED, SPIKED, Control, Lanes, Series, Step, walk, walk_back
+from .tape import SPIKE
 
 __all__ = ["ClosedForm", "Flow", "TaylorSteps"]
 
@@ -67,8 +68,8 @@ class Flow(ABC):
         """
 
     @abstractmethod
-    def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """When neurons first cross their threshold.
+    def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """When neurons first spike, or something else happens to them by itself.
 
         Parameters
         ----------
@@ -79,8 +80,10 @@ class Flow(ABC):
 
         Returns
         -------
-        array, shape (m,)
+        times : array, shape (m,)
             In seconds from now; inf for never.
+        kinds : int array, shape (m,)
+            `SPIKE`, or which of the system's transitions it is.
 
         Raises
         ------
@@ -202,10 +205,11 @@ class ClosedForm(Flow):
         # a bound that overflowed tells nothing
         return np.flatnonzero(~(g + self.threshold.rise(rates, length) <= 0) | (g > 0))
 
-    def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
+    def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """When neurons first cross their threshold; see `Flow.first`."""
         third = self.threshold.third(self.neurons("rate", *x, which=which), length, which)
-        return first_crossing(self._along("search", x, which), third, np.zeros(which.size), length)
+        found = first_crossing(self._along("search", x, which), third, np.zeros(which.size), length)
+        return found, np.full(which.size, SPIKE)
 
     def _along(self, rule: str, x: np.ndarray, which: np.ndarray, first: int = 0) -> Along:
         """Outputs of a rule from `first` on, a function and its derivatives, along the flow from x."""
@@ -283,10 +287,10 @@ class TaylorSteps(Flow):
         system, rules = neurons.rules.system, neurons.rules
         program = SeriesProgram.of(system)
         self._crossing = Series(program)
-        self._plain = Series(replace(program, event_operations=(), event=None))
+        self._plain = Series(replace(program, event_operations=(), events=()))
         if rules.observed is not None:
             slope = system.f[system.states[rules.observed]]
-            self._peak = Series(SeriesProgram.of(replace(system, g=-slope)))
+            self._peak = Series(SeriesProgram.of(replace(system, g=-slope, switches={}, latch=None)))
         self._control = Control(tolerance, window, accuracy.sizes(rules), accuracy.order(tolerance))
         self._ends: dict[int, tuple[bytes, float, np.ndarray]] = {}  # by neuron: where a search began, its time and end
 
@@ -332,21 +336,24 @@ class TaylorSteps(Flow):
         """All neurons: only the steps will tell; see `Flow.may_cross`."""
         return np.arange(x.shape[1])
 
-    def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """When neurons first cross their threshold; see `Flow.first`."""
+    def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """When neurons first spike, or another event of theirs is; see `Flow.first`."""
         constants = self._of(self._crossing.constants(self._p), which)
-        found = np.full(which.size, np.inf)
-        # by rounding a neuron may already be above the threshold that it was about to cross
-        above = self.neurons("event", *x, which=which)[0] > 0
+        found, kinds = np.full(which.size, np.inf), np.full(which.size, SPIKE)
+        above = np.zeros(which.size, dtype=bool)
+        if self.neurons.rules.spiking:
+            # by rounding a neuron may already be above the threshold that it was about to cross
+            above = self.neurons("event", *x, which=which)[0] > 0
         found[above] = 0.0
         below = np.flatnonzero(~above)
         lanes = Lanes.of(x[:, below].copy(), length[below].copy())
         walk(self._crossing, constants[:, below], self._control, lanes, [])
         found[below] = np.where(lanes.outcome == SPIKED, lanes.elapsed, np.inf)
+        kinds[below] = lanes.event + (SPIKE if self.neurons.rules.spiking else 0)
         for i, k in enumerate(below):
             if lanes.outcome[i] in (SPIKED, ARRIVED):
                 self._ends[int(which[k])] = (x[:, k].tobytes(), float(lanes.elapsed[i]), lanes.x[:, i].copy())
-        return found
+        return found, kinds
 
     def peaks(self, x: np.ndarray, length: float, best: np.ndarray) -> Peaks:
         """Upward crossings of 0 by minus the slope; see `Flow.peaks`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,9 +12,34 @@ from ...events.plan import Component
 from .crossing import OutOfRange, Unfinished
 from .incoming import Incoming, incoming
 from .state import State, Values
-from .tape import Arrival, ComponentTape, Event, Maxima, Piece, Release, Spikes
+from .tape import SPIKE, Arrival, ComponentTape, Event, Maxima, Piece, Release, Spikes
 
 __all__ = ["ComponentForward"]
+
+MAX_TRANSITIONS = 10_000  # of one neuron within one piece
+
+
+@dataclass
+class _Ahead:
+    """Neurons on their way to their next spike within a piece.
+
+    Attributes
+    ----------
+    which : int array, shape (m,)
+    x : array, shape (n_states, m)
+        States at `base`, after the events that are no spikes.
+    base : array, shape (m,)
+    times : array, shape (m,)
+        Of the next spike; inf where there is none.
+    turns : list of Event
+        What happened on the way.
+    """
+
+    which: np.ndarray
+    x: np.ndarray
+    base: np.ndarray
+    times: np.ndarray = field(default_factory=lambda: np.empty(0))
+    turns: list[Event] = field(default_factory=list)
 
 
 class ComponentForward:
@@ -188,20 +214,19 @@ class ComponentForward:
         taken = len(self.tape.sampled)
         sample = self.sample_times[taken] if taken < self.sample_times.size else np.inf
         bulk = piece.end = float(min(following, self.t + self.look, sample, self.end))
-        first = {k: self._candidates(k, piece) for k, n in self.neurons.items() if n.spiking}
+        first = {k: self._candidates(k, piece) for k, n in self.neurons.items() if n.eventful}
         limit = piece.end
-        for k, (which, times) in first.items():
-            if times.size:
+        for k, found in first.items():
+            if (times := found.times[np.isfinite(found.times)]).size:
                 limit = min(limit, float(times.min()) + self.shortest[k])
                 if k in self.until:
-                    limit = min(limit, float((times + self.neurons[k].durations[which]).min()))
+                    limit = min(limit, float((found.times + self.neurons[k].durations[found.which]).min()))
         piece.end = limit
-        for k, (which, times) in first.items():
-            hit = times <= limit
-            piece.events += self._spikes(k, which[hit], times[hit], limit)
+        for k, found in first.items():
+            piece.events += self._events(k, found, limit)
         if len(piece.events) > 1:
             piece.events.sort(key=lambda e: (e.time, e.population, e.neuron))
-            times = np.array([e.time for e in piece.events])
+            times = np.array([e.time for e in piece.events if e.kind == SPIKE])
             same = np.concatenate([[False], times[1:] == times[:-1], [False]])
             self.ties += int((same[1:] & ~same[:-1]).sum())
         self._emit(piece.events)
@@ -214,48 +239,79 @@ class ComponentForward:
         for state in self.states.values():
             state.advance(piece)
 
-    def _candidates(self, k: int, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """Neurons that cross within the piece, and when they first do."""
+    def _candidates(self, k: int, piece: Piece) -> _Ahead:
+        """Neurons with events of their own within the piece, followed to their first spike."""
         state, length = self.states[k], piece.end - piece.start
         which = self.neurons[k].flow.may_cross(state.x, length)
         if state.held.any():
             which = which[~state.held[which]]
-        if not which.size:
-            return which, np.empty(0)
-        found = self._first(k, state.x[:, which], np.full(which.size, length), which)
-        crosses = np.isfinite(found)
-        return which[crosses], np.minimum(piece.start + found[crosses], piece.end)
+        ahead = _Ahead(which, state.x[:, which], np.full(which.size, piece.start))
+        self._look(k, ahead, piece.end)
+        return ahead
 
-    def _first(self, k: int, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> np.ndarray:
-        try:
-            return self.neurons[k].flow.first(x, length, which)
-        except Unfinished as e:
-            raise self._unfinished(e, k, int(which[e.lane])) from None
+    def _look(self, k: int, ahead: _Ahead, end: float) -> None:
+        """Follow neurons to their next spike, or to the end, through events that are no spikes."""
+        n = self.neurons[k]
+        ahead.times = np.full(ahead.which.size, np.inf)
+        live = np.flatnonzero(end - ahead.base > 0)
+        for _ in range(MAX_TRANSITIONS):
+            if not live.size:
+                return
+            which, x, base = ahead.which[live], ahead.x[:, live], ahead.base[live]
+            try:
+                found, kinds = n.flow.first(x, end - base, which)
+            except Unfinished as e:
+                raise self._unfinished(e, k, int(which[e.lane])) from None
+            happens = np.isfinite(found)
+            times = np.minimum(base + found, end)
+            spikes = happens & (kinds == SPIKE)
+            ahead.times[live[spikes]] = times[spikes]
+            turning = np.flatnonzero(happens & ~spikes)
+            for kind in sorted(set(kinds[turning])):
+                self._turn(k, ahead, live, turning[kinds[turning] == kind], times, int(kind))
+            live = live[turning]
+            live = live[end - ahead.base[live] > 0]
+        raise self._error("turns", k, int(ahead.which[live[0]]), float(ahead.base[live[0]]))
 
-    def _spikes(self, k: int, which: np.ndarray, times: np.ndarray, limit: float) -> list[Event]:
-        """All spikes of neurons up to the limit, the first times given."""
+    def _turn(
+        self, k: int, ahead: _Ahead, live: np.ndarray, lanes: np.ndarray, times: np.ndarray, kind: int
+    ) -> None:
+        """Put neurons just after a transition, and note it; `lanes` and `times` are of those that are `live`."""
+        n, where, when = self.neurons[k], live[lanes], times[lanes]
+        which = ahead.which[where]
+        before = n.flow.advance(ahead.x[:, where], when - ahead.base[where], which)
+        after = n.after(kind, before, which)
+        if (bad := np.flatnonzero(n.turns_back(kind, after, which))).size:
+            raise self._error("slides", k, int(which[bad[0]]), float(when[bad[0]]))
+        ahead.x[:, where], ahead.base[where] = after, when
+        ahead.turns += [
+            Event(k, int(j), float(t), before[:, i].copy(), -1, None, kind)
+            for i, (j, t) in enumerate(zip(which, when, strict=True))
+        ]
+
+    def _events(self, k: int, ahead: _Ahead, limit: float) -> list[Event]:
+        """All events of neurons up to the limit, those up to the first spikes given."""
         n = self.neurons[k]
         events: list[Event] = []
-        x, base = self.states[k].x[:, which], np.full(which.size, self.t)
-        while which.size:
-            before = n.flow.advance(x, times - base, which)
+        while True:
+            events += [e for e in ahead.turns if e.time <= limit]
+            hit = np.flatnonzero(ahead.times <= limit)
+            if not hit.size:
+                return events
+            which, times = ahead.which[hit], ahead.times[hit]
+            before = n.flow.advance(ahead.x[:, hit], times - ahead.base[hit], which)
             self.smallest_gdot = min(self.smallest_gdot, float(n("search", *before, which=which)[1].min()))
             events += [
                 Event(k, int(j), float(t), before[:, i].copy(), -1)
                 for i, (j, t) in enumerate(zip(which, times, strict=True))
             ]
-            self._bound(k, len(events), float(times.max()))
-            x, base = n("reset", *before, which=which), times
-            self._check_reset(k, x, which, times)
-            again = np.flatnonzero(limit - base > 0)
-            if not again.size or k in self.until:
-                break
-            which, x, base = which[again], x[:, again], base[again]
-            found = self._first(k, x, limit - base, which)
-            hit = np.isfinite(found)
-            which, x, base = which[hit], x[:, hit], base[hit]
-            times = np.minimum(base + found[hit], limit)
-        return events
+            self._bound(k, sum(e.kind == SPIKE for e in events), float(times.max()))
+            after = n("reset", *before, which=which)
+            self._check_reset(k, after, which, times)
+            if k in self.until:
+                return events
+            ahead = _Ahead(which, after, times)
+            self._look(k, ahead, limit)
 
     def _bound(self, k: int, more: int, time: float) -> None:
         """Refuse a population that spikes on and on."""
@@ -264,11 +320,13 @@ class ComponentForward:
 
     def _check_reset(self, k: int, after: np.ndarray, which: np.ndarray, times: np.ndarray) -> None:
         n = self.neurons[k]
-        if k not in self.until and (bad := np.flatnonzero(n.above(after, which))).size:
+        if k not in self.until and not n.stays_above and (bad := np.flatnonzero(n.above(after, which))).size:
             raise self._error("reset", k, int(which[bad[0]]), float(times[bad[0]]))
 
     def _emit(self, events: Sequence[Event]) -> None:
         for e in events:
+            if e.kind != SPIKE:
+                continue
             k, j = e.population, e.neuron
             spikes = self.spikes[self.first + k]
             e.spike = len(spikes.times)

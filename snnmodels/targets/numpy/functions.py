@@ -10,13 +10,14 @@ import numpy as np
 
 from ...events.rules import Rule
 from ...symbolic.divided_differences import NUMPY_FUNCTIONS
-from ...symbolic.parsing import print_expression
+from ...symbolic.parsing import NUMPY_CONDITION, print_expression
 from ...symbolic.programs import Program
 
 __all__ = ["Function", "function"]
 
 _NAMES = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt")
-_ARRAYS: dict[str, Any] = {n: getattr(np, n) for n in _NAMES} | {"arctan": np.arctan, **NUMPY_FUNCTIONS}
+_ARRAYS: dict[str, Any] = {n: getattr(np, n) for n in _NAMES} | {"arctan": np.arctan}
+_ARRAYS |= {**NUMPY_FUNCTIONS, **NUMPY_CONDITION}
 _NUMBERS: dict[str, Any] = {n: getattr(math, n) for n in _NAMES} | {"arctan": math.atan, **NUMPY_FUNCTIONS}
 
 Values = Sequence[float | np.ndarray]

@@ -11,6 +11,7 @@ from ...events.plan import PopulationPlan
 from ...events.rules import Rules
 from .flow import ClosedForm, Flow, TaylorSteps
 from .parameters import Parametrised
+from .tape import SPIKE
 
 __all__ = ["Neurons"]
 
@@ -31,7 +32,9 @@ class Neurons(Parametrised):
         super().__init__(rules, plan.population.n)
         self.plan, self.name = plan, plan.name
         self.n_states = len(rules.states)
-        self.spiking = rules.spiking
+        self.spiking, self.eventful = rules.spiking, rules.eventful
+        # a spike that resets nothing leaves its neuron above threshold
+        self.stays_above = rules.system.latch is not None
         self.fires = tuple(rules.fires(r) for r in range(len(rules.receptors)))
         self.flow: Flow = ClosedForm(self, window) if rules.linear else TaylorSteps(self, window, tolerance)
         held = rules.held
@@ -58,6 +61,38 @@ class Neurons(Parametrised):
     def initial(self) -> np.ndarray:
         """States at time 0, shape (n_states, n)."""
         return self("initial")
+
+    def after(self, kind: int, x: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """States just after an event.
+
+        Parameters
+        ----------
+        kind : int
+            See `Event`.
+        x : array, shape (n_states, m)
+            Just before it.
+        which : int array, shape (m,)
+            Places of the neurons.
+        """
+        return self("reset" if kind == SPIKE else f"turn{kind}", *x, which=which)
+
+    def turns_back(self, kind: int, after: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Of neurons just after a transition, which are driven back across its surface at once.
+
+        Parameters
+        ----------
+        kind : int
+            Of the transition.
+        after : array, shape (n_states, m)
+        which : int array, shape (m,)
+            Places of the neurons.
+
+        Returns
+        -------
+        bool array, shape (m,)
+        """
+        _, rate = self(f"turn_sigma{kind}", *after, *np.zeros_like(after), which=which)
+        return rate > 0
 
     def above(self, x: np.ndarray, which: np.ndarray) -> np.ndarray:
         """Of neurons just after their reset, which are at or above threshold: their next spike has no time.

@@ -182,20 +182,19 @@ class Series:
                 np.divide(rate[k], k + 1, out=row[k + 1])
         return s
 
-    def event(self, c: Array, s: Array) -> Array:
-        """The series of g along those of the states.
+    def events(self, c: Array, s: Array) -> list[Array]:
+        """The series of the event functions along those of the states.
 
         Parameters
         ----------
         c : array, shape (constants, lanes)
         s : array, shape (slots, order + 1, lanes)
-            From `coefficients`; what g needs is filled in.
+            From `coefficients`; what the functions need is filled in.
 
         Returns
         -------
-        array, shape (order + 1, lanes)
+        list of array, shape (order + 1, lanes)
         """
-        assert self.program.event is not None
         # what an operation reads is complete: the states, and operations before it
         for o in self.program.event_operations:
             if o.kind == "linear":
@@ -205,15 +204,17 @@ class Series:
                 continue
             for k in range(s.shape[1]):
                 _forward(o, c, s, k)
-        return s[self.program.event]
+        return [s[slot] for slot in self.program.events]
 
-    def event_at(self, c: Array, x: Array) -> tuple[Array, Array, Array]:
-        """The value of g, its gradient by the states and that by the constants.
+    def event_at(self, c: Array, x: Array, which: Array | int = 0) -> tuple[Array, Array, Array]:
+        """The value of an event function, its gradient by the states and that by the constants.
 
         Parameters
         ----------
         c : array, shape (constants, lanes)
         x : array, shape (states, lanes)
+        which : int array, shape (lanes,), or int
+            Place of the function among the program's events, for every lane.
 
         Returns
         -------
@@ -221,12 +222,13 @@ class Series:
         by_states : array, shape (states, lanes)
         by_constants : array, shape (constants, lanes)
         """
-        assert self.program.event is not None
         s = np.zeros((self.program.slots, 1, x.shape[-1]))
         s[: self.n, 0] = x
-        value = self.event(c, s)[0]
-        b, c_bar = np.zeros_like(s), np.zeros_like(c)
-        b[self.program.event, 0] = 1.0
+        self.events(c, s)
+        b, c_bar, lanes = np.zeros_like(s), np.zeros_like(c), np.arange(x.shape[-1])
+        slot = np.broadcast_to(np.array(self.program.events)[which], lanes.shape)
+        value = s[slot, 0, lanes]
+        b[slot, 0, lanes] = 1.0
         derivative = {o.slot: _derivative(o, s, 1) for o in self.program.event_operations}
         for o in reversed(self.program.event_operations):
             _backward(o, c, s, b, c_bar, 0, derivative[o.slot])
@@ -447,13 +449,16 @@ class Lanes:
     elapsed : array
         How far it went; where it stopped, if SPIKED.
     above : array of bool
-        Beyond the threshold, which it has to cross downwards first; to be set to g > 0 after a jump.
+        Beyond the threshold (the first event function), which it has to cross downwards first; to be set to g > 0 after
+        a jump.
     outcome : array of int
         RUNNING or RESTING to begin with.
     rate : array
         Of g at the crossing.
     rho : array
         Estimated radius of convergence at the last step.
+    event : array of int
+        Place of the event function that was crossed, if SPIKED.
     grazing : int
         Maxima of g that couldn't be told from the threshold.
     """
@@ -465,6 +470,7 @@ class Lanes:
     outcome: Array
     rate: Array
     rho: Array
+    event: Array
     grazing: int = 0
 
     @classmethod
@@ -479,17 +485,19 @@ class Lanes:
         """
         n = x.shape[1]
         zero = np.zeros(n)
-        return cls(x, duration, zero, np.zeros(n, dtype=bool), np.full(n, RUNNING), zero.copy(), zero.copy())
+        below, which = np.zeros(n, dtype=bool), np.zeros(n, dtype=int)
+        return cls(x, duration, zero, below, np.full(n, RUNNING), zero.copy(), zero.copy(), which)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of all lanes: where it started, its length, how it ended, and the coefficient that set its length."""
+    """One step of all lanes: start, length, how it ended, the coefficient that set its length, the event crossed."""
 
     x: Array
     h: Array
     how: Array
     coefficient: Array
+    event: Array
 
 
 def _log2_roughly(x: Array) -> Array:
@@ -520,6 +528,7 @@ def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[St
     order, n = control.order, series.n
     per_scale = 1 / np.asarray(control.scale, dtype=float)[:, None]
     at = lanes.x.copy()
+    others = np.zeros((max(0, len(series.program.events) - 1), at.shape[1]), dtype=bool)  # like `above`
     while (lanes.outcome == RUNNING).any():
         running = lanes.outcome == RUNNING
         with np.errstate(over="ignore", invalid="ignore"):
@@ -565,9 +574,10 @@ def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[St
                     how[lane] = _ADAPTIVE if free[lane] else _CAPPED
                 h[lane] = shorter
 
-        if series.program.event is not None:
-            h, how, y = _cross(series, c, lanes, s, h, how, y, running)
-        tape.append(Step(at.copy(), np.where(running, h, 0.0), np.where(running, how, _IDLE), coefficient))
+        if series.program.events:
+            h, how, y = _cross(series, c, lanes, others, s, h, how, y, running)
+        steps = np.where(running, h, 0.0), np.where(running, how, _IDLE)
+        tape.append(Step(at.copy(), *steps, coefficient, lanes.event.copy()))
         crossed, ended = running & (how == _CROSSED), running & (how == _LAST)
         lanes.outcome = np.where(crossed, SPIKED, np.where(ended, ARRIVED, lanes.outcome))
         lanes.elapsed = np.where(ended, lanes.duration, np.where(running, lanes.elapsed + h, lanes.elapsed))
@@ -576,27 +586,39 @@ def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[St
 
 
 def _cross(
-    series: Series, c: Array, lanes: Lanes, s: Array, h: Array, how: Array, y: Array, running: Array
+    series: Series,
+    c: Array,
+    lanes: Lanes,
+    others: Array,
+    s: Array,
+    h: Array,
+    how: Array,
+    y: Array,
+    running: Array,
 ) -> tuple[Array, Array, Array]:
-    """Step length, how the step ends and state, lanes that cross the threshold stopped there."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        g = series.event(c, s)
-        signed = np.where(lanes.above, -g, g)
-        bound = signed[0] + np.sum(np.maximum(signed[1:] * h ** np.arange(1, len(g))[:, None], 0), axis=0)
+    """Step length, how the step ends and state, lanes at which an event function crosses 0 stopped there."""
     h, how = h.copy(), how.copy()
     crossed = np.zeros(len(h), dtype=bool)
-    for lane in np.flatnonzero(running & (bound > 0)):
-        time, above, grazing = first_crossing(g[:, lane], h[lane], bool(lanes.above[lane]))
-        lanes.above[lane] = above
-        lanes.grazing += grazing
-        if time is not None:
-            h[lane], how[lane], crossed[lane] = time, _CROSSED, True
+    with np.errstate(over="ignore", invalid="ignore"):
+        functions = series.events(c, s)
+    for event, g in enumerate(functions):
+        above = others[event - 1] if event else lanes.above
+        with np.errstate(over="ignore", invalid="ignore"):
+            signed = np.where(above, -g, g)
+            bound = signed[0] + np.sum(np.maximum(signed[1:] * h ** np.arange(1, len(g))[:, None], 0), axis=0)
+        for lane in np.flatnonzero(running & (bound > 0)):
+            # only up to what was crossed before: the first of all counts, of several at once the first in order
+            time, after, grazing = first_crossing(g[:, lane], h[lane], bool(above[lane]))
+            above[lane] = after
+            lanes.grazing += grazing
+            if time is not None and (time < h[lane] or not crossed[lane]):
+                h[lane], how[lane], crossed[lane], lanes.event[lane] = time, _CROSSED, True, event
     if not crossed.any():
         return h, how, y
-    rate = _slope(g, h)
+    rate = _slope(np.choose(lanes.event, functions) if len(functions) > 1 else functions[0], h)
     if not series.program.affine_event:
         for _ in range(3):
-            value, gx, _ = series.event_at(c, _polynomial(s[: series.n], h))
+            value, gx, _ = series.event_at(c, _polynomial(s[: series.n], h), lanes.event)
             rate = np.sum(gx * _slope(s[: series.n], h), axis=0)
             with np.errstate(divide="ignore", invalid="ignore"):
                 h = np.where(crossed, np.maximum(h - value / rate, 0), h)
@@ -644,7 +666,7 @@ def walk_back(
         by_h = along + time_bar
         crossed = step.how == _CROSSED
         if crossed.any():
-            _, gx, gc = series.event_at(c, _polynomial(s[:n], step.h))
+            _, gx, gc = series.event_at(c, _polynomial(s[:n], step.h), step.event)
             rate = np.sum(gx * slopes, axis=0)
             w = np.where(crossed, by_h, 0.0) / np.where(crossed, rate, 1.0)
             q = q - w * gx

@@ -10,7 +10,7 @@ import numpy as np
 from ...events.plan import EnginePlan
 from .incoming import Connections
 from .neurons import Neurons
-from .tape import Arrival, Event, Piece, Release
+from .tape import SPIKE, Arrival, Piece, Release
 
 __all__ = ["State", "Values"]
 
@@ -110,7 +110,7 @@ class State:
         length, x = piece.end - piece.start, self.x
         last = {e.neuron: e for e in piece.events if e.population == self.k}
         if length > 0:
-            # beyond its threshold the flow of a neuron that spikes, or is refractory, may run to infinity
+            # beyond its event the flow of a neuron that has one, or is refractory, may run to infinity
             free = ~self.held
             free[list(last)] = False
             if free.all():
@@ -121,13 +121,14 @@ class State:
             if self.held.any():
                 which = np.flatnonzero(self.held)
                 self.x[:, which] = self.after_spike().flow.advance(x[:, which], length, which)
-        if last:
-            which, rest = self._spiked(last, piece.end)
-            self.x[:, which] = self.after_spike().flow.advance(self.x[:, which], rest, which)
-
-    def _spiked(self, last: dict[int, Event], end: float) -> tuple[np.ndarray, np.ndarray]:
-        """Put neurons just after their last spike; they, and the time that is left to each."""
-        which = np.array(list(last))
-        self.x[:, which] = np.stack([e.x for e in last.values()], axis=1)
-        self.spike(which)
-        return which, np.array([end - e.time for e in last.values()])
+        for kind in sorted({e.kind for e in last.values()}):
+            events = [e for e in last.values() if e.kind == kind]
+            which = np.array([e.neuron for e in events])
+            self.x[:, which] = np.stack([e.x for e in events], axis=1)
+            if kind == SPIKE:
+                self.spike(which)
+            else:
+                self.x[:, which] = self.neurons.after(kind, self.x[:, which], which)
+            follows = self.after_spike() if kind == SPIKE else self.neurons
+            rest = np.array([piece.end - e.time for e in events])
+            self.x[:, which] = follows.flow.advance(self.x[:, which], rest, which)

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Release", "Spikes", "spikes_of_input"]
+__all__ = ["SPIKE", "Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Release", "Spikes", "spikes_of_input"]
+
+SPIKE = -1
+"""The kind of event that is a spike; others are numbered as the system's transitions."""
 
 
 @dataclass
@@ -76,16 +79,18 @@ class Release:
 
 @dataclass(slots=True)
 class Event:
-    """A neuron spikes.
+    """A neuron spikes, or another event of its model happens.
 
     Attributes
     ----------
     x : array, shape (n_states,)
-        State just before the reset.
+        State just before it.
     spike : int
         Place among the population's spikes.
     cause : Arrival, Release or None
         What carried it across threshold at once, None where the flow did.
+    kind : int
+        `SPIKE`, or which of the system's transitions it is.
     """
 
     population: int
@@ -94,11 +99,12 @@ class Event:
     x: np.ndarray
     spike: int
     cause: Arrival | Release | None = None
+    kind: int = SPIKE
 
 
 @dataclass(slots=True)
 class Piece:
-    """Releases and arrivals at `start`, spikes that they cause at once, then the flow to `end` with spikes in order."""
+    """Releases and arrivals at `start`, spikes that they cause at once, then the flow to `end` with events in order."""
 
     start: float
     end: float
