@@ -319,6 +319,8 @@ class _Stage:
                 low, high = low / STRIDE, low
             while not enough(high) and high < most:
                 low, high = high, high * STRIDE
+                if 0 < mean(low) >= mean(high):
+                    break  # more input no longer helps: a neuron without reset does not come back from it
             if enough(high):
                 break
         else:

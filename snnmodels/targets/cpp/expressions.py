@@ -62,6 +62,9 @@ class _Printer(StrPrinter):
     def _print_exp(self, expr: sp.exp) -> str:
         return f"exp({self._print(expr.args[0])})"
 
+    def _print_Step(self, expr: sp.Expr) -> str:
+        return f"is_positive({self._print(expr.args[0])})"
+
     def _print_ExpDD(self, expr: sp.Expr) -> str:
         return f"expdd{len(expr.args)}({', '.join(self._print(a) for a in expr.args)})"
 

@@ -18,6 +18,7 @@ from .series import print_series
 __all__ = ["divided_differences", "model"]
 
 _ABSENT = Rule(Program((), {}), (), ())  # what a model doesn't do; the runtime never runs it
+_TRANSITION = {"Turn": "Turn", "Sigma": "TurnSigma", "Back": "TurnBack"}
 _OPTIONAL = ("event", "search", "reset", "sigma", "spike_back", "peak", "release", "duration", "duration_back")
 
 
@@ -136,6 +137,13 @@ def model(name: str, r: Rules, order: int) -> str:
             )
         )
     cases = " ".join(f"case {k}: f(Receptor{k}()); break;" for k in range(len(r.receptors)))
+    turns = [
+        f"struct Transition{k} {{ "
+        + " ".join(f"template<class T> using {to} = {of}{k}<T>;" for to, of in _TRANSITION.items())
+        + " };"
+        for k in range(r.transitions)
+    ]
+    turned = " ".join(f"case {k}: f(Transition{k}()); break;" for k in range(r.transitions))
     each = ", ".join(f"F<Receptor{k}>" for k in range(len(r.receptors)))
     per_neuron = ", ".join(_truth(q) for q in r.per_neuron) or "false"
     return "\n".join(
@@ -143,6 +151,7 @@ def model(name: str, r: Rules, order: int) -> str:
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr bool SPIKING = {_truth(r.spiking)}, SHARED = {_truth(r.shared)};",
+            f"static constexpr bool EVENTFUL = {_truth(r.eventful)}, STAYS = {_truth(r.system.latch is not None)};",
             f"static constexpr bool REFRACTORY = {_truth(r.held is not None)};",
             f"static constexpr bool LINEAR = {_truth(r.linear)}, SERIES = {_truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
@@ -153,6 +162,8 @@ def model(name: str, r: Rules, order: int) -> str:
             *([] if r.linear else _steps(r, order)),
             *parts,
             *receptors,
+            *turns,
+            f"template<class F> static SNN_INLINE void transition(int k, F f) {{ (void)f; switch (k) {{ {turned} }} }}",
             f"template<template<class> class F> using EachReceptor = std::tuple<{each}>;",
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",
             "};",

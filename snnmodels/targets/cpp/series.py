@@ -7,10 +7,11 @@ K + 1 coefficients, of which the first ``NX`` are the states'.
 ============================  ==========================================================================================
 ``constants(p, c)``           the NC hoisted constants from the NP parameters
 ``coefficients<K>(c, s)``     fills s from ``s[i][0]``, the states
-``event<K>(c, s)``            then ``s[EVENT]`` is the series of g (its value for K = 0); EVENT is -1 if there is none
+``event<K>(c, s)``            then ``s[EVENTS[m]]`` is the series of event function m (its value for K = 0) of NE; EVENT is
+                              the first of EVENTS, -1 if there is none
 ``back<K>(c, s, b, cb)``      from cotangents ``b[i][k]`` of the states' coefficients to those of the states,
                               ``b[i][0]``; adds to cb, the cotangents of the constants; other rows of b start at 0
-``event_back(c, s, b, cb)``   the same for the value of g at a point (K = 0) from ``b[EVENT][0]``
+``event_back(c, s, b, cb)``   the same for the values of the event functions at a point (K = 0) from ``b[EVENTS[m]][0]``
 ``parameters(p, cb, pb)``     adds the cotangents of the parameters to pb
 ============================  ==========================================================================================
 
@@ -63,7 +64,8 @@ def print_series(program: SeriesProgram, name: str) -> str:
         "template <class Lanes> struct " + name + " {",
         "    using T = Lanes;",
         f"    static constexpr int NX = {len(program.states)}, NP = {len(program.parameters)}, NC = {len(c)}, "
-        f"NS = {program.slots}, EVENT = {-1 if program.event is None else program.event};",
+        f"NS = {program.slots}, NE = {len(program.events)}, EVENT = {program.events[0] if program.events else -1};",
+        f"    static constexpr int EVENTS[] = {{{', '.join(map(str, program.events)) or '-1'}}};",
         f"    static constexpr bool affine_event = {'true' if program.affine_event else 'false'};",
         *_function(
             "static void constants(const T* p, T* c)",

@@ -170,6 +170,8 @@ SNN_EACH(tanh, std::tanh)
 SNN_EACH(atan, std::atan)
 SNN_EACH(exprel, relative)
 #undef SNN_EACH
+SNN_INLINE double is_positive(double x) { return x > 0 ? 1.0 : 0.0; }
+SNN_INLINE D8 is_positive(D8 x) { return x > 0.0 ? all(1) : all(0); }
 inline double pow(double x, double y) { return std::pow(x, y); }
 inline D8 pow(D8 x, double y) { D8 z; for (int l = 0; l < LANES; l++) z[l] = std::pow(x[l], y); return z; }
 inline D8 pow(D8 x, D8 y) { D8 z; for (int l = 0; l < LANES; l++) z[l] = std::pow(x[l], y[l]); return z; }

@@ -32,7 +32,8 @@ struct Component
 };
 
 struct Arrival { int projection, spike, entry; };  // entry: of a sparse projection with delays of its own, else -1
-struct Own { double t; int population, spike; };   // a spike by a crossing
+// A spike by a crossing, or, of another kind, an event that is no spike: `spike` is its place among the turns then
+struct Own { double t; int population, spike, kind; };
 struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
 // Releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where
 // its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
@@ -43,6 +44,7 @@ struct ComponentTape
     std::vector<Piece> pieces;
     std::vector<Arrival> arrivals;
     std::vector<Own> instants, owns;
+    Turns turns;
     std::vector<Release> releases;
     std::vector<double> released;  // states there, S for each release
     std::vector<std::size_t> released_at;
@@ -62,12 +64,12 @@ struct ComponentTape
         p.instants = int(instants.size()), p.owns = int(owns.size()), p.samples = samples;
         return p;
     }
-    void own(double t, int population, int spike)
+    void own(double t, int population, int spike, int kind = SPIKE)
     {
         Own& o = owns.emplace_back();
-        o.t = t, o.population = population, o.spike = spike;
+        o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(); }
+    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 struct Trial

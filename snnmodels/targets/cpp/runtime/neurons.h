@@ -123,6 +123,23 @@ struct Train
     void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(), rounds.clear(); }
 };
 
+constexpr int SPIKE = -1;  // kind of an event that is a spike; others are numbered as the model's transitions
+
+// Events of neurons that are no spikes: when, whose, of which kind, and the S states just before
+struct Turns
+{
+    std::vector<double> t, before;
+    std::vector<int> neuron, kind;
+    std::vector<std::size_t> at;  // where the states begin
+    int size() const { return int(t.size()); }
+    void add(double when, int j, int what, const double* state, int S)
+    {
+        t.push_back(when), neuron.push_back(j), kind.push_back(what), at.push_back(before.size());
+        before.insert(before.end(), state, state + S);
+    }
+    void clear() { t.clear(), before.clear(), neuron.clear(), kind.clear(), at.clear(); }
+};
+
 // Sorts the spikes of a train from `start` on by time, then neuron; see simulation.cpp
 class SpikeSort
 {
@@ -194,6 +211,8 @@ public:
     virtual void refresh() = 0;  // after new parameter values
     virtual void begin() = 0;
     virtual bool spiking() const = 0;
+    virtual bool eventful() const { return spiking(); }  // whether anything happens to them by itself
+    Turns turns;  // what has, and was no spike, up to the limit of the last settle()
     virtual bool fires(int receptor) const = 0;
     virtual bool reads(int receptor) const = 0;
     virtual void arrive(int receptor, const Row& row) = 0;
@@ -225,10 +244,10 @@ public:
     virtual void flow_one(double s, int neuron, const double* from, double* to) const = 0;
     // What happens to single neurons may be put off until finish(), to be done for several at once; to one neuron it then
     // happens in the order of the calls.
-    // The state a time s after a known spike with the state `before`
-    virtual void follow(double s, int neuron, const double* before) = 0;
-    // From the costate a time s after a spike to that before it
-    virtual void back_spike(double s, int neuron, double* costate, const double* before, double sens) = 0;
+    // The state a time s after a known event of a kind with the state `before`
+    virtual void follow(double s, int neuron, const double* before, int kind) = 0;
+    // From the costate a time s after an event to that before it
+    virtual void back_event(double s, int neuron, double* costate, const double* before, double sens, int kind) = 0;
     virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
     virtual void finish() {}
     double smallest_gdot = INF;
@@ -307,6 +326,7 @@ public:
 
     void begin() override { release_all(); std::copy_n(initial, std::size_t(S) * width, x.begin()); }
     bool spiking() const override { return M::SPIKING; }
+    bool eventful() const override { return M::EVENTFUL; }
     bool fires(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::FIRES; }); return yes && M::SPIKING; }
     bool reads(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::READS; }); return yes; }
 
@@ -472,12 +492,28 @@ public:
         for (int k = 0; k < G_; k++) grad[k] = gradients[k];
     }
 
-    void back_spike(double s, int j, double* costate, const double* before, double sens) override
+    void back_event(double s, int j, double* costate, const double* before, double sens, int kind) override
     {
         double after[S_];
-        reset(before, j, after);
-        this->back_one(s, j, costate, after, M::REFRACTORY);
-        spike_back(j, before, costate, sens, true);
+        after_event(kind, before, j, after);
+        this->back_one(s, j, costate, after, M::REFRACTORY && kind == SPIKE);
+        event_back(kind, j, before, costate, sens);
+    }
+    void event_back(int kind, int j, const double* before, double* costate, double sens)
+    {
+        if (kind == SPIKE) { spike_back(j, before, costate, sens, true); return; }
+        M::transition(kind, [&](auto q) {
+            typename decltype(q)::template Sigma<double> sigma;
+            typename decltype(q)::template Back<double> rule;
+            prepare_one(sigma, j), prepare_one(rule, j);
+            double in[2 * S_ + 1], two[2], out[S_ + G_];
+            std::copy_n(before, S_, in), std::copy_n(costate, S_, in + S_);
+            sigma.at(0.0).run(in, two);
+            in[2 * S_] = two[0] != 0 ? two[0] / two[1] : 0.0;
+            rule.at(0.0).run(in, out);
+            std::copy_n(out, S_, costate);
+            for (int k = 0; k < G_; k++) grad[k][j] += out[S_ + k];
+        });
     }
 
     double spike_back(int j, const double* before, double* costate, double sens, bool crossing) override
@@ -632,11 +668,34 @@ public:
             }
     }
 
-    void follow(double s, int j, const double* before) override
+    // The state just after an event
+    void after_event(int kind, const double* before, int j, double* after) const
+    {
+        if (kind == SPIKE) return reset(before, j, after);
+        M::transition(kind, [&](auto q) {
+            typename decltype(q)::template Turn<double> rule;
+            prepare_one(rule, j);
+            rule.at(0.0).run(before, after);
+        });
+    }
+    // whether a neuron just after a transition is driven back across its surface
+    bool turns_back(int kind, const double* after, int j) const
+    {
+        double in[2 * S_] = {}, two[2] = {};
+        M::transition(kind, [&](auto q) {
+            typename decltype(q)::template Sigma<double> sigma;
+            prepare_one(sigma, j);
+            std::copy_n(after, S_, in);
+            sigma.at(0.0).run(in, two);
+        });
+        return two[1] > 0;
+    }
+
+    void follow(double s, int j, const double* before, int kind) override
     {
         double after[S_], to[S_];
-        reset(before, j, after);
-        hold(j, M::REFRACTORY);
+        after_event(kind, before, j, after);
+        hold(j, M::REFRACTORY && kind == SPIKE);
         this->flow_one(s, j, after, to);
         for (int i = 0; i < S_; i++) state(i)[j] = to[i];
     }

@@ -8,7 +8,7 @@
 namespace snn {
 
 // A printed system that is followed across its threshold
-template <class S> struct Unwatched : S { static constexpr int EVENT = -1; };
+template <class S> struct Unwatched : S { static constexpr int EVENT = -1, NE = 0; };
 
 // One flow of a model: its constants for every neuron, and the cotangents of these, summed over a trial
 template <class M> class TaylorFlow
@@ -110,6 +110,8 @@ template <class M> class NonlinearPopulation : public ModelNeurons<M>
     template <class R, bool> struct Refractory { static constexpr bool steps = false; };
     template <class R> struct Refractory<R, true> { static constexpr bool steps = !R::Held::LINEAR; };
     static constexpr bool HELD_STEPS = Refractory<M, M::REFRACTORY>::steps;
+    static constexpr int MAX_TURNS = 10000;  // of a neuron within a piece
+    static constexpr bool TURNS = Watched::NE > (M::SPIKING ? 1 : 0);
 
 public:
     void refresh() override
@@ -133,7 +135,7 @@ public:
 
     void advance(double s, bool look, bool move) override
     {
-        if (look) hot.clear();
+        if (look) hot.clear(), seen.clear();
         // a look ahead that ends where it was to end need not be walked again
         if (move && !look && s == ahead_for) std::copy_n(ahead.begin(), ahead.size(), x.begin());
         else
@@ -164,19 +166,22 @@ public:
 
     void settle(double t, double limit, double end, Train& train) override
     {
-        if constexpr (M::SPIKING)
+        if constexpr (M::EVENTFUL)
         {
             const int start = train.size();
+            this->turns.clear();
             while (!hot.empty())
             {
                 // compare as absolute times: these are what spikes and arrivals are ordered by
                 hot.erase(std::remove_if(hot.begin(), hot.end(), [&](const Crossing& h) { return !(t + h.root <= t + limit); }), hot.end());
                 again.clear();
+                for (const Crossing& h : hot) last_spike(h);
                 for (std::size_t k = 0; k < hot.size(); k += LANES) spikes(&hot[k], std::min<int>(LANES, int(hot.size() - k)), t, limit, end, train);
                 this->refuse_runaway(train);
                 std::swap(hot, again);
             }
             this->sort(train, start, this->S);
+            if (TURNS) settle_turns(t, limit, end);
         }
     }
 
@@ -199,13 +204,13 @@ public:
         one(flow, s, j, to);
     }
 
-    void follow(double s, int j, const double* before) override
+    void follow(double s, int j, const double* before, int kind) override
     {
-        if (M::REFRACTORY || !(s > 0)) return Base::follow(s, j, before);
-        Leg leg{j, s, 0, nullptr, false, {}, {}};
-        reset(before, j, leg.start);
-        // a neuron that has spiked again is followed from there
         busy.resize(width, 0);
+        if (M::REFRACTORY || !(s > 0 || busy[j])) return Base::follow(s, j, before, kind);
+        Leg leg{j, s, 0, nullptr, NOTHING_ELSE, {}, {}};
+        this->after_event(kind, before, j, leg.start);
+        // a neuron with another event is followed from there
         if (busy[j]) follows[busy[j] - 1] = leg;
         else follows.push_back(leg), busy[j] = int(follows.size());
     }
@@ -247,17 +252,17 @@ public:
         one_back(flow, s, j, costate, start);
     }
 
-    void back_spike(double s, int j, double* costate, const double* before, double sens) override
+    void back_event(double s, int j, double* costate, const double* before, double sens, int kind) override
     {
-        if (M::REFRACTORY) return Base::back_spike(s, j, costate, before, sens);
-        Leg leg{j, s, sens, costate, true, {}, {}};
-        reset(before, j, leg.start), std::copy_n(before, S_, leg.before);
+        if (M::REFRACTORY) return Base::back_event(s, j, costate, before, sens, kind);
+        Leg leg{j, s, sens, costate, kind, {}, {}};
+        this->after_event(kind, before, j, leg.start), std::copy_n(before, S_, leg.before);
         legs.push_back(leg);
     }
     void back_later(double s, int j, double* costate, const double* start, bool is_held) override
     {
         if (is_held) return back_one(s, j, costate, start, true);
-        Leg leg{j, s, 0, costate, false, {}, {}};
+        Leg leg{j, s, 0, costate, NOTHING_ELSE, {}, {}};
         std::copy_n(start, S_, leg.start);
         legs.push_back(leg);
     }
@@ -323,7 +328,57 @@ public:
     }
 
 private:
-    struct Crossing { int neuron; double root, state[S_]; };  // a neuron that crosses within a piece, just before its reset
+    // A neuron that has an event of its own a time `root` after the start of a piece, just before it
+    struct Crossing { int neuron; double root, state[S_]; int kind = SPIKE; };
+
+    // Takes lanes that have stopped at events that are no spikes through these, until they have come to a spike or to their end.
+    // `since`: when each lane set out.
+    template <class LANES_, class WHO> void through(const D8* c, LANES_& lanes, D8 since, WHO who)
+    {
+        flow.watch(c, lanes);
+        if constexpr (TURNS)
+            for (int rounds = 0;; rounds++)
+            {
+                I8 on{};
+                for (unsigned m = bits(lanes.outcome == SPIKED); m; m &= m - 1)
+                {
+                    const int q = __builtin_ctz(m), j = who(q), kind = int(lanes.event[q]) - M::SPIKING;
+                    if (kind == SPIKE) continue;
+                    Crossing h{j, since[q] + lanes.elapsed[q], {}, kind};
+                    for (int i = 0; i < S_; i++) h.state[i] = lanes.x[i][q];
+                    double after[S_];
+                    this->after_event(kind, h.state, j, after);
+                    if (this->turns_back(kind, after, j)) throw Failure{"slides", index, j, clock + h.root};
+                    if (rounds == MAX_TURNS) throw Failure{"turns", index, j, clock + h.root};
+                    seen.push_back(h);
+                    for (int i = 0; i < S_; i++) lanes.x[i][q] = after[i];
+                    on[q] = -1, lanes.above[q] = 0;
+                    for (auto& other : lanes.others) other[q] = 0;
+                }
+                if (!bits(on)) return;
+                lanes.outcome = on ? I8{} + RUNNING : lanes.outcome;
+                flow.watch(c, lanes);
+            }
+    }
+    // Turns up to the limit, in the order of time; neurons that have not spiked since are followed from their last one
+    void settle_turns(double t, double limit, double end)
+    {
+        seen.erase(std::remove_if(seen.begin(), seen.end(), [&](const Crossing& h) { return !(t + h.root <= t + limit); }), seen.end());
+        std::stable_sort(seen.begin(), seen.end(), [](const Crossing& a, const Crossing& b) { return a.root < b.root; });
+        for (const Crossing& h : seen)
+        {
+            this->turns.add(std::min(t + h.root, end), h.neuron, h.kind, h.state, S_);
+            if (spiked.empty() || !(h.root < spiked[h.neuron])) follow(limit - h.root, h.neuron, h.state, h.kind);
+        }
+        finish();
+        spiked.clear();
+    }
+    void last_spike(const Crossing& h)
+    {
+        if (!TURNS) return;
+        if (spiked.empty()) spiked.resize(width, -1);
+        spiked[h.neuron] = std::max(spiked[h.neuron], h.root);
+    }
 
     // neurons of a block that flow: not those that fill it up, nor refractory ones
     I8 there(int j) const
@@ -347,14 +402,16 @@ private:
     {
         auto lanes = Flow::template start<Watched>(there(j), all(s));
         take(x.begin(), j, lanes.x);
-        flow.watch(flow.block(j), lanes);
+        // a way to where the look ahead has ended has no event left that isn't known
+        if (look) through(flow.block(j), lanes, all(0), [&](int q) { return j + q; });
+        else flow.watch(flow.block(j), lanes);
         const bool sound = !stuck(lanes);
         if (!sound && move) refuse(lanes, 0, [&](int q) { return j + q; });
         if (look)
             for (unsigned m = bits(lanes.outcome == SPIKED); m; m &= m - 1)
             {
                 const int q = __builtin_ctz(m);
-                Crossing h{j + q, lanes.elapsed[q], {}};
+                Crossing h{j + q, lanes.elapsed[q], {}, SPIKE};
                 for (int i = 0; i < S_; i++) h.state[i] = lanes.x[i][q];
                 hot.push_back(h);
             }
@@ -380,7 +437,7 @@ private:
             reset(h.state, j, after);
             rule.at(0.0).run(after, v);
             const double at = std::min(t + h.root, end);
-            if (!M::REFRACTORY && (v[0] > 0 || (v[0] == 0 && v[1] > 0))) throw Failure{"reset", index, j, at};
+            if (!M::REFRACTORY && !M::STAYS && (v[0] > 0 || (v[0] == 0 && v[1] > 0))) throw Failure{"reset", index, j, at};
             train.t.push_back(at), train.neuron.push_back(j), train.cause.push_back(FLOW);
             train.before.insert(train.before.end(), h.state, h.state + S_);
             if constexpr (M::REFRACTORY)
@@ -397,25 +454,28 @@ private:
         for (int q = m; q < LANES; q++) for (int i = 0; i < S_; i++) lanes.x[i][q] = lanes.x[i][0];
         lanes.duration = rest;
         lanes.outcome = (rest > 0.0) & lanes_below(m) ? I8{} + RUNNING : I8{} + RESTING;
-        flow.watch(flow.gather(neurons, m).c, lanes);
+        D8 since{};
+        for (int q = 0; q < m; q++) since[q] = of[q].root;
+        through(flow.gather(neurons, m).c, lanes, since, [&](int q) { return neurons[q]; });
         if (stuck(lanes)) refuse(lanes, of[0].root, [&](int q) { return neurons[q]; });
         for (int q = 0; q < m; q++)
         {
             for (int i = 0; i < S_; i++) state(i)[neurons[q]] = lanes.x[i][q];
             if (lanes.outcome[q] != SPIKED) continue;
-            Crossing h{neurons[q], std::min(of[q].root + lanes.elapsed[q], limit), {}};
+            Crossing h{neurons[q], std::min(of[q].root + lanes.elapsed[q], limit), {}, SPIKE};
             for (int i = 0; i < S_; i++) h.state[i] = lanes.x[i][q];
             again.push_back(h);
         }
     }
 
-    // A way of one neuron between two events of its own, from the state `start`; where it begins with a spike, that had
+    // A way of one neuron between two events of its own, from the state `start`; where it begins with an event, that had
     // the state `before`
+    static constexpr int NOTHING_ELSE = -2;
     struct Leg
     {
         int neuron;
         double s, sens, *costate;
-        bool spike;
+        int kind;  // of the event that it begins with, if any
         double start[S_], before[S_];
     };
     void pack(const Leg* of, int m, int* neurons, D8* x0, D8& s) const
@@ -433,7 +493,7 @@ private:
         D8 s;
         snn::Lanes<Watched> lanes{};
         pack(of, m, neurons, lanes.x, s);
-        lanes.duration = s, lanes.outcome = lanes_below(m) ? I8{} + RUNNING : I8{} + RESTING;
+        lanes.duration = s, lanes.outcome = lanes_below(m) & (s > 0.0) ? I8{} + RUNNING : I8{} + RESTING;
         flow.watch(flow.gather(neurons, m).c, lanes);
         if (stuck(lanes)) refuse(lanes, 0, [&](int q) { return neurons[q]; });
         for (int q = 0; q < m; q++) for (int i = 0; i < S_; i++) state(i)[neurons[q]] = lanes.x[i][q];
@@ -453,7 +513,7 @@ private:
             const int j = neurons[q];
             for (int i = 0; i < S_; i++) of[q].costate[i] = costate[i][q];
             for (int i = 0; i < Flow::NC; i++) flow.bars[j / LANES].c[i][j % LANES] += sums.c[i][q];
-            if (of[q].spike) this->spike_back(j, of[q].before, of[q].costate, of[q].sens, true);
+            if (of[q].kind != NOTHING_ELSE) this->event_back(of[q].kind, j, of[q].before, of[q].costate, of[q].sens);
         }
     }
 
@@ -518,7 +578,8 @@ private:
     template <class R> struct SlopeFlow<R, true> { using type = TaylorFlow<typename R::Slope>; };
     using PeakFlow = typename SlopeFlow<M, M::OBSERVED>::type;
     PeakFlow peak_flow;
-    std::vector<Crossing> hot, again;
+    std::vector<Crossing> hot, again, seen;  // seen: events that were no spikes
+    std::vector<double> spiked;              // by neuron: its last spike in the piece, if any neuron has one
     std::vector<Leg> follows, legs, round, later;
     std::vector<int> busy;
     Aligned<double> ahead;  // states at the end of the last look ahead, after ahead_for

@@ -332,8 +332,14 @@ private:
     static long same(const ComponentTape& tape, int from, int to)
     {
         long found = 0;
-        for (int o = from + 1; o < to; o++)
-            found += tape.owns[o].t == tape.owns[o - 1].t && !(o > from + 1 && tape.owns[o].t == tape.owns[o - 2].t);
+        double last = -INF, counted = -INF;
+        for (int o = from; o < to; o++)
+        {
+            const double t = tape.owns[o].t;
+            if (tape.owns[o].kind != SPIKE) continue;
+            if (t == last && t != counted) found++, counted = t;
+            last = t;
+        }
         return found;
     }
 
@@ -489,9 +495,10 @@ private:
         }
         end = limit;
         const int o0 = int(tape.owns.size());
+        bool turned = false;
         for (int k : c.populations)
         {
-            if (!neurons[k]->spiking()) continue;
+            if (!neurons[k]->eventful()) continue;
             Train& train = trial.trains[net.inputs + k];
             const int from = train.size();
             neurons[k]->settle(t, limit - t, limit, train);
@@ -500,8 +507,16 @@ private:
                 tape.own(train.t[s], k, s);
                 await(k, train.neuron[s], train.t[s], s);
             }
+            const Turns& turns = neurons[k]->turns;
+            for (int s = 0; s < turns.size(); s++)
+            {
+                tape.own(turns.t[s], k, tape.turns.size(), turns.kind[s]);
+                tape.turns.add(turns.t[s], turns.neuron[s], turns.kind[s], &turns.before[turns.at[s]], neurons[k]->S);
+            }
+            turned = turned || turns.size();
         }
-        if (c.populations.size() > 1)
+        // of one neuron at one time, a spike comes before what it turns
+        if (c.populations.size() > 1 || turned)
             std::stable_sort(tape.owns.begin() + o0, tape.owns.end(), [](const Own& a, const Own& b) { return a.t < b.t; });
     }
 
@@ -541,7 +556,7 @@ private:
                 p.reset(before, j, after);
                 if (!p.refractory() && p.event(after, j) > 0) throw Failure{"reset", k, j, t};
                 for (int i = 0; i < p.S; i++) p.state(i)[j] = after[i];
-                tape.instants.push_back({t, k, train.size()});
+                tape.instants.push_back({t, k, train.size(), SPIKE});
                 train.rounds.push_back({train.size(), round + 1});
                 await(k, j, t, train.size());
                 train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause);
@@ -653,13 +668,22 @@ private:
                 const Own& own = tape.owns[o];
                 Train& train = trial.trains[net.inputs + own.population];
                 Neurons& p = *neurons[own.population];
+                if (own.kind != SPIKE)
+                {
+                    if (!active) continue;
+                    const int j = tape.turns.neuron[own.spike];
+                    Chain& x = chain(own.population, j, piece.end);
+                    p.back_event(x.at - own.t, j, x.costate.data(), &tape.turns.before[tape.turns.at[own.spike]], 0, own.kind);
+                    x.at = own.t;
+                    continue;
+                }
                 const int j = train.neuron[own.spike];
                 if (!active && train.sens[own.spike] == 0) { p.hold(j, false); continue; }
                 active = true;
                 const double* crossing = &train.before[std::size_t(own.spike) * p.S];
                 Chain& x = chain(own.population, j, piece.end);
                 p.hold(j, false);
-                p.back_spike(x.at - own.t, j, x.costate.data(), crossing, train.sens[own.spike]);
+                p.back_event(x.at - own.t, j, x.costate.data(), crossing, train.sens[own.spike], SPIKE);
                 x.at = own.t, x.held = false;
             }
             for (std::size_t k = 0; k < used; k++) segment(c, chains[k], piece.t, start, piece.t, true);
@@ -784,21 +808,22 @@ private:
             copy_states(c, &entered[std::size_t(n - from) * size]);
             for (int r = before.releases; r < piece.releases; r++) neurons[tape.releases[r].population]->hold(tape.releases[r].neuron, false);
             for (int a = before.arrivals; a < piece.arrivals; a++) deliver(trial, tape.arrivals[a]);
-            for (int o = before.instants; o < piece.instants; o++) again(trial, tape.instants[o], piece.t);
+            for (int o = before.instants; o < piece.instants; o++) again(trial, tape, tape.instants[o], piece.t);
             copy_states(c, &replayed[std::size_t(n - from) * size]);
             if (!(piece.end > piece.t)) continue;
             for (int k : c.populations) neurons[k]->advance(piece.end - piece.t, false, true);
-            for (int o = before.owns; o < piece.owns; o++) again(trial, tape.owns[o], piece.end);
+            for (int o = before.owns; o < piece.owns; o++) again(trial, tape, tape.owns[o], piece.end);
             for (int k : c.populations) neurons[k]->finish();
         }
         restore_held(c);
     }
-    // the state after a known spike, at t
-    void again(const Trial& trial, const Own& own, double t)
+    // the state after a known event, at t
+    void again(const Trial& trial, const ComponentTape& tape, const Own& own, double t)
     {
-        const Train& train = trial.trains[net.inputs + own.population];
         Neurons& p = *neurons[own.population];
-        p.follow(t - own.t, train.neuron[own.spike], &train.before[std::size_t(own.spike) * p.S]);
+        if (own.kind != SPIKE) return p.follow(t - own.t, tape.turns.neuron[own.spike], &tape.turns.before[tape.turns.at[own.spike]], own.kind);
+        const Train& train = trial.trains[net.inputs + own.population];
+        p.follow(t - own.t, train.neuron[own.spike], &train.before[std::size_t(own.spike) * p.S], SPIKE);
     }
     // states before each of the arrivals [a0, a1) of one instant
     void before_arrivals(const Trial& trial, const Component& c, const ComponentTape& tape, const Piece& before, const Piece& piece, const double* kept)

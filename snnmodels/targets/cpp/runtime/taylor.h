@@ -195,6 +195,8 @@ template <class S> struct Lanes {
     T rate;         // of g at the crossing
     T rho;          // of the last step, for `choose_order`
     Mask<T> above;  // beyond the threshold, which it has to cross downwards first; set it to g > 0 after a jump
+    Mask<T> others[S::NE > 1 ? S::NE - 1 : 1];  // the same of the other event functions
+    Mask<T> event;  // place of the event function that was crossed, if SPIKED
     Mask<T> outcome;
     long grazing;   // maxima of g that could not be told from the threshold, counted up
 };
@@ -203,7 +205,8 @@ template <class S> struct Step {
     using T = typename S::T;
     T x[S::NX];    // at its start
     T h;
-    Mask<T> code;  // how it ended + 8 (i + NX (k - K + 1)), of the coefficient that set an ADAPTIVE one
+    // how it ended + 8 (i + NX (k - K + 1)), of the coefficient that set an ADAPTIVE one; + 8 m, of the event that it CROSSED
+    Mask<T> code;
 };
 
 template <class S> struct Tape {
@@ -223,18 +226,23 @@ template <class S, int K> SNN_INLINE void clear(typename S::T (*b)[K + 1]) {
         for (int k = 0; k <= K; k++) b[i][k] = typename S::T{};
 }
 
-// g, its gradient and those by the constants at a point
-template <class S> SNN_INLINE typename S::T event_at(const typename S::T* c, const typename S::T* x, typename S::T* gx, typename S::T* gc) {
+// An event function, another one for each lane, its gradient and those by the constants at a point
+template <class S> SNN_INLINE typename S::T event_at(const typename S::T* c, const typename S::T* x, Mask<typename S::T> which, typename S::T* gx, typename S::T* gc) {
     using T = typename S::T;
     T s[S::NS][1], b[S::NS][1];
     for (int i = 0; i < S::NX; i++) s[i][0] = x[i];
     clear<S, 0>(b);
     for (int j = 0; j < S::NC; j++) gc[j] = T{};
     S::template event<0>(c, s);
-    b[S::EVENT][0] = as<T>(1.0);
+    T value = s[S::EVENT][0];
+    for (int m = 0; m < S::NE; m++) {
+        const Mask<T> this_one = which == m;
+        b[S::EVENTS[m]][0] = this_one ? as<T>(1.0) : b[S::EVENTS[m]][0];
+        value = this_one ? s[S::EVENTS[m]][0] : value;
+    }
     S::event_back(c, s, b, gc);
     for (int i = 0; i < S::NX; i++) gx[i] = b[i][0];
-    return s[S::EVENT][0];
+    return value;
 }
 
 // Moves lanes that are RUNNING until none is: ARRIVED after `duration`, SPIKED at a crossing before, FAILED where the
@@ -319,44 +327,48 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
         M crossed = M{};
         if constexpr (S::EVENT >= 0) {
             S::template event<K>(c, s);
-            const T* g = s[S::EVENT];
-            T bound = lanes.above ? -g[0] : g[0], power = h;
-            for (int k = 1; k <= K; k++) {
-                const T term = (lanes.above ? -g[k] : g[k]) * power;
-                bound = bound + larger(term, T{});
-                power = power * h;
-            }
-            const M suspect = running ? M{} + (bound > 0.0) : M{};
-            if (any(suspect)) {
+            for (int m = 0; m < S::NE; m++) {
+                const T* g = s[S::EVENTS[m]];
+                M& beyond = m ? lanes.others[m - 1] : lanes.above;
+                T bound = beyond ? -g[0] : g[0], power = h;
+                for (int k = 1; k <= K; k++) {
+                    const T term = (beyond ? -g[k] : g[k]) * power;
+                    bound = bound + larger(term, T{});
+                    power = power * h;
+                }
+                const M suspect = running ? M{} + (bound > 0.0) : M{};
+                if (!any(suspect)) continue;
                 for (int l = 0; l < Lane<T>::count; l++) {
                     if (!lane(suspect, l)) continue;
                     double own[K + 1], time;
                     for (int k = 0; k <= K; k++) own[k] = lane(g[k], l);
-                    bool above = lane(lanes.above, l) != 0;
+                    bool above = lane(beyond, l) != 0;
+                    // only up to what was crossed before: the first of all counts, of several at once the first in order
                     const bool found = first_crossing(own, K, lane(h, l), &above, &time, &lanes.grazing);
-                    put(lanes.above, l, above ? -1 : 0);
-                    if (!found) continue;
+                    put(beyond, l, above ? -1 : 0);
+                    if (!found || (lane(crossed, l) && !(time < lane(h, l)))) continue;
                     put(crossed, l, -1);
                     put(h, l, time);
+                    put(lanes.event, l, m);
                 }
-                if (any(crossed)) {
-                    T gx[NX], gc[S::NC > 0 ? S::NC : 1], speed = T{};
-                    if constexpr (!S::affine_event) {  // a root of g(P(t)), not of the polynomial of order K near it
-                        for (int n = 0; n < 3; n++) {
-                            T z[NX];
-                            for (int i = 0; i < NX; i++) z[i] = polynomial(s[i], K, h);
-                            const T value = event_at<S>(c, z, gx, gc);
-                            speed = T{};
-                            for (int i = 0; i < NX; i++) speed = speed + gx[i] * slope(s[i], K, h);
-                            h = crossed ? larger(h - value / speed, T{}) : h;
-                        }
-                    } else {
-                        speed = slope(g, K, h);
+            }
+            if (any(crossed)) {
+                T gx[NX], gc[S::NC > 0 ? S::NC : 1], speed = T{};
+                if constexpr (!S::affine_event) {  // a root of g(P(t)), not of the polynomial of order K near it
+                    for (int n = 0; n < 3; n++) {
+                        T z[NX];
+                        for (int i = 0; i < NX; i++) z[i] = polynomial(s[i], K, h);
+                        const T value = event_at<S>(c, z, lanes.event, gx, gc);
+                        speed = T{};
+                        for (int i = 0; i < NX; i++) speed = speed + gx[i] * slope(s[i], K, h);
+                        h = crossed ? larger(h - value / speed, T{}) : h;
                     }
-                    lanes.rate = crossed ? speed : lanes.rate;
-                    for (int i = 0; i < NX; i++) y[i] = polynomial(s[i], K, h);
-                    code = crossed ? M{} + CROSSED : code;
+                } else {
+                    for (int m = 0; m < S::NE; m++) speed = lanes.event == m ? slope(s[S::EVENTS[m]], K, h) : speed;
                 }
+                lanes.rate = crossed ? speed : lanes.rate;
+                for (int i = 0; i < NX; i++) y[i] = polynomial(s[i], K, h);
+                code = crossed ? CROSSED + 8 * lanes.event : code;
             }
         }
 
@@ -404,7 +416,7 @@ void walk_back(const typename S::T* c, const Control<S>& control, const Step<S>*
         if constexpr (S::EVENT >= 0) {
             if (any(crossed)) {
                 T gx[NX], gc[S::NC > 0 ? S::NC : 1], speed = T{};
-                event_at<S>(c, y, gx, gc);
+                event_at<S>(c, y, coefficient, gx, gc);
                 for (int i = 0; i < NX; i++) speed = speed + gx[i] * speeds[i];
                 const T w = crossed ? by_h / speed : T{};
                 for (int i = 0; i < NX; i++) q[i] = q[i] - w * gx[i];
