@@ -20,6 +20,7 @@ from ._neurons import Array, Layout, Neurons
 RTOL = 1e-13
 MAX_TERMS = 64  # of a series whose terms fall by at least 2 from the start and then ever faster
 _FLOOR = 1e-20  # magnitude assumed for a state that has never moved; far below any in SI units
+_SHIFT = 0.01  # of the states; what it changes in the rates is no less than their rounding, however small they are
 
 
 Phase = tuple[Array, ...]
@@ -118,7 +119,12 @@ class RungeKutta(Integrator):
         return solver.y
 
     def _solver(self, y: Array, t0: float, t1: float, free: Phase, first_step: float | None = None) -> DOP853:
-        atol = self._x_scale.atol(y, self.rates(y, free) * (t1 - t0))
+        rates = self.rates(y, free)
+        # near rest a rate is next to nothing, and the rounding of the states that it reads is more
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = np.abs(self.rates((1 + _SHIFT) * y, free) - rates)
+        typical = np.maximum(np.abs(rates), np.where(np.isfinite(moved), moved, 0.0))
+        atol = self._x_scale.atol(y, typical * (t1 - t0))
         return DOP853(lambda _, y: self.rates(y, free), t0, y, t1, rtol=RTOL, atol=atol, first_step=first_step)
 
     def _reintegrate(self, t0: float, y: Array, free: Phase) -> Callable[[float], Array]:
