@@ -7,7 +7,7 @@ follow another system, in which some states are held and there is no g.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -15,7 +15,7 @@ import sympy as sp
 from ..templates.model import Assignment, Model, Refractory
 from .parsing import parse_expression, symbol
 
-__all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "threshold_sides"]
+__all__ = ["Arrival", "DriveStates", "HybridSystem", "RefractoryPeriod", "driven_system", "threshold_sides"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,15 @@ class RefractoryPeriod:
     duration: sp.Expr
     hold: tuple[sp.Symbol, ...]
     arrivals: str
+
+
+@dataclass(frozen=True)
+class DriveStates:
+    """The states of a driven input: the current that is added to it, and the slope with which that changes."""
+
+    input: str
+    value: sp.Symbol
+    slope: sp.Symbol
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,49 @@ class HybridSystem:
     def jacobian(self) -> sp.Matrix:
         """∂f/∂x, shape (n, n)."""
         return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
+
+
+def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tuple[DriveStates, ...]]:
+    """The system of a model with currents added to some of its inputs.
+
+    A current is piecewise linear in time: between two knots dI/dt = S and dS/dt = 0, and at a knot I and S are set. So
+    the system stays autonomous between its events, and linear where the model is.
+
+    Parameters
+    ----------
+    model : Model
+    inputs : sequence of str
+        Out of `Model.inputs`.
+
+    Returns
+    -------
+    system : HybridSystem
+        With two more states for each of these inputs, behind those of the model, from 0.
+    drives : tuple of DriveStates
+        Which states these are, in the order of `inputs`.
+
+    Raises
+    ------
+    UnsupportedExpression
+        If an equation uses something that has no derivative.
+    """
+    plain = HybridSystem.from_model(model)
+    drives = tuple(DriveStates(i, symbol(model.inputs[i].drive), symbol(f"_slope_{i}")) for i in inputs)
+    none = {symbol(i.drive): sp.Integer(0) for name, i in model.inputs.items() if name not in inputs}
+    opened = {symbol(x): parse_expression(rhs).xreplace(none) for x, rhs in model.open_derivatives.items()}
+    more = {x: sp.Integer(0) for d in drives for x in (d.value, d.slope)}
+    kept = {x: x for x in more}
+    units = {d.value: model.inputs[d.input].unit for d in drives}
+    system = replace(
+        plain,
+        states=(*plain.states, *more),
+        f={**plain.f, **opened, **more, **{d.value: d.slope for d in drives}},
+        h={**plain.h, **kept},
+        arrivals={name: replace(a, jump={**a.jump, **kept}) for name, a in plain.arrivals.items()},
+        initial={**plain.initial, **more},
+        units={**plain.units, **units, **{d.slope: f"{units[d.value]}/second" for d in drives}},
+    )
+    return system, drives
 
 
 def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:

@@ -12,9 +12,12 @@ from .model import Assignment, Parameter, Receptor, Refractory, State
 from .schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
 from .units import check_identifier, parse_equations, quantity_in, resolve_unit
 
-__all__ = ["Component", "Context", "Subexpression", "read_component"]
+__all__ = ["IDLE", "Component", "Context", "Subexpression", "read_component"]
 
 Threshold = tuple[str, str]
+
+IDLE = " (constant: nothing in this model drives it)"
+"""Ends the description of an input that has become a parameter."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +220,7 @@ def _inputs(source: NeuronFile | SynapseFile | MechanismFile, file: str, context
     if not isinstance(source, NeuronFile):
         return {}
     return {
-        name: Parameter(
-            name, 0.0, context.units[name], "0", f"{table.description} (constant: nothing in this model drives it)"
-        )
+        name: Parameter(name, 0.0, context.units[name], "0", f"{table.description}{IDLE}")
         for name, table in source.inputs.items()
     }
 

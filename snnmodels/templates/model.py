@@ -96,6 +96,31 @@ class Receptor:
 
 
 @dataclass(frozen=True)
+class Input:
+    """What synapses and mechanisms drive, and sampled currents may drive too.
+
+    Attributes
+    ----------
+    name, unit : str
+        Unit in Brian2's syntax.
+    description : str
+        One line on what it means.
+    read_at : str
+        Empty if derivatives alone read it; else what else does: ``"threshold"``, ``"reset"`` or ``"on_pre"``.
+    """
+
+    name: str
+    unit: str
+    description: str = ""
+    read_at: str = ""
+
+    @property
+    def drive(self) -> str:
+        """What a current adds to it, in `Model.open_derivatives`; no variable of a model begins so."""
+        return f"_drive_{self.name}"
+
+
+@dataclass(frozen=True)
 class Refractory:
     """What happens after a spike: no other for `duration`, and states that are held meanwhile.
 
@@ -140,6 +165,10 @@ class Model:
         None for a model that can spike again at once.
     constraints : tuple of str
         Comparisons of parameters that must hold, such as ``"v_reset < v_th"``.
+    inputs : mapping of str to Input
+        Of the neuron, whether anything in this model drives them or not.
+    open_derivatives : mapping of str to str
+        As `derivatives`, for those that read an input: with `Input.drive` added to each.
     """
 
     name: str
@@ -156,6 +185,8 @@ class Model:
     files: tuple[str, ...] = field(default=())
     refractory: Refractory | None = None
     constraints: tuple[str, ...] = ()
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    open_derivatives: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spiking(self) -> bool:

@@ -51,6 +51,7 @@ def renamed(model: Model, names: Mapping[str, str]) -> Model:
             name: replace(r, on_pre=statements(r.on_pre), weight=words(r.weight)) for name, r in model.receptors.items()
         },
         constraints=tuple(map(words, model.constraints)),
+        open_derivatives={words(name): words(rhs) for name, rhs in model.open_derivatives.items()},
         equations="\n".join(map(line, model.equations.splitlines())),
         refractory=model.refractory
         and replace(
