@@ -185,6 +185,8 @@ def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tu
         If an equation uses something that has no derivative.
     """
     plain = HybridSystem.from_model(model)
+    if not inputs:
+        return plain, ()
     drives = tuple(DriveStates(i, symbol(model.inputs[i].drive), symbol(f"_slope_{i}")) for i in inputs)
     none = {symbol(i.drive): sp.Integer(0) for name, i in model.inputs.items() if name not in inputs}
     opened = {symbol(x): parse_expression(rhs).xreplace(none) for x, rhs in model.open_derivatives.items()}

@@ -29,7 +29,9 @@ def divided_differences() -> str:
         lines.append(
             f"inline D8 expdd{n}({', '.join('D8 ' + x for x in names)})\n"
             f"{{ D8 y; for (int l = 0; l < LANES; l++) y[l] = expdd{n}({', '.join(x + '[l]' for x in names)}); "
-            "return y; }"
+            "return y; }\n"
+            # rates may be 0 in all lanes
+            f"template <class... A> inline D8 expdd{n}(A... x) {{ return expdd{n}(as<D8>(x)...); }}"
         )
     return "\n".join(lines)
 
