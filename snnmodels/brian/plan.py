@@ -247,8 +247,13 @@ def refuse_unsupported(network: Network) -> None:
     Raises
     ------
     ValueError
-        For a refractory period, and for a delay that is not 0 or is to be learnt.
+        For a refractory period, a delay that is not 0 or is to be learnt, and sampled currents.
     """
+    if network.currents:
+        raise ValueError(
+            f"input {network.currents[0].name!r}: sampled currents are not supported by the grid simulation; leave them "
+            "out, or use Simulation, which has no grid"
+        )
     for p in network.populations:
         if p.model.refractory is not None:
             raise ValueError(
