@@ -27,6 +27,8 @@ _NAMES = {
     "optimisers": ("SGD", "Adam", "ExponentialDecay"),
     "reports": ("derivation",),
     "templates": (
+        "CurrentInput",
+        "Drive",
         "Model",
         "Network",
         "Population",

@@ -42,7 +42,9 @@ _ROUNDING = 1e-9
 _ATTRIBUTE = "is called like an attribute of Brian2's groups, which would hide it; rename it"
 
 
-def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: Any) -> NeuronGroup:
+def neuron_group(
+    model: Model, N: int, *, method: str | None = None, drives: Mapping[str, str] | None = None, **kwargs: Any
+) -> NeuronGroup:
     """An ordinary `brian2.NeuronGroup` of a model.
 
     Parameters
@@ -53,7 +55,11 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
     method : str, optional
         Integration method. By default ``"exact"`` where Brian2's closed form holds at these parameter values, else
         ``"rk4"`` for linear and ``"rk2"`` for nonlinear models; see `integration_method`. Name one yourself if you
-        change time constants afterwards.
+        change time constants afterwards. With `drives` it is never ``"exact"``, which Brian2 allows where they are
+        constant over a time step.
+    drives : mapping of str to str, optional
+        What is added to inputs of the model, as expressions in Brian2's syntax with the input's unit. A
+        `brian2.TimedArray` (``drives={"I_syn": "stimulus(t, i)"}``) holds its samples, as a `CurrentInput` does.
     **kwargs
         Parameters of the model with their units (``tau_m=10*ms``), one value for all neurons or an array of N;
         initial values of its states (a quantity, an array, or a string such as ``"rand()"``); anything else goes to
@@ -72,7 +78,8 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
         For a keyword that is neither a parameter nor a state, nor known to `brian2.NeuronGroup`; for ``refractory``
         where the model declares it.
     ValueError
-        If a variable of the model is called like an attribute of Brian2's groups.
+        If a variable of the model is called like an attribute of Brian2's groups, or the model has no input that is to
+        be driven, or reads it elsewhere than in the equations of its states.
     brian2.DimensionMismatchError
         For a value with another unit.
 
@@ -97,7 +104,9 @@ def neuron_group(model: Model, N: int, *, method: str | None = None, **kwargs: A
         name: kwargs.get(name, Quantity(p.value, dim=unit_dimension(p.unit))) for name, p in model.parameters.items()
     }
     per_neuron = [name for name, value in values.items() if np.ndim(value) > 0]
-    equations = _equations(model, per_neuron)
+    equations = _equations(model, per_neuron, drives or {})
+    if method is None and drives:
+        method = "rk4" if HybridSystem.from_model(model).is_linear else "rk2"
     if method is None:
         dt = kwargs.get("dt") or getattr(kwargs.get("clock"), "dt", None) or defaultclock.dt
         method = integration_method(model, float(dt), {n: np.asarray(v, dtype=float) for n, v in values.items()})
@@ -217,7 +226,7 @@ def integration_method(model: Model, dt: float, values: Mapping[str, float | Arr
         return "rk2"
     if _has_loop(system):
         return "rk4"
-    equations = Equations(_equations(model, ()))
+    equations = Equations(_equations(model, (), {}))
     numbers = {name: number for rhs in model.derivatives.values() for name, number in numbers_in(rhs).items()}
     phases: dict[float, HybridSystem] = {1.0: system}
     if model.refractory is not None:
@@ -277,19 +286,39 @@ def _variables(model: Model, numbers: Iterable[str]) -> dict[str, Variable]:
     return {**{name: Variable(name) for name in (*model.state_names, "not_refractory")}, **constants}
 
 
-def _equations(model: Model, per_neuron: Collection[str]) -> str:
+def _equations(model: Model, per_neuron: Collection[str], drives: Mapping[str, str]) -> str:
     """The model's equations, with some parameters one per neuron instead of shared, and what is held marked so."""
+    driven = _driven(model, drives) if drives else {}
     held = {} if model.refractory is None else {f"d{name}/dt": name for name in model.refractory.hold}
     lines = []
     for line in model.equations.splitlines():
         name, _, rest = line.partition(":")
         left, _, right = name.partition("=")
+        if left.strip() in driven:
+            right = driven[left.strip()]
+            line = f"{left.strip()} = {right} :{rest}"
         if name.strip() in per_neuron:
             line = line.replace("(constant, shared)", "(constant)")
         elif left.strip() in held:
             line = _held(left.strip(), right.strip(), rest.strip(), model)
         lines.append(line)
     return "\n".join(lines)
+
+
+def _driven(model: Model, drives: Mapping[str, str]) -> dict[str, str]:
+    """Right sides with something added to inputs, by left side."""
+    for name in drives:
+        if name not in model.inputs:
+            raise ValueError(f"{model.name} has no input {name!r}; {suggest(name, model.inputs)}")
+        if place := model.inputs[name].read_at:
+            raise ValueError(f"the {place} of {model.name} reads {name!r}; only what equations read can be driven")
+    found = {}
+    for state, rhs in model.open_derivatives.items():
+        for name, i in model.inputs.items():
+            # Brian2 takes no bare 0 for a quantity
+            rhs = substitute(rhs, {i.drive: drives[name]}) if name in drives else rhs.replace(f" + {i.drive}", "")
+        found[f"d{state}/dt"] = rhs
+    return found
 
 
 def _held(derivative: str, rhs: str, unit: str, model: Model) -> str:

@@ -247,9 +247,14 @@ def refuse_unsupported(network: Network) -> None:
     Raises
     ------
     ValueError
-        For a refractory period, conditions in the equations, a spike that leaves its neuron above threshold, and for a
-        delay that is not 0 or is to be learnt.
+        For a refractory period, conditions in the equations, a spike that leaves its neuron above threshold, a delay
+        that is not 0 or is to be learnt, and sampled currents.
     """
+    if network.currents:
+        raise ValueError(
+            f"input {network.currents[0].name!r}: sampled currents are not supported by the grid simulation; leave them "
+            "out, or use Simulation, which has no grid"
+        )
     for p in network.populations:
         if HybridSystem.from_model(p.model).transitions:
             raise ValueError(

@@ -79,6 +79,9 @@ def _describe_network(network: Network) -> str:
     """Inputs, populations and projections of a network, one per line."""
     lines = [f"{network.name}: trials of {network.duration * 1e3:g} ms, read out from {network.output}", "", "Inputs"]
     lines += [f"    {source.name}: {source.n} sources of spikes" for source in network.inputs]
+    for current in network.currents:
+        samples = f"{current.n} currents, {current.interpolation}, a sample every {current.interval * 1e3:g} ms"
+        lines.append(f"    {current.name}: {samples} from {current.start * 1e3:g} ms on")
     lines += ["", "Populations (snnmodels show MODEL tells more)"]
     lines += [f"    {q.name}: {q.n} x {q.model.name}, {q.model.title}" for q in network.populations]
     lines += ["", "Projections"]
@@ -87,6 +90,9 @@ def _describe_network(network: Network) -> str:
         spread = f"mean {p.weights.mean():.4g}, standard deviation {p.weights.std():.4g}"
         delay = _describe_delay(p.delay)
         lines.append(f"    {p.name}: {p.source} -> {p.target} through {p.receptor}, {count} weights, {spread}{delay}")
+    for d in network.drives:
+        spread = f"mean {d.weights.mean():.4g}, standard deviation {d.weights.std():.4g}"
+        lines.append(f"    {d.name}: {d.source} -> {d.target}, added to {d.input}, {d.weights.size} weights, {spread}")
     lines += ["", "Trained: " + ", ".join(f"{key} {value.shape}" for key, value in network.trainable().items())]
     return "\n".join(lines)
 

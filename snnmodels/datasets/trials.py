@@ -22,7 +22,7 @@ class Trials:
     Attributes
     ----------
     samples : mapping of str to array, shape (trials, ...)
-        One array per spike input of the network, by the input's name.
+        One array per input of the network, by the input's name; samples of currents ``(trials, n, samples)``.
     targets : array, shape (trials, ...)
         Class labels, or whatever the loss compares with.
     encode : callable or None

@@ -10,9 +10,18 @@ import numpy as np
 from ..losses.observables import Maxima, SpikeTimes
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
+from .drives import Knots
 from .plan import EnginePlan, PopulationPlan
 
-__all__ = ["Engine", "SimulationError", "TrainingEngine", "explain", "initial_states", "refractory_periods"]
+__all__ = [
+    "Engine",
+    "SimulationError",
+    "TrainingEngine",
+    "explain",
+    "initial_states",
+    "refractory_periods",
+    "trials_of",
+]
 
 
 class SimulationError(RuntimeError):
@@ -70,7 +79,13 @@ class Engine(ABC):
     # --- simulation -------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def forward(self, inputs: Sequence[np.ndarray], gradient: bool = True) -> None:
+    def forward(
+        self,
+        inputs: Sequence[np.ndarray],
+        gradient: bool = True,
+        drives: Sequence[Knots] = (),
+        trials: int | None = None,
+    ) -> None:
         """Simulate a batch.
 
         Parameters
@@ -79,6 +94,10 @@ class Engine(ABC):
             Spike times of every input, ascending for each source, padded with inf.
         gradient : bool
             Whether `backward` will follow.
+        drives : sequence of Knots
+            What every driven input of the plan is set to.
+        trials : int, optional
+            Needed where neither inputs nor drives tell.
 
         Raises
         ------
@@ -178,6 +197,10 @@ class Engine(ABC):
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt of every input spike, in the shape of the input; 0 at the padding."""
 
+    @abstractmethod
+    def drive_gradient(self, drive: int) -> Knots:
+        """Derivatives by what a driven input was set to, of all trials; only where the plan wants them."""
+
     @property
     def usable(self) -> bool:
         """Whether it holds what it was given; not so after an interruption of a program, or its end."""
@@ -227,6 +250,11 @@ class TrainingEngine(Engine):
     @abstractmethod
     def weights(self, projection: int) -> np.ndarray:
         """The weights as they are now, shape (n_source, n_target), 0 where there is no connection."""
+
+
+def trials_of(inputs: Sequence[np.ndarray], drives: Sequence[Knots]) -> int:
+    """Number of trials of a batch; 1 where nothing is given."""
+    return max((len(x) for x in (*inputs, *(d.values for d in drives))), default=1)
 
 
 def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: float) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..losses.base import simulated
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
-from ..symbolic.system import HybridSystem
+from ..symbolic.system import driven_system
 from ..templates.arguments import check_numbers, check_whole
 from ..templates.errors import brief
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from .drives import DrivePlan, drive_plans, driven_inputs
 from .rules import Rules
 
 __all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan"]
@@ -95,6 +96,8 @@ class EnginePlan:
         Whether the times of input spikes are differentiated by.
     max_spikes : int
         Of one population in one trial; more are taken for a runaway.
+    drives : tuple of DrivePlan
+        Inputs of populations that currents drive.
     """
 
     network: Network
@@ -106,6 +109,7 @@ class EnginePlan:
     tolerance: float
     input_gradients: bool
     max_spikes: int
+    drives: tuple[DrivePlan, ...] = ()
 
     @classmethod
     def of(
@@ -130,7 +134,7 @@ class EnginePlan:
         tolerance : float
             Of nonlinear flows, relative to the states' scales.
         input_gradients : bool
-            Whether the times of input spikes are differentiated by.
+            Whether the times of input spikes, and the samples of currents, are differentiated by.
         max_spikes : int
             Of one population in one trial.
 
@@ -157,11 +161,12 @@ class EnginePlan:
         if not 1e-15 <= tolerance <= 1e-2:
             raise ValueError(f"tolerance = {tolerance!r}; expected a number from 1e-15 to 1e-2")
         check_whole("max_spikes", max_spikes)
+        driven = {k: driven_system(p.model, driven_inputs(network, p.name)) for k, p in enumerate(network.populations)}
         populations = []
         for k, p in enumerate(network.populations):
             values = {n: p.value(n) for n in p.model.parameters}
             peak = voltage.variable if isinstance(voltage, Maxima) and voltage.population == p.name else None
-            rules = Rules.of(HybridSystem.from_model(p.model), values, p.learnable, peak)
+            rules = Rules.of(driven[k][0], values, p.learnable, peak)
             populations.append(PopulationPlan(k, p, rules))
         groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
         names = {x.name: k for k, x in enumerate(groups)}
@@ -190,6 +195,7 @@ class EnginePlan:
             tolerance,
             input_gradients,
             int(max_spikes),
+            drive_plans(network, driven, input_gradients),
         )
 
     def holds_for(self, network: Network) -> bool:

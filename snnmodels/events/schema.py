@@ -45,6 +45,8 @@ class Capacity:
         Spikes of one source of every input.
     spikes : tuple of int
         Spikes of one neuron of every population.
+    drives : tuple of int
+        Trials that each driven input has values for: 1 where all share them.
     queued, batches : int
         Trials, and batches, that wait to be trained on without a word in between.
     """
@@ -52,6 +54,7 @@ class Capacity:
     trials: int
     inputs: tuple[int, ...]
     spikes: tuple[int, ...]
+    drives: tuple[int, ...] = ()
     queued: int = 0
     batches: int = 0
 
@@ -124,7 +127,7 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
     Array
     """
     trials = capacity.trials
-    yield Array("batch", (2 + len(plan.network.inputs),), "i8")
+    yield Array("batch", (2 + len(plan.network.inputs) + len(plan.drives),), "i8")
     yield Array("results", (2 + 2 * len(plan.populations),))
     yield Array("reals", (len(reals(plan)),))
     samples = plan.sample_times.size
@@ -150,6 +153,14 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
         spikes = (trials, p.population.n, capacity.spikes[p.index]) if p.rules.spiking else (0,)
         yield Array(f"{name}.times", spikes)
         yield Array(f"{name}.cotangent", spikes if p.index in plan.spikes else (0,))
+    for d in plan.drives:
+        name, given = f"drive{d.index}", (capacity.drives[d.index], d.times.size, d.n)
+        wanted = (trials if d.wanted else 0, d.times.size, d.n)
+        yield Array(f"{name}.times", (d.times.size,))
+        yield Array(f"{name}.values", given)
+        yield Array(f"{name}.slopes", given if d.linear else (0,))
+        yield Array(f"{name}.gvalues", wanted)
+        yield Array(f"{name}.gslopes", wanted if d.linear else (0,))
     for q in plan.projections:
         name, shape = f"projection{q.index}", np.shape(q.projection.weights)
         found = entries.get(q.index)

@@ -16,34 +16,47 @@ __all__ = ["CLOSED", "check_spiking", "check_targets", "count_trials"]
 CLOSED = "This simulation was closed: make a new one to go on."
 
 
-def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int) -> int:
+def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int, targets: Any = None) -> int:
     """Number of trials of the inputs, which are all there.
 
     Parameters
     ----------
-    inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
+    inputs : mapping of str to array
+        Spike times ``(trials, n)`` or ``(trials, n, spikes)``, and samples of currents ``(trials, n, samples)``; those
+        of fewer dimensions are the same in all trials.
     network : Network
     most : int
         Trials that a batch may have.
+    targets : array, optional
+        As many as there are trials, where no input tells that.
 
     Raises
     ------
     ValueError
         If inputs are missing or unknown, have no trials, or another number of them than each other.
     """
-    names = [s.name for s in network.inputs]
-    check_mapping("inputs", inputs, f"a mapping of {sorted(names)} to spike times")
+    currents = {c.name for c in network.currents}
+    names = [s.name for s in network.inputs] + sorted(currents)
+    what = "spike times and samples of currents" if currents else "spike times"
+    check_mapping("inputs", inputs, f"a mapping of {sorted(names)} to {what}")
     if set(inputs) != set(names):
         raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")
+    trials = {}
     for name, times in inputs.items():
+        if name in currents:
+            if dimensions(f"samples of input {name!r}", times) == 3:
+                trials[name] = len(times)
+            continue
         if dimensions(f"spike times of input {name!r}", times) < 2:
             raise ValueError(
                 f"spike times of input {name!r} have shape {np.shape(times)}; expected (trials, n) or "
                 "(trials, n, spikes), also for one trial"
             )
-    trials = {name: len(times) for name, times in inputs.items()}
+        trials[name] = len(times)
     if len(set(trials.values())) > 1:
         raise ValueError(f"inputs differ in their number of trials: {trials}")
+    if not trials and targets is not None and dimensions("targets", targets) > 0:
+        trials["targets"] = len(targets)
     found = next(iter(trials.values()), 1)
     if not 1 <= found <= most:
         raise ValueError(

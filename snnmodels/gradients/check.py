@@ -15,7 +15,8 @@ from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model, load_network
 from ..templates.model import Model
-from ..templates.network import Network
+from ..templates.network import MOST, Network
+from .batches import count_trials
 from .gradient_report import FLOOR, GradientReport, GradientRow
 from .probe import Probe, SmoothMaxima, SmoothSpikeTimes, probe, random_inputs
 from .simulation import Simulation
@@ -75,7 +76,8 @@ def check_gradient(
     loss : Loss, optional
         For a network; by default a smooth function of all output neurons.
     inputs : mapping of str to array, optional
-        For a network; by default two random spikes per source in the first half of the trial.
+        For a network; by default two random spikes per source in the first half of the trial. One with currents needs
+        them.
     targets : array, optional
         For a loss that needs them.
     elements : int, optional
@@ -137,7 +139,7 @@ def _subject(
         variable = "v" if "v" in output.state_names else output.state_names[0]
         loss = SmoothSpikeTimes() if output.spiking else SmoothMaxima(variable, 1.0)
     if targets is None:
-        targets = np.zeros(len(next(iter(inputs.values()))), dtype=int)
+        targets = np.zeros(count_trials(inputs, model, MOST), dtype=int)
     return Probe(model, inputs, loss, targets)
 
 
@@ -178,7 +180,9 @@ class _Check:
         self.subject, self.tolerance, self.options, self.say = subject, tolerance, options, say
         self.elements, self.rng = elements, np.random.default_rng(seed)
         self.trainable = subject.network.trainable()
-        self.groups = {**self.trainable, **{f"{k}.times": np.asarray(v) for k, v in subject.inputs.items()}}
+        self.inputs = {f"{i.name}.times": i.name for i in subject.network.inputs}
+        self.inputs |= {f"{i.name}.samples": i.name for i in subject.network.currents}
+        self.groups = {**self.trainable, **{k: np.asarray(subject.inputs[name]) for k, name in self.inputs.items()}}
         self.changed = ""  # the trainable group that the simulation has other values of
 
     def report(self, oracle: bool) -> GradientReport:
@@ -210,13 +214,16 @@ class _Check:
     def _reference(self) -> reference.OracleGradient:
         self.say("simulating and differentiating the reference")
         s = self.subject
-        method: reference.Method = "matrix-exponential" if _linear(s.network) else "runge-kutta"
+        constant = _linear(s.network) and not s.network.drives
+        method: reference.Method = "matrix-exponential" if constant else "runge-kutta"
         return reference.gradient(s.network, s.inputs, s.loss, s.targets, method=method)
 
     # --- differences ----------------------------------------------------------------------------------------------
 
     def _is_time(self, key: str) -> bool:
-        return key not in self.trainable or any(key == f"{q.name}.delay" for q in self.subject.network.projections)
+        network = self.subject.network
+        delays = {f"{q.name}.delay" for q in network.projections}
+        return key in delays or key in {f"{i.name}.times" for i in network.inputs}
 
     def _size(self, key: str) -> float:
         """What a relative change of a group refers to."""
@@ -304,7 +311,7 @@ class _Check:
             trainable[key] = values
             self.changed = key
         else:
-            inputs, self.changed = {**inputs, key.removesuffix(".times"): values}, ""
+            inputs, self.changed = {**inputs, self.inputs[key]: values}, ""
         return self.simulation.run(inputs, self.subject.targets, trainable, gradient=False).loss
 
     # --- comparisons ----------------------------------------------------------------------------------------------

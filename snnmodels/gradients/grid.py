@@ -43,8 +43,8 @@ class GridSimulation:
 
     Every population is a NeuronGroup forward and another backward, every projection Synapses forward and backward; each
     trial of a batch has neurons and synapses of its own. Spikes have times of their own inside a step, but act on other
-    neurons at its end: one that causes another within the step is seen a step late. Models with refractory periods and
-    projections with delays are refused.
+    neurons at its end: one that causes another within the step is seen a step late. Models with refractory periods,
+    projections with delays, and sampled currents are refused.
 
     Parameters
     ----------

@@ -114,7 +114,15 @@ def random_inputs(network: Network, trials: int, rng: np.random.Generator) -> di
     -------
     dict of str to array, shape (trials, n, 2)
         By input; seconds, ascending.
+
+    Raises
+    ------
+    ValueError
+        If the network has currents.
     """
+    if network.currents:
+        name = network.currents[0].name
+        raise ValueError(f"network {network.name!r} has the current {name!r}, whose size nothing tells; give inputs")
     span = min(LAST_INPUT, 0.55 * network.duration)
     low = min(0.5e-3, 0.05 * span)
     return {s.name: np.sort(rng.uniform(low, span, (trials, s.n, INPUT_SPIKES)), axis=2) for s in network.inputs}

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..events.drives import Knots
 from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
@@ -19,6 +20,7 @@ from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
 from ..templates.errors import brief
 from ..templates.network import Network, in_unit
+from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
@@ -36,7 +38,7 @@ class Simulation:
     What is simulated is the hybrid system that the network declares, in continuous time: every spike at its own time,
     in its order, whatever causes it. There is no time step. Linear models are exact to rounding; nonlinear ones follow
     Taylor series with a step for each neuron, to `tolerance`. The gradient is that of the same system (Wunderlich &
-    Pehle 2021, Sci. Rep. 11:12829), for every weight, delay, parameter and input spike time.
+    Pehle 2021, Sci. Rep. 11:12829), for every weight, delay, parameter, input spike time and sample of a current.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ class Simulation:
         Among which the trials of a batch are divided (compiled target). Each sums its own part of the gradients, so the
         last digits depend on it, and on nothing else.
     input_gradients : bool
-        Whether to differentiate by the times of input spikes too.
+        Whether to differentiate by the times of input spikes and the samples of currents too.
     max_spikes : int
         Of one population in one trial. More are taken for a network that runs away.
     timeout : float, optional
@@ -120,6 +122,8 @@ class Simulation:
         self._has_run: bool = False
         self._differentiable = False  # whether the last run can be run backward
         self._dimensions: dict[str, int] = {}  # of the inputs of the last run, as they were given
+        self._samples: list[np.ndarray] = []  # of the currents of the last run, and the weights of the drives
+        self._gains: list[np.ndarray] = []
         self._read: tuple[np.ndarray, ...] = ()  # values of the primitives in the last run
         self._shapes: tuple[tuple[int, ...], ...] = ()  # of the observables in the last run
         self._engine = self._open(network)
@@ -188,6 +192,10 @@ class Simulation:
             self._engine.close()
             self._engine = self._open(self._network, self._plan)
             self._lent, self._held = set(), self._network
+        gains = {f"{d.name}.w" for d in self._network.drives if d.learnable} & values.keys()
+        driven = with_values(self._network, {key: values[key] for key in gains}) if gains else self._network
+        self._gains = [np.asarray(d.weights) for d in driven.drives]
+        values = {key: value for key, value in values.items() if key not in gains}
         weights = {f"{q.name}.w": (k, q) for k, q in enumerate(self._network.projections) if "w" in q.learnable}
         if self._held is not self._network or not values.keys() <= weights.keys():
             self._set(with_values(self._network, values) if values else self._network)
@@ -300,8 +308,10 @@ class Simulation:
 
         Parameters
         ----------
-        inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
-            Spike times in seconds, ascending, padded with ``inf``.
+        inputs : mapping of str to array
+            Of spike inputs the spike times in seconds, ascending, padded with ``inf``, shape ``(trials, n)`` or
+            ``(trials, n, spikes)``. Of currents the samples, from `CurrentInput.start` to the end of the trial, shape
+            ``(trials, n, samples)``, or ``(n, samples)`` for all trials, or ``(samples,)`` for all channels too.
         targets : array, shape (trials, ...)
             Labels or whatever the loss compares with.
         values : mapping of str to array, optional
@@ -312,8 +322,8 @@ class Simulation:
         Returns
         -------
         Outcome
-            Gradients by ``"<projection>.w"``, ``"<projection>.delay"``, ``"<population>.<parameter>"`` and
-            ``"<input>.times"``.
+            Gradients by ``"<projection>.w"``, ``"<projection>.delay"``, ``"<drive>.w"``,
+            ``"<population>.<parameter>"``, ``"<input>.times"`` and, in the shape of the samples, ``"<input>.samples"``.
 
         Raises
         ------
@@ -346,10 +356,16 @@ class Simulation:
 
     def _checked(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray | None = None) -> list[np.ndarray]:
         """Spike times of every input, in three dimensions, as many trials as there are targets."""
-        trials, duration = count_trials(inputs, self._network, self.batch_size), self._network.duration
+        trials, duration = count_trials(inputs, self._network, self.batch_size, targets), self._network.duration
         if targets is not None:
             check_targets(targets, trials)
         return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in self._network.inputs]
+
+    def _knots(self, inputs: Mapping[str, np.ndarray], trials: int) -> list[Knots]:
+        """What the currents set driven inputs to."""
+        currents, duration = self._network.currents, self._network.duration
+        self._samples = [checked_samples(inputs[c.name], c, trials, duration) for c in currents]
+        return [d.knots(self._samples, self._gains) for d in self.plan.drives]
 
     def _forward(
         self,
@@ -360,9 +376,10 @@ class Simulation:
     ) -> Observed:
         check_kind("gradient", gradient, bool, "True or False")
         given = self._checked(inputs, targets)
+        trials = count_trials(inputs, self._network, self.batch_size, targets)
         self._has_run = self._differentiable = False
         self._use({} if values is None else values)
-        self._engine.forward(given, gradient)
+        self._engine.forward(given, gradient, self._knots(inputs, trials), trials)
         self._read = self._engine.observed()
         observed = tuple(seen.read(x) for seen, x in zip(self._observables, self._read, strict=True))
         self._shapes = tuple(x.shape for x in observed)
@@ -410,6 +427,7 @@ class Simulation:
             isinstance(self._engine, TrainingEngine)
             and values.keys() <= weights
             and type(self._loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
+            and not self._network.currents
             and type(optimiser) is Adam
             and not optimiser.bounds
             and set(optimiser.scales) <= set(values)
@@ -513,10 +531,29 @@ class Simulation:
             for name in p.learnable:
                 found = engine.parameter_gradient(k, name)
                 gradients[f"{p.name}.{name}"] = found if np.ndim(p.value(name)) else found.sum()
+        gradients |= self._drive_gradients()
         if self.plan.input_gradients:
             for k, s in enumerate(self._network.inputs):
                 found = engine.input_gradient(k)
                 gradients[f"{s.name}.times"] = found if self._dimensions[s.name] == 3 else found[:, :, 0]
+        return gradients
+
+
+    def _drive_gradients(self) -> dict[str, np.ndarray]:
+        """By gains, and by samples in the dimensions in which they were given."""
+        network, plan = self._network, self.plan
+        of_gains: dict[int, np.ndarray] = {}
+        of_samples = [np.zeros(x.shape) for x in self._samples]
+        for d in plan.drives:
+            if d.wanted:
+                samples, gains = d.pull(self._engine.drive_gradient(d.index), self._samples, self._gains)
+                of_gains |= gains
+                for k, found in samples.items():
+                    of_samples[k] += found
+        gradients = {f"{d.name}.w": of_gains[k] for k, d in enumerate(network.drives) if d.learnable}
+        if plan.input_gradients:
+            for c, found in zip(network.currents, of_samples, strict=True):
+                gradients[f"{c.name}.samples"] = found.reshape(found.shape[3 - self._dimensions[c.name] :])
         return gradients
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..losses.base import Loss, evaluated, primitives, shown
 from ..losses.observables import Maxima, Primitive, Samples
 from ..templates.network import Network
+from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
 from ._backward import BackwardTrial, Pull
 from ._flow import Integrator, MatrixExponential, RungeKutta
@@ -83,6 +84,7 @@ class Trajectory:
     tapes: tuple[Tape, ...]
     neurons: tuple[Neurons, ...]
     integrator: Integrator
+    currents: tuple[dict[str, Array], ...]
 
     def maximum(self, variable: str, population: str = "") -> Maximum:
         """Largest value over time of a state of a population, with its time and kind.
@@ -154,8 +156,9 @@ class OracleGradient:
     ----------
     loss : float
     gradients : dict of str to array
-        ``"<projection>.w"``, ``"<projection>.delay"`` and ``"<population>.<parameter>"`` for everything learnable,
-        shaped as in `Network.trainable`, and ``"<input>.times"`` shaped as the input, 0 where there is no spike.
+        ``"<projection>.w"``, ``"<projection>.delay"``, ``"<drive>.w"`` and ``"<population>.<parameter>"`` for
+        everything learnable, shaped as in `Network.trainable`, and ``"<input>.times"`` and ``"<input>.samples"``
+        shaped as the input, 0 where there is no spike.
     spikes : dict of str to array, shape (trials, n, k)
     smallest_gdot : float
         Smallest ġ at a threshold crossing.
@@ -178,10 +181,11 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
     Parameters
     ----------
     network : Network
-    inputs : mapping of str to array, shape (trials, n) or (trials, n, k)
-        Spike times of every input in seconds, ascending, padded with inf.
+    inputs : mapping of str to array
+        Spike times of every input in seconds, ascending, padded with inf, shape (trials, n) or (trials, n, k); samples
+        of every current, shape (trials, n, samples), (n, samples) or (samples,).
     method : {"runge-kutta", "matrix-exponential"}
-        The second is exact and only for models whose f is affine in the states.
+        The second is exact and only for models whose f is affine in the states, without currents.
 
     Raises
     ------
@@ -190,13 +194,12 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
     RuntimeError
         For a neuron that would spike twice at one instant, as the cascade of spikes without delay does not end.
     """
-    neurons = [Neurons(q) for q in network.populations]
-    times = _check_inputs(network, inputs)
+    neurons = [Neurons(q, _driven(network, q.name)) for q in network.populations]
+    times, samples = _check_inputs(network, inputs)
     integrator = _integrator(neurons, method)
-    trials = next(iter(times.values())).shape[0] if times else 1
     tapes = []
-    for trial in range(trials):
-        tapes.append(Trial(network, neurons, integrator, {n: t[trial] for n, t in times.items()}).run())
+    for given, currents in zip(times, samples, strict=True):
+        tapes.append(Trial(network, neurons, integrator, given, currents).run())
     events = [e for tape in tapes for e in tape.entries if isinstance(e, SpikeEvent)]
     return Trajectory(
         network=network,
@@ -208,6 +211,7 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
         tapes=tuple(tapes),
         neurons=tuple(neurons),
         integrator=integrator,
+        currents=tuple(samples),
     )
 
 
@@ -264,7 +268,8 @@ def gradient(
                 pulls += [Pull(p, k, state, j, each[j, m]) for (j, m), p in np.ndenumerate(points[trial])]
             else:
                 dl_dt[k] = dl_dt.get(k, 0.0) + error[trial]
-        back = BackwardTrial(network, neurons, simulation.integrator, tape, dl_dt, pulls)
+        samples = simulation.currents[trial]
+        back = BackwardTrial(network, neurons, simulation.integrator, tape, dl_dt, pulls, samples)
         back.run()
         _add_trial(totals, network, neurons, back, trial)
     bound = flat if flat is not None else 1e-6 * float(gdot.max(initial=0.0))
@@ -301,23 +306,43 @@ def _integrator(neurons: list[Neurons], method: str) -> Integrator:
     if method != "matrix-exponential":
         raise ValueError(f"method {method!r} is neither 'runge-kutta' nor 'matrix-exponential'")
     for q in neurons:
+        if q.driven:
+            raise ValueError(f"population {q.name!r}: currents drive it; use method='runge-kutta'")
         if not q.dynamics.system.is_linear:
             raise ValueError(f"population {q.name!r}: its equations are not linear; use method='runge-kutta'")
     return MatrixExponential(neurons)
 
 
-def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Spike times as (trials, n, k), checked."""
-    names = {i.name for i in network.inputs}
+def _driven(network: Network, population: str) -> tuple[str, ...]:
+    """Inputs of a population's model that currents drive."""
+    return tuple(sorted({d.input for d in network.drives if d.target == population}))
+
+
+Trials = list[dict[str, Array]]
+
+
+def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[Trials, Trials]:
+    """By trial, spike times as (n, k) and samples of currents as (n, samples), checked."""
+    names = {i.name for i in (*network.inputs, *network.currents)}
     if set(inputs) != names:
         raise ValueError(f"network {network.name!r} takes the inputs {sorted(names)}, not {sorted(inputs)}")
     result = {
         spec.name: checked_times(inputs[spec.name], f"input {spec.name!r}", spec.n, None, network.duration)
         for spec in network.inputs
     }
-    if len({t.shape[0] for t in result.values()}) > 1:
-        raise ValueError(f"inputs differ in their number of trials: { {n: t.shape[0] for n, t in result.items()} }")
-    return result
+    samples = {c.name: checked_samples(inputs[c.name], c, None, network.duration) for c in network.currents}
+    trials = {name: len(t) for name, t in result.items()}
+    trials |= {name: len(s) for name, s in samples.items() if np.ndim(inputs[name]) == 3}
+    if len(set(trials.values())) > 1:
+        raise ValueError(f"inputs differ in their number of trials: {trials}")
+    n = max(trials.values(), default=1)
+    sizes = {c.name: (n, c.n, samples[c.name].shape[2]) for c in network.currents}
+    wide = {name: np.broadcast_to(s, sizes[name]) for name, s in samples.items()}
+
+    def by_trial(table: dict[str, Array]) -> Trials:
+        return [{name: values[m] for name, values in table.items()} for m in range(n)]
+
+    return by_trial(result), by_trial(wide)
 
 
 def _check_errors(observed: Array, errors: Array) -> None:
@@ -331,8 +356,9 @@ def _check_errors(observed: Array, errors: Array) -> None:
 
 def _zeros(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
     totals = {key: np.zeros(value.shape) for key, value in network.trainable().items()}
-    for name, times in inputs.items():
-        totals[f"{name}.times"] = np.zeros(np.shape(times))
+    currents = {c.name for c in network.currents}
+    for name, given in inputs.items():
+        totals[f"{name}.samples" if name in currents else f"{name}.times"] = np.zeros(np.shape(given))
     return totals
 
 
@@ -341,12 +367,19 @@ def _add_trial(
 ) -> None:
     found = {f"{p.name}.w": g for p, g in zip(network.projections, back.weights, strict=True)}
     found |= {f"{p.name}.delay": g for p, g in zip(network.projections, back.delays, strict=True)}
+    found |= {f"{name}.w": g for name, g in back.currents.weights.items()}
     for q, table in zip(neurons, back.parameters, strict=True):
         found |= {f"{q.name}.{name}": g for name, g in table.items()}
     for key, g in found.items():
         if key in totals:
             # one number for all of a projection or population: what each would get, together
             totals[key] = totals[key] + (g if totals[key].shape else g.sum())
+    for name, g in back.currents.samples.items():
+        to = totals[f"{name}.samples"]
+        if to.ndim == 3:
+            to[trial] += g
+        else:
+            to += g if to.ndim == 2 else g.sum(axis=0)
     inputs = {i.name for i in network.inputs}
     for source, value in back.sensitivity.items():
         if source.name in inputs:

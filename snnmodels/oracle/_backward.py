@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..templates.network import Network
+from ._currents import CurrentGradients
 from ._flow import Integrator, Piece
 from ._forward import ArrivalEvent, Event, ReleaseEvent, Segment, Source, SpikeEvent, Tape, TurnEvent
 from ._maximum import Peak
@@ -34,6 +35,8 @@ class BackwardTrial:
         Derivatives of the loss by the spike times of populations.
     pulls : sequence of Pull
         For a loss on maxima or samples.
+    samples : mapping of str to array, shape (n, samples)
+        Of every current.
     """
 
     def __init__(
@@ -43,21 +46,24 @@ class BackwardTrial:
         integrator: Integrator,
         tape: Tape,
         dl_dt: Mapping[int, Array],
-        pulls: Sequence[Pull] = (),
+        pulls: Sequence[Pull],
+        samples: Mapping[str, Array],
     ) -> None:
         self.network, self.neurons, self.integrator, self.tape = network, neurons, integrator, tape
         self.dl_dt, self.pulls = dl_dt, pulls
         self.lam = [np.zeros((len(q.states), q.n)) for q in neurons]
-        self.integrals = [np.zeros((len(q.in_flow), q.n)) for q in neurons]
+        self.integrals = [np.zeros((len(q.in_flow) + 2 * len(q.driven), q.n)) for q in neurons]
         self.weights = [np.zeros(np.shape(p.weights)) for p in network.projections]
         self.delays = [np.zeros(np.shape(p.weights)) for p in network.projections]
         self.parameters = [{name: np.zeros(q.n) for name in q.learnable} for q in neurons]
         self.sensitivity: dict[Source, float] = {}
+        self.currents = CurrentGradients(network, samples)
 
     def run(self) -> None:
         """Walk the tape from its end.
 
-        The results are `weights` and `delays` (by connection), `parameters` and `sensitivity` (by input spike).
+        The results are `weights` and `delays` (by connection), `parameters`, `sensitivity` (by input spike) and
+        `currents`.
         """
         self._pull("end")
         for n in range(len(self.tape.entries) - 1, -1, -1):
@@ -97,7 +103,7 @@ class BackwardTrial:
         for p in found:
             q = self.neurons[p.population]
             x, held = self._side(event, p.population, p.neuron, after)
-            slope = q.dynamics.f(x, q.p[:, p.neuron : p.neuron + 1])[p.state, 0]
+            slope = q.dynamics.f(x, event.p[:, p.neuron : p.neuron + 1])[p.state, 0]
             if not (held and p.state in q.dynamics.hold):
                 self._moves(event, p.neuron, p.error * float(slope))
         if not keep:
@@ -111,13 +117,13 @@ class BackwardTrial:
         q, own = self.neurons[population], slice(neuron, neuron + 1)
         if isinstance(event, SpikeEvent):
             x = event.before
-            return (q.dynamics.after_spike(x, q.p[:, own]), q.dynamics.refractory) if after else (x, False)
+            return (q.dynamics.after_spike(x, event.p[:, own]), q.dynamics.refractory) if after else (x, False)
         column = int(np.flatnonzero(event.columns == neuron)[0])
         x = event.before[:, column : column + 1]
         if after:
             projection = self.network.projections[event.projection]
             w = np.asarray(projection.weights, dtype=float)[event.source.neuron, own][None]
-            x = q.dynamics.receptor(projection.receptor, event.held).after(x, q.p[:, own], w)
+            x = q.dynamics.receptor(projection.receptor, event.held).after(x, event.p[:, own], w)
         return x, event.held
 
     # -- between events and at them ------------------------------------------------------------------------------------
@@ -134,6 +140,10 @@ class BackwardTrial:
                 t = min(t, pull.peak.time)
                 self._add([pull])
             self._back(piece, t, piece.t0)
+        for q, rows in zip(self.neurons, self.integrals, strict=True):
+            a, b = len(q.in_flow), len(q.in_flow) + len(q.driven)
+            self.currents.add(q, segment.interval, rows[a:b], rows[b:])
+            rows[a:] = 0.0
 
     def _back(self, piece: Piece, t1: float, t0: float) -> None:
         z = self.integrator.lam.join([*self.lam, *self.integrals])
@@ -161,14 +171,14 @@ class BackwardTrial:
     def _release(self, event: ReleaseEvent) -> None:
         j, own = event.spike.neuron, slice(event.spike.neuron, event.spike.neuron + 1)
         q, lam = self.neurons[event.population], self.lam[event.population]
-        self._moves(event, j, float(q.dynamics.release(event.before, q.p[:, own], lam[:, own])[0, 0]))
+        self._moves(event, j, float(q.dynamics.release(event.before, event.p[:, own], lam[:, own])[0, 0]))
 
     def _arrival(self, event: ArrivalEvent) -> None:
         projection = self.network.projections[event.projection]
         q, i, columns = self.neurons[event.population], event.source.neuron, event.columns
         receptor = q.dynamics.receptor(projection.receptor, event.held)
         w = np.asarray(projection.weights, dtype=float)[i, columns][None]
-        rows = receptor.back(event.before, q.p[:, columns], self.lam[event.population][:, columns], w)
+        rows = receptor.back(event.before, event.p[:, columns], self.lam[event.population][:, columns], w)
         n = len(q.states)
         self.weights[event.projection][i, columns] += rows[0]
         for j, sensitivity in zip(columns, rows[1], strict=True):
@@ -186,14 +196,14 @@ class BackwardTrial:
         if k in self.dl_dt:
             direct = float(self.dl_dt[k][j, event.spike.index])
         outside = np.array([[direct], [self.sensitivity.get(event.spike, 0.0)]])
-        sigma = d.sigma(event.before, q.p[:, own], lam, outside)[0, 0]
+        sigma = d.sigma(event.before, event.p[:, own], lam, outside)[0, 0]
         if event.cause is None:
             kick = sigma / event.gdot
         else:
             # carried across threshold by an event: the spike moves with it, and the threshold itself does not matter
             kick = 0.0
             self._moves(event.cause, j, float(sigma))
-        rows = d.spike_back(event.before, q.p[:, own], lam, np.array([[kick]]))
+        rows = d.spike_back(event.before, event.p[:, own], lam, np.array([[kick]]))
         n = len(q.states)
         self.lam[k][:, own] = rows[:n]
         for p, row in zip(d.spike_parameters, rows[n:], strict=True):
@@ -203,9 +213,9 @@ class BackwardTrial:
     def _turn(self, event: TurnEvent) -> None:
         k, own = event.population, slice(event.neuron, event.neuron + 1)
         q, turn, lam = self.neurons[k], self.neurons[k].dynamics.turns[event.number], self.lam[k][:, own]
-        sigma = turn.sigma(event.before, q.p[:, own], lam)
+        sigma = turn.sigma(event.before, event.p[:, own], lam)
         kick = np.zeros_like(sigma) if sigma[0, 0] == 0 else sigma / event.gdot
-        rows = turn.back(event.before, q.p[:, own], lam, kick)
+        rows = turn.back(event.before, event.p[:, own], lam, kick)
         n = len(q.states)
         self.lam[k][:, own] = rows[:n]
         for p, row in zip(turn.parameters, rows[n:], strict=True):
@@ -214,7 +224,7 @@ class BackwardTrial:
 
     def _start(self) -> None:
         for k, q in enumerate(self.neurons):
-            for name, row in zip(q.in_flow, self.integrals[k], strict=True):
+            for name, row in zip(q.in_flow, self.integrals[k][: len(q.in_flow)], strict=True):
                 self.parameters[k][name] += row
             rows = q.dynamics.start(self.lam[k], q.p)
             for p, row in zip(q.dynamics.start_parameters, rows, strict=True):

@@ -7,7 +7,7 @@ The two integrators share nothing but this interface, so each is a check of the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,8 @@ _SHIFT = 0.01  # of the states; what it changes in the rates is no less than the
 
 Phase = tuple[Array, ...]
 """Factors of f by population, shape (n_states, n): 0 for states that are held, else 1."""
+AtTime = Callable[[float], tuple[Array, ...]]
+"""Parameters of all populations at a time, by which alone f depends on time."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Piece:
     """A stretch of a trajectory without events.
 
     `at` interpolates the states of all populations at one time or at several, shape (n,) or (n, times); `exact` is as
-    accurate as the end points, at one time. `free` says which states were held.
+    accurate as the end points, at one time. `free` says which states were held; `p` gives the parameters, and what
+    currents add is counted from `since` on.
     """
 
     t0: float
@@ -42,6 +45,8 @@ class Piece:
     at: Callable[[Any], Array]
     exact: Callable[[float], Array]
     free: Phase
+    p: AtTime
+    since: float
 
 
 class Integrator(ABC):
@@ -50,20 +55,24 @@ class Integrator(ABC):
     def __init__(self, neurons: list[Neurons]) -> None:
         self.neurons = neurons
         self.x = Layout([(len(q.states), q.n) for q in neurons])
-        self.lam = Layout([(len(q.states), q.n) for q in neurons] + [(len(q.in_flow), q.n) for q in neurons])
+        integrals = [(len(q.in_flow) + 2 * len(q.driven), q.n) for q in neurons]
+        self.lam = Layout([(len(q.states), q.n) for q in neurons] + integrals)
 
-    def rates(self, y: Array, free: Phase) -> Array:
+    def rates(self, y: Array, free: Phase, p: Sequence[Array]) -> Array:
         """dx/dt of all populations as one vector."""
-        blocks = zip(self.neurons, self.x.split(y), free, strict=True)
-        return self.x.join([factor * q.dynamics.f(x, q.p) for q, x, factor in blocks])
+        blocks = zip(self.neurons, self.x.split(y), free, p, strict=True)
+        return self.x.join([factor * q.dynamics.f(x, values) for q, x, factor, values in blocks])
 
     @abstractmethod
-    def forward(self, y: Array, t0: float, t1: float, free: Phase) -> Iterator[Piece]:
-        """Pieces of the trajectory from state y at t0 up to t1."""
+    def forward(self, y: Array, t0: float, t1: float, free: Phase, p: AtTime, since: float) -> Iterator[Piece]:
+        """Pieces of the trajectory from state y at t0 up to t1, between two knots of which the first is at `since`."""
 
     @abstractmethod
     def backward(self, piece: Piece, z: Array, t1: float, t0: float) -> Array:
-        """Costates and parameter integrals at t0 from those at t1, both within the piece (t0 <= t1)."""
+        """Costates and parameter integrals at t0 from those at t1, both within the piece (t0 <= t1).
+
+        For every driven input there are two integrals more: of λ·∂f/∂I, and of the same times the time since the knot.
+        """
 
 
 class _Scale:
@@ -89,14 +98,15 @@ class RungeKutta(Integrator):
     def __init__(self, neurons: list[Neurons]) -> None:
         super().__init__(neurons)
         self._x_scale, self._lam_scale = _Scale(self.x), _Scale(self.lam)
-        self._integrands = [q.dynamics.integrand(q.in_flow) for q in neurons]
+        self._integrands = [q.dynamics.integrand((*q.in_flow, *q.currents)) for q in neurons]
 
-    def forward(self, y: Array, t0: float, t1: float, free: Phase) -> Iterator[Piece]:
-        solver = self._solver(y, t0, t1, free)
+    def forward(self, y: Array, t0: float, t1: float, free: Phase, p: AtTime, since: float) -> Iterator[Piece]:
+        solver = self._solver(y, t0, t1, free, p)
         while solver.status == "running":
             t, x = solver.t, solver.y
             _step(solver)
-            yield Piece(t, solver.t, x, solver.y, solver.dense_output(), self._reintegrate(t, x, free), free)
+            exact = self._reintegrate(t, x, free, p)
+            yield Piece(t, solver.t, x, solver.y, solver.dense_output(), exact, free, p, since)
 
     def backward(self, piece: Piece, z: Array, t1: float, t0: float) -> Array:
         if t1 <= t0 or not z.any():
@@ -106,11 +116,12 @@ class RungeKutta(Integrator):
             n = len(self.neurons)
             states, costates = self.x.split(piece.at(t)), self.lam.split(z)[:n]
             flows, integrals = [], []
-            blocks = zip(self.neurons, states, costates, piece.free, self._integrands, strict=True)
-            for q, x, lam, factor, integrand in blocks:
+            blocks = zip(self.neurons, states, costates, piece.free, self._integrands, piece.p(t), strict=True)
+            for q, x, lam, factor, integrand, p in blocks:
                 # λ·(factor f) is (factor λ)·f
-                flows.append(q.dynamics.flow(x, q.p, factor * lam))
-                integrals.append(-integrand(x, q.p, factor * lam))
+                flows.append(q.dynamics.flow(x, p, factor * lam))
+                rows = -integrand(x, p, factor * lam)
+                integrals.append(np.concatenate([rows, (t - piece.since) * rows[len(q.in_flow) :]]))
             return self.lam.join(flows + integrals)
 
         solver = DOP853(rates, t1, z, t0, rtol=RTOL, atol=self._lam_scale.atol(z, rates(t1, z) * (t1 - t0)))
@@ -118,23 +129,25 @@ class RungeKutta(Integrator):
             _step(solver)
         return solver.y
 
-    def _solver(self, y: Array, t0: float, t1: float, free: Phase, first_step: float | None = None) -> DOP853:
-        rates = self.rates(y, free)
+    def _solver(
+        self, y: Array, t0: float, t1: float, free: Phase, p: AtTime, first_step: float | None = None
+    ) -> DOP853:
+        rates = self.rates(y, free, p(t0))
         # near rest a rate is next to nothing, and the rounding of the states that it reads is more
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = np.abs(self.rates((1 + _SHIFT) * y, free) - rates)
+            moved = np.abs(self.rates((1 + _SHIFT) * y, free, p(t0)) - rates)
         typical = np.maximum(np.abs(rates), np.where(np.isfinite(moved), moved, 0.0))
         atol = self._x_scale.atol(y, typical * (t1 - t0))
-        return DOP853(lambda _, y: self.rates(y, free), t0, y, t1, rtol=RTOL, atol=atol, first_step=first_step)
+        return DOP853(lambda t, y: self.rates(y, free, p(t)), t0, y, t1, rtol=RTOL, atol=atol, first_step=first_step)
 
-    def _reintegrate(self, t0: float, y: Array, free: Phase) -> Callable[[float], Array]:
+    def _reintegrate(self, t0: float, y: Array, free: Phase, p: AtTime) -> Callable[[float], Array]:
         """The state at a time within a step, to the accuracy of a step and not of its interpolant."""
 
         def exact(t: float) -> Array:
             if t <= t0:
                 return y
             # shorter than a step that was accepted, so one step will do
-            solver = self._solver(y, t0, t, free, t - t0)
+            solver = self._solver(y, t0, t, free, p, t - t0)
             while solver.status == "running":
                 _step(solver)
             return solver.y
@@ -148,7 +161,7 @@ class MatrixExponential(Integrator):
     A step is at most half the reciprocal of the largest eigenvalue, so that the series of exp(A h) converges fast and
     without cancellation. It is summed until more terms than there are states have changed nothing (a state may come in
     late, through others). A trajectory is then a polynomial, exact to rounding. The integral of λ·∂f/∂p over a step is
-    λ(t1)·∂x(t1)/∂p at fixed x(t0), from the derivative of the series.
+    λ(t1)·∂x(t1)/∂p at fixed x(t0), from the derivative of the series. Parameters must not change with time.
     """
 
     def __init__(self, neurons: list[Neurons]) -> None:
@@ -158,12 +171,12 @@ class MatrixExponential(Integrator):
         fastest = max(np.abs(np.linalg.eigvals(a.transpose(2, 0, 1))).max() for a, _ in self._f)
         self._step = 0.5 / fastest if fastest > 0 else np.inf
 
-    def forward(self, y: Array, t0: float, t1: float, free: Phase) -> Iterator[Piece]:
+    def forward(self, y: Array, t0: float, t1: float, free: Phase, p: AtTime, since: float) -> Iterator[Piece]:
         n = max(1, int(np.ceil((t1 - t0) / self._step)))
         for a, b in pairwise(np.linspace(t0, t1, n + 1).tolist()):
             at = _Polynomial(a, b, self._series(y, b - a, free))
             end = at(b)
-            yield Piece(a, b, y, end, at, at, free)
+            yield Piece(a, b, y, end, at, at, free, p, since)
             y = end
 
     def _series(self, y: Array, h: float, free: Phase) -> Array:

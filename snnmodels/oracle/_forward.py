@@ -4,7 +4,8 @@ What happened is kept as a tape of segments, arrivals, releases and spikes, whic
 
 What happens at one instant is ordered so:
 
-1. Neurons whose flow reaches the threshold at that very time spike, all of them before anything is delivered.
+1. Neurons whose flow reaches the threshold at that very time spike, all of them before anything is delivered, with the
+   currents as they were. Then currents that have a knot there are what they will be.
 2. Refractory periods that are over end, and all arrivals due then are applied, in the order of projection, source
    neuron and spike. Only then the thresholds are tested: a neuron that is above now and was not before spikes. Its
    cause is the release or arrival after which g last went from at most 0 to above 0.
@@ -14,13 +15,14 @@ What happens at one instant is ordered so:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import brentq
 
 from ..templates.network import Network
+from ._currents import Interval, intervals
 from ._flow import Integrator, Piece
 from ._neurons import Array, Neurons
 
@@ -33,13 +35,14 @@ _SAME = 1e-11  # of a step: as far as rounding puts two roots of one function ap
 
 @dataclass(frozen=True)
 class Segment:
-    """A trajectory from t0 to t1; its last piece may reach beyond t1."""
+    """A trajectory from t0 to t1, between two knots; its last piece may reach beyond t1."""
 
     t0: float
     t1: float
     pieces: tuple[Piece, ...]
     y0: Array
     y1: Array
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Source:
 class ArrivalEvent:
     """A spike reaches the neurons `columns` of a population; `before` are their states, shape (n_states, m).
 
-    `held` says whether they are refractory then, all or none of them.
+    `held` says whether they are refractory then, all or none of them; `p` are the parameters of the whole population.
     """
 
     time: float
@@ -65,6 +68,7 @@ class ArrivalEvent:
     columns: Array
     before: Array
     held: bool
+    p: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,7 @@ class ReleaseEvent:
     spike: Source
     population: int
     before: Array
+    p: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,7 @@ class SpikeEvent:
     before: Array
     gdot: float
     cause: ArrivalEvent | ReleaseEvent | None
+    p: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +105,7 @@ class TurnEvent:
     number: int
     before: Array
     gdot: float
+    p: Array
 
 
 Event = ArrivalEvent | ReleaseEvent | SpikeEvent
@@ -138,14 +145,22 @@ class Trial:
     ----------
     inputs : mapping-like of str to array, shape (n, k)
         Spike times of every input in this trial.
+    samples : mapping-like of str to array, shape (n, samples)
+        Of every current.
     """
 
     def __init__(
-        self, network: Network, neurons: list[Neurons], integrator: Integrator, inputs: dict[str, Array]
+        self,
+        network: Network,
+        neurons: list[Neurons],
+        integrator: Integrator,
+        inputs: dict[str, Array],
+        samples: dict[str, Array],
     ) -> None:
         self.network, self.neurons, self.integrator = network, neurons, integrator
         self.index = {q.name: k for k, q in enumerate(neurons)}
-        self.repeated = [np.repeat(q.p, len(NODES), axis=1) for q in neurons]
+        self.intervals, self.place = intervals(network, neurons, samples), 0
+        self.p = self.intervals[0](0.0)
         self.outgoing: dict[str, list[int]] = {}
         for number, projection in enumerate(network.projections):
             self.outgoing.setdefault(projection.source, []).append(number)
@@ -167,7 +182,8 @@ class Trial:
     def run(self) -> Tape:
         """The tape of the whole trial."""
         while True:
-            crossing = self._advance(min(self._next(), self.network.duration))
+            goal = min(self._next(), self._knot(), self.network.duration)
+            crossing = self._advance(goal)
             firing: Firing = {}
             for k, j, m in crossing:
                 number = m - self.neurons[k].dynamics.spiking
@@ -175,13 +191,25 @@ class Trial:
                     firing[k, j] = None
                 else:
                     self._turn(k, j, number)
-            if not crossing and self._next() > self.t:
+            if not crossing and self._next() > self.t and not self.t < self.network.duration:
                 self.tape.final = self.x
                 return self.tape
             while firing or self._next() <= self.t:
                 for (k, j), cause in firing.items():
                     self._spike(k, j, cause)
+                self._enter()
                 firing = self._deliver()
+            self._enter()
+
+    def _knot(self) -> float:
+        """Time of the next knot of a current."""
+        return self.intervals[self.place + 1].start if self.place + 1 < len(self.intervals) else np.inf
+
+    def _enter(self) -> None:
+        """Currents are what they are just after a knot at this time, if there is one."""
+        while self._knot() <= self.t:
+            self.place += 1
+        self.p = self.intervals[self.place](self.t)
 
     def _next(self) -> float:
         """Time of the next arrival or release."""
@@ -197,13 +225,15 @@ class Trial:
         free = tuple(q.free(held) for q, held in zip(self.neurons, self.held, strict=True))
         pieces: list[Piece] = []
         crossing: list[Crossing] = []
-        for piece in self.integrator.forward(y0, t0, goal, free):
+        interval = self.intervals[self.place]
+        for piece in self.integrator.forward(y0, t0, goal, free, interval, interval.start):
             pieces.append(piece)
             self.t, crossing = self._first_crossings(piece)
             if crossing:
                 break
         y1 = pieces[-1].exact(self.t) if crossing else pieces[-1].y1
-        self.tape.entries.append(Segment(t0, self.t, tuple(pieces), y0, y1))
+        self.tape.entries.append(Segment(t0, self.t, tuple(pieces), y0, y1, interval))
+        self.p = interval(self.t)
         self.x = [x.copy() for x in self.integrator.x.split(y1)]
         if crossing:
             # by rounding another may be beyond its threshold at the very time that was found for the first
@@ -218,7 +248,7 @@ class Trial:
         found = []
         for k, q in enumerate(self.neurons):
             if q.dynamics.spiking:
-                above = (q.dynamics.event(self.x[k], q.p)[0] > 0) & ~self.held[k]
+                above = (q.dynamics.event(self.x[k], self.p[k])[0] > 0) & ~self.held[k]
                 found += [(k, int(j)) for j in np.flatnonzero(above)]
         return found
 
@@ -227,13 +257,15 @@ class Trial:
         times = piece.t0 + NODES * (piece.t1 - piece.t0)
         times[-1] = piece.t1
         samples = np.column_stack([piece.y0, piece.at(times[1:-1]), piece.y1])
+        parameters = [piece.p(t) for t in times]
         roots: list[tuple[float, Crossing]] = []
         # roots on the interpolant that come this much after the first may be before it
         margin, latest = _MARGIN * (piece.t1 - piece.t0), np.inf
         for k, q in enumerate(self.neurons):
             x = samples[self.integrator.x.slices[k]].reshape(len(q.states), q.n * len(times))
+            p = np.stack([each[k] for each in parameters], axis=-1).reshape(-1, x.shape[1])
             for m, function in enumerate(q.dynamics.watched):
-                values = function(x, self.repeated[k]).reshape(2, q.n, len(times))
+                values = function(x, p).reshape(2, q.n, len(times))
                 g, gdot = values[0].T, values[1].T
                 above = (g > 0) & ~self.held[k]
                 # between two samples below threshold the neuron may still have been above it, if g turned there
@@ -259,8 +291,8 @@ class Trial:
     ) -> tuple[float, float] | None:
         for m in range(len(times) - 1):
             if turned[m]:
-                top = brentq(lambda t: self._event(piece.at(t), who)[1], times[m], times[m + 1])
-                if self._event(piece.at(top), who)[0] > 0:
+                top = brentq(lambda t: self._event(piece, t, who)[1], times[m], times[m + 1])
+                if self._event(piece, top, who)[0] > 0:
                     return float(times[m]), float(top)
             if above[m + 1]:
                 return float(times[m]), float(times[m + 1])
@@ -268,20 +300,20 @@ class Trial:
 
     def _root(self, piece: Piece, who: Crossing, low: float, high: float) -> float | None:
         """Time of the crossing on the interpolant; None where the function is only leaving 0 downwards."""
-        g, gdot = self._event(piece.at(low), who)
+        g, gdot = self._event(piece, low, who)
         if g >= 0:
             if gdot >= 0:
                 return low
             # it has just turned its sign here, and rounding has it above: it has to come below first
-            if self._event(piece.at(high), who)[1] <= 0:
+            if self._event(piece, high, who)[1] <= 0:
                 return None
-            low = float(brentq(lambda t: self._event(piece.at(t), who)[1], low, high))
-        return float(brentq(lambda t: self._event(piece.at(t), who)[0], low, high, xtol=1e-18, rtol=4 * _EPS))
+            low = float(brentq(lambda t: self._event(piece, t, who)[1], low, high))
+        return float(brentq(lambda t: self._event(piece, t, who)[0], low, high, xtol=1e-18, rtol=4 * _EPS))
 
     def _polish(self, piece: Piece, t: float, who: Crossing) -> float:
         """Time of the crossing to rounding, by Newton on re-integrated states."""
         for _ in range(4):
-            g, gdot = self._event(piece.exact(t), who)
+            g, gdot = self._event(piece, t, who, piece.exact)
             if g == 0 or gdot <= 0:
                 break
             step = g / gdot
@@ -290,11 +322,14 @@ class Trial:
                 break
         return t
 
-    def _event(self, y: Array, who: Crossing) -> tuple[float, float]:
-        """An event function and its rate for one neuron."""
+    def _event(
+        self, piece: Piece, t: float, who: Crossing, at: Callable[[float], Array] | None = None
+    ) -> tuple[float, float]:
+        """An event function and its rate for one neuron at a time of a piece."""
         k, j, m = who
-        q = self.neurons[k]
-        g, gdot = q.dynamics.watched[m](self.integrator.x.split(y)[k][:, j : j + 1], q.p[:, j : j + 1])[:, 0]
+        q, own = self.neurons[k], slice(j, j + 1)
+        x = self.integrator.x.split((at or piece.at)(t))[k][:, own]
+        g, gdot = q.dynamics.watched[m](x, piece.p(t)[k][:, own])[:, 0]
         return float(g), float(gdot)
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -322,11 +357,12 @@ class Trial:
                 "delay does not end; give projections a delay or neurons a refractory period"
             )
         before = self.x[k][:, own].copy()
-        gdot = float(q.dynamics.event(before, q.p[:, own])[1, 0])
+        p = self.p[k]
+        gdot = float(q.dynamics.event(before, p[:, own])[1, 0])
         spike = Source(q.name, j, len(times))
         times.append(self.t)
-        self.tape.entries.append(SpikeEvent(self.t, spike, k, before, gdot, cause))
-        self.x[k][:, own] = after = q.dynamics.after_spike(before, q.p[:, own])
+        self.tape.entries.append(SpikeEvent(self.t, spike, k, before, gdot, cause, p))
+        self.x[k][:, own] = after = q.dynamics.after_spike(before, p[:, own])
         if q.dynamics.refractory:
             self.held[k][j] = True
             release = self.t + float(q.durations[j])
@@ -340,10 +376,10 @@ class Trial:
         q, own = self.neurons[k], slice(j, j + 1)
         turn = q.dynamics.turns[number]
         before = self.x[k][:, own].copy()
-        gdot = float(turn.event(before, q.p[:, own])[1, 0])
-        self.tape.entries.append(TurnEvent(self.t, k, j, number, before, gdot))
-        self.x[k][:, own] = after = turn.after(before, q.p[:, own])
-        if turn.event(after, q.p[:, own])[1, 0] > 0:
+        gdot = float(turn.event(before, self.p[k][:, own])[1, 0])
+        self.tape.entries.append(TurnEvent(self.t, k, j, number, before, gdot, self.p[k]))
+        self.x[k][:, own] = after = turn.after(before, self.p[k][:, own])
+        if turn.event(after, self.p[k][:, own])[1, 0] > 0:
             raise ValueError(
                 f"population {q.name!r}: neuron {j} is driven back across a condition of its equations at "
                 f"{self.t:.9g} s, from either side"
@@ -373,17 +409,17 @@ class Trial:
         q, own = self.neurons[k], slice(j, j + 1)
         self.held[k][j] = False
         x = self.x[k][:, own].copy()
-        event = ReleaseEvent(self.t, Source(q.name, j, index), k, x)
+        event = ReleaseEvent(self.t, Source(q.name, j, index), k, x, self.p[k])
         self.tape.entries.append(event)
-        if q.dynamics.event(x, q.p[:, own])[0, 0] > 0:
+        if q.dynamics.event(x, self.p[k][:, own])[0, 0] > 0:
             crossed[k, j] = event
 
     def _arrive(self, source: Source, number: int, k: int, columns: Array, held: bool, crossed: Firing) -> None:
         q = self.neurons[k]
-        before, p = self.x[k][:, columns], q.p[:, columns]
+        before, p = self.x[k][:, columns], self.p[k][:, columns]
         receptor = q.dynamics.receptor(self.network.projections[number].receptor, held)
         after = receptor.after(before, p, self.weights[number][source.neuron, columns][None])
-        event = ArrivalEvent(self.t, source, number, k, columns, before, held)
+        event = ArrivalEvent(self.t, source, number, k, columns, before, held, self.p[k])
         self.tape.entries.append(event)
         self.x[k][:, columns] = after
         if q.dynamics.spiking and receptor.can_fire:
@@ -397,7 +433,7 @@ class Trial:
         q = self.neurons[k]
         if q.dynamics.system.latch is not None:
             return  # it may stay above, and spikes again when it has been below
-        g, rate = q.dynamics.event(after, q.p[:, j : j + 1])[:, 0]
+        g, rate = q.dynamics.event(after, self.p[k][:, j : j + 1])[:, 0]
         if g > 0 or (g == 0 and rate > 0):
             raise ValueError(
                 f"population {q.name!r}: neuron {j} is still at or above its threshold after the reset at "

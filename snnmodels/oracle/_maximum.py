@@ -46,7 +46,6 @@ class _Search:
     def __init__(self, tape: Tape, integrator: Integrator, population: int, state: int) -> None:
         self.tape, self.layout, self.population, self.state = tape, integrator.x, population, state
         self.neurons = integrator.neurons[population]
-        self.repeated = np.repeat(self.neurons.p, len(NODES), axis=1)
         self.best = [Peak(float(v), 0.0, "start") for v in tape.initial[population][state]]
 
     def run(self) -> list[Peak]:
@@ -77,13 +76,14 @@ class _Search:
         times = piece.t0 + NODES * (stop - piece.t0)
         x = piece.at(times)[self.layout.slices[self.population]].reshape(len(q.states), q.n * len(times))
         free = piece.free[self.population][self.state]
-        rates = q.dynamics.f(x, self.repeated)[self.state].reshape(q.n, len(times)) * free[:, None]
+        p = np.stack([piece.p(t)[self.population] for t in times], axis=-1).reshape(-1, x.shape[1])
+        rates = q.dynamics.f(x, p)[self.state].reshape(q.n, len(times)) * free[:, None]
         for j, m in np.argwhere((rates[:, :-1] > 0) & (rates[:, 1:] < 0)):
             own = slice(int(j), int(j) + 1)
 
             def rate(t: float, own: slice = own) -> float:
                 x = self.layout.split(piece.at(t))[self.population][:, own]
-                return float(q.dynamics.f(x, q.p[:, own])[self.state, 0])
+                return float(q.dynamics.f(x, piece.p(t)[self.population][:, own])[self.state, 0])
 
             top = float(brentq(rate, times[m], times[m + 1], xtol=1e-18))
             value = float(self.layout.split(piece.exact(top))[self.population][self.state, j])

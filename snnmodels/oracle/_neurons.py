@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.divided_differences import MODULES
-from ..symbolic.system import HybridSystem
+from ..symbolic.system import HybridSystem, driven_system
 from ..templates.model import Model
 from ..templates.network import Population
 
@@ -59,11 +60,29 @@ class Turn:
         self.back = Rows([*jump.jump.values(), *jump.parameters.values()], x, p, lam, [Q_SPIKE])
 
 
-class Dynamics:
-    """A model compiled; arguments are states (n_states, m), parameters (n_parameters, m), costates (n_states, m)."""
+def _with_currents(model: Model, driven: tuple[str, ...]) -> HybridSystem:
+    system, drives = driven_system(model, driven)
+    added = {x for d in drives for x in (d.value, d.slope)}
+    own = tuple(x for x in system.states if x not in added)
+    return replace(
+        system,
+        states=own,
+        parameters=(*system.parameters, *(d.value for d in drives)),
+        f={x: system.f[x] for x in own},
+        h={x: system.h[x] for x in own},
+        arrivals={name: replace(a, jump={x: a.jump[x] for x in own}) for name, a in system.arrivals.items()},
+        initial={x: system.initial[x] for x in own},
+    )
 
-    def __init__(self, model: Model) -> None:
-        system = HybridSystem.from_model(model)
+
+class Dynamics:
+    """A model compiled; arguments are states (n_states, m), parameters (n_parameters, m), costates (n_states, m).
+
+    Currents that drive inputs are the last parameters, which f alone reads and which change with time.
+    """
+
+    def __init__(self, model: Model, driven: tuple[str, ...] = ()) -> None:
+        system = _with_currents(model, driven)
         adjoint = Adjoint.derive(system)
         x, p, lam = system.states, system.parameters, list(adjoint.costates.values())
         self.system, self.adjoint = system, adjoint
@@ -127,13 +146,13 @@ class Dynamics:
 _compiled: dict[str, Dynamics] = {}
 
 
-def _dynamics(model: Model) -> Dynamics:
+def _dynamics(model: Model, driven: tuple[str, ...]) -> Dynamics:
     """Compiled once per model: a check by differences asks for the same one again and again."""
-    key = repr(model)
+    key = repr((model, driven))
     if key not in _compiled:
         if len(_compiled) > 64:
             _compiled.clear()
-        _compiled[key] = Dynamics(model)
+        _compiled[key] = Dynamics(model, driven)
     return _compiled[key]
 
 
@@ -143,6 +162,9 @@ class Neurons:
     Attributes
     ----------
     p : array, shape (n_parameters, n)
+        The last rows are those of `driven`, 0 here.
+    driven : tuple of str
+        Inputs of the model that currents drive.
     learnable : tuple of str
         Parameters whose gradient is wanted; `in_flow` those of them that f reads.
     durations : array, shape (n,)
@@ -154,13 +176,14 @@ class Neurons:
         For a refractory period that is negative or not finite.
     """
 
-    def __init__(self, population: Population) -> None:
-        self.population, self.name, self.n = population, population.name, population.n
-        self.dynamics = d = _dynamics(population.model)
+    def __init__(self, population: Population, driven: tuple[str, ...] = ()) -> None:
+        self.population, self.name, self.n, self.driven = population, population.name, population.n, driven
+        self.dynamics = d = _dynamics(population.model, driven)
         self.states = tuple(s.name for s in d.system.states)
-        self.p = np.empty((len(d.system.parameters), self.n))
-        for row, parameter in zip(self.p, d.system.parameters, strict=True):
+        self.p = np.zeros((len(d.system.parameters), self.n))
+        for row, parameter in zip(self.p, d.system.parameters[: len(self.p) - len(driven)], strict=False):
             row[:] = population.value(parameter.name)
+        self.currents = tuple(s.name for s in d.system.parameters[len(self.p) - len(driven) :])
         self.learnable = tuple(population.learnable)
         flow_parameters = {s.name for s in d.adjoint.integrand}
         self.in_flow = tuple(name for name in self.learnable if name in flow_parameters)

@@ -12,7 +12,7 @@ it has been below.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import sympy as sp
@@ -22,7 +22,15 @@ from ..templates.model import Assignment, Model, Refractory
 from .parsing import UnsupportedExpression, parse_expression, symbol
 from .steps import Step
 
-__all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "Transition", "threshold_sides"]
+__all__ = [
+    "Arrival",
+    "DriveStates",
+    "HybridSystem",
+    "RefractoryPeriod",
+    "Transition",
+    "driven_system",
+    "threshold_sides",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,15 @@ class RefractoryPeriod:
     duration: sp.Expr
     hold: tuple[sp.Symbol, ...]
     arrivals: str
+
+
+@dataclass(frozen=True)
+class DriveStates:
+    """The states of a driven input: the current that is added to it, and the slope with which that changes."""
+
+    input: str
+    value: sp.Symbol
+    slope: sp.Symbol
 
 
 @dataclass(frozen=True)
@@ -108,31 +125,7 @@ class HybridSystem:
             If an equation uses something that has no derivative, or a condition stands where no event can be made of
             it.
         """
-        states = tuple(symbol(s.name) for s in model.states)
-        g = None
-        if model.threshold is not None:
-            left, right = threshold_sides(model)
-            g = left - right
-            if g.has(Step):
-                raise UnsupportedExpression(f"{model.name}: the threshold {model.threshold!r} contains a condition")
-        bare = cls(
-            name=model.name,
-            states=states,
-            parameters=tuple(symbol(p) for p in model.parameters),
-            f={symbol(s): parse_expression(rhs) for s, rhs in model.derivatives.items()},
-            g=g,
-            h=_assign(states, model.reset),
-            arrivals={
-                name: Arrival(name, symbol(r.weight), r.weight_unit, _assign(states, r.on_pre))
-                for name, r in model.receptors.items()
-            },
-            initial={symbol(s.name): parse_expression(s.initial) for s in model.states},
-            defaults={symbol(p.name): p.value for p in model.parameters.values()},
-            units={symbol(s.name): s.unit for s in model.states}
-            | {symbol(p.name): p.unit for p in model.parameters.values()},
-            refractory=None if model.refractory is None else _refractory_period(model.refractory),
-        )
-        return _flagged(bare)
+        return _flagged(_declared(model))
 
     def held(self) -> HybridSystem:
         """The system that the neuron follows while it is refractory.
@@ -215,11 +208,91 @@ class HybridSystem:
         return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
 
 
+def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tuple[DriveStates, ...]]:
+    """The system of a model with currents added to some of its inputs.
+
+    A current is piecewise linear in time: between two knots dI/dt = S and dS/dt = 0, and at a knot I and S are set. So
+    the system stays autonomous between its events, and linear where the model is.
+
+    Parameters
+    ----------
+    model : Model
+    inputs : sequence of str
+        Out of `Model.inputs`.
+
+    Returns
+    -------
+    system : HybridSystem
+        With two more states for each of these inputs, behind those of the model, from 0.
+    drives : tuple of DriveStates
+        Which states these are, in the order of `inputs`.
+
+    Raises
+    ------
+    UnsupportedExpression
+        If an equation uses something that has no derivative, or a condition reads one of these inputs.
+    """
+    if not inputs:
+        return HybridSystem.from_model(model), ()
+    plain = _declared(model)
+    drives = tuple(DriveStates(i, symbol(model.inputs[i].drive), symbol(f"_slope_{i}")) for i in inputs)
+    none = {symbol(i.drive): sp.Integer(0) for name, i in model.inputs.items() if name not in inputs}
+    opened = {symbol(x): parse_expression(rhs).xreplace(none) for x, rhs in model.open_derivatives.items()}
+    more = {x: sp.Integer(0) for d in drives for x in (d.value, d.slope)}
+    kept = {x: x for x in more}
+    units = {d.value: model.inputs[d.input].unit for d in drives}
+    system = replace(
+        plain,
+        states=(*plain.states, *more),
+        f={**plain.f, **opened, **more, **{d.value: d.slope for d in drives}},
+        h={**plain.h, **kept},
+        arrivals={name: replace(a, jump={**a.jump, **kept}) for name, a in plain.arrivals.items()},
+        initial={**plain.initial, **more},
+        units={**plain.units, **units, **{d.slope: f"{units[d.value]}/second" for d in drives}},
+    )
+    system = _flagged(system)
+    for surface in system.switches.values():
+        if surface.free_symbols & set(more):
+            raise UnsupportedExpression(
+                f"{model.name}: a condition of its equations reads an input to which a current is added, and what it is "
+                "just after a sample isn't followed; let the condition read a state"
+            )
+    return system, drives
+
+
 def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
     """Left and right side of the spike condition of a model that has one."""
     assert model.threshold is not None
     left, right = parse_threshold(model.threshold)
     return parse_expression(left), parse_expression(right)
+
+
+def _declared(model: Model) -> HybridSystem:
+    """The system as the model writes it, conditions and all."""
+    states = tuple(symbol(s.name) for s in model.states)
+    g = None
+    if model.threshold is not None:
+        left, right = threshold_sides(model)
+        g = left - right
+        if g.has(Step):
+            raise UnsupportedExpression(f"{model.name}: the threshold {model.threshold!r} contains a condition")
+    return HybridSystem(
+        name=model.name,
+        states=states,
+        parameters=tuple(symbol(p) for p in model.parameters),
+        f={symbol(s): parse_expression(rhs) for s, rhs in model.derivatives.items()},
+        g=g,
+        h=_assign(states, model.reset),
+        arrivals={
+            name: Arrival(name, symbol(r.weight), r.weight_unit, _assign(states, r.on_pre))
+            for name, r in model.receptors.items()
+        },
+        initial={symbol(s.name): parse_expression(s.initial) for s in model.states},
+        defaults={symbol(p.name): p.value for p in model.parameters.values()},
+        units={symbol(s.name): s.unit for s in model.states}
+        | {symbol(p.name): p.unit for p in model.parameters.values()},
+        refractory=None if model.refractory is None else _refractory_period(model.refractory),
+    )
 
 
 def _flagged(bare: HybridSystem) -> HybridSystem:

@@ -5,14 +5,17 @@ from ._describe import describe
 from ._network_file import load_network
 from .errors import TemplateError
 from .library import Entry, catalogue, equations_path
-from .model import Assignment, Derived, Model, Parameter, Receptor, Refractory, State
-from .network import Network, Population, Projection, SpikeInput
+from .model import Assignment, Derived, Input, Model, Parameter, Receptor, Refractory, State
+from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
 from .values import with_values
 
 __all__ = [
     "Assignment",
+    "CurrentInput",
     "Derived",
+    "Drive",
     "Entry",
+    "Input",
     "Model",
     "Network",
     "Parameter",

@@ -21,9 +21,12 @@ from .units import (
     unit_dimension,
 )
 
-__all__ = ["Component", "Context", "Subexpression", "read_component"]
+__all__ = ["IDLE", "Component", "Context", "Subexpression", "read_component"]
 
 Threshold = tuple[str, str]
+
+IDLE = " (constant: nothing in this model drives it)"
+"""Ends the description of an input that has become a parameter."""
 
 
 @dataclass(frozen=True)
@@ -337,7 +340,7 @@ def _inputs(source: NeuronFile | SynapseFile | MechanismFile, file: str, context
     for name, table in source.inputs.items():
         unit = context.units[name]
         scale = 0.0 if table.scale is None else abs(quantity_in(table.scale, unit)[0])
-        description = f"{table.description} (constant: nothing in this model drives it)"
+        description = f"{table.description}{IDLE}"
         inputs[name] = Parameter(name, 0.0, unit, "0", description, scale=scale)
     return inputs
 

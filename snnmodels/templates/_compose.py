@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ._check import check_composition, check_defaults, check_used
-from ._component import Component, Context, read_component
+from ._component import IDLE, Component, Context, read_component
 from ._merge import Merged, merge
 from .arguments import check_kind
 from .errors import TemplateError, located, suggest
-from .expressions import add_term, is_name, substitute
+from .expressions import add_term, free_names, is_name, substitute
 from .library import find, read
-from .model import Assignment, Model
+from .model import Assignment, Input, Model, Parameter
 from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
 
 __all__ = ["load_model"]
@@ -66,11 +66,12 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     components_read = _read_components(components)
     parts = _connect_inputs(components_read)
     merged = merge(parts)
+    opened = merge(_connect_inputs(components_read, opened=True))
     check_composition(parts, merged)
     # last, as a misspelt name is first of all undefined
     for part in components_read:
         check_used(part)
-    model = _model(name or "+".join(part.name for part in parts), parts, merged)
+    model = _model(name or "+".join(part.name for part in parts), parts, merged, opened)
     check_defaults(parts, model)
     return model
 
@@ -149,8 +150,11 @@ def _instance(part: Component, alias: str, written: Mapping[tuple[str, str], Com
     return part.renamed(alias, extended) if alias else part
 
 
-def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
-    """Put the sum of the contributions in the place of each input, wherever a neuron or mechanism reads it."""
+def _connect_inputs(parts: Sequence[Component], *, opened: bool = False) -> list[Component]:
+    """Put the sum of the contributions in the place of each input, wherever a neuron or mechanism reads it.
+
+    Opened, each sum has another term: what a current adds (`Input.drive`).
+    """
     neuron = parts[0]
     drive: dict[str, str] = {}
     for part in parts:
@@ -160,6 +164,8 @@ def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
                 raise TemplateError(part.file, f"add.inputs.{name}", f"{neuron.name} has no such input; {hint}")
             drive[name] = add_term(drive[name], term) if name in drive else term
     idle = {name: parameter for name, parameter in neuron.inputs.items() if name not in drive}
+    if opened:
+        drive = {name: add_term(drive.get(name, name), _input(p).drive) for name, p in neuron.inputs.items()}
     connected = [
         part if part.kind == "synapse" else replace(part.mapped(drive, {}), add_inputs=part.add_inputs)
         for part in parts
@@ -168,13 +174,40 @@ def _connect_inputs(parts: Sequence[Component]) -> list[Component]:
     return connected
 
 
-def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
-    """The model, with subexpressions and what is derived substituted where it says so."""
+def _input(parameter: Parameter, read_at: str = "") -> Input:
+    """An input of the neuron, from the parameter that it would be without anything that drives it."""
+    return Input(parameter.name, parameter.unit, parameter.description.partition(IDLE)[0], read_at)
+
+
+def _flattened(merged: Merged) -> dict[str, str]:
+    """Subexpressions and what is derived by name, none of which reads another."""
     inner = {n: s.expression for n, s in merged.subexpressions.items()}
     inner |= {n: d.expression for n, d in merged.derived.items()}
     # each round resolves one level; Brian2 has refused circular ones
     for _ in inner:
         inner = {n: substitute(expression, inner) for n, expression in inner.items()}
+    return inner
+
+
+def _inputs(neuron: Component, opened: Merged) -> dict[str, Input]:
+    """The inputs of a neuron, and whether events read them, by an opened composition."""
+    inner = _flattened(opened)
+    reads = {
+        "threshold": list(opened.threshold or ()),
+        "reset": [s.expression for s in opened.reset],
+        "on_pre": [s.expression for r in opened.receptors.values() for s in r.on_pre],
+    }
+    found = {}
+    for name, parameter in neuron.inputs.items():
+        drive = _input(parameter).drive
+        read_at = (key for key, texts in reads.items() if any(drive in free_names(substitute(t, inner)) for t in texts))
+        found[name] = _input(parameter, next(read_at, ""))
+    return found
+
+
+def _model(name: str, parts: Sequence[Component], merged: Merged, opened: Merged) -> Model:
+    """The model, with subexpressions substituted where it says so."""
+    inner, outer = _flattened(merged), _flattened(opened)
 
     def plain(statements: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
         return tuple(replace(s, expression=substitute(s.expression, inner)) for s in statements)
@@ -205,4 +238,10 @@ def _model(name: str, parts: Sequence[Component], merged: Merged) -> Model:
         constraints=tuple(dict.fromkeys(substitute(text, inner) for part in parts for text in part.constraints)),
         derived={n: replace(d, expression=inner[n]) for n, d in merged.derived.items()},
         functions=tuple(dict.fromkeys(str(function) for part in parts for function in part.functions)),
+        inputs=_inputs(parts[0], opened),
+        open_derivatives={
+            n: substitute(rhs, outer)
+            for n, rhs in opened.derivatives.items()
+            if substitute(rhs, outer) != substitute(merged.derivatives[n], inner)
+        },
     )

@@ -16,8 +16,26 @@ from .errors import TemplateError, located, suggest
 from .expressions import is_name
 from .library import find, read_toml
 from .model import Model, Parameter
-from .network import MOST, Network, Population, Projection, SpikeInput, learnable_names
-from .schema import DrawTable, NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
+from .network import (
+    MOST,
+    CurrentInput,
+    Drive,
+    Network,
+    Population,
+    Projection,
+    SpikeInput,
+    gain_unit,
+    learnable_names,
+)
+from .schema import (
+    CurrentInputTable,
+    DrawTable,
+    NetworkFile,
+    PopulationTable,
+    ProjectionTable,
+    ValuesTable,
+    validate,
+)
 from .units import quantity_in
 
 __all__ = ["load_network"]
@@ -69,13 +87,22 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
         raise TemplateError(file, "kind", f"is {source.kind!r}; expected a network")
     with located(file, "duration"):
         duration, _ = quantity_in(source.duration, "second")
-    inputs = tuple(_input(name, table.n, file) for name, table in source.inputs.items())
+    given = source.inputs.items()
+    inputs = tuple(_input(name, t.n, file) for name, t in given if not isinstance(t, CurrentInputTable))
+    currents = tuple(_current(name, t, file) for name, t in given if isinstance(t, CurrentInputTable))
     start = source.seed if seed is None else seed
     populations = {name: _population(name, table, path, start) for name, table in source.populations.items()}
     sizes = {**{i.name: i.n for i in inputs}, **{p.name: p.n for p in populations.values()}}
     models = {name: population.model for name, population in populations.items()}
+    tables = [(f"projections.{k}", table) for k, table in enumerate(source.projections)]
+    driving = {c.name: c for c in currents}
     projections = tuple(
-        _projection(table, f"projections.{k}", path, sizes, models, start) for k, table in enumerate(source.projections)
+        _projection(table, key, path, sizes, models, start) for key, table in tables if table.source not in driving
+    )
+    drives = tuple(
+        _drive(table, key, path, driving[table.source], populations, start)
+        for key, table in tables
+        if table.source in driving
     )
     with located(file, "encoding.longest"):
         encoding = (
@@ -96,6 +123,8 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
             output=source.output,
             duration=duration,
             encoding=encoding,
+            currents=currents,
+            drives=drives,
         )
 
 
@@ -127,6 +156,15 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any], file: str) -> 
 def _input(name: str, n: int, file: str) -> SpikeInput:
     with located(file, f"inputs.{name}"):
         return SpikeInput(name, n)
+
+
+def _current(name: str, table: CurrentInputTable, file: str) -> CurrentInput:
+    times = {}
+    for key in ("interval", "start"):
+        with located(file, f"inputs.{name}.{key}"):
+            times[key], _ = quantity_in(getattr(table, key), "second")
+    with located(file, f"inputs.{name}"):
+        return CurrentInput(name, table.n, interpolation=table.interpolation, unit=table.unit, **times)
 
 
 def _population(name: str, table: PopulationTable, path: Path, seed: int) -> Population:
@@ -177,6 +215,9 @@ def _projection(
     table: ProjectionTable, key: str, path: Path, sizes: Mapping[str, int], models: Mapping[str, Model], seed: int
 ) -> Projection:
     file = str(path)
+    if table.input is not None:
+        message = f"{table.source} has no current; spikes arrive through a receptor"
+        raise TemplateError(file, f"{key}.input", message)
     for end, name in (("source", table.source), ("target", table.target)):
         known = sizes if end == "source" else models
         if name not in known:
@@ -187,9 +228,7 @@ def _projection(
         found = f"{table.target} has no receptor {receptor!r}" if receptor else f"name a receptor of {table.target}"
         raise TemplateError(file, f"{key}.receptor", f"{found}; {suggest(receptor, receptors)}")
     name = table.name or f"{table.source}_{table.target}"
-    shape = (sizes[table.source], sizes[table.target])
-    if shape[0] * shape[1] > MOST:
-        raise TemplateError(file, key, f"has {shape[0]} x {shape[1]} connections; expected at most {MOST}")
+    shape = _shape(sizes[table.source], sizes[table.target], file, key)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     with located(file, f"{key}.weights"):
         weights = _values(table.weights, shape, receptors[receptor].weight_unit, path.parent, rng)
@@ -200,10 +239,48 @@ def _projection(
             draws = np.random.default_rng([seed, zlib.crc32(f"{name}.delay".encode())])
             delay = _values(table.delay, shape, "second", path.parent, draws)
         else:
-            delay = quantity_in(table.delay, "second")[0]
+            delay = quantity_in(table.delay or 0, "second")[0]
     with located(file, key):
         learnable = learnable_names(table.learnable, f"projection {name!r}")
         return Projection(name, table.source, table.target, weights, receptor, mask, learnable, delay)
+
+
+def _drive(
+    table: ProjectionTable,
+    key: str,
+    path: Path,
+    source: CurrentInput,
+    populations: Mapping[str, Population],
+    seed: int,
+) -> Drive:
+    file = str(path)
+    for given in ("receptor", "delay", "mask"):
+        if getattr(table, given) is not None:
+            message = f"{source.name} is a current, which has none; it drives an input, with a weight for each neuron"
+            raise TemplateError(file, f"{key}.{given}", message)
+    if table.target not in populations:
+        hint = suggest(table.target, populations)
+        raise TemplateError(file, f"{key}.target", f"no population {table.target!r}; {hint}")
+    target = populations[table.target]
+    inputs = target.model.inputs
+    driven = table.input or (next(iter(inputs)) if len(inputs) == 1 else "")
+    if driven not in inputs:
+        found = f"{table.target} has no input {driven!r}" if driven else f"name an input of {table.target}"
+        raise TemplateError(file, f"{key}.input", f"{found}; {suggest(driven, inputs)}")
+    name = table.name or f"{table.source}_{table.target}"
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    shape = _shape(source.n, target.n, file, key)
+    with located(file, f"{key}.weights"):
+        weights = _values(table.weights, shape, gain_unit(inputs[driven].unit, source.unit), path.parent, rng)
+    with located(file, key):
+        return Drive(name, source.name, target.name, weights, driven, learnable_names(table.learnable, f"drive {name!r}"))
+
+
+def _shape(n_source: int, n_target: int, file: str, key: str) -> tuple[int, int]:
+    """Of a matrix of connections, which must not be too many."""
+    if n_source * n_target > MOST:
+        raise TemplateError(file, key, f"has {n_source} x {n_target} connections; expected at most {MOST}")
+    return n_source, n_target
 
 
 def _values(table: ValuesTable, shape: tuple[int, int], unit: str, folder: Path, rng: np.random.Generator) -> Array:

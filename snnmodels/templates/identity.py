@@ -38,6 +38,9 @@ def identity(network: Network) -> dict[str, Any]:
         for name, attribute in (("w", "weights"), ("delay", "delay")):
             if name in q.learnable:
                 found.pop(f"projections.{q.name}.{attribute}", None)
+    for d in network.drives:
+        if d.learnable:
+            found.pop(f"drives.{d.name}.weights", None)
     for p in network.populations:
         for name in p.learnable:
             found.pop(f"populations.{p.name}.parameters.{name}", None)

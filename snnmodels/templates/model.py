@@ -112,6 +112,31 @@ class Receptor:
 
 
 @dataclass(frozen=True)
+class Input:
+    """What synapses and mechanisms drive, and sampled currents may drive too.
+
+    Attributes
+    ----------
+    name, unit : str
+        Unit in Brian2's syntax.
+    description : str
+        One line on what it means.
+    read_at : str
+        Empty if derivatives alone read it; else what else does: ``"threshold"``, ``"reset"`` or ``"on_pre"``.
+    """
+
+    name: str
+    unit: str
+    description: str = ""
+    read_at: str = ""
+
+    @property
+    def drive(self) -> str:
+        """What a current adds to it, in `Model.open_derivatives`; no variable of a model begins so."""
+        return f"_drive_{self.name}"
+
+
+@dataclass(frozen=True)
 class Refractory:
     """What happens after a spike: no other for `duration`, and states that are held meanwhile.
 
@@ -160,6 +185,10 @@ class Model:
         Named expressions of parameters, which are written out everywhere but in `equations`.
     functions : tuple of str
         Functions of the templates, as in ``"a_m(v) = ..."``, for readers: they are written out everywhere.
+    inputs : mapping of str to Input
+        Of the neuron, whether anything in this model drives them or not.
+    open_derivatives : mapping of str to str
+        As `derivatives`, for those that read an input: with `Input.drive` added to each.
     """
 
     name: str
@@ -178,6 +207,8 @@ class Model:
     constraints: tuple[str, ...] = ()
     derived: Mapping[str, Derived] = field(default_factory=dict)
     functions: tuple[str, ...] = ()
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    open_derivatives: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spiking(self) -> bool:

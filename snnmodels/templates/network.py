@@ -1,4 +1,4 @@
-"""Networks as values: populations of neurons, sources of input spikes, and projections between them.
+"""Networks as values: populations of neurons, sources of input spikes and currents, and projections between them.
 
 Values are checked when they are made: what exists is well-formed. Quantities with Brian2 units are accepted wherever
 a number in SI units is, and are checked against the unit that is expected.
@@ -18,13 +18,28 @@ from .errors import brief, suggest
 from .expressions import is_name
 from .model import Model
 
-__all__ = ["MOST", "Network", "Population", "Projection", "SpikeInput", "in_unit", "learnable_names"]
+__all__ = [
+    "INTERPOLATIONS",
+    "MOST",
+    "CurrentInput",
+    "Drive",
+    "Network",
+    "Population",
+    "Projection",
+    "SpikeInput",
+    "gain_unit",
+    "in_unit",
+    "learnable_names",
+]
 
 Array = np.ndarray
 
 LONGEST_NAME = 100  # characters: a name is part of the names of files
 MOST = 1_000_000_000  # neurons of a population, connections of a projection: 8 GB of weights
 
+INTERPOLATIONS = ("hold", "linear")
+
+_ROUNDING = 1e-12  # of a trial: a sample that is due so little before its end is due at it
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
 
@@ -37,6 +52,76 @@ class SpikeInput:
 
     def __post_init__(self) -> None:
         _check_group("input", self.name, self.n)
+
+
+@dataclass(frozen=True)
+class CurrentInput:
+    """`n` channels of sampled currents, constant or linear between samples, so that they are exact in continuous time.
+
+    Attributes
+    ----------
+    interval : float
+        Seconds from one sample to the next.
+    interpolation : {"hold", "linear"}
+        A sample holds until the next one is due, or the current goes to the next in a straight line.
+    start : float
+        When the first sample is due, in seconds; before, the current is 0.
+    unit : str
+        Of the samples, a base unit in Brian2's syntax (``"amp"``).
+
+    Raises
+    ------
+    ValueError
+        For an interval that is no positive time, a start before 0, another interpolation, or what is no base unit.
+    """
+
+    name: str
+    n: int
+    interval: float
+    interpolation: str = "hold"
+    start: float = 0.0
+    unit: str = "1"
+
+    def __post_init__(self) -> None:
+        _check_group("input", self.name, self.n)
+        where = f"input {self.name!r}"
+        for key, positive in (("interval", True), ("start", False)):
+            time = in_unit(getattr(self, key), "second", f"{where}: {key}")
+            if time.ndim or not 0 <= time < np.inf or (positive and time == 0):
+                expected = "a positive time in seconds" if positive else "a time in seconds, not negative"
+                raise ValueError(f"{where}: {key} is {brief(getattr(self, key))}; expected {expected}")
+            object.__setattr__(self, key, float(time))
+        if self.interpolation not in INTERPOLATIONS:
+            expected = " or ".join(map(repr, INTERPOLATIONS))
+            raise ValueError(f"{where}: interpolation is {brief(self.interpolation)}; expected {expected}")
+        check_kind(f"{where}: unit", self.unit, str, "a base unit such as 'amp'")
+        try:
+            _dimension_of(self.unit)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+    def knots(self, duration: float) -> Array:
+        """Times within a trial at which a sample is due, in seconds; the current has its kinks and steps there alone.
+
+        Parameters
+        ----------
+        duration : float
+            Length of the trial in seconds.
+        """
+        return self.start + self.interval * np.arange(self._intervals(duration))
+
+    def samples(self, duration: float) -> int:
+        """Number of samples that cover a trial: one for each knot and, where lines are drawn, the end of the last one.
+
+        Parameters
+        ----------
+        duration : float
+            Length of the trial in seconds.
+        """
+        return self._intervals(duration) + (self.interpolation == "linear")
+
+    def _intervals(self, duration: float) -> int:
+        return int(np.ceil((duration * (1 - _ROUNDING) - self.start) / self.interval))
 
 
 @dataclass(frozen=True)
@@ -143,6 +228,53 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Drive:
+    """Adds currents to an input of a population's model: for each neuron the sum over channels of weight times current.
+
+    Attributes
+    ----------
+    name : str
+        Unique; empty for ``"source_target"``.
+    source : str
+        A current input.
+    weights : array, shape (n_source, n_target)
+        Gains, in SI base units of the driven input's unit over that of the current.
+    input : str
+        Name of an input of the target's model; may be left empty if that has only one. What synapses add to it, or the
+        parameter that it is where nothing does, stays.
+    learnable : sequence of str
+        ``("w",)`` where the gradient by the weights is wanted; True is short for it, False for ``()``.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no identifier, or an unknown name in `learnable`. The rest is checked by `Network`, which
+        knows both ends.
+    """
+
+    name: str
+    source: str
+    target: str
+    weights: Array
+    input: str = ""
+    learnable: Sequence[str] = ("w",)
+
+    def __post_init__(self) -> None:
+        for end in ("source", "target", "input"):
+            if not isinstance(getattr(self, end), str):
+                found = brief(getattr(self, end))
+                raise ValueError(f"drive {brief(self.name)}: {end} is {found}; expected a name")
+        if isinstance(self.name, str) and not self.name:
+            object.__setattr__(self, "name", f"{self.source}_{self.target}")
+        _check_name("drive", self.name)
+        where = f"drive {self.name!r}"
+        names = learnable_names(self.learnable, where)
+        if "delay" in names:
+            raise ValueError(f"{where}: learnable names 'delay', which a current has none of; expected 'w' or nothing")
+        object.__setattr__(self, "learnable", names)
+
+
+@dataclass(frozen=True)
 class Network:
     """Populations and projections over trials of length `duration`.
 
@@ -159,12 +291,16 @@ class Network:
     encoding : mapping
         How a data set becomes input spikes, for those who train: ``code`` (the name of a function of
         `snnmodels.datasets`), ``longest`` (seconds) and ``dropout``.
+    currents : tuple of CurrentInput
+    drives : tuple of Drive
+        What the currents drive.
 
     Raises
     ------
     ValueError
         For a name that is used twice or stands for nothing, weights, masks or delays of a wrong shape or unit, weights
-        or delays that aren't finite, a negative delay, a source that never spikes, or a duration that isn't positive.
+        or delays that aren't finite, a negative delay, a source that never spikes, a duration that isn't positive, a
+        current that starts after the end, or a driven input that events read.
     """
 
     name: str
@@ -174,15 +310,19 @@ class Network:
     output: str
     duration: float
     encoding: Mapping[str, str | float] = field(default_factory=dict)
+    currents: tuple[CurrentInput, ...] = ()
+    drives: tuple[Drive, ...] = ()
 
     def __post_init__(self) -> None:
         check_kind("name of the network", self.name, str, "text")
         check_mapping(f"network {self.name!r}: encoding", self.encoding, "a mapping with code, longest and dropout")
-        for name, kind in (("inputs", SpikeInput), ("populations", Population), ("projections", Projection)):
+        kinds = {"inputs": SpikeInput, "populations": Population, "projections": Projection}
+        for name, kind in (kinds | {"currents": CurrentInput, "drives": Drive}).items():
             expected = f"a sequence of {kind.__name__}"
             members = tuple(sequence_of(f"network {self.name!r}: {name}", getattr(self, name), kind, expected))
             object.__setattr__(self, name, members)
-        _check_unique([x.name for group in (self.inputs, self.populations, self.projections) for x in group], self.name)
+        groups = (self.inputs, self.currents, self.populations, self.projections, self.drives)
+        _check_unique([x.name for group in groups for x in group], self.name)
         populations = {p.name: p for p in self.populations}
         if not isinstance(self.output, str) or self.output not in populations:
             hint = suggest(str(self.output), populations)
@@ -202,6 +342,16 @@ class Network:
                     f"nothing arrives in a trial of {self.duration:g} s; give delays in seconds"
                 )
 
+        for current in self.currents:
+            of_trial = f"in a trial of {self.duration:g} s; give times in seconds"
+            if current.start >= self.duration * (1 - _ROUNDING):
+                raise ValueError(f"input {current.name!r} starts at {current.start:g} s, too late {of_trial}")
+            if self.duration / current.interval > MOST:
+                count = f"more than {MOST} samples"
+                raise ValueError(f"input {current.name!r} has an interval of {current.interval:g} s, {count} {of_trial}")
+        currents = {c.name: c for c in self.currents}
+        object.__setattr__(self, "drives", tuple(_settled_drive(d, currents, populations) for d in self.drives))
+
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key.
 
@@ -215,6 +365,9 @@ class Network:
                 values[f"{p.name}.w"] = np.asarray(p.weights, dtype=float)
             if "delay" in p.learnable:
                 values[f"{p.name}.delay"] = np.asarray(p.delay, dtype=float)
+        for d in self.drives:
+            if "w" in d.learnable:
+                values[f"{d.name}.w"] = np.asarray(d.weights, dtype=float)
         for q in self.populations:
             for name in q.learnable:
                 values[f"{q.name}.{name}"] = np.asarray(q.value(name), dtype=float)
@@ -313,6 +466,50 @@ def _settled(
     )
 
 
+def _settled_drive(
+    drive: Drive, currents: Mapping[str, CurrentInput], targets: Mapping[str, Population]
+) -> Drive:
+    """The drive with its input chosen and its weights as an array, after all checks."""
+    where = f"drive {drive.name!r}"
+    if drive.source not in currents:
+        hint = suggest(drive.source, currents)
+        raise ValueError(f"{where}: source {brief(drive.source)} is not a current input; {hint}")
+    if drive.target not in targets:
+        hint = suggest(drive.target, targets)
+        raise ValueError(f"{where}: target {brief(drive.target)} is not a population; {hint}")
+    source, target = currents[drive.source], targets[drive.target]
+    inputs = target.model.inputs
+    name = drive.input or (next(iter(inputs)) if len(inputs) == 1 else "")
+    if name not in inputs:
+        problem = f"{target.model.name} has no input {brief(name)}" if name else "name an input"
+        raise ValueError(f"{where}: {problem}; {suggest(name, inputs)}")
+    if place := inputs[name].read_at:
+        raise ValueError(
+            f"{where}: the {place} of {target.model.name} reads {name!r}; a current can drive an input that equations "
+            "of states read, and nothing else does"
+        )
+    weights = in_unit(drive.weights, gain_unit(inputs[name].unit, source.unit), f"{where}: weights")
+    shape = (source.n, target.n)
+    if weights.shape != shape:
+        raise ValueError(f"{where}: weights have shape {weights.shape}; expected (n_source, n_target) = {shape}")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"{where}: weights are not all finite")
+    return replace(drive, weights=weights, input=name)
+
+
+def gain_unit(driven: str, current: str) -> str:
+    """Unit of the weights with which a current drives an input, from the units of both."""
+    from .units import resolve_unit
+
+    return resolve_unit("unit(driven)/unit(current)", {"driven": driven, "current": current})
+
+
+def _dimension_of(unit: str) -> Any:
+    from .units import unit_dimension
+
+    return unit_dimension(unit)
+
+
 def in_unit(value: Any, unit: str, where: str) -> Array:
     """A number, array or Brian2 quantity as a float64 array in SI units.
 
@@ -331,9 +528,9 @@ def in_unit(value: Any, unit: str, where: str) -> Array:
         For another unit, or what is no number.
     """
     if hasattr(value, "dim"):
-        from .units import unit_dimension, unit_of_dimension
+        from .units import unit_of_dimension
 
-        if value.dim is not unit_dimension(unit):
+        if value.dim is not _dimension_of(unit):
             found = unit_of_dimension(value.dim)
             raise ValueError(f"{where} has unit {found}; expected {unit}")
         value = np.asarray(value)

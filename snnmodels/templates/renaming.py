@@ -58,6 +58,7 @@ def renamed(model: Model, names: Mapping[str, str]) -> Model:
             words(name): replace(d, name=words(name), expression=words(d.expression))
             for name, d in model.derived.items()
         },
+        open_derivatives={words(name): words(rhs) for name, rhs in model.open_derivatives.items()},
         equations="\n".join(map(line, model.equations.splitlines())),
         refractory=model.refractory
         and replace(

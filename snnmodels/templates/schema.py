@@ -163,6 +163,7 @@ class MechanismFile(ComponentFile):
 class SpikeInputTable(Table):
     """Sources of input spikes."""
 
+    kind: Literal["spikes"] = "spikes"
     n: Count
 
 
@@ -188,6 +189,28 @@ ParameterEntry = Annotated[
     | Annotated[list[str | Number], Tag("values of neurons")]
     | Annotated[DrawTable, Tag("drawn values")],
     Discriminator(_way),
+]
+
+
+class CurrentInputTable(Table):
+    """Channels of sampled currents."""
+
+    kind: Literal["current"]
+    n: Count
+    interval: str | Number
+    interpolation: Literal["hold", "linear"] = "hold"
+    start: str | Number = 0
+    unit: Text = "1"
+
+
+def _kind_of_input(value: Any) -> str:
+    current = isinstance(value, CurrentInputTable) or (isinstance(value, dict) and value.get("kind") == "current")
+    return "current" if current else "spikes"
+
+
+NetworkInput = Annotated[
+    Annotated[SpikeInputTable, Tag("spikes")] | Annotated[CurrentInputTable, Tag("current")],
+    Discriminator(_kind_of_input),
 ]
 
 
@@ -227,15 +250,16 @@ DelayEntry = Annotated[
 
 
 class ProjectionTable(Table):
-    """A projection between two populations, or from an input."""
+    """A projection between two populations, or from an input; from a current to an `input` instead of a receptor."""
 
     source: Text
     target: Text
     name: Text | None = None
     receptor: Text | None = None
+    input: Text | None = None
     weights: ValuesTable
     mask: MaskTable | None = None
-    delay: DelayEntry = 0
+    delay: DelayEntry | None = None
     learnable: bool | list[str] = True
 
 
@@ -258,7 +282,7 @@ class NetworkFile(Table):
     output: Text
     seed: Annotated[int, Field(ge=0)] = 0
     encoding: EncodingTable | None = None
-    inputs: dict[str, SpikeInputTable]
+    inputs: dict[str, NetworkInput]
     populations: dict[str, PopulationTable]
     projections: list[ProjectionTable]
 
@@ -334,7 +358,7 @@ def _location(error: Any, data: Any) -> list[str]:
 # pydantic adds the branch of a union that it tried to the location of an error
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
-    *("one delay", "table of delays", "one value", "values of neurons", "drawn values"),
+    *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "spikes", "current"),
 }
 
 

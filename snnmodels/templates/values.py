@@ -53,12 +53,15 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
     for q in network.projections:
         weights = np.asarray(values.get(f"{q.name}.w", q.weights), dtype=float)
         projections.append(dataclasses.replace(q, weights=weights, delay=values.get(f"{q.name}.delay", q.delay)))
+    drives = [dataclasses.replace(d, weights=values.get(f"{d.name}.w", d.weights)) for d in network.drives]
     populations = []
     for p in network.populations:
         new = {k: np.asarray(values[f"{p.name}.{k}"], dtype=float) for k in p.learnable if f"{p.name}.{k}" in values}
         own = {k: float(v) if v.ndim == 0 else v for k, v in new.items()}
         populations.append(dataclasses.replace(p, parameters={**p.parameters, **own}) if own else p)
-    return dataclasses.replace(network, projections=tuple(projections), populations=tuple(populations))
+    return dataclasses.replace(
+        network, projections=tuple(projections), populations=tuple(populations), drives=tuple(drives)
+    )
 
 
 def keep_possible(network: Network, before: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> list[str]:

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...events.bounds import Bounds
-from ...events.engine import SimulationError, TrainingEngine, explain, initial_states, refractory_periods
+from ...events.drives import Knots
+from ...events.engine import (
+    SimulationError,
+    TrainingEngine,
+    explain,
+    initial_states,
+    refractory_periods,
+    trials_of,
+)
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
 from ...losses.observables import Maxima
@@ -79,7 +87,7 @@ class CppEngine(TrainingEngine):
         scatters = partial if scatter is None else scatter
         path, self._models = program([p.rules for p in plan.populations], plan.tolerance, scatter=scatters)
         inputs = len(plan.network.inputs)
-        self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations))
+        self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations), (1,) * len(plan.drives))
         self._entries = {
             q.index: Entries.of(
                 q.projection.mask, np.asarray(q.projection.delay, dtype=float), np.shape(q.projection.weights)
@@ -133,6 +141,8 @@ class CppEngine(TrainingEngine):
                 self._views[key][...] = old
         self._views["reals"][:] = reals(self.plan)
         self._views["sample_times"][:] = self.plan.sample_times
+        for d in self.plan.drives:
+            self._views[f"drive{d.index}.times"][:] = d.times
         for k, e in self._entries.items():
             self._views[f"projection{k}.first"][:] = e.first
             self._views[f"projection{k}.neuron"][:] = e.neuron
@@ -186,14 +196,21 @@ class CppEngine(TrainingEngine):
 
     # --- simulation -------------------------------------------------------------------------------------------------
 
-    def forward(self, inputs: Sequence[np.ndarray], gradient: bool = True) -> None:
+    def forward(
+        self,
+        inputs: Sequence[np.ndarray],
+        gradient: bool = True,
+        drives: Sequence[Knots] = (),
+        trials: int | None = None,
+    ) -> None:
         """Simulate a batch; see `Engine.forward`."""
-        trials = len(inputs[0]) if inputs else 1
+        trials = trials_of(inputs, drives) if trials is None else trials
         self._shapes = [x.shape for x in inputs]
         wanted = Capacity(
             max(trials, self._capacity.trials),
             tuple(max(x.shape[2], have) for x, have in zip(inputs, self._capacity.inputs, strict=True)),
             self._capacity.spikes,
+            tuple(max(len(x.values), have) for x, have in zip(drives, self._capacity.drives, strict=True)),
         )
         if wanted != self._capacity:
             self._capacity = wanted
@@ -204,6 +221,11 @@ class CppEngine(TrainingEngine):
         for k, x in enumerate(inputs):
             batch[2 + k] = x.shape[2]
             self._flat(f"input{k}.times", x.size)[:] = x.ravel()
+        for k, knots in enumerate(drives):
+            batch[2 + len(inputs) + k] = len(knots.values)
+            self._flat(f"drive{k}.values", knots.values.size)[:] = knots.values.ravel()
+            if knots.slopes is not None:
+                self._flat(f"drive{k}.slopes", knots.slopes.size)[:] = knots.slopes.ravel()
         if self._stale:
             self._ask("values")
             self._stale = False
@@ -222,7 +244,9 @@ class CppEngine(TrainingEngine):
         if most > self._capacity.spikes[population]:
             spikes = list(self._capacity.spikes)
             spikes[population] = 2 * most
-            self._capacity = Capacity(self._capacity.trials, self._capacity.inputs, tuple(spikes))
+            self._capacity = Capacity(
+                self._capacity.trials, self._capacity.inputs, tuple(spikes), self._capacity.drives
+            )
             self._lay_out()
             self._ask(f"spikes {population}")
         n, most = self.plan.populations[population].population.n, max(most, 1)
@@ -292,6 +316,11 @@ class CppEngine(TrainingEngine):
         shape = self._shapes[source]
         return self._flat(f"input{source}.gradient", int(np.prod(shape))).reshape(shape).copy()
 
+    def drive_gradient(self, drive: int) -> Knots:
+        """Derivatives by what a driven input was set to; see `Engine.drive_gradient`."""
+        slopes = self._views[f"drive{drive}.gslopes"][: self._trials] if self.plan.drives[drive].linear else None
+        return Knots(self._views[f"drive{drive}.gvalues"][: self._trials], slopes)
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def train(
@@ -308,6 +337,7 @@ class CppEngine(TrainingEngine):
             max(max(sizes), self._capacity.trials),
             tuple(max(x.shape[2], have) for x, have in zip(inputs, self._capacity.inputs, strict=True)),
             self._capacity.spikes,
+            self._capacity.drives,
             max(len(labels), self._capacity.queued),
             max(len(sizes), self._capacity.batches),
         )

@@ -34,9 +34,6 @@ class _Printer(StrPrinter):
     def _print_Float(self, expr: sp.Float) -> str:
         return repr(float(expr))
 
-    def _print_Exp1(self, expr: sp.Expr) -> str:
-        return repr(float(expr))
-
     def _print_Pi(self, expr: sp.Expr) -> str:
         return repr(float(sp.pi))
 

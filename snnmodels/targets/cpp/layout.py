@@ -148,6 +148,11 @@ def _describe(
     out.append(len(plan.components))
     for c in plan.components:
         out += [len(c.populations), *c.populations, len(c.incoming), *c.incoming]
+    out.append(len(plan.drives))
+    for d in plan.drives:
+        out += [d.population, d.state, d.times.size]
+        for key in ("times", "values", "slopes", "gvalues", "gslopes"):
+            place(f"drive{d.index}.{key}")
     for key in ("sizes", "targets", "predictions", "numbers", "corrections", "results"):
         place(f"queue.{key}")
     for k in range(len(plan.network.inputs)):

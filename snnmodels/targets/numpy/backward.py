@@ -11,9 +11,11 @@ from ...events.engine import SimulationError
 from ...events.plan import Component
 from .neurons import Neurons
 from .state import State, Values
-from .tape import SPIKE, Arrival, ComponentTape, Event, Maxima, Piece, Release
+from .tape import SPIKE, Arrival, ComponentTape, Event, Knot, Maxima, Piece, Release
 
-__all__ = ["ComponentBackward", "Totals"]
+__all__ = ["ComponentBackward", "DriveSums", "Totals"]
+
+DriveSums = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass
@@ -87,6 +89,12 @@ class ComponentBackward:
         Derivative of the loss by the maxima, shape (n,), or by the samples, (n, k), of the population that is watched.
     totals : Totals
         Added to.
+
+    Attributes
+    ----------
+    drives : sequence of (array, array or None) or None
+        By driven input, derivatives by the current and its slope at every knot, shape (knots, n), set here; None where
+        they are not wanted.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class ComponentBackward:
         plan = values.plan
         self.values, self.component, self.tape = values, component, tape
         self.sensitivities, self.pulls, self.totals = sensitivities, pulls, totals
+        self.drives: Sequence[DriveSums | None] = ()
         self.first = len(plan.network.inputs)
         self.neurons = {k: values.neurons[k] for k in component.populations}
         self.costates = {k: np.zeros((n.n_states, n.n)) for k, n in self.neurons.items()}
@@ -145,6 +154,7 @@ class ComponentBackward:
                 self._instant(e)
             for k in self.neurons:
                 self._events(k, number, piece)
+            self._knots(piece.knots)
         self._start()
 
     def _moves(self, cause: Arrival | Release, value: float, neuron: int) -> None:
@@ -347,6 +357,7 @@ class ComponentBackward:
             state = self.states[k].before(number)
         else:
             state = State(self.values, k, np.zeros((n.n_states, n.n)), np.zeros(n.n, dtype=bool))
+        state.set(piece.knots)
         state.held = self.held[k].copy()
         before = []
         for a in arrivals:
@@ -378,6 +389,16 @@ class ComponentBackward:
             delays += back[1].sum()
         costates[:, columns] = back[2 : 2 + neurons.n_states]
         self.totals.parameters[k][:, columns] += back[2 + neurons.n_states :]
+
+    def _knots(self, knots: Sequence[Knot]) -> None:
+        """Driven inputs are set at the start of a piece: what they were before does not matter any more."""
+        for knot in knots:
+            costates = self.costates[knot.population]
+            if (sums := self.drives[knot.drive]) is not None:
+                sums[0][knot.number] = costates[knot.state]
+                if sums[1] is not None:
+                    sums[1][knot.number] = costates[knot.state + 1]
+            costates[[knot.state, knot.state + 1]] = 0.0
 
     def _start(self) -> None:
         if self.watched >= 0 and self.tape.maxima is not None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...events.engine import Engine
+from ...events.drives import Knots
+from ...events.engine import Engine, trials_of
 from ...events.plan import EnginePlan
 from .backward import ComponentBackward, Totals
 from .forward import ComponentForward
 from .incoming import Connections
+from .knots import due
 from .neurons import Neurons
 from .state import Values
 from .tape import ComponentTape, Spikes, spikes_of_input
@@ -64,6 +66,8 @@ class NumpyEngine(Engine):
         self._spikes: list[list[Spikes]] = []  # by trial, then source
         self._tapes: list[list[ComponentTape]] = []
         self._input_gradients: list[np.ndarray] = []
+        self._drives: Sequence[Knots] = ()
+        self._drive_gradients: list[Knots] = []
         self._smallest_gdot, self._ties = np.inf, 0
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -83,10 +87,17 @@ class NumpyEngine(Engine):
 
     # --- simulation -----------------------------------------------------------------------------------------------
 
-    def forward(self, inputs: Sequence[np.ndarray], gradient: bool = True) -> None:
+    def forward(
+        self,
+        inputs: Sequence[np.ndarray],
+        gradient: bool = True,
+        drives: Sequence[Knots] = (),
+        trials: int | None = None,
+    ) -> None:
         """Simulate a batch; see `Engine.forward`."""
         self._inputs = [np.asarray(i, dtype=float) for i in inputs]
-        trials = len(self._inputs[0]) if self._inputs else 1
+        self._drives = drives
+        trials = trials_of(inputs, drives) if trials is None else trials
         self._spikes, self._tapes = [], []
         self._smallest_gdot, self._ties = np.inf, 0
         with np.errstate(all="ignore"):  # states that are not finite are reported by name
@@ -97,7 +108,8 @@ class NumpyEngine(Engine):
         spikes = [spikes_of_input(i[trial]) for i in self._inputs] + [Spikes() for _ in self.plan.populations]
         tapes = []
         for component in self.plan.components:
-            run = ComponentForward(self._values, component, spikes, keep=gradient)
+            knots = due(self.plan.drives, self._drives, trial, component.populations)
+            run = ComponentForward(self._values, component, spikes, gradient, knots)
             tapes.append(run.run())
             self._smallest_gdot = min(self._smallest_gdot, run.smallest_gdot)
             self._ties += run.ties
@@ -108,6 +120,11 @@ class NumpyEngine(Engine):
         """Differentiate the last batch; see `Engine.backward`."""
         self._totals = Totals.zero(self._values)
         self._input_gradients = [np.zeros(i.shape) for i in self._inputs]
+        self._drive_gradients = [
+            Knots(np.zeros(shape), np.zeros(shape) if d.linear else None)
+            for d in self.plan.drives
+            for shape in [(len(self._spikes) if d.wanted else 0, d.times.size, d.n)]
+        ]
         with np.errstate(all="ignore"):
             for trial in range(len(self._spikes)):
                 pulls = None if voltage is None else voltage[trial]
@@ -122,7 +139,12 @@ class NumpyEngine(Engine):
             read = places < derivative.shape[1]
             sensitivities[len(self._inputs) + k][read] += derivative[neurons[read], places[read]]
         for component, tape in zip(reversed(self.plan.components), reversed(self._tapes[trial]), strict=True):
-            ComponentBackward(self._values, component, tape, sensitivities, pulls, self._totals).run()
+            back = ComponentBackward(self._values, component, tape, sensitivities, pulls, self._totals)
+            back.drives = [
+                (k.values[trial], None if k.slopes is None else k.slopes[trial]) if d.wanted else None
+                for d, k in zip(self.plan.drives, self._drive_gradients, strict=True)
+            ]
+            back.run()
         if self.plan.input_gradients:
             for total, own, values in zip(self._input_gradients, spikes, sensitivities, strict=False):
                 total[trial] = own.padded(values, total.shape[1], total.shape[2], 0.0)
@@ -182,3 +204,7 @@ class NumpyEngine(Engine):
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt of every input spike, in the shape of the input; 0 at the padding."""
         return self._input_gradients[source].copy()
+
+    def drive_gradient(self, drive: int) -> Knots:
+        """Derivatives by what a driven input was set to; see `Engine.drive_gradient`."""
+        return self._drive_gradients[drive]

@@ -11,6 +11,7 @@ from ...events.engine import SimulationError, explain
 from ...events.plan import Component
 from .crossing import OutOfRange, Unfinished
 from .incoming import Incoming, incoming
+from .knots import Due
 from .state import State, Values
 from .tape import SPIKE, Arrival, ComponentTape, Event, Maxima, Piece, Release, Spikes
 
@@ -56,6 +57,8 @@ class ComponentForward:
         Of all inputs and populations; complete for earlier components, and growing here for its own.
     keep : bool
         Whether the backward pass will follow.
+    due : sequence of Due
+        Knots of the currents that drive the component.
 
     Attributes
     ----------
@@ -64,7 +67,9 @@ class ComponentForward:
     ties : int
     """
 
-    def __init__(self, values: Values, component: Component, spikes: Sequence[Spikes], keep: bool) -> None:
+    def __init__(
+        self, values: Values, component: Component, spikes: Sequence[Spikes], keep: bool, due: Sequence[Due] = ()
+    ) -> None:
         plan = values.plan
         self.values, self.component, self.spikes, self.keep = values, component, spikes, keep
         self.first = len(plan.network.inputs)
@@ -77,6 +82,7 @@ class ComponentForward:
             (plan.projections[q].source - self.first, values.connections[q].shortest) for q in component.feedback
         ]
         self.shortest = {k: min((d for s, d in feedback if s == k), default=np.inf) for k in self.neurons}
+        self.due = due
         self.look = self.window = plan.window
         self.counts = {k: np.zeros(n.n, dtype=int) for k, n in self.neurons.items()}
         # when each refractory neuron is released, and the spike that made it refractory
@@ -129,15 +135,18 @@ class ComponentForward:
     # --- the start of a piece -------------------------------------------------------------------------------------
 
     def _next(self) -> float:
-        """Time of the next arrival or release."""
-        times = [q.next() for q in self.incoming] + [float(u.min()) for u in self.until.values()]
+        """Time of the next arrival, release or knot."""
+        times = [q.next() for q in (*self.incoming, *self.due)] + [float(u.min()) for u in self.until.values()]
         return min(times, default=np.inf)
 
     def _begin(self) -> Piece:
-        """Releases and arrivals of this instant, and the spikes that they cause at once."""
+        """Knots, releases and arrivals of this instant, and the spikes that they cause at once."""
+        knots = [knot for d in self.due for knot in d.take(self.t)]
+        for state in self.states.values():
+            state.set(knots)
         releases = [r for k in self.until for r in self._releases(k)]
         arrivals = [a for q in self.incoming if q.next() == self.t for a in q.take(self.t, self.round)]
-        piece = Piece(self.t, self.t, releases, arrivals, [])
+        piece = Piece(self.t, self.t, releases, arrivals, [], knots=knots)
         for k, state in self.states.items():
             own = [a for a in arrivals if self.values.plan.projections[a.projection].target == k]
             freed = [r for r in releases if r.population == k]

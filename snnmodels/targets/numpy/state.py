@@ -10,7 +10,7 @@ import numpy as np
 from ...events.plan import EnginePlan
 from .incoming import Connections
 from .neurons import Neurons
-from .tape import SPIKE, Arrival, Piece, Release
+from .tape import SPIKE, Arrival, Knot, Piece, Release
 
 __all__ = ["State", "Values"]
 
@@ -58,6 +58,13 @@ class State:
         """A copy."""
         return State(self.values, self.k, self.x.copy(), self.held.copy())
 
+    def set(self, knots: Sequence[Knot]) -> None:
+        """Set the states of driven inputs, those of this population."""
+        for knot in knots:
+            if knot.population == self.k:
+                self.x[knot.state] = knot.values
+                self.x[knot.state + 1] = 0.0 if knot.slopes is None else knot.slopes
+
     def release(self, releases: Sequence[Release]) -> None:
         """End refractory periods."""
         self.held[[r.neuron for r in releases if r.population == self.k]] = False
@@ -99,6 +106,7 @@ class State:
 
     def begin(self, piece: Piece) -> None:
         """Everything that happens at the start of a piece, which is known."""
+        self.set(piece.knots)
         self.release(piece.releases)
         self.arrive(piece.arrivals)
         own = [e.neuron for e in piece.instant if e.population == self.k]

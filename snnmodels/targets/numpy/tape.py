@@ -8,7 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["SPIKE", "Arrival", "ComponentTape", "Event", "Maxima", "Piece", "Release", "Spikes", "spikes_of_input"]
+__all__ = [
+    "SPIKE",
+    "Arrival",
+    "ComponentTape",
+    "Event",
+    "Knot",
+    "Maxima",
+    "Piece",
+    "Release",
+    "Spikes",
+    "spikes_of_input",
+]
 
 SPIKE = -1
 """The kind of event that is a spike; others are numbered as the system's transitions."""
@@ -67,6 +78,28 @@ class Arrival(NamedTuple):
     target: int  # -1: all of the row
 
 
+class Knot(NamedTuple):
+    """A current has a knot: the states of a driven input are set.
+
+    Attributes
+    ----------
+    drive, number : int
+        Place of the driven input, and of the knot among its own.
+    state : int
+        That of the current; its slope is the next one.
+    values : array, shape (n,)
+    slopes : array, shape (n,), or None
+        None for 0.
+    """
+
+    drive: int
+    number: int
+    population: int
+    state: int
+    values: np.ndarray
+    slopes: np.ndarray | None
+
+
 @dataclass(slots=True)
 class Release:
     """The refractory period after a spike of a neuron ends; `x` is its state then, shape (n_states,)."""
@@ -104,7 +137,7 @@ class Event:
 
 @dataclass(slots=True)
 class Piece:
-    """Releases and arrivals at `start`, spikes that they cause at once, then the flow to `end` with events in order."""
+    """Knots, releases and arrivals at `start`, spikes that they cause at once, then the flow to `end` with events."""
 
     start: float
     end: float
@@ -112,6 +145,7 @@ class Piece:
     arrivals: list[Arrival]
     instant: list[Event]
     events: list[Event] = field(default_factory=list)
+    knots: list[Knot] = field(default_factory=list)
 
 
 @dataclass

@@ -24,9 +24,21 @@ struct Projection
     }
 };
 
+// An input of a population that currents drive: at every knot its two states are set, the current and, behind it, its slope
+struct Drive
+{
+    int population, state, knots;
+    const double* times;
+    const std::int64_t* trials;                    // 1 where all trials share the values
+    const double *values, *slopes;                 // (trials, knots, n); slopes: null for 0
+    double *value_gradient, *slope_gradient;       // the same of all trials; null where they are not wanted
+    std::size_t row(int trial, int knot, int n) const { return ((*trials > 1 ? std::size_t(trial) * knots : 0) + knot) * n; }
+    std::size_t gradient_row(int trial, int knot, int n) const { return (std::size_t(trial) * knots + knot) * n; }
+};
+
 struct Component
 {
-    std::vector<int> populations, incoming;
+    std::vector<int> populations, incoming, drives;
     double shortest = INF;  // delay of what it projects to itself
     double soonest = INF;   // until a spike may be felt in it at all, by its own neuron's release, too
 };
@@ -35,9 +47,10 @@ struct Arrival { int projection, spike, entry; };  // entry: of a sparse project
 // A spike by a crossing, or, of another kind, an event that is no spike: `spike` is its place among the turns then
 struct Own { double t; int population, spike, kind; };
 struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
-// Releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by where
-// its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
-struct Piece { double t, end; int releases, arrivals, instants, owns, samples; };
+struct Knot { int drive, number; };
+// Knots, releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by
+// where its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
+struct Piece { double t, end; int releases, arrivals, instants, owns, samples, knots; };
 
 struct ComponentTape
 {
@@ -46,6 +59,7 @@ struct ComponentTape
     std::vector<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
+    std::vector<Knot> knots;
     std::vector<double> released;  // states there, S for each release
     std::vector<std::size_t> released_at;
     std::vector<std::pair<int, int>> held;  // who is refractory at the end: population, neuron
@@ -61,7 +75,7 @@ struct ComponentTape
     {
         Piece& p = pieces.emplace_back();
         p.t = t, p.end = end, p.releases = int(releases.size()), p.arrivals = int(arrivals.size());
-        p.instants = int(instants.size()), p.owns = int(owns.size()), p.samples = samples;
+        p.instants = int(instants.size()), p.owns = int(owns.size()), p.samples = samples, p.knots = int(knots.size());
         return p;
     }
     void own(double t, int population, int spike, int kind = SPIKE)
@@ -69,11 +83,12 @@ struct ComponentTape
         Own& o = owns.emplace_back();
         o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
+    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 struct Trial
 {
+    int number = 0;  // in its batch
     std::vector<Train> trains;  // of inputs, then of populations
     std::vector<ComponentTape> tapes;
     std::vector<Peak> peaks;
@@ -93,6 +108,7 @@ struct Network
     std::vector<double> sample_times;
     std::vector<Projection> projections;
     std::vector<Component> components;
+    std::vector<Drive> drives;
 };
 
 // Derivatives of the loss by the spike times of one population in one trial

@@ -144,6 +144,17 @@ private:
             for (int m = int(number()); m > 0; m--) c.incoming.push_back(int(number()));
             net.components.push_back(c);
         }
+        for (int k = int(number()); k > 0; k--)
+        {
+            Drive d;
+            d.population = int(number()), d.state = int(number()), d.knots = int(number());
+            d.times = array<double>(), d.values = array<double>(), d.slopes = array<double>();
+            d.value_gradient = array<double>(), d.slope_gradient = array<double>();
+            d.trials = batch + 2 + net.inputs + net.drives.size();
+            for (Component& c : net.components)
+                if (std::find(c.populations.begin(), c.populations.end(), d.population) != c.populations.end()) c.drives.push_back(int(net.drives.size()));
+            net.drives.push_back(d);
+        }
         queue.sizes = array<std::int64_t>(), queue.targets = array<std::int64_t>(), queue.predictions = array<std::int64_t>();
         queue.numbers = array<double>(), queue.corrections = array<double>(), queue.results = array<double>();
         for (InputArrays& in : inputs) in.queued = array<double>();
@@ -233,6 +244,7 @@ private:
         const int n_out = simulators[0]->populations()[net.readout]->n;
         each_trial([&](Simulator& s, int b) {
             Trial& trial = trials[b];
+            trial.number = b;
             trial.trains.resize(net.inputs + populations.size());
             for (int k = 0; k < net.inputs; k++) schedule(k, inputs[k].times, b, trial.trains[k]);
             s.forward(trial, samples + std::size_t(b) * n_out * net.sample_times.size(), gradient);

@@ -215,6 +215,66 @@ private:
         return false;
     }
 
+    // --- currents ------------------------------------------------------------------------------------------------------
+
+    std::vector<int> next_knot;  // of every driven input
+
+    void begin_knots(const Component& c)
+    {
+        next_knot.resize(net.drives.size());
+        for (int k : c.drives) next_knot[k] = 0;
+    }
+    double next_knot_time(const Component& c) const
+    {
+        double t = INF;
+        for (int k : c.drives) if (next_knot[k] < net.drives[k].knots) t = std::min(t, net.drives[k].times[next_knot[k]]);
+        return t;
+    }
+    // those that are due at t
+    void knots(const Trial& trial, const Component& c, ComponentTape& tape, double t)
+    {
+        for (int k : c.drives)
+        {
+            const Drive& d = net.drives[k];
+            if (next_knot[k] >= d.knots || d.times[next_knot[k]] > t) continue;
+            tape.knots.push_back({k, next_knot[k]++});
+            set_knot(trial, tape.knots.back());
+        }
+    }
+    void set_knot(const Trial& trial, const Knot& knot)
+    {
+        const Drive& d = net.drives[knot.drive];
+        Neurons& p = *neurons[d.population];
+        const std::size_t from = d.row(trial.number, knot.number, p.n);
+        double *value = p.state(d.state), *slope = p.state(d.state + 1);
+        for (int j = 0; j < p.width; j++)
+        {
+            const std::size_t at = from + std::min(j, p.n - 1);
+            value[j] = d.values[at], slope[j] = d.slopes ? d.slopes[at] : 0.0;
+        }
+    }
+    // what a driven input was before it is set does not matter
+    void knot_back(const Trial& trial, const Knot& knot)
+    {
+        const Drive& d = net.drives[knot.drive];
+        Neurons& p = *neurons[d.population];
+        const std::size_t to = d.gradient_row(trial.number, knot.number, p.n);
+        double *value = p.costate(d.state), *slope = p.costate(d.state + 1);
+        if (d.value_gradient) std::copy_n(value, p.n, d.value_gradient + to);
+        if (d.slope_gradient) std::copy_n(slope, p.n, d.slope_gradient + to);
+        std::fill_n(value, p.width, 0.0), std::fill_n(slope, p.width, 0.0);
+    }
+    void begin_knots_back(const Trial& trial, const Component& c)
+    {
+        for (int k : c.drives)
+        {
+            const Drive& d = net.drives[k];
+            const int n = neurons[d.population]->n;
+            for (double* to : {d.value_gradient, d.slope_gradient})
+                if (to) std::fill_n(to + d.gradient_row(trial.number, 0, n), std::size_t(d.knots) * n, 0.0);
+        }
+    }
+
     void keep_states(const Component& c, std::vector<double>& to) const
     {
         to.resize(to.size() + state_size(c));
@@ -253,7 +313,7 @@ private:
         return false;
     }
 
-    bool scattered(const Component& c) const { return sparse && sparse->suits(c); }
+    bool scattered(const Component& c) const { return sparse && c.drives.empty() && sparse->suits(c); }
 
     bool maxima(const Component& c) const
     {
@@ -264,7 +324,7 @@ private:
     bool swept(const Component& c) const
     {
         const int k = c.populations[0];
-        if (!net.sweeping || c.populations.size() > 1 || !neurons[k]->sweeps() || (k == net.readout && net.watch == SAMPLES)) return false;
+        if (!net.sweeping || !c.drives.empty() || c.populations.size() > 1 || !neurons[k]->sweeps() || (k == net.readout && net.watch == SAMPLES)) return false;
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
@@ -347,6 +407,7 @@ private:
     {
         tape.clear();
         for (int q : c.incoming) next[q] = 0;
+        begin_knots(c);
         for (int k : c.populations)
         {
             neurons[k]->begin();
@@ -385,6 +446,7 @@ private:
         {
             launch(trial, c);
             if (keep && tape.pieces.size() % every == 0) keep_states(c, tape.checkpoints);
+            knots(trial, c, tape, t);
             const int a0 = int(tape.arrivals.size()), r0 = int(tape.releases.size());
             for (; !waiting.empty() && waiting.top().t <= t; waiting.pop()) release(tape, waiting.top());
             const int count = gather(trial, c, t, round, tape.arrivals);
@@ -421,6 +483,7 @@ private:
             }
             double end = std::min(std::min(next_arrival(trial, c), net.duration), t + (c.soonest < INF ? look : net.window));
             if (!waiting.empty()) end = std::min(end, waiting.top().t);
+            end = std::min(end, next_knot_time(c));
             if (sampled && sample < int(net.sample_times.size())) end = std::min(end, net.sample_times[sample]);
             if (maxima) start_.assign(out.x.begin(), out.x.begin() + out.x.size());
             const int o0 = int(tape.owns.size());
@@ -634,6 +697,7 @@ private:
         shifts.clear();
         for (const auto& [n, j] : pulls) if (trial.peaks[j].kind != Peak::SMOOTH) shift(trial, tape, n, j);
         std::sort(shifts.begin(), shifts.end(), [](const Shift& a, const Shift& b) { return a.piece < b.piece; });
+        begin_knots_back(trial, c);
         const int every = chunk(c);
         const std::size_t size = state_size(c);
         const bool reading = reads(c);
@@ -641,7 +705,7 @@ private:
         for (int n = int(tape.pieces.size()) - 1; n >= 0; n--)
         {
             const Piece& piece = tape.pieces[n];
-            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
+            const Piece before = n ? tape.pieces[n - 1] : Piece{};
             if (states && (n == int(tape.pieces.size()) - 1 || (n + 1) % every == 0)) replay(trial, c, tape, n / every * every, n + 1);
             const double* start = states ? &replayed[std::size_t(n % every) * size] : nullptr;
             if (output && loss.samples && piece.samples > before.samples)
@@ -745,6 +809,7 @@ private:
                 p.duration_back(end.neuron, s);
                 p.hold(end.neuron, true);
             }
+            if (active) for (int i = piece.knots; i-- > before.knots;) knot_back(trial, tape.knots[i]);
             while (!pulls.empty() && pulls.back().first >= n) pulls.pop_back();
         }
         // a maximum at time 0 is the initial state
@@ -804,8 +869,9 @@ private:
         for (int n = from; n < to; n++)
         {
             const Piece& piece = tape.pieces[n];
-            const Piece before = n ? tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
+            const Piece before = n ? tape.pieces[n - 1] : Piece{};
             copy_states(c, &entered[std::size_t(n - from) * size]);
+            for (int i = before.knots; i < piece.knots; i++) set_knot(trial, tape.knots[i]);
             for (int r = before.releases; r < piece.releases; r++) neurons[tape.releases[r].population]->hold(tape.releases[r].neuron, false);
             for (int a = before.arrivals; a < piece.arrivals; a++) deliver(trial, tape.arrivals[a]);
             for (int o = before.instants; o < piece.instants; o++) again(trial, tape, tape.instants[o], piece.t);
@@ -833,6 +899,7 @@ private:
         arriving.resize(size * (a1 - a0));
         keep_held(c);
         set_states(c, kept);
+        for (int i = before.knots; i < piece.knots; i++) set_knot(trial, tape.knots[i]);
         for (int r = before.releases; r < piece.releases; r++) neurons[tape.releases[r].population]->hold(tape.releases[r].neuron, false);
         for (int a = a0; a < a1; a++)
         {
