@@ -16,6 +16,8 @@ _NAMES = {
     "datasets": ("Trials",),
     "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
+        "ExpressionLoss",
+        "FunctionLoss",
         "Loss",
         "LossValue",
         "MaxVoltageCrossEntropy",

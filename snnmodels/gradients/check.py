@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import oracle as reference
+from ..datasets.targets import named_targets
 from ..losses.base import Loss
 from ..symbolic.system import HybridSystem
 from ..targets import Target
@@ -43,7 +44,7 @@ def check_gradient(
     recurrent: bool = False,
     loss: Loss | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
-    targets: np.ndarray | None = None,
+    targets: np.ndarray | Mapping[str, np.ndarray] | None = None,
     elements: int | None = None,
     flow_tolerance: float = 1e-10,
     progress: Callable[[str], None] | None = None,
@@ -76,7 +77,7 @@ def check_gradient(
         For a network; by default a smooth function of all output neurons.
     inputs : mapping of str to array, optional
         For a network; by default two random spikes per source in the first half of the trial.
-    targets : array, optional
+    targets : array or mapping of str to array, optional
         For a loss that needs them.
     elements : int, optional
         How many elements of each group are changed for the differences, drawn at random if there are more: 6, or 1
@@ -116,7 +117,7 @@ def _subject(
     target: Target,
     loss: Loss | None,
     inputs: Mapping[str, np.ndarray] | None,
-    targets: np.ndarray | None,
+    targets: np.ndarray | Mapping[str, np.ndarray] | None,
 ) -> Probe:
     """What is checked: the network given, or one made for a model."""
     if isinstance(model, str | Path):
@@ -138,6 +139,8 @@ def _subject(
         loss = SmoothSpikeTimes() if output.spiking else SmoothMaxima(variable, 1.0)
     if targets is None:
         targets = np.zeros(len(next(iter(inputs.values()))), dtype=int)
+    if isinstance(targets, Mapping):
+        targets = named_targets(targets)
     return Probe(model, inputs, loss, targets)
 
 

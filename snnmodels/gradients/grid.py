@@ -102,6 +102,7 @@ class GridSimulation:
             )
         if not isinstance(loss, Loss):
             raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
+        loss.check(network)
         self._network = network
         self.loss = loss
         self._closed = False

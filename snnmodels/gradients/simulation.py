@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..datasets.targets import named_targets
 from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
@@ -93,6 +94,8 @@ class Simulation:
         check_kind("network", network, Network, "a Network")
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
+        if self._loss is not None:
+            self._loss.check(network)
         self._single = not several(loss.observes if isinstance(loss, Loss) else loss)
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             check_whole(name, n)
@@ -291,7 +294,7 @@ class Simulation:
     def run(
         self,
         inputs: Mapping[str, np.ndarray],
-        targets: np.ndarray,
+        targets: np.ndarray | Mapping[str, np.ndarray],
         values: Mapping[str, np.ndarray] | None = None,
         *,
         gradient: bool = True,
@@ -302,8 +305,8 @@ class Simulation:
         ----------
         inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
             Spike times in seconds, ascending, padded with ``inf``.
-        targets : array, shape (trials, ...)
-            Labels or whatever the loss compares with.
+        targets : array, shape (trials, ...), or mapping of str to array
+            Labels or whatever the loss compares with; a mapping where that has several names.
         values : mapping of str to array, optional
             Trainable values that take the place of the network's own, in this run alone.
         gradient : bool
@@ -324,6 +327,8 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
+        if isinstance(targets, Mapping):
+            targets = named_targets(targets)
         if targets is None:
             raise ValueError("targets are None; a loss compares with something (forward needs none)")
         observed = self._forward(inputs, values, gradient, targets)

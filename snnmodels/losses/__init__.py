@@ -2,12 +2,16 @@
 
 from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from .observables import FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
+from .expressions import ExpressionLoss, FunctionLoss
+from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
 from .voltages import VoltageError
 
 __all__ = [
+    "ExpressionLoss",
+    "FinalValues",
     "FirstSpikes",
+    "FunctionLoss",
     "Loss",
     "LossValue",
     "MaxVoltageCrossEntropy",

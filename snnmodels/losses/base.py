@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..datasets.targets import named_targets
 from ..templates.network import Network
 from .observables import Observable, Primitive
 
@@ -84,6 +85,14 @@ class Loss(ABC):
         """
         return 0
 
+    def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network that has what they observe)
+        """Raise `ValueError` if the loss does not fit a network, beside what its observables say.
+
+        Parameters
+        ----------
+        network : Network
+        """
+
     @property
     def observables(self) -> tuple[Observable, ...]:
         """What is read, as a tuple."""
@@ -144,6 +153,11 @@ class SumOfLosses(Loss):
         parts = zip(self.terms, self._parts(observed), strict=True)
         return max(loss.silent_trials(part, targets) for (loss, _), part in parts)
 
+    def check(self, network: Network) -> None:
+        """Check every term; see `Loss.check`."""
+        for loss, _ in self.terms:
+            loss.check(network)
+
     def _parts(self, observed: Observed) -> list[Observed]:
         """What each term reads, as it reads it."""
         parts: list[Observed] = []
@@ -182,13 +196,15 @@ def evaluated(loss: Loss, observed: Any, targets: np.ndarray) -> tuple[LossValue
     ----------
     loss : Loss
     observed : array or tuple of array
-    targets : array, shape (trials, ...)
+    targets : array, shape (trials, ...), or mapping of str to array
 
     Raises
     ------
     ValueError
         If it is no `LossValue`, or has another number of derivatives.
     """
+    if isinstance(targets, Mapping):
+        targets = named_targets(targets)
     found: Any = loss.evaluate(observed, targets)
     if not isinstance(found, LossValue):
         raise ValueError(f"{type(loss).__name__}.evaluate returned {type(found).__name__}; expected a LossValue")

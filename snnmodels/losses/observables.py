@@ -15,7 +15,7 @@ import numpy as np
 
 from ..templates.network import Network, Population
 
-__all__ = ["FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
+__all__ = ["FinalValues", "FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
 
 
 @dataclass(frozen=True)
@@ -194,3 +194,27 @@ class Samples(_State):
                 f"interval = {self.interval * 1e3:g} ms between samples; expected a positive time not longer than the "
                 f"trial of {network.duration * 1e3:g} ms"
             )
+
+
+@dataclass(frozen=True)
+class FinalValues(Observable):
+    """A state variable at the end of the trial: ``(trials, n)``.
+
+    Attributes
+    ----------
+    variable : str
+    """
+
+    variable: str = "v"
+
+    def primitive(self, network: Network) -> Primitive:
+        """One sample, at the end."""
+        return Samples(self.population, self.variable, network.duration).primitive(network)
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        """The last sample."""
+        return values[:, :, -1]
+
+    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
+        """The same, of the last sample; see `Observable.pull`."""
+        return derivative[:, :, None]

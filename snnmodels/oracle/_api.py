@@ -239,6 +239,7 @@ def gradient(
         As `simulate`, and where the gradient does not exist: a crossing with ġ = 0, or a loss with a derivative by a
         spike that is not there.
     """
+    loss.check(network)
     simulation = simulate(network, inputs, method=method)
     neurons = list(simulation.neurons)
     seen = [_see(simulation, watched) for watched in primitives(loss.observables, network)]

@@ -1,0 +1,128 @@
+"""Losses end to end: their gradients are those of the reference, and of differences of the simulated loss."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnmodels.gradients import check_gradient
+from snnmodels.losses import ExpressionLoss, FirstSpikes, FunctionLoss, Loss, SpikeTimes
+from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
+from tests.exactness.networks import EXACT, MS, Case, assert_agrees, reference, simulated
+from tests.needs import TARGETS, on_both
+
+LIF = load_model("lif+exp_synapse")
+RNG = np.random.default_rng(3)
+INPUTS = {"input": np.sort(RNG.uniform(0.5, 18, (3, 4, 2)), axis=2) * MS}
+WANTED = np.sort(RNG.uniform(2, 30, (3, 5, 2)), axis=2) * MS
+LABELS = np.array([0, 3, 1])
+
+
+def network(*, output: str = "hidden", duration: float = 40 * MS, **learnable: Any) -> Network:
+    """Spiking neurons that excite each other, and readouts behind them; `output` is what losses read."""
+    readout = load_model("leaky_integrator+exp_synapse")
+    rng = np.random.default_rng(0)
+    return Network(
+        "losses",
+        (SpikeInput("input", 4),),
+        (
+            Population("hidden", 5, LIF, learnable=("tau_m", "v_th", "tau_syn")),
+            Population("output", 4, readout, learnable=tuple(readout.parameters)),
+        ),
+        (
+            Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5)), learnable=("w", "delay"), delay=0.3 * MS),
+            Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
+            Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool)),
+        ),
+        output,
+        duration,
+    )
+
+
+def of_spikes(observed: Any, targets: np.ndarray) -> tuple[float, Any]:
+    """First spikes times all spikes."""
+    first, times = (np.where(np.isfinite(x), x, 0.0) / (10 * MS) for x in observed)
+    each, trials = (times**2).sum(axis=2), len(first)
+    by_time = np.where(np.isfinite(observed[1]), 2 * times * first[:, :, None], 0.0)
+    return float((first * each).sum() / trials), (
+        np.where(np.isfinite(observed[0]), each, 0.0) / (10 * MS) / trials,
+        by_time / (10 * MS) / trials,
+    )
+
+
+SPIKES: dict[str, tuple[Loss, Any]] = {
+    "spike times and targets": (
+        ExpressionLoss("((t - wanted)/tau)**2", {"tau": "10*ms"}, {"wanted": "second"}), WANTED,
+    ),
+    "a filtered rate": (
+        ExpressionLoss("(sum_spikes(exp(-t/tau)) - rate)**2", {"tau": "15*ms"}, {"rate": "1"}),
+        RNG.normal(1, 1, (3, 5)),
+    ),
+    "named targets": (
+        ExpressionLoss(
+            "weight*((first_spike - wanted)/tau)**2", {"tau": "10*ms"}, {"wanted": "second", "weight": "1"}
+        ),
+        {"wanted": WANTED[:, :, 0], "weight": np.array([1.0, 2.0, 3.0])},
+    ),
+    "a softmax": (
+        ExpressionLoss(
+            "log(sum_neurons(exp(-first_spike/tau))) + sum_neurons(is_label*first_spike/tau)", {"tau": "5*ms"}
+        ),
+        LABELS,
+    ),
+    "a function": (FunctionLoss(of_spikes, (FirstSpikes("hidden"), SpikeTimes("hidden"))), LABELS),
+}
+READOUTS: dict[str, tuple[Loss, Any]] = {
+    "maxima": (ExpressionLoss("tanh(maximum(v))**2"), LABELS),
+    "maxima and spikes": (
+        ExpressionLoss("exp(maximum(v))") + ExpressionLoss("(t/tau)**2", {"tau": "10*ms"}, population="hidden"), LABELS,
+    ),
+    "final values": (ExpressionLoss("(final(v) - x)**3", targets={"x": "1"}), RNG.normal(0, 1, (3, 4))),
+    "samples": (
+        ExpressionLoss(
+            "(sum_samples(sample(v)*exp(-t_sample/tau)) - 0.3)**2 + final_weight*sum_samples(sample(v)**2)",
+            {"tau": "9*ms", "final_weight": [1.0, 2.0, 3.0, 4.0]},
+            interval=1.7 * MS,
+        ),
+        LABELS,
+    ),
+}
+
+
+def case(name: str) -> Case:
+    loss, targets = {**SPIKES, **READOUTS}[name]
+    return Case(network(output="hidden" if name in SPIKES else "output"), INPUTS, loss, targets)
+
+
+def assert_by_differences(case: Case, target: str, **options: Any) -> None:
+    report = check_gradient(
+        case.network, inputs=case.inputs, loss=case.loss, targets=case.labels, target=target, oracle=False,  # type: ignore[arg-type]
+        elements=3, **options,
+    )
+    assert report.ok, str(report)
+    assert report.unresolved == ()
+
+
+@on_both
+@pytest.mark.parametrize("name", [*SPIKES, *READOUTS])
+def test_gradients_are_those_of_the_reference(name: str, target: str) -> None:
+    assert_agrees(simulated(case(name), target), reference(case(name)), EXACT)
+
+
+@pytest.mark.parametrize("target", TARGETS[-1:])
+@pytest.mark.parametrize("name", [*SPIKES, *READOUTS])
+def test_gradients_are_those_of_the_simulated_loss(name: str, target: str) -> None:
+    assert_by_differences(case(name), target)
+
+
+def test_a_wrong_derivative_of_a_function_is_found() -> None:
+    def wrong(observed: Any, targets: np.ndarray) -> tuple[float, Any]:
+        value, (first, times) = of_spikes(observed, targets)
+        return value, (first, 1.001 * times)
+
+    loss = dataclasses.replace(SPIKES["a function"][0], function=wrong)  # type: ignore[type-var]
+    report = check_gradient(network(), inputs=INPUTS, loss=loss, targets=LABELS, oracle=False, elements=2)
+    assert report.failures
