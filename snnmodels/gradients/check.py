@@ -98,8 +98,14 @@ def check_gradient(
     ProbeError
         If no weights make the model spike.
     ValueError
-        If no neuron of a given network spikes with the inputs, or the network doesn't fit the options.
+        If the loss has a surrogate gradient, no neuron of a given network spikes with the inputs, or the network
+        doesn't fit the options.
     """
+    if loss is not None and loss.surrogates:
+        raise ValueError(
+            f"the loss has the surrogate {loss.surrogates[0]!r} in the place of a derivative that is 0: what it "
+            "gives is no derivative, which could be checked"
+        )
     say = progress or (lambda _: None)
     say("deriving the adjoint, and looking for weights with which the network spikes a few times")
     subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)

@@ -327,6 +327,8 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
+        if gradient and loss.no_gradient:
+            raise ValueError(loss.no_gradient)
         if isinstance(targets, Mapping):
             targets = named_targets(targets)
         if targets is None:

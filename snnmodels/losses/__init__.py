@@ -2,16 +2,21 @@
 
 from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from .counts import ActivityPrice, CountError
 from .expressions import ExpressionLoss, FunctionLoss
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
+from .trains import IntervalError, VanRossumDistance
 from .voltages import VoltageError
 
 __all__ = [
+    "ActivityPrice",
+    "CountError",
     "ExpressionLoss",
     "FinalValues",
     "FirstSpikes",
     "FunctionLoss",
+    "IntervalError",
     "Loss",
     "LossValue",
     "MaxVoltageCrossEntropy",
@@ -25,5 +30,6 @@ __all__ = [
     "SpikeTimes",
     "SumOfLosses",
     "TTFSCrossEntropy",
+    "VanRossumDistance",
     "VoltageError",
 ]

@@ -85,6 +85,16 @@ class Loss(ABC):
         """
         return 0
 
+    @property
+    def no_gradient(self) -> str:
+        """Why it can be evaluated but not differentiated, and what to do; empty where it can."""
+        return ""
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        """What takes the place of derivatives that are 0, by name; where there is any, it is not that of the value."""
+        return ()
+
     def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network that has what they observe)
         """Raise `ValueError` if the loss does not fit a network, beside what its observables say.
 
@@ -152,6 +162,16 @@ class SumOfLosses(Loss):
         """The largest number of any term; see `Loss.silent_trials`."""
         parts = zip(self.terms, self._parts(observed), strict=True)
         return max(loss.silent_trials(part, targets) for (loss, _), part in parts)
+
+    @property
+    def no_gradient(self) -> str:
+        """The first reason of a term; see `Loss.no_gradient`."""
+        return next((loss.no_gradient for loss, _ in self.terms if loss.no_gradient), "")
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        """Those of all terms; see `Loss.surrogates`."""
+        return tuple(dict.fromkeys(name for loss, _ in self.terms for name in loss.surrogates))
 
     def check(self, network: Network) -> None:
         """Check every term; see `Loss.check`."""

@@ -298,8 +298,9 @@ class FunctionLoss(Loss):
     ----------
     function : callable
         ``function(observed, targets)`` returns the loss (a mean over the trials) and its derivative by what was
-        observed, in the same shapes. Where `reads` are several observables, `observed` and the derivative are tuples. Spike times
-        are padded with ``inf``, where the derivative must be 0. `check_gradient` compares it with differences.
+        observed, in the same shapes. Where `reads` are several observables, `observed` and the derivative are tuples.
+        Spike times are padded with ``inf``, where the derivative must be 0. `check_gradient` compares it with
+        differences.
     reads : Observable or tuple of Observable
         What the function is given.
     predict : callable, optional

@@ -240,6 +240,8 @@ def gradient(
         spike that is not there.
     """
     loss.check(network)
+    if loss.no_gradient:
+        raise ValueError(loss.no_gradient)
     simulation = simulate(network, inputs, method=method)
     neurons = list(simulation.neurons)
     seen = [_see(simulation, watched) for watched in primitives(loss.observables, network)]

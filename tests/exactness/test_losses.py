@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from snnmodels.gradients import check_gradient
-from snnmodels.losses import ExpressionLoss, FirstSpikes, FunctionLoss, Loss, SpikeTimes
+from snnmodels.losses import (
+    ExpressionLoss,
+    FirstSpikes,
+    FunctionLoss,
+    IntervalError,
+    Loss,
+    SpikeTimes,
+    VanRossumDistance,
+)
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import EXACT, MS, Case, assert_agrees, reference, simulated
 from tests.needs import TARGETS, on_both
@@ -73,6 +81,9 @@ SPIKES: dict[str, tuple[Loss, Any]] = {
         ),
         LABELS,
     ),
+    "van Rossum": (VanRossumDistance(tau=7 * MS), WANTED),
+    "van Rossum within the trial": (VanRossumDistance(tau=7 * MS, end=40 * MS), WANTED),
+    "intervals": (IntervalError(tau=10 * MS), RNG.uniform(2, 9, (3, 5, 2)) * MS),
     "a function": (FunctionLoss(of_spikes, (FirstSpikes("hidden"), SpikeTimes("hidden"))), LABELS),
 }
 READOUTS: dict[str, tuple[Loss, Any]] = {
