@@ -29,6 +29,7 @@ _NAMES = {
         "TTFSCrossEntropy",
         "VanRossumDistance",
         "VoltageError",
+        "loss_of",
     ),
     "optimisers": ("SGD", "Adam", "ExponentialDecay"),
     "reports": ("derivation",),

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import oracle as reference
 from ..datasets.targets import named_targets
+from ..losses import loss_of
 from ..losses.base import Loss
 from ..symbolic.system import HybridSystem
 from ..targets import Target
@@ -74,7 +75,8 @@ def check_gradient(
     recurrent : bool
         Whether hidden neurons project onto each other (only where a model is given).
     loss : Loss, optional
-        For a network; by default a smooth function of all output neurons.
+        For a network; by default a smooth function of all output neurons, or where targets are given the loss that the
+        network declares.
     inputs : mapping of str to array, optional
         For a network; by default two random spikes per source in the first half of the trial.
     targets : array or mapping of str to array, optional
@@ -139,6 +141,8 @@ def _subject(
         raise ValueError("recurrent is for a model; a network has the projections that it declares")
     if inputs is None:
         inputs = random_inputs(model, trials or (2 if _linear(model) else 1), np.random.default_rng(seed))
+    if loss is None and targets is not None and model.loss:
+        loss = loss_of(model)
     if loss is None:
         output = next(p for p in model.populations if p.name == model.output).model
         variable = "v" if "v" in output.state_names else output.state_names[0]

@@ -11,7 +11,7 @@ import numpy as np
 from ..datasets.targets import named_targets
 from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
-from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, loss_of
 from ..losses.base import Loss, Observed, evaluated, several
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
@@ -42,8 +42,9 @@ class Simulation:
     Parameters
     ----------
     network : Network
-    loss : Loss, Observable or sequence of Observable
-        What is differentiated; or only what is read, for `forward` and `backward` around a loss of one's own.
+    loss : Loss, Observable or sequence of Observable, optional
+        What is differentiated; or only what is read, for `forward` and `backward` around a loss of one's own. The loss
+        that the network declares unless given.
     batch_size : int
         Trials of a batch; a smaller last batch is allowed.
     target : {"numpy", "cpp_standalone"}
@@ -80,7 +81,7 @@ class Simulation:
     def __init__(
         self,
         network: Network,
-        loss: Loss | Observable | tuple[Observable, ...] | list[Observable],
+        loss: Loss | Observable | tuple[Observable, ...] | list[Observable] | None = None,
         *,
         batch_size: int = 32,
         target: Target = "numpy",
@@ -92,6 +93,7 @@ class Simulation:
         timeout: float | None = None,
     ) -> None:
         check_kind("network", network, Network, "a Network")
+        loss = loss_of(network) if loss is None else loss
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
         if self._loss is not None:

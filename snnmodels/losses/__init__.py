@@ -3,6 +3,7 @@
 from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from .counts import ActivityPrice, CountError
+from .declared import loss_of
 from .expressions import ExpressionLoss, FunctionLoss
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
@@ -32,4 +33,5 @@ __all__ = [
     "TTFSCrossEntropy",
     "VanRossumDistance",
     "VoltageError",
+    "loss_of",
 ]

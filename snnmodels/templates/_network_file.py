@@ -16,8 +16,8 @@ from .errors import TemplateError, located, suggest
 from .library import find, read_toml
 from .model import Model
 from .network import MOST, Network, Population, Projection, SpikeInput, learnable_names
-from .schema import NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
-from .units import quantity_in
+from .schema import LossTable, NetworkFile, PopulationTable, ProjectionTable, ValuesTable, validate
+from .units import evaluate_quantity, quantity_in
 
 __all__ = ["load_network"]
 
@@ -25,6 +25,9 @@ Array = np.ndarray
 
 # What each way to give weights or delays needs besides itself
 _DRAWS = {"normal": ("mean", "std"), "uniform": ("low", "high")}
+# Keys of a loss that are times, and numbers in whatever unit fits what they scale
+_LOSS_TIMES = {"interval", "tau", "tau0", "tau1", "missing", "width", "end"}
+_LOSS_NUMBERS = {"per", "scale", "alpha", "price"}
 
 
 def load_network(name_or_path: str | Path, seed: int | None = None, **overrides: Any) -> Network:
@@ -95,6 +98,7 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
             output=source.output,
             duration=duration,
             encoding=encoding,
+            loss=tuple(_loss(table, where, file) for where, table in _losses(source)),
         )
 
 
@@ -148,6 +152,25 @@ def _population(name: str, table: PopulationTable, file: str, folder: Path) -> P
                 parameters[parameter] = quantity_in(value, unit)[0]
     with located(file, key):
         return Population(name, table.n, model, parameters, tuple(table.learnable))
+
+
+def _losses(source: NetworkFile) -> list[tuple[str, LossTable]]:
+    """The terms of the loss, each with its key."""
+    if isinstance(source.loss, LossTable):
+        return [("loss", source.loss)]
+    return [(f"loss.{k}", table) for k, table in enumerate(source.loss or [])]
+
+
+def _loss(table: LossTable, key: str, file: str) -> dict[str, Any]:
+    """What a term says, its quantities in SI units; units of constants and targets are left to the loss."""
+    said = table.model_dump(exclude_none=True, exclude_defaults=True)
+    for name in _LOSS_TIMES & said.keys():
+        with located(file, f"{key}.{name}"):
+            said[name] = quantity_in(said[name], "second")[0]
+    for name in _LOSS_NUMBERS & said.keys():
+        with located(file, f"{key}.{name}"):
+            said[name] = evaluate_quantity(said[name])[0]
+    return said
 
 
 def _projection(

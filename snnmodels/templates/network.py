@@ -160,6 +160,8 @@ class Network:
     encoding : mapping
         How a data set becomes input spikes, for those who train: ``code`` (the name of a function of
         `snnmodels.datasets`), ``longest`` (seconds) and ``dropout``.
+    loss : sequence of mapping
+        What it is to be trained on: terms that add up, each a mapping of what `snnmodels.losses.loss_of` reads.
 
     Raises
     ------
@@ -175,10 +177,13 @@ class Network:
     output: str
     duration: float
     encoding: Mapping[str, str | float] = field(default_factory=dict)
+    loss: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         check_kind("name of the network", self.name, str, "text")
         check_mapping(f"network {self.name!r}: encoding", self.encoding, "a mapping with code, longest and dropout")
+        terms = sequence_of(f"network {self.name!r}: loss", self.loss, Mapping, "a sequence of mappings")
+        object.__setattr__(self, "loss", tuple(terms))
         for name, kind in (("inputs", SpikeInput), ("populations", Population), ("projections", Projection)):
             expected = f"a sequence of {kind.__name__}"
             members = tuple(sequence_of(f"network {self.name!r}: {name}", getattr(self, name), kind, expected))
