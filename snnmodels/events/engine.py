@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..losses.observables import Maxima, SpikeTimes
+from ..losses.observables import Maxima, Samples, SpikeTimes
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .plan import EnginePlan, PopulationPlan
@@ -88,7 +88,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
+    def backward(
+        self,
+        spikes: Mapping[int, np.ndarray],
+        maxima: np.ndarray | None = None,
+        samples: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
         """Differentiate the last batch.
 
         Parameters
@@ -96,8 +101,10 @@ class Engine(ABC):
         spikes : mapping of int to array, shape (trials, n, k)
             Derivatives of the loss by spike times, for all populations of `EnginePlan.spikes`; spikes beyond the k
             first of a neuron have none.
-        voltage : array, optional
-            That by `maxima` or `samples`, where the plan watches a state.
+        maxima : array, shape (trials, n), optional
+            By `maxima`, where the plan watches those.
+        samples : mapping of int to array, shape (trials, n, k)
+            By samples, for all of `EnginePlan.samples`, by their place.
         """
 
     def observed(self) -> tuple[np.ndarray, ...]:
@@ -105,21 +112,23 @@ class Engine(ABC):
         return tuple(
             self.spike_times(self.plan.place(seen))
             if isinstance(seen, SpikeTimes)
-            else (self.maxima() if isinstance(seen, Maxima) else self.samples())
+            else (self.samples(self.plan.samples.index(seen)) if isinstance(seen, Samples) else self.maxima())
             for seen in self.plan.observed
         )
 
     def pull(self, derivatives: Sequence[np.ndarray]) -> None:
         """Differentiate the last batch for derivatives by each of `observed`, in the shapes of these."""
         spikes: dict[int, np.ndarray] = {}
-        voltage = None
+        samples: dict[int, np.ndarray] = {}
+        maxima = None
         for seen, derivative in zip(self.plan.observed, derivatives, strict=True):
-            if isinstance(seen, SpikeTimes):
-                k = self.plan.place(seen)
-                spikes[k] = spikes[k] + derivative if k in spikes else derivative
-            else:
-                voltage = derivative if voltage is None else voltage + derivative
-        self.backward(spikes, voltage)
+            if isinstance(seen, Maxima):
+                maxima = derivative if maxima is None else maxima + derivative
+                continue
+            timed = isinstance(seen, SpikeTimes)
+            to, k = (spikes, self.plan.place(seen)) if timed else (samples, self.plan.samples.index(seen))
+            to[k] = to[k] + derivative if k in to else derivative
+        self.backward(spikes, maxima, samples)
 
     # --- results of forward -----------------------------------------------------------------------------------------
 
@@ -136,8 +145,14 @@ class Engine(ABC):
         """Largest value over time of the observed state, shape (trials, n)."""
 
     @abstractmethod
-    def samples(self) -> np.ndarray:
-        """Samples of the observed state, shape (trials, n, k)."""
+    def samples(self, which: int) -> np.ndarray:
+        """Samples of a state, shape (trials, n, k).
+
+        Parameters
+        ----------
+        which : int
+            Place in `EnginePlan.samples`.
+        """
 
     @property
     @abstractmethod

@@ -96,7 +96,10 @@ class Written:
         return _in_words(message, self.reads, self.stages)
 
     def value(
-        self, values: Mapping[str, np.ndarray], there: Mapping[str, np.ndarray], shape: tuple[int, int, int]
+        self,
+        values: Mapping[str, np.ndarray],
+        there: Mapping[str, np.ndarray],
+        shape: tuple[int, int, Mapping[str, int]],
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The expression for every trial, and the derivative of their sum by every reading.
 
@@ -106,8 +109,8 @@ class Written:
             Of readings by placeholder and of names; of shapes that broadcast to ``(trials, neurons, items)``.
         there : mapping of str to bool array
             Where values are: for those that have gaps, in their shapes.
-        shape : tuple of int
-            Trials, neurons, and the most spikes or samples of a neuron.
+        shape : tuple of int, int and mapping of str to int
+            Trials, neurons, and how many places there are for each ``"spike"`` and ``"sample"`` of a neuron.
 
         Returns
         -------
@@ -124,7 +127,10 @@ class Written:
         return run.forward(), run.backward()
 
     def scores(
-        self, values: Mapping[str, np.ndarray], there: Mapping[str, np.ndarray], shape: tuple[int, int, int]
+        self,
+        values: Mapping[str, np.ndarray],
+        there: Mapping[str, np.ndarray],
+        shape: tuple[int, int, Mapping[str, int]],
     ) -> np.ndarray:
         """The last stage for every neuron, -inf where it reads what is not there; shape (trials, n).
 
@@ -156,14 +162,14 @@ class _Run:
         written: Written,
         values: Mapping[str, np.ndarray],
         there: Mapping[str, np.ndarray],
-        shape: tuple[int, int, int],
+        shape: tuple[int, int, Mapping[str, int]],
     ) -> None:
         self.written, self.values, self.there, self.shape = written, dict(values), there, shape
         self.results: list[tuple[np.ndarray, np.ndarray]] = []  # of every stage: values, and where they count
 
     def _shape(self, stage: Stage) -> tuple[int, int, int]:
         trials, n, items = self.shape
-        return {"trial": (trials, 1, 1), "neuron": (trials, n, 1)}.get(stage.each, (trials, n, items))
+        return {"trial": (trials, 1, 1), "neuron": (trials, n, 1)}.get(stage.each) or (trials, n, items[stage.each])
 
     def _compute(self, expression: sp.Expr, mask: np.ndarray, what: str) -> np.ndarray:
         numbers = {s: self.values[s.name] for s in expression.free_symbols}

@@ -290,7 +290,7 @@ def simulated(observables: Sequence[Observable], network: Network) -> tuple[Prim
     Raises
     ------
     ValueError
-        Also where the reference alone reads them: states of populations that spike.
+        Also where the reference alone reads them: maxima of populations that spike.
     """
     found = primitives(observables, network)
     for seen in found:

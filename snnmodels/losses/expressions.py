@@ -176,7 +176,7 @@ class ExpressionLoss(Loss):
         seen = dict(zip(self._reads, alike(self, observed), strict=True))
         arrays = {read: self._array(read, x) for read, x in seen.items()}
         trials, n = next(iter(arrays.values())).shape[:2]
-        items = max(x.shape[2] for x in arrays.values())
+        items = {read.each: x.shape[2] for read, x in arrays.items()}
         names = self._names(targets, trials, n, arrays)
         loss, *score = (_filled(w, arrays, names) for w in self._expressions)
         value, by = self._expressions[0].value(*loss, (trials, n, items))
@@ -187,7 +187,7 @@ class ExpressionLoss(Loss):
             gradients.append(flat.reshape(np.shape(x)) / trials)
         predictions = None
         if score:
-            scores = self._expressions[1].scores(*score[0], (trials, n, 1))
+            scores = self._expressions[1].scores(*score[0], (trials, n, items))
             predictions = np.where(np.isfinite(scores.max(axis=1)), scores.argmax(axis=1), -1)
         return LossValue(float(value.sum() / trials), shown(self, gradients), predictions)
 

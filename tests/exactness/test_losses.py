@@ -137,3 +137,46 @@ def test_a_wrong_derivative_of_a_function_is_found() -> None:
     loss = dataclasses.replace(SPIKES["a function"][0], function=wrong)  # type: ignore[type-var]
     report = check_gradient(network(), inputs=INPUTS, loss=loss, targets=LABELS, oracle=False, elements=2)
     assert report.failures
+
+
+# --- several things at once -------------------------------------------------------------------------------------------
+
+
+def several(hidden: str) -> tuple[Loss, Any]:
+    """Spikes, samples and final values of spiking neurons, and maxima and samples of two states of what they drive."""
+    tau = {"tau": "10*ms"}
+    of_hidden = ExpressionLoss(
+        "final(v)*(sum_spikes(t/tau) + 1) + sum_samples(sample(I_syn)**2)", tau, population="hidden", interval=3.7 * MS
+    )
+    of_output = ExpressionLoss("maximum(v)**2*sum_samples(sample(I_syn)*sin(t_sample/tau)) + final(v)", tau)
+    return 0.5 * of_hidden + of_output + ExpressionLoss(hidden, population="hidden", interval=2.9 * MS), LABELS
+
+
+SEVERAL = ["sample(v)**2", "final(I_syn)*first_spike/(1 + sum_samples(sample(v)**2))"]
+
+
+def together(hidden: str, **options: Any) -> Case:
+    loss, targets = several(hidden)
+    return Case(network(output="output", **options), INPUTS, loss, targets)
+
+
+@on_both
+@pytest.mark.parametrize("hidden", SEVERAL)
+def test_several_states_of_several_populations(hidden: str, target: str) -> None:
+    case = together(hidden)
+    assert_agrees(simulated(case, target), reference(case), EXACT)
+
+
+@pytest.mark.parametrize("target", TARGETS[-1:])
+def test_several_states_by_differences(target: str) -> None:
+    assert_by_differences(together(SEVERAL[0]), target)
+
+
+@pytest.mark.parametrize("target", TARGETS[-1:])
+def test_samples_change_nothing_but_pieces(target: str) -> None:
+    """Threads, another window, and a loss that reads less: the same numbers."""
+    whole = simulated(together(SEVERAL[0]), target)
+    for options in ({"threads": 3}, {"window": 2e-3}):
+        other = simulated(together(SEVERAL[0]), target, **options)
+        for key, value in whole.outcome.gradients.items():
+            np.testing.assert_allclose(other.outcome.gradients[key], value, rtol=0, atol=1e-11 * np.abs(value).max())
