@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..losses.base import simulated
+from ..losses.integrals import with_integrals
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import HybridSystem
 from ..templates.arguments import check_numbers, check_whole
@@ -82,6 +83,7 @@ class EnginePlan:
     Attributes
     ----------
     network : Network
+        With a state more for each integral that is read.
     observed : tuple of Primitive
         What a loss reads, each with the name of its population.
     populations, projections : tuple
@@ -141,6 +143,7 @@ class EnginePlan:
         """
         if not observables:
             raise ValueError("nothing is read of the network; name at least one observable")
+        network = with_integrals(network, observables)
         observed = simulated(observables, network)
         maxima = _maxima(observed)
         if window is not None:

@@ -13,6 +13,7 @@ from .. import oracle as reference
 from ..datasets.targets import named_targets
 from ..losses import loss_of
 from ..losses.base import Loss
+from ..losses.integrals import with_integrals
 from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model, load_network
@@ -112,7 +113,7 @@ def check_gradient(
     say("deriving the adjoint, and looking for weights with which the network spikes a few times")
     subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)
     if elements is None:
-        elements = 1 if target == "numpy" and not _linear(subject.network) else 6
+        elements = 1 if target == "numpy" and not _linear(_simulated(subject)) else 6
     options = {**options, "target": target, "tolerance": flow_tolerance}
     return _Check(subject, tolerance, elements, seed, options, say).report(oracle)
 
@@ -154,6 +155,11 @@ def _subject(
     return Probe(model, inputs, loss, targets)
 
 
+def _simulated(subject: Probe) -> Network:
+    """The network as it is simulated."""
+    return with_integrals(subject.network, subject.loss.observables)
+
+
 def _linear(network: Network) -> bool:
     return all(HybridSystem.from_model(p.model).is_linear for p in network.populations)
 
@@ -189,6 +195,7 @@ class _Check:
         say: Callable[[str], None],
     ) -> None:
         self.subject, self.tolerance, self.options, self.say = subject, tolerance, options, say
+        self.network = _simulated(subject)
         self.elements, self.rng = elements, np.random.default_rng(seed)
         self.trainable = subject.network.trainable()
         self.groups = {**self.trainable, **{f"{k}.times": np.asarray(v) for k, v in subject.inputs.items()}}
@@ -223,7 +230,7 @@ class _Check:
     def _reference(self) -> reference.OracleGradient:
         self.say("simulating and differentiating the reference")
         s = self.subject
-        method: reference.Method = "matrix-exponential" if _linear(s.network) else "runge-kutta"
+        method: reference.Method = "matrix-exponential" if _linear(self.network) else "runge-kutta"
         return reference.gradient(s.network, s.inputs, s.loss, s.targets, method=method)
 
     # --- differences ----------------------------------------------------------------------------------------------

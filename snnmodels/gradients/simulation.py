@@ -13,6 +13,7 @@ from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, loss_of
 from ..losses.base import Loss, Observed, evaluated, several
+from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
@@ -101,6 +102,8 @@ class Simulation:
         self._single = not several(loss.observes if isinstance(loss, Loss) else loss)
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             check_whole(name, n)
+        self._given = network
+        network = with_integrals(network, self._observables)
         self._network = network
         self._held: Network | None = network  # whose values the engine has, but for weights; None: unknown
         self._lent: set[str] = set()  # weights that it has from elsewhere
@@ -158,7 +161,7 @@ class Simulation:
     @property
     def network(self) -> Network:
         """The network that is simulated, as it was given."""
-        return self._network
+        return self._given
 
     @property
     def settings(self) -> dict[str, Any]:

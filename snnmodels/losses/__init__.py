@@ -5,6 +5,7 @@ from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from .counts import ActivityPrice, CountError
 from .declared import loss_of
 from .expressions import ExpressionLoss, FunctionLoss
+from .integrals import Integral, with_integrals
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
 from .trains import IntervalError, VanRossumDistance
@@ -17,6 +18,7 @@ __all__ = [
     "FinalValues",
     "FirstSpikes",
     "FunctionLoss",
+    "Integral",
     "IntervalError",
     "Loss",
     "LossValue",
@@ -34,4 +36,5 @@ __all__ = [
     "VanRossumDistance",
     "VoltageError",
     "loss_of",
+    "with_integrals",
 ]

@@ -297,6 +297,8 @@ class _Reader(ast.NodeTransformer):
                 raise ValueError(
                     f"{brief(self.text)}: {function} takes a state, as in {function}(v), not {ast.unparse(argument)!r}"
                 )
+            if function == "integral":
+                parse_expression(ast.unparse(argument))  # what has no derivative is refused before there is a network
             return self._read(Read(function, ast.unparse(argument)))
         if function not in _SUMS:
             return ast.Call(node.func, [self.visit(argument)], [])

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array
 from ..templates.errors import brief, suggest
+from ..templates.expressions import free_names
 from ..templates.network import Network
 from ..templates.units import evaluate_quantity, expression_dimension, unit_dimension, unit_of_dimension
 from ._language import Read, Written, compiled
 from .base import Loss, LossValue, alike, shown
+from .integrals import Constant, Integral, integral_dimension
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Samples, SpikeTimes
 from .observed import checked_spike_times, labels_of
 
-__all__ = ["Constant", "ExpressionLoss", "FunctionLoss"]
-
-
-class Constant(NamedTuple):
-    """A number, or one for each neuron, in SI base units.
-
-    Attributes
-    ----------
-    value : float or tuple of float
-    unit : str
-        Base unit in Brian2's syntax.
-    """
-
-    value: float | tuple[float, ...]
-    unit: str = "1"
+__all__ = ["ExpressionLoss", "FunctionLoss"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +32,9 @@ class ExpressionLoss(Loss):
     * ``t``, the time of every spike, and ``first_spike``, that of the first spike of every neuron, in seconds;
     * ``maximum(v)`` and ``final(v)``, the largest value over time of a state and its value at the end of the trial, and
       ``sample(v)``, its values every `interval`, at the times ``t_sample``;
+    * ``integral((v - v_0)**2)``, the integral over the trial of a smooth expression in states and parameters of the
+    model
+      and in constants, as one more state of the model;
     * `constants` and `targets` by name, and ``is_label``: 1 for the neuron whose number is the trial's target, else 0;
     * sums within it: ``sum_spikes(...)`` and ``sum_samples(...)`` give a number for each neuron, ``sum_neurons(...)``
       one for the trial, of which functions may be taken.
@@ -102,6 +93,14 @@ class ExpressionLoss(Loss):
                 raise ValueError(f"{name!r} is both a constant and a target; choose another name")
         object.__setattr__(self, "targets", dict(self.targets))
         used = set().union(*(w.names for w in self._expressions))
+        for read in self._reads:
+            inside = set(free_names(read.of)) if read.kind == "integral" else set()
+            if inside & set(self.targets):
+                raise ValueError(
+                    f"integral({read.of}) names the target {min(inside & set(self.targets))!r}; the model that is "
+                    "integrated is the same in all trials: name constants, or sample the state"
+                )
+            used |= inside
         for name in (*self.constants, *self.targets):
             if name not in used:
                 raise ValueError(f"{name!r} is given but not used in {brief(self.expression)}; use it or remove it")
@@ -135,6 +134,10 @@ class ExpressionLoss(Loss):
                 return Maxima(self.population, read.of)
             case "sample":
                 return Samples(self.population, read.of, self.interval)
+            case "integral":
+                names = set(free_names(read.of))
+                own = tuple((k, v) for k, v in sorted(self.constants.items()) if k in names)
+                return Integral(self.population, read.of, own)
         return FinalValues(self.population, read.of)
 
     def check(self, network: Network) -> None:
@@ -146,13 +149,15 @@ class ExpressionLoss(Loss):
         units = {s.name: unit_dimension(s.unit) for s in model.states}
         second = unit_dimension("second")
         known = {"t_sample": second, "is_label": unit_dimension("1")}
-        known |= {k: unit_dimension(unit) for k, (_, unit) in self.constants.items()}
+        known |= {k: unit_dimension(constant.unit) for k, constant in self.constants.items()}
         known |= {k: unit_dimension(unit) for k, unit in self.targets.items()}
         for written in self._expressions:
             here = dict(known)
             for placeholder, read in written.reads.items():
                 if read.kind in ("t", "first_spike"):
                     here[placeholder] = second
+                elif isinstance(seen := self._observable(read), Integral):
+                    here[placeholder] = integral_dimension(seen, model)
                 elif read.of in units:
                     here[placeholder] = units[read.of]
                 else:
@@ -214,8 +219,8 @@ class ExpressionLoss(Loss):
     ) -> dict[str, np.ndarray]:
         """Values of all names, with gaps as they are given."""
         names = {}
-        for name, (value, _) in self.constants.items():
-            array = np.asarray(value, dtype=float)
+        for name, constant in self.constants.items():
+            array = np.asarray(constant.value, dtype=float)
             if array.shape not in ((), (n,)):
                 raise ValueError(f"constant {name!r} has shape {array.shape}; expected one number or shape ({n},)")
             names[name] = array.reshape(1, -1, 1)

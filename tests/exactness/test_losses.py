@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnmodels.gradients import check_gradient
+from snnmodels import oracle
+from snnmodels.gradients import GridSimulation, Simulation, check_gradient
 from snnmodels.losses import (
     ExpressionLoss,
     FirstSpikes,
     FunctionLoss,
+    Integral,
     IntervalError,
     Loss,
+    Samples,
     SpikeTimes,
     VanRossumDistance,
+    with_integrals,
 )
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.exactness.networks import EXACT, MS, Case, assert_agrees, reference, simulated
+from tests.exactness.networks import EXACT, MS, NEAR, Case, assert_agrees, reference, simulated
 from tests.needs import TARGETS, on_both
 
 LIF = load_model("lif+exp_synapse")
@@ -110,8 +114,11 @@ def case(name: str) -> Case:
 
 def assert_by_differences(case: Case, target: str, **options: Any) -> None:
     report = check_gradient(
-        case.network, inputs=case.inputs, loss=case.loss, targets=case.labels, target=target, oracle=False,  # type: ignore[arg-type]
-        elements=3, **options,
+        case.network,
+        **{"inputs": case.inputs, "loss": case.loss, "targets": case.labels, "target": target},  # type: ignore[arg-type]
+        oracle=False,
+        elements=3,
+        **options,
     )
     assert report.ok, str(report)
     assert report.unresolved == ()
@@ -180,3 +187,102 @@ def test_samples_change_nothing_but_pieces(target: str) -> None:
         other = simulated(together(SEVERAL[0]), target, **options)
         for key, value in whole.outcome.gradients.items():
             np.testing.assert_allclose(other.outcome.gradients[key], value, rtol=0, atol=1e-11 * np.abs(value).max())
+
+
+# --- integrals --------------------------------------------------------------------------------------------------------
+
+LINEAR = {
+    "of a readout": ExpressionLoss("(integral(v)/tau - 0.3)**2", {"tau": "10*ms"}),
+    "of a spiking neuron": ExpressionLoss(
+        "exp(integral(v - v_rest + a*I_syn)/tau)",
+        {"tau": "100*ms", "a": [0.5, 1.0, 1.5, 2.0, 3.0]},
+        population="hidden",
+    ),
+}
+SQUARED = {
+    "of a readout": ExpressionLoss("integral((v - v_target)**2)/tau", {"tau": "10*ms", "v_target": 0.25}),
+    "of spiking neurons, with their spikes": ExpressionLoss(
+        "integral(v**2/(1 + v**2))/tau + (t/tau)**2", {"tau": "10*ms"}, population="hidden"
+    ),
+    "of both, and others": ExpressionLoss("tanh(integral(v**2)/tau)*maximum(v)", {"tau": "10*ms"})
+    + ExpressionLoss("integral(I_syn*v)/tau*integral(v**2)/tau + final(v)", {"tau": "10*ms"}, population="hidden"),
+}
+
+
+@on_both
+@pytest.mark.parametrize("name", LINEAR)
+def test_integrals_of_linear_expressions_are_exact(name: str, target: str) -> None:
+    case = Case(network(output="output"), INPUTS, LINEAR[name], LABELS)
+    expected = oracle.gradient(case.network, INPUTS, case.loss, LABELS, method="matrix-exponential")
+    assert_agrees(simulated(case, target), expected, EXACT)
+
+
+@pytest.mark.parametrize("target", TARGETS[-1:])
+@pytest.mark.parametrize("name", SQUARED)
+def test_integrals_of_other_expressions(name: str, target: str) -> None:
+    case = Case(network(output="output"), INPUTS, SQUARED[name], LABELS)
+    found = simulated(case, target)
+    expected = oracle.gradient(case.network, INPUTS, case.loss, LABELS, method="runge-kutta")
+    assert_agrees(found, expected, NEAR)
+    assert_by_differences(case, target, flow_tolerance=1e-13)  # so that differences resolve enough
+
+
+def test_an_integral_in_numpy() -> None:
+    case = Case(network(output="output", duration=20 * MS), {"input": INPUTS["input"][:1]}, SQUARED["of a readout"])
+    case = case._replace(targets=LABELS[:1])
+    found = simulated(case)
+    expected = oracle.gradient(case.network, case.inputs, case.loss, case.labels, method="runge-kutta")
+    assert_agrees(found, expected, NEAR)
+
+
+@pytest.mark.parametrize("target", TARGETS[-1:])
+def test_an_integral_is_what_quadrature_gives(target: str) -> None:
+    """Of the sampled potential of a spiking neuron, by the trapezium rule between its spikes."""
+    net, interval = network(output="hidden"), 0.005 * MS
+    reads = [Integral("hidden", "v**2"), Samples("hidden", "v", interval), SpikeTimes("hidden")]
+    with Simulation(net, reads, batch_size=3, target=target) as simulation:  # type: ignore[arg-type]
+        integrals, samples, spikes = simulation.forward(INPUTS)
+    assert np.isfinite(spikes).sum() > 10
+    padded = np.concatenate([np.zeros((3, 5, 1)), samples], axis=2) ** 2
+    rule = (padded[:, :, 1:] + padded[:, :, :-1]).sum(axis=2) / 2 * interval
+    np.testing.assert_allclose(integrals, rule, rtol=2e-3, atol=0)
+    assert integrals.shape == (3, 5)
+
+
+def test_a_network_is_given_back_as_it_was() -> None:
+    net = network(output="output")
+    with Simulation(net, SQUARED["of a readout"], batch_size=3) as simulation:
+        assert simulation.network is net
+        assert any(s.name.startswith("integral_") for s in simulation.plan.network.populations[1].model.states)
+    assert with_integrals(net, LINEAR["of a readout"].observables) is not net
+    assert with_integrals(net, (SpikeTimes("hidden"),)) is net
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (ExpressionLoss("integral(v*u)"), "'u' is neither a state or parameter of .* nor a constant"),
+        (ExpressionLoss("integral(v - tau_m)"), r"integral\(v - tau_m\)"),
+        (ExpressionLoss("integral(exp(-t))"), "'t' is neither a state"),
+        (ExpressionLoss("integral(v*tau_m)", {"tau_m": 1.0}), "'tau_m' is a constant, and also a variable"),
+        (ExpressionLoss("integral(v) + final(v)"), r"the loss 'integral\(v\) \+ final\(v\)'"),
+    ],
+)
+def test_integrals_that_are_none(loss: Loss, message: str) -> None:
+    for make in (Simulation, GridSimulation):
+        with pytest.raises(ValueError, match=message):
+            make(network(output="output"), loss)  # type: ignore[operator]
+
+
+def test_integrals_of_targets_and_on_a_grid() -> None:
+    with pytest.raises(ValueError, match="names the target 'x'; the model that is integrated is the same"):
+        ExpressionLoss("integral((v - x)**2)", targets={"x": "1"})
+    with pytest.raises(ValueError, match="which has no derivative everywhere"):
+        ExpressionLoss("integral(v > 1)")
+    with pytest.raises(ValueError, match="a Simulation and the reference add it, a time grid does not"):
+        GridSimulation(without_delay(network(output="output")), ExpressionLoss("integral(v)"), batch_size=1)
+
+
+def without_delay(net: Network) -> Network:
+    at_once = (dataclasses.replace(q, delay=0.0, learnable=("w",)) for q in net.projections)
+    return dataclasses.replace(net, projections=tuple(at_once))

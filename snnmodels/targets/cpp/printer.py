@@ -22,14 +22,19 @@ _OPTIONAL = ("event", "search", "reset", "sigma", "spike_back", "peak", "release
 
 
 def divided_differences() -> str:
-    """The functions ``expdd2`` and on, for numbers and for lanes."""
-    lines = [cpp_source("inline")]
+    """The functions ``expdd2`` and on, for numbers, for lanes, and for some of each."""
+    lanes = "inline D8 lanes_of(double x) { return all(x); }\ninline D8 lanes_of(D8 x) { return x; }"
+    lines = [cpp_source("inline"), lanes]
     for n in range(2, MAX_NODES + 1):
         names = [f"x{i}" for i in range(n)]
         lines.append(
             f"inline D8 expdd{n}({', '.join('D8 ' + x for x in names)})\n"
             f"{{ D8 y; for (int l = 0; l < LANES; l++) y[l] = expdd{n}({', '.join(x + '[l]' for x in names)}); "
-            "return y; }"
+            "return y; }\n"
+            # what differs between neurons beside what does not, as a time constant beside a rate of 0
+            f"template <{', '.join('class T' + str(i) for i in range(n))}> "
+            f"inline D8 expdd{n}({', '.join(f'T{i} x{i}' for i in range(n))})\n"
+            f"{{ return expdd{n}({', '.join(f'lanes_of({x})' for x in names)}); }}"
         )
     return "\n".join(lines)
 
