@@ -164,6 +164,28 @@ class Engine(ABC):
     def ties(self) -> int:
         """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
 
+    def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """How close the neurons of a population came to spikes that did not happen, and how fast they crossed.
+
+        Parameters
+        ----------
+        population : int
+
+        Returns
+        -------
+        approach : array, shape (trials, n)
+            Largest value of the event function from which a neuron turned back without a spike, or at which it was
+            rising at the end; -inf where it never rose.
+        gdot : tuple of array, shape (crossings,)
+            By trial: rates at which event functions crossed 0.
+
+        Raises
+        ------
+        SimulationError
+            On targets that keep too little of a trial to tell.
+        """
+        raise SimulationError(f"{type(self).__name__} does not keep the course of a trial; the numpy target does")
+
     # --- results of backward ----------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...events.engine import Engine
 from ...events.plan import EnginePlan
+from .approach import approaches, slopes
 from .backward import ComponentBackward, Pulls, Totals
 from .forward import ComponentForward
 from .incoming import Connections
@@ -169,6 +170,13 @@ class NumpyEngine(Engine):
     def ties(self) -> int:
         """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
         return self._ties
+
+    def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """How close neurons came to their thresholds; see `Engine.approaches`."""
+        tapes = self._tapes_of(population)
+        with np.errstate(all="ignore"):
+            closest = np.stack([approaches(self._values, tape, population) for tape in tapes])
+        return closest, tuple(slopes(self._values, tape, population) for tape in tapes)
 
     # --- results of backward --------------------------------------------------------------------------------------
 
