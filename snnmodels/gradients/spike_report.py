@@ -69,8 +69,8 @@ class SpikeReport:
         return (
             f"{self.population}, mean of {trials} trials: of {n} neurons {self.silent.mean():.3g} silent "
             f"({self.always_silent} in all trials), {self.near_misses.mean():.3g} within {self.distance:g} of a spike "
-            f"that did not happen; of {self.spikes.sum(axis=1).mean():.3g} spikes {self.flat_spikes.mean():.3g} crossed "
-            f"with less than {self.slope:g} per second"
+            f"that did not happen; of {self.spikes.sum(axis=1).mean():.3g} spikes {self.flat_spikes.mean():.3g} "
+            f"crossed with less than {self.slope:g} per second"
         )
 
 
