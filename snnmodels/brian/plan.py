@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 
 from ..losses.base import simulated
-from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
+from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes, check_silent
 from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
@@ -183,6 +183,8 @@ class Plan:
                 f"a time grid reads the output population {network.output!r} alone, not {observed.population!r}; a "
                 "Simulation reads any populations"
             )
+        if isinstance(observed, Samples):
+            check_silent(observed, network, "interrupts on a time grid")
         sample_steps = _sample_steps(observed.interval, dt, steps) if isinstance(observed, Samples) else 0
         network, names = portable(network)
         if isinstance(observed, Maxima | Samples):

@@ -3,6 +3,7 @@
 from .digits import load_digits
 from .encoding import drop_spikes, image_latency, level_crossings, yin_yang_latency
 from .mnist import MNIST_FILES, ImageSet, load_mnist, read_idx
+from .targets import named_targets
 from .trials import Trials
 from .yin_yang import CLASS_NAMES, PUBLISHED_SETS, YinYangSet, classify_yin_yang, yin_yang, yin_yang_split
 
@@ -19,6 +20,7 @@ __all__ = [
     "level_crossings",
     "load_digits",
     "load_mnist",
+    "named_targets",
     "read_idx",
     "yin_yang",
     "yin_yang_latency",

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .targets import named_targets
+
 __all__ = ["Trials"]
 
 Encoder = Callable[[np.ndarray], np.ndarray]
@@ -23,8 +25,8 @@ class Trials:
     ----------
     samples : mapping of str to array, shape (trials, ...)
         One array per input of the network, by the input's name; samples of currents ``(trials, n, samples)``.
-    targets : array, shape (trials, ...)
-        Class labels, or whatever the loss compares with.
+    targets : array, shape (trials, ...), or mapping of str to array
+        Class labels, or whatever the loss compares with; a mapping becomes what `named_targets` makes of it.
     encode : callable or None
         Turns an array of samples into spike times in seconds, ``(trials, n)`` or ``(trials, n, spikes)``; None when
         `samples` are spike times already.
@@ -44,7 +46,9 @@ class Trials:
             raise ValueError(f"samples are {type(self.samples).__name__}; expected a mapping of input names to arrays")
         samples = {name: _array(f"samples[{name!r}]", array) for name, array in self.samples.items()}
         object.__setattr__(self, "samples", samples)
-        object.__setattr__(self, "targets", _array("targets", self.targets))
+        given: Any = self.targets
+        targets = named_targets(given) if isinstance(given, Mapping) else _array("targets", given)
+        object.__setattr__(self, "targets", targets)
         if self.targets.ndim == 0:
             raise ValueError("targets: expected one for each trial, got a single one")
         if not self.samples:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..losses.observables import Maxima, SpikeTimes
+from ..losses.observables import Maxima, Samples, SpikeTimes
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .drives import Knots
@@ -107,7 +107,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
+    def backward(
+        self,
+        spikes: Mapping[int, np.ndarray],
+        maxima: np.ndarray | None = None,
+        samples: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
         """Differentiate the last batch.
 
         Parameters
@@ -115,8 +120,10 @@ class Engine(ABC):
         spikes : mapping of int to array, shape (trials, n, k)
             Derivatives of the loss by spike times, for all populations of `EnginePlan.spikes`; spikes beyond the k
             first of a neuron have none.
-        voltage : array, optional
-            That by `maxima` or `samples`, where the plan watches a state.
+        maxima : array, shape (trials, n), optional
+            By `maxima`, where the plan watches those.
+        samples : mapping of int to array, shape (trials, n, k)
+            By samples, for all of `EnginePlan.samples`, by their place.
         """
 
     def observed(self) -> tuple[np.ndarray, ...]:
@@ -124,21 +131,23 @@ class Engine(ABC):
         return tuple(
             self.spike_times(self.plan.place(seen))
             if isinstance(seen, SpikeTimes)
-            else (self.maxima() if isinstance(seen, Maxima) else self.samples())
+            else (self.samples(self.plan.samples.index(seen)) if isinstance(seen, Samples) else self.maxima())
             for seen in self.plan.observed
         )
 
     def pull(self, derivatives: Sequence[np.ndarray]) -> None:
         """Differentiate the last batch for derivatives by each of `observed`, in the shapes of these."""
         spikes: dict[int, np.ndarray] = {}
-        voltage = None
+        samples: dict[int, np.ndarray] = {}
+        maxima = None
         for seen, derivative in zip(self.plan.observed, derivatives, strict=True):
-            if isinstance(seen, SpikeTimes):
-                k = self.plan.place(seen)
-                spikes[k] = spikes[k] + derivative if k in spikes else derivative
-            else:
-                voltage = derivative if voltage is None else voltage + derivative
-        self.backward(spikes, voltage)
+            if isinstance(seen, Maxima):
+                maxima = derivative if maxima is None else maxima + derivative
+                continue
+            timed = isinstance(seen, SpikeTimes)
+            to, k = (spikes, self.plan.place(seen)) if timed else (samples, self.plan.samples.index(seen))
+            to[k] = to[k] + derivative if k in to else derivative
+        self.backward(spikes, maxima, samples)
 
     # --- results of forward -----------------------------------------------------------------------------------------
 
@@ -155,8 +164,14 @@ class Engine(ABC):
         """Largest value over time of the observed state, shape (trials, n)."""
 
     @abstractmethod
-    def samples(self) -> np.ndarray:
-        """Samples of the observed state, shape (trials, n, k)."""
+    def samples(self, which: int) -> np.ndarray:
+        """Samples of a state, shape (trials, n, k).
+
+        Parameters
+        ----------
+        which : int
+            Place in `EnginePlan.samples`.
+        """
 
     @property
     @abstractmethod
@@ -167,6 +182,28 @@ class Engine(ABC):
     @abstractmethod
     def ties(self) -> int:
         """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
+
+    def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """How close the neurons of a population came to spikes that did not happen, and how fast they crossed.
+
+        Parameters
+        ----------
+        population : int
+
+        Returns
+        -------
+        approach : array, shape (trials, n)
+            Largest value of the event function from which a neuron turned back without a spike, or at which it was
+            rising at the end; -inf where it never rose.
+        gdot : tuple of array, shape (crossings,)
+            By trial: rates at which event functions crossed 0.
+
+        Raises
+        ------
+        SimulationError
+            On targets that keep too little of a trial to tell.
+        """
+        raise SimulationError(f"{type(self).__name__} does not keep the course of a trial; the numpy target does")
 
     # --- results of backward ----------------------------------------------------------------------------------------
 

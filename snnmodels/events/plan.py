@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..losses.base import simulated
+from ..losses.integrals import with_integrals
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.system import driven_system
 from ..templates.arguments import check_numbers, check_whole
@@ -83,6 +84,7 @@ class EnginePlan:
     Attributes
     ----------
     network : Network
+        With a state more for each integral that is read.
     observed : tuple of Primitive
         What a loss reads, each with the name of its population.
     populations, projections : tuple
@@ -128,7 +130,7 @@ class EnginePlan:
         ----------
         network : Network
         observables : sequence of Observable
-            What is read: of any number of populations the spike times, and of one population one state.
+            What is read: spike times and samples of any number of states of any populations, and maxima of one state.
         window : float, optional
             In seconds; chosen from the time constants if not given, and at most four times what is chosen.
         tolerance : float
@@ -141,12 +143,13 @@ class EnginePlan:
         Raises
         ------
         ValueError
-            If the network has not what is to be read, more than one state is to be read, or an option is out of range.
+            If the network has not what is to be read, maxima of more than one state are, or an option is out of range.
         """
         if not observables:
             raise ValueError("nothing is read of the network; name at least one observable")
+        network = with_integrals(network, observables)
         observed = simulated(observables, network)
-        voltage = _voltage(observed)
+        maxima = _maxima(observed)
         if window is not None:
             given = in_unit(window, "second", "window")
             if given.ndim or not (np.isfinite(given) and given > 0):
@@ -165,7 +168,7 @@ class EnginePlan:
         populations = []
         for k, p in enumerate(network.populations):
             values = {n: p.value(n) for n in p.model.parameters}
-            peak = voltage.variable if isinstance(voltage, Maxima) and voltage.population == p.name else None
+            peak = maxima.variable if maxima is not None and maxima.population == p.name else None
             rules = Rules.of(driven[k][0], values, p.learnable, peak)
             populations.append(PopulationPlan(k, p, rules))
         groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
@@ -215,38 +218,34 @@ class EnginePlan:
         return tuple(sorted({self.place(seen) for seen in self.observed if isinstance(seen, SpikeTimes)}))
 
     @property
-    def voltage(self) -> Maxima | Samples | None:
-        """The state that is read, if there is one."""
-        return _voltage(self.observed)
+    def maxima(self) -> Maxima | None:
+        """The state whose maxima are read, if there is one."""
+        return _maxima(self.observed)
 
     @property
-    def sample_times(self) -> np.ndarray:
-        """Times at which a state is read, in seconds."""
-        seen = self.voltage
-        return seen.times(self.network.duration) if isinstance(seen, Samples) else np.empty(0)
+    def samples(self) -> tuple[Samples, ...]:
+        """The states of which samples are read, each at its own times."""
+        return tuple(dict.fromkeys(seen for seen in self.observed if isinstance(seen, Samples)))
+
+    def state(self, seen: Maxima | Samples) -> int:
+        """Place of a state that is read among those of its population."""
+        return self.populations[self.place(seen)].rules.states.index(seen.variable)
 
     @property
     def readout(self) -> PopulationPlan:
-        """The population of which a state is read; without one, the first of those whose spikes are."""
-        seen = self.voltage
-        return self.populations[self.spikes[0] if seen is None else self.place(seen)]
-
-    @property
-    def state(self) -> int:
-        """Place of the state that is read among those of its population; 0 if there is none."""
-        seen = self.voltage
-        return 0 if seen is None else self.readout.rules.states.index(seen.variable)
+        """The population whose maxima are read; without one, the first of those of which anything is."""
+        return self.populations[self.place(self.maxima or self.observed[0])]
 
 
-def _voltage(observed: Sequence[Primitive]) -> Maxima | Samples | None:
-    """The one that is no spike times."""
-    states = [seen for seen in dict.fromkeys(observed) if isinstance(seen, Maxima | Samples)]
-    if len(states) > 1:
+def _maxima(observed: Sequence[Primitive]) -> Maxima | None:
+    """The one state whose maxima are read."""
+    found = [seen for seen in dict.fromkeys(observed) if isinstance(seen, Maxima)]
+    if len(found) > 1:
         raise ValueError(
-            f"the loss reads {states[0]} and {states[1]}; a simulation watches one state of one population, by its "
-            "maxima or by samples, and the spike times of any number of populations"
+            f"the loss reads {found[0]} and {found[1]}; a simulation watches the maxima of one state of one "
+            "population, and beside them samples and spike times of any"
         )
-    return states[0] if states else None
+    return found[0] if found else None
 
 
 def _components(n: int, first: int, projections: tuple[ProjectionPlan, ...]) -> tuple[Component, ...]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..losses.observables import Maxima
 from .bounds import LEVELS
 from .plan import EnginePlan, ProjectionPlan
 
@@ -130,13 +129,14 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
     yield Array("batch", (2 + len(plan.network.inputs) + len(plan.drives),), "i8")
     yield Array("results", (2 + 2 * len(plan.populations),))
     yield Array("reals", (len(reals(plan)),))
-    samples = plan.sample_times.size
-    yield Array("sample_times", (samples,))
     n_out = plan.readout.population.n
     for key in ("maxima", "maxima_error"):
-        yield Array(key, (trials, n_out) if isinstance(plan.voltage, Maxima) else (0,))
-    for key in ("samples", "samples_error"):
-        yield Array(key, (trials, n_out, samples))
+        yield Array(key, (trials, n_out) if plan.maxima is not None else (0,))
+    for k, seen in enumerate(plan.samples):
+        times, n = seen.times(plan.network.duration).size, plan.populations[plan.place(seen)].population.n
+        yield Array(f"samples{k}.times", (times,))
+        for key in ("value", "error"):
+            yield Array(f"samples{k}.{key}", (trials, n, times))
     for k, source in enumerate(plan.network.inputs):
         yield Array(f"input{k}.times", (trials, source.n, capacity.inputs[k]))
         yield Array(f"input{k}.gradient", (trials, source.n, capacity.inputs[k]))

@@ -6,6 +6,7 @@ from .grid import GridSimulation, UnresolvedSpikes
 from .probe import Probe, ProbeError, probe
 from .simulation import Simulation, SimulationError
 from .source import GradientSource, GradientWrapper, Outcome
+from .spike_report import SpikeReport
 
 __all__ = [
     "GradientReport",
@@ -18,6 +19,7 @@ __all__ = [
     "ProbeError",
     "Simulation",
     "SimulationError",
+    "SpikeReport",
     "UnresolvedSpikes",
     "check_gradient",
     "probe",

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import oracle as reference
+from ..datasets.targets import named_targets
+from ..losses import loss_of
 from ..losses.base import Loss
+from ..losses.integrals import with_integrals
 from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model, load_network
@@ -44,7 +47,7 @@ def check_gradient(
     recurrent: bool = False,
     loss: Loss | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
-    targets: np.ndarray | None = None,
+    targets: np.ndarray | Mapping[str, np.ndarray] | None = None,
     elements: int | None = None,
     flow_tolerance: float = 1e-10,
     progress: Callable[[str], None] | None = None,
@@ -74,11 +77,12 @@ def check_gradient(
     recurrent : bool
         Whether hidden neurons project onto each other (only where a model is given).
     loss : Loss, optional
-        For a network; by default a smooth function of all output neurons.
+        For a network; by default a smooth function of all output neurons, or where targets are given the loss that the
+        network declares.
     inputs : mapping of str to array, optional
         For a network; by default two random spikes per source in the first half of the trial. One with currents needs
         them.
-    targets : array, optional
+    targets : array or mapping of str to array, optional
         For a loss that needs them.
     elements : int, optional
         How many elements of each group are changed for the differences, drawn at random if there are more: 6, or 1
@@ -99,13 +103,19 @@ def check_gradient(
     ProbeError
         If no weights make the model spike.
     ValueError
-        If no neuron of a given network spikes with the inputs, or the network doesn't fit the options.
+        If the loss has a surrogate gradient, no neuron of a given network spikes with the inputs, or the network
+        doesn't fit the options.
     """
+    if loss is not None and loss.surrogates:
+        raise ValueError(
+            f"the loss has the surrogate {loss.surrogates[0]!r} in the place of a derivative that is 0: what it "
+            "gives is no derivative, which could be checked"
+        )
     say = progress or (lambda _: None)
     say("deriving the adjoint, and looking for weights with which the network spikes a few times")
     subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)
     if elements is None:
-        elements = 1 if target == "numpy" and not _linear(subject.network) else 6
+        elements = 1 if target == "numpy" and not _linear(_simulated(subject)) else 6
     options = {**options, "target": target, "tolerance": flow_tolerance}
     return _Check(subject, tolerance, elements, seed, options, say).report(oracle)
 
@@ -118,7 +128,7 @@ def _subject(
     target: Target,
     loss: Loss | None,
     inputs: Mapping[str, np.ndarray] | None,
-    targets: np.ndarray | None,
+    targets: np.ndarray | Mapping[str, np.ndarray] | None,
 ) -> Probe:
     """What is checked: the network given, or one made for a model."""
     if isinstance(model, str | Path):
@@ -134,13 +144,22 @@ def _subject(
         raise ValueError("recurrent is for a model; a network has the projections that it declares")
     if inputs is None:
         inputs = random_inputs(model, trials or (2 if _linear(model) else 1), np.random.default_rng(seed))
+    if loss is None and targets is not None and model.loss:
+        loss = loss_of(model)
     if loss is None:
         output = next(p for p in model.populations if p.name == model.output).model
         variable = "v" if "v" in output.state_names else output.state_names[0]
         loss = SmoothSpikeTimes() if output.spiking else SmoothMaxima(variable, 1.0)
     if targets is None:
         targets = np.zeros(count_trials(inputs, model, MOST), dtype=int)
+    if isinstance(targets, Mapping):
+        targets = named_targets(targets)
     return Probe(model, inputs, loss, targets)
+
+
+def _simulated(subject: Probe) -> Network:
+    """The network as it is simulated."""
+    return with_integrals(subject.network, subject.loss.observables)
 
 
 def _linear(network: Network) -> bool:
@@ -178,6 +197,7 @@ class _Check:
         say: Callable[[str], None],
     ) -> None:
         self.subject, self.tolerance, self.options, self.say = subject, tolerance, options, say
+        self.network = _simulated(subject)
         self.elements, self.rng = elements, np.random.default_rng(seed)
         self.trainable = subject.network.trainable()
         self.inputs = {f"{i.name}.times": i.name for i in subject.network.inputs}
@@ -214,7 +234,7 @@ class _Check:
     def _reference(self) -> reference.OracleGradient:
         self.say("simulating and differentiating the reference")
         s = self.subject
-        constant = _linear(s.network) and not s.network.drives
+        constant = _linear(self.network) and not s.network.drives
         method: reference.Method = "matrix-exponential" if constant else "runge-kutta"
         return reference.gradient(s.network, s.inputs, s.loss, s.targets, method=method)
 

@@ -102,6 +102,7 @@ class GridSimulation:
             )
         if not isinstance(loss, Loss):
             raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
+        loss.check(network)
         self._network = network
         self.loss = loss
         self._closed = False
@@ -247,6 +248,8 @@ class GridSimulation:
         SimulationError
             If a neuron spiked more often than `max_spikes`, or a state or gradient is not finite.
         """
+        if gradient and self.loss.no_gradient:
+            raise ValueError(self.loss.no_gradient)
         trials = self._check(inputs, targets)
         if values or self._current is not self._network:
             self._set(with_values(self._network, values) if values else self._network)

@@ -8,11 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..datasets.targets import named_targets
 from ..events.drives import Knots
 from ..events.engine import Engine, SimulationError, TrainingEngine
 from ..events.plan import EnginePlan
-from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
+from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, loss_of
 from ..losses.base import Loss, Observed, evaluated, several
+from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
@@ -25,6 +27,7 @@ from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .source import Outcome
+from .spike_report import SpikeReport, of_population
 
 __all__ = ["Simulation", "SimulationError"]
 
@@ -43,8 +46,9 @@ class Simulation:
     Parameters
     ----------
     network : Network
-    loss : Loss, Observable or sequence of Observable
-        What is differentiated; or only what is read, for `forward` and `backward` around a loss of one's own.
+    loss : Loss, Observable or sequence of Observable, optional
+        What is differentiated; or only what is read, for `forward` and `backward` around a loss of one's own. The loss
+        that the network declares unless given.
     batch_size : int
         Trials of a batch; a smaller last batch is allowed.
     target : {"numpy", "cpp_standalone"}
@@ -81,7 +85,7 @@ class Simulation:
     def __init__(
         self,
         network: Network,
-        loss: Loss | Observable | tuple[Observable, ...] | list[Observable],
+        loss: Loss | Observable | tuple[Observable, ...] | list[Observable] | None = None,
         *,
         batch_size: int = 32,
         target: Target = "numpy",
@@ -93,11 +97,16 @@ class Simulation:
         timeout: float | None = None,
     ) -> None:
         check_kind("network", network, Network, "a Network")
+        loss = loss_of(network) if loss is None else loss
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
+        if self._loss is not None:
+            self._loss.check(network)
         self._single = not several(loss.observes if isinstance(loss, Loss) else loss)
         for name, n in (("batch_size", batch_size), ("threads", threads)):
             check_whole(name, n)
+        self._given = network
+        network = with_integrals(network, self._observables)
         self._network = network
         self._held: Network | None = network  # whose values the engine has, but for weights; None: unknown
         self._lent: set[str] = set()  # weights that it has from elsewhere
@@ -157,7 +166,7 @@ class Simulation:
     @property
     def network(self) -> Network:
         """The network that is simulated, as it was given."""
-        return self._network
+        return self._given
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -299,7 +308,7 @@ class Simulation:
     def run(
         self,
         inputs: Mapping[str, np.ndarray],
-        targets: np.ndarray,
+        targets: np.ndarray | Mapping[str, np.ndarray],
         values: Mapping[str, np.ndarray] | None = None,
         *,
         gradient: bool = True,
@@ -312,8 +321,8 @@ class Simulation:
             Of spike inputs the spike times in seconds, ascending, padded with ``inf``, shape ``(trials, n)`` or
             ``(trials, n, spikes)``. Of currents the samples, from `CurrentInput.start` to the end of the trial, shape
             ``(trials, n, samples)``, or ``(n, samples)`` for all trials, or ``(samples,)`` for all channels too.
-        targets : array, shape (trials, ...)
-            Labels or whatever the loss compares with.
+        targets : array, shape (trials, ...), or mapping of str to array
+            Labels or whatever the loss compares with; a mapping where that has several names.
         values : mapping of str to array, optional
             Trainable values that take the place of the network's own, in this run alone.
         gradient : bool
@@ -334,6 +343,10 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
+        if gradient and loss.no_gradient:
+            raise ValueError(loss.no_gradient)
+        if isinstance(targets, Mapping):
+            targets = named_targets(targets)
         if targets is None:
             raise ValueError("targets are None; a loss compares with something (forward needs none)")
         observed = self._forward(inputs, values, gradient, targets)
@@ -519,6 +532,56 @@ class Simulation:
         if not self._has_run:
             raise ValueError("spike_times: nothing has been run yet, or the last run failed; call run first")
         return self._engine.spike_times(spiking[population])
+
+    def spike_report(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        distance: Any,
+        slope: Any,
+    ) -> dict[str, SpikeReport]:
+        """Simulate a batch and report silent neurons, and what is close to spikes that appear or vanish.
+
+        No gradient sees that a spike is born or dies: where many neurons nearly spike, or many spikes cross slowly, it
+        tells little about larger steps. The batch is simulated in NumPy, whatever the target, and goes through twice.
+        Of several maxima within an eighth of a stretch without events one is found.
+
+        Parameters
+        ----------
+        inputs, values
+            As for `run`.
+        distance : float, or mapping of str to float
+            From the threshold, in its unit, within which a neuron that turns back is counted; one for all populations,
+            or one for each by name. Quantities with units are checked.
+        slope : float, or mapping of str to float
+            Per second, below which the crossing of a spike is counted, likewise.
+
+        Returns
+        -------
+        dict of str to SpikeReport
+            By population, of those that spike.
+
+        Raises
+        ------
+        ValueError, SimulationError
+            As `run`.
+        """
+        given = self._checked(inputs)
+        network = with_values(self._network, {} if values is None else values)
+        spiking = [p for p in self.plan.populations if p.rules.spiking]
+        limits = [
+            (of_population(distance, p.population, "distance"), of_population(slope, p.population, "slope", "/second"))
+            for p in spiking
+        ]
+        engine = open_engine("numpy", EnginePlan.of(network, self._observables, **self._lowering), trials=len(given[0]))
+        engine.forward(given, gradient=False)
+        reports = {}
+        for p, (near, flat) in zip(spiking, limits, strict=True):
+            closest, rates = engine.approaches(p.index)
+            counts = np.isfinite(engine.spike_times(p.index)).sum(axis=2)
+            reports[p.name] = SpikeReport(p.name, near, flat, counts, closest, rates)
+        return reports
 
     def _gradients(self) -> dict[str, np.ndarray]:
         engine, gradients = self._engine, {}

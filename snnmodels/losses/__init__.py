@@ -2,12 +2,24 @@
 
 from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from .observables import FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
+from .counts import ActivityPrice, CountError
+from .declared import loss_of
+from .expressions import ExpressionLoss, FunctionLoss
+from .integrals import Integral, with_integrals
+from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
+from .trains import IntervalError, VanRossumDistance
 from .voltages import VoltageError
 
 __all__ = [
+    "ActivityPrice",
+    "CountError",
+    "ExpressionLoss",
+    "FinalValues",
     "FirstSpikes",
+    "FunctionLoss",
+    "Integral",
+    "IntervalError",
     "Loss",
     "LossValue",
     "MaxVoltageCrossEntropy",
@@ -21,5 +33,8 @@ __all__ = [
     "SpikeTimes",
     "SumOfLosses",
     "TTFSCrossEntropy",
+    "VanRossumDistance",
     "VoltageError",
+    "loss_of",
+    "with_integrals",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..datasets.targets import named_targets
 from ..templates.network import Network
 from .observables import Observable, Primitive
 
@@ -85,6 +86,24 @@ class Loss(ABC):
         return 0
 
     @property
+    def no_gradient(self) -> str:
+        """Why it can be evaluated but not differentiated, and what to do; empty where it can."""
+        return ""
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        """What takes the place of derivatives that are 0, by name; where there is any, it is not that of the value."""
+        return ()
+
+    def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network that has what they observe)
+        """Raise `ValueError` if the loss does not fit a network, beside what its observables say.
+
+        Parameters
+        ----------
+        network : Network
+        """
+
+    @property
     def observables(self) -> tuple[Observable, ...]:
         """What is read, as a tuple."""
         given: Any = self.observes
@@ -144,6 +163,21 @@ class SumOfLosses(Loss):
         parts = zip(self.terms, self._parts(observed), strict=True)
         return max(loss.silent_trials(part, targets) for (loss, _), part in parts)
 
+    @property
+    def no_gradient(self) -> str:
+        """The first reason of a term; see `Loss.no_gradient`."""
+        return next((loss.no_gradient for loss, _ in self.terms if loss.no_gradient), "")
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        """Those of all terms; see `Loss.surrogates`."""
+        return tuple(dict.fromkeys(name for loss, _ in self.terms for name in loss.surrogates))
+
+    def check(self, network: Network) -> None:
+        """Check every term; see `Loss.check`."""
+        for loss, _ in self.terms:
+            loss.check(network)
+
     def _parts(self, observed: Observed) -> list[Observed]:
         """What each term reads, as it reads it."""
         parts: list[Observed] = []
@@ -182,13 +216,15 @@ def evaluated(loss: Loss, observed: Any, targets: np.ndarray) -> tuple[LossValue
     ----------
     loss : Loss
     observed : array or tuple of array
-    targets : array, shape (trials, ...)
+    targets : array, shape (trials, ...), or mapping of str to array
 
     Raises
     ------
     ValueError
         If it is no `LossValue`, or has another number of derivatives.
     """
+    if isinstance(targets, Mapping):
+        targets = named_targets(targets)
     found: Any = loss.evaluate(observed, targets)
     if not isinstance(found, LossValue):
         raise ValueError(f"{type(loss).__name__}.evaluate returned {type(found).__name__}; expected a LossValue")
@@ -254,7 +290,7 @@ def simulated(observables: Sequence[Observable], network: Network) -> tuple[Prim
     Raises
     ------
     ValueError
-        Also where the reference alone reads them: states of populations that spike.
+        Also where the reference alone reads them: maxima of populations that spike.
     """
     found = primitives(observables, network)
     for seen in found:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..templates.network import Network, Population
 
-__all__ = ["FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
+__all__ = ["FinalValues", "FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,6 @@ class _State(Primitive):
 
     variable: str = "v"
     what: ClassVar[str]
-    spoilt: ClassVar[str]  # what a reset does to it
-
-    def check_simulated(self, network: Network) -> None:
-        """Refuse populations that spike, of which simulations read no state (the reference does)."""
-        if next(p for p in network.populations if p.name == self.population).model.spiking:
-            raise ValueError(
-                f"the loss reads {self.what} of {self.variable!r}, which the reset of the spiking population "
-                f"{self.population!r} {self.spoilt}; use a model without threshold such as leaky_integrator"
-            )
 
     def _check(self, population: Population, network: Network) -> None:
         if self.variable not in population.model.state_names:
@@ -150,6 +141,28 @@ class _State(Primitive):
                 f"the loss reads {self.what} of {self.variable!r}; {population.model.name} has the states "
                 f"{', '.join(population.model.state_names)}"
             )
+
+
+def check_silent(seen: _State, network: Network, spoilt: str) -> None:
+    """Refuse to read a state of a population that spikes.
+
+    Parameters
+    ----------
+    seen : Maxima or Samples
+        With the name of its population.
+    network : Network
+    spoilt : str
+        What a reset does to what is read, for the message.
+
+    Raises
+    ------
+    ValueError
+    """
+    if next(p for p in network.populations if p.name == seen.population).model.spiking:
+        raise ValueError(
+            f"the loss reads {seen.what} of {seen.variable!r}, which the reset of the spiking population "
+            f"{seen.population!r} {spoilt}; use a model without threshold such as leaky_integrator"
+        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,10 @@ class Maxima(_State):
     """
 
     what: ClassVar[str] = "the maximum"
-    spoilt: ClassVar[str] = "bounds"
+
+    def check_simulated(self, network: Network) -> None:
+        """Refuse populations that spike, of which simulations find no maxima (the reference does)."""
+        check_silent(self, network, "bounds")
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,8 @@ class Samples(_State):
     """Samples of a state variable at regular times: ``(trials, n, k)``.
 
     Sample k, from 0, is taken at ``(k + 1)*interval``, the last not after the trial, just before an event at that time.
+    Where a neuron spikes, a state that its reset changes jumps: a sample then changes by a jump where a spike passes
+    it, which no derivative sees.
 
     Attributes
     ----------
@@ -180,7 +198,6 @@ class Samples(_State):
 
     interval: float = 1e-3
     what: ClassVar[str] = "samples"
-    spoilt: ClassVar[str] = "interrupts"
 
     def times(self, duration: float) -> np.ndarray:
         """Times of all samples of a trial, in seconds."""
@@ -194,3 +211,27 @@ class Samples(_State):
                 f"interval = {self.interval * 1e3:g} ms between samples; expected a positive time not longer than the "
                 f"trial of {network.duration * 1e3:g} ms"
             )
+
+
+@dataclass(frozen=True)
+class FinalValues(Observable):
+    """A state variable at the end of the trial: ``(trials, n)``.
+
+    Attributes
+    ----------
+    variable : str
+    """
+
+    variable: str = "v"
+
+    def primitive(self, network: Network) -> Primitive:
+        """One sample, at the end."""
+        return Samples(self.population, self.variable, network.duration).primitive(network)
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        """The last sample."""
+        return values[:, :, -1]
+
+    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
+        """The same, of the last sample; see `Observable.pull`."""
+        return derivative[:, :, None]

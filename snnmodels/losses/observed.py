@@ -7,7 +7,7 @@ import numpy as np
 from ..templates.arguments import check_numbers
 from ..templates.spike_times import checked_times
 
-__all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of"]
+__all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of", "wanted_spike_times"]
 
 # Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
 _ROUNDING = 1e-12
@@ -29,6 +29,26 @@ def checked_spike_times(times: np.ndarray, name: str = "the observed population"
         For a wrong shape, NaN, negative or unsorted times.
     """
     return checked_times(times, name, slack=_ROUNDING)
+
+
+def wanted_spike_times(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Checked target spike times, for the neurons that spike times are of.
+
+    Parameters
+    ----------
+    targets : array, shape (trials, n, k)
+        Seconds, ascending, padded with ``inf``.
+    times : array, shape (trials, n, ...)
+
+    Raises
+    ------
+    ValueError
+        As `checked_spike_times`, and for other trials or neurons.
+    """
+    wanted = checked_spike_times(targets, "targets")
+    if wanted.shape[:2] != times.shape[:2]:
+        raise ValueError(f"targets: expected shape {times.shape[:2]} + (spikes,), got {wanted.shape}")
+    return wanted
 
 
 def first_spikes(times: np.ndarray) -> np.ndarray:

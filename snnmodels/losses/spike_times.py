@@ -9,7 +9,7 @@ import numpy as np
 
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times
+from .observed import check_positive, checked_spike_times, wanted_spike_times
 
 __all__ = ["SpikeTimeError", "SpikeTimeFunction"]
 
@@ -50,7 +50,7 @@ class SpikeTimeError(Loss):
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times and target times ``(trials, n, k)`` in seconds, k may differ; see `Loss.evaluate`."""
         times = checked_spike_times(observed)
-        wanted = self._targets(targets, times)
+        wanted = wanted_spike_times(targets, times)
         matched = min(times.shape[2], wanted.shape[2])
         hit = np.isfinite(times[..., :matched]) & np.isfinite(wanted[..., :matched])
         deviation = np.subtract(times[..., :matched], wanted[..., :matched], out=np.zeros(hit.shape), where=hit)
@@ -65,16 +65,9 @@ class SpikeTimeError(Loss):
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
         """Count the trials in which a neuron spikes less often than its targets ask; see `Loss.silent_trials`."""
         times = checked_spike_times(observed)
-        wanted = self._targets(targets, times)
+        wanted = wanted_spike_times(targets, times)
         lacking = np.isfinite(wanted).sum(axis=2) > np.isfinite(times).sum(axis=2)
         return int(np.count_nonzero(lacking.any(axis=1)))
-
-    @staticmethod
-    def _targets(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
-        wanted = checked_spike_times(targets, "targets")
-        if wanted.shape[:2] != times.shape[:2]:
-            raise ValueError(f"targets: expected shape {times.shape[:2]} + (spikes,), got {wanted.shape}")
-        return wanted
 
 
 @dataclass(frozen=True)

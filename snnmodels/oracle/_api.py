@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..losses.base import Loss, evaluated, primitives, shown
+from ..losses.integrals import with_integrals
 from ..losses.observables import Maxima, Primitive, Samples
 from ..templates.network import Network
 from ..templates.samples import checked_samples
@@ -231,7 +232,7 @@ def gradient(
     network, inputs, method
         As for `simulate`.
     loss : Loss
-        It may read spike times, maxima and samples of any populations.
+        It may read spike times, maxima, samples and integrals of any populations.
     targets : Any
         Passed to the loss.
     flat : float or None
@@ -243,6 +244,10 @@ def gradient(
         As `simulate`, and where the gradient does not exist: a crossing with ġ = 0, or a loss with a derivative by a
         spike that is not there.
     """
+    loss.check(network)
+    if loss.no_gradient:
+        raise ValueError(loss.no_gradient)
+    network = with_integrals(network, loss.observables)
     simulation = simulate(network, inputs, method=method)
     neurons = list(simulation.neurons)
     seen = [_see(simulation, watched) for watched in primitives(loss.observables, network)]

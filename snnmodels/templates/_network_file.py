@@ -30,13 +30,14 @@ from .network import (
 from .schema import (
     CurrentInputTable,
     DrawTable,
+    LossTable,
     NetworkFile,
     PopulationTable,
     ProjectionTable,
     ValuesTable,
     validate,
 )
-from .units import quantity_in
+from .units import evaluate_quantity, quantity_in
 
 __all__ = ["load_network"]
 
@@ -44,6 +45,9 @@ Array = np.ndarray
 
 # What each way to give weights or delays needs besides itself
 _DRAWS = {"normal": ("mean", "std"), "uniform": ("low", "high")}
+# Keys of a loss that are times, and numbers in whatever unit fits what they scale
+_LOSS_TIMES = {"interval", "tau", "tau0", "tau1", "missing", "width", "end"}
+_LOSS_NUMBERS = {"per", "scale", "alpha", "price"}
 
 
 def load_network(name_or_path: str | Path, seed: int | None = None, **overrides: Any) -> Network:
@@ -125,6 +129,7 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
             encoding=encoding,
             currents=currents,
             drives=drives,
+            loss=tuple(_loss(table, where, file) for where, table in _losses(source)),
         )
 
 
@@ -209,6 +214,25 @@ def _check_drawn(values: Array, parameter: Parameter) -> None:
         neuron = next(k for k, value in enumerate(values) if parameter.problem(value))
         hint = "choose another distribution, or another seed"
         raise ValueError(f"what is drawn for neuron {neuron} {parameter.problem(values[neuron])}; {hint}")
+
+
+def _losses(source: NetworkFile) -> list[tuple[str, LossTable]]:
+    """The terms of the loss, each with its key."""
+    if isinstance(source.loss, LossTable):
+        return [("loss", source.loss)]
+    return [(f"loss.{k}", table) for k, table in enumerate(source.loss or [])]
+
+
+def _loss(table: LossTable, key: str, file: str) -> dict[str, Any]:
+    """What a term says, its quantities in SI units; units of constants and targets are left to the loss."""
+    said = table.model_dump(exclude_none=True, exclude_defaults=True)
+    for name in _LOSS_TIMES & said.keys():
+        with located(file, f"{key}.{name}"):
+            said[name] = quantity_in(said[name], "second")[0]
+    for name in _LOSS_NUMBERS & said.keys():
+        with located(file, f"{key}.{name}"):
+            said[name] = evaluate_quantity(said[name])[0]
+    return said
 
 
 def _projection(

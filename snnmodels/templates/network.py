@@ -294,6 +294,8 @@ class Network:
     currents : tuple of CurrentInput
     drives : tuple of Drive
         What the currents drive.
+    loss : sequence of mapping
+        What it is to be trained on: terms that add up, each a mapping of what `snnmodels.losses.loss_of` reads.
 
     Raises
     ------
@@ -312,10 +314,13 @@ class Network:
     encoding: Mapping[str, str | float] = field(default_factory=dict)
     currents: tuple[CurrentInput, ...] = ()
     drives: tuple[Drive, ...] = ()
+    loss: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         check_kind("name of the network", self.name, str, "text")
         check_mapping(f"network {self.name!r}: encoding", self.encoding, "a mapping with code, longest and dropout")
+        terms = sequence_of(f"network {self.name!r}: loss", self.loss, Mapping, "a sequence of mappings")
+        object.__setattr__(self, "loss", tuple(terms))
         kinds = {"inputs": SpikeInput, "populations": Population, "projections": Projection}
         for name, kind in (kinds | {"currents": CurrentInput, "drives": Drive}).items():
             expected = f"a sequence of {kind.__name__}"

@@ -271,6 +271,49 @@ class EncodingTable(Table):
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0
 
 
+class LossTable(Table):
+    """A term of a loss: its kind, or an expression, and what that kind takes; see `snnmodels.losses.loss_of`."""
+
+    kind: Literal[
+        "expression",
+        "ttfs_cross_entropy",
+        "max_voltage_cross_entropy",
+        "spike_time_error",
+        "voltage_error",
+        "van_rossum_distance",
+        "interval_error",
+        "count_error",
+        "activity_price",
+    ] = "expression"
+    factor: Number = 1
+    population: Text | None = None
+    expression: Text | None = None
+    constants: dict[str, str | Number | list[Number]] | None = None
+    targets: dict[str, Text] | None = None
+    score: Text | None = None
+    variable: Text | None = None
+    surrogate: Text | None = None
+    skip: Annotated[int, Field(ge=0)] | None = None
+    interval: str | Number | None = None
+    tau: str | Number | None = None
+    tau0: str | Number | None = None
+    tau1: str | Number | None = None
+    missing: str | Number | None = None
+    width: str | Number | None = None
+    end: str | Number | None = None
+    per: str | Number | None = None
+    scale: str | Number | None = None
+    alpha: str | Number | None = None
+    price: str | Number | None = None
+
+
+# one table, or several that add up; an error is then about what was meant
+LossEntry = Annotated[
+    Annotated[LossTable, Tag("one loss")] | Annotated[list[LossTable], Tag("several losses")],
+    Discriminator(lambda value: "several losses" if isinstance(value, list) else "one loss"),
+]
+
+
 class NetworkFile(Table):
     """A network."""
 
@@ -282,6 +325,7 @@ class NetworkFile(Table):
     output: Text
     seed: Annotated[int, Field(ge=0)] = 0
     encoding: EncodingTable | None = None
+    loss: LossEntry | None = None
     inputs: dict[str, NetworkInput]
     populations: dict[str, PopulationTable]
     projections: list[ProjectionTable]
@@ -359,6 +403,7 @@ def _location(error: Any, data: Any) -> list[str]:
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
     *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "spikes", "current"),
+    *("one loss", "several losses", "list[union[int,float]]"),
 }
 
 

@@ -93,7 +93,8 @@ class Totals:
         self.smallest_gdot = min(self.smallest_gdot, outcome.smallest_gdot)
         for name, mean in outcome.spikes.items():
             self.spike_sums[name] = self.spike_sums.get(name, 0.0) + mean * n
-        if outcome.predictions is not None and targets.shape == outcome.predictions.shape:
+        labelled = np.asarray(targets).dtype.names is None  # else several things under names
+        if outcome.predictions is not None and labelled and targets.shape == outcome.predictions.shape:
             self.wrong += int(np.count_nonzero(outcome.predictions != targets))
             self.predictions.append(outcome.predictions)
 

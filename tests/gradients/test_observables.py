@@ -223,7 +223,7 @@ def test_a_grid_reads_a_new_observable_too() -> None:
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
-        ([Maxima(), Samples()], "a simulation watches one state of one population"),
+        ([Maxima(), Maxima(variable="I_syn")], "a simulation watches the maxima of one state of one population"),
         ([Maxima("nobody")], "the loss reads population 'nobody'; network 'random' has first, second, out"),
         ([Maxima("first")], "which the reset of the spiking population 'first' bounds"),
         ([SpikeTimes()], "the loss reads spike times, but population 'out'"),

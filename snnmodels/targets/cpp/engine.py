@@ -18,7 +18,6 @@ from ...events.engine import (
 )
 from ...events.plan import EnginePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
-from ...losses.observables import Maxima
 from ..process import Process, ProgramError
 from .layout import Layout, Ways
 from .program import program
@@ -140,7 +139,8 @@ class CppEngine(TrainingEngine):
             if old.shape == self._views[key].shape:
                 self._views[key][...] = old
         self._views["reals"][:] = reals(self.plan)
-        self._views["sample_times"][:] = self.plan.sample_times
+        for k, seen in enumerate(self.plan.samples):
+            self._views[f"samples{k}.times"][:] = seen.times(self.plan.network.duration)
         for d in self.plan.drives:
             self._views[f"drive{d.index}.times"][:] = d.times
         for k, e in self._entries.items():
@@ -261,9 +261,9 @@ class CppEngine(TrainingEngine):
         """Maxima; see `Engine.maxima`."""
         return self._views["maxima"][: self._trials].copy()
 
-    def samples(self) -> np.ndarray:
+    def samples(self, which: int) -> np.ndarray:
         """Samples; see `Engine.samples`."""
-        return self._views["samples"][: self._trials].copy()
+        return self._views[f"samples{which}.value"][: self._trials].copy()
 
     @property
     def smallest_gdot(self) -> float:
@@ -275,14 +275,20 @@ class CppEngine(TrainingEngine):
         """Number of ties; see `Engine.ties`."""
         return int(self._views["results"][1])
 
-    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
+    def backward(
+        self,
+        spikes: Mapping[int, np.ndarray],
+        maxima: np.ndarray | None = None,
+        samples: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
         """Differentiate; see `Engine.backward`."""
         for k, derivative in spikes.items():
             self._views["results"][2 + len(self.plan.populations) + k] = derivative.shape[2]
             self._flat(f"population{k}.cotangent", derivative.size)[:] = derivative.ravel()
-        if voltage is not None:
-            key = "maxima_error" if isinstance(self.plan.voltage, Maxima) else "samples_error"
-            self._flat(key, voltage.size)[:] = voltage.ravel()
+        if maxima is not None:
+            self._flat("maxima_error", maxima.size)[:] = maxima.ravel()
+        for k, derivative in (samples or {}).items():
+            self._flat(f"samples{k}.error", derivative.size)[:] = derivative.ravel()
         self._ask("backward")
 
     def weight_gradient(self, projection: int) -> np.ndarray:

@@ -10,11 +10,9 @@ import numpy as np
 
 from ...events.plan import EnginePlan
 from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
-from ...losses.observables import Maxima, Samples
 
 __all__ = ["Layout", "Ways"]
 
-_WATCHES = (type(None), Maxima, Samples)  # as in the runtime's enum Watch
 _ALIGNMENT = 64
 
 
@@ -109,12 +107,17 @@ def _describe(
 
     for key in ("batch", "results", "reals"):
         place(key)
-    watched = plan.voltage
-    out += [_WATCHES.index(type(watched)), plan.readout.index, plan.state, int(plan.input_gradients)]
+    watched = plan.maxima
+    state = 0 if watched is None else plan.state(watched)
+    out += [int(watched is not None), plan.readout.index, state, int(plan.input_gradients)]
     out += [-1 if ways.scatter is None else int(ways.scatter), int(ways.sweep), ways.threads]
-    out.append(places["sample_times"][1].shape[0])
-    for key in ("sample_times", "maxima", "samples", "maxima_error", "samples_error"):
+    for key in ("maxima", "maxima_error"):
         place(key)
+    out.append(len(plan.samples))
+    for k, seen in enumerate(plan.samples):
+        out += [plan.place(seen), plan.state(seen), places[f"samples{k}.times"][1].shape[0]]
+        for key in ("times", "value", "error"):
+            place(f"samples{k}.{key}")
     out.append(len(plan.network.inputs))
     for k, source in enumerate(plan.network.inputs):
         out.append(source.n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from .neurons import Neurons
 from .state import State, Values
 from .tape import SPIKE, Arrival, ComponentTape, Event, Knot, Maxima, Piece, Release
 
-__all__ = ["ComponentBackward", "DriveSums", "Totals"]
+__all__ = ["ComponentBackward", "DriveSums", "Pulls", "Totals"]
 
 DriveSums = tuple[np.ndarray, np.ndarray | None]
 
@@ -42,6 +42,21 @@ class Totals:
             [np.zeros(c.delay.shape) for c in values.connections],
             [np.zeros((len(n.rules.learnable), n.n)) for n in values.neurons],
         )
+
+
+@dataclass(frozen=True)
+class Pulls:
+    """What the loss says of the states that are read, in one trial.
+
+    Attributes
+    ----------
+    maxima : array, shape (n,), or None
+    samples : mapping of int to array, shape (n, k)
+        By place in `EnginePlan.samples`.
+    """
+
+    maxima: np.ndarray | None
+    samples: Mapping[int, np.ndarray]
 
 
 class _States:
@@ -85,8 +100,8 @@ class ComponentBackward:
     sensitivities : sequence of array
         For every input and population the derivative of the loss by the time of each spike, as far as it is known:
         that of the component's own spikes is complete but for its feedback; those of its sources are added to.
-    pulls : array or None
-        Derivative of the loss by the maxima, shape (n,), or by the samples, (n, k), of the population that is watched.
+    pulls : Pulls
+        Derivatives of the loss by states.
     totals : Totals
         Added to.
 
@@ -103,12 +118,12 @@ class ComponentBackward:
         component: Component,
         tape: ComponentTape,
         sensitivities: Sequence[np.ndarray],
-        pulls: np.ndarray | None,
+        pulls: Pulls,
         totals: Totals,
     ) -> None:
         plan = values.plan
         self.values, self.component, self.tape = values, component, tape
-        self.sensitivities, self.pulls, self.totals = sensitivities, pulls, totals
+        self.sensitivities, self.pulls, self.totals = sensitivities, pulls.maxima, totals
         self.drives: Sequence[DriveSums | None] = ()
         self.first = len(plan.network.inputs)
         self.neurons = {k: values.neurons[k] for k in component.populations}
@@ -119,8 +134,16 @@ class ComponentBackward:
             for place, (k, n) in enumerate(self.neurons.items())
             if n.rules.needs_states
         }
-        self.watched = plan.readout.index if pulls is not None and plan.readout.index in self.neurons else -1
-        self.observed = plan.state
+        self.watched = plan.readout.index if pulls.maxima is not None and plan.readout.index in self.neurons else -1
+        self.observed = 0 if plan.maxima is None else plan.state(plan.maxima)
+        # by piece: population and state that are read at its end, and what the loss says of them
+        self.sampled: dict[int, list[tuple[int, int, np.ndarray]]] = {}
+        for place, numbers in tape.sampled.items():
+            if place in pulls.samples:
+                seen = plan.samples[place]
+                for m, number in enumerate(numbers):
+                    pulled = (plan.place(seen), plan.state(seen), pulls.samples[place][:, m])
+                    self.sampled.setdefault(number, []).append(pulled)
         # by the piece before it: neurons whose maximum, just before an instant, moves with an arrival of that piece
         self.shifts: dict[int, list[int]] = {}
         if self.watched >= 0 and tape.maxima is not None:
@@ -173,13 +196,11 @@ class ComponentBackward:
 
     def _end(self, number: int) -> None:
         """What the loss reads at the end of a piece."""
-        if self.watched < 0 or self.pulls is None:
+        for k, state, pull in self.sampled.get(number, ()):
+            self.costates[k][state] += pull
+        if self.watched < 0 or self.pulls is None or self.tape.maxima is None:
             return
         costates = self.costates[self.watched][self.observed]
-        if self.tape.maxima is None:
-            for k in np.flatnonzero(np.array(self.tape.sampled) == number):
-                costates += self.pulls[:, k]
-            return
         which = self._peaks(Maxima.EDGE, number)
         costates[which] += self.pulls[which]
         if number in self.shifts:

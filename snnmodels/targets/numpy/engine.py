@@ -9,7 +9,8 @@ import numpy as np
 from ...events.drives import Knots
 from ...events.engine import Engine, trials_of
 from ...events.plan import EnginePlan
-from .backward import ComponentBackward, Totals
+from .approach import approaches, slopes
+from .backward import ComponentBackward, Pulls, Totals
 from .forward import ComponentForward
 from .incoming import Connections
 from .knots import due
@@ -116,7 +117,12 @@ class NumpyEngine(Engine):
         self._spikes.append(spikes)
         self._tapes.append(tapes)
 
-    def backward(self, spikes: Mapping[int, np.ndarray], voltage: np.ndarray | None = None) -> None:
+    def backward(
+        self,
+        spikes: Mapping[int, np.ndarray],
+        maxima: np.ndarray | None = None,
+        samples: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
         """Differentiate the last batch; see `Engine.backward`."""
         self._totals = Totals.zero(self._values)
         self._input_gradients = [np.zeros(i.shape) for i in self._inputs]
@@ -127,10 +133,12 @@ class NumpyEngine(Engine):
         ]
         with np.errstate(all="ignore"):
             for trial in range(len(self._spikes)):
-                pulls = None if voltage is None else voltage[trial]
+                pulls = Pulls(
+                    None if maxima is None else maxima[trial], {k: d[trial] for k, d in (samples or {}).items()}
+                )
                 self._trial_back(trial, {k: d[trial] for k, d in spikes.items()}, pulls)
 
-    def _trial_back(self, trial: int, derivatives: Mapping[int, np.ndarray], pulls: np.ndarray | None) -> None:
+    def _trial_back(self, trial: int, derivatives: Mapping[int, np.ndarray], pulls: Pulls) -> None:
         spikes = self._spikes[trial]
         sensitivities = [np.zeros(len(s.times)) for s in spikes]
         for k, derivative in derivatives.items():
@@ -164,15 +172,15 @@ class NumpyEngine(Engine):
 
     def maxima(self) -> np.ndarray:
         """Largest value over time of the observed state, shape (trials, n)."""
-        return np.stack([t.maxima.value for t in self._readout_tapes() if t.maxima is not None])
+        return np.stack([t.maxima.value for t in self._tapes_of(self.plan.readout.index) if t.maxima is not None])
 
-    def samples(self) -> np.ndarray:
-        """Samples of the observed state, shape (trials, n, k)."""
-        return np.stack([np.stack(t.samples, axis=-1) for t in self._readout_tapes()])
+    def samples(self, which: int) -> np.ndarray:
+        """Samples of a state; see `Engine.samples`."""
+        tapes = self._tapes_of(self.plan.place(self.plan.samples[which]))
+        return np.stack([np.stack(t.samples[which], axis=-1) for t in tapes])
 
-    def _readout_tapes(self) -> list[ComponentTape]:
-        readout = self.plan.readout.index
-        place = next(k for k, c in enumerate(self.plan.components) if readout in c.populations)
+    def _tapes_of(self, population: int) -> list[ComponentTape]:
+        place = next(k for k, c in enumerate(self.plan.components) if population in c.populations)
         return [tapes[place] for tapes in self._tapes]
 
     @property
@@ -184,6 +192,13 @@ class NumpyEngine(Engine):
     def ties(self) -> int:
         """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
         return self._ties
+
+    def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """How close neurons came to their thresholds; see `Engine.approaches`."""
+        tapes = self._tapes_of(population)
+        with np.errstate(all="ignore"):
+            closest = np.stack([approaches(self._values, tape, population) for tape in tapes])
+        return closest, tuple(slopes(self._values, tape, population) for tape in tapes)
 
     # --- results of backward --------------------------------------------------------------------------------------
 

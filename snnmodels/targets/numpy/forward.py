@@ -90,13 +90,18 @@ class ComponentForward:
         self.since = {k: np.zeros(u.size, dtype=int) for k, u in self.until.items()}
         self.arrived: dict[int, set[tuple[int, int]]] = {k: set() for k in self.neurons}  # source and spike
         self.fired: set[tuple[int, int]] = set()  # neurons that spiked at once at this instant
-        # the population of which a state is read, if it is one of these
-        watched = plan.voltage is not None and plan.readout.index in self.neurons
+        # the population of which maxima are read, if it is one of these
+        watched = plan.maxima is not None and plan.readout.index in self.neurons
         self.watched = plan.readout.index if watched else -1
-        self.sample_times = plan.sample_times if watched else np.empty(0)
-        self.observed = plan.state
+        self.observed = 0 if plan.maxima is None else plan.state(plan.maxima)
         self.t, self.round = 0.0, 0
         self.tape = ComponentTape()
+        # of states that are sampled: population, place of the state, and times
+        self.sampled: dict[int, tuple[int, int, np.ndarray]] = {}
+        for k, seen in enumerate(plan.samples):
+            if plan.place(seen) in self.neurons:
+                self.sampled[k] = plan.place(seen), plan.state(seen), seen.times(self.end)
+                self.tape.sampled[k], self.tape.samples[k] = [], []
         self.smallest_gdot = np.inf
         self.ties = 0
 
@@ -104,7 +109,7 @@ class ComponentForward:
         """The whole trial."""
         self.states = {k: State.initial(self.values, k) for k in self.neurons}
         self._refuse_above()
-        if self.watched >= 0 and not self.sample_times.size:
+        if self.watched >= 0:
             self.tape.maxima = Maxima.at_start(self.states[self.watched].x[self.observed])
         while True:
             if self.keep:
@@ -220,8 +225,7 @@ class ComponentForward:
 
     def _go(self, piece: Piece, following: float) -> None:
         """Find the spikes of a piece and flow to its end, which comes early where spikes feed back or end in a hold."""
-        taken = len(self.tape.sampled)
-        sample = self.sample_times[taken] if taken < self.sample_times.size else np.inf
+        sample = min((self._next_sample(k) for k in self.sampled), default=np.inf)
         bulk = piece.end = float(min(following, self.t + self.look, sample, self.end))
         first = {k: self._candidates(k, piece) for k, n in self.neurons.items() if n.eventful}
         limit = piece.end
@@ -352,16 +356,22 @@ class ComponentForward:
         for k, state in self.states.items():
             if not np.isfinite(state.x).all():
                 raise self._error("finite", k, int(np.isfinite(state.x).all(axis=0).argmin()), piece.end)
-        if self.watched < 0 or piece.end == piece.start:
+        if piece.end == piece.start:
             return
-        number, x = len(self.tape.pieces) - 1, self.states[self.watched].x
-        taken = len(self.tape.sampled)
-        if taken < self.sample_times.size and piece.end >= self.sample_times[taken]:
-            self.tape.sampled.append(number)
-            self.tape.samples.append(x[self.observed].copy())
+        number = len(self.tape.pieces) - 1
+        for place, (k, row, _) in self.sampled.items():
+            if piece.end >= self._next_sample(place):
+                self.tape.sampled[place].append(number)
+                self.tape.samples[place].append(self.states[k].x[row].copy())
         if (best := self.tape.maxima) is not None:
+            x = self.states[self.watched].x
             slope = self.neurons[self.watched]("rate", *x)[self.observed]
             best.offer(x[self.observed], Maxima.EDGE, number, piece.end, slope, slope >= 0)
+
+    def _next_sample(self, place: int) -> float:
+        """When the next sample of a state is taken, inf after the last."""
+        taken, times = len(self.tape.sampled[place]), self.sampled[place][2]
+        return float(times[taken]) if taken < times.size else np.inf
 
     def _error(self, what: str, k: int, neuron: int, time: float) -> SimulationError:
         return SimulationError(explain(self.values.plan, what, k, neuron, time))

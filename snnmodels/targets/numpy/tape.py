@@ -208,16 +208,16 @@ class ComponentTape:
         Pieces between checkpoints.
     held : list of array
         Who is refractory at the end.
-    sampled : list of int
-        Piece at whose end each sample was taken.
+    sampled, samples : dict of int to list
+        By place in `EnginePlan.samples`: the piece at whose end each sample was taken, and the values.
     """
 
     pieces: list[Piece] = field(default_factory=list)
     checkpoints: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     every: int = 16
     held: list[np.ndarray] = field(default_factory=list)
-    sampled: list[int] = field(default_factory=list)
-    samples: list[np.ndarray] = field(default_factory=list)
+    sampled: dict[int, list[int]] = field(default_factory=dict)
+    samples: dict[int, list[np.ndarray]] = field(default_factory=dict)
     maxima: Maxima | None = None
 
     def keep(self, number: int, states: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -94,18 +94,27 @@ struct Trial
     std::vector<Peak> peaks;
 };
 
-// Of the observed state of the read-out
-enum Watch { NOTHING, MAXIMA, SAMPLES };
+// A state that is read at given times
+struct Sampling
+{
+    int population, state, count;
+    const double* times;
+    double* values;       // (trials, n, count)
+    const double* error;  // what the loss says of them, likewise
+};
+struct Reading { int sampling, place; };
+struct Stop { double t; std::vector<Reading> readings; };  // a time at which states are read
 
 struct Network
 {
     int inputs = 0, readout = 0, observed = 0;
-    Watch watch = NOTHING;
+    bool maxima = false;  // whether those of the observed state of the read-out are wanted
     double duration = 0, window = 0, tolerance = 0, max_spikes = 0;
     bool input_gradients = true;
     bool sweeping = true;  // whether populations without feedback are swept where they may be
     int scattering = -1;  // whether arrivals are scattered where they may be: yes, no, or -1: where it pays
-    std::vector<double> sample_times;
+    std::vector<Sampling> samplings;
+    std::vector<Stop> stops;  // of all samplings, by time
     std::vector<Projection> projections;
     std::vector<Component> components;
     std::vector<Drive> drives;
@@ -125,7 +134,7 @@ struct Cotangent
     const SpikeCotangent* spikes = nullptr;
     int populations = 0;
     const double* maxima = nullptr;   // (n)
-    const double* samples = nullptr;  // (n, samples)
+    int sampled = -1;                 // the number of the trial, where samples are read
 };
 
 // One trial of a population to which nothing that it does comes back, see sweep.h

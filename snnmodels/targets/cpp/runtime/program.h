@@ -95,15 +95,20 @@ private:
         results = array<double>();
         const double* reals = array<double>();
         net.duration = reals[0], net.window = reals[1], net.tolerance = reals[2], net.max_spikes = reals[3];
-        net.watch = Watch(number());
+        net.maxima = number();
         net.readout = int(number()), net.observed = int(number());
         net.input_gradients = number();
         net.scattering = int(number()), net.sweeping = number();
         threads = int(number());
-        const int n_samples = int(number());
-        const double* times = array<double>();
-        net.sample_times.assign(times, times + n_samples);
-        maxima = array<double>(), samples = array<double>(), maxima_error = array<double>(), samples_error = array<double>();
+        maxima = array<double>(), maxima_error = array<double>();
+        for (int k = int(number()); k > 0; k--)
+        {
+            Sampling s;
+            s.population = int(number()), s.state = int(number()), s.count = int(number());
+            s.times = array<double>(), s.values = array<double>(), s.error = array<double>();
+            net.samplings.push_back(s);
+        }
+        plan_stops();
         net.inputs = int(number());
         inputs.clear();
         for (int k = 0; k < net.inputs; k++)
@@ -184,6 +189,21 @@ private:
         refresh();
     }
 
+    // All times at which states are read, in order, with what is read at each
+    void plan_stops()
+    {
+        struct At { double t; Reading reading; };
+        std::vector<At> all;
+        for (int s = 0; s < int(net.samplings.size()); s++)
+            for (int k = 0; k < net.samplings[s].count; k++) all.push_back({net.samplings[s].times[k], {s, k}});
+        std::stable_sort(all.begin(), all.end(), [](const At& a, const At& b) { return a.t < b.t; });
+        for (const At& x : all)
+        {
+            if (net.stops.empty() || net.stops.back().t != x.t) net.stops.push_back({x.t, {}});
+            net.stops.back().readings.push_back(x.reading);
+        }
+    }
+
     void refresh()
     {
         for (Component& c : net.components)
@@ -247,7 +267,7 @@ private:
             trial.number = b;
             trial.trains.resize(net.inputs + populations.size());
             for (int k = 0; k < net.inputs; k++) schedule(k, inputs[k].times, b, trial.trains[k]);
-            s.forward(trial, samples + std::size_t(b) * n_out * net.sample_times.size(), gradient);
+            s.forward(trial, b, gradient);
         });
         double gdot = INF, ties = 0;
         for (auto& s : simulators)
@@ -262,7 +282,7 @@ private:
             for (int b = 0; b < n; b++) count += trials[b].trains[net.inputs + k].size();
             results[2 + k] = count;
         }
-        if (net.watch == MAXIMA)
+        if (net.maxima)
             for (int b = 0; b < n; b++)
                 for (int j = 0; j < n_out; j++) maxima[std::size_t(b) * n_out + j] = trials[b].peaks[j].value;
         for (std::size_t k = 0; k < populations.size(); k++) if (populations[k].cotangent) spikes(int(k));
@@ -322,7 +342,6 @@ private:
     void backward()
     {
         const int n = int(batch[0]), n_out = simulators[0]->populations()[net.readout]->n;
-        const std::size_t m = net.sample_times.size();
         for (auto& s : simulators) s->backward_begin(s == simulators[0]);
         each_trial([&](Simulator& s, int b) {
             Cotangent loss;
@@ -333,8 +352,8 @@ private:
                 if (populations[k].cotangent) read.push_back({int(k), populations[k].cotangent + std::size_t(b) * s.populations()[k]->n * most, most});
             }
             loss.spikes = read.data(), loss.populations = int(read.size());
-            if (net.watch == MAXIMA) loss.maxima = maxima_error + std::size_t(b) * n_out;
-            if (net.watch == SAMPLES) loss.samples = samples_error + std::size_t(b) * n_out * m;
+            if (net.maxima) loss.maxima = maxima_error + std::size_t(b) * n_out;
+            if (!net.samplings.empty()) loss.sampled = b;
             s.backward(trials[b], loss);
         });
         if (net.input_gradients)
@@ -385,7 +404,7 @@ private:
                 Trial& trial = trials[b];
                 trial.trains.resize(net.inputs + populations.size());
                 for (int i = 0; i < net.inputs; i++) schedule(i, inputs[i].queued, done + b, trial.trains[i]);
-                s.forward(trial, nullptr, true);
+                s.forward(trial, -1, true);
                 std::vector<double>& error = s.scratch;
                 error.resize(2 * n_out);
                 Cotangent loss;
@@ -452,8 +471,8 @@ private:
     std::size_t length = 0;
     const std::int64_t* cursor = nullptr;
     std::int64_t* batch = nullptr;
-    double *results = nullptr, *maxima = nullptr, *samples = nullptr;
-    const double *maxima_error = nullptr, *samples_error = nullptr;
+    double *results = nullptr, *maxima = nullptr;
+    const double* maxima_error = nullptr;
     Network net;
     std::vector<InputArrays> inputs;
     std::vector<PopulationArrays> populations;

@@ -21,14 +21,14 @@ public:
 
     // --- forward -------------------------------------------------------------------------------------------------------
 
-    void forward(Trial& trial, double* samples, bool keep) override
+    void forward(Trial& trial, int number, bool keep) override
     {
         trial.tapes.resize(net.components.size());
         for (std::size_t c = 0; c < net.components.size(); c++)
         {
             if (scattered(net.components[c])) sparse->forward(trial, net.components[c], trial.tapes[c], ties);
             else if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
-            else component(trial, net.components[c], trial.tapes[c], samples, keep);
+            else component(trial, net.components[c], trial.tapes[c], number, keep);
         }
     }
 
@@ -313,18 +313,26 @@ private:
         return false;
     }
 
-    bool scattered(const Component& c) const { return sparse && c.drives.empty() && sparse->suits(c); }
+    bool scattered(const Component& c) const { return sparse && c.drives.empty() && sparse->suits(c) && !sampled(c); }
 
     bool maxima(const Component& c) const
     {
-        return net.watch == MAXIMA && std::find(c.populations.begin(), c.populations.end(), net.readout) != c.populations.end();
+        return net.maxima && std::find(c.populations.begin(), c.populations.end(), net.readout) != c.populations.end();
     }
+
+    // whether states of its populations are read at given times
+    bool sampled(const Component& c) const
+    {
+        for (const Sampling& s : net.samplings) if (holds(c, s.population)) return true;
+        return false;
+    }
+    static bool holds(const Component& c, int k) { return std::find(c.populations.begin(), c.populations.end(), k) != c.populations.end(); }
 
     // whether nothing that its population does comes back to it, see sweep.h
     bool swept(const Component& c) const
     {
         const int k = c.populations[0];
-        if (!net.sweeping || !c.drives.empty() || c.populations.size() > 1 || !neurons[k]->sweeps() || (k == net.readout && net.watch == SAMPLES)) return false;
+        if (!net.sweeping || !c.drives.empty() || c.populations.size() > 1 || !neurons[k]->sweeps() || sampled(c)) return false;
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
@@ -428,12 +436,11 @@ private:
         if (maxima(c)) { trial.peaks.resize(out.n); for (int j = 0; j < out.n; j++) trial.peaks[j] = out.peak(j); }
     }
 
-    void component(Trial& trial, const Component& c, ComponentTape& tape, double* samples, bool keep)
+    void component(Trial& trial, const Component& c, ComponentTape& tape, int number, bool keep)
     {
         begin(trial, c, tape);
-        const bool output = std::find(c.populations.begin(), c.populations.end(), net.readout) != c.populations.end();
         Neurons& out = *neurons[net.readout];
-        const bool maxima = this->maxima(c), sampled = output && net.watch == SAMPLES;
+        const bool maxima = this->maxima(c), sampled = this->sampled(c);
         keep = keep && needs_states(c);
         const int every = chunk(c);
         flights = {}, waiting = {};
@@ -484,7 +491,7 @@ private:
             double end = std::min(std::min(next_arrival(trial, c), net.duration), t + (c.soonest < INF ? look : net.window));
             if (!waiting.empty()) end = std::min(end, waiting.top().t);
             end = std::min(end, next_knot_time(c));
-            if (sampled && sample < int(net.sample_times.size())) end = std::min(end, net.sample_times[sample]);
+            if (sampled && sample < int(net.stops.size())) end = std::min(end, net.stops[sample].t);
             if (maxima) start_.assign(out.x.begin(), out.x.begin() + out.x.size());
             const int o0 = int(tape.owns.size());
             const double asked = end;
@@ -496,12 +503,7 @@ private:
             }
             ties += same(tape, o0, int(tape.owns.size()));
             if (maxima) out.peaks(start_.data(), t, end - t, int(tape.pieces.size()));
-            if (sampled && sample < int(net.sample_times.size()) && end == net.sample_times[sample])
-            {
-                const int m = int(net.sample_times.size());
-                for (int j = 0; j < out.n; j++) samples[std::size_t(j) * m + sample] = out.state(net.observed)[j];
-                sample++;
-            }
+            if (sampled && sample < int(net.stops.size()) && end == net.stops[sample].t) read(c, sample++, number);
             tape.add(t, end, sample);
             round++;
             if (end > t) instant++, round = 0;
@@ -509,6 +511,31 @@ private:
         }
         for (int k : c.populations) for (int j : neurons[k]->held_list) tape.held.push_back({k, j});
         finish(trial, c);
+    }
+
+    // States at a stop, just before an event at that time
+    void read(const Component& c, int stop, int number)
+    {
+        for (const Reading& r : net.stops[stop].readings)
+        {
+            const Sampling& s = net.samplings[r.sampling];
+            if (!holds(c, s.population)) continue;
+            Neurons& p = *neurons[s.population];
+            double* to = s.values + std::size_t(number) * p.n * s.count + r.place;
+            for (int j = 0; j < p.n; j++) to[std::size_t(j) * s.count] = p.state(s.state)[j];
+        }
+    }
+    // and what the loss says of them
+    void read_back(const Component& c, int stop, int number)
+    {
+        for (const Reading& r : net.stops[stop].readings)
+        {
+            const Sampling& s = net.samplings[r.sampling];
+            if (!holds(c, s.population)) continue;
+            Neurons& p = *neurons[s.population];
+            const double* from = s.error + std::size_t(number) * p.n * s.count + r.place;
+            for (int j = 0; j < p.n; j++) p.costate(s.state)[j] += from[std::size_t(j) * s.count];
+        }
     }
 
     struct Later { bool operator()(const Release& a, const Release& b) const { return a.t > b.t || (a.t == b.t && a.spike > b.spike); } };
@@ -708,12 +735,7 @@ private:
             const Piece before = n ? tape.pieces[n - 1] : Piece{};
             if (states && (n == int(tape.pieces.size()) - 1 || (n + 1) % every == 0)) replay(trial, c, tape, n / every * every, n + 1);
             const double* start = states ? &replayed[std::size_t(n % every) * size] : nullptr;
-            if (output && loss.samples && piece.samples > before.samples)
-            {
-                active = true;
-                for (int j = 0; j < out.n; j++)
-                    out.costate(net.observed)[j] += loss.samples[std::size_t(j) * net.sample_times.size() + before.samples];
-            }
+            if (loss.sampled >= 0 && piece.samples > before.samples) active = true, read_back(c, before.samples, loss.sampled);
             // what happens to single neurons inside the piece, from its end to its start
             used = 0;
             if (active)

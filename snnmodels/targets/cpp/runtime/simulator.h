@@ -12,7 +12,7 @@ public:
     explicit Simulator(std::vector<std::unique_ptr<Neurons>> neurons) : neurons(std::move(neurons)) {}
     virtual ~Simulator() {}
     virtual void refresh() = 0;  // after new parameter values
-    virtual void forward(Trial& trial, double* samples, bool keep) = 0;
+    virtual void forward(Trial& trial, int number, bool keep) = 0;  // number: of the trial, where samples are wanted
     virtual void backward_begin(bool in_place) = 0;  // in_place: sums over weights go where those over all trials are wanted
     virtual void backward(Trial& trial, const Cotangent& loss) = 0;
     std::vector<std::unique_ptr<Neurons>>& populations() { return neurons; }

@@ -1,0 +1,158 @@
+"""Losses that compare whole spike trains, and the intervals in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .base import Loss, LossValue
+from .observables import Observable, SpikeTimes
+from .observed import check_positive, checked_spike_times, wanted_spike_times
+
+__all__ = ["IntervalError", "VanRossumDistance"]
+
+
+@dataclass(frozen=True)
+class VanRossumDistance(Loss):
+    """Squared van Rossum distance between the spike trains of a population and target trains, summed over neurons.
+
+    Both trains are filtered by ``exp(-t/tau)`` for t >= 0, and the squared difference is integrated over time and
+    divided by `tau`. For an integral without end that is ``1/2 sum_ij s_i s_j exp(-|t_i - t_j|/tau)`` over all pairs
+    of spikes of both trains, with s = 1 for those of the population and -1 for targets: a spike without a counterpart
+    costs 1/2. With an `end`, every pair loses ``exp(-(2 end - t_i - t_j)/tau)`` in the brackets. Source: van Rossum
+    (2001), Neural Comput. 13:751.
+
+    The trial's end cuts spikes, not filters: the trains hold what happens within the trial, and the integral goes on
+    beyond it unless `end` is given. The distance has a kink where a spike meets a target, of which the derivative is
+    the mean of both sides; spikes that appear or vanish change it by a jump, which no derivative sees.
+
+    Attributes
+    ----------
+    tau : float
+        Time constant of the filter, in seconds.
+    end : float
+        Where the integral ends, in seconds; ``inf`` for never. Later spikes don't count.
+    population : str
+        Whose spikes are read; the output's if empty.
+    """
+
+    tau: float = 10e-3
+    end: float = np.inf
+    population: str = ""
+
+    def __post_init__(self) -> None:
+        check_positive(tau=self.tau)
+        if self.end != np.inf:
+            check_positive(end=self.end)
+
+    @property
+    def observes(self) -> Observable:
+        """All spike times."""
+        return SpikeTimes(self.population)
+
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        """Evaluate on spike times and target times ``(trials, n, k)`` in seconds, k may differ; see `Loss.evaluate`."""
+        times = checked_spike_times(observed)
+        wanted = wanted_spike_times(targets, times)
+        both = np.concatenate([times, wanted], axis=2)
+        counts = np.isfinite(both) & (both < self.end)
+        at = np.where(counts, both, 0.0) / self.tau
+        sign = np.where(counts, np.repeat([1.0, -1.0], (times.shape[2], wanted.shape[2])), 0.0)
+        k = times.shape[2]
+        apart = at[:, :, :, None] - at[:, :, None, :k]
+        signs = sign[:, :, :, None] * sign[:, :, None, :k]
+        near = np.exp(-np.abs(apart))
+        by_time = np.sign(apart) * near
+        among_wanted = at[:, :, k:, None] - at[:, :, None, k:]
+        rest = np.exp(-np.abs(among_wanted))
+        if self.end != np.inf:
+            late = 2 * self.end / self.tau
+            beyond = np.exp(at[:, :, :, None] + at[:, :, None, :k] - late)
+            near, by_time = near - beyond, by_time - beyond
+            rest = rest - np.exp(at[:, :, k:, None] + at[:, :, None, k:] - late)
+        trials = len(times)
+        pairs = signs * near
+        # each pair of a spike and a target is there twice
+        value = 0.5 * (pairs[:, :, :k].sum() + 2 * pairs[:, :, k:].sum())
+        value += 0.5 * (sign[:, :, k:, None] * sign[:, :, None, k:] * rest).sum()
+        gradient = (signs * by_time).sum(axis=2) / self.tau / trials
+        return LossValue(float(value) / trials, gradient.reshape(np.shape(observed)))
+
+    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
+        """Count the trials in which a neuron with targets does not spike at all; see `Loss.silent_trials`."""
+        times = checked_spike_times(observed)
+        wanted = wanted_spike_times(targets, times)
+        lacking = np.isfinite(wanted).any(axis=2) & ~np.isfinite(times).any(axis=2)
+        return int(np.count_nonzero(lacking.any(axis=1)))
+
+
+@dataclass(frozen=True)
+class IntervalError(Loss):
+    """Mean squared deviation of interspike intervals from target intervals.
+
+    Interval j of a neuron, between its spikes j and j + 1, belongs to target j. A trial's loss is the mean over its
+    targets of ``((t_(j+1) - t_j - target)/tau)^2``; a trial without targets has loss 0. An interval that is not there
+    counts as a deviation of `missing`, which has no gradient; surplus intervals cost nothing.
+
+    Attributes
+    ----------
+    tau : float
+        Unit of the deviations, in seconds.
+    missing : float
+        Deviation that a missing interval counts for, in seconds.
+    population : str
+        Whose spikes are read; the output's if empty.
+    """
+
+    tau: float = 1e-3
+    missing: float = 10e-3
+    population: str = ""
+
+    def __post_init__(self) -> None:
+        check_positive(tau=self.tau, missing=self.missing)
+
+    @property
+    def observes(self) -> Observable:
+        """All spike times."""
+        return SpikeTimes(self.population)
+
+    def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
+        """Evaluate on spike times ``(trials, n, k)`` and target intervals ``(trials, n, m)`` in seconds.
+
+        Targets that are ``inf`` are none; see `Loss.evaluate`.
+        """
+        times = checked_spike_times(observed)
+        wanted = self._targets(targets, times)
+        matched = min(max(times.shape[2] - 1, 0), wanted.shape[2])
+        hit = np.isfinite(times[..., 1 : matched + 1]) & np.isfinite(wanted[..., :matched])
+        known = np.where(np.isfinite(times), times, 0.0)
+        intervals = known[..., 1 : matched + 1] - known[..., :matched]
+        deviation = np.subtract(intervals, wanted[..., :matched], out=np.zeros(hit.shape), where=hit)
+        n_wanted = np.isfinite(wanted).sum(axis=(1, 2))
+        n_missing = n_wanted - hit.sum(axis=(1, 2))
+        weight = 1 / np.maximum(n_wanted, 1)
+        squares = np.sum((deviation / self.tau) ** 2, axis=(1, 2)) + n_missing * (self.missing / self.tau) ** 2
+        slope = 2 * deviation / self.tau**2 * (weight / len(times))[:, None, None]
+        gradient = np.zeros_like(times)
+        gradient[..., 1 : matched + 1] += slope
+        gradient[..., :matched] -= slope
+        return LossValue(float(np.mean(squares * weight)), gradient.reshape(np.shape(observed)))
+
+    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
+        """Count the trials in which a neuron has fewer intervals than targets; see `Loss.silent_trials`."""
+        times = checked_spike_times(observed)
+        wanted = self._targets(targets, times)
+        lacking = np.isfinite(wanted).sum(axis=2) > np.maximum(np.isfinite(times).sum(axis=2) - 1, 0)
+        return int(np.count_nonzero(lacking.any(axis=1)))
+
+    @staticmethod
+    def _targets(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
+        wanted = np.asarray(targets, dtype=float)
+        if wanted.ndim != 3 or wanted.shape[:2] != times.shape[:2]:
+            raise ValueError(f"targets: expected shape {times.shape[:2]} + (intervals,), got {wanted.shape}")
+        if not (wanted > 0).all():
+            raise ValueError("targets: expected positive intervals in seconds, inf where there is none")
+        if (np.isfinite(wanted[..., 1:]) & ~np.isfinite(wanted[..., :-1])).any():
+            raise ValueError("targets: expected intervals without gaps, inf after the last of a neuron")
+        return wanted

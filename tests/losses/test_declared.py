@@ -1,0 +1,156 @@
+"""A loss in a network's file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from snnmodels.gradients import Simulation, check_gradient
+from snnmodels.losses import (
+    ActivityPrice,
+    CountError,
+    ExpressionLoss,
+    TTFSCrossEntropy,
+    VanRossumDistance,
+    VoltageError,
+    loss_of,
+)
+from snnmodels.losses.declared import KINDS
+from snnmodels.templates import Network, TemplateError, load_network
+from snnmodels.templates.identity import identity
+from snnmodels.templates.schema import LossTable
+
+FILE = """
+kind = "network"
+title = "A network"
+description = "With a loss."
+duration = "40*ms"
+output = "output"
+
+[inputs]
+input = { n = 4 }
+
+[populations]
+hidden = { model = "lif+exp_synapse", n = 5 }
+output = { model = "lif+exp_synapse", n = 3 }
+
+[[projections]]
+source = "input"
+target = "hidden"
+weights = { distribution = "uniform", low = 2, high = 5 }
+
+[[projections]]
+source = "hidden"
+target = "output"
+weights = { distribution = "uniform", low = 2, high = 4 }
+
+"""
+EXPRESSION = """
+[loss]
+expression = "a*((t - wanted)/tau)**2"
+constants = { tau = "5*ms", a = [1.0, 2.0, 3.0] }
+targets = { wanted = "second" }
+"""
+SEVERAL = """
+[[loss]]
+kind = "van_rossum_distance"
+tau = "8*ms"
+
+[[loss]]
+kind = "activity_price"
+population = "hidden"
+price = 1e-3
+surrogate = "latency"
+factor = 2
+"""
+INPUTS = {"input": np.random.default_rng(1).uniform(0.5e-3, 15e-3, (2, 4))}
+
+
+def written(folder: Path, loss: str) -> Network:
+    path = folder / "with_loss.toml"
+    path.write_text(FILE + loss)
+    return load_network(path)
+
+
+def test_an_expression(tmp_path: Path) -> None:
+    net = written(tmp_path, EXPRESSION)
+    assert loss_of(net) == ExpressionLoss(
+        "a*((t - wanted)/tau)**2", {"tau": "5*ms", "a": [1.0, 2.0, 3.0]}, {"wanted": "second"}
+    )
+    wanted = np.full((2, 3, 1), 15e-3)
+    with Simulation(net, batch_size=2) as simulation, Simulation(net, loss_of(net), batch_size=2) as other:
+        assert simulation.run(INPUTS, wanted).loss == other.run(INPUTS, wanted).loss > 0
+    report = check_gradient(net, inputs=INPUTS, targets=wanted, elements=2)
+    assert report.ok, str(report)
+
+
+def test_several_terms(tmp_path: Path) -> None:
+    loss = loss_of(written(tmp_path, SEVERAL))
+    assert loss == VanRossumDistance(8e-3) + 2 * ActivityPrice("latency", population="hidden", price=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "loss"),
+    [
+        ('[loss]\nkind = "ttfs_cross_entropy"\ntau0 = "2*ms"\nalpha = 0.1', TTFSCrossEntropy(2e-3, alpha=0.1)),
+        ('[loss]\nkind = "count_error"\nsurrogate = "window"\nend = "40*ms"\nper = "40*ms"',
+         CountError("window", end=40e-3, per=40e-3)),
+        ('[loss]\nkind = "voltage_error"\nskip = 2\nscale = "1*mV"', VoltageError(skip=2, scale=1e-3)),
+        ('[loss]\nexpression = "sin(first_spike/tau)"\nconstants = { tau = "1*ms" }\npopulation = "hidden"',
+         ExpressionLoss("sin(first_spike/tau)", {"tau": "1*ms"}, population="hidden")),
+    ],
+)  # fmt: skip
+def test_kinds(tmp_path: Path, text: str, loss: object) -> None:
+    assert loss_of(written(tmp_path, text)) == loss
+
+
+def test_the_file_and_the_losses_know_the_same_kinds() -> None:
+    kinds = get_args(LossTable.model_fields["kind"].annotation)
+    assert set(kinds) == set(KINDS)
+    options = {f.name for kind in KINDS.values() for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    assert options == set(LossTable.model_fields) - {"kind", "factor"}
+
+
+def test_a_loss_is_part_of_what_a_network_is(tmp_path: Path) -> None:
+    net = written(tmp_path, EXPRESSION)
+    assert identity(net)["loss.0.constants.tau"] == "5*ms"
+    bare = identity(dataclasses.replace(net, loss=()))
+    assert not any(key.startswith("loss") for key in bare)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[loss]\nkind = "ttfs"', "with_loss.toml: loss.kind: expected 'expression', 'ttfs_cross_entropy'"),
+        ('[loss]\nexpresion = "t"', "with_loss.toml: loss.expresion: unknown key; did you mean 'expression'"),
+        ("[loss]\nexpression = 3", "with_loss.toml: loss.expression: expected a valid string"),
+        ('[loss]\nkind = "interval_error"\ntau = "1*mV"', "with_loss.toml: loss.tau: .* is in volt, expected second"),
+        ('[loss]\nkind = "activity_price"\nprice = "dear"', "with_loss.toml: loss.price: 'dear'.* is not a unit"),
+        ('[[loss]]\nexpression = "t"\n[[loss]]\nkind = "x"', "with_loss.toml: loss.1.kind: expected 'expression'"),
+    ],
+)
+def test_what_the_file_can_not_say(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TemplateError, match=message):
+        written(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "network 'with_loss' declares no loss; give one"),
+        ('[loss]\nkind = "interval_error"\nwidth = "1*ms"', "loss: 'width' has no meaning for interval_error"),
+        ('[loss]\ntargets = { x = "1" }', "network 'with_loss': loss: expression is missing"),
+        ('[loss]\nexpression = "(t - a)**2"', "network 'with_loss': loss: .*unknown name 'a'"),
+        ('[loss]\nexpression = "exp(t)"', "network 'with_loss': the loss 'exp\\(t\\)'"),
+        ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "'with_loss': loss 2: '3' reads nothing"),
+        ('[loss]\nkind = "count_error"\nsurrogate = "x"', "'with_loss': loss: surrogate='x' is not"),
+    ],
+)
+def test_losses_that_are_none(tmp_path: Path, text: str, message: str) -> None:
+    net = written(tmp_path, text)
+    with pytest.raises(ValueError, match=message):
+        Simulation(net)
