@@ -61,7 +61,8 @@ def _refractory(refractory: Refractory) -> str:
     if not held:
         return f"no spike for {refractory.duration} after a spike; the states go on"
     arrivals = "is ignored" if refractory.arrivals == "ignore" else "takes effect"
-    return f"no spike for {refractory.duration} after a spike; {held} is held, and an arrival there {arrivals}"
+    verb = "is" if len(refractory.hold) == 1 else "are"
+    return f"no spike for {refractory.duration} after a spike; {held} {verb} held, and an arrival there {arrivals}"
 
 
 def _unit(unit: str) -> str:

@@ -53,6 +53,7 @@ def test_users_file(tmp_path) -> None:
         ('"nu*r"', '"nu*q"', "coding", "'q', which is neither a trace"),
         ('"nu*r"', '"nu*(r"', "costs.sparsity.expression", "is not an expression"),
         ('unit = "1"', 'unit = "volt"', "parameters.nu", "signals, traces and costs have no unit"),
+        ('unit = "1"', 'unit = "1", scale = 1', "parameters.nu", "scale is for parameters of neurons"),
         ('"ring"', '"square"', "decoder.kind", "'golden_angle'"),
         ("norms = 0.2", "", "decoder", "kind 'ring' needs 'norms'"),
         ("norms = 0.2", "norms = 0.2\nseed = 1", "decoder", "kind 'ring' has no use for 'seed'"),

@@ -26,8 +26,8 @@ def both(*names: str) -> tuple[str, ...]:
 class Row(NamedTuple):
     """A model, and the size of the weights with which two neurons of it spike a few times.
 
-    `still` are parameters that change nothing there, whose gradient is 0; `tolerance` is how closely flows are followed,
-    less than by default where a stiff one needs it for the bound on gradients.
+    `still` are parameters that change nothing there, whose gradient is 0. `tolerance` is how closely flows are
+    followed, closer than by default where a stiff one needs it for the bound on gradients.
     """
 
     name: str
@@ -46,7 +46,7 @@ ROWS = [
     Row("mat2", 1.2 * NA, both("t_ref", "v_rest")),
     Row("mat2", 2.4 * NA, ("first.t_ref", *both("v_rest"))),
     # spikes raise no slow part
-    Row("amat2", 0.2 * NA, both("t_ref", "tau_2")),
+    Row("amat2", 0.25 * NA, both("t_ref", "tau_2")),
     Row("amat2", 0.4 * NA, ("first.t_ref", *both("tau_2"))),
     Row("glif1", 0.6 * NA),
     Row("glif2", 0.6 * NA),
@@ -61,6 +61,7 @@ ROWS = [
     Row("lif_kv", 1.2 * NA),
     Row("ca_ahp_lif", 1.6 * NA),
     Row("lif+bias_current", 3.0),
+    Row("lif_current+bias_current", 1.2 * NA),
     Row("lif+alpha_synapse+soft_reset", 4.0),
     Row("lif+exp_synapse+reset_fraction", 3.0, both("v_reset")),  # which it replaces
     Row("lif+dead_time", 20.0),
@@ -71,7 +72,7 @@ ROWS = [
     Row("lif+m_current", 3.0),
 ]
 # compiled in seconds, and each of another kind
-QUICK = ("lif_current", "mat2", "glif2", "alif", "lif_kv", "lif+bias_current")
+QUICK = ("lif_current", "mat2", "glif2", "alif", "lif_kv", "lif_current+bias_current")
 IDS = [f"{row.name}, {row.weight:g}" for row in ROWS]
 
 
@@ -89,7 +90,13 @@ def network_of(row: Row) -> tuple[Network, dict[str, np.ndarray]]:
             Projection("in_first", "in", "first", row.weight * rng.uniform(0.6, 1.0, (3, 1)), receptor),
             Projection("in_second", "in", "second", row.weight * rng.uniform(0.3, 0.6, (3, 1)), receptor),
             Projection(
-                "first_second", "first", "second", row.weight * np.ones((1, 1)), receptor, None, ("w", "delay"), 1.3 * MS
+                "first_second",
+                "first",
+                "second",
+                np.array([[row.weight]]),
+                receptor,
+                learnable=("w", "delay"),
+                delay=1.3 * MS,
             ),
         ),
         "second",

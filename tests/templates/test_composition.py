@@ -232,3 +232,13 @@ def test_white_space_around_a_threshold(tmp_path: Path, spaces: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text.replace('threshold = "v > v_th"', f'threshold = """{spaces}"""'))
     assert " ".join((load_model(path).threshold or "").split()) == "v > v_th"
+
+
+def test_parameters_that_are_0_may_say_how_large_they_typically_are():
+    model = load_model("lif_current+bias_current")
+    assert (model.parameters["I_e"].value, model.parameters["I_e"].scale) == (0, pytest.approx(400e-12))
+    # so does an input that nothing drives
+    driven_by_nothing = load_model("lif_current+delta_synapse").parameters["I_syn"]
+    assert (driven_by_nothing.value, driven_by_nothing.scale) == (0, pytest.approx(400e-12))
+    assert load_model("lif+bias_current").parameters["I_e"].scale == 1
+    assert load_model("lif").parameters["v_rest"].scale == 0  # nothing is said

@@ -92,6 +92,12 @@ CASES = [
     ("neuron", '"20*ms"', '"1*ms/0"', r"parameters.tau.default: .*is not finite"),
     ("neuron", '"20*ms"', '"1e999*ms"', r"parameters.tau.default: .*is not finite"),
     ("neuron", '"20*ms"', '"__import__(1)"', r"parameters.tau.default: .*only scale\(name\) and initial\(name\)"),
+    (
+        "neuron",
+        '"20*ms", unit = "second"',
+        '"20*ms", unit = "second", scale = "1*mV"',
+        r"parameters.tau.scale: '1\*mV' is in volt, expected second",
+    ),
     ("neuron", 'unit = "second"', 'unit = "ms"', r"parameters.tau.unit: 'ms' is not a unit: .*Use 'second'"),
     ("neuron", "/tau : volt", "/tau : mV", r"neuron.toml: equations: 'mV' is not a unit: .*Use 'volt'"),
     ("mechanism", "unit(v)", "unit(u)", r"parameters.beta.unit: unit\(u\): 'u' has no unit here"),

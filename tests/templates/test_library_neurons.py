@@ -1,4 +1,4 @@
-"""Neurons and mechanisms of the library at a constant input: closed forms, rheobases, other simulators' spike trains."""
+"""Neurons and mechanisms of the library at a constant input: closed forms, and other simulators' spike trains."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def driven(neuron: str, current: float, duration: float) -> np.ndarray:
 
 
 class Train(NamedTuple):
-    """What a time-stepping simulator gave at a constant current: how many spikes, the first ones and the last, in ms."""
+    """What a time-stepping simulator gave at a constant current: how many spikes, the first and the last, in ms."""
 
     neuron: str
     source: str
