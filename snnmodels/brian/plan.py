@@ -251,8 +251,8 @@ def refuse_unsupported(network: Network) -> None:
     """
     if network.currents:
         raise ValueError(
-            f"input {network.currents[0].name!r}: sampled currents are not supported by the grid simulation; leave them "
-            "out, or use Simulation, which has no grid"
+            f"input {network.currents[0].name!r}: sampled currents are not supported by the grid simulation; "
+            "leave them out, or use Simulation, which has no grid"
         )
     for p in network.populations:
         if p.model.refractory is not None:

@@ -120,7 +120,7 @@ class Event:
 
 @dataclass(slots=True)
 class Piece:
-    """Knots, releases and arrivals at `start`, spikes that they cause at once, then the flow to `end` with its spikes."""
+    """Knots, releases and arrivals at `start`, spikes that they cause at once, the flow to `end` and its spikes."""
 
     start: float
     end: float
