@@ -254,8 +254,8 @@ def refuse_unsupported(network: Network) -> None:
     """
     if network.currents:
         raise ValueError(
-            f"input {network.currents[0].name!r}: sampled currents are not supported by the grid simulation; leave them "
-            "out, or use Simulation, which has no grid"
+            f"input {network.currents[0].name!r}: sampled currents are not supported by the grid simulation; "
+            "leave them out, or use Simulation, which has no grid"
         )
     for p in network.populations:
         if HybridSystem.from_model(p.model).transitions:

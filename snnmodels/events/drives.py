@@ -88,16 +88,16 @@ class DrivePart:
     def pull(self, values: np.ndarray, slopes: np.ndarray | None, count: int) -> np.ndarray:
         """Derivatives by samples, shape (trials, channels, count), from those by what `read` gives."""
         there = self.sample >= 0
-        to = np.zeros((values.shape[0], count, values.shape[2]))
+        first, values = self.sample[there], np.moveaxis(values[:, there], 1, 0)
+        to = np.zeros((count, *values.shape[1:]))
         # several knots may be on the way from one sample to the next
-        if not self.linear:
-            np.add.at(to, (slice(None), self.sample[there]), values[:, there])
-        else:
+        np.add.at(to, first, values)
+        if self.linear:
             assert slopes is not None
-            rise = self.fraction[there, None] * values[:, there] + slopes[:, there] / self.interval
-            np.add.at(to, (slice(None), self.sample[there]), values[:, there] - rise)
-            np.add.at(to, (slice(None), self.sample[there] + 1), rise)
-        return np.moveaxis(to, 1, 2)
+            rise = self.fraction[there, None, None] * values + np.moveaxis(slopes[:, there], 1, 0) / self.interval
+            np.add.at(to, first, -rise)
+            np.add.at(to, first + 1, rise)
+        return np.moveaxis(to, 0, 2)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Outcome:
     predictions : int array, shape (trials,), or None
         As in `LossValue`.
     gradients : mapping of str to array
-        By key of `Network.trainable`, and ``"<input>.times"`` where the source gives it; empty when not asked for.
+        By key of `Network.trainable`, and ``"<input>.times"`` and ``"<input>.samples"`` where the source gives them;
+        empty when not asked for.
     spikes : mapping of str to float
         Mean number of spikes per trial of each population.
     smallest_gdot : float
@@ -84,7 +85,8 @@ class GradientSource(Protocol):
         Parameters
         ----------
         inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
-            Spike times in seconds by input name, ascending and padded with ``inf``.
+            Spike times in seconds by input name, ascending and padded with ``inf``; samples of currents as
+            `Simulation.run` takes them.
         targets : array, shape (trials, ...)
             For the loss.
         values : mapping of str to array, optional

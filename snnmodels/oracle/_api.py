@@ -328,7 +328,7 @@ Trials = list[dict[str, Array]]
 
 def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> tuple[Trials, Trials]:
     """By trial, spike times as (n, k) and samples of currents as (n, samples), checked."""
-    names = {i.name for i in (*network.inputs, *network.currents)}
+    names = {i.name for i in network.inputs} | {c.name for c in network.currents}
     if set(inputs) != names:
         raise ValueError(f"network {network.name!r} takes the inputs {sorted(names)}, not {sorted(inputs)}")
     result = {

@@ -297,7 +297,8 @@ def _drive(
     with located(file, f"{key}.weights"):
         weights = _values(table.weights, shape, gain_unit(inputs[driven].unit, source.unit), path.parent, rng)
     with located(file, key):
-        return Drive(name, source.name, target.name, weights, driven, learnable_names(table.learnable, f"drive {name!r}"))
+        learnable = learnable_names(table.learnable, f"drive {name!r}", ("w",))
+        return Drive(name, source.name, target.name, weights, driven, learnable)
 
 
 def _shape(n_source: int, n_target: int, file: str, key: str) -> tuple[int, int]:

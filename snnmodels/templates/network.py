@@ -267,11 +267,7 @@ class Drive:
         if isinstance(self.name, str) and not self.name:
             object.__setattr__(self, "name", f"{self.source}_{self.target}")
         _check_name("drive", self.name)
-        where = f"drive {self.name!r}"
-        names = learnable_names(self.learnable, where)
-        if "delay" in names:
-            raise ValueError(f"{where}: learnable names 'delay', which a current has none of; expected 'w' or nothing")
-        object.__setattr__(self, "learnable", names)
+        object.__setattr__(self, "learnable", learnable_names(self.learnable, f"drive {self.name!r}", ("w",)))
 
 
 @dataclass(frozen=True)
@@ -352,8 +348,8 @@ class Network:
             if current.start >= self.duration * (1 - _ROUNDING):
                 raise ValueError(f"input {current.name!r} starts at {current.start:g} s, too late {of_trial}")
             if self.duration / current.interval > MOST:
-                count = f"more than {MOST} samples"
-                raise ValueError(f"input {current.name!r} has an interval of {current.interval:g} s, {count} {of_trial}")
+                interval = f"an interval of {current.interval:g} s, more than {MOST} samples"
+                raise ValueError(f"input {current.name!r} has {interval} {of_trial}")
         currents = {c.name: c for c in self.currents}
         object.__setattr__(self, "drives", tuple(_settled_drive(d, currents, populations) for d in self.drives))
 
@@ -379,15 +375,19 @@ class Network:
         return values
 
 
-def learnable_names(value: bool | Sequence[str], where: str) -> tuple[str, ...]:
+def learnable_names(
+    value: bool | Sequence[str], where: str, known: Sequence[str] = _LEARNABLE
+) -> tuple[str, ...]:
     """What a projection learns, in a fixed order: True is short for the weights, False for nothing.
 
     Parameters
     ----------
     value : bool or sequence of str
-        Names out of ``"w"`` and ``"delay"``.
+        Names out of `known`.
     where : str
         Begins the message of an error.
+    known : sequence of str
+        What there is to learn, ``"w"`` first.
 
     Raises
     ------
@@ -396,12 +396,12 @@ def learnable_names(value: bool | Sequence[str], where: str) -> tuple[str, ...]:
     """
     if isinstance(value, bool):
         return ("w",) if value else ()
-    expected = 'expected true, false, or a list of names out of "w" and "delay"'
+    expected = f"expected true, false, or a list of names out of {' and '.join(f'"{name}"' for name in known)}"
     value = sequence_of(f"{where}: learnable", value, str, expected.removeprefix("expected "))
     for name in value:
-        if name not in _LEARNABLE:
+        if name not in known:
             raise ValueError(f"{where}: learnable names {brief(name)}; {expected}")
-    return tuple(name for name in _LEARNABLE if name in value)
+    return tuple(name for name in known if name in value)
 
 
 def _check_group(kind: str, name: str, n: Any) -> None:

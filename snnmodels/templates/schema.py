@@ -204,8 +204,8 @@ class CurrentInputTable(Table):
 
 
 def _kind_of_input(value: Any) -> str:
-    current = isinstance(value, CurrentInputTable) or (isinstance(value, dict) and value.get("kind") == "current")
-    return "current" if current else "spikes"
+    kind = value.get("kind", "spikes") if isinstance(value, dict) else getattr(value, "kind", "spikes")
+    return "spikes" if kind == "spikes" else "current"
 
 
 NetworkInput = Annotated[

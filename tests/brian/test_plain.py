@@ -10,9 +10,11 @@ import brian2
 import numpy as np
 import pytest
 import scipy.linalg
-from brian2 import Network, SpikeGeneratorGroup, SpikeMonitor, StateMonitor, ms, mV, second
+from brian2 import Network, SpikeGeneratorGroup, SpikeMonitor, StateMonitor, TimedArray, ms, mV, second
 
+import snnmodels as snn
 from snnmodels.brian.plain import integration_method, neuron_group, synapses
+from snnmodels.losses import SpikeTimes
 from snnmodels.oracle import simulate
 from snnmodels.templates import TemplateError, load_model, network
 
@@ -349,3 +351,37 @@ def test_a_model_with_a_period_of_its_own_takes_no_other():
         neuron_group(load_model("lif", "refractory"), 1, refractory=3 * ms)
     model = load_model("lif", "refractory")
     assert integration_method(model, 1e-4, defaults(model)) == "exact"
+
+
+# --- drives -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_timed_array_is_a_held_current():
+    """Spike times on a fine grid are those of the event engine to within a step."""
+    levels = np.array([[1.5, 0.4, 2.5, 1.2], [1.2, 2.0, 0.1, 3.0]])
+    lif = load_model("lif+exp_synapse+refractory")
+    driven = snn.Network(
+        "driven",
+        (),
+        (snn.Population("cells", 2, lif),),
+        (),
+        "cells",
+        40e-3,
+        currents=(snn.CurrentInput("x", 2, 10e-3),),
+        drives=(snn.Drive("", "x", "cells", 1.5 * np.eye(2)),),
+    )
+    with snn.Simulation(driven, [SpikeTimes()]) as simulation:
+        (exact,) = simulation.forward({"x": levels})
+    stimulus = TimedArray(levels.T, dt=10 * ms)  # noqa: F841 (read by the equations)
+    group = neuron_group(lif, 2, drives={"I_syn": "1.5*stimulus(t, i)"}, dt=0.01 * ms)
+    spikes = SpikeMonitor(group)
+    Network(group, spikes).run(40 * ms)
+    for j in range(2):
+        expected = exact[0, j][np.isfinite(exact[0, j])]
+        assert expected.size >= 2
+        np.testing.assert_allclose(np.sort(spikes.t[spikes.i == j] / second), expected, rtol=0, atol=0.04e-3)
+
+
+def test_drives_that_are_refused():
+    with pytest.raises(ValueError, match="has no input 'I_sin'; did you mean 'I_syn'"):
+        neuron_group(load_model("lif"), 1, drives={"I_sin": "1"})

@@ -141,7 +141,8 @@ class ComponentForward:
 
     def _next(self) -> float:
         """Time of the next arrival, release or knot."""
-        times = [q.next() for q in (*self.incoming, *self.due)] + [float(u.min()) for u in self.until.values()]
+        times = [q.next() for q in self.incoming] + [d.next() for d in self.due]
+        times += [float(u.min()) for u in self.until.values()]
         return min(times, default=np.inf)
 
     def _begin(self) -> Piece:
