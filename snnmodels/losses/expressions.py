@@ -343,7 +343,7 @@ class FunctionLoss(Loss):
             if gradient.shape != np.shape(x):
                 raise ValueError(f"{name}: expected a derivative of shape {np.shape(x)}, got {gradient.shape}")
             if not np.isfinite(gradient).all():
-                raise ValueError(f"{name}: the derivative is NaN or inf at {np.sum(~np.isfinite(gradient))} places")
+                raise ValueError(f"{name}: the derivative is NaN or inf for {np.sum(~np.isfinite(gradient))} values")
             if gradient[np.isinf(x)].any():
                 raise ValueError(f"{name}: the derivative must be 0 where a spike time is inf (padding)")
             gradients.append(gradient)

@@ -329,7 +329,7 @@ def test_a_function_with_its_derivative() -> None:
         ((np.zeros(2), np.zeros_like(VALUES)), "expected the loss to be one finite number"),
         ((np.nan, np.zeros_like(VALUES)), "expected the loss to be one finite number"),
         ((1.0, np.zeros(3)), r"expected a derivative of shape \(4, 3\)"),
-        ((1.0, np.full_like(VALUES, np.nan)), "is NaN or inf at 12 places"),
+        ((1.0, np.full_like(VALUES, np.nan)), "is NaN or inf for 12 values"),
         ((1.0, np.ones_like(VALUES)), "must be 0 where a spike time is inf"),
         ((1.0, None), "derivative by .* is None; expected numbers"),
     ],
