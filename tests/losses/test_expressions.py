@@ -211,8 +211,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a private name": (lambda: ExpressionLoss("t*_x", {"_x": 1}), "'_x' is no name for a constant"),
     "a unit that is none": (lambda: ExpressionLoss("t*x", targets={"x": "ms"}), "'ms' is not a unit"),
     "a constant in words": (lambda: ExpressionLoss("t*x", {"x": "long"}), "'long' is not a unit"),
-    "a constant that is nothing": (lambda: ExpressionLoss("t*x", {"x": None}), "'x' is None; expected numbers"),
-    "an infinite constant": (lambda: ExpressionLoss("t*x", {"x": INF}), "'x' is inf; expected a finite number"),
+    "a constant that is nothing": (lambda: ExpressionLoss("t*x", {"x": None}), "it is None; expected numbers"),
+    "an infinite constant": (lambda: ExpressionLoss("t*x", {"x": INF}), "it is inf; expected a finite number"),
     "a score of spikes": (lambda: ExpressionLoss("t", score="t"), "for each neuron, got one for each spike"),
     "an interval in words": (lambda: ExpressionLoss("t", interval="a"), "interval: expected a finite number"),  # type: ignore[arg-type]
     "a constant for other neurons": (
