@@ -36,6 +36,7 @@ from snnmodels.coding import (
     simulate,
     smooth_signal,
 )
+from snnmodels.datasets import named_targets
 from tests.malformed import LONG, LONGEST, changed_document, changed_text, complaint, odd_values
 
 LIBRARY = Path(__file__).parents[1] / "equations"
@@ -290,6 +291,34 @@ CALLS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, tuple[st
     "MaxVoltageCrossEntropy": (snn.MaxVoltageCrossEntropy, {}, {"variable": (), "scale": (), "population": ()}),
     "SpikeTimeError": (snn.SpikeTimeError, {}, {"tau": (), "missing": (), "population": ()}),
     "VoltageError": (snn.VoltageError, {}, {"variable": (), "interval": (), "skip": (), "scale": (), "population": ()}),
+    "ExpressionLoss": (
+        snn.ExpressionLoss,
+        {"expression": "maximum(v)"},
+        {"expression": (), "constants": (), "targets": (), "population": (), "interval": (), "score": ()},
+    ),
+    "ExpressionLoss.constants": (
+        lambda value: snn.ExpressionLoss("a*maximum(v)", {"a": value}),
+        {},
+        {"value": ("'a'", "is not a unit", "can't be evaluated", "is not a number with a unit", "not finite")},
+    ),
+    "VanRossumDistance": (snn.VanRossumDistance, {}, {"tau": (), "end": (), "population": ()}),
+    "IntervalError": (snn.IntervalError, {}, {"tau": (), "missing": (), "population": ()}),
+    "CountError": (
+        snn.CountError,
+        {"surrogate": "latency"},
+        dict.fromkeys(("surrogate", "width", "end", "population", "per", "scale"), ()),
+    ),
+    "ActivityPrice": (
+        snn.ActivityPrice,
+        {"surrogate": "latency"},
+        dict.fromkeys(("surrogate", "width", "end", "population", "price"), ()),
+    ),
+    "spike_report": (
+        lambda **given: opened().spike_report(**given),
+        {"inputs": {"in": TIMES}, "distance": 0.1, "slope": 1.0},
+        {"inputs": (), "values": ("value",), "distance": (), "slope": ()},
+    ),
+    "named_targets": (lambda value: named_targets({"wanted": value}), {}, {"value": ("targets",)}),
     "Adam": (
         snn.Adam,
         {},

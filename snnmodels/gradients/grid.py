@@ -21,9 +21,11 @@ from ..brian.populations import NEVER
 from ..brian.session import RuntimeSession, Session
 from ..brian.spikes import SpikeTables
 from ..brian.values import initial_sensitivity, initial_states, parameter_values
+from ..datasets.targets import named_targets
 from ..losses.base import Loss, evaluated, shown
 from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
+from ..templates.arguments import check_kind
 from ..templates.network import Network, Projection
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
@@ -218,7 +220,7 @@ class GridSimulation:
     def run(
         self,
         inputs: Mapping[str, np.ndarray],
-        targets: np.ndarray,
+        targets: np.ndarray | Mapping[str, np.ndarray],
         values: Mapping[str, np.ndarray] | None = None,
         *,
         gradient: bool = True,
@@ -229,8 +231,8 @@ class GridSimulation:
         ----------
         inputs : mapping of str to array, shape (trials, n) or (trials, n, spikes)
             Spike times in seconds, ascending, padded with ``inf``.
-        targets : array, shape (trials, ...)
-            Labels or whatever the loss compares with.
+        targets : array, shape (trials, ...), or mapping of str to array
+            Labels or whatever the loss compares with; a mapping where that has several names.
         values : mapping of str to array, optional
             Trainable values that take the place of the network's own, in this run alone.
         gradient : bool
@@ -248,8 +250,11 @@ class GridSimulation:
         SimulationError
             If a neuron spiked more often than `max_spikes`, or a state or gradient is not finite.
         """
+        check_kind("gradient", gradient, bool, "True or False")
         if gradient and self.loss.no_gradient:
             raise ValueError(self.loss.no_gradient)
+        if isinstance(targets, Mapping):
+            targets = named_targets(targets)
         trials = self._check(inputs, targets)
         if values or self._current is not self._network:
             self._set(with_values(self._network, values) if values else self._network)

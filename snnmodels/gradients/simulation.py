@@ -343,6 +343,7 @@ class Simulation:
             end, states or gradients that are not finite.
         """
         loss = self.loss
+        check_kind("gradient", gradient, bool, "True or False")
         if gradient and loss.no_gradient:
             raise ValueError(loss.no_gradient)
         if isinstance(targets, Mapping):

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.errors import suggest
+from ..templates.arguments import check_mapping
+from ..templates.errors import brief, suggest
 from ..templates.expressions import parse_threshold
 from ..templates.network import Population, in_unit
 from ..templates.units import expression_dimension, unit_dimension, unit_of_dimension
@@ -94,6 +95,7 @@ def of_population(value: Any, population: Population, name: str, per: str = "") 
         If there is none for the population, or it is not positive or in another unit.
     """
     if isinstance(value, Mapping):
+        check_mapping(name, value, "a number, or numbers by population")
         if population.name not in value:
             hint = suggest(population.name, value)
             raise ValueError(f"{name}: there is none for population {population.name!r}; {hint}")
@@ -106,5 +108,5 @@ def of_population(value: Any, population: Population, name: str, per: str = "") 
     unit = unit_of_dimension(dimension) + per
     found = in_unit(value, unit, f"{name} of population {population.name!r}")
     if found.ndim or not (np.isfinite(found) and found > 0):
-        raise ValueError(f"{name} of population {population.name!r}: expected a positive number, got {value!r}")
+        raise ValueError(f"{name} of population {population.name!r}: expected a positive number, got {brief(value)}")
     return float(found)

@@ -33,13 +33,13 @@ class _Counting(Loss):
 
     surrogate: str = ""
     width: float = 20e-3
-    end: float = np.inf
+    end: float | None = None
     population: str = ""
 
     def __post_init__(self) -> None:
         check_choice("surrogate", self.surrogate, ("", *SURROGATES))
         check_positive(width=self.width)
-        if self.end != np.inf:
+        if self.end is not None:
             check_positive(end=self.end)
         elif self.surrogate == "window":
             raise ValueError("surrogate='window' needs end, the time in seconds until which spikes are counted")
@@ -65,7 +65,7 @@ class _Counting(Loss):
         return (self.surrogate,) if self.surrogate else ()
 
     def _counted(self, times: np.ndarray) -> np.ndarray:
-        return np.isfinite(times) & (times < self.end)
+        return np.isfinite(times) & (times < (np.inf if self.end is None else self.end))
 
     def _slope(self, times: np.ndarray) -> np.ndarray:
         """What stands for the derivative of a neuron's count by each of its spike times; 0 without a surrogate."""
@@ -73,6 +73,7 @@ class _Counting(Loss):
         if self.surrogate == "latency":
             return np.where(there, -1 / self.width, 0.0)
         if self.surrogate == "window":
+            assert self.end is not None
             half = np.exp(-np.abs(np.where(there, times, 0.0) - self.end) / self.width)
             return np.where(there, -half / (1 + half) ** 2 / self.width, 0.0)
         return np.zeros(times.shape)
@@ -94,8 +95,8 @@ class CountError(_Counting):
         See `SURROGATES`.
     width : float
         Time scale of the surrogate, in seconds.
-    end : float
-        Seconds until which spikes are counted; ``inf`` for all.
+    end : float, optional
+        Seconds until which spikes are counted; all are unless given.
     population : str
         Whose spikes are read; the output's if empty.
     per : float

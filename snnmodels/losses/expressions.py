@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array
-from ..templates.errors import brief, suggest
+from ..templates.errors import brief, located, suggest
 from ..templates.expressions import free_names
 from ..templates.network import Network
 from ..templates.units import evaluate_quantity, expression_dimension, unit_dimension, unit_of_dimension
@@ -84,14 +84,21 @@ class ExpressionLoss(Loss):
         check_mapping("constants", self.constants, "values by name, as in {'tau': '5*ms'}")
         check_mapping("targets", self.targets, "units by name, as in {'wanted': 'second'}")
         check_numbers(interval=self.interval)
-        constants = {name: _constant(name, value) for name, value in self.constants.items()}
+        constants = {}
+        for name, value in self.constants.items():
+            with located("", f"constants[{name!r}]"):
+                constants[name] = _constant(value)
         object.__setattr__(self, "constants", constants)
         for name, unit in self.targets.items():
-            check_kind(f"unit of the target {name!r}", unit, str, "a base unit such as 'second'")
-            unit_dimension(unit)
+            with located("", f"targets[{name!r}]"):
+                check_kind("its unit", unit, str, "a base unit such as 'second'")
+                unit_dimension(unit)
             if name in constants:
                 raise ValueError(f"{name!r} is both a constant and a target; choose another name")
         object.__setattr__(self, "targets", dict(self.targets))
+        for name in ("expression", "score"):
+            with located("", name):
+                self._compiled(name)
         used = set().union(*(w.names for w in self._expressions))
         for read in self._reads:
             inside = set(free_names(read.of)) if read.kind == "integral" else set()
@@ -109,9 +116,13 @@ class ExpressionLoss(Loss):
 
     @property
     def _expressions(self) -> tuple[Written, ...]:
-        names = (*self.constants, *self.targets)
-        written = (compiled(self.expression, names),)
-        return (*written, compiled(self.score, names, score=True)) if self.score else written
+        found = (self._compiled("expression"), self._compiled("score"))
+        return tuple(w for w in found if w is not None)
+
+    def _compiled(self, which: str) -> Written | None:
+        """The expression, or the score if there is one."""
+        text, names = getattr(self, which), (*self.constants, *self.targets)
+        return compiled(text, names, which == "score") if text or which == "expression" else None
 
     @property
     def _reads(self) -> tuple[Read, ...]:
@@ -246,7 +257,7 @@ class ExpressionLoss(Loss):
         return names
 
 
-def _constant(name: str, value: Any) -> Constant:
+def _constant(value: Any) -> Constant:
     """A constant in SI base units."""
     if isinstance(value, Constant):
         return value
@@ -254,9 +265,9 @@ def _constant(name: str, value: Any) -> Constant:
         number, dimension, _ = evaluate_quantity(value)
         return Constant(number, unit_of_dimension(dimension))
     unit = unit_of_dimension(value.dim) if hasattr(value, "dim") else "1"
-    array = real_array(f"constant {name!r}", np.asarray(value) if hasattr(value, "dim") else value)
+    array = real_array("it", np.asarray(value) if hasattr(value, "dim") else value)
     if array.ndim > 1 or not np.isfinite(array).all():
-        raise ValueError(f"constant {name!r} is {brief(value)}; expected a finite number, or one for each neuron")
+        raise ValueError(f"it is {brief(value)}; expected a finite number, or one for each neuron")
     return Constant(tuple(array.tolist()) if array.ndim else float(array), unit)
 
 
@@ -343,7 +354,7 @@ class FunctionLoss(Loss):
             if gradient.shape != np.shape(x):
                 raise ValueError(f"{name}: expected a derivative of shape {np.shape(x)}, got {gradient.shape}")
             if not np.isfinite(gradient).all():
-                raise ValueError(f"{name}: the derivative is NaN or inf at {np.sum(~np.isfinite(gradient))} places")
+                raise ValueError(f"{name}: the derivative is NaN or inf for {np.sum(~np.isfinite(gradient))} values")
             if gradient[np.isinf(x)].any():
                 raise ValueError(f"{name}: the derivative must be 0 where a spike time is inf (padding)")
             gradients.append(gradient)

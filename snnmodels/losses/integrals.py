@@ -17,7 +17,7 @@ from ..templates.expressions import free_names, substitute
 from ..templates.model import Model, Parameter, State
 from ..templates.network import Network, Population
 from ..templates.units import Dimension, expression_dimension, unit_dimension, unit_of_dimension
-from .observables import Observable, Primitive, Samples
+from .observables import AtEnd, Observable, Primitive, Samples
 
 __all__ = ["Constant", "Integral", "integral_dimension", "with_integrals"]
 
@@ -38,7 +38,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Integral(Observable):
+class Integral(AtEnd):
     """The integral over a trial of a smooth expression in states and parameters: ``(trials, n)``.
 
     Attributes
@@ -74,14 +74,6 @@ class Integral(Observable):
                 "Simulation and the reference add it, a time grid does not"
             )
         return Samples(self.population, self.state, network.duration).primitive(network)
-
-    def read(self, values: np.ndarray) -> np.ndarray:
-        """The last sample."""
-        return values[:, :, -1]
-
-    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
-        """The same, of the last sample; see `Observable.pull`."""
-        return derivative[:, :, None]
 
 
 def integral_dimension(seen: Integral, model: Model) -> Dimension:

@@ -214,7 +214,20 @@ class Samples(_State):
 
 
 @dataclass(frozen=True)
-class FinalValues(Observable):
+class AtEnd(Observable):
+    """One value for each neuron, the last sample of a state: ``(trials, n)``."""
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        """The last sample."""
+        return values[:, :, -1]
+
+    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
+        """The same, of the last sample; see `Observable.pull`."""
+        return derivative[:, :, None]
+
+
+@dataclass(frozen=True)
+class FinalValues(AtEnd):
     """A state variable at the end of the trial: ``(trials, n)``.
 
     Attributes
@@ -227,11 +240,3 @@ class FinalValues(Observable):
     def primitive(self, network: Network) -> Primitive:
         """One sample, at the end."""
         return Samples(self.population, self.variable, network.duration).primitive(network)
-
-    def read(self, values: np.ndarray) -> np.ndarray:
-        """The last sample."""
-        return values[:, :, -1]
-
-    def pull(self, values: np.ndarray, derivative: np.ndarray) -> np.ndarray:
-        """The same, of the last sample; see `Observable.pull`."""
-        return derivative[:, :, None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import Loss, LossValue
+from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, wanted_spike_times
 
@@ -95,7 +96,7 @@ class SpikeTimeFunction(Loss):
         return SpikeTimes(self.population)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
-        """Call the function and check what it returns; see `Loss.evaluate`.
+        """Call the function and check what it returns, as `FunctionLoss` does; see `Loss.evaluate`.
 
         Raises
         ------
@@ -104,24 +105,6 @@ class SpikeTimeFunction(Loss):
             no class for each trial.
         """
         times = checked_spike_times(observed)
-        name = getattr(self.function, "__name__", "function")
-        returned = self.function(times, targets)
-        if not (isinstance(returned, tuple) and len(returned) == 2):
-            raise ValueError(f"{name}: expected a tuple (loss, derivative), got {type(returned).__name__}")
-        value, gradient = returned[0], np.asarray(returned[1], dtype=float)
-        if np.ndim(value) != 0 or not np.isfinite(value):
-            raise ValueError(f"{name}: expected the loss to be one finite number, got {value}")
-        if gradient.shape != times.shape:
-            raise ValueError(f"{name}: expected a derivative of shape {times.shape}, got {gradient.shape}")
-        if not np.isfinite(gradient).all():
-            raise ValueError(f"{name}: the derivative is NaN or inf for {np.sum(~np.isfinite(gradient))} spikes")
-        if gradient[np.isinf(times)].any():
-            raise ValueError(f"{name}: the derivative must be 0 where a spike time is inf (padding)")
-        predictions = None
-        if self.predict is not None:
-            predictions = np.asarray(self.predict(times))
-            if predictions.shape != (len(times),) or not np.issubdtype(predictions.dtype, np.integer):
-                raise ValueError(
-                    f"predict: expected {len(times)} integers, got {predictions.dtype} {predictions.shape}"
-                )
-        return LossValue(float(value), gradient.reshape(np.shape(observed)), predictions)
+        found = FunctionLoss(self.function, SpikeTimes(self.population), self.predict).evaluate(times, targets)
+        gradient = np.asarray(found.gradient).reshape(np.shape(observed))
+        return LossValue(found.value, gradient, found.predictions)

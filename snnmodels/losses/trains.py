@@ -31,19 +31,19 @@ class VanRossumDistance(Loss):
     ----------
     tau : float
         Time constant of the filter, in seconds.
-    end : float
-        Where the integral ends, in seconds; ``inf`` for never. Later spikes don't count.
+    end : float, optional
+        Where the integral ends, in seconds; never unless given. Later spikes don't count.
     population : str
         Whose spikes are read; the output's if empty.
     """
 
     tau: float = 10e-3
-    end: float = np.inf
+    end: float | None = None
     population: str = ""
 
     def __post_init__(self) -> None:
         check_positive(tau=self.tau)
-        if self.end != np.inf:
+        if self.end is not None:
             check_positive(end=self.end)
 
     @property
@@ -56,7 +56,7 @@ class VanRossumDistance(Loss):
         times = checked_spike_times(observed)
         wanted = wanted_spike_times(targets, times)
         both = np.concatenate([times, wanted], axis=2)
-        counts = np.isfinite(both) & (both < self.end)
+        counts = np.isfinite(both) & (both < (np.inf if self.end is None else self.end))
         at = np.where(counts, both, 0.0) / self.tau
         sign = np.where(counts, np.repeat([1.0, -1.0], (times.shape[2], wanted.shape[2])), 0.0)
         k = times.shape[2]
@@ -66,7 +66,7 @@ class VanRossumDistance(Loss):
         by_time = np.sign(apart) * near
         among_wanted = at[:, :, k:, None] - at[:, :, None, k:]
         rest = np.exp(-np.abs(among_wanted))
-        if self.end != np.inf:
+        if self.end is not None:
             late = 2 * self.end / self.tau
             beyond = np.exp(at[:, :, :, None] + at[:, :, None, :k] - late)
             near, by_time = near - beyond, by_time - beyond

@@ -22,7 +22,7 @@ from snnmodels.losses import (
     VanRossumDistance,
     with_integrals,
 )
-from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
+from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import EXACT, MS, NEAR, Case, assert_agrees, reference, simulated
 from tests.needs import TARGETS, on_both
 
@@ -33,21 +33,25 @@ WANTED = np.sort(RNG.uniform(2, 30, (3, 5, 2)), axis=2) * MS
 LABELS = np.array([0, 3, 1])
 
 
-def network(*, output: str = "hidden", duration: float = 40 * MS, **learnable: Any) -> Network:
+def network(
+    *, output: str = "hidden", duration: float = 40 * MS, model: Model = LIF, recurrent: bool = True
+) -> Network:
     """Spiking neurons that excite each other, and readouts behind them; `output` is what losses read."""
     readout = load_model("leaky_integrator+exp_synapse")
     rng = np.random.default_rng(0)
+    learnable = ("t_ref",) if "t_ref" in model.parameters else ()
+    feedback = Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool))
     return Network(
         "losses",
         (SpikeInput("input", 4),),
         (
-            Population("hidden", 5, LIF, learnable=("tau_m", "v_th", "tau_syn")),
+            Population("hidden", 5, model, learnable=("tau_m", "v_th", "tau_syn", *learnable)),
             Population("output", 4, readout, learnable=tuple(readout.parameters)),
         ),
         (
             Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5)), learnable=("w", "delay"), delay=0.3 * MS),
             Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
-            Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool)),
+            *([feedback] if recurrent else []),
         ),
         output,
         duration,
@@ -172,6 +176,25 @@ def together(hidden: str, **options: Any) -> Case:
 def test_several_states_of_several_populations(hidden: str, target: str) -> None:
     case = together(hidden)
     assert_agrees(simulated(case, target), reference(case), EXACT)
+
+
+@on_both
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_states_of_refractory_neurons(recurrent: bool, target: str) -> None:
+    """What goes on and what is held: an integral, samples and final values, with the spikes."""
+    loss = ExpressionLoss(
+        "(integral(v + b*I_syn)/tau)**2 + final(v)*final(I_syn) + sum_samples(sample(v)*sample(I_syn))",
+        {"tau": "30*ms", "b": 0.3},
+        population="hidden",
+        interval=2.3 * MS,
+    )
+    loss_of_both = loss + ExpressionLoss("(t/s)**2", {"s": "20*ms"}, population="hidden")
+    net = network(output="output", model=load_model("lif+exp_synapse+refractory"), recurrent=recurrent)
+    case = Case(net, INPUTS, loss_of_both, LABELS)
+    expected = oracle.gradient(net, INPUTS, loss_of_both, LABELS, method="matrix-exponential")
+    found = simulated(case, target)
+    assert_agrees(found, expected, EXACT)
+    assert np.abs(found.outcome.gradients["hidden.t_ref"]) > 0
 
 
 @pytest.mark.parametrize("target", TARGETS[-1:])

@@ -9,7 +9,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from snnmodels.gradients import Simulation, check_gradient
+from snnmodels.datasets import Trials
+from snnmodels.gradients import GridSimulation, Simulation, check_gradient
 from snnmodels.losses import (
     ActivityPrice,
     CountError,
@@ -20,9 +21,11 @@ from snnmodels.losses import (
     loss_of,
 )
 from snnmodels.losses.declared import KINDS
+from snnmodels.optimisers import Adam
 from snnmodels.templates import Network, TemplateError, load_network
 from snnmodels.templates.identity import identity
 from snnmodels.templates.schema import LossTable
+from snnmodels.training import evaluate, train
 
 FILE = """
 kind = "network"
@@ -88,6 +91,40 @@ def test_an_expression(tmp_path: Path) -> None:
     assert report.ok, str(report)
 
 
+TWO_TARGETS = """
+[loss]
+expression = "weight*((first_spike - wanted)/tau)**2"
+constants = { tau = "5*ms" }
+targets = { wanted = "second", weight = "1" }
+"""
+
+
+def test_a_network_is_trained_on_what_its_file_says(tmp_path: Path) -> None:
+    """With several targets, and from a checkpoint on."""
+    net = written(tmp_path, TWO_TARGETS)
+    data = Trials(INPUTS, {"wanted": np.full((2, 3), 12e-3), "weight": np.array([1.0, 2.0])})  # type: ignore[arg-type]
+    options = {"batch_size": 1, "progress": False}
+    with Simulation(net, batch_size=2) as simulation:
+        before = evaluate(simulation, data)
+        whole = train(simulation, data, Adam(2e-2), epochs=6, **options)  # type: ignore[arg-type]
+        kept = {**options, "checkpoint": tmp_path / "run.npz"}
+        train(simulation, data, Adam(2e-2), epochs=2, **kept)  # type: ignore[arg-type]
+        resumed = train(simulation, data, Adam(2e-2), epochs=6, **kept)  # type: ignore[arg-type]
+        after = evaluate(simulation, data, resumed.values)
+    assert after.loss < 0.7 * before.loss
+    assert before.predictions is None
+    for key, value in whole.values.items():
+        np.testing.assert_array_equal(resumed.values[key], value)
+
+
+def test_a_grid_takes_what_the_file_says_too(tmp_path: Path) -> None:
+    net = written(tmp_path, TWO_TARGETS)
+    targets = {"wanted": np.full((2, 3), 12e-3), "weight": np.array([1.0, 2.0])}
+    with Simulation(net, batch_size=2) as exact, GridSimulation(net, loss_of(net), batch_size=2, dt=0.02e-3) as grid:
+        expected, found = exact.run(INPUTS, targets), grid.run(INPUTS, targets)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=0.05)
+
+
 def test_several_terms(tmp_path: Path) -> None:
     loss = loss_of(written(tmp_path, SEVERAL))
     assert loss == VanRossumDistance(8e-3) + 2 * ActivityPrice("latency", population="hidden", price=1e-3)
@@ -146,7 +183,7 @@ def test_what_the_file_can_not_say(tmp_path: Path, text: str, message: str) -> N
         ('[loss]\ntargets = { x = "1" }', "network 'with_loss': loss: expression is missing"),
         ('[loss]\nexpression = "(t - a)**2"', "network 'with_loss': loss: .*unknown name 'a'"),
         ('[loss]\nexpression = "exp(t)"', "network 'with_loss': the loss 'exp\\(t\\)'"),
-        ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "'with_loss': loss 2: '3' reads nothing"),
+        ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "'with_loss': loss 2: expression: '3' reads nothing"),
         ('[loss]\nkind = "count_error"\nsurrogate = "x"', "'with_loss': loss: surrogate='x' is not"),
     ],
 )

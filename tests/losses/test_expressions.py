@@ -211,8 +211,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a private name": (lambda: ExpressionLoss("t*_x", {"_x": 1}), "'_x' is no name for a constant"),
     "a unit that is none": (lambda: ExpressionLoss("t*x", targets={"x": "ms"}), "'ms' is not a unit"),
     "a constant in words": (lambda: ExpressionLoss("t*x", {"x": "long"}), "'long' is not a unit"),
-    "a constant that is nothing": (lambda: ExpressionLoss("t*x", {"x": None}), "'x' is None; expected numbers"),
-    "an infinite constant": (lambda: ExpressionLoss("t*x", {"x": INF}), "'x' is inf; expected a finite number"),
+    "a constant that is nothing": (lambda: ExpressionLoss("t*x", {"x": None}), "it is None; expected numbers"),
+    "an infinite constant": (lambda: ExpressionLoss("t*x", {"x": INF}), "it is inf; expected a finite number"),
     "a score of spikes": (lambda: ExpressionLoss("t", score="t"), "for each neuron, got one for each spike"),
     "an interval in words": (lambda: ExpressionLoss("t", interval="a"), "interval: expected a finite number"),  # type: ignore[arg-type]
     "a constant for other neurons": (
@@ -329,7 +329,7 @@ def test_a_function_with_its_derivative() -> None:
         ((np.zeros(2), np.zeros_like(VALUES)), "expected the loss to be one finite number"),
         ((np.nan, np.zeros_like(VALUES)), "expected the loss to be one finite number"),
         ((1.0, np.zeros(3)), r"expected a derivative of shape \(4, 3\)"),
-        ((1.0, np.full_like(VALUES, np.nan)), "is NaN or inf at 12 places"),
+        ((1.0, np.full_like(VALUES, np.nan)), "is NaN or inf for 12 values"),
         ((1.0, np.ones_like(VALUES)), "must be 0 where a spike time is inf"),
         ((1.0, None), "derivative by .* is None; expected numbers"),
     ],

@@ -178,7 +178,7 @@ def test_user_function(times):
         (lambda t, y: (np.nan, np.zeros_like(t)), "one finite number, got nan"),
         (lambda t, y: (np.zeros(2), np.zeros_like(t)), "one finite number"),
         (lambda t, y: (0.0, np.zeros(3)), r"derivative of shape \(4, 3, 2\), got \(3,\)"),
-        (lambda t, y: (0.0, np.full_like(t, np.nan)), "derivative is NaN or inf for 24 spikes"),
+        (lambda t, y: (0.0, np.full_like(t, np.nan)), "derivative is NaN or inf for 24 values"),
         (lambda t, y: (0.0, np.ones_like(t)), "must be 0 where a spike time is inf"),
     ],
 )
