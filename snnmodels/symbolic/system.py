@@ -254,8 +254,8 @@ def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tu
     for surface in system.switches.values():
         if surface.free_symbols & set(more):
             raise UnsupportedExpression(
-                f"{model.name}: a condition of its equations reads an input to which a current is added, and what it is "
-                "just after a sample isn't followed; let the condition read a state"
+                f"{model.name}: a condition of its equations reads an input to which a current is added, and what it "
+                "is just after a sample isn't followed; let the condition read a state"
             )
     return system, drives
 
