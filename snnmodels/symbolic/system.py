@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from ..templates.model import Assignment, Model, Refractory
-from .parsing import parse_expression, symbol
+from ..templates.units import is_unit_name
+from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
 
 __all__ = ["Arrival", "HybridSystem", "RefractoryPeriod", "threshold_sides"]
 
@@ -83,8 +84,10 @@ class HybridSystem:
         Raises
         ------
         UnsupportedExpression
-            If an equation uses something that has no derivative.
+            If an equation uses something that has no derivative, or a variable is called like a unit or constant, for
+            which the equations would take it.
         """
+        _check_names(model)
         states = tuple(symbol(s.name) for s in model.states)
         g = None
         if model.threshold is not None:
@@ -149,6 +152,14 @@ class HybridSystem:
     def jacobian(self) -> sp.Matrix:
         """∂f/∂x, shape (n, n)."""
         return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
+
+
+def _check_names(model: Model) -> None:
+    for name in (*model.state_names, *model.parameters, *(r.weight for r in model.receptors.values())):
+        if name in CONSTANTS or is_unit_name(name):
+            meaning = "constant" if name in CONSTANTS else "unit"
+            problem = f"the variable {name!r} is called like the {meaning} {name}, for which equations would take it"
+            raise UnsupportedExpression(f"{model.name}: {problem}; rename it")
 
 
 def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
