@@ -293,7 +293,7 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     trainer = run.source if isinstance(run.source, BatchTrainer) and run.source.fits(run.optimiser, values) else None
     together = max(1, _TOGETHER // run.batch_size) if trainer is not None else 1
     network = run.source.network
-    weights = {f"{q.name}.w" for q in (*network.projections, *network.drives)}
+    weights = {f"{q.name}.w" for q in network.projections} | {f"{d.name}.w" for d in network.drives}
     currents = {c.name for c in network.currents}
     restricted = [key for key in values if key not in weights]
     batch = 0
