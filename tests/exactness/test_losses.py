@@ -42,7 +42,11 @@ def network(
     readout = load_model("leaky_integrator+exp_synapse")
     rng = np.random.default_rng(0)
     learnable = ("t_ref",) if "t_ref" in model.parameters else ()
-    feedback = Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool))
+    projections = (
+        Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5)), learnable=("w", "delay"), delay=0.3 * MS),
+        Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
+        Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool)),
+    )
     return Network(
         "losses",
         (SpikeInput("input", 4),),
@@ -50,11 +54,7 @@ def network(
             Population("hidden", 5, model, learnable=("tau_m", "v_th", "tau_syn", *learnable)),
             Population("output", 4, readout, learnable=tuple(readout.parameters)),
         ),
-        (
-            Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5)), learnable=("w", "delay"), delay=0.3 * MS),
-            Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
-            *([feedback] if recurrent else []),
-        ),
+        projections if recurrent else projections[:2],
         output,
         duration,
     )
