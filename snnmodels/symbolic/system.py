@@ -181,8 +181,7 @@ class HybridSystem:
         """The flags just after a jump of the other states, whose own spike, if it causes one, is still to come."""
 
         def after(surface: sp.Expr) -> sp.Expr | None:
-            moved = surface.xreplace(dict(jump))
-            return None if sp.simplify(moved - surface) == 0 else Step(moved)
+            return Step(surface.xreplace(dict(jump))) if _moves(jump, surface) else None
 
         flags: dict[sp.Symbol, sp.Expr] = {}
         for b, surface in self.switches.items():
@@ -333,8 +332,7 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
         return b
 
     f = {x: e.replace(Step, flag) for x, e in bare.f.items()}
-    resets_nothing = bare.g is not None and sp.simplify(bare.g.xreplace(dict(bare.h)) - bare.g) == 0
-    latch = symbol("_above") if resets_nothing else None
+    latch = symbol("_above") if bare.g is not None and not _moves(bare.h, bare.g) else None
     flags = (*switches, *(() if latch is None else (latch,)))
     if not flags:
         return replace(bare, f=f)
@@ -355,6 +353,12 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
     return system
 
 
+def _moves(jump: Mapping[sp.Symbol, sp.Expr], surface: sp.Expr) -> bool:
+    """Whether a jump changes what a surface is made of."""
+    changed = {x for x in surface.free_symbols if jump.get(x, x) != x}
+    return bool(changed) and sp.expand(surface.xreplace({x: jump[x] for x in changed}) - surface) != 0
+
+
 def _check_held(system: HybridSystem) -> None:
     """Refuse a refractory period during which something other than a spike could happen."""
     if system.latch is not None:
@@ -364,7 +368,7 @@ def _check_held(system: HybridSystem) -> None:
         )
     f = system.held().f
     for surface in system.switches.values():
-        if sp.simplify(sum(sp.diff(surface, x) * rate for x, rate in f.items())) != 0:
+        if sp.expand(sum(sp.diff(surface, x) * rate for x, rate in f.items())) != 0:
             raise UnsupportedExpression(
                 f"{system.name}: the condition on {surface} may turn during the refractory period, which isn't "
                 "followed; hold all states that it reads, or leave out the period"
