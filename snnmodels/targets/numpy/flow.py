@@ -339,20 +339,13 @@ class TaylorSteps(Flow):
     def first(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """When neurons first spike, or another event of theirs is; see `Flow.first`."""
         constants = self._of(self._crossing.constants(self._p), which)
-        found, kinds = np.full(which.size, np.inf), np.full(which.size, SPIKE)
-        above = np.zeros(which.size, dtype=bool)
-        if self.neurons.rules.spiking:
-            # by rounding a neuron may already be above the threshold that it was about to cross
-            above = self.neurons("event", *x, which=which)[0] > 0
-        found[above] = 0.0
-        below = np.flatnonzero(~above)
-        lanes = Lanes.of(x[:, below].copy(), length[below].copy())
-        walk(self._crossing, constants[:, below], self._control, lanes, [])
-        found[below] = np.where(lanes.outcome == SPIKED, lanes.elapsed, np.inf)
-        kinds[below] = lanes.event + (SPIKE if self.neurons.rules.spiking else 0)
-        for i, k in enumerate(below):
-            if lanes.outcome[i] in (SPIKED, ARRIVED):
-                self._ends[int(which[k])] = (x[:, k].tobytes(), float(lanes.elapsed[i]), lanes.x[:, i].copy())
+        # one that is above its threshold by rounding crosses at once if it rises; if it falls, it was a spike before
+        lanes = Lanes.of(x.copy(), length.copy())
+        walk(self._crossing, constants, self._control, lanes, [])
+        found = np.where(lanes.outcome == SPIKED, lanes.elapsed, np.inf)
+        kinds = lanes.event + (SPIKE if self.neurons.rules.spiking else 0)
+        for k in np.flatnonzero((lanes.outcome == SPIKED) | (lanes.outcome == ARRIVED)):
+            self._ends[int(which[k])] = (x[:, k].tobytes(), float(lanes.elapsed[k]), lanes.x[:, k].copy())
         return found, kinds
 
     def peaks(self, x: np.ndarray, length: float, best: np.ndarray) -> Peaks:
