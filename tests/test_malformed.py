@@ -40,7 +40,8 @@ from snnmodels.datasets import named_targets
 from tests.malformed import LONG, LONGEST, changed_document, changed_text, complaint, odd_values
 
 LIBRARY = Path(__file__).parents[1] / "equations"
-FILES = sorted(LIBRARY.glob("*/*.toml"))
+OWN = Path(__file__).parent / "files"  # with what no file of the library has
+FILES = sorted(LIBRARY.glob("*/*.toml")) + sorted(OWN.glob("*/*.toml"))
 drawn = settings(derandomize=True, database=None, deadline=None, max_examples=500)
 
 
@@ -97,6 +98,12 @@ def test_drawn_documents(folder: Path, original: Path, seed: int) -> None:
 @given(st.sampled_from(FILES), st.integers(0, 2**64))
 def test_drawn_text(folder: Path, original: Path, seed: int) -> None:
     check_file(original, changed_text(original.read_text(), random.Random(seed)), folder)
+
+
+@drawn
+@given(st.sampled_from(sorted(OWN.glob("*/*.toml"))), st.integers(0, 2**64))
+def test_drawn_documents_of_its_own(folder: Path, original: Path, seed: int) -> None:
+    check_file(original, changed_document(original.read_text(), random.Random(seed)), folder)
 
 
 @pytest.mark.slow

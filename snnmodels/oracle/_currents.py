@@ -61,15 +61,13 @@ class Interval:
 
 
 def _line(source: CurrentInput, samples: Array, start: float, duration: float) -> _Line:
-    due = [source.start + k * source.interval for k in range(source.samples(duration))]
-    last = max((k for k, t in enumerate(due[: len(source.knots(duration))]) if t <= start), default=-1)
-    none = np.zeros(source.n)
+    due, none = source.knots(duration), np.zeros(source.n)
+    last = int(np.searchsorted(due, start, side="right")) - 1
     if last < 0:
         return _Line(-1, 0.0, none, none)
     first = samples[:, last]
-    if source.interpolation == "hold":
-        return _Line(last, due[last], first, none)
-    return _Line(last, due[last], first, (samples[:, last + 1] - first) / source.interval)
+    rise = none if source.interpolation == "hold" else (samples[:, last + 1] - first) / source.interval
+    return _Line(last, float(due[last]), first, rise)
 
 
 def intervals(network: Network, neurons: Sequence[Neurons], samples: Mapping[str, Array]) -> list[Interval]:

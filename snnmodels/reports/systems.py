@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
+from ..symbolic.divided_differences import exprel
 from ..symbolic.published import DRIVE, POST_I, POST_V, PublishedRule, published_lif_rule
 from ..symbolic.steps import Step
 from ..symbolic.system import HybridSystem
@@ -179,6 +180,7 @@ def _forward(system: HybridSystem) -> list[Block]:
     if system.switches:
         blocks.append(Prose("where a condition is 1 as long as it holds, else 0:"))
         blocks += [_equals(names[b], Step(surface), names) for b, surface in system.switches.items()]
+    blocks += _remarks(system)
     if system.g is None:
         blocks.append(Prose("It does not spike."))
     else:
@@ -204,6 +206,24 @@ def _forward(system: HybridSystem) -> list[Block]:
                 blocks.append(_equals(Math(f"{names[x].text}(0)", f"{names[x].latex}(0)"), system.initial[x], names))
     rows: list[list[str | Math]] = [[names[p], f"{system.defaults[p]:g}", system.units[p]] for p in system.parameters]
     return [*blocks, Table(("parameter", "default (SI)", "unit"), rows)] if rows else blocks
+
+
+def _remarks(system: HybridSystem) -> list[Block]:
+    """What a reader may not know of the equations: their numbers, and a function that is Brian2's."""
+    expressions = [*system.f.values(), *system.h.values(), *system.initial.values()]
+    expressions += [] if system.g is None else [system.g]
+    found = set().union(*(e.atoms(sp.Number, exprel) for e in expressions))
+    blocks: list[Block] = []
+    if any(isinstance(e, sp.Number) and not e.is_Integer for e in found) and set(system.units.values()) != {"1"}:
+        blocks.append(Prose("Numbers are in SI base units."))
+    if any(isinstance(e, exprel) for e in found):
+        x = sp.Symbol("x")
+        math = {
+            "e": Math("exprel(x) = (exp(x) - 1)/x", rf"{sp.latex(exprel(x))} = (e^x - 1)/x"),
+            "d": Math("exp[0, x, x]", sp.latex(sp.diff(exprel(x), x))),
+        }
+        blocks.append(Prose("With {e}, 1 at 0. Its derivative is the divided difference {d} of the exponential.", math))
+    return blocks
 
 
 def _refractory(system: HybridSystem, names: Mapping[sp.Symbol, Math]) -> list[Block]:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
+from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 from sympy.core.function import AppliedUndef
 
 from .system import HybridSystem
@@ -49,6 +50,9 @@ _NOT_SMOOTH = (
     sp.ceiling,
     AppliedUndef,
 )
+
+_LONG = 16  # operations, of an expression that calls functions
+_LONG_HYPERBOLIC = 8  # likewise, with tanh and its kind
 
 
 class NotDifferentiable(ValueError):
@@ -315,7 +319,7 @@ class _Derivation:
         h = sp.Matrix([jump[x] for x in self.states])
         jacobian = h.jacobian(self.states)
         gradient = sp.Matrix([sp.diff(g, x) for x in self.states])
-        gdot = sp.simplify(gradient.dot(self.f))
+        gdot = _simple(gradient.dot(self.f))
         sigma = given + self._displacement(h, jacobian, flow_after)
         before = jacobian.T * self.lam - gradient * Q_SPIKE
         parameters = {p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters}
@@ -375,12 +379,16 @@ class _Derivation:
 
     def _tidy(self, expression: sp.Expr) -> sp.Expr:
         """Collect by costate: everything here is linear in them, and this is how the rules are usually written."""
-        rest, terms = sp.expand(expression), []
-        for s in (*self.lam, Q_SPIKE):
-            coefficient = sp.diff(expression, s)
-            terms.append(s * sp.simplify(coefficient))
-            rest -= sp.expand(s * coefficient)
-        return sp.Add(*terms, sp.simplify(rest))
+        costates = (*self.lam, Q_SPIKE)
+        terms = [s * _simple(sp.diff(expression, s)) for s in costates]
+        return sp.Add(*terms, _simple(expression.xreplace(dict.fromkeys(costates, sp.Integer(0)))))
+
+
+def _simple(expression: sp.Expr) -> sp.Expr:
+    """Simplified, unless that would take minutes: it does where long expressions call functions."""
+    most = _LONG_HYPERBOLIC if expression.has(HyperbolicFunction) else _LONG
+    slow = bool(expression.atoms(sp.Function)) and expression.count_ops() > most
+    return expression if slow else sp.simplify(expression)
 
 
 def _reciprocal(unit: str) -> str:

@@ -14,6 +14,7 @@ from itertools import combinations
 
 import numpy as np
 import sympy as sp
+from sympy.printing.pretty.stringpict import prettyForm
 
 from .steps import NUMPY_CONDITION, NUMPY_STEP
 
@@ -60,6 +61,10 @@ class ExpDD(sp.Function):
 
     def _latex(self, printer: sp.printing.printer.Printer) -> str:
         return r"\exp\left[" + ", ".join(printer._print(a) for a in self.args) + r"\right]"
+
+    def _pretty(self, printer: sp.printing.printer.Printer) -> prettyForm:
+        nodes = printer._print_seq(self.args, "[", "]", delimiter=", ")
+        return prettyForm(*nodes.left("exp"))
 
 
 class exprel(sp.Function):  # called as Brian2 calls it, since it is printed under this name

@@ -19,7 +19,8 @@ import sympy as sp
 
 from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Refractory
-from .parsing import UnsupportedExpression, parse_expression, symbol
+from ..templates.units import is_unit_name
+from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
 from .steps import Step
 
 __all__ = [
@@ -122,8 +123,8 @@ class HybridSystem:
         Raises
         ------
         UnsupportedExpression
-            If an equation uses something that has no derivative, or a condition stands where no event can be made of
-            it.
+            If an equation uses something that has no derivative, a condition stands where no event can be made of it,
+            or a variable is called like a unit or constant, for which the equations would take it.
         """
         return _flagged(_declared(model))
 
@@ -254,10 +255,18 @@ def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tu
     for surface in system.switches.values():
         if surface.free_symbols & set(more):
             raise UnsupportedExpression(
-                f"{model.name}: a condition of its equations reads an input to which a current is added, and what it is "
-                "just after a sample isn't followed; let the condition read a state"
+                f"{model.name}: a condition of its equations reads an input to which a current is added, and what it "
+                "is just after a sample isn't followed; let the condition read a state"
             )
     return system, drives
+
+
+def _check_names(model: Model) -> None:
+    for name in (*model.state_names, *model.parameters, *(r.weight for r in model.receptors.values())):
+        if name in CONSTANTS or is_unit_name(name):
+            meaning = "constant" if name in CONSTANTS else "unit"
+            problem = f"the variable {name!r} is called like the {meaning} {name}, for which equations would take it"
+            raise UnsupportedExpression(f"{model.name}: {problem}; rename it")
 
 
 def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
@@ -269,6 +278,7 @@ def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
 
 def _declared(model: Model) -> HybridSystem:
     """The system as the model writes it, conditions and all."""
+    _check_names(model)
     states = tuple(symbol(s.name) for s in model.states)
     g = None
     if model.threshold is not None:

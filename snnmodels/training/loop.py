@@ -292,7 +292,9 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     totals = Totals()
     trainer = run.source if isinstance(run.source, BatchTrainer) and run.source.fits(run.optimiser, values) else None
     together = max(1, _TOGETHER // run.batch_size) if trainer is not None else 1
-    weights = {f"{q.name}.w" for q in run.source.network.projections}
+    network = run.source.network
+    weights = {f"{q.name}.w" for q in network.projections} | {f"{d.name}.w" for d in network.drives}
+    currents = {c.name for c in network.currents}
     restricted = [key for key in values if key not in weights]
     batch = 0
     for some in _groups(batches(rng.permutation(len(run.data)), run.batch_size), together):
@@ -300,7 +302,10 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         for which in some:
             inputs, targets = run.data.take(which)
             if run.input_dropout:
-                inputs = {name: drop_spikes(times, run.input_dropout, rng) for name, times in inputs.items()}
+                inputs = {
+                    name: given if name in currents else drop_spikes(given, run.input_dropout, rng)
+                    for name, given in inputs.items()
+                }
             taken.append((inputs, targets))
         if trainer is not None:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,7 @@ LINEAR = [
     ("lif+exp_synapse+refractory", 2.0, {"recurrent": 0.3}),
     ("lif+alpha_synapse+adaptive_threshold", 2.0, {}),
     ("integrate_and_fire+exp_synapse+current_adaptation", 1.0, {}),
+    ("lif+exp_synapse+current_adaptation+subthreshold_adaptation", 2.0, {}),  # its flow is a series
 ]
 NONLINEAR = [
     ("qif+exp_synapse+refractory", 0.04, {"duration": 20 * MS}),
@@ -209,6 +211,56 @@ def test_targets_agree(number: int) -> None:
     assert_same(found_for(number, "cpp_standalone"), found_for(number, "numpy"), time=1e-13, gradient=1e-12)
 
 
+TWO_COMPARTMENTS = """
+kind = "neuron"
+title = "Soma and dendrite"
+description = "A current into the soma, and a conductance of the dendrite."
+equations = '''
+dv/dt = (u - v - v + I_syn)/tau_m : 1
+du/dt = (v - u - u + g_den*(E - u))/tau_m : 1
+'''
+threshold = "v > v_th"
+reset = "v = 0"
+inputs.I_syn = { unit = "1", description = "into the soma" }
+inputs.g_den = { unit = "1", description = "of the dendrite" }
+[parameters]
+tau_m = { default = "20*ms", unit = "second", description = "time constant" }
+E = { default = 5, unit = "1", description = "reversal potential" }
+v_th = { default = 1, unit = "1", description = "threshold" }
+"""
+
+
+@on_both
+def test_two_inputs_of_a_population(target: Any, tmp_path: Path) -> None:
+    """One of them multiplies a state, so that the model is nonlinear as soon as it is driven."""
+    (tmp_path / "two.toml").write_text(TWO_COMPARTMENTS)
+    model = load_model(tmp_path / "two.toml", "exp_synapse")
+    rng = np.random.default_rng(0)
+    soma, dendrite = CurrentInput("soma", 2, 1.7 * MS, "linear"), CurrentInput("dendrite", 1, 2.3 * MS)
+    drives = (
+        Drive("", "dendrite", "cells", rng.uniform(0.5, 1.0, (1, 3)), "g_den"),
+        Drive("", "soma", "cells", rng.uniform(0.5, 1.0, (2, 3)), "I_syn"),
+    )
+    network = Network(
+        "two",
+        (SpikeInput("in", 2),),
+        (Population("cells", 3, model, {"g_den": 0.1}, learnable=tuple(model.parameters)),),
+        (Projection("w", "in", "cells", rng.uniform(0.2, 0.6, (2, 3))),),
+        "cells",
+        40 * MS,
+        currents=(soma, dendrite),
+        drives=drives,
+    )
+    inputs = {
+        "in": np.sort(rng.uniform(1 * MS, 30 * MS, (2, 2, 2)), axis=2),
+        "soma": rng.uniform(0.0, 2.0, (2, 2, soma.samples(40 * MS))),
+        "dendrite": rng.uniform(0.0, 1.0, dendrite.samples(40 * MS)),
+    }
+    found = outcome_of(network, inputs, Polynomial(), target, tolerance=1e-12)
+    assert np.isfinite(found[1]["cells"]).sum() > 10
+    assert_same(found, reference(network, inputs, Polynomial()), time=1e-12, gradient=1e-9)
+
+
 @on_both
 @pytest.mark.parametrize("loss", [SumOfMaxima(), SumOfSamples(interval=1.3 * MS)], ids=["maxima", "samples"])
 def test_readouts_against_the_reference(loss: Loss, target: Any) -> None:
@@ -247,6 +299,31 @@ def test_differences(target: Any) -> None:
     assert report.ok, str(report)
     rows = {row.key for row in report.rows}
     assert {"held.samples", "ramp.samples", "held_first.w", "ramp_first.w", "a.times"} <= rows
+
+
+@COMPILER
+def test_a_large_sparse_network() -> None:
+    """Where arrivals are scattered and populations swept, those that are driven are not."""
+    rng = np.random.default_rng(0)
+    lif = load_model("lif+exp_synapse")
+    shape = (150, 150)
+    network = Network(
+        "sparse",
+        (SpikeInput("in", 150),),
+        tuple(Population(name, 150, lif) for name in ("first", "second", "third")),
+        tuple(
+            Projection("", source, target, rng.uniform(0.5, 1.0, shape), mask=rng.uniform(size=shape) < 0.05)
+            for source, target in (("in", "first"), ("first", "second"), ("second", "third"))
+        ),
+        "third",
+        30 * MS,
+        currents=(CurrentInput("x", 3, 1 * MS, "linear"),),
+        drives=(Drive("", "x", "second", rng.uniform(0.2, 0.6, (3, 150))),),
+    )
+    inputs = {"in": rng.uniform(0.0, 20 * MS, (2, 150, 1)), "x": rng.uniform(0.0, 2.0, (2, 3, 31))}
+    found = outcome_of(network, inputs, Polynomial(), "cpp_standalone")
+    assert all(np.isfinite(t).any() for t in found[1].values())
+    assert_same(found, outcome_of(network, inputs, Polynomial()), time=1e-13, gradient=1e-11)
 
 
 # --- what must not matter ---------------------------------------------------------------------------------------------
@@ -422,5 +499,7 @@ def test_gains_are_trained(target: Any) -> None:
         data = snn.Trials({"x": samples}, wanted)
         result = snn.train(simulation, data, optimiser, epochs=25, batch_size=3, progress=False)
         after = simulation.run({"x": samples[:3]}, wanted[:3], result.values).loss
+        # no sample is dropped as a spike may be
+        snn.train(simulation, data, optimiser, epochs=1, batch_size=3, progress=False, input_dropout=0.5)
     assert set(result.values) == {"gain.w"}
     assert after < 0.3 * before

@@ -11,6 +11,7 @@ import pytest
 from snnmodels import oracle
 from snnmodels.gradients import GridSimulation, Simulation, check_gradient
 from snnmodels.losses import (
+    ActivityPrice,
     ExpressionLoss,
     FirstSpikes,
     FunctionLoss,
@@ -20,6 +21,7 @@ from snnmodels.losses import (
     Samples,
     SpikeTimes,
     VanRossumDistance,
+    VoltageError,
     with_integrals,
 )
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
@@ -40,7 +42,11 @@ def network(
     readout = load_model("leaky_integrator+exp_synapse")
     rng = np.random.default_rng(0)
     learnable = ("t_ref",) if "t_ref" in model.parameters else ()
-    feedback = Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool))
+    projections = (
+        Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5)), learnable=("w", "delay"), delay=0.3 * MS),
+        Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
+        Projection("rec", "hidden", "hidden", rng.uniform(-1, 1.5, (5, 5)), mask=~np.eye(5, dtype=bool)),
+    )
     return Network(
         "losses",
         (SpikeInput("input", 4),),
@@ -48,11 +54,7 @@ def network(
             Population("hidden", 5, model, learnable=("tau_m", "v_th", "tau_syn", *learnable)),
             Population("output", 4, readout, learnable=tuple(readout.parameters)),
         ),
-        (
-            Projection("w_in", "input", "hidden", rng.uniform(1, 3, (4, 5)), learnable=("w", "delay"), delay=0.3 * MS),
-            Projection("w_out", "hidden", "output", rng.uniform(-2, 2, (5, 4))),
-            *([feedback] if recurrent else []),
-        ),
+        projections if recurrent else projections[:2],
         output,
         duration,
     )
@@ -210,6 +212,25 @@ def test_samples_change_nothing_but_pieces(target: str) -> None:
         other = simulated(together(SEVERAL[0]), target, **options)
         for key, value in whole.outcome.gradients.items():
             np.testing.assert_allclose(other.outcome.gradients[key], value, rtol=0, atol=1e-11 * np.abs(value).max())
+
+
+@on_both
+def test_an_error_of_readouts_and_a_price_on_activity(target: str) -> None:
+    """Each acts as if alone: exact for the readouts, a surrogate for the spikes."""
+    error = VoltageError(interval=2 * MS)
+    price = ActivityPrice("latency", population="hidden", price=1e-2)
+    targets = RNG.normal(0, 0.3, (3, 4, 20))
+    case = Case(network(output="output"), INPUTS, error + price, targets)
+    both, one, other = (simulated(case._replace(loss=loss), target).outcome for loss in (error + price, error, price))
+    assert both.loss == pytest.approx(one.loss + 1e-2 * both.spikes["hidden"], rel=1e-12)
+    for key, value in both.gradients.items():
+        assert_close(value, one.gradients[key] + other.gradients[key])
+    assert np.abs(other.gradients["w_in.w"]).max() > 0
+    assert_agrees(simulated(case._replace(loss=error), target), reference(case._replace(loss=error)), EXACT)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13 * max(1.0, np.abs(expected).max()))
 
 
 # --- integrals --------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ equations = '''
 dv/dt = (E_L - v + g_m*m**2*(E_m - v) + I_syn)/tau : volt
 dm/dt = opening(v)*(1 - m) - 4*exp(-(v + 80*mV)/(18*mV))/ms*m : 1
 '''
-threshold = "v > V_th + 0.2*mV*sin(pi*m)"
+threshold = "v > V_th + 0.1*mV*pi*m"
 reset = ["v = E_L - 1*mV", "m = m*exp(-m)"]
 default_synapse = "exp_synapse"
 constraints = ["V_th > E_L + 2*mV"]

@@ -84,12 +84,17 @@ def test_kinks_jumps_and_the_end_of_a_trial() -> None:
 
 @pytest.mark.parametrize("model", ["lif+exp_synapse", "lif+exp_synapse+refractory", "lif+alpha_synapse"])
 def test_networks_against_samples_of_their_potentials(model: str) -> None:
-    """Local maxima of v, sampled every 5 us, with those that belong to a spike taken out."""
+    """Local maxima of v, sampled every 20 us, with those that belong to a spike taken out."""
     network, inputs = random_network(load_model(model), 2.0, 4, recurrent=0.5, delay="common")
-    step = 5e-6
+    step = 2e-5
     with Simulation(network, [Samples("first", "v", step), SpikeTimes("first")], batch_size=2) as simulation:
         v, spikes = simulation.forward(inputs, gradient=False)
         found = simulation.spike_report(inputs, distance=0.2, slope=20.0)["first"]
+    for window in (None, 0.13e-3):
+        with Simulation(network, SpikeTimes("first"), batch_size=2, window=window) as simulation:
+            other = simulation.spike_report(inputs, distance=0.2, slope=20.0)["first"]
+        np.testing.assert_allclose(other.approach, found.approach, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(other.flat_spikes, found.flat_spikes)
     v = np.concatenate([np.zeros((*v.shape[:2], 1)), v], axis=2)
     assert np.isfinite(spikes).sum() > 3
     first = next(p for p in network.populations if p.name == "first")

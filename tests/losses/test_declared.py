@@ -183,7 +183,7 @@ def test_what_the_file_can_not_say(tmp_path: Path, text: str, message: str) -> N
         ('[loss]\ntargets = { x = "1" }', "network 'with_loss': loss: expression is missing"),
         ('[loss]\nexpression = "(t - a)**2"', "network 'with_loss': loss: .*unknown name 'a'"),
         ('[loss]\nexpression = "exp(t)"', "network 'with_loss': the loss 'exp\\(t\\)'"),
-        ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "'with_loss': loss 2: expression: '3' reads nothing"),
+        ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "loss 2: expression: '3' reads nothing"),
         ('[loss]\nkind = "count_error"\nsurrogate = "x"', "'with_loss': loss: surrogate='x' is not"),
     ],
 )

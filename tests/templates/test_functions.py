@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,51 +10,11 @@ import pytest
 from brian2 import mV, siemens
 
 from snnmodels.brian.plain import neuron_group
+from snnmodels.symbolic.parsing import UnsupportedExpression
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import Model, Population, TemplateError, describe, load_model
+from snnmodels.templates import Model, Parameter, Population, TemplateError, describe, load_model
 
-CHANNEL = """
-kind = "neuron"
-title = "Neuron with a channel"
-description = "Rates as functions."
-equations = '''
-dv/dt = (g_L*(E_L - v) + g_K*n**4*(E_K - v) + I_syn)/C : volt
-dn/dt = alpha(v)*(1 - n) - beta(v, 80*mV)*n : 1
-'''
-threshold = "v > V_th"
-reset = "v = E_L"
-constraints = ["g_K < 2*g_L*gain(4)"]
-
-[functions]
-"linoid(x, k, r)" = "r/exprel(-x/k)"
-"alpha(u)" = "linoid(u + 55*mV, 10*mV, 0.1/ms)"
-"beta(v, k)" = "0.125*exp(-(v + 65*mV)/k)/ms"
-"gain(x)" = "1 + x"
-
-[derived]
-g_K = { value = "share*g_L", unit = "siemens", description = "potassium conductance" }
-g_all = { value = "g_K + g_L", unit = "siemens", description = "all of them" }
-
-[inputs]
-I_syn = { unit = "amp", scale = "100*pA", description = "current" }
-
-[states]
-v = { initial = "E_L - 2*mV", scale = "15*mV", description = "membrane potential" }
-n = { initial = "alpha(v)/(alpha(v) + beta(v, 80*mV))", description = "activation" }
-
-[parameters]
-C = { default = "100*pF", unit = "farad", description = "capacitance" }
-g_L = { default = "10*nS", unit = "siemens", description = "leak" }
-share = { default = 3, unit = "1", description = "of potassium" }
-E_L = { default = "-65*mV", unit = "volt", description = "leak" }
-E_K = { default = "-77*mV", unit = "volt", description = "potassium" }
-V_th = { default = "-45*mV", unit = "volt", description = "threshold" }
-tau_all = { default = "5*ms", unit = "second", description = "refractory period" }
-
-[refractory]
-duration = "tau_all*g_all/g_L"
-hold = ["v"]
-"""
+CHANNEL = (Path(__file__).parents[1] / "files" / "neurons" / "channel.toml").read_text()
 
 
 def write(folder: Path, text: str = CHANNEL, name: str = "channel") -> Path:
@@ -276,3 +237,18 @@ def test_an_instance_of_a_users_own_file(tmp_path: Path) -> None:
     own = write(tmp_path, MECHANISM.replace("half(E_L)*2 +", "0*dv +").replace(", n = 0.5", ""), "start")
     own.write_text(own.read_text().replace('"half(x)" = "x/2"', "").replace("[functions]", ""))
     assert load_model(f"lif+{own}:a").states[0].initial == "0*dv_a + (2*dv_a)"
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "meaning"), [("mV", "unit"), ("pi", "constant"), ("e", "constant")])
+@pytest.mark.parametrize("where", ["parameters", "weight"])
+def test_a_variable_of_a_model_in_python_is_not_taken_for_a_unit(name: str, meaning: str, where: str) -> None:
+    model = load_model("lif")
+    if where == "parameters":
+        changed = {"parameters": {**model.parameters, name: Parameter(name, 2.0, "1", "2")}}
+    else:
+        changed = {"receptors": {n: dataclasses.replace(r, weight=name) for n, r in model.receptors.items()}}
+    with pytest.raises(UnsupportedExpression, match=f"the variable '{name}' is called like the {meaning} {name}"):
+        HybridSystem.from_model(dataclasses.replace(model, **changed))

@@ -73,7 +73,7 @@ class Train(NamedTuple):
     last: float
 
 
-# Run with steps of 0.001 ms: NEST 3.10 with the parameters of its models, Brian2 2.9 with equations written anew
+# Run with steps of 0.001 ms: NEST 3.10 with the parameters of its models, Brian2 2.10 with equations written anew
 STEP = 1e-3
 TRAINS = [
     Train("lif_current", "NEST iaf_psc_exp", 400 * PA, 300, 10, (27.726, 57.452, 87.178, 116.904), 295.26),

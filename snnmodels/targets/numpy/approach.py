@@ -62,24 +62,25 @@ class _Course:
         self.k = k
         self.best = np.full(self.n.n, -np.inf)
         state = State.initial(values, k)
-        # event function and its rate just before the instant, of neurons that could spike there
-        before: tuple[np.ndarray, np.ndarray] | None = None
-        free = np.zeros(self.n.n, dtype=bool)
+        free = np.zeros(self.n.n, dtype=bool)  # who could have spiked just before the instant
         fired = np.zeros(self.n.n, dtype=bool)
+        everyone = np.arange(self.n.n)
+        before = state.x.copy()
         for piece in tape.pieces:
             state.begin(piece)
             fired[[e.neuron for e in piece.instant if e.population == k]] = True
             if piece.end == piece.start:
                 continue  # another round of the same instant, or the end
-            if before is not None:
-                self._instant(before, self._event(state.x, np.arange(self.n.n)), free & ~fired & ~state.held)
+            moved = (state.x != before).any(axis=0)
+            if moved.any():
+                where = moved & free & ~fired & ~state.held
+                self._instant(self._event(before, everyone), self._event(state.x, everyone), where)
             fired[:] = False
-            before = self._through(state, piece)
+            self._through(state, piece)
             state.advance(piece)
-            free = ~state.held
-        if before is not None:
-            g, rate = before
-            self._offer(np.where(free & (rate > 0), g, -np.inf))
+            free, before = ~state.held, state.x.copy()
+        g, rate = self._event(before, everyone)
+        self._offer(np.where(free & (rate > 0), g, -np.inf))
 
     def _event(self, x: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         g, rate, *_ = self.n("search", *x, which=which)
@@ -98,9 +99,8 @@ class _Course:
         left = where & (then < g) & (rate > 0)
         self._offer(np.where(kept, then, np.where(left, g, -np.inf)))
 
-    def _through(self, state: State, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """A piece from after its instant on; event function and rate at its end."""
-        g, rate = np.zeros((2, self.n.n))
+    def _through(self, state: State, piece: Piece) -> None:
+        """Offer the maxima inside a piece, after its instant."""
         own: dict[int, list[Event]] = {}
         for e in piece.events:
             if e.population == self.k:
@@ -109,36 +109,30 @@ class _Course:
         rest[list(own)] = False
         which = np.flatnonzero(rest)
         if which.size:
-            length = np.full(which.size, piece.end - piece.start)
-            g[which], rate[which] = self._stretch(state.x[:, which], length, which)
+            self._stretch(state.x[:, which], np.full(which.size, piece.end - piece.start), which)
         for j, events in own.items():
-            g[j], rate[j] = self._between(state.x[:, [j]], piece, j, events)
-        return g, rate
+            self._between(state.x[:, [j]], piece, j, events)
 
-    def _between(self, x: np.ndarray, piece: Piece, j: int, events: Sequence[Event]) -> tuple[float, float]:
+    def _between(self, x: np.ndarray, piece: Piece, j: int, events: Sequence[Event]) -> None:
         """One neuron that spikes in a piece: up to each spike, and on from its reset."""
         which, time = np.array([j]), piece.start
-        end = (0.0, 0.0)
         for e in events:
             self._stretch(x, np.array([e.time - time]), which)
             x, time = self.n("reset", *e.x[:, None], which=which), e.time
         if self.n.held is None:
-            g, rate = self._stretch(x, np.array([piece.end - time]), which)
-            end = float(g[0]), float(rate[0])
-        return end
+            self._stretch(x, np.array([piece.end - time]), which)
 
-    def _stretch(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A stretch without events: offer the maxima inside, return event function and rate at its end."""
-        g, rate = self._event(x, which)
+    def _stretch(self, x: np.ndarray, length: np.ndarray, which: np.ndarray) -> None:
+        """Offer the maxima inside a stretch without events."""
+        _, rate = self._event(x, which)
         for part in range(1, _PARTS + 1):
             late = length * part / _PARTS
-            now, slope = self._event(self.n.flow.advance(x, late, which), which)
+            _, slope = self._event(self.n.flow.advance(x, late, which), which)
             turns = np.flatnonzero((rate > 0) & (slope <= 0))
             if turns.size:
                 low, high = late[turns] - length[turns] / _PARTS, late[turns]
                 self._top(x[:, turns], low, high, which[turns])
-            g, rate = now, slope
-        return g, rate
+            rate = slope
 
     def _top(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, which: np.ndarray) -> None:
         """Offer the maximum between two times, at the first of which the event function rises."""

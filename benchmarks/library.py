@@ -1,0 +1,174 @@
+"""Measure every neuron of the library: error at the default tolerance, cost, and time to generate and compile.
+
+python -m benchmarks.library                # writes docs/results/library.json and docs/library.md
+python -m benchmarks.library --only adex    # some of them, kept beside the results that are there
+python -m benchmarks.library --table        # only the document, from the results
+
+Each neuron is driven by spikes through its default synapse, with the smallest weights, doubled from a parameter's size
+on, that make it spike. Errors are how far spike times and gradients of all parameters and weights at the default
+tolerance are from those at the tightest one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnmodels.gradients import Simulation, SimulationError
+from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
+from snnmodels.losses.base import Loss
+from snnmodels.symbolic.system import HybridSystem
+from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, catalogue, load_model
+
+from .run import describe_machine
+
+RESULTS, PAGE = Path("docs/results/library.json"), Path("docs/library.md")
+NEURONS, SOURCES, DURATION = 64, 3, 100e-3
+TIGHT = 1e-14
+DOUBLINGS = 60
+TIMES = np.array([[[2e-3, 30e-3, 61e-3], [9e-3, 38e-3, 72e-3], [17e-3, 47e-3, 80e-3]]])
+
+
+def network(model: Model, weight: float) -> Network:
+    """Neurons that differ by up to a tenth in their weights, all parameters learnable."""
+    weights = weight * np.linspace(1.0, 1.1, SOURCES * NEURONS).reshape(SOURCES, NEURONS)
+    return Network(
+        model.name,
+        (SpikeInput("input", SOURCES),),
+        (Population("neurons", NEURONS, model, learnable=tuple(model.parameters)),),
+        (Projection("w", "input", "neurons", weights, next(iter(model.receptors))),),
+        "neurons",
+        DURATION,
+    )
+
+
+def weight_of(model: Model, simulation: Simulation) -> float:
+    """The smallest weight tried that makes every neuron spike; any for a model that doesn't spike."""
+    unit = next(iter(model.receptors.values())).weight_unit
+    if not model.spiking:
+        return 1.0
+    alike = [abs(p.value) for p in model.parameters.values() if p.unit == unit and p.value] or [1e-12]
+    for k in range(DOUBLINGS):
+        weight = 2.0**k * min(*alike, 1.0) / 64
+        values = {"w.w": np.asarray(network(model, weight).projections[0].weights)}
+        simulation.run({"input": TIMES}, np.zeros(1, dtype=int), values, gradient=False)
+        if np.isfinite(simulation.spike_times("neurons")).any(axis=2).all():
+            return weight
+    raise ValueError(f"{model.name}: no weight up to {weight:g} {unit} makes it spike")
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One neuron of the library, in a cache of its own."""
+    model = load_model(name)
+    system = HybridSystem.from_model(model)
+    loss: Loss = SmoothSpikeTimes() if model.spiking else SmoothMaxima(model.state_names[0], 1.0)
+    options: Any = {"batch_size": 1, "target": "cpp_standalone", "max_spikes": 10**6}
+    found = {}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["SNNMODELS_CACHE"] = cache
+        start = time.perf_counter()
+        with Simulation(network(model, 0.0), loss, **options) as simulation:
+            setup = time.perf_counter() - start
+            weight = weight_of(model, simulation)
+        for tolerance in (1e-10, TIGHT):
+            with Simulation(network(model, weight), loss, tolerance=tolerance, **options) as simulation:
+                simulation.run({"input": TIMES}, np.zeros(1, dtype=int))
+                start = time.perf_counter()
+                outcome = simulation.run({"input": TIMES}, np.zeros(1, dtype=int))
+                seconds = time.perf_counter() - start
+                spikes = simulation.spike_times("neurons") if model.spiking else np.empty(0)
+                found[tolerance] = outcome, spikes, seconds
+    (near, spikes, seconds), (exact, others, _) = found[1e-10], found[TIGHT]
+    errors = {}
+    for key, value in exact.gradients.items():
+        size = max(float(np.linalg.norm(value)), 1e-300)
+        errors[key] = float(np.linalg.norm(near.gradients[key] - value)) / size
+    same = spikes.shape == others.shape and np.array_equal(np.isfinite(spikes), np.isfinite(others))
+    there = np.isfinite(spikes)
+    return {
+        "title": model.title.partition(" + ")[0],
+        "states": len([s for s in model.states if s.name in system_names(name)]),
+        "linear": system.is_linear,
+        "spikes": float(there.sum() / NEURONS),
+        "same_spikes": bool(same),
+        "time_error_ms": float(np.abs(spikes[there] - others[there]).max(initial=0.0) * 1e3) if same else None,
+        "gradient_error": max(errors.values()),
+        "worst_gradient": max(errors, key=lambda key: errors[key]),
+        "microseconds": seconds / NEURONS * 1e6,
+        "setup_seconds": setup,
+    }
+
+
+def system_names(name: str) -> set[str]:
+    """States of the neuron itself, without its synapse."""
+    return set(load_model(name, "population_trace").state_names) - {"B"}
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The document of the results, in Markdown."""
+    lines = [
+        "# What the neurons cost, and how accurate they are",
+        "",
+        f"`python -m benchmarks.library`, {results['machine']['date']}, {results['machine']['processor']}. Each neuron gets",
+        f"nine spikes in {DURATION * 1e3:g} ms through its default synapse, with weights just large enough to make it spike. Errors are",
+        f"those of the default tolerance against {TIGHT:g} (relative in norm for the group of gradients that is furthest off);",
+        "the cost is that of one neuron's 100 ms, forward and backward, with all parameters learnable, on one core; the last",
+        "column is the time to derive, generate and compile. Checks of values and behaviour against closed forms and other",
+        "simulators are in `tests/templates`, against the event-driven reference in `tests/exactness`.",
+        "",
+        "| model | title | states | spikes | spike times (ms) | gradients | cost (µs) | made in (s) |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, r in sorted(results["neurons"].items()):
+        if "refused" in r:
+            lines.append(f"| `{name}` | {r['refused']} | | | | | | |")
+            continue
+        times = "exact" if r["linear"] else "other spikes" if r["time_error_ms"] is None else f"{r['time_error_ms']:.0e}"
+        gradients = "exact" if r["linear"] else f"{r['gradient_error']:.0e}"
+        cells = (r["states"], f"{r['spikes']:.1f}", times, gradients, f"{r['microseconds']:.0f}", f"{r['setup_seconds']:.0f}")
+        lines.append(f"| `{name}` | {r['title']} | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write, print; return the exit status."""
+    names = [entry.name for entry in catalogue() if entry.kind == "neuron"]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.library",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NEURON", help="measure these")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
+    parser.add_argument("--page", type=Path, default=PAGE, help=f"document (default: {PAGE})")
+    parser.add_argument("--table", action="store_true", help="only write the document of the results")
+    options = parser.parse_args(arguments)
+    known = json.loads(options.out.read_text()) if options.out.exists() else {"neurons": {}}
+    if options.table and not known["neurons"]:
+        print(f"{options.out}: no results yet; run python -m benchmarks.library", file=sys.stderr)
+        return 2
+    for name in [] if options.table else options.only or names:
+        print(name, file=sys.stderr, flush=True)
+        try:
+            known["neurons"][name] = measure(name)
+        except (SimulationError, ValueError) as error:
+            known["neurons"][name] = {"refused": str(error).splitlines()[0]}
+        known["machine"] = describe_machine()
+        options.out.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    options.page.write_text(page(known))
+    print(page(known))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

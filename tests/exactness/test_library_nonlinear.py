@@ -1,0 +1,100 @@
+"""One neuron of every nonlinear model of the library, driven by three spikes: its train and every gradient are exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from snnmodels.gradients import check_gradient
+from snnmodels.templates import load_model
+from tests.exactness.networks import NEAR, Bounds, Case, assert_agrees, one, reference, simulated
+from tests.needs import COMPILED, HAS_COMPILER
+
+FAST = "cpp_standalone" if HAS_COMPILER else "numpy"
+
+
+class Driven(NamedTuple):
+    """A model, the weight of three spikes, and the length of the trial in ms."""
+
+    model: str
+    weight: float
+    duration: float = 25
+
+
+MODELS = [
+    Driven("theta", 1.5, 30),
+    Driven("adex", 1.2e-9),
+    Driven("izhikevich", 8),
+    Driven("izhikevich_2007", 4e-10),
+    Driven("lif_ahp", 3e-9),
+    Driven("fitzhugh_nagumo", 0.5),
+    Driven("hindmarsh_rose", 1.5),
+    Driven("morris_lecar", 1.2, 40),
+    Driven("hodgkin_huxley", 1e-9, 20),
+    Driven("traub", 5e-10, 20),
+    Driven("wang_buzsaki", 3e-10, 20),
+    Driven("terman_rubin_gpe", 2e-11, 20),
+    Driven("lif+exp_conductance", 1.0),
+    Driven("qif+alpha_conductance", 0.5),
+    Driven("adex+beta_conductance", 15e-9),
+    Driven("adex+ampa", 100e-9),
+    Driven("adex+nmda", 100e-9, 30),
+    Driven("adex+nmda_sigmoid", 100e-9),
+]
+
+
+def case_of(driven: Driven, **parameters: float) -> Case:
+    return one(
+        3 * [driven.weight], [1.0, 4.0, 9.0], load_model(driven.model), duration=driven.duration * 1e-3, **parameters
+    )
+
+
+@pytest.mark.parametrize("driven", MODELS, ids=lambda d: d.model)
+def test_the_reference_finds_the_same(driven: Driven) -> None:
+    case = case_of(driven)
+    found = simulated(case, FAST)
+    assert len(found.spikes["output"][0, 0]) > 0
+    assert_agrees(found, reference(case), NEAR)
+
+
+@pytest.mark.parametrize("driven", MODELS, ids=lambda d: d.model)
+def test_differences_find_the_same(driven: Driven) -> None:
+    case = case_of(driven)
+    report = check_gradient(case.network, inputs=case.inputs, target=FAST, oracle=False, elements=1)  # type: ignore[arg-type]
+    assert report.ok, str(report)
+
+
+LOGARITHMIC = '''
+kind = "neuron"
+title = "AdEx in another variable"
+description = "y = exp(-(v - v_T)/delta_T), in which the upstroke is a straight line to 0."
+default_synapse = "exp_synapse"
+equations = """
+v = v_T - delta_T*log(y) : volt
+dy/dt = -(y*(g_L*(E_L - v) - z + I_syn)/delta_T + g_L)/C_m : 1
+dz/dt = (a*(v - E_L) - z)/tau_z : amp
+"""
+threshold = "exp((v_T - v_peak)/delta_T) > y"
+reset = ["y = exp((v_T - v_reset)/delta_T)", "z += b"]
+[inputs]
+I_syn = { unit = "amp", description = "current" }
+[states]
+y = { initial = "exp((v_T - E_L)/delta_T)", description = "potential" }
+z = { description = "adaptation" }
+[parameters]
+'''
+
+
+@pytest.mark.parametrize("target", ["numpy", COMPILED])
+def test_adex_cut_at_0_mV_is_the_model_without_upstroke(tmp_path: Path, target: str) -> None:
+    """At 0 mV the potential rises by 2e10 V/s, too fast for the reference, which is given y instead."""
+    adex, file = load_model("adex"), tmp_path / "logarithmic.toml"
+    own = [p for p in adex.parameters.values() if p.name != "tau_syn"]
+    table = (f'{p.name} = {{ default = "{p.default}", unit = "{p.unit}", description = "-" }}' for p in own)
+    file.write_text(LOGARITHMIC + "\n".join(table), encoding="utf-8")
+    driven = Driven("adex", 1.2e-9)
+    found = simulated(case_of(driven, v_peak=0.0), target)
+    other = reference(case_of(Driven(str(file), driven.weight), v_peak=0.0))
+    assert_agrees(found, other, Bounds(1e-9, 1e-6))
