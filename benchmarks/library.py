@@ -118,12 +118,13 @@ def page(results: Mapping[str, Any]) -> str:
     lines = [
         "# What the neurons cost, and how accurate they are",
         "",
-        f"`python -m benchmarks.library`, {results['machine']['date']}, {results['machine']['processor']}. Each neuron gets",
-        f"nine spikes in {DURATION * 1e3:g} ms through its default synapse, with weights just large enough to make it spike. Errors are",
-        f"those of the default tolerance against {TIGHT:g} (relative in norm for the group of gradients that is furthest off);",
-        "the cost is that of one neuron's 100 ms, forward and backward, with all parameters learnable, on one core; the last",
-        "column is the time to derive, generate and compile. Checks of values and behaviour against closed forms and other",
-        "simulators are in `tests/templates`, against the event-driven reference in `tests/exactness`.",
+        f"`python -m benchmarks.library`, {results['machine']['date']}, {results['machine']['processor']}.",
+        f"Each neuron gets nine spikes in {DURATION * 1e3:g} ms through its default synapse, with weights just",
+        f"large enough to make it spike. Errors are those of the default tolerance against {TIGHT:g} (relative in norm, of the",
+        "group of gradients that is furthest off); the cost is that of one neuron's 100 ms, forward and backward,",
+        "with all parameters learnable, on one core; the last column is the time to derive, generate and compile.",
+        "Checks of values and behaviour against closed forms and other simulators are in `tests/templates`, those",
+        "against the event-driven reference in `tests/exactness`.",
         "",
         "| model | title | states | spikes | spike times (ms) | gradients | cost (µs) | made in (s) |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
@@ -132,9 +133,11 @@ def page(results: Mapping[str, Any]) -> str:
         if "refused" in r:
             lines.append(f"| `{name}` | {r['refused']} | | | | | | |")
             continue
-        times = "exact" if r["linear"] else "other spikes" if r["time_error_ms"] is None else f"{r['time_error_ms']:.0e}"
+        error = r["time_error_ms"]
+        times = "exact" if r["linear"] else "other spikes" if error is None else f"{error:.0e}"
         gradients = "exact" if r["linear"] else f"{r['gradient_error']:.0e}"
-        cells = (r["states"], f"{r['spikes']:.1f}", times, gradients, f"{r['microseconds']:.0f}", f"{r['setup_seconds']:.0f}")
+        cost = (f"{r['microseconds']:.0f}", f"{r['setup_seconds']:.0f}")
+        cells = (r["states"], f"{r['spikes']:.1f}", times, gradients, *cost)
         lines.append(f"| `{name}` | {r['title']} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import brian2
 import pytest
+
+from benchmarks import library
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "equations/README.md"]
@@ -37,3 +40,8 @@ def test_every_fault_has_its_test() -> None:
     texts = [file.read_text() for file in (ROOT / "tests").rglob("test_*.py")]
     tests = {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
     assert {match[1] for match in named if match} <= tests
+
+
+def test_the_page_of_the_library_is_that_of_its_results() -> None:
+    results = json.loads((ROOT / library.RESULTS).read_text())
+    assert (ROOT / library.PAGE).read_text() == library.page(results)

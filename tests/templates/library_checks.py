@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from scipy.optimize import brentq
 
 from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
@@ -69,11 +68,6 @@ class Equations:
     def _function(self, matrix: sp.Matrix) -> Callable[[Any, float], np.ndarray]:
         compiled = sp.lambdify([self.states, self.input], matrix, "numpy")
         return lambda x, current: np.array(compiled(list(x), current), dtype=float)
-
-
-def fixed_point_current(equations: Equations, rest: Callable[[float], Any], v: float) -> float:
-    """The input with which a state is a fixed point; `rest` gives all states for a potential."""
-    return brentq(lambda current: float(equations.rates(rest(v), current)[0, 0]), -1e3, 1e3, xtol=1e-300, rtol=1e-14)
 
 
 Parameters = Mapping[str, float]

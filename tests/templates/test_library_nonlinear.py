@@ -109,10 +109,43 @@ def test_izhikevich_2007_starts_by_a_saddle_node(factor: float, spikes: bool) ->
     assert (len(spike_train("izhikevich_2007", 2000, I_syn=factor * rheobase)) > 0) == spikes
 
 
+@pytest.mark.parametrize(("sign", "current"), [(-1, 0.3313), (1, 1.4187)])
+def test_fitzhugh_nagumo_changes_stability_by_hopf_bifurcations(sign: int, current: float) -> None:
+    v = sign * np.sqrt(1 - 0.8 / 12.5)
+    rest = [v, (v + 0.7) / 0.8]
+    exact = rest[1] - v + v**3 / 3
+    assert exact == pytest.approx(current, abs=5e-5)
+    equations = Equations("fitzhugh_nagumo")
+    np.testing.assert_allclose(equations.rates(rest, exact), 0, atol=1e-9)
+    eigenvalues = np.linalg.eigvals(equations.jacobian(rest, exact))
+    np.testing.assert_allclose(eigenvalues.real, 0, atol=1e-9)
+    assert np.abs(eigenvalues.imag).min() > 1
+
+
+@pytest.mark.parametrize(("current", "resting"), [(39.95, 3), (39.97, 1)])
+def test_morris_lecar_loses_rest_at_39_96(current: float, resting: int) -> None:
+    """A saddle-node: two of three fixed points meet; currents in uA/cm2."""
+    equations, v = Equations("morris_lecar"), np.linspace(-70, 40, 40001) * MV
+    n = 0.5 * (1 + np.tanh((v - 12 * MV) / (17.4 * MV)))
+    rate = equations.rates([v, n], current * 1e-2)[0, 0]
+    assert np.count_nonzero(np.diff(np.sign(rate))) == resting
+
+
+def test_hindmarsh_rose_bursts_at_2_and_spikes_tonically_at_4() -> None:
+    late = np.diff(spike_train("hindmarsh_rose", 1500, I_syn=2))[10:]
+    assert late.max() > 5 * late.min()
+    late = np.diff(spike_train("hindmarsh_rose", 1500, I_syn=4))[-20:]
+    assert np.ptp(late) < 0.01
+
+
+def test_lif_ahp_starts_at_its_rheobase_with_a_first_spike_in_closed_form() -> None:
+    assert len(spike_train("lif_ahp", 200, I_syn=1.4999 * NA)) == 0
+    assert spike_train("lif_ahp", 20, I_syn=2 * NA)[0] == pytest.approx(10 * np.log(4), rel=1e-10)
+
+
 # --- patterns of AdEx -----------------------------------------------------------------------------------------------
 
-# Naud et al. (2008), as refitted in Brian2's example: C_m pF, g_L nS, E_L, v_T, delta_T mV, a nS, tau_z ms, b pA, v_reset
-# mV, I_syn pA
+# Naud et al. (2008), as refitted in Brian2's example, in pF, nS, mV, ms and pA in the order of `NAMES`
 PATTERNS = {
     "tonic": (200, 10, -70, -50, 2, 2, 30, 0, -58, 500),
     "adapting": (200, 12, -70, -50, 2, 2, 300, 60, -58, 500),
