@@ -217,13 +217,7 @@ class Projection:
     delay: float | Array = 0.0
 
     def __post_init__(self) -> None:
-        for end in ("source", "target", "receptor"):
-            if not isinstance(getattr(self, end), str):
-                found = brief(getattr(self, end))
-                raise ValueError(f"projection {brief(self.name)}: {end} is {found}; expected a name")
-        if isinstance(self.name, str) and not self.name:
-            object.__setattr__(self, "name", f"{self.source}_{self.target}")
-        _check_name("projection", self.name)
+        _name_by_ends("projection", self, "receptor")
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"projection {self.name!r}"))
 
 
@@ -260,13 +254,7 @@ class Drive:
     learnable: Sequence[str] = ("w",)
 
     def __post_init__(self) -> None:
-        for end in ("source", "target", "input"):
-            if not isinstance(getattr(self, end), str):
-                found = brief(getattr(self, end))
-                raise ValueError(f"drive {brief(self.name)}: {end} is {found}; expected a name")
-        if isinstance(self.name, str) and not self.name:
-            object.__setattr__(self, "name", f"{self.source}_{self.target}")
-        _check_name("drive", self.name)
+        _name_by_ends("drive", self, "input")
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"drive {self.name!r}", ("w",)))
 
 
@@ -408,6 +396,16 @@ def _check_group(kind: str, name: str, n: Any) -> None:
     _check_name(kind, name)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST:
         raise ValueError(f"{kind} {name!r}: n is {brief(n)}; expected a whole number from 1 up, at most {MOST}")
+
+
+def _name_by_ends(kind: str, of: Projection | Drive, place: str) -> None:
+    """Check the names of what connects a source and a target at a place, and name it by these where it has none."""
+    for end in ("source", "target", place):
+        if not isinstance(getattr(of, end), str):
+            raise ValueError(f"{kind} {brief(of.name)}: {end} is {brief(getattr(of, end))}; expected a name")
+    if isinstance(of.name, str) and not of.name:
+        object.__setattr__(of, "name", f"{of.source}_{of.target}")
+    _check_name(kind, of.name)
 
 
 def _check_name(kind: str, name: Any) -> None:
