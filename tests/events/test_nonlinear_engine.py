@@ -18,7 +18,7 @@ from snnmodels.losses import Samples, SpikeTimes
 from snnmodels.losses.base import Loss
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
-from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
+from snnmodels.templates import Assignment, Model, Network, Population, Projection, SpikeInput, load_model
 from tests.events.agreement import Inputs, Run, assert_agrees, random_network, run
 from tests.needs import COMPILER
 from tests.oracle.networks import Polynomial, SumOfMaxima, SumOfSamples
@@ -339,7 +339,7 @@ def test_neurons_that_run_away_are_refused(window: float | None, model: Callable
 
 
 def test_a_reset_above_the_threshold_is_refused(model: Callable[[str], Model]) -> None:
-    m = dataclasses.replace(model("qif+exp_synapse"), reset=())
+    m = dataclasses.replace(model("qif+exp_synapse"), reset=(Assignment("v", "=", "2*v_peak"),))
     engine, inputs = alone(m, 0.1)
     with pytest.raises(SimulationError, match="neuron 1 is still at or above its threshold after the reset"):
         engine.forward(inputs)
