@@ -124,7 +124,9 @@ class RungeKutta(Integrator):
                 integrals.append(np.concatenate([rows, (t - piece.since) * rows[len(q.in_flow) :]]))
             return self.lam.join(flows + integrals)
 
-        solver = DOP853(rates, t1, z, t0, rtol=RTOL, atol=self._lam_scale.atol(z, rates(t1, z) * (t1 - t0)))
+        # at a spike a rate may be 0 by what the threshold is, as that of I_syn where theta is pi
+        typical = np.maximum(np.abs(rates(t1, z)), np.abs(rates(t0, z)))
+        solver = DOP853(rates, t1, z, t0, rtol=RTOL, atol=self._lam_scale.atol(z, typical * (t1 - t0)))
         while solver.status == "running":
             _step(solver)
         return solver.y

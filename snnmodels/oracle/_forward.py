@@ -302,10 +302,11 @@ class Trial:
         """Time of the crossing on the interpolant; None where the function is only leaving 0 downwards."""
         g, gdot = self._event(piece, low, who)
         if g >= 0:
-            if gdot >= 0:
+            rises = self._event(piece, high, who)[1] > 0
+            if gdot > 0 or (gdot == 0 and rises):
                 return low
-            # it has just turned its sign here, and rounding has it above: it has to come below first
-            if self._event(piece, high, who)[1] <= 0:
+            # it has just turned its sign here, and rounding has it above: it stays there or has to come below first
+            if not rises:
                 return None
             low = float(brentq(lambda t: self._event(piece, t, who)[1], low, high))
         return float(brentq(lambda t: self._event(piece, t, who)[0], low, high, xtol=1e-18, rtol=4 * _EPS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ from snnmodels.gradients import GradientReport, check_gradient
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets import Target
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.exactness.networks import EXACT, MS, NEAR, SLOW
-from tests.needs import COMPILER
+from tests.exactness.networks import EXACT, MS, NEAR, SLOW, assert_agrees, one, reference, simulated
+from tests.needs import COMPILER, HAS_COMPILER
 from tests.oracle.networks import Polynomial
 
 NA, MV = 1e-9, 1e-3
@@ -27,13 +28,15 @@ class Row(NamedTuple):
     """A model, and the size of the weights with which two neurons of it spike a few times.
 
     `still` are parameters that change nothing there, whose gradient is 0. `tolerance` is how closely flows are
-    followed, closer than by default where a stiff one needs it for the bound on gradients.
+    followed, closer than by default where a stiff one needs it for the bound on gradients. `parameters` differ from
+    the defaults.
     """
 
     name: str
     weight: float
     still: tuple[str, ...] = ()
     tolerance: float = 1e-10
+    parameters: Mapping[str, float] = {}
 
 
 ROWS = [
@@ -60,6 +63,18 @@ ROWS = [
     Row("inactivating_threshold", 40 * MV),
     Row("lif_kv", 1.2 * NA),
     Row("ca_ahp_lif", 1.6 * NA),
+    # without currents after spikes nothing asks how they decay, and th stays at th_inf
+    Row("mihalas_niebur", 4.0, both("th_reset", "b", "k_1", "k_2", "R_1", "R_2")),
+    Row("mihalas_niebur", 4.0, both("th_reset"), parameters={"a": 5, "A_1": 5, "A_2": -0.3}),
+    # the reset lifts the threshold
+    Row("mihalas_niebur", 3.0, parameters={"a": 5, "A_1": 5, "A_2": -0.3, "th_inf": -62 * MV}),
+    Row("resonate_and_fire", 800),
+    # recovered from the start, and never below V_h again
+    Row("integrate_and_fire_or_burst", 0.03, both("tau_plus")),
+    # spikes take it below V_h
+    Row("integrate_and_fire_or_burst", 0.06, parameters={"v_reset": -64 * MV}),
+    Row("hill_tononi", 1, tolerance=1e-11),
+    Row("theta+theta_delta_synapse", 2.0),
     Row("lif+bias_current", 3.0),
     Row("lif_current+bias_current", 1.2 * NA),
     Row("lif+alpha_synapse+soft_reset", 4.0),
@@ -73,7 +88,7 @@ ROWS = [
 ]
 # compiled in seconds, and each of another kind
 QUICK = ("lif_current", "mat2", "glif2", "alif", "lif_kv", "lif_current+bias_current")
-IDS = [f"{row.name}, {row.weight:g}" for row in ROWS]
+IDS = [f"{row.name}, {row.weight:g}, {len(row.parameters)}" for row in ROWS]
 
 
 def network_of(row: Row) -> tuple[Network, dict[str, np.ndarray]]:
@@ -85,7 +100,7 @@ def network_of(row: Row) -> tuple[Network, dict[str, np.ndarray]]:
     network = Network(
         row.name,
         (SpikeInput("in", 3),),
-        (Population("first", 1, model, learnable=learnable), Population("second", 1, model, learnable=learnable)),
+        tuple(Population(name, 1, model, row.parameters, learnable=learnable) for name in ("first", "second")),
         (
             Projection("in_first", "in", "first", row.weight * rng.uniform(0.6, 1.0, (3, 1)), receptor),
             Projection("in_second", "in", "second", row.weight * rng.uniform(0.3, 0.6, (3, 1)), receptor),
@@ -140,3 +155,20 @@ def test_differences(row: Row) -> None:
     report = report_of(row, "cpp_standalone", 2)
     assert_exact(row, report)
     assert report.unresolved == ()
+
+
+@pytest.mark.parametrize(("name", "weight"), [("pospischil", 0.2), ("connor_stevens", 0.3)])
+def test_channels(name: str, weight: float) -> None:
+    """One neuron and three arrivals, compiled where that is possible: these are stiff."""
+    case = one(3 * [weight], [1.0, 4.0, 9.0], load_model(name), duration=20 * MS)
+    found = simulated(case, "cpp_standalone" if HAS_COMPILER else "numpy", tolerance=1e-11)
+    assert len(found.spikes["output"][0, 0]) >= 2
+    assert_agrees(found, reference(case), NEAR)
+    report = check_gradient(
+        case.network,
+        inputs=case.inputs,  # type: ignore[arg-type]
+        target="cpp_standalone" if HAS_COMPILER else "numpy",
+        oracle=False,
+        elements=1,
+    )
+    assert report.ok, str(report)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from snnmodels import oracle
 from snnmodels.gradients import Simulation
@@ -92,6 +93,10 @@ TRAINS = [
     Train("gif", "NEST gif_psc_exp, Delta_V 1e-5 mV", 250 * PA, 500, 12, (16.42, 39.563, 71.532, 110.561), 472.307),
     Train("inactivating_threshold", "Brian2", 25 * MV, 300, 28, (8.791, 19.221, 29.951, 40.729), 299.616),
     Train("lif_kv", "Brian2", 800 * PA, 300, 29, (6.334, 15.011, 24.004, 33.283, 42.815), 296.737),
+    Train("hill_tononi", "NEST ht_neuron", 30 * MV, 300, 22, (9.876, 14.773, 19.684, 24.61, 29.558, 34.541), 249.832),
+    Train("integrate_and_fire_or_burst", "Brian2", 0.02, 400, 17, (9.429, 17.139, 26.394, 38.145, 53.931), 391.526),
+    Train("pospischil", "Brian2", 0.01, 200, 3, (29.704, 75.772), 146.246),
+    Train("connor_stevens", "Brian2", 0.1, 200, 6, (38.129, 67.501, 96.873, 126.245, 155.617), 184.989),
     Train("ca_ahp_lif", "Brian2", 700 * PA, 600, 21, (16.945, 27.898, 39.856, 53.022, 67.651), 595.796),
 ]
 
@@ -129,6 +134,7 @@ REGULAR = [
     ("lif_coba", 20 * MV, 20 * np.log(2), 5 + 20 * np.log(2)),
     # the published conductance has six digits
     ("lif_conductance", 300 * PA, *(250 / 16.6667 * np.log(3e2 / (3e2 - 15 * 16.6667)) + np.array([0, 2.0]))),
+    ("mihalas_niebur", 1.5, 20 * np.log(3), 20 * np.log(3)),
     ("glif1", 300 * PA, *(58.72 / 9.43 * np.log(300 / (300 - 9.43 * 27.17)) + np.array([0, 3.75]))),
 ]
 
@@ -178,6 +184,9 @@ RHEOBASES = [
     ("two_compartment_lif", (10 + 5 * 2.5 / (5 + 2.5)) * 15 * PA),
     ("gif", 4 * 35 * PA),
     ("ca_ahp_lif", 25 * 16 * PA),
+    ("mihalas_niebur", 50 * 20 * MV),
+    # below V_h nothing but the leak holds the potential
+    ("integrate_and_fire_or_burst", 0.35 * 5 * MV),
 ]
 
 
@@ -256,6 +265,84 @@ def test_the_threshold_of_glif5_settles_where_its_rates_say() -> None:
     samples = oracle.simulate(network, {"in": np.full((1, 1, 1), np.inf)}, method="matrix-exponential")
     steady = samples.samples("th_v", np.array([0.3])).value.item()
     assert steady == pytest.approx(5 / 90 * 200 * PA / 9.43e-9, rel=1e-9)
+
+
+def test_resonate_and_fire_turns() -> None:
+    """From rest to its threshold, and from there down and round, around the fixed point of a constant input."""
+    rate, drive = complex(-0.1, 1.0), 1.0  # per ms
+    still = -drive / rate
+
+    def next_spike(z: complex, after: float) -> float:
+        turn = brentq(lambda t: (rate * (z - still) * np.exp(rate * t)).imag, after, np.pi + after)  # the next peak
+        return brentq(lambda t: (still + (z - still) * np.exp(rate * t)).imag - 1, after, turn)
+
+    times = driven("resonate_and_fire", 1000, 60)
+    first = next_spike(0j, 1e-9)
+    # i falls at first, as far as the trough
+    trough = brentq(lambda t: (rate * (1j - still) * np.exp(rate * t)).imag, 1e-9, np.pi)
+    again = next_spike(1j, trough + 1e-9)
+    np.testing.assert_allclose(times, first + again * np.arange(len(times)), rtol=0, atol=EXACT)
+    assert len(times) == 18
+
+
+def test_resonate_and_fire_wants_its_frequency() -> None:
+    """Two pushes a turn apart make it spike, two pushes half a turn apart don't."""
+    for apart, spikes in ((2 * np.pi, 1), (np.pi, 0)):
+        found = train("resonate_and_fire", 20, weights=(8.5e3, 8.5e3), times=(1.0, 1.0 + apart), tau_syn=0.1 * MS)
+        assert len(found) == spikes
+
+
+# a, A_1, A_2 and the input of the paper's patterns, as published code has them
+def pattern(a: float, A_1: float, A_2: float, drive: float, duration: float = 500) -> np.ndarray:
+    model = "mihalas_niebur+exp_synapse+bias_current"
+    return np.diff(train(model, duration, I_e=drive, a=a, A_1=A_1, A_2=A_2))
+
+
+def test_mihalas_niebur_adapts() -> None:
+    intervals = pattern(5, 0, 0, 2)
+    assert (np.diff(intervals) > 0).all() and intervals[-1] > 1.2 * intervals[0]
+
+
+def test_mihalas_niebur_spikes_phasically() -> None:
+    """Above rest by 30 mV, below a threshold that settles at 35 mV."""
+    assert len(train("mihalas_niebur+exp_synapse+bias_current", 3000, I_e=1.5, a=5.0)) < 10
+
+
+def test_mihalas_niebur_spikes_when_hyperpolarised() -> None:
+    """The threshold comes down to the potential, and a spike lifts it to th_reset."""
+    times = train("mihalas_niebur+exp_synapse+bias_current", 400, I_e=-1.0, a=30.0)
+    assert len(times) == 3
+    # from th_reset 10 mV above rest, and v at rest as at the start, where th is 20 mV above it
+    assert np.ptp(np.diff(times)) < EXACT and times[0] > np.diff(times)[0]
+
+
+def test_mihalas_niebur_bursts() -> None:
+    intervals = pattern(5, 10, -0.6, 2)
+    between = intervals > 4 * intervals.min()
+    assert 2 <= between.sum() < len(intervals) / 3
+
+
+def test_a_hyperpolarised_relay_cell_bursts() -> None:
+    """Its T-current is available at -65 mV and not at -59 mV, from where the same step makes single spikes."""
+    burst = np.diff(driven("integrate_and_fire_or_burst", 0.012, 400))
+    model = "integrate_and_fire_or_burst+exp_synapse+bias_current"
+    single = np.diff(train(model, 400, I_e=0.012 - 0.35 * 6 * MV, E_L=-59 * MV))
+    assert burst[0] < 0.15 * burst[-1]
+    assert single[0] == pytest.approx(single[-1], rel=0.05)
+
+
+def test_an_a_current_makes_low_rates_possible() -> None:
+    intervals = [np.diff(driven("connor_stevens", current, 330))[-1] for current in (0.085, 0.09, 0.1)]
+    assert intervals[0] > 1.5 * intervals[1] > 2 * intervals[2]
+
+
+def test_deltas_of_the_theta_neuron_add_to_the_quadratic_potential() -> None:
+    """V = tan(theta/2) is 1/(1/V - t/tau) without input, and goes to infinity where that does."""
+    V = 0.5
+    V = 1 / (1 / V - 4 / 10) + 0.7
+    V = 1 / (1 / V - 1 / 10) - 0.4
+    found = train("theta+theta_delta_synapse", 40, weights=(0.5, 0.7, -0.4), times=(1.0, 5.0, 6.0))
+    np.testing.assert_allclose(found, [6 + 10 / V], rtol=0, atol=ROUNDED)
 
 
 @pytest.mark.parametrize("neuron", ["lif_sfa", "gif", "alif", "lif_kv", "ca_ahp_lif"])
