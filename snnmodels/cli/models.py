@@ -93,6 +93,11 @@ def _describe_network(network: Network) -> str:
     for d in network.drives:
         spread = f"mean {d.weights.mean():.4g}, standard deviation {d.weights.std():.4g}"
         lines.append(f"    {d.name}: {d.source} -> {d.target}, added to {d.input}, {d.weights.size} weights, {spread}")
+    if network.loss:
+        from ..losses import loss_of
+
+        # made, so that what is wrong with it is said here
+        lines += ["", f"Loss: {loss_of(network)}"]
     lines += ["", "Trained: " + ", ".join(f"{key} {value.shape}" for key, value in network.trainable().items())]
     return "\n".join(lines)
 

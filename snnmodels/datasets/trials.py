@@ -56,7 +56,8 @@ class Trials:
         for name, array in self.samples.items():
             if np.ndim(array) < 2:
                 raise ValueError(
-                    f"samples[{name!r}]: expected shape (trials, n) or (trials, n, spikes), got {np.shape(array)}"
+                    f"samples[{name!r}]: expected spike times, (trials, n) or (trials, n, spikes), or samples of a "
+                    f"current, (trials, n, samples), got {np.shape(array)}"
                 )
             if len(array) != len(self.targets):
                 raise ValueError(f"samples[{name!r}]: {len(array)} trials, but targets has {len(self.targets)}")

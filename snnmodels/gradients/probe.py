@@ -202,6 +202,7 @@ class _Stage:
         rng: np.random.Generator,
     ) -> None:
         self.source, self.population, self.given, self.target, self.rng = source, population, given, target, rng
+        self._refusal = ""
         self.model = model = population.model
         variable = "v" if "v" in model.state_names else model.state_names[0]
         self.loss: Loss = SmoothSpikeTimes() if model.spiking else SmoothMaxima(variable, 1.0)
@@ -247,7 +248,7 @@ class _Stage:
         if best is None:
             raise ProbeError(
                 f"{self.model.name}: no weights were found with which the {self.population.name} neurons spike a few "
-                "times; give a network of your own to the check"
+                f"times; give a network of your own to the check{self._refused()}"
             )
 
     def silent(self) -> tuple[Projection, ...]:
@@ -304,9 +305,14 @@ class _Stage:
         """Spike times with some weights; None if there is no end to them."""
         try:
             self._outcome(simulation, weights)
-        except SimulationError:
+        except SimulationError as error:
+            self._refusal = str(error)
             return None
         return simulation.spike_times(self.population.name)
+
+    def _refused(self) -> str:
+        """What the last weights failed for that gave no trajectory, as the end of a message."""
+        return f". The last to fail did so for this: {self._refusal}" if self._refusal else ""
 
     @staticmethod
     def _mean(spikes: np.ndarray | None) -> float:
@@ -332,9 +338,11 @@ class _Stage:
             if enough(high):
                 break
         else:
+            unit = next(iter(self.model.receptors.values())).weight_unit if self.model.receptors else "1"
             raise ProbeError(
-                f"{self.model.name}: no weight between {least:.0e} and {most:.0e} makes the {self.population.name} "
-                f"neurons spike within {DURATION * 1e3:g} ms; give a network of your own to the check"
+                f"{self.model.name}: no weight between {least:.0e} and {most:.0e} {'' if unit == '1' else unit + ' '}"
+                f"makes the {self.population.name} neurons spike within {DURATION * 1e3:g} ms; give a network of your "
+                f"own to the check{self._refused()}"
             )
         while high > NEAR * low and not enough(low):
             middle = float(np.sqrt(low * high))

@@ -279,7 +279,8 @@ def _target(name: str, targets: np.ndarray, count: int) -> Any:
             raise ValueError(f"targets: expected a mapping with {name!r}, as the loss names {count} of them")
         return targets
     if name not in found:
-        raise ValueError(f"targets: there is no {name!r}; {suggest(name, found)}")
+        given = ", ".join(map(repr, found)) or "none"
+        raise ValueError(f"targets: {name!r}, which the loss reads, is missing; given: {given}")
     return targets[name]
 
 

@@ -510,7 +510,8 @@ class _Report:
             if a.release is not None and p in a.release.parameters:
                 parts.append(Part(a.release.parameters[p], Math("Σ_releases ", r"\sum_{\mathrm{releases}}")))
             at_turns = Math("Σ_turns ", r"\sum_{\mathrm{turns}}")
-            parts += [Part(t.parameters[p], at_turns) for t in a.transitions if p in t.parameters]
+            turns = a.transitions[: len(self.system.switches)]  # nothing depends on when a neuron comes below again
+            parts += [Part(t.parameters[p], at_turns) for t in turns if p in t.parameters]
             parts += [Part(j.parameters[p], at_arrivals) for j in a.arrivals.values() if p in j.parameters]
             if p in a.initial:
                 parts.append(Part(self._as_free(a.initial[p]), after=Math(" (t = 0)", r"\Big|_{t=0}")))
@@ -525,7 +526,8 @@ class _Report:
         return {_unmarked(s): self.free[s] for s in self._states_and_costates()}
 
     def _states_and_costates(self) -> list[sp.Symbol]:
-        return [*self.system.variables, *self.adjoint.costates.values()]
+        costates = (self.adjoint.costates[x] for x in self.system.variables)
+        return [*self.system.variables, *self.system.switches, *costates]
 
     def _published_names(self, rule: PublishedRule) -> dict[sp.Symbol, Math]:
         def reached(x: sp.Symbol) -> Math:

@@ -20,7 +20,7 @@ import sympy as sp
 from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Refractory
 from ..templates.units import is_unit_name
-from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
+from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, print_expression, symbol
 from .steps import Step
 
 __all__ = [
@@ -313,14 +313,18 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
         For a condition inside another, and for what is not yet possible together with a refractory period.
     """
     switches: dict[sp.Symbol, sp.Expr] = {}
+    if bare.g is not None:
+        # at a spike the neuron is above its threshold, whatever rounding makes of it
+        bare = replace(bare, h={x: e.replace(Step, lambda s: _at_spike(s, bare.g)) for x, e in bare.h.items()})
 
     def flag(surface: sp.Expr) -> sp.Expr:
         if not surface.free_symbols & {*bare.states, *switches}:
             return Step(surface)  # it holds or not, once and for all
         if surface.free_symbols & set(switches):
+            outer = print_expression(surface.xreplace({b: Step(s) for b, s in switches.items()}))
             raise UnsupportedExpression(
-                f"{bare.name}: a condition of the equations, on {surface}, contains another one; make the inner one a "
-                "smooth function"
+                f"{bare.name}: a condition of the equations, on {outer}, contains another one (abs and clip are made "
+                "of conditions); make the inner one a smooth function"
             )
         for b, known in switches.items():
             if sp.expand(surface - known) == 0:
@@ -351,6 +355,14 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
     if bare.refractory is not None:
         _check_held(system)
     return system
+
+
+def _at_spike(surface: sp.Expr, g: sp.Expr) -> sp.Expr:
+    """The condition surface > 0 at a spike, where g has just become more than 0."""
+    ratio = sp.cancel(surface / g)
+    if ratio.is_number:
+        return sp.Integer(bool(ratio > 0))
+    return Step(surface)
 
 
 def _moves(jump: Mapping[sp.Symbol, sp.Expr], surface: sp.Expr) -> bool:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 from ._functions import Call, Function, check_called, read_functions, written_out
 from .constraints import evaluated, parse_constraint
 from .errors import TemplateError, located, suggest
-from .expressions import check_expression, parse_statements, parse_threshold, substitute
+from .expressions import (
+    BRANCHING,
+    called_functions,
+    check_expression,
+    parse_statements,
+    parse_threshold,
+    substitute,
+)
 from .model import Assignment, Derived, Parameter, Receptor, Refractory, State
 from .schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
 from .units import (
@@ -384,7 +391,13 @@ def _threshold(condition: str | None, file: str, key: str) -> Threshold | None:
     if condition is None:
         return None
     with located(file, key):
-        return parse_threshold(condition)
+        sides = parse_threshold(condition)
+        for function in (name for side in sides for name in called_functions(side) if name in BRANCHING):
+            raise ValueError(
+                f"{condition!r} calls {function}(): a spike is where both sides are smooth; let a state follow the "
+                "condition, or use a smooth function"
+            )
+        return sides
 
 
 def _refractory(table: RefractoryTable | None) -> Refractory | None:

@@ -44,7 +44,8 @@ def describe(model: Model) -> str:
         blocks.append(_section("Functions, which the equations have written out", list(model.functions)))
     if model.threshold is not None:
         blocks.append(_section("Spikes when", [model.threshold]))
-        blocks.append(_section("Reset", [str(statement) for statement in model.reset]))
+        nothing = ["none: a spike leaves all states as they are"]
+        blocks.append(_section("Reset", [str(statement) for statement in model.reset] or nothing))
     if model.refractory is not None:
         blocks.append(_section("Refractory period", [_refractory(model.refractory)]))
     for receptor in model.receptors.values():

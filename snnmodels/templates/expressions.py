@@ -14,6 +14,7 @@ from .errors import brief
 from .model import Assignment
 
 __all__ = [
+    "BRANCHING",
     "DEEPEST",
     "LARGEST_EXPONENT",
     "OutOfReach",
@@ -32,6 +33,9 @@ __all__ = [
 # Beyond these the parsers and SymPy, which are recursive and exact, take for ever or leave Python's stack.
 DEEPEST = 100  # levels of an expression; every term of a sum is one
 LARGEST_EXPONENT = 100  # of powers whose exponent is a number
+
+BRANCHING = ("int", "abs", "clip")
+"""Functions that conditions are made of."""
 
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
 _ARITHMETIC_OF: dict[type[ast.operator], Callable[[float, float], Any]] = {

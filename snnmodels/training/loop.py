@@ -19,7 +19,7 @@ from ..datasets.trials import Trials
 from ..events.engine import SimulationError
 from ..files import check_writable, named
 from ..gradients.source import BatchTrainer, GradientSource, Outcome
-from ..optimisers import Optimiser
+from ..optimisers import Adam, Optimiser
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole
 from ..templates.errors import brief
 from ..templates.values import all_finite, keep_possible
@@ -205,6 +205,7 @@ def train(
     }
     judged = {"data": data, "validation": validation, "test": test}
     settings = settings_of(source, judged, optimiser, start, **fixed, **(about or {}))
+    _warn_of_large_steps(optimiser, start)
     state = Checkpoint(0, start, optimiser.state_dict(), History(settings, package_versions()))
     if checkpoint is not None and resume and _exists(checkpoint):
         state = load_checkpoint(checkpoint)
@@ -414,6 +415,22 @@ def _check_arguments(
     if stopping is not None and validation is None:
         raise ValueError("early_stopping: needs a validation set")
 
+
+
+def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> None:
+    """Warn where a first step would be more than all that there is: weights in amperes are not of the size of 1."""
+    if not isinstance(optimiser, Adam):
+        return  # of others the step depends on the gradient
+    assert callable(optimiser.schedule)
+    rate = optimiser.schedule(0)
+    for key, value in values.items():
+        step, largest = rate * optimiser.scales.get(key, 1.0), float(np.abs(value).max(initial=0.0))
+        if largest and step > largest:
+            warnings.warn(
+                f"{key}: a step of the optimiser is about {step:.3g} and its largest value {largest:.3g}, in SI units; "
+                f"give the optimiser scales={{{key!r}: {largest / rate / 100:.1g}}} or so",
+                stacklevel=3,
+            )
 
 
 def _check_kinds(data: Trials, optimiser: Optimiser, validation: Trials | None, test: Trials | None) -> None:

@@ -20,7 +20,7 @@ from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy
 from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
+from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, load_model
 from tests.exactness.networks import MS, NEAR, Bounds, Case, assert_agrees, case_of, reference, simulated
 from tests.needs import HAS_COMPILER
 
@@ -272,6 +272,46 @@ def test_a_piece_that_ends_at_the_spike_of_a_neuron_that_turned_in_it(
         assert_agrees(simulated(case, target), reference(case), NEAR, f"seed {seed}")
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_neuron_that_rests_on_a_corner_and_leaves_it_without_slope(tmp_path: Path, target: str) -> None:
+    """What an alpha synapse brings begins with slope 0, so that the surface is left as a parabola leaves its vertex."""
+    text = RECTIFIED.replace("v_bend = { default = 0.5", "v_bend = { default = 0.0")
+    model = load_model(file(tmp_path, text), "alpha_synapse", name="corner")
+    network = driven(model, [4.0, 3.0], ("tau_m", "v_th", "k"))
+    spikes, off = both(network, [1.0, 4.0], target)
+    assert spikes.size and max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_condition_without_gradient_where_its_surface_is_left_without_slope(tmp_path: Path, target: str) -> None:
+    text = BURST.replace("v_open = { default = 0.3", "v_open = { default = 0.0")
+    network = driven(load_model(file(tmp_path, text), "alpha_synapse", name="touch"), [15.0])
+    with Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target) as s:  # type: ignore[arg-type]
+        inputs, labels = {"input": np.full((1, 1, 1), MS)}, np.zeros(1, dtype=int)
+        s.run(inputs, labels, gradient=False)
+        assert np.isfinite(s.spike_times("out")).any()
+        with pytest.raises(SimulationError, match=r"without slope|not finite"):
+            s.run(inputs, labels)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("condition", "holds"), [("v > v_th", 1), ("v >= v_th", 1), ("v < v_th", 0), ("2*v <= 2*v_th", 0)]
+)
+def test_at_a_spike_what_the_threshold_says_holds(tmp_path: Path, target: str, condition: str, holds: int) -> None:
+    """Not what rounding makes of a potential that is at its threshold."""
+    # the branch is decided before the reset moves v
+    conditional = f'reset = ["h += 0.2*int({condition})", "v = v_reset"]'
+    plain = f'reset = ["h += {0.2 * holds}", "v = v_reset"]'
+    found = []
+    for reset in (conditional, plain):
+        model = load_model(file(tmp_path, BURST.replace('reset = "v = v_reset"', reset)), name="branching")
+        found.append(both(driven(model, [6.0, 6.0, 6.0]), [1.0, 3.0, 20.0], target))
+        assert max(found[-1][1].values()) < 1e-6
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=0, atol=1e-14)
+    assert found[0][0].size > 1
+
+
 def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) -> None:
     from snnmodels.gradients import check_gradient
 
@@ -334,17 +374,17 @@ def test_equations_that_drive_back_from_either_side_have_no_solution(tmp_path: P
         oracle.gradient(network, inputs, SmoothSpikeTimes(), np.zeros(1, dtype=int), method="runge-kutta")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('threshold = "v > v_th"', 'threshold = "v > v_th*int(h > v_open)"', "the threshold .* contains a condition"),
-        ("int(v > v_open)*h*(E_T - v)", "int(v*int(h > g) > v_open)*h*(E_T - v)", "contains another one"),
-    ],
-)
-def test_conditions_of_which_no_event_can_be_made(tmp_path: Path, old: str, new: str, message: str) -> None:
-    model = load_model(file(tmp_path, BURST.replace(old, new, 1)))
-    with pytest.raises(UnsupportedExpression, match=message):
-        HybridSystem.from_model(model)
+def test_conditions_of_which_no_event_can_be_made(tmp_path: Path) -> None:
+    nested = BURST.replace("int(v > v_open)*h*(E_T - v)", "int(v*int(h > g) > v_open)*h*(E_T - v)", 1)
+    with pytest.raises(UnsupportedExpression, match=r"on .*int\(.*contains another one"):
+        HybridSystem.from_model(load_model(file(tmp_path, nested)))
+    said = BURST.replace('threshold = "v > v_th"', 'threshold = "v > v_th*int(h > v_open)"')
+    with pytest.raises(TemplateError, match=r"model.toml: threshold: .* calls int\(\)"):
+        load_model(file(tmp_path, said))
+    named = BURST.replace('threshold = "v > v_th"', 'threshold = "v > x"')
+    named = named.replace("/tau_m : 1\n", "/tau_m : 1\nx = abs(h) + v_th : 1\n")
+    with pytest.raises(UnsupportedExpression, match=r"the threshold .* contains a condition"):
+        HybridSystem.from_model(load_model(file(tmp_path, named)))
 
 
 def test_a_refractory_period_in_which_a_condition_may_turn(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from matplotlib.mathtext import MathTextParser
 
 from snnmodels.reports import derivation, equations
 from snnmodels.symbolic import Adjoint, HybridSystem
+from snnmodels.templates import load_model
 from tests.oracle import models
 
 MODELS = [
@@ -111,3 +112,16 @@ def test_system_and_adjoint_print_and_display(system: HybridSystem) -> None:
 def test_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="'html' is not one of 'text', 'latex', 'markdown'"):
         derivation(HybridSystem.from_model(models.lif()), "html")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["integrate_and_fire_or_burst", "hill_tononi", "mihalas_niebur", "hodgkin_huxley"])
+def test_conditions_and_spikes_without_reset_are_derived(name: str) -> None:
+    system = HybridSystem.from_model(load_model(name))
+    text = derivation(system)
+    assert ("Where a condition turns" in text) == bool(system.switches)
+    assert ("stays above threshold" in text) == (system.latch is not None)
+    for b, surface in system.switches.items():
+        assert b.name not in text
+        assert f"H_{list(system.switches).index(b)}" in text and str(next(iter(surface.free_symbols))) in text
+    assert "_above" not in text
+    derivation(system, "latex")

@@ -518,3 +518,12 @@ def test_a_real_ctrl_c(tmp_path):
     assert "interrupted in epoch 2" in done.stdout
     assert "run.npz holds the state after epoch 1, and the same call goes on from there" in done.stdout
     assert load_checkpoint(path).epoch == 1
+
+
+def test_steps_far_larger_than_what_is_trained_are_warned_of():
+    """Weights in amperes are not of the size of 1, which Adam's steps are made for."""
+    source = LogisticRegression()
+    data = Trials({"input": np.full((4, 4), 0.01)}, np.zeros(4, dtype=int))
+    source.network.projections[0].weights[:] = 3e-10
+    with pytest.warns(UserWarning, match=r"input_out.w: a step .* is about 0.01 and its largest value 3e-10.*scales="):
+        train(source, data, Adam(0.01), epochs=1, batch_size=2)

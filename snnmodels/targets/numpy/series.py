@@ -621,8 +621,8 @@ def _cross(
         for _ in range(3):
             value, gx, _ = series.event_at(c, _polynomial(s[: series.n], h), lanes.event)
             rate = np.sum(gx * _slope(s[: series.n], h), axis=0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                h = np.where(crossed, np.maximum(h - value / rate, 0), h)
+            correction = np.divide(value, rate, out=np.zeros_like(h), where=crossed & (rate != 0))
+            h = np.where(crossed, np.maximum(h - correction, 0), h)
     lanes.rate = np.where(crossed, rate, lanes.rate)
     return h, how, _polynomial(s[: series.n], h)
 
@@ -705,10 +705,11 @@ def first_crossing(c: Array, h: float, above: bool) -> tuple[float | None, bool,
     grazing : int
         Intervals given up.
     """
-    if not above and (c[0] > 0 or (c[0] == 0 and c[1] > 0)):
-        if c[1] > 0:  # at the threshold, by rounding
+    if not above and c[0] >= 0:
+        leading = c[1:][c[1:] != 0][:1]  # it may leave 0 without slope
+        if (leading > 0).any():  # at the threshold, exactly or by rounding
             return 0.0, False, 0
-        above = True
+        above = bool(c[0] > 0)
     if above and c[0] < 0 and c[1] <= 0:
         above = False
     start, grazing = 0.0, 0

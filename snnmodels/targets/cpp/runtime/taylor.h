@@ -122,12 +122,14 @@ inline double root(const double* c, int K, double sign, double left, double righ
 
 // First time in [0, h] at which c crosses 0 upwards. `above`: it is above and has to come below first; kept up to date.
 inline bool first_crossing(const double* c, int K, double h, bool* above, double* time, long* grazing) {
-    if (!*above && (c[0] > 0 || (c[0] == 0 && c[1] > 0))) {
-        if (c[1] > 0) {  // at the threshold, by rounding
+    if (!*above && c[0] >= 0) {
+        int k = 1;  // the first coefficient that tells where it goes from here: it may leave 0 without slope
+        while (k < K && c[k] == 0) k++;
+        if (c[k] > 0) {  // at the threshold, exactly or by rounding
             *time = 0;
             return true;
         }
-        *above = true;
+        *above = c[0] > 0;
     }
     if (*above && c[0] < 0 && c[1] <= 0) *above = false;
     double from = 0, left, right;
