@@ -26,6 +26,7 @@ SOURCES, HIDDEN, OUTPUT = 4, 3, 2
 INPUT_SPIKES = 2
 DURATION, LAST_INPUT = 40e-3, 18e-3
 FEW, MANY = 1.3, 2.5  # spikes per neuron and trial that are sought
+PACEMAKER = 25.0  # and the most of a neuron that spikes by itself
 DECADES, STRIDE, NEAR = 9, 8.0, 1.5  # how far, in what steps and how closely the size of the weights is searched
 LADDER, RUNG = 18, 1.5  # how many steps below and above a typical input, and of what size, for neurons without reset
 CANDIDATES, SHAKES, ADJUST = 96, 16, 1.2
@@ -262,6 +263,7 @@ class _Stage:
                 shape = (sender.n, population.n)
                 delay = rng.uniform(SOONEST, LATEST, shape) if wanted.delays else 0.0
                 self.wires.append(_Wire(name, sender.name, receptor, shape, sender is population, delay))
+        self.many = MANY
         self.currents: tuple[CurrentInput, ...] = ()
         self.drives: tuple[Drive, ...] = ()
         self.samples: dict[str, np.ndarray] = {}
@@ -317,7 +319,7 @@ class _Stage:
             if score >= (True, True, True, 1.0):
                 return
             counts = np.isfinite(spikes).sum(axis=2)
-            silent, busy = counts.min(axis=0) == 0, counts.mean(axis=0) > MANY
+            silent, busy = counts.min(axis=0) == 0, counts.mean(axis=0) > self.many
             scales *= np.where(silent, ADJUST, np.where(busy, 1 / ADJUST, 1.0))
             if not (silent | busy).any():
                 pattern = {name: w * self.rng.uniform(0.85, 1.15, w.shape) for name, w in pattern.items()}
@@ -371,8 +373,8 @@ class _Stage:
             currents=self.currents,
             drives=self.drives,
         )
-        # a trial with more spikes has too many, whatever the others have
-        most = int(np.ceil(MANY * p.n * len(self.given)))
+        # a trial with more spikes has too many, whatever the others have; without reset a neuron may spike by itself
+        most = int(np.ceil((MANY if self.model.reset else PACEMAKER) * p.n * len(self.given)))
         return Simulation(
             network,
             self.loss,
@@ -438,6 +440,7 @@ class _Stage:
         unit = next(iter(self.model.receptors.values())).weight_unit
         typical = next((i.scale for i in self.model.inputs.values() if i.unit == unit and i.scale), 1.0)
         rest = mean(0.0)
+        self.many = MANY + rest
         for k in range(-LADDER, LADDER + 1):
             scale = typical * RUNG**k
             found = mean(scale)
