@@ -215,7 +215,7 @@ def _why_zero(model: Model, parameter: str) -> str:
     readers = [who for who, texts in sources.items() if any(parameter in free_names(text) for text in texts)]
     if not readers:
         return "nothing reads it"
-    verb = "reads" if len(readers) == 1 else "read"
+    verb = "reads" if len(readers) == 1 and not readers[0].endswith("s") else "read"
     return f"{' and '.join(readers)} alone {verb} it, and nothing that this changes reaches the loss here"
 
 
@@ -406,7 +406,7 @@ def _notes(records: Sequence[Record]) -> Iterator[str]:
                     continue
                 texts.setdefault(remark, []).append(f"`{row['key']}`")
         if r["ties"]:
-            texts["several spikes at one instant, where a gradient may be one-sided"] = [f"{r['ties']} times"]
+            texts["several spikes at one instant, where a gradient may be one-sided"] = ["at times"]
         if texts:
             yield f"* {r['neuron']}: " + "; ".join(f"{', '.join(keys)}: {remark}" for remark, keys in texts.items())
 
