@@ -176,7 +176,8 @@ def _connect_inputs(parts: Sequence[Component], *, opened: bool = False) -> list
 
 def _input(parameter: Parameter, read_at: str = "") -> Input:
     """An input of the neuron, from the parameter that it would be without anything that drives it."""
-    return Input(parameter.name, parameter.unit, parameter.description.partition(IDLE)[0], read_at)
+    description = parameter.description.partition(IDLE)[0]
+    return Input(parameter.name, parameter.unit, description, read_at, parameter.scale)
 
 
 def _flattened(merged: Merged) -> dict[str, str]:

@@ -123,12 +123,15 @@ class Input:
         One line on what it means.
     read_at : str
         Empty if derivatives alone read it; else what else does: ``"threshold"``, ``"reset"`` or ``"on_pre"``.
+    scale : float
+        Size of a typical value in SI base units; 0 where the template doesn't say.
     """
 
     name: str
     unit: str
     description: str = ""
     read_at: str = ""
+    scale: float = 0.0
 
     @property
     def drive(self) -> str:
