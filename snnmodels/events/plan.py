@@ -187,7 +187,7 @@ class EnginePlan:
         reach = min(p.rules.reach for p in populations)
         # costates are carried over a window and back: over more than a few time constants that would cost digits
         window = reach if window is None else min(window, _MOST_REACH * reach)
-        longest = min(p.rules.longest for p in populations)
+        longest = min(p.rules.longest if p.rules.linear else p.rules.reach for p in populations)
         return cls(
             network,
             observed,

@@ -26,6 +26,7 @@ __all__ = ["Rule", "Rules", "split"]
 
 TIME, WEIGHT, EXTERNAL, KICK = (symbol(n) for n in ("s", "w", "a", "q"))
 """Length of a piece, weight of an arrival, ∂l/∂t plus what the spike's arrivals give, σ/ġ."""
+_LONGEST_STEP = 5e-3  # seconds, of a nonlinear flow
 _SERIES_REACH = 1.0  # norm of A times the longest piece where the flow of a linear model is a series
 
 
@@ -158,7 +159,7 @@ class Rules:
     longest : float
         Longest piece, in seconds, over which a flow may be written; inf for closed forms.
     reach : float
-        Time in seconds over which the flow changes by about its own size, by the balanced norm of its linear part.
+        Time in seconds over which the flow changes by about its own size; see `_reach`.
     rules : mapping of str to Rule
         By name.
     held : Rules or None
@@ -237,7 +238,7 @@ class Rules:
             seen,
             linear,
             longest,
-            1 / max(_norm(bare, numbers), 1e-30) if linear else 5e-3,
+            _reach(bare, numbers, linear),
             flow,
             _KNOWN[key],
             None if bare.refractory is None else cls._of(bare.held(), system, values, learnable, None),
@@ -247,9 +248,9 @@ class Rules:
         """Whether these rules are right for other parameter values too (time constants apart, pieces short enough)."""
         if self.held is not None and not self.held.holds_for(values):
             return False
-        if self.flow is None:
-            return True
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(self.parameters)}
+        if self.flow is None:
+            return not self.learnable or self.reach <= 1.2 * _reach(self.system, numbers, linear=False)
         if not self.flow.holds_for(numbers):
             return False
         return not np.isfinite(self.longest) or self.longest * _norm(self.system, numbers) <= 1.5 * _SERIES_REACH
@@ -353,9 +354,20 @@ def _key(system: HybridSystem) -> Any:
     return (system.states, system.parameters, *events, *(tuple(m.items()) for m in maps))
 
 
+def _reach(system: HybridSystem, numbers: Mapping[str, np.ndarray], linear: bool) -> float:
+    """Time over which the flow changes by about its own size, by its linear part, at the start where it is nonlinear.
+
+    Taylor steps are no longer than that. Their length is chosen by what the states do, and a fast mode that is at rest
+    does nothing; but costates see it, and over many of its time constants a polynomial is no exponential.
+    """
+    norm = _norm(system, numbers)
+    reach = 1 / max(norm, 1e-30)
+    return reach if linear else min(_LONGEST_STEP, reach) if np.isfinite(norm) else _LONGEST_STEP
+
+
 def _norm(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> float:
-    """Norm of A, balanced (units differ between states), of the neuron in which it is largest entry by entry."""
-    jacobian = system.jacobian()
+    """Norm of ∂f/∂x at time 0, balanced (units differ between states), of the neuron in which entries are largest."""
+    jacobian = system.jacobian().xreplace(dict(system.initial))
     n = len(system.states)
     a = np.zeros((n, n))
     for i in range(n):
@@ -363,6 +375,8 @@ def _norm(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> float:
             if jacobian[i, j] != 0:
                 at = {s: numbers[s.name] for s in jacobian[i, j].free_symbols}
                 a[i, j] = np.max(np.abs(evaluate(jacobian[i, j], at)))
+    if not np.isfinite(a).all():
+        return np.inf
     return float(np.linalg.norm(matrix_balance(a, permute=False)[0], 1))
 
 

@@ -312,6 +312,17 @@ def test_at_a_spike_what_the_threshold_says_holds(tmp_path: Path, target: str, c
     assert found[0][0].size > 1
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_fast_mode_that_is_at_rest_has_the_gradient_of_one(tmp_path: Path, target: str) -> None:
+    """Nothing that states do makes steps short, but costates see it, and a polynomial is no exponential for long."""
+    text = AFTERSPIKE.replace("g = {}", 'g = { initial = "g_0" }').replace("'4*ms'", "'0.3*ms'")
+    assert "0.3*ms" in text
+    text = text.replace("[parameters]", '[parameters]\ng_0 = { default = 0, unit = "1", description = "value" }')
+    network = driven(load_model(file(tmp_path, text), name="fast"), [9.0, 9.0])
+    spikes, off = both(network, [20.0, 30.0], target)
+    assert spikes.size and max(off.values()) < 1e-6
+
+
 def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) -> None:
     from snnmodels.gradients import check_gradient
 
