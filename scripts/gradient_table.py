@@ -131,6 +131,8 @@ def with_starts(name: str) -> Model:
     values = {str(x): float(e.xreplace(defaults)) for x, e in system.initial.items()}
     sized = {"v", *model.inputs}  # of which every neuron of the library says how large they are
     units = {x.name: x.unit for x in model.states} | {i.name: i.unit for i in model.inputs.values()}
+    starts = {s.name: f"{s.name}_0" for s in others}
+    starts |= {x: f"{name}_start" for x, name in starts.items() if name in model.parameters}
     with tempfile.TemporaryDirectory(prefix="gradient-table-") as folder:
         file = Path(folder) / "initial_states.toml"
         lines = [
@@ -138,14 +140,14 @@ def with_starts(name: str) -> Model:
             'title = "Initial states"',
             'description = "Every state but v starts at a parameter of its own."',
             "[replace]",
-            "initial = { " + ", ".join(f'{s.name} = "{s.name}_0"' for s in others) + " }",
+            "initial = { " + ", ".join(f'{s.name} = "{starts[s.name]}"' for s in others) + " }",
             "[parameters]",
         ]
         for s in others:
             alike = [x for x, unit in units.items() if unit == s.unit and x in sized]
             size = f', scale = "scale({alike[0]})"' if alike and not values[s.name] else ""
             lines.append(
-                f'{s.name}_0 = {{ default = "initial({s.name})", unit = "unit({s.name})"{size}, '
+                f'{starts[s.name]} = {{ default = "initial({s.name})", unit = "unit({s.name})"{size}, '
                 f'description = "{s.name} at time 0" }}'
             )
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ the slope changes its sign, then bisection of the first crossing.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -18,9 +19,9 @@ from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import SpikeTimes
 from snnmodels.targets.numpy.neurons import Neurons
-from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
+from snnmodels.templates import Assignment, Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import LINEAR, MS
-from tests.needs import TARGETS
+from tests.needs import COMPILER, TARGETS
 
 SPIKING = tuple(n for n in LINEAR if not n.startswith("leaky"))
 COUNT = 300  # states at once
@@ -264,3 +265,29 @@ def test_driven_neurons_that_all_but_reach_threshold(name: str, target: str) -> 
         found = first_spikes(network, target, None)
         assert able.sum() > 60
         assert (np.isfinite(found) == (able & (above > 0))).all(), f"{name}: {above} above threshold"
+
+
+@COMPILER
+@pytest.mark.parametrize("below", [0.0, 1e-16, 1e-9])
+def test_a_neuron_that_falls_from_its_threshold_and_comes_back(below: float) -> None:
+    """A reset that puts an oscillator onto its threshold, or next to it: the next spike may be in the same window."""
+    model = dataclasses.replace(
+        load_model("resonate_and_fire"), reset=(Assignment("u", "=", "0.0"), Assignment("v", "=", f"v_th - {below!r}"))
+    )
+    weights = np.random.default_rng(3).uniform(2e3, 2e4, (1, 6))
+    network = Network(
+        "oscillators",
+        (SpikeInput("input", 1),),
+        (Population("out", 6, model),),
+        (Projection("w", "input", "out", weights),),
+        "out",
+        10 * MS,
+    )
+    inputs, spikes = {"input": np.full((1, 1, 1), MS)}, []
+    for target, window in (("numpy", None), ("cpp_standalone", None), ("cpp_standalone", 0.05 * MS)):
+        with Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target, window=window) as s:  # type: ignore[arg-type]
+            s.run(inputs, np.zeros(1, dtype=int), gradient=False)
+            spikes.append(s.spike_times("out"))
+    assert np.isfinite(spikes[0]).sum() >= 12
+    for found in spikes[1:]:
+        np.testing.assert_allclose(found, spikes[0], rtol=0, atol=1e-12)

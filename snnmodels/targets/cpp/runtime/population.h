@@ -405,8 +405,9 @@ private:
             const I8 there = active & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0)));
             // squares that no double holds: no step could be told from none
             if (bits(active & ~there & ~(disc - disc == 0.0))) throw Failure{"finite", index, -1, -1};
-            D8 u = -2.0 * v[0] / den;
-            u = pick((disc >= 0.0) & (den > 0.0), u, all(INF));
+            // the same root, without cancellation: of what falls, even from 0, it is where the parabola comes back
+            const I8 rises = v[1] > 0.0, rooted = (disc >= 0.0) & ((rises & (den > 0.0)) | (~rises & (m > 0.0)));
+            const D8 u = pick(rooted, pick(rises, -2.0 * v[0] / den, (sq - v[1]) / m), all(INF));
             const I8 reached = u <= w, left = w < rest - tau;
             const I8 none = active & ~there & ~reached & ~left;
             const D8 error = (third * w + fourth * u) * u * u * (1 / 6.);
