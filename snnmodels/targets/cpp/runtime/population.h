@@ -401,12 +401,15 @@ private:
             D8 v[3];
             course.slopes(y, v);
             const D8 m = v[2] + third * w * (1 / 3.), disc = v[1] * v[1] - 2.0 * m * v[0];
-            const D8 sq = sqrt(larger(disc, all(0))), den = v[1] + sq;
+            const D8 sq = sqrt(larger(disc, all(0)));
+            // the parabola's later root without a difference of equal numbers: a neuron that a reset puts onto its threshold
+            // falls from 0
+            const I8 rising = v[1] > 0.0;
+            const D8 num = pick(rising, -2.0 * v[0], sq - v[1]), den = pick(rising, v[1] + sq, m);
             const I8 there = active & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0)));
             // squares that no double holds: no step could be told from none
             if (bits(active & ~there & ~(disc - disc == 0.0))) throw Failure{"finite", index, -1, -1};
-            D8 u = -2.0 * v[0] / den;
-            u = pick((disc >= 0.0) & (den > 0.0), u, all(INF));
+            const D8 u = pick((disc >= 0.0) & (den > 0.0) & (rising | (num > 0.0)), num / den, all(INF));
             const I8 reached = u <= w, left = w < rest - tau;
             const I8 none = active & ~there & ~reached & ~left;
             const D8 error = (third * w + fourth * u) * u * u * (1 / 6.);
