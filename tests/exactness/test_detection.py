@@ -145,7 +145,7 @@ def test_random_states(name: str, window: float) -> None:
         for length in of.flow.window * np.array([1.0, 0.31, 0.02]):
             expected = truth(of, x, length)
             note = f"{name}, {length} s, seed {seed}"
-            times = of.flow.first(x, np.full(COUNT, length), np.arange(COUNT))
+            times, _ = of.flow.first(x, np.full(COUNT, length), np.arange(COUNT))
             assert_found(times, expected, note)
             may = np.zeros(COUNT, dtype=bool)
             may[of.flow.may_cross(x, length)] = True
@@ -178,7 +178,7 @@ def test_potentials_that_all_but_touch_threshold(name: str, window: float) -> No
         of = neurons(name, window * MS, top.size, v_th=1 + top - above * np.maximum(1, np.abs(1 + top)))
         length = np.full(top.size, min(of.flow.window, window * MS))
         assert (of("event", *x)[0] < 0).all()
-        found = of.flow.first(x, length, np.arange(top.size))
+        found, _ = of.flow.first(x, length, np.arange(top.size))
         assert (np.isfinite(found) == (above > 0)).all(), f"{name}: {above} above threshold"
         if above > 0:
             assert len(of.flow.may_cross(x, float(length[0]))) == top.size

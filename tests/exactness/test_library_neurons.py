@@ -87,7 +87,7 @@ ROWS = [
     Row("lif+m_current", 3.0),
 ]
 # compiled in seconds, and each of another kind
-QUICK = ("lif_current", "mat2", "glif2", "alif", "lif_kv", "lif_current+bias_current")
+QUICK = ("lif_current", "mat2", "glif2", "alif", "lif_kv", "resonate_and_fire", "lif_current+bias_current")
 IDS = [f"{row.name}, {row.weight:g}, {len(row.parameters)}" for row in ROWS]
 
 
