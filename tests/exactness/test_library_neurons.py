@@ -157,6 +157,7 @@ def test_differences(row: Row) -> None:
     assert report.unresolved == ()
 
 
+@SLOW
 @pytest.mark.parametrize(("name", "weight"), [("pospischil", 0.2), ("connor_stevens", 0.3)])
 def test_channels(name: str, weight: float) -> None:
     """One neuron and three arrivals, compiled where that is possible: these are stiff."""

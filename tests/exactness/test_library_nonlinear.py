@@ -51,7 +51,14 @@ def case_of(driven: Driven, **parameters: float) -> Case:
     )
 
 
-@pytest.mark.parametrize("driven", MODELS, ids=lambda d: d.model)
+QUICK = {"adex", "izhikevich", "hodgkin_huxley", "lif+exp_conductance", "adex+nmda"}  # a kind of each; the rest is slow
+
+
+def models(quick: set[str]) -> list[object]:
+    return [pytest.param(d, marks=() if d.model in quick else pytest.mark.slow, id=d.model) for d in MODELS]
+
+
+@pytest.mark.parametrize("driven", models(QUICK))
 def test_the_reference_finds_the_same(driven: Driven) -> None:
     case = case_of(driven)
     found = simulated(case, FAST)
@@ -59,7 +66,7 @@ def test_the_reference_finds_the_same(driven: Driven) -> None:
     assert_agrees(found, reference(case), NEAR)
 
 
-@pytest.mark.parametrize("driven", MODELS, ids=lambda d: d.model)
+@pytest.mark.parametrize("driven", models({"izhikevich"}))
 def test_differences_find_the_same(driven: Driven) -> None:
     case = case_of(driven)
     report = check_gradient(case.network, inputs=case.inputs, target=FAST, oracle=False, elements=1)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from snnmodels.losses import MaxVoltageCrossEntropy
 from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, load_model
-from tests.exactness.networks import MS, NEAR, Bounds, Case, assert_agrees, case_of, reference, simulated
+from tests.exactness.networks import MS, NEAR, SLOW, Bounds, Case, assert_agrees, case_of, reference, simulated
 from tests.needs import HAS_COMPILER
 
 FRAME = """
@@ -151,7 +151,7 @@ def drawn(model: Model, seed: int, recurrent: bool) -> Case:
         *("upward", "upward+delta_synapse", "afterspike", "afterspike+delta_synapse"),
     ],
 )
-@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("recurrent", [pytest.param(False, marks=SLOW), True])
 def test_spikes_and_gradients_are_those_of_the_reference(
     composed: Callable[[str], Model], name: str, recurrent: bool
 ) -> None:

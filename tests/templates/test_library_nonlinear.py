@@ -52,7 +52,16 @@ TRAINS = [
 ]
 
 
-@pytest.mark.parametrize("train", TRAINS, ids=lambda t: f"{t.model}-{t.source}")
+LONG = {"izhikevich_2007", "fitzhugh_nagumo", "hindmarsh_rose", "traub", "wang_buzsaki"}  # to simulate in NumPy
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        pytest.param(t, marks=pytest.mark.slow if t.model in LONG else (), id=f"{t.model}-{t.source}")
+        for t in TRAINS
+    ],
+)
 def test_spikes_of_other_simulators(train: Train) -> None:
     times = spike_train(train.model, train.duration, **train.parameters)
     assert len(times) == train.count
