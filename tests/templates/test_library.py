@@ -7,7 +7,7 @@ import brian2
 import pytest
 
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import catalogue, describe, equations_path, load_model
+from snnmodels.templates import TemplateError, catalogue, describe, equations_path, load_model
 from snnmodels.templates import library as _library
 from snnmodels.templates.library import read
 from snnmodels.templates.units import unit_dimension
@@ -64,6 +64,10 @@ def test_every_file_says_what_it_is(entry):
 
 @pytest.mark.parametrize(("neuron", "synapse"), list(itertools.product(NEURONS, SYNAPSES)))
 def test_every_neuron_takes_every_synapse(neuron, synapse):
+    if synapse == "delta_synapse" and "v" not in load_model(neuron).state_names:  # a phase takes another jump
+        with pytest.raises(TemplateError, match="'v' has no unit here"):
+            load_model(neuron, synapse)
+        return
     model = load_model(neuron, synapse)
     assert list(model.receptors) == [synapse]
     equations = brian2.Equations(model.equations)
