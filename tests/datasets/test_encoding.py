@@ -80,7 +80,7 @@ def test_trials_encode_when_taken():
     ("samples", "targets", "message"),
     [
         ({}, [1], "at least one input"),
-        ({"a": np.zeros(3)}, [1, 2, 3], r"samples\['a'\]: expected shape"),
+        ({"a": np.zeros(3)}, [1, 2, 3], r"samples\['a'\]: expected spike times"),
         ({"a": np.zeros((3, 2))}, [1, 2], "3 trials, but targets has 2"),
         ({"a": np.zeros((0, 2))}, [], "at least one trial"),
     ],

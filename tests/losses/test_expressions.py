@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a target that is missing": (
         lambda: CASES["several targets"][0].evaluate(SAMPLES, named_targets({"x": SIGNAL, "y": VALUES})),
-        "there is no 'b'",
+        "'b', which the loss reads, is missing",
     ),
     "labels that are none": (
         lambda: CASES["a cross-entropy"][0].evaluate(VALUES, np.full(4, 7)), "label 7 is out of range",
