@@ -21,6 +21,7 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import UnsupportedExpression, parse_expression, symbol
+from ..symbolic.steps import Step
 from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array, sequence_of
 from ..templates.errors import brief
 from ..templates.model import Parameter
@@ -247,9 +248,12 @@ def joint_loss(
 def _expression(name: str, value: str | sp.Expr) -> sp.Expr:
     if isinstance(value, str):
         try:
-            return parse_expression(value, numbers=False)
+            found = parse_expression(value, numbers=False)
         except UnsupportedExpression as error:
             raise LossError(f"cost {name!r}: {error}") from None
+        if found.has(Step):
+            raise LossError(f"cost {name!r}: {value!r} has a condition, as abs and clip do; use smooth functions")
+        return found
     if not isinstance(value, sp.Expr | int | float):
         raise LossError(f"cost {name!r} is {brief(value)}; expected text or a SymPy expression")
     # a plain sympy.Symbol("nu") is meant as the parameter nu, which is real everywhere in this package

@@ -424,6 +424,8 @@ def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray])
     assert callable(optimiser.schedule)
     rate = optimiser.schedule(0)
     for key, value in values.items():
+        if not np.issubdtype(np.asarray(value).dtype, np.number):
+            continue  # refused by the first run, which knows what it has to be
         step, largest = rate * optimiser.scales.get(key, 1.0), float(np.abs(value).max(initial=0.0))
         if largest and step > largest:
             warnings.warn(
