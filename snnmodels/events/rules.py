@@ -220,7 +220,8 @@ class Rules:
                 f"{system.name}: the largest value of {observed!r} may be where a condition of the equations turns, "
                 "which isn't looked at; read samples of it instead"
             )
-        flow, longest = _flow(bare, numbers) if linear else (None, np.inf)
+        norm = _norm(_linear_part(bare), numbers)
+        flow, longest = _flow(bare, numbers, norm) if linear else (None, np.inf)
         places = tuple(names.index(n) for n in learnable)
         seen = states.index(observed) if observed is not None else None
         key = (_key(bare), flow and (tuple(flow.closed_form.items()), flow.series, flow.order), places, seen)
@@ -238,7 +239,7 @@ class Rules:
             seen,
             linear,
             longest,
-            _reach(bare, numbers, linear),
+            _reach(norm, linear),
             flow,
             _KNOWN[key],
             None if bare.refractory is None else cls._of(bare.held(), system, values, learnable, None),
@@ -250,10 +251,15 @@ class Rules:
             return False
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(self.parameters)}
         if self.flow is None:
-            return not self.learnable or self.reach <= 1.2 * _reach(self.system, numbers, linear=False)
+            return not self.learnable or self.reach <= 1.2 * _reach(_norm(self._linear_part, numbers), linear=False)
         if not self.flow.holds_for(numbers):
             return False
-        return not np.isfinite(self.longest) or self.longest * _norm(self.system, numbers) <= 1.5 * _SERIES_REACH
+        return not np.isfinite(self.longest) or self.longest * _norm(self._linear_part, numbers) <= 1.5 * _SERIES_REACH
+
+    @functools.cached_property
+    def _linear_part(self) -> _Entries:
+        """Taken by SymPy once, not in every batch of a training by parameters."""
+        return _linear_part(self.system)
 
     @property
     def spiking(self) -> bool:
@@ -354,35 +360,40 @@ def _key(system: HybridSystem) -> Any:
     return (system.states, system.parameters, *events, *(tuple(m.items()) for m in maps))
 
 
-def _reach(system: HybridSystem, numbers: Mapping[str, np.ndarray], linear: bool) -> float:
+_Entries = tuple[tuple[int, int, sp.Expr], ...]
+
+
+def _linear_part(system: HybridSystem) -> _Entries:
+    """The entries of ∂f/∂x at time 0 that are not 0, each with its row and column."""
+    jacobian = system.jacobian().xreplace(dict(system.initial))
+    n = len(system.states)
+    return tuple((i, j, jacobian[i, j]) for i in range(n) for j in range(n) if jacobian[i, j] != 0)
+
+
+def _reach(norm: float, linear: bool) -> float:
     """Time over which the flow changes by about its own size, by its linear part, at the start where it is nonlinear.
 
     Taylor steps are no longer than that. Their length is chosen by what the states do, and a fast mode that is at rest
     does nothing; but costates see it, and over many of its time constants a polynomial is no exponential.
     """
-    norm = _norm(system, numbers)
     reach = 1 / max(norm, 1e-30)
     return reach if linear else min(_LONGEST_STEP, reach) if np.isfinite(norm) else _LONGEST_STEP
 
 
-def _norm(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> float:
+def _norm(entries: _Entries, numbers: Mapping[str, np.ndarray]) -> float:
     """Norm of ∂f/∂x at time 0, balanced (units differ between states), of the neuron in which entries are largest."""
-    jacobian = system.jacobian().xreplace(dict(system.initial))
-    n = len(system.states)
+    n = 1 + max((max(i, j) for i, j, _ in entries), default=0)
     a = np.zeros((n, n))
-    for i in range(n):
-        for j in range(n):
-            if jacobian[i, j] != 0:
-                at = {s: numbers[s.name] for s in jacobian[i, j].free_symbols}
-                a[i, j] = np.max(np.abs(evaluate(jacobian[i, j], at)))
+    for i, j, entry in entries:
+        a[i, j] = np.max(np.abs(evaluate(entry, {s: numbers[s.name] for s in entry.free_symbols})))
     if not np.isfinite(a).all():
         return np.inf
     return float(np.linalg.norm(matrix_balance(a, permute=False)[0], 1))
 
 
-def _flow(system: HybridSystem, numbers: Mapping[str, np.ndarray]) -> tuple[Flow, float]:
-    """Flow of a linear system, and the longest time that it holds for."""
-    longest = _SERIES_REACH / max(_norm(system, numbers), 1e-30)
+def _flow(system: HybridSystem, numbers: Mapping[str, np.ndarray], norm: float) -> tuple[Flow, float]:
+    """Flow of a linear system, and the longest time that it holds for; `norm` is that of its linear part."""
+    longest = _SERIES_REACH / max(norm, 1e-30)
     flow = Flow.of(system, longest / 2, numbers)
     return flow, (longest if flow.series else np.inf)
 
