@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS", "Target", "open_engine"]
 
-Target = Literal["numpy", "cpp_standalone"]
-TARGETS: dict[str, str] = {"numpy": "numpy", "cpp_standalone": "cpp"}
+Target = Literal["numpy", "cpp_standalone", "cuda_standalone"]
+TARGETS: dict[str, str] = {"numpy": "numpy", "cpp_standalone": "cpp", "cuda_standalone": "cuda"}
 """Targets, and the folder of each."""
 
 
