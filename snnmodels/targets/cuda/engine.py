@@ -33,7 +33,7 @@ def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float |
 
 
 class CudaEngine(CompiledEngine):
-    """Runs a plan of linear models on a GPU.
+    """Runs a plan on a GPU.
 
     Parameters
     ----------
@@ -45,8 +45,6 @@ class CudaEngine(CompiledEngine):
 
     Raises
     ------
-    ValueError
-        For a model that this target can't run yet; it names the target that can.
     BuildFailed
         If there is no nvcc, or it refuses the program.
     ProgramError
@@ -54,11 +52,5 @@ class CudaEngine(CompiledEngine):
     """
 
     def __init__(self, plan: EnginePlan, *, trials: int = 1, timeout: float | None = None) -> None:
-        for p in plan.populations:
-            if not p.rules.linear:
-                raise ValueError(
-                    f"population {p.name!r}: model {p.rules.system.name!r} is not linear, and target cuda_standalone "
-                    "runs linear models; use cpp_standalone or numpy"
-                )
-        path, models = program([p.rules for p in plan.populations])
+        path, models = program([p.rules for p in plan.populations], plan.tolerance)
         super().__init__(plan, path, models, Ways(), trials=trials, timeout=timeout)

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...events import accuracy
 from ...events.rules import Rules
 from ...symbolic.divided_differences import cpp_source
 from ..cache import kept
@@ -20,6 +21,7 @@ from ..process import EXCHANGE
 __all__ = ["compiler", "models", "program"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
+_SERIES = Path(__file__).parents[1] / "cpp" / "runtime"  # Taylor steps are those of C++
 _FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
 
 
@@ -48,13 +50,15 @@ def _version(command: tuple[str, ...]) -> str:
     return result.stdout
 
 
-def models(rules: Sequence[Rules]) -> tuple[str, list[int]]:
+def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
     """The generated part of a program.
 
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population, all linear.
+        Of every population.
+    order : int
+        Of the steps of nonlinear flows.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def models(rules: Sequence[Rules]) -> tuple[str, list[int]]:
     infos: list[str] = []
     numbers = []
     for r in rules:
-        text = printer.model("MODEL", r, 0)
+        text = printer.model("MODEL", r, order)
         if text not in made:
             made[text] = len(made)
             flags = ", ".join(printer.truth(q) for q in r.per_neuron) or "false"
@@ -84,7 +88,7 @@ def models(rules: Sequence[Rules]) -> tuple[str, list[int]]:
         "\n".join(
             [
                 "#pragma once",
-                '#include "device.cuh"',
+                '#include "taylor.h"',
                 "namespace snn {",
                 f"struct ModelInfo {{ int states, parameters, learnable; bool shared, needs_states, per_neuron[{most}]; }};",
                 "template<class M> struct Tag { using type = M; };",
@@ -92,6 +96,7 @@ def models(rules: Sequence[Rules]) -> tuple[str, list[int]]:
                 *bodies,
                 f"static const ModelInfo MODELS[] = {{{', '.join(infos)}}};",
                 f"template<class F> SNN_INLINE void with_model(int k, F f) {{ switch (k) {{ {cases} }} }}",
+                f"template<class F> inline void each_model(int k, F f) {{ switch (k) {{ {cases} }} }}",
                 "}",
                 "",
             ]
@@ -100,13 +105,15 @@ def models(rules: Sequence[Rules]) -> tuple[str, list[int]]:
     )
 
 
-def program(rules: Sequence[Rules]) -> tuple[Path, list[int]]:
+def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
     """The compiled program of the models of several populations, and which of its models each has.
 
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population, all linear.
+        Of every population.
+    tolerance : float
+        Of nonlinear flows; it decides their order.
 
     Returns
     -------
@@ -121,9 +128,10 @@ def program(rules: Sequence[Rules]) -> tuple[Path, list[int]]:
     OSError
         If the cache can't be used; see `kept`.
     """
-    text, numbers = models(rules)
+    text, numbers = models(rules, accuracy.order(tolerance))
     command = compiler()
     files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir())} | {"models.cuh": text}
+    files |= {name: (_SERIES / name).read_text() for name in ("series.h", "taylor.h")}
     flags = [*_FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
     digest = hashlib.sha256()
     for part in (_version(tuple(command)), *command, *flags, *(x for pair in files.items() for x in pair)):

@@ -7,9 +7,6 @@
 
 namespace snn {
 
-// A printed system that is followed across its threshold
-template <class S> struct Unwatched : S { static constexpr int EVENT = -1, NE = 0; };
-
 // One flow of a model: its constants for every neuron, and the cotangents of these, summed over a trial
 template <class M> class TaylorFlow
 {

@@ -275,18 +275,22 @@ private:
         bool any = false;
         for (int i = 0; i < M::S; i++) any = any || y[i] != 0;
         if (!any) return;
-        if constexpr (M::G > 0 && !R::template Gradient<double>::ZERO)
+        double g[M::G + 1];
+        if constexpr (!R::LINEAR) steps_back<M, R>(p, j, s, x, y, g);
+        else
         {
-            double both[2 * M::S], g[M::G];
-            for (int i = 0; i < M::S; i++) both[i] = x[i], both[M::S + i] = y[i];
-            rule_of<R, R::template Gradient>(p, j).at(s).run(both, g);
-            add<M>(p, j, g);
+            if constexpr (reads_states<R>())
+            {
+                double both[2 * M::S];
+                for (int i = 0; i < M::S; i++) both[i] = x[i], both[M::S + i] = y[i];
+                rule_of<R, R::template Gradient>(p, j).at(s).run(both, g);
+            }
+            double out[M::S];
+            rule_of<R, R::template Back>(p, j).at(s).run(y, out);
+            for (int i = 0; i < M::S; i++) y[i] = out[i];
         }
-        double out[M::S];
-        rule_of<R, R::template Back>(p, j).at(s).run(y, out);
-        for (int i = 0; i < M::S; i++) y[i] = out[i];
+        if constexpr (M::G > 0 && reads_states<R>()) add<M>(p, j, g);
     }
-    template <class R, int G> static constexpr bool reads() { return G > 0 && !R::template Gradient<double>::ZERO; }
 
     __device__ void flow(int k, int number, int first)
     {
@@ -303,26 +307,38 @@ private:
                 load<M>(k, j, y);
                 double time = piece.end;
                 bool spiked = false;
-                if constexpr (M::SPIKING)
+                if constexpr (M::EVENTFUL)
                     for (int e = piece.owns - 1; e >= first; e--)
                     {
-                        if (own[e].population != k || spikes.neuron[in_train(spikes, own[e].spike)] != j) continue;
-                        const double* before = spikes.before + in_train(spikes, own[e].spike) * p.S;
-                        run_rule<M, M::template Reset>(p, j, before, x);
-                        if constexpr (M::REFRACTORY) back<M, typename M::Held>(p, j, time - own[e].t, x, y);
-                        else back<M, M>(p, j, time - own[e].t, x, y);
-                        crossing_back<M>(k, j, own[e], before, y);
+                        if (own[e].population != k) continue;
+                        const bool spike = own[e].kind == SPIKE;
+                        if ((spike ? spikes.neuron[in_train(spikes, own[e].spike)] : own[e].spike) != j) continue;
+                        const double* before = spike ? spikes.before + in_train(spikes, own[e].spike) * p.S
+                                                     : c->turned + (std::int64_t(b) * c->room.owns + e) * net.most;
+                        if (!spike)
+                        {
+                            M::transition(own[e].kind, [&](auto r) { run_rule<M, decltype(r)::template Turn>(p, j, before, x); });
+                            back<M, M>(p, j, time - own[e].t, x, y);
+                            turn_back<M>(k, j, own[e], before, y);
+                        }
+                        else if constexpr (M::SPIKING)
+                        {
+                            run_rule<M, M::template Reset>(p, j, before, x);
+                            if constexpr (M::REFRACTORY) back<M, typename M::Held>(p, j, time - own[e].t, x, y);
+                            else back<M, M>(p, j, time - own[e].t, x, y);
+                            crossing_back<M>(k, j, own[e], before, y);
+                        }
                         time = own[e].t, spiked = true;
                     }
                 if (spiked) held[at] = 0;
                 // states at the start are kept where they are read, but for refractory neurons that is not their own rules' matter
-                if constexpr (reads<M, M::G>()) kept<M>(k, j, number, 1, x);
+                if constexpr (reads_states<M>()) kept<M>(k, j, number, 1, x);
                 if (net.maxima && k == net.readout && !spiked && peaks_in(j, INSIDE, number))
                 {
                     const double top = net.peaks.time[peak_at(j)];
                     double there[M::S];
                     for (int i = 0; i < M::S; i++) there[i] = 0;
-                    if constexpr (reads<M, M::G>()) snn::flow<M>(p, j, top - piece.t, x, there);
+                    if constexpr (reads_states<M>()) snn::flow<M, M>(p, j, top - piece.t, x, there);
                     back<M, M>(p, j, time - top, there, y);
                     y[net.observed] += pull(j);
                     time = top;
@@ -331,7 +347,7 @@ private:
                 {
                     if (held[at])
                     {
-                        if constexpr (reads<typename M::Held, M::G>()) kept<M>(k, j, number, 1, x);
+                        if constexpr (reads_states<typename M::Held>()) kept<M>(k, j, number, 1, x);
                         back<M, typename M::Held>(p, j, time - piece.t, x, y);
                         keep<M>(k, j, y);
                         continue;
@@ -357,6 +373,24 @@ private:
         run_rule<M, M::template SpikeBack>(p, j, in, out);
         for (int i = 0; i < M::S; i++) y[i] = out[i];
         add<M>(p, j, out + M::S);
+    }
+
+    // The same for an event that is no spike
+    template <class M> SNN_INLINE void turn_back(int k, int j, const Own& e, const double* before, double* y)
+    {
+        const Population& p = net.population[k];
+        M::transition(e.kind, [&](auto r) {
+            using R = decltype(r);
+            double in[2 * M::S + 1], out[M::S + M::G + 2];
+            for (int i = 0; i < M::S; i++) in[i] = before[i], in[M::S + i] = y[i];
+            run_rule<M, R::template TurnSigma>(p, j, in, out);
+            const double sigma = out[0], gdot = out[1];
+            if (gdot == 0 && sigma != 0) net.failure[b] = {FLAT, k, j, e.t};
+            in[2 * M::S] = gdot != 0 ? sigma / gdot : 0.0;
+            run_rule<M, R::template TurnBack>(p, j, in, out);
+            for (int i = 0; i < M::S; i++) y[i] = out[i];
+            add<M>(p, j, out + M::S);
+        });
     }
 
     // --- the start of a piece ------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-// When one neuron of a linear model crosses its threshold, and where its observed state is largest, by steps that can't pass
-// either: targets/numpy/crossing.py and ClosedForm of flow.py for one neuron.
+// One neuron on its way: its flow and the reverse of it, when it crosses its threshold, and where its observed state is largest.
+// Linear models by closed forms and steps that can't pass either, as targets/numpy/crossing.py and ClosedForm of flow.py;
+// nonlinear ones by Taylor steps (taylor.h).
 #pragma once
 #include "network.cuh"
 
 namespace snn {
 
 constexpr int LEVELS = 49, PER_OCTAVE = 4;  // events/bounds.py
-constexpr int ROUNDS = 2000, MAX_PEAKS = 10000;
+constexpr int ROUNDS = 2000, MAX_PEAKS = 10000, MAX_TURNS = 10000;
 constexpr double CLOSE = 1.0 / (1ull << 54);
 
 template <class M, int... I> SNN_INLINE void load_parameters(const Population& p, int j, double* to, std::integer_sequence<int, I...>)
@@ -105,10 +106,99 @@ template <class F> SNN_INLINE Found first_crossing(F along, double high, double 
     return {INF, UNFINISHED};
 }
 
-template <class M> SNN_INLINE void flow(const Population& p, int j, double s, const double* from, double* to)
+// --- Taylor steps ------------------------------------------------------------------------------------------------------
+
+// Of the rules R of a model M: its own, or those while it is refractory
+template <class M, class R> constexpr int control_of = std::is_same_v<M, R> ? 0 : 1;
+template <class R, bool = R::LINEAR> struct StepsOf { using Watched = void; };
+template <class R> struct StepsOf<R, false>
 {
-    rule_of<M, M::template Flow>(p, j).at(s).run(from, to);
+    using Watched = typename R::template Series<double>;
+    using Free = std::conditional_t<(Watched::EVENT >= 0), Unwatched<Watched>, Watched>;
+    static constexpr int NC = Watched::NC > 0 ? Watched::NC : 1;
+};
+template <class S> SNN_INLINE const Control<S>& control(const Population& p, int which) { return *static_cast<const Control<S>*>(p.controls[which]); }
+template <class M, class S> SNN_INLINE void constants_of(const Population& p, int j, double* c)
+{
+    double values[M::P + 1];
+    load_parameters<M>(p, j, values, std::make_integer_sequence<int, M::P>());
+    S::constants(values, c);
 }
+template <class S> SNN_INLINE Lanes<S> setting_out(const double* x, double duration)
+{
+    Lanes<S> lanes{};
+    for (int i = 0; i < S::NX; i++) lanes.x[i] = x[i];
+    lanes.duration = duration, lanes.outcome = duration > 0 ? RUNNING : RESTING;
+    return lanes;
+}
+// Until the lane rests, or has made too many steps: then it is still RUNNING
+template <class R, class S> SNN_APART void go(const double* c, const Control<S>& control, Lanes<S>& lanes)
+{
+    constexpr int MANY = 8;
+    Step<S> steps[MANY];
+    Tape<S> tape{steps, 0, MANY};
+    for (long made = 0; !walk<S, R::ORDER>(c, control, lanes, tape) && made + tape.n <= R::MAX_STEPS; tape.n = 0) made += tape.n;
+}
+SNN_INLINE int stuck(std::int64_t outcome) { return outcome == FAILED ? NOT_FINITE : outcome == RUNNING ? STUCK : NONE; }
+
+// The states a time s later; why there are none, or NONE
+template <class M, class R> SNN_INLINE int flow(const Population& p, int j, double s, const double* from, double* to)
+{
+    if constexpr (R::LINEAR) rule_of<R, R::template Flow>(p, j).at(s).run(from, to);
+    else
+    {
+        using S = typename StepsOf<R>::Free;
+        double c[StepsOf<R>::NC];
+        constants_of<R, S>(p, j, c);
+        auto lanes = setting_out<S>(from, s);
+        go<R, S>(c, control<S>(p, control_of<M, R>), lanes);
+        for (int i = 0; i < M::S; i++) to[i] = lanes.x[i];
+        return stuck(lanes.outcome);
+    }
+    return NONE;
+}
+
+// Costates a time s earlier, where the states were x, and the sums g of what learnable parameters do on the way
+template <class R> constexpr bool reads_states() { if constexpr (R::LINEAR) return R::G > 0 && !R::template Gradient<double>::ZERO; else return true; }
+template <class R, int... I> SNN_INLINE void learnable(const double* bar, double* g, std::integer_sequence<int, I...>) { ((g[I] = bar[R::LEARNABLE[I]]), ...); }
+template <class M, class R> SNN_APART void steps_back(const Population& p, int j, double s, const double* x, double* y, double* g)
+{
+    using S = typename StepsOf<R>::Free;
+    constexpr int MANY = 32;
+    double c[StepsOf<R>::NC], bars[StepsOf<R>::NC], time = 0, end = 0;
+    constants_of<R, S>(p, j, c);
+    for (double& b : bars) b = 0;
+    const auto& how = control<S>(p, control_of<M, R>);
+    Step<S> steps[MANY];
+    // the last steps first; for those before, the way is gone again
+    long made = 0, rest = -1;
+    while (rest != 0)
+    {
+        auto lanes = setting_out<S>(x, s);
+        Tape<S> tape{steps, 0, MANY};
+        long before = 0;  // steps that are on the tape no more
+        const long wanted = rest < 0 ? R::MAX_STEPS + 1 : rest;
+        while (true)
+        {
+            const bool full = !walk<S, R::ORDER>(c, how, lanes, tape);
+            if (!full || before + tape.n >= wanted) break;
+            before += tape.n, tape.n = 0;
+        }
+        made = before + tape.n, rest = before;
+        walk_back<S, R::ORDER>(c, how, steps, 0, tape.n, y, &time, &end, bars);
+    }
+    (void)made;
+    if constexpr (R::G > 0)
+    {
+        double values[M::P + 1], bar[M::P + 1];
+        load_parameters<M>(p, j, values, std::make_integer_sequence<int, M::P>());
+        for (double& b : bar) b = 0;
+        S::parameters(values, bars, bar);
+        learnable<R>(bar, g, std::make_integer_sequence<int, R::G>());
+    }
+}
+
+// --- linear models -----------------------------------------------------------------------------------------------------
 
 // The first crossing of the threshold within a length; `sift`: look first whether there can be one
 template <class M> SNN_INLINE Found crossing(const Network& net, const Population& p, int j, const double* x, double length, bool sift)
@@ -133,8 +223,7 @@ template <class M> SNN_INLINE Found crossing(const Network& net, const Populatio
     return first_crossing(along, reach.third_high(rates), reach.third_low(rates), 0.0, length, false);
 }
 
-// Hands the smooth maxima of the observed state within a length to `offer(time, value)`, at least those above `best`
-template <class M, class F> SNN_INLINE int smooth_peaks(const Network& net, const Population& p, int j, const double* x, double length, double best, F offer)
+template <class M, class F> SNN_INLINE int linear_peaks(const Network& net, const Population& p, int j, const double* x, double length, double best, F offer)
 {
     double rates[M::S];
     run_rule<M, M::template Rate>(p, j, x, rates);
@@ -166,6 +255,71 @@ template <class M, class F> SNN_INLINE int smooth_peaks(const Network& net, cons
         tau = found.time, sign = -sign, leaving = true;
     }
     return UNFINISHED;
+}
+
+// Hands the smooth maxima of the observed state within a length to `offer(time, value)`, at least those above `best`
+template <class M, class F> SNN_INLINE int smooth_peaks(const Network& net, const Population& p, int j, const double* x, double length, double best, F offer)
+{
+    if constexpr (M::LINEAR) return linear_peaks<M>(net, p, j, x, length, best, offer);
+    else
+    {
+        using S = typename M::Slope::template Series<double>;
+        double c[S::NC > 0 ? S::NC : 1], rates[M::S], y[M::S], passed = 0;
+        constants_of<M, S>(p, j, c);
+        run_rule<M, M::template Rate>(p, j, x, rates);
+        for (int i = 0; i < M::S; i++) y[i] = x[i];
+        std::int64_t above = rates[net.observed] <= 0;
+        for (int k = 0; k < MAX_PEAKS; k++)
+        {
+            auto lanes = setting_out<S>(y, length - passed);
+            lanes.above = above;
+            go<M, S>(c, control<S>(p, 2), lanes);
+            if (lanes.outcome != SPIKED) return NONE;
+            for (int i = 0; i < M::S; i++) y[i] = lanes.x[i];
+            passed += lanes.elapsed, above = 1;
+            offer(passed, y[net.observed]);
+        }
+        return UNFINISHED;
+    }
+}
+
+// The next event of a neuron's own within a length, and the states just before it
+struct Event { double time; int kind, failure; };
+template <class M> SNN_INLINE Event next_event(const Network& net, const Population& p, int j, const double* x, double length, bool sift, double* at)
+{
+    if constexpr (M::LINEAR)
+    {
+        const Found found = crossing<M>(net, p, j, x, length, sift);
+        if (found.time < INF) flow<M, M>(p, j, found.time, x, at);
+        return {found.time, SPIKE, found.failure};
+    }
+    else
+    {
+        using S = typename StepsOf<M>::Watched;
+        if (!(length > 0)) return {INF, SPIKE, NONE};
+        double c[StepsOf<M>::NC];
+        constants_of<M, S>(p, j, c);
+        auto lanes = setting_out<S>(x, length);
+        go<M, S>(c, control<S>(p, 0), lanes);
+        for (int i = 0; i < M::S; i++) at[i] = lanes.x[i];
+        if (lanes.outcome != SPIKED) return {INF, SPIKE, NONE};  // one that is stuck is told of when it has to go there
+        return {lanes.elapsed, int(lanes.event) - int(M::SPIKING), NONE};
+    }
+}
+
+// An event that is no spike: the states after it; false where the neuron is driven back at once
+template <class M> SNN_INLINE bool turn(const Population& p, int j, int kind, const double* before, double* after)
+{
+    bool goes = true;
+    M::transition(kind, [&](auto r) {
+        using R = decltype(r);
+        run_rule<M, R::template Turn>(p, j, before, after);
+        double in[2 * M::S], out[2];
+        for (int i = 0; i < M::S; i++) in[i] = after[i], in[M::S + i] = 0;
+        run_rule<M, R::template TurnSigma>(p, j, in, out);
+        goes = !(out[1] > 0);
+    });
+    return goes;
 }
 
 }  // namespace snn

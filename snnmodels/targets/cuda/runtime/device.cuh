@@ -8,6 +8,9 @@
 #include <utility>
 
 #define SNN_INLINE __device__ __forceinline__
+#define SNN_DEVICE __device__
+#define SNN_APART __device__ __attribute__((noinline))
+#define SNN_TABLE static __device__ const
 
 namespace snn {
 

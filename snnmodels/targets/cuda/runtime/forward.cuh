@@ -531,15 +531,15 @@ private:
         if (!caused) return;  // above by rounding before: the flow crosses at once
         if (fired[at]) return fail(CASCADE, k, j, t);
         fired[at] = 1;
-        if (note<M>(k, j, t, cause, y)) after_spike<M>(k, j, t, y);
+        if (note<M>(k, j, t, cause, SPIKE, y)) after_spike<M>(k, j, t, y);
     }
 
     // Keeps an event until emit(); false where there is no room
-    template <class M> SNN_INLINE bool note(int k, int j, double time, int cause, const double* y)
+    template <class M> SNN_INLINE bool note(int k, int j, double time, int cause, int kind, const double* y)
     {
         const int slot = atomicAdd(&s.raw, 1);
         if (!room(slot, net.raw_room, net.components * 5 + net.populations)) return false;
-        raw[slot] = {time, k, j, cause};
+        raw[slot] = {time, k, j, cause, kind};
         for (int i = 0; i < M::S; i++) raw_before[std::int64_t(slot) * net.most + i] = y[i];
         return true;
     }
@@ -552,7 +552,7 @@ private:
         run_rule<M, M::template Reset>(p, j, y, z);
         for (int i = 0; i < M::S; i++) y[i] = z[i];
         if constexpr (M::REFRACTORY) held[p.neurons + j] = 1;
-        else
+        else if constexpr (!M::STAYS)
         {
             double v[3];
             run_rule<M, M::template Search>(p, j, y, v);
@@ -586,14 +586,22 @@ private:
                 // equal ones: a neuron that spikes again at once, which its own thread has noted in order
                 const bool earlier = before(other, me) || (i < e && !before(me, other));
                 rank += earlier;
+                if (other.kind != SPIKE) continue;
                 among += earlier && other.population == me.population;
                 own += earlier && other.population == me.population && other.neuron == me.neuron;
                 same += earlier && other.t == me.t;
             }
             const Population& p = net.population[me.population];
+            if (me.kind != SPIKE)
+            {
+                list[first + rank] = {me.t, me.population, me.neuron, me.kind};
+                double* to = c->turned + (std::int64_t(b) * c->room.owns + first + rank) * net.most;
+                for (int i = 0; i < p.S; i++) to[i] = raw_before[std::int64_t(e) * net.most + i];
+                continue;
+            }
             const Train& to = train(me.population);
             const int spike = to.count[b] + among;
-            list[first + rank] = {me.t, me.population, spike};
+            list[first + rank] = {me.t, me.population, spike, SPIKE};
             if (!instant && same == 1) atomicAdd(&net.ties[b], 1);
             if (spike + 1 > net.max_spikes) { fail(RUNAWAY, me.population, me.neuron, me.t); continue; }
             if (!room(spike, to.room, net.components * 5 + me.population)) continue;
@@ -610,9 +618,10 @@ private:
             }
         }
         __syncthreads();
-        for (int e = threadIdx.x; e < n; e += THREADS) atomicAdd(&counts[net.population[raw[e].population].neurons + raw[e].neuron], 1);
+        for (int e = threadIdx.x; e < n; e += THREADS)
+            if (raw[e].kind == SPIKE) atomicAdd(&counts[net.population[raw[e].population].neurons + raw[e].neuron], 1);
         if (threadIdx.x == 0)
-            for (int e = 0; e < n; e++) train(raw[e].population).count[b]++;
+            for (int e = 0; e < n; e++) train(raw[e].population).count[b] += raw[e].kind == SPIKE;
         __syncthreads();
     }
 
@@ -629,7 +638,7 @@ private:
         limit = block_min(limit, s);
         if (threadIdx.x == 0) s.raw = 0;
         if (failed()) return -1;
-        for (int i = 0; i < c->populations; i++) follow(c->population[i], number, limit);
+        for (int i = 0; i < c->populations; i++) follow(c->population[i], number, limit, bulk);
         if (failed()) return -1;
         if (s.raw) emit(tape(c->own, c->room.owns), &s.owns, c->room.owns, kind(3), false);
         if (failed()) return -1;
@@ -654,24 +663,34 @@ private:
             {
                 const std::int64_t at = p.neurons + j;
                 when[at] = INF;
-                if constexpr (M::SPIKING)
+                if constexpr (M::EVENTFUL)
                 {
                     if (held[at]) continue;
-                    double y[M::S];
+                    double y[M::S], z[M::S], base = t;
                     load<M>(x, k, j, y);
-                    const Found found = crossing<M>(net, p, j, y, end - t, true);
-                    if (found.failure) { fail(found.failure, k, j, t); continue; }
-                    if (!(found.time < INF)) continue;
-                    when[at] = fmin(t + found.time, end);
-                    felt = fmin(felt, when[at] + fmin(p.shortest, duration_of<M>(p, j)));
+                    for (int turns = 0;; turns++)
+                    {
+                        const Event e = next_event<M>(net, p, j, y, end - base, true, z);
+                        if (e.failure) fail(e.failure, k, j, base);
+                        if (e.failure || !(e.time < INF)) break;
+                        base = fmin(base + e.time, end);
+                        if (e.kind == SPIKE)
+                        {
+                            when[at] = base;
+                            felt = fmin(felt, base + fmin(p.shortest, duration_of<M>(p, j)));
+                            break;
+                        }
+                        if (!turn<M>(p, j, e.kind, z, y)) { fail(SLIDES, k, j, base); break; }
+                        if (turns == MAX_TURNS) { fail(TURNS, k, j, base); break; }
+                    }
                 }
             }
         });
         return felt;
     }
 
-    // Follows the neurons of population k to `limit`, through their spikes
-    __device__ void follow(int k, int number, double limit)
+    // Follows the neurons of population k to `limit`, through their events; `end`: how far ahead() has looked
+    __device__ void follow(int k, int number, double limit, double end)
     {
         const Population& p = net.population[k];
         with_model(p.model, [&](auto tag) {
@@ -684,31 +703,43 @@ private:
                 if constexpr (M::OBSERVED)
                     if (net.maxima && k == net.readout)
                     {
-                        const int wrong = smooth_peaks<M>(net, p, j, y, limit - t, net.peaks.value[std::int64_t(b) * p.width + j],
+                        const int found = smooth_peaks<M>(net, p, j, y, limit - t, net.peaks.value[std::int64_t(b) * p.width + j],
                             [&](double tau, double value) { offer(p, j, value, INSIDE, number, fmin(t + tau, limit), 0.0); });
-                        if (wrong) fail(wrong, k, j, t);
+                        if (found) fail(found, k, j, t);
                     }
-                double base = t;
-                int spikes = 0;
-                if constexpr (M::SPIKING)
-                    for (double next = when[at]; next <= limit;)
-                    {
-                        double v[3];
-                        flow<M>(p, j, next - base, y, z);
-                        for (int i = 0; i < M::S; i++) y[i] = z[i];
-                        run_rule<M, M::template Search>(p, j, y, v);
-                        gdot = fmin(gdot, v[1]);
-                        base = next;
-                        if (!note<M>(k, j, next, -1, y) || !after_spike<M>(k, j, next, y) || M::REFRACTORY || ++spikes > net.max_spikes) break;
-                        const Found found = crossing<M>(net, p, j, y, limit - base, false);
-                        if (found.failure) { fail(found.failure, k, j, base); break; }
-                        next = found.time < INF ? fmin(base + found.time, limit) : INF;
-                    }
+                double base = t, horizon = end;
+                int spikes = 0, wrong = NONE;
+                if constexpr (M::EVENTFUL)
+                    if (!held[at] && (M::LINEAR ? when[at] <= limit : true))
+                        while (true)
+                        {
+                            const Event e = next_event<M>(net, p, j, y, horizon - base, false, z);
+                            if (e.failure) fail(e.failure, k, j, base);
+                            const double time = fmin(base + e.time, horizon);
+                            if (e.failure || !(e.time < INF) || time > limit) break;
+                            base = time;
+                            if (!note<M>(k, j, time, -1, e.kind, z)) break;
+                            if (e.kind != SPIKE)
+                            {
+                                turn<M>(p, j, e.kind, z, y);
+                                continue;
+                            }
+                            if constexpr (M::SPIKING)
+                            {
+                                double v[3];
+                                run_rule<M, M::template Search>(p, j, z, v);
+                                gdot = fmin(gdot, v[1]);
+                                for (int i = 0; i < M::S; i++) y[i] = z[i];
+                                if (!after_spike<M>(k, j, time, y) || M::REFRACTORY || ++spikes > net.max_spikes) break;
+                            }
+                            horizon = limit;
+                        }
                 if (held[at])
                 {
-                    if constexpr (M::REFRACTORY) flow<typename M::Held>(p, j, limit - base, y, z);
+                    if constexpr (M::REFRACTORY) wrong = flow<M, typename M::Held>(p, j, limit - base, y, z);
                 }
-                else flow<M>(p, j, limit - base, y, z);
+                else wrong = flow<M, M>(p, j, limit - base, y, z);
+                if (wrong) fail(wrong, k, j, limit);
                 bool finite = true;
                 for (int i = 0; i < M::S; i++) finite = finite && std::isfinite(z[i]);
                 if (!finite) fail(NOT_FINITE, k, j, limit);

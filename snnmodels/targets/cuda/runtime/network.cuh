@@ -1,7 +1,7 @@
 // A network and the tapes of its trials as the device has them. Every trial is the work of one block; neuron j of a population
 // belongs to thread j % THREADS, and nobody else touches its states and costates while it may.
 #pragma once
-#include "device.cuh"
+#include "taylor.h"
 
 namespace snn {
 
@@ -12,6 +12,7 @@ struct Population
     double shortest;                     // delay of what it projects into its own component
     const double* const* parameters;     // one value, or one for each neuron
     const double *initial, *bounds, *peak_bounds;
+    const void* controls[3];             // of Taylor steps (see taylor.h): its own, while refractory, and of its largest value
     const double* cotangent;             // (trials, n, read), or null
     int read;
     double* gradients;                   // (chunks, G, width)
@@ -56,11 +57,13 @@ struct Reading { int sampling, place; };
 struct Sampling { int population, state, count; double* values; const double* error; };
 
 struct Arrival { int projection, neuron, spike, entry; };  // entry: of a projection with delays of its own, else -1
-struct Own { double t; int population, spike; };
+// A spike, or an event of a model that is none: then of the neuron `spike`
+struct Own { double t; int population, spike, kind; };
+constexpr int SPIKE = -1;
 struct Release { int population, neuron, spike; };
 struct Knot { int drive, number; };
 // An event while it is not yet in its place
-struct Raw { double t; int population, neuron, cause; };
+struct Raw { double t; int population, neuron, cause, kind; };
 // Knots, releases and arrivals at t, spikes that they cause at once, then the flow to `end` with crossings; by where lists end
 struct Piece { double t, end; int releases, arrivals, instants, owns, knots, stop; };
 
@@ -82,6 +85,7 @@ struct Component
     Knot* knot;
     int knots;                 // of one trial
     double* released;          // states at every release, `most` each
+    double* turned;            // states just before every own event that is no spike, likewise
     double* kept;              // (trials, pieces, 2, states): before and after the start of each piece
     int* pieces;               // (trials): how many there are
 };
@@ -89,7 +93,7 @@ struct Component
 struct Peaks { double *value, *time, *slope; int *piece, *kind; };  // (trials, width of the read-out)
 enum PeakKind { START, EDGE, JUMP, INSIDE };
 
-enum FailureKind { NONE, ABOVE, RESET, RUNAWAY, CASCADE, NOT_FINITE, UNFINISHED, FLAT };
+enum FailureKind { NONE, ABOVE, RESET, RUNAWAY, CASCADE, SLIDES, TURNS, NOT_FINITE, STUCK, UNFINISHED, FLAT };
 struct Failure { int kind, population, neuron; double time; };
 
 struct Network

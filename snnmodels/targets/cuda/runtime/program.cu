@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <vector>
-#include "network.cuh"
 #include "crossing.cuh"
 #include "models.cuh"
 #include "forward.cuh"
@@ -25,6 +24,42 @@ namespace snn {
 // device, for the order of a sum is part of its result
 constexpr int MOST_CHUNKS = 512;
 constexpr double MOST_BYTES = 1 << 30;
+
+// What controls the Taylor steps of a model, as bytes for the device, and where each begins
+template <class S, class R> void add_control(double tolerance, double longest, std::vector<char>& to, std::size_t& at)
+{
+    const Control<S> made(tolerance, longest, R::SCALE);
+    at = to.size();
+    to.insert(to.end(), reinterpret_cast<const char*>(&made), reinterpret_cast<const char*>(&made + 1));
+}
+template <class R, bool = R::LINEAR> struct Controls
+{
+    static void add(double, double, std::vector<char>&, std::size_t&) {}
+    static void add_peak(double, double, std::vector<char>&, std::size_t&) {}
+};
+template <class R> struct Controls<R, false>
+{
+    static void add(double tolerance, double longest, std::vector<char>& to, std::size_t& at)
+    {
+        add_control<typename R::template Series<double>, R>(tolerance, longest, to, at);
+    }
+    static void add_peak(double tolerance, double longest, std::vector<char>& to, std::size_t& at)
+    {
+        if constexpr (R::OBSERVED) add_control<typename R::Slope::template Series<double>, R>(tolerance, longest, to, at);
+    }
+};
+template <class M, bool = M::REFRACTORY> struct HeldControls { static void add(double, double, std::vector<char>&, std::size_t&) {} };
+template <class M> struct HeldControls<M, true> : Controls<typename M::Held> {};
+
+void control_steps(int model, double tolerance, double longest, std::vector<char>& to, std::size_t* at)
+{
+    each_model(model, [&](auto tag) {
+        using M = typename decltype(tag)::type;
+        Controls<M>::add(tolerance, longest, to, at[0]);
+        HeldControls<M>::add(tolerance, longest, to, at[1]);
+        Controls<M>::add_peak(tolerance, longest, to, at[2]);
+    });
+}
 
 void check(cudaError_t e)
 {
@@ -126,6 +161,8 @@ private:
         std::vector<Buffer<double>> held;  // parameters, on the device
         Buffer<const double*> table;
         Buffer<double> first, threshold, peak, pull, parts, sum;
+        Buffer<char> controls;
+        std::size_t control_at[3] = {0, 0, 0};
     };
     struct ProjectionArrays
     {
@@ -152,7 +189,7 @@ private:
         Buffer<Own> instant, own;
         Buffer<Release> release;
         Buffer<Knot> knot;
-        Buffer<double> released, kept;
+        Buffer<double> released, turned, kept;
     };
     struct DriveArrays
     {
@@ -177,7 +214,7 @@ private:
         cursor = reinterpret_cast<const std::int64_t*>(memory);
         batch = array<std::int64_t>(), results = array<double>();
         const double* reals = array<double>();
-        net.duration = reals[0], net.window = reals[1], net.max_spikes = reals[3];
+        net.duration = reals[0], net.window = reals[1], tolerance = reals[2], net.max_spikes = reals[3];
         net.maxima = int(number()), net.readout = int(number()), net.observed = int(number()), net.input_gradients = int(number());
         number(), number(), number();  // ways of the C++ target
         maxima = array<double>(), maxima_error = array<double>();
@@ -276,6 +313,9 @@ private:
             const std::size_t size = std::size_t(LEVELS) * 4 * m.states * (m.shared ? 1 : a.width);
             if (a.bounds) a.threshold.put(a.bounds, size);
             if (a.peaks) a.peak.put(a.peaks, size);
+            std::vector<char> controls;
+            control_steps(a.model, tolerance, net.window, controls, a.control_at);
+            a.controls.put(controls);
             net.most = std::max(net.most, m.states);
         }
         for (ProjectionArrays& a : projections)
@@ -318,6 +358,7 @@ private:
             for (const ComponentArrays& c : components)
                 for (int i : c.populations) if (i == k) p.shortest = shortest(c, k);
             p.parameters = a.table.data, p.initial = a.first.data, p.bounds = a.threshold.data, p.peak_bounds = a.peak.data;
+            for (int i = 0; i < 3; i++) p.controls[i] = a.controls.data + a.control_at[i];
             p.gradients = a.parts.data, p.cotangent = nullptr;
             net.states += std::int64_t(m.states) * a.width, net.neurons += a.width;
             of.push_back(p);
@@ -369,6 +410,7 @@ private:
             c.piece = a.piece.room(trials * a.room.pieces), c.arrival = a.arrival.room(trials * a.room.arrivals);
             c.instant = a.instant.room(trials * a.room.instants), c.own = a.own.room(trials * a.room.owns);
             c.release = a.release.room(trials * a.room.releases), c.released = a.released.room(trials * a.room.releases * net.most);
+            c.turned = a.turned.room(trials * a.room.owns * net.most);
             c.knot = a.knot.room(trials * c.knots), c.pieces = a.pieces.room(trials);
             c.kept = c.needs_states ? a.kept.room(trials * a.room.pieces * 2 * a.states) : nullptr;
             cs.push_back(c);
@@ -464,7 +506,7 @@ private:
 
     void tell_failures()
     {
-        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "finite", "search", "flat"};
+        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "finite", "steps", "search", "flat"};
         for (const Failure& f : failure.get(net.trials))
             if (f.kind) throw Failed{words[f.kind], f.population, f.neuron, f.time};
     }
@@ -567,6 +609,7 @@ private:
     double *results = nullptr, *maxima = nullptr;
     const double* maxima_error = nullptr;
     bool gradient = true;
+    double tolerance = 0;
     int raw_room = 256;
     Network net = {};
     std::vector<SamplingArrays> samplings;
