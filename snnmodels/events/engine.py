@@ -300,7 +300,7 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     Parameters
     ----------
     plan : EnginePlan
-    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "gradient"}
+    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "flat", "gradient"}
     population : int
     neuron : int
         -1 where it is not known, as for `time`.
@@ -342,6 +342,11 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             return (
                 f"{where} turns a condition of its equations again and again at {time:.9g} s; make the equations "
                 "smooth there"
+            )
+        case "flat":
+            return (
+                f"{where} touches its threshold, or a switch of its equations, at {time:.9g} s without slope; there "
+                "the loss has no gradient"
             )
         case "steps":
             return (

@@ -190,7 +190,11 @@ shim/%.o: shim/src/%.cpp
 CHECKS = {
     # compiler flags for the project, for the executor, for the linker
     "none": ("", "", ""),
-    "address": ("-fsanitize=address,undefined -fno-sanitize=alignment", "-fsanitize=address", "-fsanitize=address,undefined"),
+    "address": (
+        "-fsanitize=address,undefined -fno-sanitize=alignment",
+        "-fsanitize=address",
+        "-fsanitize=address,undefined",
+    ),
     "race": ("-fsanitize=thread --param tsan-distinguish-volatile=1", "", ""),
 }
 
@@ -273,7 +277,8 @@ def run(
     order : str
         In which the threads of a block and the blocks of a grid run: forward, reverse or random:SEED.
     max_threads : int
-        Largest block, and the block size that occupancy queries recommend. Small ones make many blocks of a small network.
+        Largest block, and the block size that occupancy queries recommend. Small ones make many blocks of a small
+        network.
     fill : int
         Byte that device and shared memory holds before it is written.
     results : str

@@ -1,4 +1,4 @@
-"""The engine on CUDA: on an emulator that runs it on this processor (tests/cudacpu), and on a GPU where there is one."""
+"""The engine on CUDA, on an emulator that runs it on the processor (tests/cudacpu), and on a GPU where there is one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import snnmodels as snn
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
-from snnmodels.gradients import Outcome, Simulation
+from snnmodels.gradients import Outcome, Simulation, probe
 from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
 from snnmodels.targets.compilation import BuildFailed
@@ -91,7 +90,7 @@ def assert_same(found: Run, expected: Run, relative: float = 1e-12) -> None:
     np.testing.assert_allclose(found.engine.smallest_gdot, expected.engine.smallest_gdot, rtol=1e-9)
 
 
-# --- against the reference, and the other targets --------------------------------------------------------------------
+# --- against the reference, and the other targets ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -123,6 +122,48 @@ def test_recurrence_masks_and_own_parameters(cuda: str, name: str, delay: str) -
     found, expected = run(make, network, inputs), run(NumpyEngine, network, inputs)
     assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 20
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "loss"),
+    [
+        ("qif+exp_synapse+refractory", 0.03, None),
+        pytest.param("eif+alpha_synapse+current_adaptation", 0.03, None, marks=SLOW),
+        pytest.param("qif+delta_synapse", 0.03, None, marks=SLOW),
+        pytest.param("qif+exp_synapse", 0.03, SumOfSamples(interval=1.7 * MS), marks=SLOW),
+    ],
+)
+def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None:
+    network, inputs = random_network(load_model(name), scale, 4, delay="each", duration=20 * MS)
+    found, expected = run(make, network, inputs, loss), run(NumpyEngine, network, inputs, loss)
+    assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 5
+    assert_same(found, expected, 1e-11)
+
+
+NEURONS = sorted(p.stem for p in (Path(__file__).parents[2] / "equations" / "neurons").glob("*.toml"))
+QUICK = ("izhikevich_2007", "fitzhugh_nagumo")  # a condition in an equation; spikes without reset
+
+
+@COMPILER
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=SLOW) for n in NEURONS])
+def test_every_neuron_of_the_library(cuda: str, name: str) -> None:
+    """With delays, currents and every parameter learnable, as C++ has it."""
+    model = load_model(name)
+    driven = any(not i.read_at for i in model.inputs.values())
+    given = probe(model, trials=1, delays=True, currents=driven, target="cpp_standalone")
+    outcomes, spikes = [], []
+    for target in ("cpp_standalone", "cuda_standalone"):
+        with Simulation(given.network, given.loss, batch_size=1, target=target) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(given.inputs, given.targets))
+            spiking = [p.name for p in given.network.populations if p.model.spiking]
+            spikes.append([simulation.spike_times(p) for p in spiking])
+    for one, other in zip(*spikes, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(outcomes[1].loss, outcomes[0].loss, rtol=1e-10)
+    for key, gradient in outcomes[0].gradients.items():
+        apart = np.linalg.norm(outcomes[1].gradients[key] - gradient)
+        # flows of both are good for 1e-10; their rounding differs
+        assert apart <= 1e-9 * np.linalg.norm(gradient), key
 
 
 def test_currents(cuda: str) -> None:
@@ -167,7 +208,7 @@ def test_ten_steps_of_training(cuda: str) -> None:
         assert np.array_equal(weights[1][key], weights[2][key]), key
 
 
-# --- what must not matter ----------------------------------------------------------------------------------------------
+# --- what must not matter ---------------------------------------------------------------------------------------------
 
 
 @COMPILER
@@ -225,7 +266,7 @@ def test_more_spikes_than_there_is_room_for(cuda: str) -> None:
         np.testing.assert_allclose(found.spikes[name], times, rtol=0, atol=1e-11, err_msg=name)
 
 
-# --- what has no result ------------------------------------------------------------------------------------------------
+# --- what has no result -----------------------------------------------------------------------------------------------
 
 
 def messages(network: Network, inputs: dict[str, np.ndarray], **options: Any) -> list[str]:
@@ -252,17 +293,10 @@ def test_failures_are_told_as_on_other_targets(cuda: str) -> None:
     assert "spike twice at the same instant" in other
 
 
-@pytest.mark.usefixtures("emulated")
-def test_nonlinear_models_are_refused() -> None:
-    network, _ = random_network(load_model("qif+exp_synapse"), 1.0, 1)
-    with pytest.raises(ValueError, match="population 'first': model 'qif.*' is not linear.*use cpp_standalone or numpy"):
-        Simulation(network, Polynomial(), target="cuda_standalone")
-
-
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NVCC", "/nowhere/nvcc")
     network, _, _ = yin_yang(1)
-    with pytest.raises(BuildFailed, match="/nowhere/nvcc is not there.*NVCC"):
+    with pytest.raises(BuildFailed, match=r"/nowhere/nvcc is not there.*NVCC"):
         Simulation(network, TTFSCrossEntropy(), target="cuda_standalone")
     with pytest.raises(ValueError, match="threads = 2"):
         Simulation(network, TTFSCrossEntropy(), target="cuda_standalone", threads=2)
@@ -277,7 +311,7 @@ def test_nvcc_takes_the_program_and_a_missing_gpu_is_told() -> None:
         make(plan)
 
 
-# --- faults that are planted are found -----------------------------------------------------------------------------------
+# --- faults that are planted are found --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -358,4 +392,3 @@ def test_c_plus_plus_is_compared_too(cuda: str) -> None:
     found = run(make, drawn.network, drawn.inputs)
     expected = run(lambda plan: CppEngine(plan, trials=2), drawn.network, drawn.inputs)
     assert_same(found, expected)
-    assert snn.Simulation is Simulation

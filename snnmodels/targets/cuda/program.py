@@ -36,8 +36,8 @@ def compiler() -> list[str]:
     words = (os.environ.get("NVCC") or "nvcc").split()
     if shutil.which(words[0]) is None:
         raise BuildFailed(
-            f"target cuda_standalone needs the CUDA compiler, and {words[0]} is not there: install the CUDA toolkit, put "
-            "nvcc on the path or name it in NVCC; target cpp_standalone needs only g++"
+            f"target cuda_standalone needs the CUDA compiler, and {words[0]} is not there: install the CUDA toolkit, "
+            "put nvcc on the path or name it in NVCC; target cpp_standalone needs only g++"
         )
     return words
 
@@ -90,7 +90,8 @@ def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
                 "#pragma once",
                 '#include "taylor.h"',
                 "namespace snn {",
-                f"struct ModelInfo {{ int states, parameters, learnable; bool shared, needs_states, per_neuron[{most}]; }};",
+                "struct ModelInfo",
+                f"{{ int states, parameters, learnable; bool shared, needs_states, per_neuron[{most}]; }};",
                 "template<class M> struct Tag { using type = M; };",
                 differences,
                 *bodies,

@@ -317,7 +317,7 @@ private:
                                                      : c->turned + (std::int64_t(b) * c->room.owns + e) * net.most;
                         if (!spike)
                         {
-                            M::transition(own[e].kind, [&](auto r) { run_rule<M, decltype(r)::template Turn>(p, j, before, x); });
+                            M::transition(own[e].kind, [&](auto r) { run_turn<M, decltype(r)>(p, j, before, x); });
                             back<M, M>(p, j, time - own[e].t, x, y);
                             turn_back<M>(k, j, own[e], before, y);
                         }
@@ -380,14 +380,13 @@ private:
     {
         const Population& p = net.population[k];
         M::transition(e.kind, [&](auto r) {
-            using R = decltype(r);
             double in[2 * M::S + 1], out[M::S + M::G + 2];
             for (int i = 0; i < M::S; i++) in[i] = before[i], in[M::S + i] = y[i];
-            run_rule<M, R::template TurnSigma>(p, j, in, out);
+            run_turn_sigma<M, decltype(r)>(p, j, in, out);
             const double sigma = out[0], gdot = out[1];
             if (gdot == 0 && sigma != 0) net.failure[b] = {FLAT, k, j, e.t};
             in[2 * M::S] = gdot != 0 ? sigma / gdot : 0.0;
-            run_rule<M, R::template TurnBack>(p, j, in, out);
+            run_turn_back<M, decltype(r)>(p, j, in, out);
             for (int i = 0; i < M::S; i++) y[i] = out[i];
             add<M>(p, j, out + M::S);
         });

@@ -160,7 +160,7 @@ template <class M, class R> SNN_INLINE int flow(const Population& p, int j, doub
 
 // Costates a time s earlier, where the states were x, and the sums g of what learnable parameters do on the way
 template <class R> constexpr bool reads_states() { if constexpr (R::LINEAR) return R::G > 0 && !R::template Gradient<double>::ZERO; else return true; }
-template <class R, int... I> SNN_INLINE void learnable(const double* bar, double* g, std::integer_sequence<int, I...>) { ((g[I] = bar[R::LEARNABLE[I]]), ...); }
+template <class R, int... I> SNN_INLINE void learnable(const double* bar, double* g, std::integer_sequence<int, I...>) { ((g[I] = bar[std::integral_constant<int, R::LEARNABLE[I]>::value]), ...); }
 template <class M, class R> SNN_APART void steps_back(const Population& p, int j, double s, const double* x, double* y, double* g)
 {
     using S = typename StepsOf<R>::Free;
@@ -307,19 +307,21 @@ template <class M> SNN_INLINE Event next_event(const Network& net, const Populat
     }
 }
 
+// Rules of a transition R
+template <class M, class R> SNN_INLINE void run_turn(const Population& p, int j, const double* in, double* out) { run_rule<M, R::template Turn>(p, j, in, out); }
+template <class M, class R> SNN_INLINE void run_turn_sigma(const Population& p, int j, const double* in, double* out) { run_rule<M, R::template Sigma>(p, j, in, out); }
+template <class M, class R> SNN_INLINE void run_turn_back(const Population& p, int j, const double* in, double* out) { run_rule<M, R::template Back>(p, j, in, out); }
+
 // An event that is no spike: the states after it; false where the neuron is driven back at once
 template <class M> SNN_INLINE bool turn(const Population& p, int j, int kind, const double* before, double* after)
 {
-    bool goes = true;
+    double in[2 * M::S], out[2] = {0, 0};
     M::transition(kind, [&](auto r) {
-        using R = decltype(r);
-        run_rule<M, R::template Turn>(p, j, before, after);
-        double in[2 * M::S], out[2];
+        run_turn<M, decltype(r)>(p, j, before, after);
         for (int i = 0; i < M::S; i++) in[i] = after[i], in[M::S + i] = 0;
-        run_rule<M, R::template TurnSigma>(p, j, in, out);
-        goes = !(out[1] > 0);
+        run_turn_sigma<M, decltype(r)>(p, j, in, out);
     });
-    return goes;
+    return !(out[1] > 0);
 }
 
 }  // namespace snn

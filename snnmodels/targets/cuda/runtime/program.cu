@@ -24,6 +24,7 @@ namespace snn {
 // device, for the order of a sum is part of its result
 constexpr int MOST_CHUNKS = 512;
 constexpr double MOST_BYTES = 1 << 30;
+constexpr std::size_t STACK = 48 << 10;  // bytes of one thread: `isolate` of taylor.h, 45 deep
 
 // What controls the Taylor steps of a model, as bytes for the device, and where each begins
 template <class S, class R> void add_control(double tolerance, double longest, std::vector<char>& to, std::size_t& at)
@@ -113,6 +114,8 @@ public:
         const cudaError_t found = cudaGetDeviceCount(&devices);
         if (found != cudaSuccess || !devices)
             return std::fprintf(stderr, "no GPU was found (%s)\n", found == cudaSuccess ? "none is there" : cudaGetErrorString(found)), 4;
+        // a search for crossings of a Taylor step halves intervals by calling itself
+        check(cudaDeviceSetLimit(cudaLimitStackSize, STACK));
         say("ready");
         char given[32];
         while (std::scanf("%31s", given) == 1)
