@@ -184,22 +184,22 @@ def same_outcomes(one: Outcome, other: Outcome, relative: float = 1e-12) -> None
         np.testing.assert_allclose(other.gradients[key], gradient, rtol=0, atol=atol, err_msg=key)
 
 
-def yin_yang(trials: int) -> tuple[Network, dict[str, np.ndarray], np.ndarray]:
-    """A small network with a batch."""
+def yin_yang(trials: int, hidden: int = 150) -> tuple[Network, dict[str, np.ndarray], np.ndarray]:
+    """A small network with a batch; 150 neurons are more than a block has threads."""
     rng = np.random.default_rng(0)
-    network = load_network("yin_yang", hidden={"n": 150})
+    network = load_network("yin_yang", hidden={"n": hidden})
     return network, {"input": rng.uniform(0, 30 * MS, (trials, 5))}, rng.integers(0, 3, trials)
 
 
 @COMPILER
 def test_ten_steps_of_training(cuda: str) -> None:
     """As in C++, and twice the same bits."""
-    network, times, labels = yin_yang(24)
+    network, times, labels = yin_yang(8, hidden=40)
     weights = []
     for target in ("cpp_standalone", "cuda_standalone", "cuda_standalone"):
         adam = Adam(2e-3)
         values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
-        with Simulation(network, TTFSCrossEntropy(), batch_size=24, target=target) as simulation:  # type: ignore[arg-type]
+        with Simulation(network, TTFSCrossEntropy(), batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
             for _ in range(10):
                 adam.step(values, simulation.run(times, labels, values).gradients)
         weights.append(values)
