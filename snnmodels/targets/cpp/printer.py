@@ -154,7 +154,7 @@ def model(name: str, r: Rules, order: int) -> str:
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr bool SPIKING = {_truth(r.spiking)}, SHARED = {_truth(r.shared)};",
-            f"static constexpr bool EVENTFUL = {_truth(r.eventful)}, STAYS = {_truth(r.system.latch is not None)};",
+            f"static constexpr bool EVENTFUL = {_truth(r.eventful)}, STAYS = {_truth(r.system.may_stay_above)};",
             f"static constexpr bool REFRACTORY = {_truth(r.held is not None)};",
             f"static constexpr bool LINEAR = {_truth(r.linear)}, SERIES = {_truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
