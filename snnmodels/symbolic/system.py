@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+_SAME_TIME = sp.Float(1e-13)
+"""Seconds: more than rounding puts two equal times apart, and less than anything that is resolved."""
+
+
 @dataclass(frozen=True)
 class Arrival:
     """The arrival map e of one receptor: ``jump`` gives every state just after the arrival."""
@@ -69,7 +73,7 @@ class Silence:
     Attributes
     ----------
     elapsed : Symbol
-        Time since the spike, in seconds; it stands still after the period.
+        Time since the last spike, in seconds, or since time 0.
     blocked : Symbol
         Flag: 1 as long as no spike is possible.
     holding : Symbol or None
@@ -90,8 +94,12 @@ class Silence:
     @property
     def states(self) -> tuple[sp.Symbol, ...]:
         """The clock, then the flags."""
-        held = () if self.holding is None else (self.holding,)
-        return (self.elapsed, self.blocked, *held, self.over)
+        return (self.elapsed, *self.flags)
+
+    @property
+    def flags(self) -> tuple[sp.Symbol, ...]:
+        """Those that are there."""
+        return (self.blocked, self.over) if self.holding is None else (self.blocked, self.holding, self.over)
 
     def renamed(self, names: Mapping[sp.Symbol, sp.Symbol]) -> Silence:
         """With other names for states and parameters."""
@@ -116,8 +124,9 @@ class DriveStates:
 
 @dataclass(frozen=True)
 class Transition:
-    """An event that is no spike: when `event` crosses 0 upwards, every state becomes what ``jump`` says."""
+    """An event that is no spike: when `event` crosses 0 upwards, `flag` turns and every state becomes what ``jump`` says."""
 
+    flag: sp.Symbol
     event: sp.Expr
     jump: Mapping[sp.Symbol, sp.Expr]
 
@@ -212,8 +221,9 @@ class HybridSystem:
 
     @property
     def variables(self) -> tuple[sp.Symbol, ...]:
-        """States of the model, without the flags."""
-        return tuple(x for x in self.states if x not in self.switches and x != self.latch)
+        """States of the model, and the clock of a refractory period, without the flags."""
+        flags = {*self.switches, self.latch, *(() if self.silence is None else self.silence.flags)}
+        return tuple(x for x in self.states if x not in flags)
 
     @property
     def may_stay_above(self) -> bool:
@@ -257,18 +267,20 @@ class HybridSystem:
     def transitions(self) -> tuple[Transition, ...]:
         """The events that are no spikes: those of the switches in order, then the end of being above threshold."""
         stay = {x: x for x in self.states}
-        found = [Transition((1 - 2 * b) * s, stay | self._turned(b)) for b, s in self.switches.items()]
+        found = [Transition(b, (1 - 2 * b) * s, stay | self._turned(b)) for b, s in self.switches.items()]
         if self.latch is not None and self.g is not None:
             falling = self.latch - 1 - self.latch * self.g
-            found.append(Transition(falling, stay | {self.latch: sp.Integer(0)}))
+            found.append(Transition(self.latch, falling, stay | {self.latch: sp.Integer(0)}))
         if self.silence is not None and self.g is not None:
             s, none = self.silence, sp.Integer(0)
-            found.append(Transition(s.blocked * (1 - 2 * s.over) * self.g - (1 - s.blocked), stay | {s.over: 1 - s.over}))
+            crosses = s.blocked * (1 - 2 * s.over) * self.g - (1 - s.blocked)
+            found.append(Transition(s.over, crosses, stay | {s.over: 1 - s.over}))
             ends = s.blocked * (1 - self._waits)
-            found.append(Transition(ends * (s.elapsed - s.duration) - (1 - ends), stay | {s.blocked: none}))
+            past = ends * (s.elapsed - s.duration) - (1 - ends)
+            found.append(Transition(s.blocked, past, stay | {s.blocked: none}))
             if s.holding is not None:
-                holds = s.holding * (s.elapsed - s.hold_duration) - (1 - s.holding)
-                found.append(Transition(holds, stay | {s.holding: none}))
+                past = s.holding * (s.elapsed - s.hold_duration) - (1 - s.holding)
+                found.append(Transition(s.holding, past, stay | {s.holding: none}))
         return tuple(found)
 
     def _flags_after(self, jump: Mapping[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
@@ -484,8 +496,11 @@ def _silenced(bare: HybridSystem) -> HybridSystem:
     none, one = sp.Integer(0), sp.Integer(1)
     ignored = period.hold if period.arrivals == "ignore" else ()
 
+    # an arrival at the very time at which the hold ends comes after that, whatever rounding makes of the clock
+    ignores = held * Step(hold_duration - elapsed - _SAME_TIME)
+
     def arrived(jump: Mapping[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
-        after = {x: held * x + (1 - held) * e if x in ignored and e != x else e for x, e in jump.items()}
+        after = {x: ignores * x + (1 - ignores) * e if x in ignored and e != x else e for x, e in jump.items()}
         return after | {x: x for x in silence.states} | {over: _above(after, g, over)}
 
     started = dict.fromkeys(silence.states, one) | {elapsed: none, over: _above(bare.h, g, one)}
@@ -494,7 +509,7 @@ def _silenced(bare: HybridSystem) -> HybridSystem:
         states=(*bare.states, *silence.states),
         f={x: (1 - held) * e if x in period.hold else e for x, e in bare.f.items()}
         | dict.fromkeys(silence.states, none)
-        | {elapsed: blocked if holding is None else 1 - (1 - blocked) * (1 - holding)},
+        | {elapsed: one},
         h={**bare.h, **started},
         arrivals={n: replace(a, jump=arrived(a.jump)) for n, a in bare.arrivals.items()},
         initial={**bare.initial, **dict.fromkeys(silence.states, none)},
