@@ -24,6 +24,7 @@ MECHANISMS = [
     "bias_current",
     "reset_fraction",
     "dead_time",
+    "partial_refractory",
     "threshold_coupling",
 ]
 CONDUCTANCES = ["spike_frequency_conductance", "relative_refractory", "afterhyperpolarisation", "m_current"]
