@@ -22,7 +22,7 @@ import sympy as sp
 from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Refractory
 from ..templates.units import is_unit_name
-from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, print_expression, symbol
+from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
 from .steps import Step
 
 __all__ = [
@@ -66,9 +66,9 @@ class Silence:
     """A refractory period as part of the states, so that events of other kinds can come within it.
 
     A clock runs from the spike on, and flags tell how far the period is. Spikes are blocked until the clock has reached
-    `duration`, states are held until it has reached `hold_duration`: both are events of the flow. A neuron that is above
-    its threshold when the block ends spikes then, which is an event of its own: its time moves with that of the spike
-    before and with the duration.
+    `duration`, states are held until it has reached `hold_duration`: both are events of the flow. A neuron that is
+    above its threshold when the block ends spikes then, which is an event of its own: its time moves with that of the
+    spike before and with the duration.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class DriveStates:
 
 @dataclass(frozen=True)
 class Transition:
-    """An event that is no spike: when `event` crosses 0 upwards, `flag` turns and every state becomes what ``jump`` says."""
+    """An event that is no spike: when `event` crosses 0 upwards, `flag` turns, and states become what ``jump`` says."""
 
     flag: sp.Symbol
     event: sp.Expr
@@ -240,7 +240,7 @@ class HybridSystem:
 
     @property
     def firing(self) -> sp.Expr | None:
-        """What is 0 at a spike: g, or, at the end of a period in which spikes are blocked, how long that has been over."""
+        """What is 0 at a spike: g, or, as long as spikes are blocked, how long that has been over."""
         if self.g is None or self.silence is None:
             return self.g
         s = self.silence
@@ -259,7 +259,7 @@ class HybridSystem:
 
     @property
     def _waits(self) -> sp.Expr:
-        """Whether the neuron will spike when the block ends, as it is above its threshold, newly so where that counts."""
+        """Whether the neuron will spike when the block ends: it is above its threshold, and has been below since."""
         assert self.silence is not None
         return self.silence.over * (1 if self.latch is None else 1 - self.latch)
 
@@ -285,7 +285,6 @@ class HybridSystem:
 
     def _flags_after(self, jump: Mapping[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
         """The flags just after a jump of the other states, whose own spike, if it causes one, is still to come."""
-
         flags: dict[sp.Symbol, sp.Expr] = {}
         for b, surface in self.switches.items():  # each may read those before it
             flags[b] = _above({**jump, **flags}, surface, b)
@@ -475,7 +474,7 @@ def _above(jump: Mapping[sp.Symbol, sp.Expr], surface: sp.Expr, otherwise: sp.Ex
 
 
 def _may_turn_held(system: HybridSystem) -> bool:
-    """Whether something other than a spike can happen by itself while the neuron is refractory, or its hold ends early."""
+    """Whether something other than a spike can happen by itself while the neuron is refractory."""
     assert system.refractory is not None
     if system.latch is not None or system.refractory.hold_duration is not None:
         return True

@@ -81,7 +81,8 @@ def with_units_as_parameters(model: Model) -> Model:
     """
     expressions = [*model.derivatives.values(), *(s.initial for s in model.states), *model.constraints]
     expressions += [s.expression for s in (*model.reset, *(s for r in model.receptors.values() for s in r.on_pre))]
-    expressions += [text for text in (model.threshold, *(model.refractory.durations if model.refractory else ())) if text]
+    expressions += [] if model.threshold is None else [model.threshold]
+    expressions += [] if model.refractory is None else model.refractory.durations
     units = sorted({name for text in expressions for name in numbers_in(text) if is_unit_name(name)})
     taken = {*model.state_names, *model.parameters, *(r.weight for r in model.receptors.values())}
     names = {}

@@ -21,7 +21,16 @@ from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy
 from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, equations_path, load_model
+from snnmodels.templates import (
+    Model,
+    Network,
+    Population,
+    Projection,
+    SpikeInput,
+    TemplateError,
+    equations_path,
+    load_model,
+)
 from tests.exactness.networks import MS, NEAR, SLOW, Bounds, Case, assert_agrees, case_of, reference, simulated
 from tests.needs import HAS_COMPILER
 
@@ -117,10 +126,16 @@ reset = "g += q"
     + parameters(tau_m="10*ms", tau_g="4*ms", E_K=-2.0, q=3.0, v_th=1)
 )
 # the condition that opens the current turns while v is held; the gate's own does not
-TURNING = BURST.replace("int(v > v_open)", "int(h > v_open)", 1).replace("h_0 = { default = 0.3", "h_0 = { default = 0.31")
+TURNING = BURST.replace("int(v > v_open)", "int(h > v_open)", 1)
+TURNING = TURNING.replace("h_0 = { default = 0.3", "h_0 = { default = 0.31")
 # a corner at v_bend, and where that is far enough from it: a condition around another
-NESTED = RECTIFIED.replace("k*abs(v - v_bend)", "k*clip(abs(v - v_bend), 0, 0.3) + k*int(int(I_syn > high) + int(v > v_bend) > 1.5)")
-FILES = {"turning": TURNING, "nested": NESTED, "burst": BURST, "rectified": RECTIFIED, "branch": BRANCH, "upward": UPWARD, "afterspike": AFTERSPIKE}
+NESTED = RECTIFIED.replace(
+    "k*abs(v - v_bend)", "k*clip(abs(v - v_bend), 0, 0.3) + k*int(int(I_syn > high) + int(v > v_bend) > 1.5)"
+)
+FILES = {
+    **{"burst": BURST, "rectified": RECTIFIED, "branch": BRANCH, "upward": UPWARD, "afterspike": AFTERSPIKE},
+    **{"turning": TURNING, "nested": NESTED},
+}
 WITH = ("", "+delta_synapse", "+alpha_synapse")
 
 
