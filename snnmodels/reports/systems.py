@@ -254,8 +254,8 @@ def _silence(silence: Silence, names: Mapping[sp.Symbol, Math]) -> list[Block]:
     blocks: list[Block] = [
         Prose(
             "For the time {duration} after a spike, of which {since} has passed, it does not spike again: {blocked} is "
-            "1 then, else 0. Meanwhile {above} says whether {g} is above 0; if it is at the end, the neuron spikes then, "
-            "and {since} - {duration} is what crosses 0. The period is",
+            "1 then, else 0. Meanwhile {above} says whether {g} is above 0; if it is at the end, the neuron spikes "
+            "then, and {since} - {duration} is what crosses 0. The period is",
             words,
         ),
         _equals(Math("D", "D"), silence.duration, names),

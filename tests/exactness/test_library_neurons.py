@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 ROWS = [
     Row("lif_current", 1.2 * NA),
-    Row("partial_refractory_lif", 1.2 * NA),
+    Row("partial_refractory_lif", 1.2 * NA, both("t_tot")),  # no spike is due in a period
     Row("partial_refractory_lif", 4 * NA),  # spikes at the end of the block
     Row("lif_cuba", 20 * MV),
     Row("lif_coba", 40 * MV),
