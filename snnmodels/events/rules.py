@@ -215,11 +215,10 @@ class Rules:
         states = tuple(s.name for s in system.states)
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(names)}
         linear = bare.is_linear and (bare.g is None or _affine(bare.g, bare.states))
-        if observed is not None and (bare.switches or bare.silence is not None):
-            where = "a condition of the equations turns" if bare.switches else "states are held no longer"
+        if observed is not None and bare.switches:
             raise ValueError(
-                f"{system.name}: the largest value of {observed!r} may be where {where}, which isn't looked at; read "
-                "samples of it instead"
+                f"{system.name}: the largest value of {observed!r} may be where a condition of the equations turns, "
+                "which isn't looked at; read samples of it instead"
             )
         norm = _norm(_linear_part(bare), numbers)
         flow, longest = _flow(bare, numbers, norm) if linear else (None, np.inf)

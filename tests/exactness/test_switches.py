@@ -597,9 +597,6 @@ def test_what_else_is_refused(composed: Callable[[str], Model], tmp_path: Path) 
     )
     with pytest.raises(ValueError, match="may be where a condition of the equations turns"):
         Simulation(network, MaxVoltageCrossEntropy(), batch_size=1)
-    partial = dataclasses.replace(network.populations[0], model=load_model("lif+exp_synapse+partial_refractory"))
-    with pytest.raises(ValueError, match="may be where states are held no longer"):
-        Simulation(dataclasses.replace(network, populations=(partial,)), MaxVoltageCrossEntropy(), batch_size=1)
     with pytest.raises(ValueError, match="the grid simulation does not support"):
         GridSimulation(driven(composed("burst"), [1.0]), SmoothSpikeTimes(), batch_size=1, dt=0.1 * MS)
 
