@@ -380,25 +380,25 @@ def refractory_periods(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> n
     Parameters
     ----------
     p : PopulationPlan
-        Of a model that has one.
+        Of a model that has one, or, as a `Silence`, one or two: these are checked as well.
     values : mapping of str to array, shape () or (n,)
         Parameters by canonical name, ``"p0"``, ``"p1"``, ...
 
     Returns
     -------
     array, shape (n,)
-        In seconds.
+        In seconds; of length 0 for a model without.
 
     Raises
     ------
     ValueError
         For one that is negative or not finite.
     """
-    period = p.rules.system.refractory
-    assert period is not None
-    numbers = {s: values[s.name] for s in period.duration.free_symbols}
-    found = np.broadcast_to(evaluate(period.duration, numbers), p.population.n)
-    if not ((found >= 0) & np.isfinite(found)).all():
-        worst = found[~((found >= 0) & np.isfinite(found))][0]
-        raise ValueError(f"population {p.name!r}: a refractory period of {worst:g} s; expected at least 0")
-    return found
+    durations = p.rules.system.durations
+    for duration in reversed(durations):
+        numbers = {s: values[s.name] for s in duration.free_symbols}
+        found = np.broadcast_to(evaluate(duration, numbers), p.population.n)
+        if not ((found >= 0) & np.isfinite(found)).all():
+            worst = found[~((found >= 0) & np.isfinite(found))][0]
+            raise ValueError(f"population {p.name!r}: a refractory period of {worst:g} s; expected at least 0")
+    return found if durations else np.empty(0)

@@ -349,6 +349,7 @@ def _canonical(system: HybridSystem) -> HybridSystem:
             tuple(names[x] for x in system.refractory.hold),
             system.refractory.arrivals,
         ),
+        silence=None if system.silence is None else system.silence.renamed(names),
         switches=renamed(system.switches),
         latch=None if system.latch is None else names[system.latch],
     )
@@ -356,7 +357,7 @@ def _canonical(system: HybridSystem) -> HybridSystem:
 
 def _key(system: HybridSystem) -> Any:
     maps = (system.f, system.h, system.initial, system.switches, *(a.jump for a in system.arrivals.values()))
-    events = (system.g, system.refractory, system.latch)
+    events = (system.g, system.refractory, system.latch, system.silence)
     return (system.states, system.parameters, *events, *(tuple(m.items()) for m in maps))
 
 
@@ -421,7 +422,7 @@ class _Writer:
         if self.flow is not None:
             rules |= self._flows(self.flow)
         if self.system.g is not None:
-            rules |= self._spike(self.system.g)
+            rules |= self._spike()
         for k in range(len(self.system.transitions)):
             rules |= self._transition(k)
         for k, name in enumerate(self.system.arrivals):
@@ -455,9 +456,9 @@ class _Writer:
             "gradient": Rule(back.select(self.g).simplified(), (*self.x, *self.l), self.g),
         }
 
-    def _spike(self, g: sp.Expr) -> dict[str, Rule]:
-        spike = self.adjoint.spike
-        assert spike is not None
+    def _spike(self) -> dict[str, Rule]:
+        spike, firing = self.adjoint.spike, self.system.firing
+        assert spike is not None and firing is not None
         rename = {**self.costates, DL_DT: EXTERNAL, S_ARRIVALS: sp.Integer(0), Q_SPIKE: KICK}
         jump = {k: e.xreplace(rename) for k, e in zip(self.l, spike.jump.values(), strict=True)}
         rules = {
@@ -469,7 +470,7 @@ class _Writer:
                 jump | {k: e.xreplace(rename) for k, e in self._gradients(spike.parameters).items()},
             ),
         }
-        rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(g, 2))})
+        rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(firing, 2))})
         return rules
 
     def _transition(self, k: int) -> dict[str, Rule]:

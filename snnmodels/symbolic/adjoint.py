@@ -263,7 +263,7 @@ class _Derivation:
             costates=self.costates,
             units={self.costates[x]: _reciprocal(system.units[x]) for x in self.states},
             flow=self._flow(),
-            spike=None if system.g is None else self._spike(system.g),
+            spike=None if system.firing is None else self._spike(system.firing),
             transitions=tuple(
                 self._crossing(t.event, t.jump, self.f, sp.Integer(0), "a switch of the equations")
                 for t in system.transitions
@@ -284,8 +284,7 @@ class _Derivation:
         maps += [(f"the initial value of {x}", s.initial[x], set(s.parameters)) for x in s.states]
         if s.g is not None:
             maps.append(("the threshold", s.g, known))
-        if s.refractory is not None:
-            maps.append(("the duration of the refractory period", s.refractory.duration, set(s.parameters)))
+        maps += [("a duration of the refractory period", duration, set(s.parameters)) for duration in s.durations]
         for a in s.arrivals.values():
             maps += [(f"receptor {a.receptor!r}, on {x}", a.jump[x], known | {a.weight}) for x in s.states]
         for where, expression, allowed in maps:

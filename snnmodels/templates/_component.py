@@ -132,7 +132,7 @@ class Component:
         if self.add_threshold is not None:
             yield "add.threshold", self.add_threshold
         if self.refractory is not None:
-            yield "refractory.duration", self.refractory.duration
+            yield from zip(("refractory.duration", "refractory.hold_duration"), self.refractory.durations, strict=False)
         yield from (("constraints", side) for text in self.constraints for side in parse_constraint(text))
 
     def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
@@ -170,12 +170,7 @@ class Component:
             constraints=tuple(text(c) for c in self.constraints),
             add_threshold=None if self.add_threshold is None else text(self.add_threshold),
             add_reset=statements(self.add_reset),
-            refractory=self.refractory
-            and replace(
-                self.refractory,
-                duration=text(self.refractory.duration),
-                hold=tuple(named(name) for name in self.refractory.hold),
-            ),
+            refractory=self.refractory and self.refractory.mapped(text, named),
         )
 
     def renamed(self, alias: str, extended: Iterable[Component] = ()) -> Component:
@@ -403,7 +398,8 @@ def _threshold(condition: str | None, file: str, key: str) -> Threshold | None:
 def _refractory(table: RefractoryTable | None) -> Refractory | None:
     if table is None:
         return None
-    return Refractory(table.duration.strip(), tuple(dict.fromkeys(table.hold)), table.arrivals)
+    shorter = table.hold_duration and table.hold_duration.strip()
+    return Refractory(table.duration.strip(), tuple(dict.fromkeys(table.hold)), table.arrivals, shorter)
 
 
 def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment, ...]:

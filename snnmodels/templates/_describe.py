@@ -63,7 +63,11 @@ def _refractory(refractory: Refractory) -> str:
         return f"no spike for {refractory.duration} after a spike; the states go on"
     arrivals = "is ignored" if refractory.arrivals == "ignore" else "takes effect"
     verb = "is" if len(refractory.hold) == 1 else "are"
-    return f"no spike for {refractory.duration} after a spike; {held} {verb} held, and an arrival there {arrivals}"
+    if refractory.hold_duration is not None:
+        verb += f" held for {refractory.hold_duration}"
+    else:
+        verb += " held"
+    return f"no spike for {refractory.duration} after a spike; {held} {verb}, and an arrival there {arrivals}"
 
 
 def _unit(unit: str) -> str:

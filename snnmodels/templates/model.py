@@ -8,8 +8,8 @@ can be printed, compared and tested alone. `snnmodels.symbolic.HybridSystem.from
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -151,11 +151,28 @@ class Refractory:
         States whose derivative is 0 meanwhile; may be empty.
     arrivals : str
         What an arriving spike does to the held states: nothing (``"ignore"``), or what it always does (``"apply"``).
+    hold_duration : str or None
+        For how long after the spike these states are held, as `duration` is written; None for as long as that.
     """
 
     duration: str
     hold: tuple[str, ...] = ()
     arrivals: str = "ignore"
+    hold_duration: str | None = None
+
+    @property
+    def durations(self) -> tuple[str, ...]:
+        """All times of the period, as expressions."""
+        return (self.duration,) if self.hold_duration is None else (self.duration, self.hold_duration)
+
+    def mapped(self, text: Callable[[str], str], name: Callable[[str], str]) -> Refractory:
+        """With every expression rewritten, and other names for what is held."""
+        return replace(
+            self,
+            duration=text(self.duration),
+            hold=tuple(map(name, self.hold)),
+            hold_duration=None if self.hold_duration is None else text(self.hold_duration),
+        )
 
 
 @dataclass(frozen=True)

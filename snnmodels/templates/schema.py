@@ -100,10 +100,11 @@ class ComponentFile(Table):
 
 
 class RefractoryTable(Table):
-    """What happens after a spike: for how long no other, and which states are held meanwhile."""
+    """What happens after a spike: for how long no other, and which states are held, for as long or for another time."""
 
     duration: Text
     hold: list[Text]
+    hold_duration: Text | None = None
     arrivals: Literal["ignore", "apply"] = "ignore"
 
 

@@ -169,8 +169,7 @@ class CompiledEngine(Engine):
         p = self.plan.populations[population]
         name, n = f"population{population}", p.population.n
         numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
-        if p.rules.held is not None:
-            refractory_periods(p, numbers)  # refuses those that are none
+        refractory_periods(p, numbers)  # refuses those that are none
         for key, value in numbers.items():
             _fill(self._views[f"{name}.{key}"], value, n)
         _fill(self._views[f"{name}.initial"], initial_states(p, numbers), n)

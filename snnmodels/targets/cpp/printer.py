@@ -155,7 +155,7 @@ def model(name: str, r: Rules, order: int) -> str:
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr bool SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
-            f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.latch is not None)};",
+            f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.may_stay_above)};",
             f"static constexpr bool REFRACTORY = {truth(r.held is not None)};",
             f"static constexpr bool LINEAR = {truth(r.linear)}, SERIES = {truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {truth(r.needs_states)};",
