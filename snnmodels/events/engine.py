@@ -10,6 +10,7 @@ import numpy as np
 from ..losses.observables import Maxima, Samples, SpikeTimes
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
+from .accuracy import MAX_EVENTS
 from .drives import Knots
 from .plan import EnginePlan, PopulationPlan
 
@@ -300,7 +301,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     Parameters
     ----------
     plan : EnginePlan
-    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "flat", "gradient"}
+    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "spikes", "flat",
+            "gradient"}
     population : int
     neuron : int
         -1 where it is not known, as for `time`.
@@ -347,6 +349,11 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             return (
                 f"{where} touches its threshold, or a switch of its equations, at {time:.9g} s without slope; there "
                 "the loss has no gradient"
+            )
+        case "spikes":
+            return (
+                f"{where} spikes more than {MAX_EVENTS} times within a time constant, at {time:.9g} s; its input is "
+                "far too large: check the units of currents and weights"
             )
         case "steps":
             return (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from ...events.accuracy import MAX_STEPS, sizes
+from ...events.accuracy import MAX_EVENTS, MAX_STEPS, sizes
 from ...events.rules import Rule, Rules
 from ...events.series import SeriesProgram
 from ...symbolic.divided_differences import MAX_NODES, cpp_source
@@ -154,6 +154,7 @@ def model(name: str, r: Rules, order: int) -> str:
         [
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
+            f"static constexpr int MAX_EVENTS = {MAX_EVENTS};",
             f"static constexpr bool SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
             f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.may_stay_above)};",
             f"static constexpr bool REFRACTORY = {truth(r.held is not None)};",

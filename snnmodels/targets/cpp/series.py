@@ -24,6 +24,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
+from ...events.accuracy import EVENTS_APART
 from ...events.series import KINDS, Constant, Factor, Operation, SeriesProgram
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program, cotangent
@@ -66,6 +67,7 @@ def print_series(program: SeriesProgram, name: str) -> str:
         f"    static constexpr int NX = {len(program.states)}, NP = {len(program.parameters)}, NC = {len(c)}, "
         f"NS = {program.slots}, NE = {len(program.events)}, EVENT = {program.events[0] if program.events else -1};",
         f"    static SNN_INLINE int event_slot(int m) {{ (void)m; return {_chosen(program.events)}; }}",
+        f"    static constexpr double EVENTS_APART = {EVENTS_APART!r};",
         f"    static constexpr bool affine_event = {'true' if program.affine_event else 'false'};",
         *_function(
             "static SNN_DEVICE void constants(const T* p, T* c)",

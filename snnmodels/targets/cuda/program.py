@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...events import accuracy
+from ...events.bounds import LEVELS, PER_OCTAVE
 from ...events.rules import Rules
 from ...symbolic.divided_differences import cpp_source
 from ..cache import kept
 from ..compilation import BuildFailed
 from ..cpp import printer
+from ..numpy.crossing import CLOSE, ROUNDS
 from ..process import EXCHANGE
 
 __all__ = ["compiler", "models", "program"]
@@ -132,6 +134,10 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     text, numbers = models(rules, accuracy.order(tolerance))
     command = compiler()
     files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir())} | {"models.cuh": text}
+    files["limits.cuh"] = (
+        f"#pragma once\nnamespace snn {{\nconstexpr int LEVELS = {LEVELS}, PER_OCTAVE = {PER_OCTAVE};\n"
+        f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};\n}}\n"
+    )
     files |= {name: (_SERIES / name).read_text() for name in ("series.h", "taylor.h")}
     flags = [*_FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
     digest = hashlib.sha256()

@@ -172,7 +172,6 @@ template <class T> SNN_INLINE T log2_roughly_slope(T x) {
     return m * (6.0 - 2.0 * m) * (0.69314718055994531 / 3);
 }
 
-constexpr double EVENTS_APART = 1e-12;  // of a step: events of one lane that are closer are at one time, and the first in order happens
 constexpr std::int64_t IDLE = 0, ADAPTIVE = 1, CAPPED = 2, LAST = 3, CROSSED = 4;    // how a step ended
 constexpr std::int64_t RUNNING = 0, ARRIVED = 1, SPIKED = 2, FAILED = 3, RESTING = 4;  // what became of a lane
 
@@ -335,7 +334,7 @@ template <class S, int K> SNN_DEVICE bool walk(const typename S::T* c, const Con
         M crossed = M{};
         if constexpr (S::EVENT >= 0) {
             S::template event<K>(c, s);
-            const T apart = h * EVENTS_APART;
+            const T apart = h * S::EVENTS_APART;
             for (int m = 0; m < S::NE; m++) {
                 const T* g = s[S::event_slot(m)];
                 M& beyond = m ? lanes.others[m - 1] : lanes.above;

@@ -2,13 +2,11 @@
 // Linear models by closed forms and steps that can't pass either, as targets/numpy/crossing.py and ClosedForm of flow.py;
 // nonlinear ones by Taylor steps (taylor.h).
 #pragma once
+#include "limits.cuh"
 #include "network.cuh"
 
 namespace snn {
 
-constexpr int LEVELS = 49, PER_OCTAVE = 4;  // events/bounds.py
-constexpr int ROUNDS = 2000, MAX_PEAKS = 10000, MAX_TURNS = 10000;
-constexpr double CLOSE = 1.0 / (1ull << 54);
 
 template <class M, int... I> SNN_INLINE void load_parameters(const Population& p, int j, double* to, std::integer_sequence<int, I...>)
 {
@@ -240,7 +238,7 @@ template <class M, class F> SNN_INLINE int linear_peaks(const Network& net, cons
         else moves.at(t).run(x, there), peak.at(0.0).run(there, all);
         for (int k = 0; k < 3; k++) v[k] = sign * all[k + 1];
     };
-    for (int k = 0; k < MAX_PEAKS; k++)
+    for (int k = 0; k < M::MAX_EVENTS; k++)
     {
         const bool up = sign > 0;
         const Found found = first_crossing(along, up ? high : -low, up ? low : -high, tau, length, leaving);
@@ -269,7 +267,7 @@ template <class M, class F> SNN_INLINE int smooth_peaks(const Network& net, cons
         run_rule<M, M::template Rate>(p, j, x, rates);
         for (int i = 0; i < M::S; i++) y[i] = x[i];
         std::int64_t above = rates[net.observed] <= 0;
-        for (int k = 0; k < MAX_PEAKS; k++)
+        for (int k = 0; k < M::MAX_EVENTS; k++)
         {
             auto lanes = setting_out<S>(y, length - passed);
             lanes.above = above;

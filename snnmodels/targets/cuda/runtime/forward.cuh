@@ -681,7 +681,7 @@ private:
                             break;
                         }
                         if (!turn<M>(p, j, e.kind, z, y)) { fail(SLIDES, k, j, base); break; }
-                        if (turns == MAX_TURNS) { fail(TURNS, k, j, base); break; }
+                        if (turns == M::MAX_EVENTS) { fail(TURNS, k, j, base); break; }
                     }
                 }
             }
@@ -730,7 +730,8 @@ private:
                                 run_rule<M, M::template Search>(p, j, z, v);
                                 gdot = fmin(gdot, v[1]);
                                 for (int i = 0; i < M::S; i++) y[i] = z[i];
-                                if (!after_spike<M>(k, j, time, y) || M::REFRACTORY || ++spikes > net.max_spikes) break;
+                                if (!after_spike<M>(k, j, time, y) || M::REFRACTORY) break;
+                                if (++spikes == M::MAX_EVENTS) { fail(SPIKES, k, j, time); break; }
                             }
                             horizon = limit;
                         }

@@ -509,7 +509,7 @@ private:
 
     void tell_failures()
     {
-        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "finite", "steps", "search", "flat"};
+        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "spikes", "finite", "steps", "search", "flat"};
         for (const Failure& f : failure.get(net.trials))
             if (f.kind) throw Failed{words[f.kind], f.population, f.neuron, f.time};
     }
