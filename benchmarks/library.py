@@ -2,6 +2,7 @@
 
 python -m benchmarks.library                # writes docs/results/library.json and docs/library.md
 python -m benchmarks.library --only adex    # some of them, kept beside the results that are there
+python -m benchmarks.library --missing      # those of which there are no results
 python -m benchmarks.library --table        # only the document, from the results
 
 Each neuron is driven by spikes through its default synapse, with the smallest weights, doubled from a parameter's size
@@ -143,13 +144,13 @@ def page(results: Mapping[str, Any]) -> str:
         f"Each neuron gets nine spikes in {DURATION * 1e3:g} ms through its default synapse, with weights just large",
         f"enough to make it spike. Errors are those of the default tolerance against {TIGHT:g} (relative in norm, of",
         "the group of gradients that is furthest off); the cost is that of one neuron's 100 ms, forward and backward,",
-        f"with all parameters learnable, on one core (the fastest of {REPEATS} runs). The last columns are what it takes",
-        "to open the simulation, in seconds of one core: to derive the rules of the model and write its program, in",
-        "each new process; to compile that, once.",
+        f"with all parameters learnable, on one core (the fastest of {REPEATS} runs). The last columns are what it",
+        "takes to open the simulation, in seconds of one core: to derive the rules of the model and write its program,",
+        "in each new process (generated); to compile that, once (compiled).",
         "Checks of values and behaviour against closed forms and other simulators are in `tests/templates`, those",
         "against the event-driven reference in `tests/exactness`.",
         "",
-        "| model | title | states | spikes | spike times (ms) | gradients | cost (µs) | generation (s) | compilation (s) |",
+        "| model | title | states | spikes | spike times (ms) | gradients | cost (µs) | generated (s) | compiled (s) |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, r in sorted(results["neurons"].items()):
@@ -163,6 +164,9 @@ def page(results: Mapping[str, Any]) -> str:
         cost = (f"{r['microseconds']:.0f}", *made)
         cells = (r["states"], f"{r['spikes']:.1f}", times, gradients, *cost)
         lines.append(f"| `{name}` | {r['title']} | {' | '.join(map(str, cells))} |")
+    neurons = [entry.name for entry in catalogue() if entry.kind == "neuron"]
+    if missing := [f"`{name}`" for name in neurons if name not in results["neurons"]]:
+        lines += ["", f"Not measured yet: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -176,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--only", nargs="+", choices=names, metavar="NEURON", help="measure these")
+    parser.add_argument("--missing", action="store_true", help="measure those without results")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
     parser.add_argument("--page", type=Path, default=PAGE, help=f"document (default: {PAGE})")
     parser.add_argument("--table", action="store_true", help="only write the document of the results")
@@ -184,7 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.table and not known["neurons"]:
         print(f"{options.out}: no results yet; run python -m benchmarks.library", file=sys.stderr)
         return 2
-    for name in [] if options.table else options.only or names:
+    wanted = [n for n in names if n not in known["neurons"]] if options.missing else options.only or names
+    for name in [] if options.table else wanted:
         print(name, file=sys.stderr, flush=True)
         try:
             known["neurons"][name] = measure(name)

@@ -366,9 +366,9 @@ A cell has the largest deviation of the gradient **from the oracle · from centr
 and all arrays of the column. Deviations are relative, in norm, for each array of gradients; of one that changes the
 loss by less than {FLOOR:g} of its own relative change they are relative to that. With the oracle all elements are
 compared, with differences a few (`elements` in the results). A gradient passes within what the neuron's file declares
-(`[accuracy]`, in the last column: gradient · spike times) of the oracle, and within {DIFFERENCES:.0e} of differences, if they
-resolve that or are ten times further away than they resolve. Nonlinear flows are followed to 1e-10, as by default.
-Before the deviations of parameters and initial states is how many there are."""
+(`[accuracy]`, in the last column: gradient · spike times) of the oracle, and within {DIFFERENCES:.0e} of differences,
+if they resolve that or are ten times further away than they resolve. Nonlinear flows are followed to 1e-10, as by
+default. Before the deviations of parameters and initial states is how many there are."""
 
 
 def _line(r: Record) -> str:

@@ -414,7 +414,7 @@ def _accuracy(table: AccuracyTable | None, file: str) -> Accuracy | None:
     with located(file, "accuracy.spike_times"):
         time, _ = quantity_in(table.spike_times, "second")
         if not time > 0:
-            raise ValueError(f"{table.spike_times!r} is no positive time; write how far a spike may be, as in '1e-8*ms'")
+            raise ValueError(f"{table.spike_times!r} is no positive time; write how far spikes may be, as in '1e-8*ms'")
     return Accuracy(time, table.gradient)
 
 

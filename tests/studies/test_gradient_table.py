@@ -44,7 +44,7 @@ def test_every_neuron_has_a_row_of_full_cells() -> None:
 
 @pytest.mark.parametrize("record", RESULTS["neurons"], ids=lambda r: r["neuron"])
 def test_every_neuron_keeps_what_its_file_declares(record: dict[str, Any]) -> None:
-    """At most 1e-6 of the gradient, and no more than is needed: within a factor of 100, where rounding doesn't decide."""
+    """At most 1e-6 of the gradient, and no more than a hundred times what was measured, or than rounding allows."""
     model = load_model(record["neuron"])
     declared, linear = model.accuracy, record["linear"]
     assert declared is not None, "the file has no [accuracy]"
