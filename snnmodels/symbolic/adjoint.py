@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -383,6 +384,7 @@ class _Derivation:
         return sp.Add(*terms, _simple(expression.xreplace(dict.fromkeys(costates, sp.Integer(0)))))
 
 
+@lru_cache(1024)  # a refractory neuron has the rules of the free one where nothing is held
 def _simple(expression: sp.Expr) -> sp.Expr:
     """Simplified, unless that would take minutes: it does where long expressions call functions."""
     most = _LONG_HYPERBOLIC if expression.has(HyperbolicFunction) else _LONG

@@ -17,8 +17,8 @@ from .expressions import (
     parse_threshold,
     substitute,
 )
-from .model import Assignment, Derived, Parameter, Receptor, Refractory, State
-from .schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
+from .model import Accuracy, Assignment, Derived, Parameter, Receptor, Refractory, State
+from .schema import AccuracyTable, MechanismFile, NeuronFile, RefractoryTable, SynapseFile
 from .units import (
     check_identifier,
     expression_dimension,
@@ -111,6 +111,7 @@ class Component:
     add_threshold: str | None = None
     add_reset: tuple[Assignment, ...] = ()
     replace_initial: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -356,6 +357,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 threshold=_threshold(source.threshold, file, "threshold"),
                 reset=None if source.reset is None else _statements(source.reset, file, "reset"),
                 refractory=_refractory(source.refractory),
+                accuracy=_accuracy(source.accuracy, file),
             )
         case SynapseFile():
             with located(file, "weight.unit"):
@@ -400,6 +402,16 @@ def _refractory(table: RefractoryTable | None) -> Refractory | None:
         return None
     shorter = table.hold_duration and table.hold_duration.strip()
     return Refractory(table.duration.strip(), tuple(dict.fromkeys(table.hold)), table.arrivals, shorter)
+
+
+def _accuracy(table: AccuracyTable | None, file: str) -> Accuracy | None:
+    if table is None:
+        return None
+    with located(file, "accuracy.spike_times"):
+        time, _ = quantity_in(table.spike_times, "second")
+        if not time > 0:
+            raise ValueError(f"{table.spike_times!r} is no positive time; write how far spikes may be, as in '1e-8*ms'")
+    return Accuracy(time, table.gradient)
 
 
 def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment, ...]:

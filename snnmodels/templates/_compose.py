@@ -240,6 +240,7 @@ def _model(name: str, parts: Sequence[Component], merged: Merged, opened: Merged
         derived={n: replace(d, expression=inner[n]) for n, d in merged.derived.items()},
         functions=tuple(dict.fromkeys(str(function) for part in parts for function in part.functions)),
         inputs=_inputs(parts[0], opened),
+        accuracy=parts[0].accuracy,
         open_derivatives={
             n: substitute(rhs, outer)
             for n, rhs in opened.derivatives.items()

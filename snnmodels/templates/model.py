@@ -176,6 +176,22 @@ class Refractory:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How far results are from those of the continuous system at most, at the default tolerance of a simulation.
+
+    Attributes
+    ----------
+    spike_times : float
+        In seconds.
+    gradient : float
+        Of every array of gradients, relative in norm.
+    """
+
+    spike_times: float
+    gradient: float
+
+
+@dataclass(frozen=True)
 class Model:
     """A hybrid dynamical neuron model, complete with receptors.
 
@@ -209,6 +225,8 @@ class Model:
         Of the neuron, whether anything in this model drives them or not.
     open_derivatives : mapping of str to str
         As `derivatives`, for those that read an input: with `Input.drive` added to each.
+    accuracy : Accuracy or None
+        What the neuron's file says, of it with its default synapse; None where it says nothing.
     """
 
     name: str
@@ -229,6 +247,7 @@ class Model:
     functions: tuple[str, ...] = ()
     inputs: Mapping[str, Input] = field(default_factory=dict)
     open_derivatives: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
 
     @property
     def spiking(self) -> bool:

@@ -108,6 +108,13 @@ class RefractoryTable(Table):
     arrivals: Literal["ignore", "apply"] = "ignore"
 
 
+class AccuracyTable(Table):
+    """How far results may be from the continuous system's, at the default tolerance of a simulation."""
+
+    spike_times: Text
+    gradient: Annotated[float, Field(gt=0, lt=1)]
+
+
 class NeuronFile(ComponentFile):
     """A neuron: equations, inputs, and, if it spikes, threshold and reset (an empty list if a spike resets nothing)."""
 
@@ -118,6 +125,7 @@ class NeuronFile(ComponentFile):
     reset: str | list[str] | None = None
     refractory: RefractoryTable | None = None
     default_synapse: str | None = None
+    accuracy: AccuracyTable | None = None
 
 
 class SynapseAdditions(Table):
