@@ -304,6 +304,6 @@ def test_a_current_far_too_large_ends_soon(name: str) -> None:
     network = snn.Network("large", (), (cells,), (), "cells", 0.1, currents=(current,), drives=drives)
     with (
         snn.Simulation(network, snn.SpikeTimes()) as simulation,
-        pytest.raises(SimulationError, match="spikes more than 10000 times within a time constant.*check the units"),
+        pytest.raises(SimulationError, match=r"spikes more than 10000 times within a time constant.*check the units"),
     ):
         simulation.forward({"i": np.ones((1, 1, 100))}, gradient=False)
