@@ -276,8 +276,8 @@ def _train_epochs(
             warnings.warn(
                 f"epoch {record.epoch}: in {record.silent_trials} of {len(run.data)} trials a spike that the loss "
                 "needs was missing, and they teach nothing or less, however small the loss is: begin with larger "
-                "weights, or add a loss of sampled potentials, which sees silent neurons; Simulation.spike_report tells "
-                "more",
+                "weights, or add a loss of sampled potentials, which sees silent neurons; "
+                "Simulation.spike_report tells more",
                 stacklevel=3,  # where train is called
             )
 

@@ -303,7 +303,7 @@ def test_a_current_far_too_large_ends_soon(name: str) -> None:
     drives = (snn.Drive("gain", "i", "cells", np.full((1, 1), 1e12)),)
     network = snn.Network("large", (), (cells,), (), "cells", 0.1, currents=(current,), drives=drives)
     with (
-        snn.Simulation(network, snn.SpikeTimes()) as simulation,
+        snn.Simulation(network, SpikeTimes()) as simulation,
         pytest.raises(SimulationError, match=r"spikes more than 10000 times within a time constant.*check the units"),
     ):
         simulation.forward({"i": np.ones((1, 1, 100))}, gradient=False)
