@@ -94,7 +94,7 @@ struct Peaks { double *value, *time, *slope; int *piece, *kind; };  // (trials, 
 enum PeakKind { START, EDGE, JUMP, INSIDE };
 
 enum FailureKind { NONE, ABOVE, RESET, RUNAWAY, CASCADE, SLIDES, TURNS, SPIKES, NOT_FINITE, STUCK, UNFINISHED, FLAT };
-struct Failure { int kind, population, neuron; double time; };
+struct TrialFailure { int kind, population, neuron; double time; };
 
 struct Network
 {
@@ -123,7 +123,7 @@ struct Network
     const double* maxima_error;
     double* smallest;              // (trials)
     int* ties;
-    Failure* failure;
+    TrialFailure* failure;
     int *overflow;                 // by component, kind of room: what would have been needed; then by population: spikes; raw
 };
 
