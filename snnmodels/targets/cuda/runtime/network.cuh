@@ -111,7 +111,7 @@ struct Network
     const Reading* reading;
     const Sampling* sampling;
     // (trials, ...)
-    double *x, *x0, *when, *until, *costate;
+    double *x, *when, *until, *costate;
     int *held, *held_end, *since, *fired, *counts, *cursor, *along;  // cursor: of projections, then of drives; along: see Forward
     std::int64_t along_size;
     const std::int64_t* along_at;  // by projection: where the places along the rows of its source's spikes begin

@@ -404,7 +404,7 @@ private:
         net.population = population.put(pops), net.projection = projection.put(q), net.train = train.put(t);
         net.component = component.put(cs), net.drive = drive.put(ds), net.sampling = sampling.put(ss);
         const std::size_t states = trials * net.states, neurons = trials * net.neurons;
-        net.x = x.room(states), net.x0 = x0.room(states), net.costate = costate.room(states);
+        net.x = x.room(states), net.costate = costate.room(states);
         net.when = when.room(neurons), net.until = until.room(neurons), net.held = held.room(neurons), net.held_end = held_end.room(neurons);
         net.since = since.room(neurons), net.fired = fired.room(neurons), net.counts = counts.room(neurons);
         net.cursor = cursors.room(trials * (projections.size() + drives.size()));
@@ -586,7 +586,7 @@ private:
     Buffer<Reading> readings;
     Buffer<Raw> raw;
     Buffer<TrialFailure> failure;
-    Buffer<double> x, x0, costate, when, until, raw_before, peak_value, peak_time, peak_slope, tops, pulls, smallest;
+    Buffer<double> x, costate, when, until, raw_before, peak_value, peak_time, peak_slope, tops, pulls, smallest;
     Buffer<int> held, held_end, since, fired, counts, cursors, alongs, peak_piece, peak_kind, ties, overflow;
     Buffer<std::int64_t> along_places;
 };
