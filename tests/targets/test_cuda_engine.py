@@ -18,7 +18,6 @@ from snnmodels.gradients import Outcome, Simulation, probe
 from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
 from snnmodels.targets.compilation import BuildFailed
-from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.cuda import program
 from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
@@ -97,7 +96,7 @@ def assert_same(found: Run, expected: Run, relative: float = 1e-12) -> None:
     ("first", "loss"),
     [
         (0, None),
-        (100, None),
+        pytest.param(100, None, marks=SLOW),
         (500_000, SumOfMaxima()),
         pytest.param(500_010, SumOfSamples(interval=1.7 * MS), id="samples"),
         *(pytest.param(1000 * k, None, marks=SLOW) for k in range(2, 12)),
@@ -367,8 +366,10 @@ ATOMIC = "const int slot = atomicAdd(&s.raw, 1);"
 @pytest.mark.usefixtures("races")
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(BARRIER, BARRIER.replace("        __syncthreads();\n", "")), (ATOMIC, "const int slot = s.raw++;")],
-    ids=["barrier", "atomic"],
+    [
+        pytest.param(BARRIER, BARRIER.replace("        __syncthreads();\n", ""), id="barrier"),
+        pytest.param(ATOMIC, "const int slot = s.raw++;", id="atomic", marks=SLOW),
+    ],
 )
 def test_a_planted_race_is_found(planted: Any, old: str, new: str) -> None:
     planted("forward.cuh", old, new)
@@ -385,10 +386,3 @@ def test_a_planted_factor_is_found(planted: Any) -> None:
     found, expected = run(make, drawn.network, drawn.inputs), run(NumpyEngine, drawn.network, drawn.inputs)
     with pytest.raises(AssertionError, match=r"q\d+\.w"):
         assert_same(found, expected)
-
-
-def test_c_plus_plus_is_compared_too(cuda: str) -> None:
-    drawn = busy()
-    found = run(make, drawn.network, drawn.inputs)
-    expected = run(lambda plan: CppEngine(plan, trials=2), drawn.network, drawn.inputs)
-    assert_same(found, expected)
