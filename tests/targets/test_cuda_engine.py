@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
+from snnmodels.files import read_json
 from snnmodels.gradients import Outcome, Simulation, probe
 from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
@@ -30,7 +32,8 @@ from tests.exactness.test_currents import driven
 from tests.needs import COMPILER
 from tests.oracle.networks import Polynomial, SumOfMaxima, SumOfSamples
 
-EMULATOR = Path(__file__).parents[1] / "cudacpu" / "nvcc"
+ROOT = Path(__file__).parents[2]
+EMULATOR = ROOT / "tests" / "cudacpu" / "nvcc"
 HAS_NVCC = shutil.which("nvcc") is not None
 ORDERS = ("forward", "reverse", "random:1", "random:2")
 SLOW = pytest.mark.slow
@@ -139,7 +142,7 @@ def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None
     assert_same(found, expected, 1e-11)
 
 
-NEURONS = sorted(p.stem for p in (Path(__file__).parents[2] / "equations" / "neurons").glob("*.toml"))
+NEURONS = sorted(p.stem for p in (ROOT / "equations" / "neurons").glob("*.toml"))
 QUICK = ("izhikevich_2007", "fitzhugh_nagumo")  # a condition in an equation; spikes without reset
 
 
@@ -386,3 +389,23 @@ def test_a_planted_factor_is_found(planted: Any) -> None:
     found, expected = run(make, drawn.network, drawn.inputs), run(NumpyEngine, drawn.network, drawn.inputs)
     with pytest.raises(AssertionError, match=r"q\d+\.w"):
         assert_same(found, expected)
+
+
+# --- the script that compares everything where there is a GPU ---------------------------------------------------------
+
+
+@COMPILER
+def test_the_script_compares_a_neuron(cuda: str, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("check_cuda", ROOT / "scripts/check_cuda.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--only", "lif", "--out", str(tmp_path)]) == 0
+    found = read_json(tmp_path / "results.json", "results file", "neurons", "times", "device")
+    (record,) = found["neurons"]
+    assert record["neuron"] == "lif"
+    assert script.passes(record)
+    assert not script.passes({**record, "gradients": 1e-4})
+    assert not script.passes({**record, "times": None})
+    with pytest.raises(ValueError, match="--only lief: the library has no such neuron"):
+        script.main(["--only", "lief"])
