@@ -183,12 +183,12 @@ MISTAKES = [
     ('[loss]\nexpression = "exp(t)"', "loss: the loss 'exp\\(t\\)'"),
     ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "loss 2: expression: '3' reads nothing"),
     ('[loss]\nkind = "count_error"\nsurrogate = "x"', "loss: surrogate='x' is not"),
-    ('[loss]\nkind = "ttfs_cross_entropy"\npopulation = "hiden"', "loss: .* population 'hiden', .* did you mean 'hidden'"),
+    ('[loss]\nkind = "ttfs_cross_entropy"\npopulation = "hiden"', "loss: .* 'hiden', .* did you mean 'hidden'"),
     ('[loss]\nkind = "spike_time_error"\npopulation = "input"', "loss: .* 'input', .* there is hidden, output"),
     ('[loss]\nkind = "voltage_error"\nvariable = "V"', "loss: .* samples of 'V', .* did you mean 'v'"),
     ('[loss]\nkind = "voltage_error"\ninterval = "1*second"', "loss: interval = 1000 ms between samples"),
     ('[loss]\nexpression = "final(u)**2"', "loss: 'final\\(u\\)\\*\\*2': .* has no state 'u'; there is I_syn, v"),
-    ('[loss]\nexpression = "integral((v - e)**2)"', "loss: .*: 'e' is neither a state or parameter of .* nor a constant"),
+    ('[loss]\nexpression = "integral((v - e)**2)"', "loss: .*: 'e' is neither a state or parameter of"),
     ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "t"\npopulation = "in"', "loss 2: .* population 'in'"),
 ]  # fmt: skip
 
