@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import brian2
+import numpy as np
 import pytest
 
 from benchmarks import library
+from snnmodels.gradients import Simulation
+from snnmodels.losses import load_network
+from snnmodels.templates import load_model
+from snnmodels.templates.schema import NeuronFile, against, validate
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "equations/README.md"]
-BLOCKS = [
-    pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}")
-    for file in FILES
-    for k, block in enumerate(re.findall(r"^```python\n(.*?)^```", file.read_text(), re.DOTALL | re.MULTILINE))
-]
+
+
+def blocks(language: str) -> list[Any]:
+    """What is printed in a language, every block with its place."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    return [
+        pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}")
+        for file in FILES
+        for k, block in enumerate(pattern.findall(file.read_text()))
+    ]
+
+
+BLOCKS = blocks("python")
+DOCUMENTS = blocks("toml")
+WHOLE = {tomllib.loads(p.values[0])["kind"]: p.values[0] for p in DOCUMENTS if "kind =" in p.values[0].split("\n")[0]}
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -30,6 +47,37 @@ def test_printed_python_runs_and_says_something(block: str, capsys: pytest.Captu
     finally:
         brian2.prefs.codegen.target = before
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("block", DOCUMENTS)
+def test_printed_toml_is_what_files_may_hold(block: str, tmp_path: Path) -> None:
+    """Whole files are loaded; a part of one is put into the whole file of its kind that is printed, too."""
+    part, file = tomllib.loads(block), tmp_path / "printed.toml"
+    if block in WHOLE.values():
+        file.write_text(block)
+        network = part["kind"] == "network"
+        assert load_network(file).projections if network else load_model(file).states
+    elif part.keys() & {"inputs", "projections", "loss"}:
+        whole = tomllib.loads(WHOLE["network"])
+        whole["inputs"] |= part.pop("inputs", {})
+        whole["projections"] = [*whole["projections"][:-1], *part.pop("projections", [])]
+        validate(whole | part, "printed")
+    else:
+        against(NeuronFile, tomllib.loads(WHOLE["neuron"]) | part, "printed")
+
+
+def test_the_printed_network_runs_with_its_own_loss(tmp_path: Path) -> None:
+    file = tmp_path / "printed.toml"
+    file.write_text(WHOLE["network"])
+    rng = np.random.default_rng(1)
+    inputs = {"input": rng.uniform(1e-3, 30e-3, (2, 20)), "stimulus": rng.uniform(0, 1, (2, 1, 50))}
+    with Simulation(load_network(file), batch_size=2) as simulation:
+        outcome = simulation.run(inputs, np.full((2, 2, 1), 25e-3))
+    assert outcome.silent == 0
+    learnt = {"hidden.tau_m", "hidden.v_th", "input_hidden.w", "input_hidden.delay", "hidden_output.w"}
+    assert learnt < set(outcome.gradients)
+    assert not any(key.startswith("inhibition") for key in outcome.gradients)
+    assert all(np.abs(outcome.gradients[key]).max() > 0 for key in learnt)
 
 
 def test_every_fault_has_its_test() -> None:

@@ -58,7 +58,8 @@ def build(
     Examples: `snnmodels build yin_yang --out yin_yang_cpp`; `snnmodels build lif alpha_synapse --target cuda -o lif`.
     """
     from ..brian import export
-    from ..templates import Model, Network, load_network
+    from ..losses import load_network
+    from ..templates import Model, Network
     from ..templates.values import with_values
 
     prepare_brian()

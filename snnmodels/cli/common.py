@@ -47,7 +47,8 @@ def load_any(names: list[str]) -> Model | Network | CodingNetwork:
         If there is neither.
     """
     from ..coding import coding_catalogue, load_coding_network
-    from ..templates import catalogue, load_model, load_network
+    from ..losses import load_network
+    from ..templates import catalogue, load_model
 
     if len(names) == 1:
         kind = _kind_of_file(Path(names[0]))

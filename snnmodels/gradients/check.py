@@ -11,12 +11,12 @@ import numpy as np
 
 from .. import oracle as reference
 from ..datasets.targets import named_targets
-from ..losses import loss_of
+from ..losses import load_network, loss_of
 from ..losses.base import Loss
 from ..losses.integrals import with_integrals
 from ..symbolic.system import HybridSystem
 from ..targets import Target
-from ..templates import load_model, load_network
+from ..templates import load_model
 from ..templates.model import Model
 from ..templates.network import MOST, Network
 from .batches import count_trials

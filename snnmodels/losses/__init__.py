@@ -3,7 +3,7 @@
 from .base import Loss, LossValue, Observed, SumOfLosses
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from .counts import ActivityPrice, CountError
-from .declared import loss_of
+from .declared import load_network, loss_of
 from .expressions import ExpressionLoss, FunctionLoss
 from .integrals import Integral, with_integrals
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
@@ -35,6 +35,7 @@ __all__ = [
     "TTFSCrossEntropy",
     "VanRossumDistance",
     "VoltageError",
+    "load_network",
     "loss_of",
     "with_integrals",
 ]

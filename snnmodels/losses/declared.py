@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from ..templates.errors import brief, suggest
+from .. import templates
+from ..templates.errors import brief, located, suggest
+from ..templates.library import find
 from ..templates.network import Network
-from .base import Loss
+from .base import Loss, primitives
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from .counts import ActivityPrice, CountError
 from .expressions import ExpressionLoss
+from .integrals import with_integrals
 from .spike_times import SpikeTimeError
 from .trains import IntervalError, VanRossumDistance
 from .voltages import VoltageError
 
-__all__ = ["KINDS", "loss_of"]
+__all__ = ["KINDS", "load_network", "loss_of"]
 
 KINDS: Mapping[str, type[Loss]] = {
     "expression": ExpressionLoss,
@@ -53,21 +57,55 @@ def loss_of(network: Network) -> Loss:
             f"network {network.name!r} declares no loss; give one, such as TTFSCrossEntropy(), or write [loss] in its "
             "file"
         )
+    return _declared(network, f"network {network.name!r}")
+
+
+def load_network(name_or_path: str | Path, seed: int | None = None, **overrides: Any) -> Network:
+    """Read a network from the library or from a file, draw what it draws, and check the loss that it declares.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``"yin_yang"``, or the path of a ``.toml`` file.
+    seed : int, optional
+        Of all that is drawn (weights, masks, delays, parameters) instead of the file's.
+    **overrides
+        Changes to the file: a key of its top level (``duration="80*ms"``), or the name of an input, population or
+        projection with a dictionary of what changes there; see `snnmodels.templates.load_network`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    TemplateError
+        If the file or an override can't be used, or the loss is none or doesn't fit the network.
+
+    Examples
+    --------
+    >>> load_network("yin_yang", seed=1, hidden={"n": 20}).projections[0].weights.shape
+    (5, 20)
+    """
+    network = templates.load_network(name_or_path, seed, **overrides)
+    if network.loss:
+        _declared(network, str(find(name_or_path, ("network",))))
+    return network
+
+
+def _declared(network: Network, place: str) -> Loss:
+    """The sum of the terms, each of which is checked; `place` is what messages begin with."""
     terms = []
     for k, table in enumerate(network.loss):
-        where = f"network {network.name!r}: loss" + (f" {k + 1}" if len(network.loss) > 1 else "")
-        try:
-            terms.append(_term(table))
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+        with located(place, f"loss {k + 1}" if len(network.loss) > 1 else "loss"):
+            term = _term(table)
+            term.check(network)
+            primitives(term.observables, with_integrals(network, term.observables))
+            terms.append(term)
     first, *others = terms
     total = first
     for term in others:
         total = total + term
-    try:
-        total.check(network)
-    except ValueError as error:
-        raise ValueError(f"network {network.name!r}: {error}") from None
     return total
 
 

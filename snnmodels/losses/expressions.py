@@ -40,7 +40,7 @@ class ExpressionLoss(Loss):
       one for the trial, of which functions may be taken.
 
     A term counts where all that it names is there: spikes that don't happen add nothing and have no derivative
-    (`silent_trials` counts the trials without a spike), and neither does what a target leaves open as ``inf`` or NaN.
+    (`silent_trials` counts the trials that lack one), and neither does what a target leaves open as ``inf`` or NaN.
     Target j of a neuron belongs to its spike or sample j. Losses of several populations are sums of such losses.
 
     Attributes
@@ -208,12 +208,32 @@ class ExpressionLoss(Loss):
         return LossValue(float(value.sum() / trials), shown(self, gradients), predictions)
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
-        """Count the trials without any of the spikes that are read; see `Loss.silent_trials`."""
-        for read, x in zip(self._reads, alike(self, observed), strict=True):
-            if read.kind in ("t", "first_spike"):
-                heard = np.isfinite(x).reshape(len(x), -1).any(axis=1)
-                return int(np.count_nonzero(~heard))
-        return 0
+        """Count the trials in which a spike that is read is missing; see `Loss.silent_trials`.
+
+        Spikes are asked for by the label, where the expression names it, and by every finite target of a neuron that is
+        a time. Where there is neither, a trial is counted that has none of them.
+        """
+        seen = zip(self._reads, alike(self, observed), strict=True)
+        arrays = [self._array(read, x) for read, x in seen if read.kind in ("t", "first_spike")]
+        if not arrays:
+            return 0
+        heard = np.max([np.isfinite(x).sum(axis=2) for x in arrays], axis=0)
+        asked = self._asked(targets, *heard.shape)
+        lacking = ~heard.any(axis=1) if asked is None else (heard < asked).any(axis=1)
+        return int(np.count_nonzero(lacking))
+
+    def _asked(self, targets: np.ndarray, trials: int, n: int) -> np.ndarray | None:
+        """How many spikes of each neuron the targets ask for, ``(trials, n)``; None if they are not of neurons."""
+        asked = None
+        if "is_label" in set().union(*(w.names for w in self._expressions)):
+            asked = (np.arange(n) == labels_of(targets, trials, n)[:, None]).astype(int)
+        for name, unit in self.targets.items():
+            if unit_dimension(unit) == unit_dimension("second"):
+                array = np.asarray(_target(name, targets, len(self.targets)), dtype=float)
+                if array.ndim > 1:  # else it is for any neuron
+                    wanted = np.isfinite(array.reshape(trials, n, -1)).sum(axis=2)
+                    asked = wanted if asked is None else np.maximum(asked, wanted)
+        return asked
 
     def _array(self, read: Read, x: np.ndarray) -> np.ndarray:
         """What was observed as ``(trials, n, items)``."""

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..templates.errors import suggest
 from ..templates.network import Network, Population
 
 __all__ = ["FinalValues", "FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
@@ -77,8 +78,8 @@ class Primitive(Observable):
             if p.name == name:
                 self._check(p, network)
                 return replace(self, population=name)
-        names = ", ".join(p.name for p in network.populations)
-        raise ValueError(f"the loss reads population {name!r}; network {network.name!r} has {names}")
+        hint = suggest(name, (p.name for p in network.populations))
+        raise ValueError(f"the loss reads population {name!r}, which is none of network {network.name!r}; {hint}")
 
     @abstractmethod
     def _check(self, population: Population, network: Network) -> None:
@@ -138,8 +139,8 @@ class _State(Primitive):
     def _check(self, population: Population, network: Network) -> None:
         if self.variable not in population.model.state_names:
             raise ValueError(
-                f"the loss reads {self.what} of {self.variable!r}; {population.model.name} has the states "
-                f"{', '.join(population.model.state_names)}"
+                f"the loss reads {self.what} of {self.variable!r}, which is no state of {population.model.name}; "
+                f"{suggest(self.variable, population.model.state_names)}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,11 +13,54 @@ from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, wanted_spike_times
 
-__all__ = ["SpikeTimeError", "SpikeTimeFunction"]
+__all__ = ["Deviations", "SpikeTimeError", "SpikeTimeFunction"]
 
 
 @dataclass(frozen=True)
-class SpikeTimeError(Loss):
+class Deviations(Loss):
+    """Mean squared deviation of what spike trains have from targets, matched by order: spikes, or intervals."""
+
+    tau: float = 1e-3
+    missing: float = 10e-3
+    population: str = ""
+
+    def __post_init__(self) -> None:
+        check_positive(tau=self.tau, missing=self.missing)
+
+    @property
+    def observes(self) -> Observable:
+        """All spike times."""
+        return SpikeTimes(self.population)
+
+    @abstractmethod
+    def compared(self, observed: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the trains have and what they are to have, checked: ``(trials, n, k)`` and ``(trials, n, m)``.
+
+        Both in seconds, and ``inf`` where there is nothing.
+        """
+
+    def mean_square(self, found: np.ndarray, wanted: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss, and its derivative by `found`, for each trial a mean over its targets."""
+        matched = min(found.shape[2], wanted.shape[2])
+        hit = np.isfinite(found[..., :matched]) & np.isfinite(wanted[..., :matched])
+        deviation = np.subtract(found[..., :matched], wanted[..., :matched], out=np.zeros(hit.shape), where=hit)
+        n_wanted = np.isfinite(wanted).sum(axis=(1, 2))
+        n_missing = n_wanted - hit.sum(axis=(1, 2))
+        weight = 1 / np.maximum(n_wanted, 1)
+        squares = np.sum((deviation / self.tau) ** 2, axis=(1, 2)) + n_missing * (self.missing / self.tau) ** 2
+        slope = np.zeros_like(found)
+        slope[..., :matched] = 2 * deviation / self.tau**2 * (weight / len(found))[:, None, None]
+        return float(np.mean(squares * weight)), slope
+
+    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
+        """Count the trials in which a neuron has less than its targets ask for; see `Loss.silent_trials`."""
+        found, wanted = self.compared(observed, targets)
+        lacking = np.isfinite(wanted).sum(axis=2) > np.isfinite(found).sum(axis=2)
+        return int(np.count_nonzero(lacking.any(axis=1)))
+
+
+@dataclass(frozen=True)
+class SpikeTimeError(Deviations):
     """Mean squared deviation of output spikes from target spikes, for learning given spike trains.
 
     Matching is by order: spike j of a neuron belongs to target j of that neuron. A trial's loss is the mean over its
@@ -36,39 +80,15 @@ class SpikeTimeError(Loss):
         Whose spikes are read; the output's if empty.
     """
 
-    tau: float = 1e-3
-    missing: float = 10e-3
-    population: str = ""
-
-    def __post_init__(self) -> None:
-        check_positive(tau=self.tau, missing=self.missing)
-
-    @property
-    def observes(self) -> Observable:
-        """All spike times."""
-        return SpikeTimes(self.population)
+    def compared(self, observed: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Spike times and target times; see `Deviations.compared`."""
+        times = checked_spike_times(observed)
+        return times, wanted_spike_times(targets, times)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times and target times ``(trials, n, k)`` in seconds, k may differ; see `Loss.evaluate`."""
-        times = checked_spike_times(observed)
-        wanted = wanted_spike_times(targets, times)
-        matched = min(times.shape[2], wanted.shape[2])
-        hit = np.isfinite(times[..., :matched]) & np.isfinite(wanted[..., :matched])
-        deviation = np.subtract(times[..., :matched], wanted[..., :matched], out=np.zeros(hit.shape), where=hit)
-        n_wanted = np.isfinite(wanted).sum(axis=(1, 2))
-        n_missing = n_wanted - hit.sum(axis=(1, 2))
-        weight = 1 / np.maximum(n_wanted, 1)
-        squares = np.sum((deviation / self.tau) ** 2, axis=(1, 2)) + n_missing * (self.missing / self.tau) ** 2
-        gradient = np.zeros_like(times)
-        gradient[..., :matched] = 2 * deviation / self.tau**2 * (weight / len(times))[:, None, None]
-        return LossValue(float(np.mean(squares * weight)), gradient.reshape(np.shape(observed)))
-
-    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
-        """Count the trials in which a neuron spikes less often than its targets ask; see `Loss.silent_trials`."""
-        times = checked_spike_times(observed)
-        wanted = wanted_spike_times(targets, times)
-        lacking = np.isfinite(wanted).sum(axis=2) > np.isfinite(times).sum(axis=2)
-        return int(np.count_nonzero(lacking.any(axis=1)))
+        value, slope = self.mean_square(*self.compared(observed, targets))
+        return LossValue(value, slope.reshape(np.shape(observed)))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, wanted_spike_times
+from .spike_times import Deviations
 
 __all__ = ["IntervalError", "VanRossumDistance"]
 
@@ -88,7 +89,7 @@ class VanRossumDistance(Loss):
 
 
 @dataclass(frozen=True)
-class IntervalError(Loss):
+class IntervalError(Deviations):
     """Mean squared deviation of interspike intervals from target intervals.
 
     Interval j of a neuron, between its spikes j and j + 1, belongs to target j. A trial's loss is the mean over its
@@ -105,46 +106,23 @@ class IntervalError(Loss):
         Whose spikes are read; the output's if empty.
     """
 
-    tau: float = 1e-3
-    missing: float = 10e-3
-    population: str = ""
-
-    def __post_init__(self) -> None:
-        check_positive(tau=self.tau, missing=self.missing)
-
-    @property
-    def observes(self) -> Observable:
-        """All spike times."""
-        return SpikeTimes(self.population)
+    def compared(self, observed: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals and target intervals; see `Deviations.compared`."""
+        times = checked_spike_times(observed)
+        later = times[..., 1:]
+        found = np.subtract(later, times[..., :-1], out=np.full(later.shape, np.inf), where=np.isfinite(later))
+        return found, self._targets(targets, times)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times ``(trials, n, k)`` and target intervals ``(trials, n, m)`` in seconds.
 
         Targets that are ``inf`` are none; see `Loss.evaluate`.
         """
-        times = checked_spike_times(observed)
-        wanted = self._targets(targets, times)
-        matched = min(max(times.shape[2] - 1, 0), wanted.shape[2])
-        hit = np.isfinite(times[..., 1 : matched + 1]) & np.isfinite(wanted[..., :matched])
-        known = np.where(np.isfinite(times), times, 0.0)
-        intervals = known[..., 1 : matched + 1] - known[..., :matched]
-        deviation = np.subtract(intervals, wanted[..., :matched], out=np.zeros(hit.shape), where=hit)
-        n_wanted = np.isfinite(wanted).sum(axis=(1, 2))
-        n_missing = n_wanted - hit.sum(axis=(1, 2))
-        weight = 1 / np.maximum(n_wanted, 1)
-        squares = np.sum((deviation / self.tau) ** 2, axis=(1, 2)) + n_missing * (self.missing / self.tau) ** 2
-        slope = 2 * deviation / self.tau**2 * (weight / len(times))[:, None, None]
-        gradient = np.zeros_like(times)
-        gradient[..., 1 : matched + 1] += slope
-        gradient[..., :matched] -= slope
-        return LossValue(float(np.mean(squares * weight)), gradient.reshape(np.shape(observed)))
-
-    def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
-        """Count the trials in which a neuron has fewer intervals than targets; see `Loss.silent_trials`."""
-        times = checked_spike_times(observed)
-        wanted = self._targets(targets, times)
-        lacking = np.isfinite(wanted).sum(axis=2) > np.maximum(np.isfinite(times).sum(axis=2) - 1, 0)
-        return int(np.count_nonzero(lacking.any(axis=1)))
+        value, slope = self.mean_square(*self.compared(observed, targets))
+        gradient = np.zeros(checked_spike_times(observed).shape)
+        gradient[..., 1:] += slope
+        gradient[..., :-1] -= slope
+        return LossValue(value, gradient.reshape(np.shape(observed)))
 
     @staticmethod
     def _targets(targets: np.ndarray, times: np.ndarray) -> np.ndarray:

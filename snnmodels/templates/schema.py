@@ -424,8 +424,28 @@ def _explain(errors: list[Any], schema: type[BaseModel], location: list[str]) ->
     if first["type"] == "extra_forbidden":
         fields = set(_table_at(schema, location[:-1]).model_fields)
         return f"unknown key; {suggest(location[-1], fields)}"
-    messages = (e["msg"].removeprefix("Input should be ").removeprefix("Value error, ") for e in errors)
+    messages = (_wanted(e) for e in errors)
     return f"expected {' or '.join(dict.fromkeys(messages))}, got {brief(first['input'])}"
+
+
+def _wanted(error: Any) -> str:
+    """What pydantic wants, in the words of TOML."""
+    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        name = error.get("ctx", {}).get("class_name")
+        return f"a table such as {_EXAMPLES[name]}" if name in _EXAMPLES else "a table"
+    if error["type"] in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        return f"a number {message}"
+    return message
+
+
+# Tables that are easily taken for what stands in them
+_EXAMPLES = {
+    "ValuesTable": "{ value = 0.5 }",
+    "SpikeInputTable": "{ n = 10 }",
+    "MaskTable": "{ probability = 0.1 }",
+    "PopulationTable": '{ model = "lif+exp_synapse", n = 10 }',
+}
 
 
 def _table_at(schema: type[BaseModel], location: list[str]) -> type[BaseModel]:

@@ -496,7 +496,7 @@ def spikes_only() -> Network:
     ("network", "loss", "message"),
     [
         (readouts().network, VoltageError(interval=50 * MS), r"interval = 50 ms .* not longer than the trial of 40 ms"),
-        (readouts().network, VoltageError(variable="u"), r"the loss reads samples of 'u'; .* has the states v, I_syn"),
+        (readouts().network, VoltageError(variable="u"), r"the loss reads samples of 'u', which .*; there is I_syn, v"),
         (spikes_only(), SmoothMaxima("v", 1.0), r"maximum of 'v', which the reset of the spiking population .* bounds"),
         (
             readouts().network,

@@ -224,10 +224,10 @@ def test_a_grid_reads_a_new_observable_too() -> None:
     ("seen", "message"),
     [
         ([Maxima(), Maxima(variable="I_syn")], "a simulation watches the maxima of one state of one population"),
-        ([Maxima("nobody")], "the loss reads population 'nobody'; network 'random' has first, second, out"),
+        ([Maxima("nobody")], "the loss reads population 'nobody', which is none of .*; there is first, out, second"),
         ([Maxima("first")], "which the reset of the spiking population 'first' bounds"),
         ([SpikeTimes()], "the loss reads spike times, but population 'out'"),
-        ([Maxima(variable="u")], "has the states"),
+        ([Maxima(variable="u")], "which is no state of leaky_integrator.*; there is I_syn, v"),
         ([Samples(interval=1.0)], "expected a positive time not longer than the trial"),
         ([], "expected a Loss, such as"),
         ("v", "expected a Loss, such as"),

@@ -20,9 +20,10 @@ from snnmodels.losses import (
     VoltageError,
     loss_of,
 )
-from snnmodels.losses.declared import KINDS
+from snnmodels.losses.declared import KINDS, load_network
 from snnmodels.optimisers import Adam
-from snnmodels.templates import Network, TemplateError, load_network
+from snnmodels.templates import Network, TemplateError
+from snnmodels.templates import load_network as unchecked
 from snnmodels.templates.identity import identity
 from snnmodels.templates.schema import LossTable
 from snnmodels.training import evaluate, train
@@ -175,19 +176,34 @@ def test_what_the_file_can_not_say(tmp_path: Path, text: str, message: str) -> N
         written(tmp_path, text)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "network 'with_loss' declares no loss; give one"),
-        ('[loss]\nkind = "interval_error"\nwidth = "1*ms"', "loss: 'width' has no meaning for interval_error"),
-        ('[loss]\ntargets = { x = "1" }', "network 'with_loss': loss: expression is missing"),
-        ('[loss]\nexpression = "(t - a)**2"', "network 'with_loss': loss: .*unknown name 'a'"),
-        ('[loss]\nexpression = "exp(t)"', "network 'with_loss': the loss 'exp\\(t\\)'"),
-        ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "loss 2: expression: '3' reads nothing"),
-        ('[loss]\nkind = "count_error"\nsurrogate = "x"', "'with_loss': loss: surrogate='x' is not"),
-    ],
-)
-def test_losses_that_are_none(tmp_path: Path, text: str, message: str) -> None:
-    net = written(tmp_path, text)
-    with pytest.raises(ValueError, match=message):
+MISTAKES = [
+    ('[loss]\nkind = "interval_error"\nwidth = "1*ms"', "loss: 'width' has no meaning for interval_error"),
+    ('[loss]\ntargets = { x = "1" }', "loss: expression is missing"),
+    ('[loss]\nexpression = "(t - a)**2"', "loss: .*unknown name 'a'"),
+    ('[loss]\nexpression = "exp(t)"', "loss: the loss 'exp\\(t\\)'"),
+    ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "3"', "loss 2: expression: '3' reads nothing"),
+    ('[loss]\nkind = "count_error"\nsurrogate = "x"', "loss: surrogate='x' is not"),
+    ('[loss]\nkind = "ttfs_cross_entropy"\npopulation = "hiden"', "loss: .* 'hiden', .* did you mean 'hidden'"),
+    ('[loss]\nkind = "spike_time_error"\npopulation = "input"', "loss: .* 'input', .* there is hidden, output"),
+    ('[loss]\nkind = "voltage_error"\nvariable = "V"', "loss: .* samples of 'V', .* did you mean 'v'"),
+    ('[loss]\nkind = "voltage_error"\ninterval = "1*second"', "loss: interval = 1000 ms between samples"),
+    ('[loss]\nexpression = "final(u)**2"', "loss: 'final\\(u\\)\\*\\*2': .* has no state 'u'; there is I_syn, v"),
+    ('[loss]\nexpression = "integral((v - e)**2)"', "loss: .*: 'e' is neither a state or parameter of"),
+    ('[[loss]]\nexpression = "t"\n[[loss]]\nexpression = "t"\npopulation = "in"', "loss 2: .* population 'in'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_losses_that_are_none_are_refused_when_the_file_is_read(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TemplateError, match=f"with_loss.toml: {message}"):
+        written(tmp_path, text)
+    # a network that is put together otherwise tells when its loss is taken
+    net = unchecked(tmp_path / "with_loss.toml")
+    with pytest.raises(ValueError, match=f"^network 'with_loss': {message}"):
+        Simulation(net)
+
+
+def test_no_loss_is_missed_when_it_is_needed_alone(tmp_path: Path) -> None:
+    net = written(tmp_path, "")
+    with pytest.raises(ValueError, match="network 'with_loss' declares no loss; give one"):
         Simulation(net)

@@ -185,6 +185,23 @@ def test_trials_without_a_spike_are_counted() -> None:
     ).predictions[1] == -1
 
 
+def test_spikes_that_are_asked_for_are_missed_though_others_are_there() -> None:
+    times = np.array([[[1e-3, 2e-3], [INF, INF]], [[1e-3, INF], [3e-3, 4e-3]], [[1e-3, INF], [1e-3, INF]]])
+    by_label = ExpressionLoss("is_label*first_spike/tau", TAU)
+    assert by_label.silent_trials(times[:, :, 0], np.array([1, 1, 0])) == 1
+    assert by_label.silent_trials(times[:, :, 0], np.array([0, 0, 0])) == 0
+    by_time = ExpressionLoss("((t - wanted)/tau)**2", TAU, {"wanted": "second"})
+    wanted = np.array([[[2e-3, INF], [INF, INF]], [[2e-3, INF], [2e-3, 3e-3]], [[2e-3, 3e-3], [INF, INF]]])
+    assert by_time.silent_trials(times, wanted) == 1  # the second spike of the last trial
+    assert by_time.silent_trials(times, wanted[:, :, 0]) == 0  # any spikes of those neurons that have a target
+    assert by_time.silent_trials(times, np.full(3, 2e-3)) == 0
+    assert by_time.silent_trials(np.full((3, 2, 0), INF), wanted) == 3
+    assert by_time.silent_trials(np.full((3, 2, 0), INF), np.full((3, 2, 1), INF)) == 0
+    # a number of spikes may be 0, and asks for none
+    counted = ExpressionLoss("(sum_spikes(exp(-t/tau)) - much)**2", TAU, {"much": "1"})
+    assert counted.silent_trials(times, np.zeros((3, 2))) == 0
+
+
 TAU = {"tau": "1*ms"}
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "an unknown name": (lambda: ExpressionLoss("(t - t_target)**2"), "unknown name 't_target'; there is first_spike"),

@@ -350,12 +350,12 @@ def test_wrong_delays(tmp_path, delay, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("inputs.stimulus = { n = 2 }", "inputs = 3", r"recurrent.toml: inputs: expected a valid dictionary, got 3"),
+        ("inputs.stimulus = { n = 2 }", "inputs = 3", r"recurrent.toml: inputs: expected a table, got 3"),
         ('kind = "network"', 'kind = "neuron"', r"recurrent.toml: "),
         ('"50*ms"', '"50*mV"', r"duration: '50\*mV' is in volt, expected second"),
         ('"50*ms"', '"-50*ms"', r"duration is -0.05; expected a positive time"),
         ('output = "cells"', 'output = "cell"', r"output 'cell' is not a population; did you mean 'cells'"),
-        ("n = 3", "n = 0", r"populations.cells.n: expected greater than or equal to 1, got 0"),
+        ("n = 3", "n = 0", r"populations.cells.n: expected a number greater than or equal to 1, got 0"),
         ('"eif"', '"eiff"', r"eiff: not among the library's.*did you mean 'eif'"),
         ("tau_m =", "tau_n =", r"populations.cells.parameters.tau_n: .*no parameter 'tau_n'; did you mean"),
         ('"15*ms"', '"15*mV"', r"populations.cells.parameters.tau_m: '15\*mV' is in volt, expected second"),
@@ -374,7 +374,7 @@ def test_wrong_delays(tmp_path, delay, message):
         ('low = "-2*mV"', 'low = "2*mV"', r"projections.1.weights: low is 0.002 and high -0.001"),
         ('low = "-2*mV"', 'low = "-2"', r"projections.1.weights: '-2' has no unit, expected volt"),
         ('"uniform"', '"uniforme"', r"projections.1.weights.distribution: expected 'normal' or 'uniform', got"),
-        ("probability = 0.5", "probability = 1.5", r"projections.1.mask.probability: expected less than or equal to 1"),
+        ("probability = 0.5", "probability = 1.5", r"projections.1.mask.probability: expected a number less than or"),
         ("{ distribution", '{ value = "1*mV", distribution', r"exactly one of .*; found distribution and value"),
         (
             "{ matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }",
