@@ -35,14 +35,14 @@ from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets.devices import quiet, require_compiler
 from snnmodels.templates import catalogue, load_model
 from snnmodels.templates.expressions import free_names
-from snnmodels.templates.model import Model
+from snnmodels.templates.model import Accuracy, Model
 
 Record = dict[str, Any]
 
 KINDS = ("weights", "delays", "input times", "currents", "parameters", "initial states")
 DIFFERENCES = 1e-6  # what a gradient may be from central differences
-ORACLE = {True: 1e-9, False: 1e-6}  # and from the oracle, by whether the model is linear
-TIMES = {True: 1e-9, False: 1e-6}  # and spike times, in milliseconds
+# And from the oracle, and spike times in seconds, of a neuron whose file doesn't say, by whether it is linear
+UNDECLARED = {True: Accuracy(1e-12, 1e-9), False: Accuracy(1e-9, 1e-6)}
 TARGETS = 1e-12  # and one target from the other
 ELEMENTS = {True: 6, False: 2}  # of a group, that are changed for differences
 
@@ -159,7 +159,7 @@ def _rows(report: GradientReport, model: Model, given: Probe, linear: bool) -> I
     for row in report.rows:
         kind, parameter = _kind(row.key, given, model)
         failures, remarks = [], []
-        if row.oracle is None or not row.oracle <= ORACLE[linear]:
+        if row.oracle is None or not row.oracle <= (model.accuracy or UNDECLARED[linear]).gradient:
             failures.append(f"{row.oracle:.1e} from the oracle")
         told = row.resolved(report.tolerance)
         if told and not row.differences <= report.tolerance:
@@ -276,8 +276,8 @@ def failures(results: Mapping[str, Any]) -> list[str]:
         if "error" in r:
             lines.append(f"{r['neuron']}: {r['error']}")
             continue
-        late = r["late"]
-        if isinstance(late, str) or not late <= TIMES[r["linear"]]:
+        late, declared = r["late"], _declared(r)
+        if isinstance(late, str) or not late <= declared.spike_times * 1e3:
             lines.append(f"{r['neuron']}: spike times, {late} ms from the oracle's")
         lines += [f"{r['neuron']}: {row['key']}: {text}" for row in r["rows"] for text in row["failures"]]
         for kind in KINDS:
@@ -289,6 +289,13 @@ def failures(results: Mapping[str, Any]) -> list[str]:
         elif not max(r["loss"], r["gradients"]) <= TARGETS:
             lines.append(f"{r['model']}: NumPy and C++ are {max(r['loss'], r['gradients']):.1e} apart ({r['worst']})")
     return lines
+
+
+def _declared(record: Record) -> Accuracy:
+    """What the file of a neuron says that it is held to."""
+    known = any(e.name == record["neuron"] for e in catalogue() if e.kind == "neuron")
+    said = load_model(record["neuron"]).accuracy if known else None
+    return said or UNDECLARED[record["linear"]]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -318,8 +325,8 @@ def page(results: Mapping[str, Any]) -> str:
         *([""] if wrong else []),
         *(f"* {line}" for line in wrong),
         "",
-        f"| neuron | | {' | '.join(KINDS)} | spike times |",
-        "|---|---|" + "--:|" * (len(KINDS) + 1),
+        f"| neuron | | {' | '.join(KINDS)} | spike times | declared |",
+        "|---|---|" + "--:|" * (len(KINDS) + 2),
         *(_line(r) for r in results["neurons"]),
         "",
         "## What is zero, undefined or not resolved",
@@ -358,24 +365,21 @@ times (of its largest potential, where it has no threshold).
 A cell has the largest deviation of the gradient **from the oracle · from central differences**, over both populations
 and all arrays of the column. Deviations are relative, in norm, for each array of gradients; of one that changes the
 loss by less than {FLOOR:g} of its own relative change they are relative to that. With the oracle all elements are
-compared, with differences a few (`elements` in the results). A gradient passes within
-{_bounds(ORACLE)} of the oracle, and within {DIFFERENCES:.0e}
-of differences, if they resolve that or are ten times further away than they resolve. Spike times pass within
-{_bounds(TIMES, " ms")}. Nonlinear flows are followed to 1e-10,
-as by default. Before the deviations of parameters and initial states is how many there are."""
-
-
-def _bounds(limits: Mapping[bool, float], unit: str = "") -> str:
-    return f"{limits[True]:.0e}{unit} where the model is linear and {limits[False]:.0e}{unit} where it is not"
+compared, with differences a few (`elements` in the results). A gradient passes within what the neuron's file declares
+(`[accuracy]`, in the last column: gradient · spike times) of the oracle, and within {DIFFERENCES:.0e} of differences,
+if they resolve that or are ten times further away than they resolve. Nonlinear flows are followed to 1e-10, as by
+default. Before the deviations of parameters and initial states is how many there are."""
 
 
 def _line(r: Record) -> str:
     """A neuron's line."""
     if "error" in r:
-        return f"| {r['neuron']} | | {' | '.join(['**no result**'] * (len(KINDS) + 1))} |"
+        return f"| {r['neuron']} | | {' | '.join(['**no result**'] * (len(KINDS) + 2))} |"
     late = r["late"] if isinstance(r["late"], str) else f"{r['late']:.0e} ms"
     cells = [_cell(r, kind) for kind in KINDS]
-    return f"| {r['neuron']} | {'linear' if r['linear'] else 'nonlinear'} | {' | '.join(cells)} | {late} |"
+    declared = _declared(r)
+    cells += [late, f"{declared.gradient:.0e} · {declared.spike_times * 1e3:.0e} ms"]
+    return f"| {r['neuron']} | {'linear' if r['linear'] else 'nonlinear'} | {' | '.join(cells)} |"
 
 
 def _cell(r: Record, kind: str) -> str:

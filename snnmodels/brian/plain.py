@@ -132,11 +132,26 @@ def neuron_group(
 
 def _silence(model: Model) -> dict[str, str]:
     """What keeps Brian2's neurons from spiking: a refractory period, or that they are still above threshold."""
-    if model.refractory is not None:
+    above = model.spiking and _stays_above(model)
+    if model.refractory is None:
+        return {"refractory": str(model.threshold)} if above else {}
+    if not above:
         return {"refractory": model.refractory.duration}
-    if model.spiking and _stays_above(model):
-        return {"refractory": str(model.threshold)}
-    return {}
+    return {"refractory": f"({model.threshold}) or not {_passed(model.refractory.duration)}"}
+
+
+def _passed(duration: str, suffix: str = "") -> str:
+    """Whether a time has passed since the last spike, on the grid, as Brian2 itself tells the end of a period."""
+    return f"(timestep(t - lastspike{suffix}, dt) >= timestep({duration}, dt))"
+
+
+def _hold_duration(model: Model) -> str | None:
+    """For how long states are held, where Brian2's ``(unless refractory)`` would hold them for another time."""
+    if model.refractory is None or not model.refractory.hold:
+        return None
+    if model.refractory.hold_duration is None and not _stays_above(model):
+        return None
+    return model.refractory.durations[-1]
 
 
 def _stays_above(model: Model) -> bool:
@@ -172,7 +187,8 @@ def synapses(
     ------
     ValueError
         If the receptor isn't one of the model's, or has to be named, or its weight is called like an attribute of
-        Brian2's synapses.
+        Brian2's synapses; if it does more than add to a state that ignores arrivals for another time than spikes are
+        blocked.
 
     Examples
     --------
@@ -189,7 +205,19 @@ def synapses(
     if arrival.weight in synapse_attributes():
         raise ValueError(f"{model.name}: the weight {arrival.weight!r} {_ATTRIBUTE}")
     post = {name: f"{name}_post" for name in (*model.state_names, *model.parameters)}
-    on_pre = "\n".join(f"{s.variable}_post {s.operator} {substitute(s.expression, post)}" for s in arrival.on_pre)
+    code = [(s, substitute(s.expression, post)) for s in arrival.on_pre]
+    hold, period = _hold_duration(model), model.refractory
+    if hold is not None and period is not None and period.arrivals == "ignore":
+        for k, (s, rhs) in enumerate(code):
+            if s.variable not in period.hold:
+                continue
+            if s.operator not in ("+=", "-="):
+                raise ValueError(
+                    f"{model.name}: an arrival through {receptor!r} does {str(s)!r} to a state that ignores it for "
+                    f"{hold} after a spike; Brian2's synapses can leave out only what is added there"
+                )
+            code[k] = (s, f"int{_passed(substitute(hold, post), '_post')}*({rhs})")
+    on_pre = "\n".join(f"{s.variable}_post {s.operator} {rhs}" for s, rhs in code)
     return Synapses(source, target, f"{arrival.weight} : {arrival.weight_unit}", on_pre=on_pre, **kwargs)
 
 
@@ -324,6 +352,8 @@ def _driven(model: Model, drives: Mapping[str, str]) -> dict[str, str]:
 def _held(derivative: str, rhs: str, unit: str, model: Model) -> str:
     """The equation of a state that is held while its neuron is refractory."""
     assert model.refractory is not None
+    if (hold := _hold_duration(model)) is not None:
+        return f"{derivative} = int{_passed(hold)}*({rhs}) : {unit}"
     if model.refractory.arrivals == "ignore":
         return f"{derivative} = {rhs} : {unit} (unless refractory)"
     # the flag would also keep arrivals from the state

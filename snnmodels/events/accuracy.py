@@ -7,10 +7,14 @@ import sympy as sp
 from ..symbolic.parsing import parse_expression, symbol
 from .rules import Rules
 
-__all__ = ["MAX_STEPS", "order", "sizes"]
+__all__ = ["EVENTS_APART", "MAX_EVENTS", "MAX_STEPS", "order", "sizes"]
 
 MAX_STEPS = 100_000
 """Steps of one neuron within a piece after which its state is taken to run away."""
+MAX_EVENTS = 10_000
+"""Spikes, other events or maxima of one neuron within a piece after which there is taken to be no end of them."""
+EVENTS_APART = 1e-12
+"""Of a step: events of one neuron that are closer are at one time, and the first in order happens."""
 
 _TIGHT = 1e-12  # tolerance from which on the higher order takes fewer operations
 _SIZES = {

@@ -10,6 +10,7 @@ import numpy as np
 from ..losses.observables import Maxima, Samples, SpikeTimes
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
+from .accuracy import MAX_EVENTS
 from .drives import Knots
 from .plan import EnginePlan, PopulationPlan
 
@@ -300,7 +301,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     Parameters
     ----------
     plan : EnginePlan
-    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "gradient"}
+    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "spikes", "flat",
+            "gradient"}
     population : int
     neuron : int
         -1 where it is not known, as for `time`.
@@ -343,6 +345,16 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 f"{where} turns a condition of its equations again and again at {time:.9g} s; make the equations "
                 "smooth there"
             )
+        case "flat":
+            return (
+                f"{where} touches its threshold, or a switch of its equations, at {time:.9g} s without slope; there "
+                "the loss has no gradient"
+            )
+        case "spikes":
+            return (
+                f"{where} spikes more than {MAX_EVENTS} times within a time constant, at {time:.9g} s; its input is "
+                "far too large: check the units of currents and weights"
+            )
         case "steps":
             return (
                 f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, "
@@ -375,25 +387,25 @@ def refractory_periods(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> n
     Parameters
     ----------
     p : PopulationPlan
-        Of a model that has one.
+        Of a model that has one, or, as a `Silence`, one or two: these are checked as well.
     values : mapping of str to array, shape () or (n,)
         Parameters by canonical name, ``"p0"``, ``"p1"``, ...
 
     Returns
     -------
     array, shape (n,)
-        In seconds.
+        In seconds; of length 0 for a model without.
 
     Raises
     ------
     ValueError
         For one that is negative or not finite.
     """
-    period = p.rules.system.refractory
-    assert period is not None
-    numbers = {s: values[s.name] for s in period.duration.free_symbols}
-    found = np.broadcast_to(evaluate(period.duration, numbers), p.population.n)
-    if not ((found >= 0) & np.isfinite(found)).all():
-        worst = found[~((found >= 0) & np.isfinite(found))][0]
-        raise ValueError(f"population {p.name!r}: a refractory period of {worst:g} s; expected at least 0")
-    return found
+    durations = p.rules.system.durations
+    for duration in reversed(durations):
+        numbers = {s: values[s.name] for s in duration.free_symbols}
+        found = np.broadcast_to(evaluate(duration, numbers), p.population.n)
+        if not ((found >= 0) & np.isfinite(found)).all():
+            worst = found[~((found >= 0) & np.isfinite(found))][0]
+            raise ValueError(f"population {p.name!r}: a refractory period of {worst:g} s; expected at least 0")
+    return found if durations else np.empty(0)

@@ -224,7 +224,7 @@ class Rules:
         flow, longest = _flow(bare, numbers, norm) if linear else (None, np.inf)
         places = tuple(names.index(n) for n in learnable)
         seen = states.index(observed) if observed is not None else None
-        key = (_key(bare), flow and (tuple(flow.closed_form.items()), flow.series, flow.order), places, seen)
+        key = (_key(bare), flow and _form(flow), places, seen)
         if key not in _KNOWN:
             if len(_KNOWN) > 256:
                 _KNOWN.clear()
@@ -315,6 +315,7 @@ class Rules:
 
 
 _KNOWN: dict[Any, Mapping[str, Rule]] = {}
+_FLOWS: dict[Any, Mapping[str, Rule]] = {}
 
 
 def _affine(e: sp.Expr, states: Sequence[sp.Symbol]) -> bool:
@@ -349,6 +350,7 @@ def _canonical(system: HybridSystem) -> HybridSystem:
             tuple(names[x] for x in system.refractory.hold),
             system.refractory.arrivals,
         ),
+        silence=None if system.silence is None else system.silence.renamed(names),
         switches=renamed(system.switches),
         latch=None if system.latch is None else names[system.latch],
     )
@@ -356,8 +358,12 @@ def _canonical(system: HybridSystem) -> HybridSystem:
 
 def _key(system: HybridSystem) -> Any:
     maps = (system.f, system.h, system.initial, system.switches, *(a.jump for a in system.arrivals.values()))
-    events = (system.g, system.refractory, system.latch)
+    events = (system.g, system.refractory, system.latch, system.silence)
     return (system.states, system.parameters, *events, *(tuple(m.items()) for m in maps))
+
+
+def _form(flow: Flow) -> tuple[Any, ...]:
+    return tuple(flow.closed_form.items()), flow.series, flow.order
 
 
 _Entries = tuple[tuple[int, int, sp.Expr], ...]
@@ -404,7 +410,7 @@ class _Writer:
     def __init__(
         self, system: HybridSystem, flow: Flow | None, learnable: tuple[int, ...], observed: int | None
     ) -> None:
-        self.system, self.flow, self.learnable, self.observed = system, flow, learnable, observed
+        self.system, self.learnable, self.observed = system, learnable, observed
         self.adjoint = Adjoint.derive(system)
         self.x = tuple(s.name for s in system.states)
         self.l = tuple(f"l{i}" for i in range(len(self.x)))
@@ -412,16 +418,23 @@ class _Writer:
         self.g = tuple(f"g{k}" for k in range(len(learnable)))
         self.costates = {c: _l(i) for i, c in enumerate(self.adjoint.costates.values())}
         self.identity = {s: s for s in system.states}
+        self.flows: Mapping[str, Rule] = {}
+        if flow is not None:
+            key = (tuple(system.f.items()), *_form(flow), learnable)  # may be that of a refractory period as well
+            if key not in _FLOWS:
+                if len(_FLOWS) > 256:
+                    _FLOWS.clear()
+                _FLOWS[key] = self._flows(flow)
+            self.flows = _FLOWS[key]
 
     def rules(self) -> dict[str, Rule]:
         rules = {"rate": self._rule(self.x, {f"d{i}": e for i, e in enumerate(self.system.f.values())})}
         initial = dict(zip(self.y, self.system.initial.values(), strict=True))
         rules["initial"] = self._rule((), initial)
         rules["initial_back"] = self._rule(self.l, self._gradients(self.adjoint.initial))
-        if self.flow is not None:
-            rules |= self._flows(self.flow)
+        rules |= self.flows
         if self.system.g is not None:
-            rules |= self._spike(self.system.g)
+            rules |= self._spike()
         for k in range(len(self.system.transitions)):
             rules |= self._transition(k)
         for k, name in enumerate(self.system.arrivals):
@@ -455,9 +468,9 @@ class _Writer:
             "gradient": Rule(back.select(self.g).simplified(), (*self.x, *self.l), self.g),
         }
 
-    def _spike(self, g: sp.Expr) -> dict[str, Rule]:
-        spike = self.adjoint.spike
-        assert spike is not None
+    def _spike(self) -> dict[str, Rule]:
+        spike, firing = self.adjoint.spike, self.system.firing
+        assert spike is not None and firing is not None
         rename = {**self.costates, DL_DT: EXTERNAL, S_ARRIVALS: sp.Integer(0), Q_SPIKE: KICK}
         jump = {k: e.xreplace(rename) for k, e in zip(self.l, spike.jump.values(), strict=True)}
         rules = {
@@ -469,7 +482,7 @@ class _Writer:
                 jump | {k: e.xreplace(rename) for k, e in self._gradients(spike.parameters).items()},
             ),
         }
-        rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(g, 2))})
+        rules["search"] = self._rule(self.x, {f"v{k}": e for k, e in enumerate(self._along(firing, 2))})
         return rules
 
     def _transition(self, k: int) -> dict[str, Rule]:
@@ -519,7 +532,8 @@ class _Writer:
             f"arrive_back{k}": self._rule((*self.x, *self.l, "w"), back),
             f"crossing{k}": self._rule((*self.x, "w"), {"g": jump.crossing}),
         }
-        response = self._response(arrival.jump, back) if jump.crossing == 0 else None
+        wanted = jump.crossing == 0 and not self.learnable and self.observed is None  # see Rules.scatters
+        response = self._response(arrival.jump, back) if wanted else None
         return rules | ({} if response is None else {f"response{k}": response})
 
     def _response(self, jump: Mapping[sp.Symbol, sp.Expr], back: Mapping[str, sp.Expr]) -> Rule | None:
@@ -534,14 +548,14 @@ class _Writer:
         moves = [sp.diff(back["s"], costate, WEIGHT) for costate in costates]
         varying = {WEIGHT, *self.system.states, *costates}
         if (
-            self.flow is None
+            not self.flows
             or any(sp.expand(e - WEIGHT * c) != 0 for e, c in zip(adds, slopes, strict=True))
             or any(e.free_symbols & varying for e in (*slopes, *moves))
             or any(sp.expand(back[costate.name] - costate) != 0 for costate in costates)
             or any(back[g] != 0 for g in self.g)
         ):
             return None
-        transposed = self._flows(self.flow)["back"].program
+        transposed = self.flows["back"].program
         statements: list[tuple[sp.Symbol, sp.Expr]] = []
         outputs: dict[str, sp.Expr] = {}
         for i, row in enumerate(costates):

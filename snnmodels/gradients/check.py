@@ -65,7 +65,7 @@ def check_gradient(
         Names of the library joined by plus signs, the path of a template of your own, or a model or network made of
         them. A network is checked as it is, with what it declares learnable. The `probe` of a model may be made once
         and given again.
-    target : {"numpy", "cpp_standalone"}
+    target : {"numpy", "cpp_standalone", "cuda_standalone"}
     seed : int
         Of weights and inputs.
     trials : int, optional

@@ -163,7 +163,7 @@ def probe(
         Whether sampled currents, linear between samples, drive every input of the model that a current may drive: of
         the hidden neurons, or of the output where the model has no threshold. They are about a seventh of the current
         with which a neuron spikes by that alone, and their gains are learnable.
-    target : {"numpy", "cpp_standalone"}
+    target : {"numpy", "cpp_standalone", "cuda_standalone"}
         Where candidates are simulated.
 
     Raises

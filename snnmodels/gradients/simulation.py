@@ -51,8 +51,9 @@ class Simulation:
         that the network declares unless given.
     batch_size : int
         Trials of a batch; a smaller last batch is allowed.
-    target : {"numpy", "cpp_standalone"}
-        In this process, which needs no compiler; or a compiled program that stays alive between batches.
+    target : {"numpy", "cpp_standalone", "cuda_standalone"}
+        In this process, which needs no compiler; or a compiled program that stays alive between batches, on the
+        processor or on a GPU.
     tolerance : float
         Of nonlinear flows, relative to the states' scales. Linear models don't depend on it.
     window : float, optional

@@ -432,7 +432,7 @@ class Trial:
 
     def _refuse_at_threshold(self, k: int, j: int, after: Array) -> None:
         q = self.neurons[k]
-        if q.dynamics.system.latch is not None:
+        if q.dynamics.system.may_stay_above:
             return  # it may stay above, and spikes again when it has been below
         g, rate = q.dynamics.event(after, self.p[k][:, j : j + 1])[:, 0]
         if g > 0 or (g == 0 and rate > 0):

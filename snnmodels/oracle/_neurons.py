@@ -96,11 +96,11 @@ class Dynamics:
         self._integrands: dict[tuple[str, ...], Rows] = {}
         self._affine: dict[str | None, Rows] = {}
         self.refractory = system.refractory is not None
+        self.durations = Rows(system.durations, p)
         if system.refractory is not None and adjoint.release is not None:
             held, release = Adjoint.derive(system.held()), adjoint.release
             self.hold = [x.index(s) for s in system.refractory.hold]
             self.held_receptors = {name: Arrivals(held, name, p) for name in system.arrivals}
-            self.duration = Rows([system.refractory.duration], p)
             self.release = Rows([release.sensitivity], x, p, lam)
             self.release_parameters = tuple(release.parameters)
             self.release_back = Rows(list(release.parameters.values()), p, [S_RELEASE])
@@ -109,9 +109,10 @@ class Dynamics:
         # a crossing from a touch
         self.watched = [turn.event for turn in self.turns]
         if adjoint.spike is not None:
-            spike, latch = adjoint.spike, system.latch
-            free = sp.Integer(1) if latch is None else 1 - latch
-            self.event = Rows([system.rising, free * spike.gdot], x, p)
+            spike, rising = adjoint.spike, system.rising
+            assert rising is not None
+            rate = sp.Add(*(sp.diff(rising, s) * rhs for s, rhs in system.f.items()))
+            self.event = Rows([rising, rate], x, p)
             self.watched.insert(0, self.event)
             self.after_spike = Rows([system.h[s] for s in x], x, p)
             self.sigma = Rows([spike.sigma], x, p, lam, [DL_DT, S_ARRIVALS])
@@ -187,9 +188,10 @@ class Neurons:
         self.learnable = tuple(population.learnable)
         flow_parameters = {s.name for s in d.adjoint.integrand}
         self.in_flow = tuple(name for name in self.learnable if name in flow_parameters)
-        self.durations = d.duration(self.p)[0] if d.refractory else np.empty(0)
-        if not ((self.durations >= 0) & np.isfinite(self.durations)).all():
-            raise ValueError(f"population {self.name!r}: refractory periods of {self.durations} s; expected at least 0")
+        periods = d.durations(self.p)
+        if not ((periods >= 0) & np.isfinite(periods)).all():
+            raise ValueError(f"population {self.name!r}: refractory periods of {periods} s; expected at least 0")
+        self.durations = periods[0] if d.refractory else np.empty(0)
 
     def initial(self) -> Array:
         """State at time 0, shape (n_states, n)."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
 
-from ..symbolic.adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
+from ..symbolic.adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint, SpikeJump
 from ..symbolic.divided_differences import exprel
 from ..symbolic.published import DRIVE, POST_I, POST_V, PublishedRule, published_lif_rule
 from ..symbolic.steps import Step
-from ..symbolic.system import HybridSystem
+from ..symbolic.system import HybridSystem, Silence
 from ._rendering import (
     Block,
     Equation,
@@ -143,6 +143,10 @@ def _names(system: HybridSystem) -> dict[sp.Symbol, Math]:
     symbols = {*system.variables, *system.parameters, *(a.weight for a in system.arrivals.values())}
     costates = {f"lambda_{x.name}" for x in system.variables}  # a variable called so is not to look like one
     flags = {b: Math(f"H_{k}", f"H_{{{k}}}") for k, b in enumerate(system.switches)}
+    if (s := system.silence) is not None:
+        words = {s.elapsed: "since", s.blocked: "blocked", s.holding: "held", s.over: "above"}
+        flags |= {x: Math(words[x], rf"\mathrm{{{words[x]}}}") for x in s.states}
+        symbols -= {s.elapsed}
     return flags | {s: _plain(s.name) if s.name in costates else name_math(s.name) for s in symbols}
 
 
@@ -228,6 +232,8 @@ def _remarks(system: HybridSystem) -> list[Block]:
 
 def _refractory(system: HybridSystem, names: Mapping[sp.Symbol, Math]) -> list[Block]:
     """What is held after a spike, and for how long."""
+    if system.silence is not None:
+        return _silence(system.silence, names)
     refractory = system.refractory
     if refractory is None:
         return []
@@ -240,6 +246,26 @@ def _refractory(system: HybridSystem, names: Mapping[sp.Symbol, Math]) -> list[B
         Prose(f"For the time {{duration}} after a spike it does not spike again, {what} The period is", {**_M, **held}),
         _equals(Math("D", "D"), refractory.duration, names),
     ]
+
+
+def _silence(silence: Silence, names: Mapping[sp.Symbol, Math]) -> list[Block]:
+    """A period in which other events can come, with its clock and its flags."""
+    words = {**_M, "since": names[silence.elapsed], "blocked": names[silence.blocked], "above": names[silence.over]}
+    blocks: list[Block] = [
+        Prose(
+            "For the time {duration} after a spike, of which {since} has passed, it does not spike again: {blocked} is "
+            "1 then, else 0. Meanwhile {above} says whether {g} is above 0; if it is at the end, the neuron spikes "
+            "then, and {since} - {duration} is what crosses 0. The period is",
+            words,
+        ),
+        _equals(Math("D", "D"), silence.duration, names),
+    ]
+    if silence.holding is not None:
+        blocks += [
+            Prose("and {held} is 1 for the time", {"held": names[silence.holding]}),
+            _equals(Math("D_held", r"D_{\mathrm{held}}"), silence.hold_duration, names),
+        ]
+    return blocks
 
 
 class _Report:
@@ -263,7 +289,7 @@ class _Report:
         # at an event: states just before, costates just after
         self.event = {
             **self.free,
-            **{x: _before(self.names[x]) for x in (*self.system.variables, *self.system.switches)},
+            **{x: _before(self.names[x]) for x in (*self.system.variables, *self._flags)},
             **{adjoint.costates[x]: _after(m) for x, m in self.lam.items()},
             DL_DT: Math("∂l/∂t_k", r"\frac{\partial l}{\partial t_k}"),
             S_ARRIVALS: Math("Σs_a", r"\textstyle\sum s_a"),
@@ -325,9 +351,9 @@ class _Report:
         ]
 
     def event_time(self) -> list[Block]:
-        if self.adjoint.spike is None or self.system.g is None:
+        if self.adjoint.spike is None or self.system.firing is None:
             return []
-        g = sp.Matrix([[sp.diff(self.system.g, x) for x in self.system.variables]])
+        g = sp.Matrix([[sp.diff(self.system.firing, x) for x in self.system.variables]])
         return [
             Heading(2, "The time of a spike"),
             Prose(
@@ -435,10 +461,11 @@ class _Report:
         ]
 
     def transitions(self) -> list[Block]:
-        if not self.system.switches:
+        if not any(self._turns):
             return []
+        ends = "" if self.system.silence is None else ", and where the refractory period ends"
         return [
-            Heading(2, "Where a condition turns"),
+            Heading(2, f"Where a condition turns{ends}"),
             Prose(
                 "The surface on which a condition turns is crossed at a time of its own, like a threshold: {f} is "
                 "another function from then on, the state goes on. Nothing else depends on that time, so its {sigma} "
@@ -476,14 +503,22 @@ class _Report:
 
     def _transitions(self) -> list[Block]:
         blocks: list[Block] = []
-        for b, jump in zip(self.system.switches, self.adjoint.transitions, strict=False):
+        for b, jump in self._turns:
+            known = self._known_at(b)
             blocks += [
                 Prose("Where {h} turns:", {"h": self.names[b]}),
-                _equals(Math("ġ", r"\dot g"), jump.gdot, self.event),
-                _equals(Math("σ", r"\sigma"), jump.sigma, self.event),
-                *self._jump(jump.jump),
+                _equals(Math("ġ", r"\dot g"), jump.gdot.xreplace(known), self.event),
+                _equals(Math("σ", r"\sigma"), jump.sigma.xreplace(known), self.event),
+                *self._jump({x: e.xreplace(known) for x, e in jump.jump.items()}),
             ]
         return blocks
+
+    def _known_at(self, flag: sp.Symbol) -> dict[sp.Symbol, sp.Expr]:
+        """What flags of a refractory period are where one of them turns."""
+        silence, one = self.system.silence, sp.Integer(1)
+        if silence is None or flag not in silence.flags:
+            return {}
+        return {flag: one} | ({silence.over: sp.Integer(0)} if flag == silence.blocked else {})
 
     def _arrival(self, name: str) -> list[Block]:
         jump = self.adjoint.arrivals[name]
@@ -510,8 +545,9 @@ class _Report:
             if a.release is not None and p in a.release.parameters:
                 parts.append(Part(a.release.parameters[p], Math("Σ_releases ", r"\sum_{\mathrm{releases}}")))
             at_turns = Math("Σ_turns ", r"\sum_{\mathrm{turns}}")
-            turns = a.transitions[: len(self.system.switches)]  # nothing depends on when a neuron comes below again
-            parts += [Part(t.parameters[p], at_turns) for t in turns if p in t.parameters]
+            for b, turn in self._turns:
+                if p in turn.parameters:
+                    parts.append(Part(turn.parameters[p].xreplace(self._known_at(b)), at_turns))
             parts += [Part(j.parameters[p], at_arrivals) for j in a.arrivals.values() if p in j.parameters]
             if p in a.initial:
                 parts.append(Part(self._as_free(a.initial[p]), after=Math(" (t = 0)", r"\Big|_{t=0}")))
@@ -527,7 +563,22 @@ class _Report:
 
     def _states_and_costates(self) -> list[sp.Symbol]:
         costates = (self.adjoint.costates[x] for x in self.system.variables)
-        return [*self.system.variables, *self.system.switches, *costates]
+        return [*self.system.variables, *self._flags, *costates]
+
+    @property
+    def _flags(self) -> tuple[sp.Symbol, ...]:
+        """Flags that expressions may read."""
+        silence = self.system.silence
+        return (*self.system.switches, *(() if silence is None else silence.flags))
+
+    @property
+    def _turns(self) -> Iterator[tuple[sp.Symbol, SpikeJump]]:
+        """Flags at whose turns costates may jump, each with its jump; nothing else depends on when the others turn."""
+        silence = self.system.silence
+        told = {*self.system.switches, *(() if silence is None else (silence.blocked, silence.holding))}
+        for turn, jump in zip(self.system.transitions, self.adjoint.transitions, strict=True):
+            if turn.flag in told:
+                yield turn.flag, jump
 
     def _published_names(self, rule: PublishedRule) -> dict[sp.Symbol, Math]:
         def reached(x: sp.Symbol) -> Math:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -263,7 +264,7 @@ class _Derivation:
             costates=self.costates,
             units={self.costates[x]: _reciprocal(system.units[x]) for x in self.states},
             flow=self._flow(),
-            spike=None if system.g is None else self._spike(system.g),
+            spike=None if system.firing is None else self._spike(system.firing),
             transitions=tuple(
                 self._crossing(t.event, t.jump, self.f, sp.Integer(0), "a switch of the equations")
                 for t in system.transitions
@@ -284,8 +285,7 @@ class _Derivation:
         maps += [(f"the initial value of {x}", s.initial[x], set(s.parameters)) for x in s.states]
         if s.g is not None:
             maps.append(("the threshold", s.g, known))
-        if s.refractory is not None:
-            maps.append(("the duration of the refractory period", s.refractory.duration, set(s.parameters)))
+        maps += [("a duration of the refractory period", duration, set(s.parameters)) for duration in s.durations]
         for a in s.arrivals.values():
             maps += [(f"receptor {a.receptor!r}, on {x}", a.jump[x], known | {a.weight}) for x in s.states]
         for where, expression, allowed in maps:
@@ -384,6 +384,7 @@ class _Derivation:
         return sp.Add(*terms, _simple(expression.xreplace(dict.fromkeys(costates, sp.Integer(0)))))
 
 
+@lru_cache(1024)  # a refractory neuron has the rules of the free one where nothing is held
 def _simple(expression: sp.Expr) -> sp.Expr:
     """Simplified, unless that would take minutes: it does where long expressions call functions."""
     most = _LONG_HYPERBOLIC if expression.has(HyperbolicFunction) else _LONG

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import sympy as sp
@@ -182,8 +182,14 @@ def _closed_form(
             separated.append(tuple(rates))
         start = sp.Integer(1) if path[0] == one else path[0]
         term = weight * s ** (len(path) - 1) * difference
-        total += start * (term if difference.has(ExpDD) else sp.factor_terms(sp.simplify(term)))
+        total += start * (term if difference.has(ExpDD) else _factored(term))
     return total
+
+
+@lru_cache(1024)
+def _factored(term: sp.Expr) -> sp.Expr:
+    """Simplified; most terms of a refractory neuron's flow are those of the free one's."""
+    return sp.factor_terms(sp.simplify(term))
 
 
 def _are_separated(

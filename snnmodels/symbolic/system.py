@@ -8,6 +8,8 @@ Where f has a condition on the states, it is another function on either side of 
 is a state of its own, a flag of 0 or 1 that stays between events; the crossing of the surface is an event that turns it
 and is no spike. A neuron that a spike leaves above its threshold has such a flag, too: it can spike again only after
 it has been below.
+
+Where something can happen by itself while a neuron is refractory, its period is made of flags as well: see `Silence`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sympy as sp
 from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Refractory
 from ..templates.units import is_unit_name
-from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, print_expression, symbol
+from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
 from .steps import Step
 
 __all__ = [
@@ -28,10 +30,15 @@ __all__ = [
     "DriveStates",
     "HybridSystem",
     "RefractoryPeriod",
+    "Silence",
     "Transition",
     "driven_system",
     "threshold_sides",
 ]
+
+
+_SAME_TIME = sp.Float(1e-13)
+"""Seconds: more than rounding puts two equal times apart, and less than anything that is resolved."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,59 @@ class RefractoryPeriod:
     duration: sp.Expr
     hold: tuple[sp.Symbol, ...]
     arrivals: str
+    hold_duration: sp.Expr | None = None
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A refractory period as part of the states, so that events of other kinds can come within it.
+
+    A clock runs from the spike on, and flags tell how far the period is. Spikes are blocked until the clock has reached
+    `duration`, states are held until it has reached `hold_duration`: both are events of the flow. A neuron that is
+    above its threshold when the block ends spikes then, which is an event of its own: its time moves with that of the
+    spike before and with the duration.
+
+    Attributes
+    ----------
+    elapsed : Symbol
+        Time since the last spike, in seconds, or since time 0.
+    blocked : Symbol
+        Flag: 1 as long as no spike is possible.
+    holding : Symbol or None
+        Flag: 1 as long as states are held; None where that is as long as spikes are blocked.
+    over : Symbol
+        Flag: whether g > 0, kept while spikes are blocked.
+    duration, hold_duration : Expr
+        In the parameters; equal where there is no `holding`.
+    """
+
+    elapsed: sp.Symbol
+    blocked: sp.Symbol
+    holding: sp.Symbol | None
+    over: sp.Symbol
+    duration: sp.Expr
+    hold_duration: sp.Expr
+
+    @property
+    def states(self) -> tuple[sp.Symbol, ...]:
+        """The clock, then the flags."""
+        return (self.elapsed, *self.flags)
+
+    @property
+    def flags(self) -> tuple[sp.Symbol, ...]:
+        """Those that are there."""
+        return (self.blocked, self.over) if self.holding is None else (self.blocked, self.holding, self.over)
+
+    def renamed(self, names: Mapping[sp.Symbol, sp.Symbol]) -> Silence:
+        """With other names for states and parameters."""
+        return Silence(
+            names[self.elapsed],
+            names[self.blocked],
+            None if self.holding is None else names[self.holding],
+            names[self.over],
+            self.duration.xreplace(dict(names)),
+            self.hold_duration.xreplace(dict(names)),
+        )
 
 
 @dataclass(frozen=True)
@@ -64,8 +124,9 @@ class DriveStates:
 
 @dataclass(frozen=True)
 class Transition:
-    """An event that is no spike: when `event` crosses 0 upwards, every state becomes what ``jump`` says."""
+    """An event that is no spike: when `event` crosses 0 upwards, `flag` turns, and states become what ``jump`` says."""
 
+    flag: sp.Symbol
     event: sp.Expr
     jump: Mapping[sp.Symbol, sp.Expr]
 
@@ -95,11 +156,13 @@ class HybridSystem:
     units : mapping Symbol to str
         Base unit of every state and parameter, in Brian2's syntax.
     refractory : RefractoryPeriod or None
-        None if the neuron can spike again at once.
+        None if the neuron can spike again at once, or has a `silence`.
     switches : mapping Symbol to Expr
         Flags of conditions in f, each 1 where its surface s is more than 0.
     latch : Symbol or None
         Flag of a neuron that is still above its threshold after a spike; None where a reset takes it below.
+    silence : Silence or None
+        The refractory period of a neuron in which something other than a spike can happen meanwhile.
     """
 
     name: str
@@ -115,6 +178,7 @@ class HybridSystem:
     refractory: RefractoryPeriod | None = None
     switches: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
     latch: sp.Symbol | None = None
+    silence: Silence | None = None
 
     @classmethod
     def from_model(cls, model: Model) -> HybridSystem:
@@ -157,39 +221,83 @@ class HybridSystem:
 
     @property
     def variables(self) -> tuple[sp.Symbol, ...]:
-        """States of the model, without the flags."""
-        return tuple(x for x in self.states if x not in self.switches and x != self.latch)
+        """States of the model, and the clock of a refractory period, without the flags."""
+        flags = {*self.switches, self.latch, *(() if self.silence is None else self.silence.flags)}
+        return tuple(x for x in self.states if x not in flags)
+
+    @property
+    def may_stay_above(self) -> bool:
+        """Whether a spike may leave the neuron at or above its threshold: it doesn't spike again at once."""
+        return self.latch is not None or self.silence is not None
+
+    @property
+    def durations(self) -> tuple[sp.Expr, ...]:
+        """What a refractory period lasts, and how long states are held in it where that is not the same."""
+        if self.silence is not None:
+            s = self.silence
+            return (s.duration,) if s.holding is None else (s.duration, s.hold_duration)
+        return () if self.refractory is None else (self.refractory.duration,)
+
+    @property
+    def firing(self) -> sp.Expr | None:
+        """What is 0 at a spike: g, or, as long as spikes are blocked, how long that has been over."""
+        if self.g is None or self.silence is None:
+            return self.g
+        s = self.silence
+        return (1 - s.blocked) * self.g + s.blocked * (s.elapsed - s.duration)
 
     @property
     def rising(self) -> sp.Expr | None:
-        """What crosses 0 upwards at a spike: g, and below 0 as long as the neuron is above its threshold anyway."""
-        if self.g is None or self.latch is None:
-            return self.g
-        return (1 - self.latch) * self.g - self.latch
+        """What crosses 0 upwards at a spike: `firing`, and below 0 as long as there can be no spike anyway."""
+        if self.g is None:
+            return None
+        rising = self.g if self.latch is None else (1 - self.latch) * self.g - self.latch
+        if self.silence is None:
+            return rising
+        s, waits = self.silence, self._waits
+        return (1 - s.blocked) * rising + s.blocked * (waits * (s.elapsed - s.duration) - (1 - waits))
+
+    @property
+    def _waits(self) -> sp.Expr:
+        """Whether the neuron will spike when the block ends: it is above its threshold, and has been below since."""
+        assert self.silence is not None
+        return self.silence.over * (1 if self.latch is None else 1 - self.latch)
 
     @property
     def transitions(self) -> tuple[Transition, ...]:
         """The events that are no spikes: those of the switches in order, then the end of being above threshold."""
         stay = {x: x for x in self.states}
-        found = [Transition((1 - 2 * b) * s, stay | {b: 1 - b}) for b, s in self.switches.items()]
+        found = [Transition(b, (1 - 2 * b) * s, stay | self._turned(b)) for b, s in self.switches.items()]
         if self.latch is not None and self.g is not None:
             falling = self.latch - 1 - self.latch * self.g
-            found.append(Transition(falling, stay | {self.latch: sp.Integer(0)}))
+            found.append(Transition(self.latch, falling, stay | {self.latch: sp.Integer(0)}))
+        if self.silence is not None and self.g is not None:
+            s, none = self.silence, sp.Integer(0)
+            crosses = s.blocked * (1 - 2 * s.over) * self.g - (1 - s.blocked)
+            found.append(Transition(s.over, crosses, stay | {s.over: 1 - s.over}))
+            ends = s.blocked * (1 - self._waits)
+            past = ends * (s.elapsed - s.duration) - (1 - ends)
+            found.append(Transition(s.blocked, past, stay | {s.blocked: none}))
+            if s.holding is not None:
+                past = s.holding * (s.elapsed - s.hold_duration) - (1 - s.holding)
+                found.append(Transition(s.holding, past, stay | {s.holding: none}))
         return tuple(found)
 
     def _flags_after(self, jump: Mapping[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
         """The flags just after a jump of the other states, whose own spike, if it causes one, is still to come."""
-
-        def after(surface: sp.Expr) -> sp.Expr | None:
-            return Step(surface.xreplace(dict(jump))) if _moves(jump, surface) else None
-
         flags: dict[sp.Symbol, sp.Expr] = {}
-        for b, surface in self.switches.items():
-            new = after(surface)
-            flags[b] = b if new is None else new
+        for b, surface in self.switches.items():  # each may read those before it
+            flags[b] = _above({**jump, **flags}, surface, b)
         if self.latch is not None and self.g is not None:
-            above = after(self.g)
-            flags[self.latch] = self.latch if above is None else self.latch * above
+            flags[self.latch] = self.latch * _above(jump, self.g, sp.Integer(1))
+        return flags
+
+    def _turned(self, flag: sp.Symbol) -> dict[sp.Symbol, sp.Expr]:
+        """The flag of a condition that turns, and those of the conditions that contain it."""
+        flags: dict[sp.Symbol, sp.Expr] = {flag: 1 - flag}
+        for b, surface in self.switches.items():
+            if surface.free_symbols & set(flags):
+                flags[b] = Step(surface.xreplace(flags))
         return flags
 
     @property
@@ -305,13 +413,7 @@ def _declared(model: Model) -> HybridSystem:
 
 
 def _flagged(bare: HybridSystem) -> HybridSystem:
-    """The system of a model with flags for the conditions in f, and for a neuron that stays above its threshold.
-
-    Raises
-    ------
-    UnsupportedExpression
-        For a condition inside another, and for what is not yet possible together with a refractory period.
-    """
+    """The system of a model with flags for the conditions in f, and for a neuron that stays above its threshold."""
     switches: dict[sp.Symbol, sp.Expr] = {}
     if bare.g is not None:
         # at a spike the neuron is above its threshold, whatever rounding makes of it
@@ -320,12 +422,6 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
     def flag(surface: sp.Expr) -> sp.Expr:
         if not surface.free_symbols & {*bare.states, *switches}:
             return Step(surface)  # it holds or not, once and for all
-        if surface.free_symbols & set(switches):
-            outer = print_expression(surface.xreplace({b: Step(s) for b, s in switches.items()}))
-            raise UnsupportedExpression(
-                f"{bare.name}: a condition of the equations, on {outer}, contains another one (abs and clip are made "
-                "of conditions); make the inner one a smooth function"
-            )
         for b, known in switches.items():
             if sp.expand(surface - known) == 0:
                 return b
@@ -339,9 +435,12 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
     latch = symbol("_above") if bare.g is not None and not _moves(bare.h, bare.g) else None
     flags = (*switches, *(() if latch is None else (latch,)))
     if not flags:
-        return replace(bare, f=f)
+        partial = bare.refractory is not None and bare.refractory.hold_duration is not None
+        return _flagged(_silenced(bare)) if partial else replace(bare, f=f)
     system = replace(bare, f={**f, **dict.fromkeys(flags, sp.Integer(0))}, switches=switches, latch=latch)
-    start: dict[sp.Symbol, sp.Expr] = {b: Step(s.xreplace(dict(bare.initial))) for b, s in switches.items()}
+    start: dict[sp.Symbol, sp.Expr] = {}
+    for b, s in switches.items():
+        start[b] = Step(s.xreplace({**bare.initial, **start}))
     if latch is not None and bare.g is not None:
         start[latch] = Step(bare.g.xreplace(dict(bare.initial)))
     system = replace(
@@ -352,9 +451,7 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
         initial={**bare.initial, **start},
         units={**bare.units, **dict.fromkeys(flags, "1")},
     )
-    if bare.refractory is not None:
-        _check_held(system)
-    return system
+    return _flagged(_silenced(bare)) if bare.refractory is not None and _may_turn_held(system) else system
 
 
 def _at_spike(surface: sp.Expr, g: sp.Expr) -> sp.Expr:
@@ -371,25 +468,60 @@ def _moves(jump: Mapping[sp.Symbol, sp.Expr], surface: sp.Expr) -> bool:
     return bool(changed) and sp.expand(surface.xreplace({x: jump[x] for x in changed}) - surface) != 0
 
 
-def _check_held(system: HybridSystem) -> None:
-    """Refuse a refractory period during which something other than a spike could happen."""
-    if system.latch is not None:
-        raise UnsupportedExpression(
-            f"{system.name}: a spike leaves the neuron above its threshold, and when it falls below it during the "
-            "refractory period isn't followed; leave out the period, or let the reset take the neuron below"
-        )
+def _above(jump: Mapping[sp.Symbol, sp.Expr], surface: sp.Expr, otherwise: sp.Expr) -> sp.Expr:
+    """Whether a surface is more than 0 just after a jump; `otherwise` if the jump leaves it as it is."""
+    return Step(surface.xreplace(dict(jump))) if _moves(jump, surface) else otherwise
+
+
+def _may_turn_held(system: HybridSystem) -> bool:
+    """Whether something other than a spike can happen by itself while the neuron is refractory."""
+    assert system.refractory is not None
+    if system.latch is not None or system.refractory.hold_duration is not None:
+        return True
     f = system.held().f
-    for surface in system.switches.values():
-        if sp.expand(sum(sp.diff(surface, x) * rate for x, rate in f.items())) != 0:
-            raise UnsupportedExpression(
-                f"{system.name}: the condition on {surface} may turn during the refractory period, which isn't "
-                "followed; hold all states that it reads, or leave out the period"
-            )
+    return any(sp.expand(sum(sp.diff(s, x) * rate for x, rate in f.items())) != 0 for s in system.switches.values())
+
+
+def _silenced(bare: HybridSystem) -> HybridSystem:
+    """The system of a model, conditions and all, with its refractory period made of states; see `Silence`."""
+    period, g = bare.refractory, bare.g
+    assert period is not None and g is not None
+    elapsed, blocked, over = symbol("_elapsed"), symbol("_blocked"), symbol("_over")
+    apart = bool(period.hold) and period.hold_duration is not None
+    holding = symbol("_holding") if apart else None
+    hold_duration = period.duration if period.hold_duration is None else period.hold_duration
+    silence = Silence(elapsed, blocked, holding, over, period.duration, hold_duration)
+    held = blocked if holding is None else holding
+    none, one = sp.Integer(0), sp.Integer(1)
+    ignored = period.hold if period.arrivals == "ignore" else ()
+
+    # an arrival at the very time at which the hold ends comes after that, whatever rounding makes of the clock
+    ignores = held * Step(hold_duration - elapsed - _SAME_TIME)
+
+    def arrived(jump: Mapping[sp.Symbol, sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
+        after = {x: ignores * x + (1 - ignores) * e if x in ignored and e != x else e for x, e in jump.items()}
+        return after | {x: x for x in silence.states} | {over: _above(after, g, over)}
+
+    started = dict.fromkeys(silence.states, one) | {elapsed: none, over: _above(bare.h, g, one)}
+    return replace(
+        bare,
+        states=(*bare.states, *silence.states),
+        f={x: (1 - held) * e if x in period.hold else e for x, e in bare.f.items()}
+        | dict.fromkeys(silence.states, none)
+        | {elapsed: one},
+        h={**bare.h, **started},
+        arrivals={n: replace(a, jump=arrived(a.jump)) for n, a in bare.arrivals.items()},
+        initial={**bare.initial, **dict.fromkeys(silence.states, none)},
+        units={**bare.units, **dict.fromkeys(silence.states, "1"), elapsed: "second"},
+        refractory=None,
+        silence=silence,
+    )
 
 
 def _refractory_period(declared: Refractory) -> RefractoryPeriod:
     hold = tuple(symbol(name) for name in declared.hold)
-    return RefractoryPeriod(parse_expression(declared.duration), hold, declared.arrivals)
+    shorter = None if declared.hold_duration is None else parse_expression(declared.hold_duration)
+    return RefractoryPeriod(parse_expression(declared.duration), hold, declared.arrivals, shorter)
 
 
 def _assign(states: tuple[sp.Symbol, ...], statements: Iterable[Assignment]) -> dict[sp.Symbol, sp.Expr]:

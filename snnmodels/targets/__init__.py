@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS", "Target", "open_engine"]
 
-Target = Literal["numpy", "cpp_standalone"]
-TARGETS: dict[str, str] = {"numpy": "numpy", "cpp_standalone": "cpp"}
+Target = Literal["numpy", "cpp_standalone", "cuda_standalone"]
+TARGETS: dict[str, str] = {"numpy": "numpy", "cpp_standalone": "cpp", "cuda_standalone": "cuda"}
 """Targets, and the folder of each."""
 
 
@@ -27,8 +27,8 @@ def open_engine(
 
     Parameters
     ----------
-    target : {"numpy", "cpp_standalone"}
-        In this process, or in a compiled program that stays alive.
+    target : {"numpy", "cpp_standalone", "cuda_standalone"}
+        In this process, or in a compiled program that stays alive, on the processor or on a GPU.
     plan : EnginePlan
     trials : int
         Of a batch, to make room for; a larger batch makes more.
@@ -42,13 +42,13 @@ def open_engine(
     ValueError
         For another target, or more threads than the target has.
     BuildFailed, ProgramError
-        If there is no compiler, or the program does not come up.
+        If there is no compiler, or the program does not come up; for want of a GPU, too.
     """
     if target not in TARGETS:
         from ..templates.errors import brief  # loads what `snnmodels --help` has no use for
 
         raise ValueError(
-            f"target = {brief(target)}; the event engine runs on {' and '.join(TARGETS)}. GridSimulation runs on every "
+            f"target = {brief(target)}; the event engine runs on {', '.join(TARGETS)}. GridSimulation runs on every "
             "target of Brian2, on a time grid"
         )
     engine = importlib.import_module(f"{__name__}.{TARGETS[target]}.engine")

@@ -5,11 +5,12 @@ from ._describe import describe
 from ._network_file import load_network
 from .errors import TemplateError
 from .library import Entry, catalogue, equations_path
-from .model import Assignment, Derived, Input, Model, Parameter, Receptor, Refractory, State
+from .model import Accuracy, Assignment, Derived, Input, Model, Parameter, Receptor, Refractory, State
 from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
 from .values import with_values
 
 __all__ = [
+    "Accuracy",
     "Assignment",
     "CurrentInput",
     "Derived",

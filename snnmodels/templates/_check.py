@@ -122,7 +122,11 @@ def _check_refractory(part: Component, parameters: Dimensions, states: Dimension
     refractory = part.refractory
     if refractory is None:
         return
-    _check(part, "refractory.duration", refractory.duration, parameters, unit_dimension("second"), "a parameter")
+    for key, text in zip(("duration", "hold_duration"), refractory.durations, strict=False):
+        _check(part, f"refractory.{key}", text, parameters, unit_dimension("second"), "a parameter")
+    if refractory.hold_duration is not None and not refractory.hold:
+        message = "'hold' is empty; name the states that are held for that long, or leave this out"
+        raise TemplateError(part.file, "refractory.hold_duration", message)
     for name in refractory.hold:
         if name not in states:
             message = f"{name!r} is no state of the model; {suggest(name, states)}"

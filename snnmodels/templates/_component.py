@@ -17,8 +17,8 @@ from .expressions import (
     parse_threshold,
     substitute,
 )
-from .model import Assignment, Derived, Parameter, Receptor, Refractory, State
-from .schema import MechanismFile, NeuronFile, RefractoryTable, SynapseFile
+from .model import Accuracy, Assignment, Derived, Parameter, Receptor, Refractory, State
+from .schema import AccuracyTable, MechanismFile, NeuronFile, RefractoryTable, SynapseFile
 from .units import (
     check_identifier,
     expression_dimension,
@@ -111,6 +111,7 @@ class Component:
     add_threshold: str | None = None
     add_reset: tuple[Assignment, ...] = ()
     replace_initial: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -132,7 +133,7 @@ class Component:
         if self.add_threshold is not None:
             yield "add.threshold", self.add_threshold
         if self.refractory is not None:
-            yield "refractory.duration", self.refractory.duration
+            yield from zip(("refractory.duration", "refractory.hold_duration"), self.refractory.durations, strict=False)
         yield from (("constraints", side) for text in self.constraints for side in parse_constraint(text))
 
     def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
@@ -170,12 +171,7 @@ class Component:
             constraints=tuple(text(c) for c in self.constraints),
             add_threshold=None if self.add_threshold is None else text(self.add_threshold),
             add_reset=statements(self.add_reset),
-            refractory=self.refractory
-            and replace(
-                self.refractory,
-                duration=text(self.refractory.duration),
-                hold=tuple(named(name) for name in self.refractory.hold),
-            ),
+            refractory=self.refractory and self.refractory.mapped(text, named),
         )
 
     def renamed(self, alias: str, extended: Iterable[Component] = ()) -> Component:
@@ -361,6 +357,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 threshold=_threshold(source.threshold, file, "threshold"),
                 reset=None if source.reset is None else _statements(source.reset, file, "reset"),
                 refractory=_refractory(source.refractory),
+                accuracy=_accuracy(source.accuracy, file),
             )
         case SynapseFile():
             with located(file, "weight.unit"):
@@ -403,7 +400,18 @@ def _threshold(condition: str | None, file: str, key: str) -> Threshold | None:
 def _refractory(table: RefractoryTable | None) -> Refractory | None:
     if table is None:
         return None
-    return Refractory(table.duration.strip(), tuple(dict.fromkeys(table.hold)), table.arrivals)
+    shorter = table.hold_duration and table.hold_duration.strip()
+    return Refractory(table.duration.strip(), tuple(dict.fromkeys(table.hold)), table.arrivals, shorter)
+
+
+def _accuracy(table: AccuracyTable | None, file: str) -> Accuracy | None:
+    if table is None:
+        return None
+    with located(file, "accuracy.spike_times"):
+        time, _ = quantity_in(table.spike_times, "second")
+        if not time > 0:
+            raise ValueError(f"{table.spike_times!r} is no positive time; write how far spikes may be, as in '1e-8*ms'")
+    return Accuracy(time, table.gradient)
 
 
 def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment, ...]:

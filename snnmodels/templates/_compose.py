@@ -235,11 +235,12 @@ def _model(name: str, parts: Sequence[Component], merged: Merged, opened: Merged
         receptors={n: replace(r, on_pre=plain(r.on_pre)) for n, r in merged.receptors.items()},
         equations=merged.equations(),
         files=tuple(part.file for part in parts),
-        refractory=refractory and replace(refractory, duration=substitute(refractory.duration, inner)),
+        refractory=refractory and refractory.mapped(lambda e: substitute(e, inner), str),
         constraints=tuple(dict.fromkeys(substitute(text, inner) for part in parts for text in part.constraints)),
         derived={n: replace(d, expression=inner[n]) for n, d in merged.derived.items()},
         functions=tuple(dict.fromkeys(str(function) for part in parts for function in part.functions)),
         inputs=_inputs(parts[0], opened),
+        accuracy=parts[0].accuracy,
         open_derivatives={
             n: substitute(rhs, outer)
             for n, rhs in opened.derivatives.items()

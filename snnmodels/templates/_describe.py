@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .model import Model, Refractory
+from .model import Accuracy, Model, Refractory
 
 __all__ = ["describe"]
 
@@ -23,7 +23,7 @@ def describe(model: Model) -> str:
     -------
     str
         Title, description, equations, tables of parameters and of what is derived of them, functions, threshold, reset,
-        refractory period, receptors and references.
+        refractory period, receptors, accuracy and references.
     """
     units = {s.name: s.unit for s in model.states}
     lines = [line for line in model.equations.splitlines() if "(constant, shared)" not in line]
@@ -52,9 +52,16 @@ def describe(model: Model) -> str:
         heading = f"Receptor {receptor.name}: weight {receptor.weight} ({_unit(receptor.weight_unit)})"
         meaning = f"{heading}, {receptor.description}" if receptor.description else heading
         blocks.append(_section(meaning, [f"{s}    ({_unit(units[s.variable])})" for s in receptor.on_pre]))
+    if model.accuracy is not None:
+        blocks.append(_section("Accuracy at the default tolerance", [_accuracy(model.accuracy)]))
     if model.references:
         blocks.append(_section("References", list(model.references)))
     return "\n\n".join(blocks)
+
+
+def _accuracy(accuracy: Accuracy) -> str:
+    times, gradient = accuracy.spike_times * 1e3, accuracy.gradient
+    return f"spike times within {times:.0e} ms, gradients within {gradient:.0e}, of the neuron with its default synapse"
 
 
 def _refractory(refractory: Refractory) -> str:
@@ -63,7 +70,11 @@ def _refractory(refractory: Refractory) -> str:
         return f"no spike for {refractory.duration} after a spike; the states go on"
     arrivals = "is ignored" if refractory.arrivals == "ignore" else "takes effect"
     verb = "is" if len(refractory.hold) == 1 else "are"
-    return f"no spike for {refractory.duration} after a spike; {held} {verb} held, and an arrival there {arrivals}"
+    if refractory.hold_duration is not None:
+        verb += f" held for {refractory.hold_duration}"
+    else:
+        verb += " held"
+    return f"no spike for {refractory.duration} after a spike; {held} {verb}, and an arrival there {arrivals}"
 
 
 def _unit(unit: str) -> str:

@@ -18,7 +18,7 @@ from .network import Network
 __all__ = ["description", "identity"]
 
 # for readers: they change no number
-_WORDS = ("title", "description", "references", "files", "default", "derived", "functions")
+_WORDS = ("title", "description", "references", "files", "default", "derived", "functions", "accuracy")
 _PACKAGES = frozenset({"snnmodels", "numpy", "scipy", "sympy", "brian2", "brian2cuda"})
 _FEW = 8  # elements of an array that are told one by one
 

@@ -8,8 +8,8 @@ can be printed, compared and tested alone. `snnmodels.symbolic.HybridSystem.from
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -151,11 +151,44 @@ class Refractory:
         States whose derivative is 0 meanwhile; may be empty.
     arrivals : str
         What an arriving spike does to the held states: nothing (``"ignore"``), or what it always does (``"apply"``).
+    hold_duration : str or None
+        For how long after the spike these states are held, as `duration` is written; None for as long as that.
     """
 
     duration: str
     hold: tuple[str, ...] = ()
     arrivals: str = "ignore"
+    hold_duration: str | None = None
+
+    @property
+    def durations(self) -> tuple[str, ...]:
+        """All times of the period, as expressions."""
+        return (self.duration,) if self.hold_duration is None else (self.duration, self.hold_duration)
+
+    def mapped(self, text: Callable[[str], str], name: Callable[[str], str]) -> Refractory:
+        """With every expression rewritten, and other names for what is held."""
+        return replace(
+            self,
+            duration=text(self.duration),
+            hold=tuple(map(name, self.hold)),
+            hold_duration=None if self.hold_duration is None else text(self.hold_duration),
+        )
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far results are from those of the continuous system at most, at the default tolerance of a simulation.
+
+    Attributes
+    ----------
+    spike_times : float
+        In seconds.
+    gradient : float
+        Of every array of gradients, relative in norm.
+    """
+
+    spike_times: float
+    gradient: float
 
 
 @dataclass(frozen=True)
@@ -192,6 +225,8 @@ class Model:
         Of the neuron, whether anything in this model drives them or not.
     open_derivatives : mapping of str to str
         As `derivatives`, for those that read an input: with `Input.drive` added to each.
+    accuracy : Accuracy or None
+        What the neuron's file says, of it with its default synapse; None where it says nothing.
     """
 
     name: str
@@ -212,6 +247,7 @@ class Model:
     functions: tuple[str, ...] = ()
     inputs: Mapping[str, Input] = field(default_factory=dict)
     open_derivatives: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
 
     @property
     def spiking(self) -> bool:

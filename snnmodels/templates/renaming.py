@@ -60,12 +60,7 @@ def renamed(model: Model, names: Mapping[str, str]) -> Model:
         },
         open_derivatives={words(name): words(rhs) for name, rhs in model.open_derivatives.items()},
         equations="\n".join(map(line, model.equations.splitlines())),
-        refractory=model.refractory
-        and replace(
-            model.refractory,
-            duration=words(model.refractory.duration),
-            hold=tuple(map(words, model.refractory.hold)),
-        ),
+        refractory=model.refractory and model.refractory.mapped(words, words),
     )
 
 
@@ -86,7 +81,8 @@ def with_units_as_parameters(model: Model) -> Model:
     """
     expressions = [*model.derivatives.values(), *(s.initial for s in model.states), *model.constraints]
     expressions += [s.expression for s in (*model.reset, *(s for r in model.receptors.values() for s in r.on_pre))]
-    expressions += [text for text in (model.threshold, model.refractory and model.refractory.duration) if text]
+    expressions += [] if model.threshold is None else [model.threshold]
+    expressions += [] if model.refractory is None else model.refractory.durations
     units = sorted({name for text in expressions for name in numbers_in(text) if is_unit_name(name)})
     taken = {*model.state_names, *model.parameters, *(r.weight for r in model.receptors.values())}
     names = {}

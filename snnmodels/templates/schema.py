@@ -100,11 +100,19 @@ class ComponentFile(Table):
 
 
 class RefractoryTable(Table):
-    """What happens after a spike: for how long no other, and which states are held meanwhile."""
+    """What happens after a spike: for how long no other, and which states are held, for as long or for another time."""
 
     duration: Text
     hold: list[Text]
+    hold_duration: Text | None = None
     arrivals: Literal["ignore", "apply"] = "ignore"
+
+
+class AccuracyTable(Table):
+    """How far results may be from the continuous system's, at the default tolerance of a simulation."""
+
+    spike_times: Text
+    gradient: Annotated[float, Field(gt=0, lt=1)]
 
 
 class NeuronFile(ComponentFile):
@@ -117,6 +125,7 @@ class NeuronFile(ComponentFile):
     reset: str | list[str] | None = None
     refractory: RefractoryTable | None = None
     default_synapse: str | None = None
+    accuracy: AccuracyTable | None = None
 
 
 class SynapseAdditions(Table):

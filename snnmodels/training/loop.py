@@ -249,6 +249,7 @@ def _train_epochs(
     run: _Run, state: Checkpoint, epochs: int, stopping: EarlyStopping | None, checkpoint: str | Path | None
 ) -> None:
     """Bring `state` up to `epochs`; it changes only when an epoch is complete."""
+    silence_told = False
     while state.epoch < epochs and not _exhausted(state, stopping):
         values, record = _train_epoch(run, state.epoch, state.values)
         # Prepared first, so that Ctrl-C finds either the old state or the new one.
@@ -270,6 +271,15 @@ def _train_epochs(
                 vars(state).update(vars(new))
             raise
         run.progress.epoch(record)
+        if 2 * record.silent_trials >= len(run.data) and not silence_told:
+            silence_told = True
+            warnings.warn(
+                f"epoch {record.epoch}: in {record.silent_trials} of {len(run.data)} trials a spike that the loss "
+                "needs was missing, and they teach nothing or less, however small the loss is: begin with larger "
+                "weights, or add a loss of sampled potentials, which sees silent neurons; "
+                "Simulation.spike_report tells more",
+                stacklevel=3,  # where train is called
+            )
 
 
 def _exists(checkpoint: str | Path) -> bool:

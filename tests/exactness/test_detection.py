@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import snnmodels as snn
+from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
 from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
@@ -291,3 +293,17 @@ def test_a_neuron_that_falls_from_its_threshold_and_comes_back(below: float) -> 
     assert np.isfinite(spikes[0]).sum() >= 12
     for found in spikes[1:]:
         np.testing.assert_allclose(found, spikes[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["lif", "qif"])
+def test_a_current_far_too_large_ends_soon(name: str) -> None:
+    """A forgotten pA, without waiting for max_spikes."""
+    current = snn.CurrentInput("i", 1, 1e-3, "hold")
+    cells = snn.Population("cells", 1, snn.load_model(name))
+    drives = (snn.Drive("gain", "i", "cells", np.full((1, 1), 1e12)),)
+    network = snn.Network("large", (), (cells,), (), "cells", 0.1, currents=(current,), drives=drives)
+    with (
+        snn.Simulation(network, SpikeTimes()) as simulation,
+        pytest.raises(SimulationError, match=r"spikes more than 10000 times within a time constant.*check the units"),
+    ):
+        simulation.forward({"i": np.ones((1, 1, 100))}, gradient=False)

@@ -22,6 +22,12 @@ TERMS = (
     *("{a}*clip(v, -{b}, {b})", "{a}*int(v > {b})", "{a}*abs(u - {b})", "{a}*int(u > {b})*v"),
     "{a}*int(v > {b} and u < 1)",
 )
+# conditions around conditions, which half of the models have one of
+NESTED = (
+    *("{a}*clip(abs(v - {b}), 0, 0.5)", "{a}*int(int(v > {b}) + int(u > 0.1) > 1.5)", "{a}*abs(clip(u, -{b}, {b}))"),
+    *("{a}*int(v*int(u > 0.1) > {b})", "{a}*clip(u*int(v > {b}), -1, 0.2)"),
+)
+PERIODS = ("", "refractory", "dead_time", "partial_refractory")
 THRESHOLDS = ("v > v_th", "v > v_th + 0.3*u", "v + 0.2*tanh(u) > v_th")
 RESETS = (
     ('"v = v_reset"', "u += q"),
@@ -33,7 +39,7 @@ SYNAPSES = ("exp_synapse", "delta_synapse", "alpha_synapse", "exp_synapse+delta_
 
 
 def drawn(seed: int, folder: Path) -> Model:
-    """A model with two states."""
+    """A model with two states, and often a refractory period, in which its conditions turn as at other times."""
     rng = np.random.default_rng(seed)
     values = {"tau_v": rng.uniform(8, 25), "tau_u": rng.uniform(10, 60), "v_th": 1.0, "v_reset": -0.2, "q": 0.4}
     rates = {}
@@ -47,6 +53,11 @@ def drawn(seed: int, folder: Path) -> Model:
             if "{b}" in TERMS[k]:
                 values[b] = rng.uniform(0.1, 0.6)
         rates[state] = " + ".join(terms)
+    apart = np.random.default_rng([seed, 2])
+    if apart.uniform() < 0.5:
+        rates["v"] += " + " + NESTED[apart.integers(len(NESTED))].format(a="a_n", b="b_n")
+        values |= {"a_n": apart.uniform(-0.6, 0.6), "b_n": apart.uniform(0.15, 0.6)}
+    period = PERIODS[apart.integers(len(PERIODS))]
     reset, more = RESETS[rng.integers(len(RESETS))]
     if rng.uniform() < 0.15:  # a spike that resets nothing
         reset = more = ""
@@ -77,7 +88,8 @@ u = {{}}
 """ + "\n".join(lines)
     path = folder / "drawn.toml"
     path.write_text(text)
-    return load_model(path, *SYNAPSES[rng.integers(len(SYNAPSES))].split("+"), name=f"drawn{seed}")
+    others = [*([period] if period else []), *SYNAPSES[rng.integers(len(SYNAPSES))].split("+")]
+    return load_model(path, *others, name=f"drawn{seed}")
 
 
 def network_of(model: Model, seed: int) -> tuple[Network, dict[str, np.ndarray]]:

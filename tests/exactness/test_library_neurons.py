@@ -41,6 +41,8 @@ class Row(NamedTuple):
 
 ROWS = [
     Row("lif_current", 1.2 * NA),
+    Row("partial_refractory_lif", 1.2 * NA, both("t_tot")),  # no spike is due in a period
+    Row("partial_refractory_lif", 4 * NA),  # spikes at the end of the block
     Row("lif_cuba", 20 * MV),
     Row("lif_coba", 40 * MV),
     Row("lif_conductance", 0.8 * NA),
@@ -80,6 +82,7 @@ ROWS = [
     Row("lif+alpha_synapse+soft_reset", 4.0),
     Row("lif+exp_synapse+reset_fraction", 3.0, both("v_reset")),  # which it replaces
     Row("lif+dead_time", 20.0),
+    Row("lif+partial_refractory", 20.0),
     Row("lif+threshold_coupling", 3.0),
     Row("lif+spike_frequency_conductance", 3.0),
     Row("lif+relative_refractory", 3.0),

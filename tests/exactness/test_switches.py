@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 from brian2 import Network as BrianNetwork
-from brian2 import SpikeMonitor, second
+from brian2 import SpikeGeneratorGroup, SpikeMonitor, second
 
 from snnmodels import oracle
-from snnmodels.brian import neuron_group
+from snnmodels.brian import neuron_group, synapses
 from snnmodels.events.engine import SimulationError
 from snnmodels.gradients import GridSimulation, Simulation, probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy
 from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
 from snnmodels.symbolic.system import HybridSystem
-from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, load_model
+from snnmodels.templates import (
+    Model,
+    Network,
+    Population,
+    Projection,
+    SpikeInput,
+    TemplateError,
+    equations_path,
+    load_model,
+)
 from tests.exactness.networks import MS, NEAR, SLOW, Bounds, Case, assert_agrees, case_of, reference, simulated
 from tests.needs import HAS_COMPILER
 
@@ -115,7 +125,17 @@ reset = "g += q"
     + "[states]\nv = {}\ng = {}\n"
     + parameters(tau_m="10*ms", tau_g="4*ms", E_K=-2.0, q=3.0, v_th=1)
 )
-FILES = {"burst": BURST, "rectified": RECTIFIED, "branch": BRANCH, "upward": UPWARD, "afterspike": AFTERSPIKE}
+# the condition that opens the current turns while v is held; the gate's own does not
+TURNING = BURST.replace("int(v > v_open)", "int(h > v_open)", 1)
+TURNING = TURNING.replace("h_0 = { default = 0.3", "h_0 = { default = 0.31")
+# a corner at v_bend, and where that is far enough from it: a condition around another
+NESTED = RECTIFIED.replace(
+    "k*abs(v - v_bend)", "k*clip(abs(v - v_bend), 0, 0.3) + k*int(int(I_syn > high) + int(v > v_bend) > 1.5)"
+)
+FILES = {
+    **{"burst": BURST, "rectified": RECTIFIED, "branch": BRANCH, "upward": UPWARD, "afterspike": AFTERSPIKE},
+    **{"turning": TURNING, "nested": NESTED},
+}
 WITH = ("", "+delta_synapse", "+alpha_synapse")
 
 
@@ -149,6 +169,8 @@ def drawn(model: Model, seed: int, recurrent: bool) -> Case:
         *("burst", "burst+delta_synapse", "burst+refractory", "burst+alpha_synapse+adaptive_threshold"),
         *("rectified", "branch", "branch+delta_synapse", "branch+refractory"),
         *("upward", "upward+delta_synapse", "afterspike", "afterspike+delta_synapse"),
+        *("turning+refractory", "turning+dead_time", "turning+delta_synapse+refractory", "turning+partial_refractory"),
+        *("upward+refractory", "afterspike+dead_time", "nested", "nested+delta_synapse+partial_refractory"),
     ],
 )
 @pytest.mark.parametrize("recurrent", [pytest.param(False, marks=SLOW), True])
@@ -168,7 +190,13 @@ def test_spikes_and_gradients_are_those_of_the_reference(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["burst", "rectified", "upward", "afterspike+delta_synapse", "branch+delta_synapse"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("burst", "rectified", "upward", "afterspike+delta_synapse", "branch+delta_synapse", "nested"),
+        *("turning+delta_synapse+refractory", "turning+partial_refractory", "afterspike+delta_synapse+dead_time"),
+    ],
+)
 def test_many_drawn_networks(composed: Callable[[str], Model], name: str) -> None:
     for seed in range(12):
         case = drawn(composed(name), seed=seed, recurrent=seed % 2 == 1)
@@ -331,6 +359,134 @@ def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) ->
         assert report.ok, str(report)
 
 
+# --- refractory periods in which something turns
+
+COUNTING = (
+    FRAME
+    + '''
+equations = """
+dv/dt = (I_syn + k*u - vEXTRA)/tau_m : 1
+du/dt = -u/tau_u : 1
+"""
+threshold = "v > v_th"
+reset = ["v = v_reset", "u += 1"]
+'''
+    + INPUT
+    + "[states]\nv = {}\nu = {}\n"
+    + parameters(tau_m="20*ms", tau_u="5*ms", v_th=1, v_reset=0.1, k=0.3)
+)
+APPLIED = (equations_path() / "mechanisms" / "refractory.toml").read_text().replace('"ignore"', '"apply"')
+# turns in every period, and is worth nothing
+NOTHING = " + k*int(u > 0.8) - k*int(u > 0.8)*int(u > 0.7)"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("period", ["refractory", "dead_time", "applied"])
+@pytest.mark.parametrize("synapse", ["exp_synapse", "delta_synapse"])
+def test_a_period_in_which_conditions_turn_is_that_in_which_nothing_does(
+    tmp_path: Path, target: str, period: str, synapse: str
+) -> None:
+    """Two ways: held rules of the engine, released by a queue, and flags that are states; spikes at releases too."""
+    applied = tmp_path / "applied.toml"
+    applied.write_text(APPLIED)
+    plain, flagged = (
+        load_model(
+            file(tmp_path, COUNTING.replace("EXTRA", extra)),
+            *(synapse, str(applied) if period == "applied" else period),
+            name="counting",
+        )
+        for extra in ("", NOTHING)
+    )
+    assert HybridSystem.from_model(plain).silence is None
+    assert HybridSystem.from_model(flagged).silence is not None
+    for seed in range(3):
+        case = drawn(plain, seed=seed, recurrent=seed % 2 == 1)
+        # without delays, periods of neurons that make each other spike end together, by rounding one after the other
+        rng = np.random.default_rng(seed)
+        projections = tuple(
+            dataclasses.replace(p, delay=rng.uniform(0.2, 3, p.weights.shape) * MS) for p in case.network.projections
+        )
+        case = case._replace(network=dataclasses.replace(case.network, projections=projections))
+        populations = tuple(dataclasses.replace(p, model=flagged) for p in case.network.populations)
+        other = case._replace(network=dataclasses.replace(case.network, populations=populations))
+        expected = simulated(case, target)
+        assert sum(np.isfinite(t).sum() for t in expected.spikes.values()) > 3
+        assert_agrees(simulated(other, target), expected, NEAR, f"seed {seed}")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_events_that_meet_at_the_end_of_a_period(tmp_path: Path, target: str) -> None:
+    """A jump at the very time at which the hold ends counts; one before is lost, and its weight has the gradient 0."""
+    model = load_model(file(tmp_path, COUNTING.replace("EXTRA", NOTHING)), "delta_synapse", "partial_refractory")
+    spikes, off = both(driven(model, [1.2, 1.5, 0.4, 1.2]), [1.0, 2.5, 3.0, 9.0], target)
+    np.testing.assert_array_equal(spikes, [1 * MS, 9 * MS])
+    assert max(off.values()) < 1e-6
+    spikes, off = both(driven(model, [1.2, 1.5, 1.4]), [1.0, 2.5, 3.0], target)
+    np.testing.assert_allclose(spikes, [1 * MS, 4 * MS], rtol=0, atol=1e-17)
+    assert max(off.values()) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("hold", "block"), [(2, 2), (0, 2), (0, 0), (2, 7)])
+def test_periods_that_end_together_or_at_once(tmp_path: Path, target: str, hold: int, block: int) -> None:
+    """And one that ends when the neuron has been above its threshold for long: the spike moves with both its parts."""
+    model = load_model(file(tmp_path, COUNTING.replace("EXTRA", NOTHING)), "partial_refractory")
+    network = driven(model, [6.0, 6.0, 6.0, 6.0])
+    population = Population("out", 1, model, {"t_abs": hold * MS, "t_tot": block * MS}, tuple(model.parameters))
+    network = dataclasses.replace(network, populations=(population,))
+    spikes, off = both(network, [1.0, 3.0, 9.5, 20.0], target)
+    assert spikes.size > 2 and max(off.values()) < 1e-6
+    assert np.diff(spikes).min() >= block * MS * (1 - 1e-12)
+    if block == 7:
+        assert np.isclose(np.diff(spikes), 7 * MS, rtol=1e-12).any()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "turning+partial_refractory",
+        *(pytest.param(n, marks=SLOW) for n in ("turning+delta_synapse+refractory", "afterspike+dead_time", "nested")),
+    ],
+)
+def test_differences_agree_where_conditions_turn_in_a_period(composed: Callable[[str], Model], name: str) -> None:
+    from snnmodels.gradients import check_gradient
+
+    report = check_gradient(composed(name), trials=1)
+    assert report.ok, str(report)
+
+
+# --- conditions in conditions
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("inner", "plain"),
+    [
+        ("int(int(v > v_open) + int(h > v_1) > 1.5)", "int(v > v_open)*int(h > v_1)"),
+        ("int(int(v > v_open) + int(h > v_1) > 0.5)", "(1 - int(v <= v_open)*int(h <= v_1))"),
+        # its surface jumps where the inner one turns
+        ("int(v*int(h > v_1) > v_open)", "int(v > v_open)*int(h > v_1)"),
+        ("int(int(int(h > v_1)*v > v_open)*2*v > v_open)", "int(v > v_open)*int(h > v_1)"),
+        ("clip(abs(v - v_open), 0, v_1)", "(abs(v - v_open) - int(abs(v - v_open) > v_1)*(abs(v - v_open) - v_1))"),
+        ("clip(abs(v - v_open), 0, v_1)", "clip(abs(v - v_open), -1, v_1)"),
+    ],
+)
+def test_a_condition_that_contains_others(tmp_path: Path, target: str, inner: str, plain: str) -> None:
+    found = []
+    more = 'v_1 = { default = 0.25, unit = "1", description = "value" }\n'
+    for k, condition in enumerate((inner, plain)):
+        text = BURST.replace("int(v > v_open)*h*(E_T - v)", f"{condition}*h*(E_T - v)", 1) + "\n" + more
+        network = driven(load_model(file(tmp_path, text), name=f"nested{k}"), [6.0, 6.0, 6.0])
+        spikes, off = both(network, [1.0, 3.0, 20.0], target)
+        assert spikes.size > 1 and max(off.values()) < 1e-6
+        with Simulation(network, SmoothSpikeTimes(), batch_size=1, target=target) as s:  # type: ignore[arg-type]
+            result = s.run({"input": np.array([1.0, 3.0, 20.0])[None, :, None] * MS}, np.zeros(1, dtype=int))
+        found.append((spikes, result.gradients))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=0, atol=1e-9)
+    for key, value in found[1][1].items():
+        np.testing.assert_allclose(found[0][1][key], value, rtol=1e-6, atol=1e-6 * np.abs(value).max(), err_msg=key)
+
+
 # --- Brian2 itself
 
 
@@ -360,6 +516,37 @@ def test_brian2_spikes_as_often_and_within_its_grid(
     assert np.abs(brian - exact).max() < 4 * dt * exact.size
 
 
+@pytest.mark.parametrize(
+    ("name", "drive"), [("turning+partial_refractory", 1.1), ("turning+refractory", 0.9), ("afterspike+dead_time", 1.5)]
+)
+def test_brian2_has_the_same_periods(composed: Callable[[str], Model], name: str, drive: float) -> None:
+    """A jump in each hold is lost, in Brian2 as here."""
+    neuron, period = name.split("+")
+    dt, duration, jumps = 1e-5, 100 * MS, np.arange(0.7, 99, 1.3)
+    model = composed(f"{neuron}+delta_synapse+{period}")
+    group = neuron_group(model, 1, dt=dt * second, I_syn=drive)
+    source = SpikeGeneratorGroup(1, np.zeros(jumps.size, dtype=int), jumps * MS * second, dt=dt * second)
+    joined = synapses(model, source, group)
+    joined.connect()
+    joined.w = 0.02
+    monitor = SpikeMonitor(group)
+    BrianNetwork(group, source, joined, monitor).run(duration * second)
+    brian = np.array(monitor.t / second)
+    network = Network(
+        "one",
+        (SpikeInput("input", 1),),
+        (Population("out", 1, model, {"I_syn": drive}),),
+        (Projection("w", "input", "out", np.full((1, 1), 0.02)),),
+        "out",
+        duration,
+    )
+    with Simulation(network, SmoothSpikeTimes(), batch_size=1) as s:
+        s.run({"input": jumps[None, None] * MS}, np.zeros(1, dtype=int), gradient=False)
+        exact = s.spike_times("out")[0, 0]
+    assert exact.size == brian.size > 1
+    assert np.abs(brian - exact).max() < 5 * dt * exact.size
+
+
 # --- what is refused
 
 SLIDING = (
@@ -386,9 +573,6 @@ def test_equations_that_drive_back_from_either_side_have_no_solution(tmp_path: P
 
 
 def test_conditions_of_which_no_event_can_be_made(tmp_path: Path) -> None:
-    nested = BURST.replace("int(v > v_open)*h*(E_T - v)", "int(v*int(h > g) > v_open)*h*(E_T - v)", 1)
-    with pytest.raises(UnsupportedExpression, match=r"on .*int\(.*contains another one"):
-        HybridSystem.from_model(load_model(file(tmp_path, nested)))
     said = BURST.replace('threshold = "v > v_th"', 'threshold = "v > v_th*int(h > v_open)"')
     with pytest.raises(TemplateError, match=r"model.toml: threshold: .* calls int\(\)"):
         load_model(file(tmp_path, said))
@@ -396,15 +580,6 @@ def test_conditions_of_which_no_event_can_be_made(tmp_path: Path) -> None:
     named = named.replace("/tau_m : 1\n", "/tau_m : 1\nx = abs(h) + v_th : 1\n")
     with pytest.raises(UnsupportedExpression, match=r"the threshold .* contains a condition"):
         HybridSystem.from_model(load_model(file(tmp_path, named)))
-
-
-def test_a_refractory_period_in_which_a_condition_may_turn(tmp_path: Path) -> None:
-    moving = load_model(file(tmp_path, BURST.replace("int(v > v_open)", "int(h > v_open)")), "refractory")
-    with pytest.raises(UnsupportedExpression, match="may turn during the refractory period"):
-        HybridSystem.from_model(moving)
-    upward = load_model(file(tmp_path, UPWARD), "refractory")
-    with pytest.raises(UnsupportedExpression, match="a spike leaves the neuron above its threshold"):
-        HybridSystem.from_model(upward)
 
 
 def test_what_else_is_refused(composed: Callable[[str], Model], tmp_path: Path) -> None:

@@ -42,6 +42,25 @@ def test_every_neuron_has_a_row_of_full_cells() -> None:
     assert all(cell.strip() for row in rows[1 : len(RESULTS["neurons"]) + 1] for cell in row.strip("|").split("|"))
 
 
+@pytest.mark.parametrize("record", RESULTS["neurons"], ids=lambda r: r["neuron"])
+def test_every_neuron_keeps_what_its_file_declares(record: dict[str, Any]) -> None:
+    """At most 1e-6 of the gradient, and no more than a hundred times what was measured, or than rounding allows."""
+    model = load_model(record["neuron"])
+    declared, linear = model.accuracy, record["linear"]
+    assert declared is not None, "the file has no [accuracy]"
+    gradient = max(row["oracle"] for row in record["rows"])
+    assert gradient <= declared.gradient <= max(1e-9, min(1e-6, 100 * gradient)) * 1.01
+    assert record["late"] * 1e-3 <= declared.spike_times <= max(1e-12, 1e-3 * 100 * record["late"]) * 1.01
+    assert not linear or (declared.gradient, declared.spike_times) == (1e-9, pytest.approx(1e-12))
+
+
+def test_a_declaration_decides() -> None:
+    record = next(r for r in RESULTS["neurons"] if r["neuron"] == "adex")
+    assert table.failures({"neurons": [record], "targets": []}) == []
+    (line,) = table.failures({"neurons": [record | {"late": 2e-8}], "targets": []})
+    assert line.startswith("adex: spike times, 2e-08 ms")
+
+
 @COMPILER
 @pytest.mark.parametrize("name", ["lif", "qif"])
 def test_a_neuron(name: str) -> None:

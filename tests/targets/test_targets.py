@@ -46,7 +46,7 @@ def test_a_new_target(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_target_is_refused() -> None:
-    with pytest.raises(ValueError, match="runs on numpy and cpp_standalone"):
+    with pytest.raises(ValueError, match="runs on numpy, cpp_standalone, cuda_standalone"):
         Simulation(load_network("yin_yang"), TTFSCrossEntropy(), target="gpu")  # type: ignore[arg-type]
 
 

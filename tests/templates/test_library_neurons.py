@@ -78,6 +78,7 @@ class Train(NamedTuple):
 STEP = 1e-3
 TRAINS = [
     Train("lif_current", "NEST iaf_psc_exp", 400 * PA, 300, 10, (27.726, 57.452, 87.178, 116.904), 295.26),
+    Train("partial_refractory_lif", "NEST iaf_psc_exp_htum", 5000 * PA, 60, 20, (0.78, 3.781, 6.782, 9.783), 57.799),
     Train("lif_cuba", "Brian2", 0, 300, 5, (47.957, 100.914, 153.871, 206.828), 259.785),
     Train("lif_conductance", "NEST iaf_cond_exp", 300 * PA, 300, 17, (26.877, 43.59, 60.303, 77.016), 294.285),
     Train("lif_sfa", "NEST iaf_cond_exp_sfa_rr", 900 * PA, 500, 17, (5.416, 19.276, 34.932, 53.472, 77.76), 494.627),
@@ -130,6 +131,9 @@ def test_nest_holds_the_dendrite_too() -> None:
 # a neuron that is reset to one potential: input, first spike, interval, in milliseconds
 REGULAR = [
     ("lif_current", 400 * PA, 10 * np.log(16), 2 + 10 * np.log(16)),
+    # the second period is over before the threshold is reached, and the other way round
+    ("partial_refractory_lif", 400 * PA, 10 * np.log(16), 2 + 10 * np.log(16)),
+    ("partial_refractory_lif", 5000 * PA, 10 * np.log(200 / 185), 3.0),
     ("lif_cuba", 0.0, 20 * np.log(11), 5 + 20 * np.log(11)),
     ("lif_coba", 20 * MV, 20 * np.log(2), 5 + 20 * np.log(2)),
     # the published conductance has six digits
@@ -171,6 +175,7 @@ E_rev = { default = "0*mV", unit = "volt", description = "its reversal potential
 # the input from which on a neuron fires, in SI units: what holds its potential at threshold
 RHEOBASES = [
     ("lif_current", 25 * 15 * PA),
+    ("partial_refractory_lif", 25 * 15 * PA),
     ("lif_cuba", -1 * MV),
     ("lif_coba", 10 * MV),
     ("lif_conductance", 16.6667 * 15 * PA),
@@ -369,6 +374,7 @@ SAME = [
     ("glif4", "glif3", {"f_v": 0.0, "delta_v": 0.0, "delta_th": 0.0}, {}, EXACT),
     ("glif4", "glif2", {"delta_I_1": 0.0, "delta_I_2": 0.0}, {}, EXACT),
     ("glif5", "glif4", {"a_v": 0.0}, {}, EXACT),
+    ("partial_refractory_lif", "lif_current", {"t_tot": 2 * MS}, {}, ROUNDED),
     ("lif_conductance", "lif_current", {}, {"g_L": 16.6667e-9, "v_reset": -60 * MV}, EXACT),
     (
         "gif",

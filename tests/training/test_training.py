@@ -329,6 +329,16 @@ def test_silent_trials_are_counted():
     assert result.history.epochs[0].silent_trials == 7
 
 
+def test_a_loss_that_silence_makes_small_is_told_of_once():
+    class Mute(MaxVoltageCrossEntropy):
+        def silent_trials(self, observed, targets):
+            return len(targets)
+
+    with pytest.warns(UserWarning, match="epoch 1: in 50 of 50 trials a spike that the loss needs") as caught:
+        run(LogisticRegression(loss=Mute()), epochs=3)
+    assert len(caught) == 1
+
+
 def test_history_survives_json(tmp_path):
     history = run(epochs=2, validation=trials(8, 2), about={"dt": 0.25e-3}).history
     path = tmp_path / "history.json"

@@ -109,7 +109,7 @@ class SparseLimit:
             most = 0 if by_synapse else max(n // (40 if in_order else 32), 8)
         # Rows sorted by delay: the program's order of synapses
         sources = np.repeat(np.arange(n), np.diff(start))
-        self._order = np.lexsort((delay, sources)) if by_synapse else np.arange(len(target))
+        self._order = np.lexsort((np.asarray(delay), sources)) if by_synapse else np.arange(len(target))
         driven = int(np.flatnonzero(np.any(np.asarray(inputs) != 0, axis=0)).max(initial=-1)) + 1
         u = threshold * _MS, reset * _MS
         times = (refractory, 0.0 if by_synapse else shortest, window)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ...events.bounds import Bounds
 from ...events.drives import Knots
 from ...events.engine import (
+    Engine,
     SimulationError,
     TrainingEngine,
     explain,
@@ -22,7 +24,7 @@ from ..process import Process, ProgramError
 from .layout import Layout, Ways
 from .program import program
 
-__all__ = ["CppEngine", "open_engine"]
+__all__ = ["CompiledEngine", "CppEngine", "open_engine"]
 
 
 def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> CppEngine:
@@ -43,48 +45,32 @@ def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float |
     return CppEngine(plan, trials=trials, threads=threads, timeout=timeout)
 
 
-class CppEngine(TrainingEngine):
+class CompiledEngine(Engine):
     """Runs a plan in a compiled program of its own, with which it shares arrays by mapped memory.
 
     Parameters
     ----------
     plan : EnginePlan
+    path : Path
+        The program.
+    models : sequence of int
+        Which of its models each population has.
+    ways : Ways
     trials : int
         Trials of a batch to make room for; a larger batch makes more.
-    threads : int
-        Threads among which trials are divided.
-    scatter : bool, optional
-        Whether arrivals are scattered where they may be (see runtime/sparse.h), which changes cost, never results;
-        where it pays if not given.
-    sweep : bool
-        Whether populations without feedback are swept where they may be (see runtime/sweep.h); the same holds.
     timeout : float, optional
         Seconds that the program may take for one answer.
 
     Raises
     ------
-    BuildFailed
-        If there is no compiler, or it refuses the program.
     ProgramError
         If the program dies or stops answering.
     """
 
     def __init__(
-        self,
-        plan: EnginePlan,
-        *,
-        trials: int = 1,
-        threads: int = 1,
-        scatter: bool | None = None,
-        sweep: bool = True,
-        timeout: float | None = None,
+        self, plan: EnginePlan, path: Path, models: Sequence[int], ways: Ways, *, trials: int, timeout: float | None
     ) -> None:
-        self.plan = plan
-        self._ways = Ways(threads, scatter, sweep)
-        # scattering pays (see Sparse::suits) nowhere but where rows leave out neurons of their component
-        partial = any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
-        scatters = partial if scatter is None else scatter
-        path, self._models = program([p.rules for p in plan.populations], plan.tolerance, scatter=scatters)
+        self.plan, self._models, self._ways = plan, models, ways
         inputs = len(plan.network.inputs)
         self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations), (1,) * len(plan.drives))
         self._entries = {
@@ -183,8 +169,7 @@ class CppEngine(TrainingEngine):
         p = self.plan.populations[population]
         name, n = f"population{population}", p.population.n
         numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
-        if p.rules.held is not None:
-            refractory_periods(p, numbers)  # refuses those that are none
+        refractory_periods(p, numbers)  # refuses those that are none
         for key, value in numbers.items():
             _fill(self._views[f"{name}.{key}"], value, n)
         _fill(self._views[f"{name}.initial"], initial_states(p, numbers), n)
@@ -327,7 +312,66 @@ class CppEngine(TrainingEngine):
         slopes = self._views[f"drive{drive}.gslopes"][: self._trials] if self.plan.drives[drive].linear else None
         return Knots(self._views[f"drive{drive}.gvalues"][: self._trials], slopes)
 
-    # --- training ---------------------------------------------------------------------------------------------------
+    # --- the program ------------------------------------------------------------------------------------------------
+
+    def _ask(self, words: str) -> None:
+        said = self._process.ask(words)
+        if said:
+            what, population, neuron, time = said.split()
+            raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
+
+    @property
+    def usable(self) -> bool:
+        """Whether the program runs and the arrays are whole; see `Engine.usable`."""
+        return self._laid_out and self._arrays is not None and self._process.usable
+
+    def close(self) -> None:
+        """End the program; see `Engine.close`."""
+        self._arrays = None
+        self._process.close()
+
+
+class CppEngine(CompiledEngine, TrainingEngine):
+    """A program of C++, which trains by itself where the optimiser allows it.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    trials : int
+        Trials of a batch to make room for; a larger batch makes more.
+    threads : int
+        Threads among which trials are divided.
+    scatter : bool, optional
+        Whether arrivals are scattered where they may be (see runtime/sparse.h), which changes cost, never results;
+        where it pays if not given.
+    sweep : bool
+        Whether populations without feedback are swept where they may be (see runtime/sweep.h); the same holds.
+    timeout : float, optional
+        Seconds that the program may take for one answer.
+
+    Raises
+    ------
+    BuildFailed
+        If there is no compiler, or it refuses the program.
+    ProgramError
+        If the program dies or stops answering.
+    """
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        *,
+        trials: int = 1,
+        threads: int = 1,
+        scatter: bool | None = None,
+        sweep: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        # scattering pays (see Sparse::suits) nowhere but where rows leave out neurons of their component
+        partial = any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
+        scatters = partial if scatter is None else scatter
+        path, models = program([p.rules for p in plan.populations], plan.tolerance, scatter=scatters)
+        super().__init__(plan, path, models, Ways(threads, scatter, sweep), trials=trials, timeout=timeout)
 
     def train(
         self,
@@ -378,24 +422,6 @@ class CppEngine(TrainingEngine):
     def weights(self, projection: int) -> np.ndarray:
         """The weights as they are now; see `TrainingEngine.weights`."""
         return self._whole(projection, self._views[f"projection{projection}.w"])
-
-    # --- the program ------------------------------------------------------------------------------------------------
-
-    def _ask(self, words: str) -> None:
-        said = self._process.ask(words)
-        if said:
-            what, population, neuron, time = said.split()
-            raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
-
-    @property
-    def usable(self) -> bool:
-        """Whether the program runs and the arrays are whole; see `Engine.usable`."""
-        return self._laid_out and self._arrays is not None and self._process.usable
-
-    def close(self) -> None:
-        """End the program; see `Engine.close`."""
-        self._arrays = None
-        self._process.close()
 
 
 def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from ...events.accuracy import MAX_STEPS, sizes
+from ...events.accuracy import MAX_EVENTS, MAX_STEPS, sizes
 from ...events.rules import Rule, Rules
 from ...events.series import SeriesProgram
 from ...symbolic.divided_differences import MAX_NODES, cpp_source
@@ -15,7 +15,7 @@ from ...symbolic.programs import Program
 from .expressions import expression
 from .series import print_series
 
-__all__ = ["divided_differences", "model"]
+__all__ = ["divided_differences", "model", "truth"]
 
 _ABSENT = Rule(Program((), {}), (), ())  # what a model doesn't do; the runtime never runs it
 _TRANSITION = {"Turn": "Turn", "Sigma": "TurnSigma", "Back": "TurnBack"}
@@ -64,7 +64,7 @@ def rule(name: str, r: Rule) -> str:
             f"template<class K> struct {name} {{",
             f"    K k[{max(1, len(fixed.outputs))}];",
             f"    static constexpr int IN = {len(r.inputs)}, OUT = {len(r.outputs)};",
-            f"    static constexpr bool ZERO = {_truth(r.is_zero)};",
+            f"    static constexpr bool ZERO = {truth(r.is_zero)};",
             "    template<class C> struct At {",
             f"        const {name}* of;",
             f"        C c[{max(1, len(timed.outputs))}];",
@@ -96,7 +96,8 @@ def rule(name: str, r: Rule) -> str:
     )
 
 
-def _truth(x: bool) -> str:
+def truth(x: bool) -> str:
+    """A truth value in C++."""
     return "true" if x else "false"
 
 
@@ -118,7 +119,7 @@ def model(name: str, r: Rules, order: int) -> str:
     for k in range(len(r.receptors)):
         arrive, back = r.rules[f"arrive{k}"], r.rules[f"arrive_back{k}"]
         jumps = ", ".join(
-            _truth(arrive.program.outputs[f"y{i}"] != sp.Symbol(f"x{i}", real=True)) for i in range(len(x))
+            truth(arrive.program.outputs[f"y{i}"] != sp.Symbol(f"x{i}", real=True)) for i in range(len(x))
         )
         keeps = all(back.program.outputs[f"l{i}"] == sp.Symbol(f"l{i}", real=True) for i in range(len(x)))
         # whether the gradient by a weight depends on it
@@ -127,11 +128,11 @@ def model(name: str, r: Rules, order: int) -> str:
             "\n".join(
                 [
                     f"struct Receptor{k} {{",
-                    f"static constexpr bool FIRES = {_truth(r.fires(k))};",
-                    f"static constexpr bool READS = {_truth(bool(back.reads & x))};",
+                    f"static constexpr bool FIRES = {truth(r.fires(k))};",
+                    f"static constexpr bool READS = {truth(bool(back.reads & x))};",
                     f"static constexpr bool JUMPS[{len(x)}] = {{{jumps}}};",
-                    f"static constexpr bool KEEPS = {_truth(keeps)};",
-                    f"static constexpr bool WEIGHTED = {_truth(weighted)};",
+                    f"static constexpr bool KEEPS = {truth(keeps)};",
+                    f"static constexpr bool WEIGHTED = {truth(weighted)};",
                     rule("Arrive", arrive),
                     rule("ArriveBack", back),
                     *([_response(r, k)] if r.scatters else []),
@@ -148,17 +149,18 @@ def model(name: str, r: Rules, order: int) -> str:
     ]
     turned = " ".join(f"case {k}: f(Transition{k}()); break;" for k in range(r.transitions))
     each = ", ".join(f"F<Receptor{k}>" for k in range(len(r.receptors)))
-    per_neuron = ", ".join(_truth(q) for q in r.per_neuron) or "false"
+    per_neuron = ", ".join(truth(q) for q in r.per_neuron) or "false"
     return "\n".join(
         [
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
-            f"static constexpr bool SPIKING = {_truth(r.spiking)}, SHARED = {_truth(r.shared)};",
-            f"static constexpr bool EVENTFUL = {_truth(r.eventful)}, STAYS = {_truth(r.system.latch is not None)};",
-            f"static constexpr bool REFRACTORY = {_truth(r.held is not None)};",
-            f"static constexpr bool LINEAR = {_truth(r.linear)}, SERIES = {_truth(math.isfinite(r.longest))};",
-            f"static constexpr bool NEEDS_STATES = {_truth(r.needs_states)};",
-            f"static constexpr bool OBSERVED = {_truth(r.observed is not None)};",
+            f"static constexpr int MAX_EVENTS = {MAX_EVENTS};",
+            f"static constexpr bool SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
+            f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.may_stay_above)};",
+            f"static constexpr bool REFRACTORY = {truth(r.held is not None)};",
+            f"static constexpr bool LINEAR = {truth(r.linear)}, SERIES = {truth(math.isfinite(r.longest))};",
+            f"static constexpr bool NEEDS_STATES = {truth(r.needs_states)};",
+            f"static constexpr bool OBSERVED = {truth(r.observed is not None)};",
             f"static constexpr int SEEN = {r.observed or 0};",
             f"static constexpr bool PER_NEURON[{max(1, len(r.per_neuron))}] = {{{per_neuron}}};",
             *([] if r.held is None else [model("Held", r.held, order)]),
@@ -188,7 +190,7 @@ def _steps(r: Rules, order: int) -> list[str]:
         parts += [
             "struct Slope {",
             f"static constexpr int P = {len(r.parameters)};",
-            f"static constexpr bool SHARED = {_truth(r.shared)};",
+            f"static constexpr bool SHARED = {truth(r.shared)};",
             *how,
             print_series(SeriesProgram.of(slope), "Series"),
             "};",
@@ -200,7 +202,7 @@ def _response(r: Rules, receptor: int) -> str:
     """The response to an arrival, and which states it has a part in."""
     response = r.rules[f"response{receptor}"]
     touched = [any(response.program.outputs[f"{n}{i}"] != 0 for n in "yz") for i in range(len(r.states))]
-    flags = ", ".join(_truth(t) for t in touched)
+    flags = ", ".join(truth(t) for t in touched)
     return f"static constexpr bool TOUCHES[{len(touched)}] = {{{flags}}};\n{rule('Response', response)}"
 
 

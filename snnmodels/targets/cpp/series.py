@@ -7,11 +7,11 @@ K + 1 coefficients, of which the first ``NX`` are the states'.
 ============================  ==========================================================================================
 ``constants(p, c)``           the NC hoisted constants from the NP parameters
 ``coefficients<K>(c, s)``     fills s from ``s[i][0]``, the states
-``event<K>(c, s)``            then ``s[EVENTS[m]]`` is the series of event function m of NE (its value for K = 0);
-                              EVENT is the first of EVENTS, -1 if there is none
+``event<K>(c, s)``            then ``s[event_slot(m)]`` is the series of event function m of NE (its value for K = 0);
+                              EVENT is the first of these places, -1 if there is none
 ``back<K>(c, s, b, cb)``      from cotangents ``b[i][k]`` of the states' coefficients to those of the states,
                               ``b[i][0]``; adds to cb, the cotangents of the constants; other rows of b start at 0
-``event_back(c, s, b, cb)``   the same for the values of the event functions at a point (K = 0), ``b[EVENTS[m]][0]``
+``event_back(c, s, b, cb)``   the same for the values of the event functions at a point (K = 0), ``b[event_slot(m)][0]``
 ``parameters(p, cb, pb)``     adds the cotangents of the parameters to pb
 ============================  ==========================================================================================
 
@@ -24,6 +24,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
+from ...events.accuracy import EVENTS_APART
 from ...events.series import KINDS, Constant, Factor, Operation, SeriesProgram
 from ...symbolic.parsing import symbol
 from ...symbolic.programs import Program, cotangent
@@ -65,10 +66,11 @@ def print_series(program: SeriesProgram, name: str) -> str:
         "    using T = Lanes;",
         f"    static constexpr int NX = {len(program.states)}, NP = {len(program.parameters)}, NC = {len(c)}, "
         f"NS = {program.slots}, NE = {len(program.events)}, EVENT = {program.events[0] if program.events else -1};",
-        f"    static constexpr int EVENTS[] = {{{', '.join(map(str, program.events)) or '-1'}}};",
+        f"    static SNN_INLINE int event_slot(int m) {{ (void)m; return {_chosen(program.events)}; }}",
+        f"    static constexpr double EVENTS_APART = {EVENTS_APART!r};",
         f"    static constexpr bool affine_event = {'true' if program.affine_event else 'false'};",
         *_function(
-            "static void constants(const T* p, T* c)",
+            "static SNN_DEVICE void constants(const T* p, T* c)",
             _assignments(program.constants, p, {k: f"c[{i}] = " for i, k in enumerate(program.constants.outputs)}),
         ),
         *_function(
@@ -100,7 +102,7 @@ def print_series(program: SeriesProgram, name: str) -> str:
             ),
         ),
         *_function(
-            "static void parameters(const T* p, const T* cb, T* pb)",
+            "static SNN_DEVICE void parameters(const T* p, const T* cb, T* pb)",
             _assignments(
                 back.select(n for n, e in back.outputs.items() if e != 0),
                 p | cotangents,
@@ -110,6 +112,16 @@ def print_series(program: SeriesProgram, name: str) -> str:
         "};",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _chosen(places: tuple[int, ...]) -> str:
+    """The place number m, as an expression: a card has no tables of constants."""
+    if not places:
+        return "-1"
+    text = str(places[-1])
+    for m, place in reversed(list(enumerate(places[:-1]))):
+        text = f"m == {m} ? {place} : {text}"
+    return text
 
 
 def _function(head: str, body: Iterable[str]) -> list[str]:

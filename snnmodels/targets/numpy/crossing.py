@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["Along", "OutOfRange", "Unfinished", "first_crossing"]
+__all__ = ["Along", "OutOfRange", "TooManySteps", "Unfinished", "first_crossing"]
 
 Along = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """``f(lanes, times)``: a function and its first two derivatives by time, shape (3, n_lanes)."""
 
-_ROUNDS = 2000
-_CLOSE = 2.0**-54  # of the time that is searched
+ROUNDS = 2000
+CLOSE = 2.0**-54  # of the time that is searched
 
 
 class Unfinished(RuntimeError):
@@ -21,6 +21,10 @@ class Unfinished(RuntimeError):
     def __init__(self, lane: int) -> None:
         super().__init__(lane)
         self.lane = lane
+
+
+class TooManySteps(Unfinished):
+    """Steps that shrink without end; `lane` is the neuron."""
 
 
 class OutOfRange(Unfinished):
@@ -66,7 +70,7 @@ def first_crossing(
     tau = start[live].copy()
     w = rest[live] - tau
     upper, lower = np.maximum(third[0], 0.0), np.maximum(-third[1], 0.0)
-    for turn in range(_ROUNDS):
+    for turn in range(ROUNDS):
         if not live.size:
             return found
         g, slope, bend = along(live, tau)
@@ -90,7 +94,7 @@ def first_crossing(
         tau = tau + np.where(free, w, step)
         # the parabola is above the function by no more than this, so the next step would be no longer than `error`
         error = (up * w + lower[live] * step) * step * step / (6 * np.maximum(slope + raised * step, 1e-300))
-        close = ~free & ((error <= _CLOSE * rest[live]) | (g > 0))
+        close = ~free & ((error <= CLOSE * rest[live]) | (g > 0))
         found[live[close]] = np.minimum(tau, rest[live])[close]
         # close to the root a window of a few steps makes the bound tight, and convergence quadratic
         w = np.where(free, 4 * w, 4 * step)

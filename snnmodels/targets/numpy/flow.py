@@ -11,14 +11,13 @@ import numpy as np
 from ...events import accuracy
 from ...events.bounds import LEVELS, PER_OCTAVE, Bounds
 from ...events.series import SeriesProgram
-from .crossing import Along, Unfinished, first_crossing
+from .crossing import Along, TooManySteps, Unfinished, first_crossing
 from .parameters import Parametrised
-from .series import ARRIVED, FAILED, SPIKED, Control, Lanes, Series, Step, walk, walk_back
+from .series import ARRIVED, FAILED, RUNNING, SPIKED, Control, Lanes, Series, Step, walk, walk_back
 from .tape import SPIKE
 
 __all__ = ["ClosedForm", "Flow", "TaylorSteps"]
 
-MAX_PEAKS = 10_000  # maxima of one neuron within one piece
 _TIME_DIGIT = 2e-17  # seconds; the last digit of a time in a trial of a tenth of a second
 
 Peaks = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -234,7 +233,7 @@ class ClosedForm(Flow):
         at = self._along("peak", x, which, 1)
         sign = np.where(rates[observed, which] > 0, 1.0, -1.0)
         tau, live, leaving = np.zeros(which.size), np.arange(which.size), False
-        for _ in range(MAX_PEAKS):
+        for _ in range(accuracy.MAX_EVENTS):
             up = sign[live] > 0
             third = (np.where(up, high[live], -low[live]), np.where(up, low[live], -high[live]))
             along = _signed(at, live, sign[live])
@@ -309,6 +308,8 @@ class TaylorSteps(Flow):
     def _steps(self, x: np.ndarray, time: float | np.ndarray, which: np.ndarray | None, tape: list[Step]) -> np.ndarray:
         lanes = Lanes.of(x.copy(), np.broadcast_to(np.asarray(time, dtype=float), x.shape[1:]).copy())
         walk(self._plain, self._of(self._constants, which), self._control, lanes, tape)
+        if (stuck := np.flatnonzero(lanes.outcome == RUNNING)).size:
+            raise TooManySteps(int(stuck[0] if which is None else which[stuck[0]]))
         return np.where(lanes.outcome == FAILED, np.nan, lanes.x)
 
     def advance(self, x: np.ndarray, time: float | np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
@@ -354,7 +355,7 @@ class TaylorSteps(Flow):
         assert observed is not None
         which, rest, passed = np.arange(x.shape[1]), np.full(x.shape[1], length), np.zeros(x.shape[1])
         above = self.neurons("rate", *x)[observed] <= 0
-        for _ in range(MAX_PEAKS):
+        for _ in range(accuracy.MAX_EVENTS):
             lanes = Lanes.of(x.copy(), rest.copy())
             lanes.above = above
             walk(self._peak, self._peak_constants[:, which], self._control, lanes, [])

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...events.accuracy import MAX_EVENTS
 from ...events.engine import SimulationError, explain
 from ...events.plan import Component
-from .crossing import OutOfRange, Unfinished
+from .crossing import OutOfRange, TooManySteps, Unfinished
 from .incoming import Incoming, incoming
 from .knots import Due
 from .state import State, Values
 from .tape import SPIKE, Arrival, ComponentTape, Event, Maxima, Piece, Release, Spikes
 
 __all__ = ["ComponentForward"]
-
-MAX_TRANSITIONS = 10_000  # of one neuron within one piece
 
 
 @dataclass
@@ -250,8 +249,11 @@ class ComponentForward:
             self.look = min(max(self.look, 1e-3 * self.window), self.window)
         if self.tape.maxima is not None:
             self._inside(piece)
-        for state in self.states.values():
-            state.advance(piece)
+        for k, state in self.states.items():
+            try:
+                state.advance(piece)
+            except TooManySteps as e:
+                raise self._error("steps", k, e.lane, piece.start) from None
 
     def _candidates(self, k: int, piece: Piece) -> _Ahead:
         """Neurons with events of their own within the piece, followed to their first spike."""
@@ -268,7 +270,7 @@ class ComponentForward:
         n = self.neurons[k]
         ahead.times = np.full(ahead.which.size, np.inf)
         live = np.flatnonzero(end - ahead.base > 0)
-        for _ in range(MAX_TRANSITIONS):
+        for _ in range(MAX_EVENTS):
             if not live.size:
                 return
             which, x, base = ahead.which[live], ahead.x[:, live], ahead.base[live]
@@ -307,7 +309,7 @@ class ComponentForward:
         """All events of neurons up to the limit, those up to the first spikes given."""
         n = self.neurons[k]
         events: list[Event] = []
-        while True:
+        for _ in range(MAX_EVENTS):
             events += [e for e in ahead.turns if e.time <= limit]
             hit = np.flatnonzero(ahead.times <= limit)
             if not hit.size:
@@ -326,6 +328,7 @@ class ComponentForward:
                 return events
             ahead = _Ahead(which, after, times)
             self._look(k, ahead, limit)
+        raise self._error("spikes", k, int(ahead.which[0]), float(ahead.base[0]))
 
     def _bound(self, k: int, more: int, time: float) -> None:
         """Refuse a population that spikes on and on."""

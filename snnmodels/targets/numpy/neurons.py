@@ -34,7 +34,7 @@ class Neurons(Parametrised):
         self.n_states = len(rules.states)
         self.spiking, self.eventful = rules.spiking, rules.eventful
         # a spike that resets nothing leaves its neuron above threshold
-        self.stays_above = rules.system.latch is not None
+        self.stays_above = rules.system.may_stay_above
         self.fires = tuple(rules.fires(r) for r in range(len(rules.receptors)))
         self.flow: Flow = ClosedForm(self, window) if rules.linear else TaylorSteps(self, window, tolerance)
         held = rules.held
@@ -56,6 +56,7 @@ class Neurons(Parametrised):
         self.flow.set()
         if self.held is not None:
             self.held.set(self.p)
+        if self.rules is self.plan.rules:
             self.durations = refractory_periods(self.plan, {f"p{k}": np.asarray(p) for k, p in enumerate(self.p)})
 
     def initial(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from math import comb, factorial
 import numpy as np
 import sympy as sp
 
+from ...events.accuracy import EVENTS_APART, MAX_STEPS
 from ...events.series import KINDS, Constant, Factor, Operation, SeriesProgram
 from ...symbolic.programs import cotangent
 
@@ -39,7 +40,6 @@ _IDLE, _ADAPTIVE, _CAPPED, _LAST, _CROSSED = range(5)  # how a step ended
 
 _SMALLEST_EXPONENT, _LARGEST_EXPONENT = -745.0, 709.0
 _MAX_HALVINGS = 45
-_APART = 1e-12  # of a step: events of one lane that are closer are at one time, and the first in order happens
 _BERNOULLI_NEAR = 0.3
 _BERNOULLI_ABOUT_ZERO = [1.0, -0.5, *(float(sp.bernoulli(m) / factorial(m)) for m in range(2, 31))]
 
@@ -515,7 +515,8 @@ def _log2_roughly_slope(x: Array) -> Array:
 def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[Step]) -> None:
     """Move lanes that are RUNNING until none is, and append the steps to the tape.
 
-    A lane ends as ARRIVED after its duration, SPIKED at a crossing before, or FAILED where the state is no number.
+    A lane ends as ARRIVED after its duration, SPIKED at a crossing before, or FAILED where the state is no number; one
+    that has made too many steps is still RUNNING.
 
     Parameters
     ----------
@@ -530,8 +531,10 @@ def walk(series: Series, c: Array, control: Control, lanes: Lanes, tape: list[St
     per_scale = 1 / np.asarray(control.scale, dtype=float)[:, None]
     at = lanes.x.copy()
     others = np.zeros((max(0, len(series.program.events) - 1), at.shape[1]), dtype=bool)  # like `above`
-    while (lanes.outcome == RUNNING).any():
+    for _ in range(MAX_STEPS):
         running = lanes.outcome == RUNNING
+        if not running.any():
+            return
         with np.errstate(over="ignore", invalid="ignore"):
             s = series.coefficients(c, at, order)
             size = np.abs(s[:n, order - 1 :]).transpose(1, 0, 2) * per_scale  # (2, states, lanes)
@@ -598,7 +601,7 @@ def _cross(
     running: Array,
 ) -> tuple[Array, Array, Array]:
     """Step length, how the step ends and state, lanes at which an event function crosses 0 stopped there."""
-    h, how, apart = h.copy(), how.copy(), _APART * h
+    h, how, apart = h.copy(), how.copy(), EVENTS_APART * h
     crossed = np.zeros(len(h), dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         functions = series.events(c, s)

@@ -7,9 +7,6 @@
 
 namespace snn {
 
-// A printed system that is followed across its threshold
-template <class S> struct Unwatched : S { static constexpr int EVENT = -1, NE = 0; };
-
 // One flow of a model: its constants for every neuron, and the cotangents of these, summed over a trial
 template <class M> class TaylorFlow
 {
@@ -110,7 +107,6 @@ template <class M> class NonlinearPopulation : public ModelNeurons<M>
     template <class R, bool> struct Refractory { static constexpr bool steps = false; };
     template <class R> struct Refractory<R, true> { static constexpr bool steps = !R::Held::LINEAR; };
     static constexpr bool HELD_STEPS = Refractory<M, M::REFRACTORY>::steps;
-    static constexpr int MAX_TURNS = 10000;  // of a neuron within a piece
     static constexpr bool TURNS = Watched::NE > (M::SPIKING ? 1 : 0);
 
 public:
@@ -312,7 +308,7 @@ public:
                     if (!bits(top)) break;
                     for (int q = 0; q < LANES; q++)
                         if (top[q] && lanes.x[observed][q] > peak_value[j + q]) Base::set_peak(j + q, {lanes.x[observed][q], t + lanes.elapsed[q], 0, piece, Peak::SMOOTH});
-                    if (turns == 10000) throw Failure{"search", index, j + __builtin_ctz(bits(top)), t};
+                    if (turns == M::MAX_EVENTS) throw Failure{"search", index, j + __builtin_ctz(bits(top)), t};
                     lanes.outcome = top ? I8{} + RUNNING : lanes.outcome;
                 }
                 for (int q = j; q < std::min(n, j + LANES); q++)
@@ -349,7 +345,7 @@ private:
                     double after[S_];
                     this->after_event(kind, h.state, j, after);
                     if (this->turns_back(kind, after, j)) throw Failure{"slides", index, j, clock + h.root};
-                    if (rounds == MAX_TURNS) throw Failure{"turns", index, j, clock + h.root};
+                    if (rounds == M::MAX_EVENTS) throw Failure{"turns", index, j, clock + h.root};
                     seen.push_back(h);
                     for (int i = 0; i < S_; i++) lanes.x[i][q] = after[i];
                     on[q] = -1, lanes.above[q] = 0;

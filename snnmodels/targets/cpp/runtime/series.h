@@ -1,4 +1,5 @@
-// Operations on Taylor series, and the functions they start from, for a double or for eight of them at once.
+// Operations on Taylor series, and the functions they start from, for a double or for eight of them at once; the former on a
+// graphics card, too.
 //
 // A series is an array of coefficients. Every operation gives coefficient k from coefficients <= k of its arguments and
 // < k of its own; its adjoint takes the cotangent w of coefficient k and adds to those of coefficients <= k. A function
@@ -6,7 +7,9 @@
 #pragma once
 #include "lanes.h"
 
+#ifndef SNN_APART
 #define SNN_APART inline __attribute__((noinline))
+#endif
 #ifndef SNN_UNROLL
 #define SNN_UNROLL
 #endif
@@ -16,25 +19,31 @@ namespace snn {
 // What belongs to a lane type: how many lanes, and the type of a mask (0: no, anything else: yes).
 template <class T> struct Lane;
 template <> struct Lane<double> { using Mask = std::int64_t; static constexpr int count = 1; };
+#ifdef SNN_LANES
 template <> struct Lane<D8> { using Mask = I8; static constexpr int count = LANES; };
+#endif
 template <class T> using Mask = typename Lane<T>::Mask;
 
 SNN_INLINE double lane(double x, int) { return x; }
-SNN_INLINE double lane(const D8& x, int l) { return x[l]; }
 SNN_INLINE std::int64_t lane(std::int64_t x, int) { return x; }
-SNN_INLINE std::int64_t lane(const I8& x, int l) { return x[l]; }
 SNN_INLINE void put(double& x, int, double value) { x = value; }
-SNN_INLINE void put(D8& x, int l, double value) { x[l] = value; }
 SNN_INLINE void put(std::int64_t& x, int, std::int64_t value) { x = value; }
-SNN_INLINE void put(I8& x, int l, std::int64_t value) { x[l] = value; }
 SNN_INLINE bool any(std::int64_t m) { return m != 0; }
-SNN_INLINE bool any(I8 m) { return bits(m != 0) != 0; }
 template <class T> SNN_INLINE T magnitude(T x) { return x < 0.0 ? -x : x; }
+#ifdef SNN_LANES
+SNN_INLINE double lane(const D8& x, int l) { return x[l]; }
+SNN_INLINE std::int64_t lane(const I8& x, int l) { return x[l]; }
+SNN_INLINE void put(D8& x, int l, double value) { x[l] = value; }
+SNN_INLINE void put(I8& x, int l, std::int64_t value) { x[l] = value; }
+SNN_INLINE bool any(I8 m) { return bits(m != 0) != 0; }
 SNN_INLINE D8 magnitude(D8 x) { return absolute(x); }
+#endif
 
 // ---- values of functions by exp(-|u|), which never overflows
 SNN_INLINE double log1p_(double x) { return std::log1p(x); }
+#ifdef SNN_LANES
 inline D8 log1p_(D8 x) { for (int l = 0; l < LANES; l++) x[l] = std::log1p(x[l]); return x; }
+#endif
 template <class T> SNN_INLINE T tanh_(T u) {
     const T e = exp(-2.0 * magnitude(u)), t = (1.0 - e) / (1.0 + e);
     return u < 0.0 ? -t : t;
@@ -46,7 +55,7 @@ template <class T> SNN_INLINE T logistic_(T u) {
 template <class T> SNN_INLINE T softplus_(T u) { return larger(u, T{}) + log1p_(exp(-magnitude(u))); }
 
 // ---- coefficient k of a series. Sums end with the terms that were computed last, so that the others can run ahead.
-constexpr double inverse[] = {0,       1.0,      1.0 / 2,  1.0 / 3,  1.0 / 4,  1.0 / 5,  1.0 / 6,  1.0 / 7,  1.0 / 8,
+SNN_TABLE double inverse[] = {0,       1.0,      1.0 / 2,  1.0 / 3,  1.0 / 4,  1.0 / 5,  1.0 / 6,  1.0 / 7,  1.0 / 8,
                               1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12, 1.0 / 13, 1.0 / 14, 1.0 / 15, 1.0 / 16, 1.0 / 17};
 // sum of a_i b_{k-i}, 0 < i < k
 template <class T> SNN_INLINE T inner(const T* a, const T* b, int k) {
@@ -142,7 +151,7 @@ struct BernoulliWeights {
             }
     }
 };
-inline constexpr BernoulliWeights bernoulli_weights;
+SNN_TABLE BernoulliWeights bernoulli_weights{};
 template <class T> SNN_APART void bernoulli_about(T u, int order, int shift, T* d) {
     for (int n = 0; n <= order; n++) {
         const double* w = bernoulli_weights.of[shift][n];
@@ -193,7 +202,7 @@ template <class T> SNN_APART void bernoulli_derivative(const T* u, const T* y, c
     }
 }
 // n coefficients of the derivative of u^exponent, y' = exponent y/u
-template <class T> inline void power_derivative(const T* u, const T* y, double exponent, T* d, int n) {
+template <class T> SNN_APART void power_derivative(const T* u, const T* y, double exponent, T* d, int n) {
     for (int k = 0; k < n; k++) {
         T s = y[k] * exponent;
         for (int i = 1; i <= k; i++) s = s - u[i] * d[k - i];

@@ -52,7 +52,7 @@ constexpr int max_halvings = 45;  // a maximum that close to the threshold count
 
 // The bracket of the first root from - to + of a polynomial with Bernstein coefficients p on [low, high]; the bracket
 // holds no other root. `grazing` counts intervals given up.
-inline bool isolate(const double* p, int K, double low, double high, double* left, double* right, long* grazing, int depth = 0) {
+SNN_DEVICE inline bool isolate(const double* p, int K, double low, double high, double* left, double* right, long* grazing, int depth = 0) {
     int changes = 0, before = 0;
     bool up = false;
     for (int i = 0; i <= K; i++) {
@@ -86,7 +86,7 @@ inline bool isolate(const double* p, int K, double low, double high, double* lef
 }
 
 // The same for sign * sum c_k t^k on [from, h]; from > 0 is a root that has been found already and is taken out.
-inline bool isolate_in_step(const double* c, int K, double sign, double from, double h, double* left, double* right, long* grazing) {
+SNN_DEVICE inline bool isolate_in_step(const double* c, int K, double sign, double from, double h, double* left, double* right, long* grazing) {
     double d[max_order + 1];
     for (int k = 0; k <= K; k++) d[k] = sign * c[k];
     if (from > 0) {
@@ -106,7 +106,7 @@ inline bool isolate_in_step(const double* c, int K, double sign, double from, do
 }
 
 // Newton's method for a root from - to + inside a bracket.
-inline double root(const double* c, int K, double sign, double left, double right) {
+SNN_DEVICE inline double root(const double* c, int K, double sign, double left, double right) {
     double t = 0.5 * (left + right);
     for (int n = 0; n < 100; n++) {
         const double value = sign * polynomial(c, K, t);
@@ -121,7 +121,7 @@ inline double root(const double* c, int K, double sign, double left, double righ
 }
 
 // First time in [0, h] at which c crosses 0 upwards. `above`: it is above and has to come below first; kept up to date.
-inline bool first_crossing(const double* c, int K, double h, bool* above, double* time, long* grazing) {
+SNN_DEVICE inline bool first_crossing(const double* c, int K, double h, bool* above, double* time, long* grazing) {
     if (!*above && c[0] >= 0) {
         int k = 1;  // the first coefficient that tells where it goes from here: it may leave 0 without slope
         while (k < K && c[k] == 0) k++;
@@ -147,17 +147,19 @@ inline bool first_crossing(const double* c, int K, double h, bool* above, double
 // ---- step size. log2 by a parabola on the mantissa, C1 and within 0.01, and differentiated as it is.
 SNN_INLINE double mantissa(double x, double* exponent) {
     std::int64_t bits;
-    __builtin_memcpy(&bits, &x, 8);
+    std::memcpy(&bits, &x, 8);
     *exponent = double((bits >> 52) - 1023);
     bits = (bits & 0xfffffffffffffLL) | 0x3ff0000000000000LL;
-    __builtin_memcpy(&x, &bits, 8);
+    std::memcpy(&x, &bits, 8);
     return x;
 }
+#ifdef SNN_LANES
 SNN_INLINE D8 mantissa(D8 x, D8* exponent) {
     const I8 bits = (I8)x;
     *exponent = __builtin_convertvector((bits >> 52) - 1023, D8);
     return (D8)((bits & 0xfffffffffffffLL) | 0x3ff0000000000000LL);
 }
+#endif
 template <class T> SNN_INLINE T log2_roughly(T x) {
     T exponent;
     const T m = mantissa(x, &exponent);
@@ -170,7 +172,6 @@ template <class T> SNN_INLINE T log2_roughly_slope(T x) {
     return m * (6.0 - 2.0 * m) * (0.69314718055994531 / 3);
 }
 
-constexpr double EVENTS_APART = 1e-12;  // of a step: events of one lane that are closer are at one time, and the first in order happens
 constexpr std::int64_t IDLE = 0, ADAPTIVE = 1, CAPPED = 2, LAST = 3, CROSSED = 4;    // how a step ended
 constexpr std::int64_t RUNNING = 0, ARRIVED = 1, SPIKED = 2, FAILED = 3, RESTING = 4;  // what became of a lane
 
@@ -203,6 +204,9 @@ template <class S> struct Lanes {
     Mask<T> outcome;
     long grazing;   // maxima of g that could not be told from the threshold, counted up
 };
+
+// A printed system that is followed across its threshold
+template <class S> struct Unwatched : S { static constexpr int EVENT = -1, NE = 0; };
 
 template <class S> struct Step {
     using T = typename S::T;
@@ -240,8 +244,8 @@ template <class S> SNN_INLINE typename S::T event_at(const typename S::T* c, con
     T value = s[S::EVENT][0];
     for (int m = 0; m < S::NE; m++) {
         const Mask<T> this_one = which == m;
-        b[S::EVENTS[m]][0] = this_one ? as<T>(1.0) : b[S::EVENTS[m]][0];
-        value = this_one ? s[S::EVENTS[m]][0] : value;
+        b[S::event_slot(m)][0] = this_one ? as<T>(1.0) : b[S::event_slot(m)][0];
+        value = this_one ? s[S::event_slot(m)][0] : value;
     }
     S::event_back(c, s, b, gc);
     for (int i = 0; i < S::NX; i++) gx[i] = b[i][0];
@@ -250,10 +254,10 @@ template <class S> SNN_INLINE typename S::T event_at(const typename S::T* c, con
 
 // Moves lanes that are RUNNING until none is: ARRIVED after `duration`, SPIKED at a crossing before, FAILED where the
 // state is no number any more. Returns false if the tape is full: give it more room and call again.
-template <class S, int K> bool walk(const typename S::T* c, const Control<S>& control, Lanes<S>& lanes, Tape<S>& tape) {
+template <class S, int K> SNN_DEVICE bool walk(const typename S::T* c, const Control<S>& control, Lanes<S>& lanes, Tape<S>& tape) {
     using T = typename S::T;
     using M = Mask<T>;
-    constexpr int NX = S::NX;
+    constexpr int NX = S::NX, place = order_index(K);
     T at[NX];
     for (int i = 0; i < NX; i++) at[i] = lanes.x[i];
     for (;;) {
@@ -281,7 +285,7 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
         }
         const M second = most[1] > most[0];
         lanes.rho = running ? exp((second ? -most[1] : -most[0]) * 0.69314718055994531) : lanes.rho;
-        const T adaptive = lanes.rho * control.factor[order_index(K)];
+        const T adaptive = lanes.rho * control.factor[place];
         const M free = adaptive < control.h_max;
         const T rest = lanes.duration - lanes.elapsed;
         T h = free ? adaptive : as<T>(control.h_max);
@@ -303,7 +307,7 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
                 S::template coefficients<1>(c, w);
                 for (int i = 0; i < NX; i++) {
                     const T defect = magnitude(speeds[i] - w[i][1]) * (h * control.per_scale[i]);
-                    bad = bad | (checked ? M{} + ((defect <= control.defect[order_index(K)]) == 0) : M{});
+                    bad = bad | (checked ? M{} + ((defect <= control.defect[place]) == 0) : M{});
                 }
             }
             bad = running ? bad : M{};
@@ -330,9 +334,9 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
         M crossed = M{};
         if constexpr (S::EVENT >= 0) {
             S::template event<K>(c, s);
-            const T apart = h * EVENTS_APART;
+            const T apart = h * S::EVENTS_APART;
             for (int m = 0; m < S::NE; m++) {
-                const T* g = s[S::EVENTS[m]];
+                const T* g = s[S::event_slot(m)];
                 M& beyond = m ? lanes.others[m - 1] : lanes.above;
                 T bound = beyond ? -g[0] : g[0], power = h;
                 for (int k = 1; k <= K; k++) {
@@ -368,7 +372,7 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
                         h = crossed ? larger(h - value / speed, T{}) : h;
                     }
                 } else {
-                    for (int m = 0; m < S::NE; m++) speed = lanes.event == m ? slope(s[S::EVENTS[m]], K, h) : speed;
+                    for (int m = 0; m < S::NE; m++) speed = lanes.event == m ? slope(s[S::event_slot(m)], K, h) : speed;
                 }
                 lanes.rate = crossed ? speed : lanes.rate;
                 for (int i = 0; i < NX; i++) y[i] = polynomial(s[i], K, h);
@@ -396,7 +400,7 @@ template <class S, int K> bool walk(const typename S::T* c, const Control<S>& co
 // end_bar    dL/d(time of the end) of lanes that ARRIVED is added
 // c_bar      cotangents of the constants are added
 template <class S, int K>
-void walk_back(const typename S::T* c, const Control<S>& control, const Step<S>* steps, long begin, long end,
+SNN_DEVICE void walk_back(const typename S::T* c, const Control<S>& control, const Step<S>* steps, long begin, long end,
                typename S::T* x_bar, typename S::T* time_bar, typename S::T* end_bar, typename S::T* c_bar) {
     using T = typename S::T;
     using M = Mask<T>;
@@ -452,6 +456,7 @@ void walk_back(const typename S::T* c, const Control<S>& control, const Step<S>*
 }
 
 // ---- the same with the order chosen at run time
+#ifdef SNN_LANES
 template <class S> bool walk(int K, const typename S::T* c, const Control<S>& control, Lanes<S>& lanes, Tape<S>& tape) {
     switch (K) {
         case 3: return walk<S, 3>(c, control, lanes, tape);
@@ -474,5 +479,6 @@ void walk_back(int K, const typename S::T* c, const Control<S>& control, const S
         default: return walk_back<S, 16>(c, control, steps, begin, end, x_bar, time_bar, end_bar, c_bar);
     }
 }
+#endif
 
 }  // namespace snn

@@ -1,0 +1,159 @@
+"""The program of a set of models for a GPU, compiled once and kept by what it is made from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...events import accuracy
+from ...events.bounds import LEVELS, PER_OCTAVE
+from ...events.rules import Rules
+from ...symbolic.divided_differences import cpp_source
+from ..cache import kept
+from ..compilation import BuildFailed
+from ..cpp import printer
+from ..numpy.crossing import CLOSE, ROUNDS
+from ..process import EXCHANGE
+
+__all__ = ["compiler", "models", "program"]
+
+_RUNTIME = Path(__file__).parent / "runtime"
+_SERIES = Path(__file__).parents[1] / "cpp" / "runtime"  # Taylor steps are those of C++
+_FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
+
+
+def compiler() -> list[str]:
+    """Command of the CUDA compiler: ``$NVCC``, else nvcc.
+
+    Raises
+    ------
+    BuildFailed
+        If there is none.
+    """
+    words = (os.environ.get("NVCC") or "nvcc").split()
+    if shutil.which(words[0]) is None:
+        raise BuildFailed(
+            f"target cuda_standalone needs the CUDA compiler, and {words[0]} is not there: install the CUDA toolkit, "
+            "put nvcc on the path or name it in NVCC; target cpp_standalone needs only g++"
+        )
+    return words
+
+
+@functools.cache
+def _version(command: tuple[str, ...]) -> str:
+    result = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BuildFailed(f"{command[0]} --version fails; is it nvcc?")
+    return result.stdout
+
+
+def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
+    """The generated part of a program.
+
+    Parameters
+    ----------
+    rules : sequence of Rules
+        Of every population.
+    order : int
+        Of the steps of nonlinear flows.
+
+    Returns
+    -------
+    source : str
+        CUDA C++: structures of all models, and what the runtime has to know of them.
+    numbers : list of int
+        The model of every population.
+    """
+    made: dict[str, int] = {}
+    infos: list[str] = []
+    numbers = []
+    for r in rules:
+        text = printer.model("MODEL", r, order)
+        if text not in made:
+            made[text] = len(made)
+            flags = ", ".join(printer.truth(q) for q in r.per_neuron) or "false"
+            infos.append(
+                f"{{{len(r.states)}, {len(r.parameters)}, {len(r.learnable)}, {printer.truth(r.shared)}, "
+                f"{printer.truth(r.needs_states)}, {{{flags}}}}}"
+            )
+        numbers.append(made[text])
+    bodies = [text.replace("struct MODEL {", f"struct Model{k} {{", 1) for text, k in made.items()]
+    differences = cpp_source("__device__ inline") if any("expdd" in b for b in bodies) else ""
+    cases = " ".join(f"case {k}: f(Tag<Model{k}>()); break;" for k in range(len(made)))
+    most = max([1, *(len(r.parameters) for r in rules)])
+    return (
+        "\n".join(
+            [
+                "#pragma once",
+                '#include "taylor.h"',
+                "namespace snn {",
+                "struct ModelInfo",
+                f"{{ int states, parameters, learnable; bool shared, needs_states, per_neuron[{most}]; }};",
+                "template<class M> struct Tag { using type = M; };",
+                differences,
+                *bodies,
+                f"static const ModelInfo MODELS[] = {{{', '.join(infos)}}};",
+                f"template<class F> SNN_INLINE void with_model(int k, F f) {{ switch (k) {{ {cases} }} }}",
+                f"template<class F> inline void each_model(int k, F f) {{ switch (k) {{ {cases} }} }}",
+                "}",
+                "",
+            ]
+        ),
+        numbers,
+    )
+
+
+def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
+    """The compiled program of the models of several populations, and which of its models each has.
+
+    Parameters
+    ----------
+    rules : sequence of Rules
+        Of every population.
+    tolerance : float
+        Of nonlinear flows; it decides their order.
+
+    Returns
+    -------
+    path : Path
+    numbers : list of int
+        The model of every population.
+
+    Raises
+    ------
+    BuildFailed
+        If there is no compiler, or it refuses the program.
+    OSError
+        If the cache can't be used; see `kept`.
+    """
+    text, numbers = models(rules, accuracy.order(tolerance))
+    command = compiler()
+    files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir())} | {"models.cuh": text}
+    files["limits.cuh"] = (
+        f"#pragma once\nnamespace snn {{\nconstexpr int LEVELS = {LEVELS}, PER_OCTAVE = {PER_OCTAVE};\n"
+        f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};\n}}\n"
+    )
+    files |= {name: (_SERIES / name).read_text() for name in ("series.h", "taylor.h")}
+    flags = [*_FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
+    digest = hashlib.sha256()
+    for part in (_version(tuple(command)), *command, *flags, *(x for pair in files.items() for x in pair)):
+        digest.update(b"\0" + part.encode())
+
+    def make(folder: Path) -> Path:
+        for name, content in files.items():
+            (folder / name).write_text(content)
+        made = folder / "engine"
+        words = [*command, *flags, str(folder / "program.cu"), "-o", str(made)]
+        result = subprocess.run(words, capture_output=True, text=True, check=False)
+        if result.returncode:
+            lines = result.stderr.splitlines()
+            said = [line for line in lines if "error" in line][:5] or lines[:5]
+            raise BuildFailed(f"{command[0]} refuses {made.name}: {' | '.join(said)}")
+        return made
+
+    return kept(f"cuda-{digest.hexdigest()[:32]}", make), numbers

@@ -1,0 +1,394 @@
+"""The engine on CUDA, on an emulator that runs it on the processor (tests/cudacpu), and on a GPU where there is one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnmodels.events.engine import SimulationError
+from snnmodels.events.plan import EnginePlan
+from snnmodels.gradients import Outcome, Simulation, probe
+from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
+from snnmodels.optimisers import Adam
+from snnmodels.targets.compilation import BuildFailed
+from snnmodels.targets.cpp.engine import CppEngine
+from snnmodels.targets.cuda import program
+from snnmodels.targets.cuda.engine import CudaEngine
+from snnmodels.targets.numpy.engine import NumpyEngine
+from snnmodels.targets.process import ProgramError
+from snnmodels.templates import Network, load_model, load_network
+from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
+from tests.events.drawn import MS, Drawn
+from tests.events.test_drawn_networks import numbered
+from tests.exactness.test_currents import driven
+from tests.needs import COMPILER
+from tests.oracle.networks import Polynomial, SumOfMaxima, SumOfSamples
+
+EMULATOR = Path(__file__).parents[1] / "cudacpu" / "nvcc"
+HAS_NVCC = shutil.which("nvcc") is not None
+ORDERS = ("forward", "reverse", "random:1", "random:2")
+SLOW = pytest.mark.slow
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU and a compiler for it."""
+    if not HAS_NVCC or shutil.which("nvidia-smi") is None:
+        return False
+    return subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).returncode == 0
+
+
+GPU = pytest.param("gpu", marks=pytest.mark.skipif(not has_gpu(), reason="needs a GPU and nvcc"))
+
+
+@pytest.fixture(params=[pytest.param("emulated", marks=COMPILER), GPU])
+def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What target cuda_standalone runs on."""
+    if request.param == "emulated":
+        monkeypatch.setenv("NVCC", f"{sys.executable} {EMULATOR}")
+    return str(request.param)
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVCC", f"{sys.executable} {EMULATOR}")
+
+
+@pytest.fixture
+def races(emulated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first data race ends the program."""
+    monkeypatch.setenv("CUDACPU_CHECK", "race")
+    monkeypatch.setenv("CUDACPU_RACE_ENDS", "1")
+
+
+def make(plan: EnginePlan) -> CudaEngine:
+    return CudaEngine(plan, trials=2, timeout=300)
+
+
+def closed(found: Run) -> Run:
+    found.engine.close()
+    return found
+
+
+def assert_same(found: Run, expected: Run, relative: float = 1e-12) -> None:
+    """The same to rounding: spikes, loss, all gradients, and what is told of crossings."""
+    for name, times in expected.spikes.items():
+        np.testing.assert_allclose(found.spikes[name], times, rtol=0, atol=1e-14, err_msg=name)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=relative)
+    assert found.gradients.keys() == expected.gradients.keys()
+    for key, gradient in expected.gradients.items():
+        per = 1e3 if key.endswith((".delay", ".times")) else 1.0
+        scale = max(np.abs(gradient).max(initial=0.0), 1e-3 * per * max(1.0, abs(expected.loss)))
+        np.testing.assert_allclose(found.gradients[key], gradient, rtol=0, atol=relative * scale, err_msg=key)
+    assert found.engine.ties == expected.engine.ties
+    np.testing.assert_allclose(found.engine.smallest_gdot, expected.engine.smallest_gdot, rtol=1e-9)
+
+
+# --- against the reference, and the other targets ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "loss"),
+    [
+        (0, None),
+        (100, None),
+        (500_000, SumOfMaxima()),
+        pytest.param(500_010, SumOfSamples(interval=1.7 * MS), id="samples"),
+        *(pytest.param(1000 * k, None, marks=SLOW) for k in range(2, 12)),
+        *(pytest.param(510_000 + 1000 * k, SumOfMaxima(), marks=SLOW) for k in range(4)),
+        *(pytest.param(520_000 + 1000 * k, SumOfSamples(interval=1.7 * MS), marks=SLOW) for k in range(4)),
+    ],
+)
+def test_drawn_networks(cuda: str, first: int, loss: Any) -> None:
+    (drawn,) = numbered(first, 1, readout=loss is not None)
+    found = run(make, drawn.network, drawn.inputs, loss)
+    assert_agrees(found, reference_of(drawn.network, drawn.inputs, loss), hardly=1e-3)
+    assert_same(found, run(NumpyEngine, drawn.network, drawn.inputs, loss))
+
+
+
+
+@pytest.mark.parametrize("delay", ["each", pytest.param("common", marks=SLOW), pytest.param("none", marks=SLOW)])
+@pytest.mark.parametrize("name", ["lif+delta_synapse", pytest.param("lif+alpha_synapse+refractory", marks=SLOW)])
+def test_recurrence_masks_and_own_parameters(cuda: str, name: str, delay: str) -> None:
+    scale = 0.6 if "delta" in name else 1.6
+    network, inputs = random_network(load_model(name), scale, 3, recurrent=0.5, delay=delay, masked=True, own=True)
+    found, expected = run(make, network, inputs), run(NumpyEngine, network, inputs)
+    assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 20
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "loss"),
+    [
+        ("qif+exp_synapse+refractory", 0.03, None),
+        pytest.param("eif+alpha_synapse+current_adaptation", 0.03, None, marks=SLOW),
+        pytest.param("qif+delta_synapse", 0.03, None, marks=SLOW),
+        pytest.param("qif+exp_synapse", 0.03, SumOfSamples(interval=1.7 * MS), marks=SLOW),
+    ],
+)
+def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None:
+    network, inputs = random_network(load_model(name), scale, 4, delay="each", duration=20 * MS)
+    found, expected = run(make, network, inputs, loss), run(NumpyEngine, network, inputs, loss)
+    assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 5
+    assert_same(found, expected, 1e-11)
+
+
+NEURONS = sorted(p.stem for p in (Path(__file__).parents[2] / "equations" / "neurons").glob("*.toml"))
+QUICK = ("izhikevich_2007", "fitzhugh_nagumo")  # a condition in an equation; spikes without reset
+
+
+@COMPILER
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=SLOW) for n in NEURONS])
+def test_every_neuron_of_the_library(cuda: str, name: str) -> None:
+    """With delays, currents and every parameter learnable, as C++ has it."""
+    model = load_model(name)
+    driven = any(not i.read_at for i in model.inputs.values())
+    given = probe(model, trials=1, delays=True, currents=driven, target="cpp_standalone")
+    outcomes, spikes = [], []
+    for target in ("cpp_standalone", "cuda_standalone"):
+        with Simulation(given.network, given.loss, batch_size=1, target=target) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(given.inputs, given.targets))
+            spiking = [p.name for p in given.network.populations if p.model.spiking]
+            spikes.append([simulation.spike_times(p) for p in spiking])
+    for one, other in zip(*spikes, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(outcomes[1].loss, outcomes[0].loss, rtol=1e-10)
+    for key, gradient in outcomes[0].gradients.items():
+        apart = np.linalg.norm(outcomes[1].gradients[key] - gradient)
+        # flows of both are good for 1e-10; their rounding differs
+        assert apart <= 1e-9 * np.linalg.norm(gradient), key
+
+
+def test_currents(cuda: str) -> None:
+    network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
+    outcomes = []
+    for target in ("numpy", "cuda_standalone"):
+        with Simulation(network, Polynomial(), batch_size=2, target=target) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(inputs, np.zeros(2, dtype=int)))
+    same_outcomes(*outcomes)
+    assert np.abs(outcomes[0].gradients["held.samples"]).max() > 0
+
+
+def same_outcomes(one: Outcome, other: Outcome, relative: float = 1e-12) -> None:
+    np.testing.assert_allclose(one.loss, other.loss, rtol=relative)
+    assert one.gradients.keys() == other.gradients.keys()
+    for key, gradient in one.gradients.items():
+        atol = relative * np.abs(gradient).max(initial=0.0)
+        np.testing.assert_allclose(other.gradients[key], gradient, rtol=0, atol=atol, err_msg=key)
+
+
+def yin_yang(trials: int, hidden: int = 150) -> tuple[Network, dict[str, np.ndarray], np.ndarray]:
+    """A small network with a batch; 150 neurons are more than a block has threads."""
+    rng = np.random.default_rng(0)
+    network = load_network("yin_yang", hidden={"n": hidden})
+    return network, {"input": rng.uniform(0, 30 * MS, (trials, 5))}, rng.integers(0, 3, trials)
+
+
+@COMPILER
+def test_ten_steps_of_training(cuda: str) -> None:
+    """As in C++, and twice the same bits."""
+    network, times, labels = yin_yang(8, hidden=40)
+    weights = []
+    for target in ("cpp_standalone", "cuda_standalone", "cuda_standalone"):
+        adam = Adam(2e-3)
+        values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+        with Simulation(network, TTFSCrossEntropy(), batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
+            for _ in range(10):
+                adam.step(values, simulation.run(times, labels, values).gradients)
+        weights.append(values)
+    for key, expected in weights[0].items():
+        np.testing.assert_allclose(weights[1][key], expected, rtol=0, atol=1e-10 * np.abs(expected).max(), err_msg=key)
+        assert np.array_equal(weights[1][key], weights[2][key]), key
+
+
+# --- what must not matter ---------------------------------------------------------------------------------------------
+
+
+@COMPILER
+@pytest.mark.usefixtures("emulated")
+def test_the_order_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = random_network(
+        load_model("lif+delta_synapse+refractory"), 0.6, 5, recurrent=0.5, delay="each", own=True, trials=5
+    )
+    runs = []
+    for order in ORDERS:
+        monkeypatch.setenv("CUDACPU_ORDER", order)
+        runs.append(closed(run(make, network, inputs)))
+    assert sum(np.isfinite(t).sum() for t in runs[0].spikes.values()) > 20
+    for other in runs[1:]:
+        assert other.loss == runs[0].loss
+        for key, gradient in runs[0].gradients.items():
+            assert np.array_equal(other.gradients[key], gradient), key
+
+
+def test_batches_of_all_sizes_one_after_the_other(cuda: str) -> None:
+    """Room that one batch has made, and what it has left there, are nothing to the next; nor is a second way back."""
+    network, times, labels = yin_yang(7)
+    for batch in ([0, 1, 2], [6], [0, 1, 2, 3, 4, 5, 6], [3, 4]):
+        outcomes = []
+        for target in ("numpy", "cuda_standalone"):
+            with Simulation(network, TTFSCrossEntropy(), batch_size=7, target=target) as fresh:  # type: ignore[arg-type]
+                outcomes.append(fresh.run({"input": times["input"][batch]}, labels[batch]))
+        same_outcomes(*outcomes)
+    with Simulation(network, TTFSCrossEntropy(), batch_size=7, target="cuda_standalone") as simulation:
+        for batch in ([6], [0, 1, 2, 3, 4, 5, 6], [3, 4]):
+            outcome = simulation.run({"input": times["input"][batch]}, labels[batch])
+        same_outcomes(outcomes[1], outcome, 0.0)
+
+
+def test_going_back_twice(cuda: str) -> None:
+    (drawn,) = numbered(0, 1)  # refractory neurons among others
+    plan = EnginePlan.of(drawn.network, [SpikeTimes()])
+    engine = make(plan)
+    engine.forward([drawn.inputs[i.name] for i in drawn.network.inputs])
+    pull = np.ones(engine.observed()[0].shape)
+    engine.pull([pull])
+    first = [engine.weight_gradient(q.index) for q in plan.projections]
+    engine.pull([pull])
+    for q, expected in zip(plan.projections, first, strict=True):
+        assert np.array_equal(engine.weight_gradient(q.index), expected)
+    engine.close()
+
+
+def test_more_spikes_than_there_is_room_for(cuda: str) -> None:
+    """Lists grow until everything fits."""
+    network, inputs = random_network(load_model("lif+exp_synapse"), 12.0, 2, recurrent=0.2, duration=60 * MS, trials=1)
+    found, expected = closed(run(make, network, inputs)), run(NumpyEngine, network, inputs)
+    assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 500
+    for name, times in expected.spikes.items():
+        np.testing.assert_allclose(found.spikes[name], times, rtol=0, atol=1e-11, err_msg=name)
+
+
+# --- what has no result -----------------------------------------------------------------------------------------------
+
+
+def messages(network: Network, inputs: dict[str, np.ndarray], **options: Any) -> list[str]:
+    said = []
+    for target in ("numpy", "cuda_standalone"):
+        with (
+            Simulation(network, Polynomial(), batch_size=2, target=target, **options) as simulation,  # type: ignore[arg-type]
+            pytest.raises(SimulationError) as caught,
+        ):
+            simulation.run(inputs, np.zeros(2, dtype=int))
+        said.append(str(caught.value))
+    return said
+
+
+def test_failures_are_told_as_on_other_targets(cuda: str) -> None:
+    lif = load_model("lif+delta_synapse")
+    network, inputs = random_network(lif, 0.6, 1, recurrent=0.5, delay="common")
+    one, other = messages(network, inputs, max_spikes=5)
+    assert one.split(" at ")[0] == other.split(" at ")[0]
+    assert "max_spikes = 5" in one
+    loud, inputs = random_network(lif, 0.6, 1, recurrent=-40.0)
+    one, other = messages(loud, inputs)
+    assert "spike twice at the same instant" in one
+    assert "spike twice at the same instant" in other
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVCC", "/nowhere/nvcc")
+    network, _, _ = yin_yang(1)
+    with pytest.raises(BuildFailed, match=r"/nowhere/nvcc is not there.*NVCC"):
+        Simulation(network, TTFSCrossEntropy(), target="cuda_standalone")
+    with pytest.raises(ValueError, match="threads = 2"):
+        Simulation(network, TTFSCrossEntropy(), target="cuda_standalone", threads=2)
+
+
+@pytest.mark.skipif(not HAS_NVCC or has_gpu(), reason="needs nvcc, and no GPU")
+@SLOW
+def test_nvcc_takes_the_program_and_a_missing_gpu_is_told() -> None:
+    (drawn,) = numbered(0, 1)
+    plan = EnginePlan.of(drawn.network, [SpikeTimes()])
+    with pytest.raises(ProgramError, match="no GPU was found"):
+        make(plan)
+
+
+# --- faults that are planted are found --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Replaces a text of the runtime that stands there once."""
+    folder = tmp_path / "runtime"
+    shutil.copytree(program._RUNTIME, folder)
+    monkeypatch.setattr(program, "_RUNTIME", folder)
+
+    def plant(file: str, old: str, new: str) -> None:
+        text = (folder / file).read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        (folder / file).write_text(text.replace(old, new))
+
+    yield plant
+
+
+def busy() -> Drawn:
+    """Refractory neurons, recurrence, delays; several spikes in a piece."""
+    return numbered(0, 1)[0]
+
+
+@COMPILER
+@pytest.mark.usefixtures("races")
+def test_no_races() -> None:
+    drawn = busy()
+    assert_same(run(make, drawn.network, drawn.inputs), run(NumpyEngine, drawn.network, drawn.inputs))
+
+
+@COMPILER
+@SLOW
+@pytest.mark.usefixtures("races")
+@pytest.mark.parametrize("kind", ["delta", "maxima", "currents"])
+def test_no_races_elsewhere(kind: str) -> None:
+    if kind == "delta":
+        model = load_model("lif+delta_synapse+refractory")
+        network, inputs = random_network(model, 0.6, 5, recurrent=0.5, delay="each", masked=True)
+        closed(run(make, network, inputs))
+    elif kind == "maxima":
+        (drawn,) = numbered(500_004, 1, readout=True)
+        closed(run(make, drawn.network, drawn.inputs, SumOfMaxima()))
+    else:
+        network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
+        with Simulation(network, Polynomial(), batch_size=2, target="cuda_standalone") as simulation:
+            simulation.run(inputs, np.zeros(2, dtype=int))
+
+
+BARRIER = "        const int n = s.raw, first = *have;\n        __syncthreads();\n"
+ATOMIC = "const int slot = atomicAdd(&s.raw, 1);"
+
+
+@COMPILER
+@pytest.mark.usefixtures("races")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(BARRIER, BARRIER.replace("        __syncthreads();\n", "")), (ATOMIC, "const int slot = s.raw++;")],
+    ids=["barrier", "atomic"],
+)
+def test_a_planted_race_is_found(planted: Any, old: str, new: str) -> None:
+    planted("forward.cuh", old, new)
+    drawn = busy()
+    with pytest.raises(ProgramError, match="CUDACPU RACE in kernel forward"):
+        run(make, drawn.network, drawn.inputs)
+
+
+@COMPILER
+@pytest.mark.usefixtures("emulated")
+def test_a_planted_factor_is_found(planted: Any) -> None:
+    planted("backward.cuh", "gw += out[0], sensitivity = out[1];", "gw += 1.0001 * out[0], sensitivity = out[1];")
+    drawn = busy()
+    found, expected = run(make, drawn.network, drawn.inputs), run(NumpyEngine, drawn.network, drawn.inputs)
+    with pytest.raises(AssertionError, match=r"q\d+\.w"):
+        assert_same(found, expected)
+
+
+def test_c_plus_plus_is_compared_too(cuda: str) -> None:
+    drawn = busy()
+    found = run(make, drawn.network, drawn.inputs)
+    expected = run(lambda plan: CppEngine(plan, trials=2), drawn.network, drawn.inputs)
+    assert_same(found, expected)
