@@ -15,7 +15,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 import argparse
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Self
@@ -39,9 +39,11 @@ from snnmodels.templates.schema import NeuronFile
 Record = dict[str, Any]
 
 DURATION, ONSET = 0.5, 0.02  # of a trial, and when the current starts; seconds
-SAMPLE = 0.2e-3  # between the points of a drawn state
-FACTORS = (0.9, 1.5)  # the drawn currents, in rheobases
-CURRENTS = (1.02, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # and those of the f-I curve
+SAMPLE = 0.1e-3  # between the points of a drawn state
+BELOW, ABOVE = 0.9, 1.5  # the drawn currents, in rheobases and in least currents of repetitive firing
+CURRENTS = (1.02, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # those of the f-I curve, in the latter
+REPEATED = 4  # spikes from which on a neuron fires repetitively
+INTEGRATES = 1.2  # by how much the least current grows with half of the time, where there is no rheobase
 LARGEST = 1000.0  # the highest current that is tried, in typical inputs
 HALVINGS = 12  # of the range in which the rheobase lies
 DPI = 80
@@ -115,7 +117,9 @@ def respond(name: str) -> Record:
     Returns
     -------
     dict
-        ``rheobase`` is None where the neuron has no threshold, fires without input, or never fires.
+        ``rheobase``: the least step that makes a spike within the trial; None where the neuron has no threshold, fires
+        without input, or never fires. ``integrates``: whether that is set by the length of the trial alone.
+        ``repetitive``: the least step that makes it fire repetitively, None where none does.
     """
     with Cell(name) as cell:
         return _respond(cell)
@@ -129,35 +133,38 @@ def _respond(cell: Cell) -> Record:
         "unit": cell.input.unit,
         "state": cell.state,
     }
-    record |= {"rheobase": None, "pacemaker": False, "rates": []}
+    record |= {"rheobase": None, "integrates": False, "repetitive": None, "pacemaker": False, "rates": []}
     if not cell.model.spiking:
         return record | {"steps": list(_steps(cell, [0.5 * typical, typical]))}
     record["pacemaker"] = bool(cell.spikes(0.0))
-    reference = typical
-    if not record["pacemaker"]:
-        rheobase = _rheobase(cell, typical)
+    if record["pacemaker"]:
+        currents = [c * typical for c in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)]
+        drawn = [0.0, typical]
+    else:
+        rheobase = _least(cell, typical, lambda times: len(times) >= 1)
         if rheobase is None:
             return record | {"steps": list(_steps(cell, [typical]))}
-        record["rheobase"] = reference = rheobase
-        currents = [c * rheobase for c in CURRENTS]
-    else:
-        currents = [c * typical for c in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)]
+        soon = _least(cell, typical, lambda times: bool(times) and times[0] < (ONSET + DURATION) / 2)
+        record["integrates"] = soon is None or soon > INTEGRATES * rheobase
+        repetitive = _least(cell, typical, lambda times: len(times) >= REPEATED)
+        record |= {"rheobase": rheobase, "repetitive": repetitive}
+        currents = [] if repetitive is None else [c * repetitive for c in CURRENTS]
+        drawn = [BELOW * rheobase, ABOVE * (repetitive or rheobase)]
     for current in currents:
         record["rates"].append({"current": current, **_rates([t for t in cell.spikes(current) if t > ONSET])})
-    drawn = [0.0, reference] if record["pacemaker"] else [f * reference for f in FACTORS]
     return record | {"steps": list(_steps(cell, drawn))}
 
 
-def _rheobase(cell: Cell, typical: float) -> float | None:
-    """The least constant current that makes a spike within the trial, by doubling and bisection."""
+def _least(cell: Cell, typical: float, enough: Callable[[Sequence[float]], bool]) -> float | None:
+    """The least constant current with enough spikes within the trial, by doubling and bisection."""
     low, high = 0.0, typical / 16
-    while not cell.spikes(high):
+    while not enough(cell.spikes(high)):
         low, high = high, 2 * high
         if high > LARGEST * typical:
             return None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if cell.spikes(middle) else (middle, high)
+        low, high = (low, middle) if enough(cell.spikes(middle)) else (middle, high)
     return high
 
 
@@ -214,23 +221,27 @@ def _draw_steps(axes: Axes, record: Record, factor: float, unit: str) -> None:
     largest = max(np.abs(s["values"]).max() for s in record["steps"])
     scale, state_unit = in_words(state.unit, float(largest))
     jumps = any(a.variable == state.name for a in model.reset)
+    left, _, right = ((model.threshold or "").partition(">"))
+    right = right.strip()
+    compared = left.strip() == state.name and right in model.parameters
+    top = model.parameters[right].value if compared else None
     for k, step in enumerate(record["steps"]):
         times = 1e3 * SAMPLE * np.arange(1, len(step["values"]) + 1)
         values = scale * np.asarray(step["values"])
         label = f"{factor * step['current']:.3g} {unit}".strip()
         spikes = 1e3 * np.asarray(step["spikes"])
-        if jumps:  # a break in the line at every reset, and a stroke from the last value before to the first after
+        if jumps:  # a break in the line at every reset, and a stroke from the threshold to the first value after
             after = np.searchsorted(times, spikes)
             after = after[(after > 0) & (after < len(times))]
-            axes.vlines(times[after], values[after - 1], values[after], color=PALETTE[k], lw=0.8)
+            begin = values[after - 1] if top is None else np.full(len(after), scale * top)
+            axes.vlines(times[after], begin, values[after], color=PALETTE[k], lw=0.8)
             times, values = np.insert(times, after, times[after]), np.insert(values, after, np.nan)
         axes.plot(times, values, color=PALETTE[k], lw=1.0, label=label, zorder=2 - k)
         axes.plot(spikes, np.full(len(spikes), 1.03 + 0.04 * k), "|", color=PALETTE[k], ms=5,
                   transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
     axes.axvline(1e3 * ONSET, color="#999999", lw=0.8, ls=":")
-    right = (model.threshold or "").partition(">")[2].strip()
-    if right in model.parameters:
-        axes.axhline(scale * model.parameters[right].value, color="#999999", lw=0.8, ls="--", label=right)
+    if top is not None:
+        axes.axhline(scale * top, color="#999999", lw=0.8, ls="--", label=right)
     axes.set(xlabel="time (ms)", ylabel=_label(state.name, state_unit), xlim=(0, 1e3 * DURATION))
     axes.legend(loc="lower right", fontsize=7)
 
@@ -240,7 +251,7 @@ def _draw_rates(axes: Axes, record: Record, factor: float, unit: str) -> None:
     for key, colour, label in (("first", PALETTE[1], "first interval"), ("last", PALETTE[0], "last interval")):
         rates = np.array([np.nan if r[key] is None else r[key] for r in record["rates"]], dtype=float)
         axes.plot(currents, rates, "o-", color=colour, ms=3.5, lw=1, label=label)
-    if record["rheobase"] is not None:
+    if record["rheobase"] is not None and not record["integrates"]:
         axes.axvline(factor * record["rheobase"], color="#999999", lw=0.8, ls=":", label="rheobase")
     axes.set(xlabel=_label(record["input"], unit), ylabel="1/interval (Hz)", ylim=(0, None))
     axes.legend(fontsize=7)
@@ -306,26 +317,42 @@ def _response(name: str, record: Record | None) -> str:
         return f"Not simulated yet: `python scripts/model_pages.py --only {name}`."
     picture = f"![Response of {name} to current steps](../figures/models/{name}.png)"
     what = (
-        f"The input {record['input']} steps from 0 to the values in the legend at {1e3 * ONSET:g} ms. The state is "
-        f"drawn every {1e3 * SAMPLE:g} ms, so a stroke at a spike may begin short of the threshold"
+        f"The input {record['input']} steps from 0 to the values in the legend at {1e3 * ONSET:g} ms; the state is "
+        f"drawn every {1e3 * SAMPLE:g} ms; ticks above are spikes"
     )
     if not load_model(name).spiking:
-        return f"{picture}\n\nThe neuron has no threshold, so no f-I curve. {what}."
+        return f"{picture}\n\n{what}. The neuron has no threshold, so there is no f-I curve."
+    within = f"within {1e3 * (DURATION - ONSET):g} ms"
     if record["pacemaker"]:
         start = "The neuron fires without input."
     elif record["rheobase"] is None:
-        return f"{picture}\n\nNo current up to {LARGEST:g} typical inputs makes it spike within {1e3 * DURATION:g} ms."
+        return f"{picture}\n\n{what}. No current up to {LARGEST:g} typical inputs makes it spike {within}."
+    elif record["integrates"]:
+        start = "The neuron adds up its input: it has no rheobase."
     else:
-        factor, unit = in_words(record["unit"], record["rheobase"])
-        value = f"{factor * record['rheobase']:.4g} {unit}".strip()
-        start = f"The least step that makes a spike within {1e3 * (DURATION - ONSET):g} ms is {value}."
-    settled = sum(r["steady"] for r in record["rates"])
-    steady = f"At {settled} of the {len(record['rates'])} currents the last two intervals differ by less than "
-    return (
-        f"{picture}\n\n{what}; ticks above are spikes. {start} Right: the inverse of the first and of the last "
-        f"interval of a trial of {1e3 * DURATION:g} ms. "
-        f"{steady}{100 * SETTLED:g} %."
+        start = f"The least step that makes a spike {within} is {_in_words(record, 'rheobase')}."
+    if not record["rates"]:
+        return f"{picture}\n\n{what}. {start} No step makes {REPEATED} spikes {within}, so there is no f-I curve."
+    if record["repetitive"] is not None and record["repetitive"] > 1.001 * record["rheobase"]:
+        start += f" It fires {REPEATED} times or more {within} from {_in_words(record, 'repetitive')} on."
+    fired = [r for r in record["rates"] if r["last"] is not None]
+    settled = sum(r["steady"] for r in fired)
+    steady = (
+        f"The last two intervals differ by less than {100 * SETTLED:g} % at {settled} of the {len(fired)} currents "
+        "with intervals"
     )
+    if 2 * settled < len(fired):
+        steady += ", so that this is no steady f-I curve: intervals still change, or spikes come in bursts"
+    return (
+        f"{picture}\n\n{what}. {start} Right: the inverse of the first and of the last interval of a trial of "
+        f"{1e3 * DURATION:g} ms. {steady}."
+    )
+
+
+def _in_words(record: Record, key: str) -> str:
+    """A current with its unit."""
+    factor, unit = in_words(record["unit"], record[key])
+    return f"{factor * record[key]:.4g} {unit}".strip()
 
 
 def _checked(name: str, row: Record | None) -> str:
@@ -363,13 +390,14 @@ def _declared(entry: Entry) -> str:
 
 def index(records: Mapping[str, Record]) -> str:
     """The list of all pages."""
-    rows = [
-        (f"[{e.name}]({e.name}.md)", e.title, "yes" if e.name in records else "not yet") for e in _entries("neuron")
-    ]
+    rows = []
+    for e in _entries("neuron"):
+        picture = f"<img src=\"../figures/models/{e.name}.png\" width=\"480\">" if e.name in records else "not yet"
+        rows.append((f"[{e.name}]({e.name}.md)", e.title, picture))
     return (
         "# Models of the library\n\n<!-- written by `python scripts/model_pages.py` -->\n\n"
         "Also [synapses](synapses.md) and [mechanisms](mechanisms.md).\n\n"
-        f"{_table(('neuron', 'title', 'response'), rows)}\n"
+        f"{_table(('neuron', 'title', 'response to current steps, and rates'), rows)}\n"
     )
 
 

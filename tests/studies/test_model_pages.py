@@ -59,11 +59,22 @@ def test_the_response_of_lif_is_its_closed_form() -> None:
     tau = 20e-3
     rheobase = 1 / (1 - np.exp(-(script.DURATION - script.ONSET) / tau))
     assert rheobase <= record["rheobase"] < rheobase * (1 + 2**-script.HALVINGS)
+    assert not record["integrates"]
+    assert rheobase < record["repetitive"] < 1.1 * rheobase
     for row in record["rates"]:
         expected = 1 / (tau * np.log(row["current"] / (row["current"] - 1)))
         np.testing.assert_allclose([row["first"], row["last"]], expected, rtol=1e-9)
         assert row["steady"]
     assert script.draw(record).axes[1].get_ylabel() == "1/interval (Hz)"
+
+
+@COMPILER
+def test_a_neuron_that_adds_up_its_input_has_no_rheobase() -> None:
+    record = script.respond("integrate_and_fire")
+    assert record["integrates"]
+    text = script._response("integrate_and_fire", record)
+    assert "it has no rheobase" in text
+    assert "least step" not in text
 
 
 @pytest.mark.parametrize(
