@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,11 @@ import pytest
 
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
+from snnmodels.files import read_json
 from snnmodels.gradients import Outcome, Simulation, probe
 from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
 from snnmodels.targets.compilation import BuildFailed
-from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.cuda import program
 from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
@@ -31,7 +32,8 @@ from tests.exactness.test_currents import driven
 from tests.needs import COMPILER
 from tests.oracle.networks import Polynomial, SumOfMaxima, SumOfSamples
 
-EMULATOR = Path(__file__).parents[1] / "cudacpu" / "nvcc"
+ROOT = Path(__file__).parents[2]
+EMULATOR = ROOT / "tests" / "cudacpu" / "nvcc"
 HAS_NVCC = shutil.which("nvcc") is not None
 ORDERS = ("forward", "reverse", "random:1", "random:2")
 SLOW = pytest.mark.slow
@@ -97,7 +99,7 @@ def assert_same(found: Run, expected: Run, relative: float = 1e-12) -> None:
     ("first", "loss"),
     [
         (0, None),
-        (100, None),
+        pytest.param(100, None, marks=SLOW),
         (500_000, SumOfMaxima()),
         pytest.param(500_010, SumOfSamples(interval=1.7 * MS), id="samples"),
         *(pytest.param(1000 * k, None, marks=SLOW) for k in range(2, 12)),
@@ -140,7 +142,7 @@ def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None
     assert_same(found, expected, 1e-11)
 
 
-NEURONS = sorted(p.stem for p in (Path(__file__).parents[2] / "equations" / "neurons").glob("*.toml"))
+NEURONS = sorted(p.stem for p in (ROOT / "equations" / "neurons").glob("*.toml"))
 QUICK = ("izhikevich_2007", "fitzhugh_nagumo")  # a condition in an equation; spikes without reset
 
 
@@ -367,8 +369,10 @@ ATOMIC = "const int slot = atomicAdd(&s.raw, 1);"
 @pytest.mark.usefixtures("races")
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(BARRIER, BARRIER.replace("        __syncthreads();\n", "")), (ATOMIC, "const int slot = s.raw++;")],
-    ids=["barrier", "atomic"],
+    [
+        pytest.param(BARRIER, BARRIER.replace("        __syncthreads();\n", ""), id="barrier"),
+        pytest.param(ATOMIC, "const int slot = s.raw++;", id="atomic", marks=SLOW),
+    ],
 )
 def test_a_planted_race_is_found(planted: Any, old: str, new: str) -> None:
     planted("forward.cuh", old, new)
@@ -387,8 +391,21 @@ def test_a_planted_factor_is_found(planted: Any) -> None:
         assert_same(found, expected)
 
 
-def test_c_plus_plus_is_compared_too(cuda: str) -> None:
-    drawn = busy()
-    found = run(make, drawn.network, drawn.inputs)
-    expected = run(lambda plan: CppEngine(plan, trials=2), drawn.network, drawn.inputs)
-    assert_same(found, expected)
+# --- the script that compares everything where there is a GPU ---------------------------------------------------------
+
+
+@COMPILER
+def test_the_script_compares_a_neuron(cuda: str, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("check_cuda", ROOT / "scripts/check_cuda.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--only", "lif", "--out", str(tmp_path)]) == 0
+    found = read_json(tmp_path / "results.json", "results file", "neurons", "times", "device")
+    (record,) = found["neurons"]
+    assert record["neuron"] == "lif"
+    assert script.passes(record)
+    assert not script.passes({**record, "gradients": 1e-4})
+    assert not script.passes({**record, "times": None})
+    with pytest.raises(ValueError, match="--only lief: the library has no such neuron"):
+        script.main(["--only", "lief"])

@@ -23,7 +23,7 @@ from ..process import EXCHANGE
 __all__ = ["compiler", "models", "program"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
-_SERIES = Path(__file__).parents[1] / "cpp" / "runtime"  # Taylor steps are those of C++
+_SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # the exchange with Python and Taylor steps are those of C++
 _FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
 
 
@@ -138,7 +138,7 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
         f"#pragma once\nnamespace snn {{\nconstexpr int LEVELS = {LEVELS}, PER_OCTAVE = {PER_OCTAVE};\n"
         f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};\n}}\n"
     )
-    files |= {name: (_SERIES / name).read_text() for name in ("series.h", "taylor.h")}
+    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "series.h", "taylor.h")}
     flags = [*_FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
     digest = hashlib.sha256()
     for part in (_version(tuple(command)), *command, *flags, *(x for pair in files.items() for x in pair)):

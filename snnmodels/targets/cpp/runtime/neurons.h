@@ -7,17 +7,10 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+#include "exchange.h"
 #include "lanes.h"
 
 namespace snn {
-
-// Why a simulation has no result; Python words it.
-struct Failure
-{
-    const char* what;
-    int population, neuron;
-    double time;
-};
 
 // Arrays of numbers, aligned to whole vectors
 template <class T> class Aligned

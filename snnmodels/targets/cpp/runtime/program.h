@@ -2,17 +2,10 @@
 // with another. The order in which numbers are read here is that in which layout.py writes them.
 #pragma once
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <fcntl.h>
 #include <memory>
-#include <string>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <thread>
-#include <unistd.h>
 #include "adam.h"
 #include "losses.h"
 #include "simulator.h"
@@ -36,60 +29,25 @@ struct Queue
     std::vector<Moments> moments;         // null where the weights are not learnable
 };
 
-class Program
+class Program : public Exchange
 {
-public:
-    int serve(const char* path)
+    bool answer(const std::string& word) override
     {
-        file = open(path, O_RDWR);
-        if (file < 0) return std::fprintf(stderr, "cannot open %s: %s\n", path, std::strerror(errno)), 3;
-        say("ready");
-        char given[32];
-        while (std::scanf("%31s", given) == 1)
-        {
-            const std::string word = given;
-            if (word == "quit") break;
-            try
-            {
-                if (word == "layout") layout();
-                else if (word == "values") refresh();
-                else if (word == "forward") forward();
-                else if (word == "backward") backward();
-                else if (word == "train") train();
-                else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
-                else { say("error unknown word " + word); continue; }
-                say("done");
-            }
-            catch (const Failure& f)
-            {
-                char text[200];
-                std::snprintf(text, sizeof text, "failure %s %d %d %.17g", f.what, f.population, f.neuron, f.time);
-                say(text);
-            }
-            catch (const std::bad_alloc&) { say("error out of memory"); }
-            catch (const std::exception& e) { say(std::string("error ") + e.what()); }
-        }
-        std::_Exit(0);
+        if (word == "layout") layout();
+        else if (word == "values") refresh();
+        else if (word == "forward") forward();
+        else if (word == "backward") backward();
+        else if (word == "train") train();
+        else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
+        else return false;
+        return true;
     }
-
-private:
-    void say(const std::string& text) { std::puts(text.c_str()), std::fflush(stdout); }
-
-    template <class T> T* at(std::int64_t offset) { return offset < 0 ? nullptr : reinterpret_cast<T*>(memory + offset); }
-    std::int64_t number() { return *cursor++; }
-    template <class T> T* array() { return at<T>(number()); }
 
     static constexpr int nobody = 0;
 
     void layout()
     {
-        struct stat s;
-        if (memory) munmap(memory, length);
-        fstat(file, &s);
-        length = std::size_t(s.st_size);
-        memory = static_cast<char*>(mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
-        if (memory == MAP_FAILED) { memory = nullptr; throw std::bad_alloc(); }
-        cursor = reinterpret_cast<const std::int64_t*>(memory);
+        map();
         net = Network();
         batch = array<std::int64_t>();
         results = array<double>();
@@ -466,10 +424,7 @@ private:
         }
     }
 
-    int file = -1, threads = 1;
-    char* memory = nullptr;
-    std::size_t length = 0;
-    const std::int64_t* cursor = nullptr;
+    int threads = 1;
     std::int64_t* batch = nullptr;
     double *results = nullptr, *maxima = nullptr;
     const double* maxima_error = nullptr;

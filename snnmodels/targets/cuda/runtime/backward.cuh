@@ -8,11 +8,11 @@ namespace snn {
 
 constexpr int MEETING = 16;  // arrivals whose sums over neurons are taken at once
 
-class Backward
+class Backward : Pass
 {
 public:
     __device__ Backward(const Network& network, Block& block, int chunk_, int trial)
-        : net(network), s(block), chunk(chunk_), b(trial), l(net.costate + trial * net.states), held(net.held + trial * net.neurons) {}
+        : Pass(network, block, trial), chunk(chunk_), l(net.costate + trial * net.states), held(net.held + trial * net.neurons) {}
 
     __device__ void run()
     {
@@ -47,26 +47,10 @@ public:
     }
 
 private:
-    const Network& net;
-    Block& s;
-    const int chunk, b;
+    const int chunk;
     double* l;
     int* held;
-    const Component* c = nullptr;
 
-    SNN_INLINE const Train& train(int k) const { return net.train[net.inputs + k]; }
-    SNN_INLINE std::int64_t in_train(const Train& of, int spike) const { return std::int64_t(b) * of.room + spike; }
-    template <class T> SNN_INLINE T* tape(T* all, int room) const { return all + std::int64_t(b) * room; }
-    template <class M> SNN_INLINE void load(int k, int j, double* to) const
-    {
-        const Population& p = net.population[k];
-        for (int i = 0; i < M::S; i++) to[i] = l[p.states + std::int64_t(i) * p.width + j];
-    }
-    template <class M> SNN_INLINE void keep(int k, int j, const double* from) const
-    {
-        const Population& p = net.population[k];
-        for (int i = 0; i < M::S; i++) l[p.states + std::int64_t(i) * p.width + j] = from[i];
-    }
     // States before or after what happens at the start of a piece
     template <class M> SNN_INLINE void kept(int k, int j, int number, int after, double* to) const
     {
@@ -152,12 +136,6 @@ private:
         for (int i = 0; i < c->populations; i++) start(c->population[i]);
         __syncthreads();
     }
-    SNN_INLINE bool here(int k) const
-    {
-        for (int i = 0; i < c->populations; i++)
-            if (c->population[i] == k) return true;
-        return false;
-    }
 
     __device__ void start(int k)
     {
@@ -167,7 +145,7 @@ private:
             for (int j = threadIdx.x; j < p.n; j += THREADS)
             {
                 double y[M::S], g[M::G + 1];
-                load<M>(k, j, y);
+                load<M>(l, k, j, y);
                 if (net.maxima && k == net.readout && peak_kind(j) == START) y[net.observed] += pull(j);
                 if constexpr (M::G > 0)
                 {
@@ -304,7 +282,7 @@ private:
             {
                 const std::int64_t at = p.neurons + j;
                 double y[M::S], x[M::S];
-                load<M>(k, j, y);
+                load<M>(l, k, j, y);
                 double time = piece.end;
                 bool spiked = false;
                 if constexpr (M::EVENTFUL)
@@ -349,12 +327,12 @@ private:
                     {
                         if constexpr (reads_states<typename M::Held>()) kept<M>(k, j, number, 1, x);
                         back<M, typename M::Held>(p, j, time - piece.t, x, y);
-                        keep<M>(k, j, y);
+                        keep<M>(l, k, j, y);
                         continue;
                     }
                 }
                 back<M, M>(p, j, time - piece.t, x, y);
-                keep<M>(k, j, y);
+                keep<M>(l, k, j, y);
             }
         });
     }
@@ -407,14 +385,14 @@ private:
             if constexpr (M::SPIKING)
             {
                 double in[2 * M::S + 1], out[M::S + M::G + 2], y[M::S];
-                load<M>(k, j, y);
+                load<M>(l, k, j, y);
                 for (int i = 0; i < M::S; i++) in[i] = spikes.before[at * p.S + i], in[M::S + i] = y[i];
                 in[2 * M::S] = spikes.sens[at];
                 run_rule<M, M::template Sigma>(p, j, in, out);
                 moves(spikes.cause[at], out[0], k, j);
                 in[2 * M::S] = 0;
                 run_rule<M, M::template SpikeBack>(p, j, in, out);
-                keep<M>(k, j, out);
+                keep<M>(l, k, j, out);
                 add<M>(p, j, out + M::S);
                 held[p.neurons + j] = 0;
             }
@@ -491,7 +469,7 @@ private:
                 std::int64_t entry;
                 if (!reaches(q, of[a], j, entry)) continue;
                 double y[M::S], x[M::S];
-                load<M>(k, j, y);
+                load<M>(l, k, j, y);
                 const bool is_held = held[p.neurons + j];
                 for (int i = 0; i < M::S; i++) x[i] = 0;
                 if (c->needs_states && receptor_reads<M>(q.receptor)) before_arrival<M>(k, j, number, first, a, is_held, x);
@@ -503,7 +481,7 @@ private:
                 q.weight_gradients[chunk * q.entries + entry] += gw;
                 if (q.delayed) *delay_gradient(q, entry) += one;
                 sum += one;
-                keep<M>(k, j, y);
+                keep<M>(l, k, j, y);
             }
         });
         return sum;
@@ -547,7 +525,7 @@ private:
                     double in[2 * M::S], sensitivity;
                     const double* x = c->released + (std::int64_t(b) * c->room.releases + r) * net.most;
                     for (int i = 0; i < M::S; i++) in[i] = x[i];
-                    load<M>(k, j, in + M::S);
+                    load<M>(l, k, j, in + M::S);
                     run_rule<M, M::template Release>(p, j, in, &sensitivity);
                     train(k).sens[in_train(train(k), of[r].spike)] += sensitivity;
                     if constexpr (M::G > 0)

@@ -57,11 +57,46 @@ template <class M> SNN_INLINE double duration_of(const Population& p, int j)
     return d;
 }
 
-class Forward
+// What a trial's way forward and its way back have in common: one component of one trial, by one block
+class Pass
+{
+protected:
+    __device__ Pass(const Network& network, Block& block, int trial) : net(network), s(block), b(trial) {}
+
+    const Network& net;
+    Block& s;
+    const int b;
+    const Component* c = nullptr;
+
+    SNN_INLINE const Train& train(int k) const { return net.train[net.inputs + k]; }
+    SNN_INLINE std::int64_t in_train(const Train& of, int spike) const { return std::int64_t(b) * of.room + spike; }
+    // what this trial has of the component's tape
+    template <class T> SNN_INLINE T* tape(T* all, int room) const { return all + std::int64_t(b) * room; }
+    // Whether a population is one of the component's
+    SNN_INLINE bool here(int k) const
+    {
+        for (int i = 0; i < c->populations; i++)
+            if (c->population[i] == k) return true;
+        return false;
+    }
+    // States or costates of a neuron
+    template <class M> SNN_INLINE void load(const double* from, int k, int j, double* to) const
+    {
+        const Population& p = net.population[k];
+        for (int i = 0; i < M::S; i++) to[i] = from[p.states + std::int64_t(i) * p.width + j];
+    }
+    template <class M> SNN_INLINE void keep(double* to, int k, int j, const double* from) const
+    {
+        const Population& p = net.population[k];
+        for (int i = 0; i < M::S; i++) to[p.states + std::int64_t(i) * p.width + j] = from[i];
+    }
+};
+
+class Forward : Pass
 {
 public:
     __device__ Forward(const Network& network, Block& block, int trial)
-        : net(network), s(block), b(trial), x(net.x + trial * net.states), x0(net.x0 + trial * net.states), when(net.when + trial * net.neurons),
+        : Pass(network, block, trial), x(net.x + trial * net.states), when(net.when + trial * net.neurons),
           until(net.until + trial * net.neurons), held(net.held + trial * net.neurons), since(net.since + trial * net.neurons),
           fired(net.fired + trial * net.neurons), counts(net.counts + trial * net.neurons),
           cursor(net.cursor + trial * (net.projections + net.drives)), raw(net.raw + std::int64_t(trial) * net.raw_room),
@@ -76,32 +111,14 @@ public:
     }
 
 private:
-    const Network& net;
-    Block& s;
-    const int b;
-    double *x, *x0, *when, *until;
+    double *x, *when, *until;
     int *held, *since, *fired, *counts, *cursor;
     Raw* raw;
     double* raw_before;
-    const Component* c = nullptr;
     double t = 0, look = 0, gdot = INF;
     int round = 0, stop = 0;
 
-    SNN_INLINE const Train& train(int k) const { return net.train[net.inputs + k]; }
     SNN_INLINE double* state(int k) const { return x + net.population[k].states; }
-    SNN_INLINE std::int64_t in_train(const Train& of, int spike) const { return std::int64_t(b) * of.room + spike; }
-    template <class M> SNN_INLINE void load(const double* from, int k, int j, double* to) const
-    {
-        const Population& p = net.population[k];
-        for (int i = 0; i < M::S; i++) to[i] = from[p.states + std::int64_t(i) * p.width + j];
-    }
-    template <class M> SNN_INLINE void keep(double* to, int k, int j, const double* from) const
-    {
-        const Population& p = net.population[k];
-        for (int i = 0; i < M::S; i++) to[p.states + std::int64_t(i) * p.width + j] = from[i];
-    }
-    // the tape of this trial
-    template <class T> SNN_INLINE T* tape(T* all, int room) const { return all + std::int64_t(b) * room; }
 
     // --- failures and room ---------------------------------------------------------------------------------------------
 
@@ -203,7 +220,7 @@ private:
             {
                 double y[M::S];
                 for (int i = 0; i < M::S; i++) y[i] = p.initial[std::int64_t(i) * p.width + j];
-                keep<M>(x, k, j, y), keep<M>(x0, k, j, y);
+                keep<M>(x, k, j, y);
                 const std::int64_t at = p.neurons + j;
                 held[at] = 0, until[at] = INF, fired[at] = 0, counts[at] = 0;
                 if constexpr (M::SPIKING)
@@ -780,13 +797,6 @@ private:
             });
         }
     }
-    SNN_INLINE bool here(int k) const
-    {
-        for (int i = 0; i < c->populations; i++)
-            if (c->population[i] == k) return true;
-        return false;
-    }
-
     SNN_INLINE void offer(const Population& p, int j, double value, int kind, int piece, double time, double slope)
     {
         const std::int64_t at = std::int64_t(b) * p.width + j;

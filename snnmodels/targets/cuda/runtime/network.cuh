@@ -94,7 +94,7 @@ struct Peaks { double *value, *time, *slope; int *piece, *kind; };  // (trials, 
 enum PeakKind { START, EDGE, JUMP, INSIDE };
 
 enum FailureKind { NONE, ABOVE, RESET, RUNAWAY, CASCADE, SLIDES, TURNS, SPIKES, NOT_FINITE, STUCK, UNFINISHED, FLAT };
-struct Failure { int kind, population, neuron; double time; };
+struct TrialFailure { int kind, population, neuron; double time; };
 
 struct Network
 {
@@ -111,7 +111,7 @@ struct Network
     const Reading* reading;
     const Sampling* sampling;
     // (trials, ...)
-    double *x, *x0, *when, *until, *costate;
+    double *x, *when, *until, *costate;
     int *held, *held_end, *since, *fired, *counts, *cursor, *along;  // cursor: of projections, then of drives; along: see Forward
     std::int64_t along_size;
     const std::int64_t* along_at;  // by projection: where the places along the rows of its source's spikes begin
@@ -123,7 +123,7 @@ struct Network
     const double* maxima_error;
     double* smallest;              // (trials)
     int* ties;
-    Failure* failure;
+    TrialFailure* failure;
     int *overflow;                 // by component, kind of room: what would have been needed; then by population: spikes; raw
 };
 

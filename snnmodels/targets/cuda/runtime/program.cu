@@ -1,18 +1,11 @@
 // The program around the engine: it reads what to simulate from a file that it shares with Python, and answers one word with
 // another. The order in which numbers are read here is that in which targets/cpp/layout.py writes them.
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <cuda_runtime.h>
-#include <fcntl.h>
-#include <new>
 #include <stdexcept>
 #include <string>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <vector>
+#include "exchange.h"
 #include "crossing.cuh"
 #include "models.cuh"
 #include "forward.cuh"
@@ -101,54 +94,26 @@ private:
     std::size_t length = 0;
 };
 
-struct Failed { std::string what; int population, neuron; double time; };
-
-class Program
+class Program : public Exchange
 {
 public:
-    int serve(const char* path)
+    Program()
     {
-        file = open(path, O_RDWR);
-        if (file < 0) return std::fprintf(stderr, "cannot open %s: %s\n", path, std::strerror(errno)), 3;
-        int devices = 0;
-        const cudaError_t found = cudaGetDeviceCount(&devices);
-        if (found != cudaSuccess || !devices)
-            return std::fprintf(stderr, "no GPU was found (%s)\n", found == cudaSuccess ? "none is there" : cudaGetErrorString(found)), 4;
         // a search for crossings of a Taylor step halves intervals by calling itself
         check(cudaDeviceSetLimit(cudaLimitStackSize, STACK));
-        say("ready");
-        char given[32];
-        while (std::scanf("%31s", given) == 1)
-        {
-            const std::string word = given;
-            if (word == "quit") break;
-            try
-            {
-                if (word == "layout") layout();
-                else if (word == "values") values();
-                else if (word == "forward") forward_batch();
-                else if (word == "backward") backward_batch();
-                else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
-                else { say("error unknown word " + word); continue; }
-                say("done");
-            }
-            catch (const Failed& f)
-            {
-                char text[200];
-                std::snprintf(text, sizeof text, "failure %s %d %d %.17g", f.what.c_str(), f.population, f.neuron, f.time);
-                say(text);
-            }
-            catch (const std::bad_alloc&) { say("error out of memory of the device"); }
-            catch (const std::exception& e) { say(std::string("error ") + e.what()); }
-        }
-        std::_Exit(0);
     }
 
 private:
-    void say(const std::string& text) { std::puts(text.c_str()), std::fflush(stdout); }
-    template <class T> T* at(std::int64_t offset) { return offset < 0 ? nullptr : reinterpret_cast<T*>(memory + offset); }
-    std::int64_t number() { return *cursor++; }
-    template <class T> T* array() { return at<T>(number()); }
+    bool answer(const std::string& word) override
+    {
+        if (word == "layout") layout();
+        else if (word == "values") values();
+        else if (word == "forward") forward_batch();
+        else if (word == "backward") backward_batch();
+        else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
+        else return false;
+        return true;
+    }
 
     // What the shared file says, with its arrays
     struct SamplingArrays { int population, state, count; const double *times, *error; double* values; Buffer<double> to, from; };
@@ -206,15 +171,7 @@ private:
     // Where everything lies now. A network stays what it is, and what a batch has left on the device stays there.
     void layout()
     {
-        struct stat s;
-        if (memory) munmap(memory, length);
-        fstat(file, &s);
-        length = std::size_t(s.st_size);
-        void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-        memory = nullptr;
-        if (mapped == MAP_FAILED) throw std::bad_alloc();
-        memory = static_cast<char*>(mapped);
-        cursor = reinterpret_cast<const std::int64_t*>(memory);
+        map();
         batch = array<std::int64_t>(), results = array<double>();
         const double* reals = array<double>();
         net.duration = reals[0], net.window = reals[1], tolerance = reals[2], net.max_spikes = reals[3];
@@ -447,7 +404,7 @@ private:
         net.population = population.put(pops), net.projection = projection.put(q), net.train = train.put(t);
         net.component = component.put(cs), net.drive = drive.put(ds), net.sampling = sampling.put(ss);
         const std::size_t states = trials * net.states, neurons = trials * net.neurons;
-        net.x = x.room(states), net.x0 = x0.room(states), net.costate = costate.room(states);
+        net.x = x.room(states), net.costate = costate.room(states);
         net.when = when.room(neurons), net.until = until.room(neurons), net.held = held.room(neurons), net.held_end = held_end.room(neurons);
         net.since = since.room(neurons), net.fired = fired.room(neurons), net.counts = counts.room(neurons);
         net.cursor = cursors.room(trials * (projections.size() + drives.size()));
@@ -510,8 +467,8 @@ private:
     void tell_failures()
     {
         static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "spikes", "finite", "steps", "search", "flat"};
-        for (const Failure& f : failure.get(net.trials))
-            if (f.kind) throw Failed{words[f.kind], f.population, f.neuron, f.time};
+        for (const TrialFailure& f : failure.get(net.trials))
+            if (f.kind) throw Failure{words[f.kind], f.population, f.neuron, f.time};
     }
 
     // Spike times of a population as an array (trials, n, capacity) padded with infinity; what it would need is in
@@ -604,10 +561,6 @@ private:
         total.get(to, n);
     }
 
-    int file = -1;
-    char* memory = nullptr;
-    std::size_t length = 0;
-    const std::int64_t* cursor = nullptr;
     std::int64_t* batch = nullptr;
     double *results = nullptr, *maxima = nullptr;
     const double* maxima_error = nullptr;
@@ -632,8 +585,8 @@ private:
     Buffer<Stop> stops;
     Buffer<Reading> readings;
     Buffer<Raw> raw;
-    Buffer<Failure> failure;
-    Buffer<double> x, x0, costate, when, until, raw_before, peak_value, peak_time, peak_slope, tops, pulls, smallest;
+    Buffer<TrialFailure> failure;
+    Buffer<double> x, costate, when, until, raw_before, peak_value, peak_time, peak_slope, tops, pulls, smallest;
     Buffer<int> held, held_end, since, fired, counts, cursors, alongs, peak_piece, peak_kind, ties, overflow;
     Buffer<std::int64_t> along_places;
 };
@@ -644,5 +597,9 @@ int main()
 {
     const char* path = std::getenv(SNN_EXCHANGE);
     if (!path) return std::fputs(SNN_EXCHANGE " does not name the exchange file\n", stderr), 2;
+    int devices = 0;
+    const cudaError_t found = cudaGetDeviceCount(&devices);
+    if (found != cudaSuccess || !devices)
+        return std::fprintf(stderr, "no GPU was found (%s)\n", found == cudaSuccess ? "none is there" : cudaGetErrorString(found)), 4;
     return snn::Program().serve(path);
 }
