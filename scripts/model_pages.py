@@ -1,0 +1,466 @@
+"""A page for every neuron of the library, and one for its synapses and one for its mechanisms: docs/models.
+
+    python scripts/model_pages.py --processes 2         # simulate every neuron, draw, write all pages
+    python scripts/model_pages.py --only lif adex       # simulate and draw these again, write all pages
+    python scripts/model_pages.py --redraw              # the pages again, from docs/results/responses.json
+
+Pages come from the templates; only the responses are simulated, by the event engine. A C++ compiler is needed.
+"""
+
+from __future__ import annotations
+
+from snnmodels.studies import scripts  # first: it sets the number of NumPy's threads
+
+# isort: split
+
+import argparse
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
+from snnmodels.gradients import Simulation
+from snnmodels.losses.observables import Observable, Samples, SpikeTimes
+from snnmodels.reports import equations
+from snnmodels.studies.plots import PALETTE, save_figure
+from snnmodels.symbolic import Adjoint, HybridSystem
+from snnmodels.templates import catalogue, load_model
+from snnmodels.templates.library import Entry, read
+from snnmodels.templates.model import Model
+from snnmodels.templates.network import CurrentInput, Drive, Network, Population
+from snnmodels.templates.schema import NeuronFile
+
+Record = dict[str, Any]
+
+DURATION, ONSET = 0.5, 0.02  # of a trial, and when the current starts; seconds
+SAMPLE = 0.1e-3  # between the points of a drawn state
+BELOW, ABOVE = 0.9, 1.5  # the drawn currents, in rheobases and in least currents of repetitive firing
+CURRENTS = (1.02, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # those of the f-I curve, in the latter
+REPEATED = 4  # spikes from which on a neuron fires repetitively
+INTEGRATES = 1.2  # by how much the least current grows with half of the time, where there is no rheobase
+LARGEST = 1000.0  # the highest current that is tried, in typical inputs
+HALVINGS = 12  # of the range in which the rheobase lies
+DPI = 80
+SETTLED = 0.02  # the last two intervals differ less than this where firing is steady
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: ""}
+LETTERS = {"volt": "V", "amp": "A", "siemens": "S", "amp/metre**2": "A/m²", "volt/second": "V/s", "1/second": "1/s"}
+
+
+# --- simulation -------------------------------------------------------------------------------------------------------
+
+
+class Cell:
+    """One neuron, its current from `ONSET` on, and what is seen of it.
+
+    Parameters
+    ----------
+    name : str
+        Of a neuron of the library.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.model = load_model(name)
+        self.input = next(iter(self.model.inputs.values()))
+        self.state = drawn_state(self.model)
+        current = CurrentInput("step", 1, 2 * DURATION, "hold", start=ONSET, unit=self.input.unit)
+        self.network = Network(
+            "one",
+            (),
+            (Population("cell", 1, self.model),),
+            (),
+            "cell",
+            DURATION,
+            currents=(current,),
+            drives=(Drive("gain", "step", "cell", np.ones((1, 1)), input=self.input.name),),
+        )
+
+        self._seen: list[Observable] = [Samples(variable=self.state, interval=SAMPLE)]
+        if self.model.spiking:
+            self._seen.append(SpikeTimes())
+        options: Any = {"target": "cpp_standalone", "batch_size": 1, "input_gradients": False}
+        self._simulation = Simulation(self.network, self._seen, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._simulation.close()
+
+    def run(self, amplitude: float) -> tuple[np.ndarray, list[float]]:
+        """The drawn state and the spike times of one trial, all in SI units."""
+        found = self._simulation.forward({"step": np.full((1, 1, 1), amplitude)}, gradient=False)
+        times = found[1][0, 0] if self.model.spiking else np.empty(0)
+        return np.asarray(found[0])[0, 0], [float(t) for t in times[np.isfinite(times)]]
+
+    def spikes(self, amplitude: float) -> list[float]:
+        """Spike times of one trial, in seconds."""
+        return self.run(amplitude)[1]
+
+
+def drawn_state(model: Model) -> str:
+    """The state that the threshold compares, or the first."""
+    left = (model.threshold or "").partition(">")[0].strip()
+    return left if left in model.state_names else model.states[0].name
+
+
+def respond(name: str) -> Record:
+    """Rheobase, f-I curve and step responses of a neuron, in SI units.
+
+    Returns
+    -------
+    dict
+        ``rheobase``: the least step that makes a spike within the trial; None where the neuron has no threshold, fires
+        without input, or never fires. ``integrates``: whether that is set by the length of the trial alone.
+        ``repetitive``: the least step that makes it fire repetitively, None where none does.
+    """
+    with Cell(name) as cell:
+        return _respond(cell)
+
+
+def _respond(cell: Cell) -> Record:
+    typical = cell.input.scale or 1.0
+    record: Record = {
+        "neuron": cell.model.name.partition("+")[0],
+        "input": cell.input.name,
+        "unit": cell.input.unit,
+        "state": cell.state,
+    }
+    record |= {"rheobase": None, "integrates": False, "repetitive": None, "pacemaker": False, "rates": []}
+    if not cell.model.spiking:
+        return record | {"steps": list(_steps(cell, [0.5 * typical, typical]))}
+    record["pacemaker"] = bool(cell.spikes(0.0))
+    if record["pacemaker"]:
+        currents = [c * typical for c in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)]
+        drawn = [0.0, typical]
+    else:
+        rheobase = _least(cell, typical, lambda times: len(times) >= 1)
+        if rheobase is None:
+            return record | {"steps": list(_steps(cell, [typical]))}
+        soon = _least(cell, typical, lambda times: bool(times) and times[0] < (ONSET + DURATION) / 2)
+        record["integrates"] = soon is None or soon > INTEGRATES * rheobase
+        repetitive = _least(cell, typical, lambda times: len(times) >= REPEATED)
+        record |= {"rheobase": rheobase, "repetitive": repetitive}
+        currents = [] if repetitive is None else [c * repetitive for c in CURRENTS]
+        drawn = [BELOW * rheobase, ABOVE * (repetitive or rheobase)]
+    for current in currents:
+        record["rates"].append({"current": current, **_rates([t for t in cell.spikes(current) if t > ONSET])})
+    return record | {"steps": list(_steps(cell, drawn))}
+
+
+def _least(cell: Cell, typical: float, enough: Callable[[Sequence[float]], bool]) -> float | None:
+    """The least constant current with enough spikes within the trial, by doubling and bisection."""
+    low, high = 0.0, typical / 16
+    while not enough(cell.spikes(high)):
+        low, high = high, 2 * high
+        if high > LARGEST * typical:
+            return None
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(cell.spikes(middle)) else (middle, high)
+    return high
+
+
+def _rates(times: Sequence[float]) -> Record:
+    """The rate of the first interval and of the last, in hertz, and whether the last ones are alike."""
+    intervals = np.diff(times)
+    if not len(intervals):
+        return {"spikes": len(times), "first": None, "last": None, "steady": False}
+    steady = len(intervals) > 1 and abs(intervals[-1] / intervals[-2] - 1) < SETTLED
+    found = {"first": float(1 / intervals[0]), "last": float(1 / intervals[-1])}
+    return {"spikes": len(times), **found, "steady": bool(steady)}
+
+
+def _steps(cell: Cell, currents: Sequence[float]) -> Iterator[Record]:
+    for current in currents:
+        values, spikes = cell.run(current)
+        yield {"current": current, "values": values, "spikes": spikes}
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def in_words(unit: str, size: float) -> tuple[float, str]:
+    """The factor with which a value of this size is easy to read, and what its unit is called then."""
+    if unit not in LETTERS:
+        return 1.0, "" if unit == "1" else unit
+    exponent = 3 * int(np.floor(np.log10(size) / 3 + 1e-9)) if size > 0 else 0
+    exponent = min(max(exponent, min(PREFIXES)), 0)
+    return 10.0**-exponent, PREFIXES[exponent] + LETTERS[unit]
+
+
+def _label(name: str, unit: str) -> str:
+    return f"{name} ({unit})" if unit else name
+
+
+def draw(record: Record) -> Figure:
+    """The response to steps, and the f-I curve where there is one."""
+    curve = bool(record["rates"])
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    axes = figure.subplots(1, 2, width_ratios=[2, 1], squeeze=False)[0]
+    if not curve:
+        axes[1].axis("off")
+    largest = max([abs(s["current"]) for s in record["steps"]] + [abs(r["current"]) for r in record["rates"]])
+    factor, unit = in_words(record["unit"], largest)
+    _draw_steps(axes[0], record, factor, unit)
+    if curve:
+        _draw_rates(axes[1], record, factor, unit)
+    return figure
+
+
+def _draw_steps(axes: Axes, record: Record, factor: float, unit: str) -> None:
+    model = load_model(record["neuron"])
+    state = next(s for s in model.states if s.name == record["state"])
+    largest = max(np.abs(s["values"]).max() for s in record["steps"])
+    scale, state_unit = in_words(state.unit, float(largest))
+    jumps = any(a.variable == state.name for a in model.reset)
+    left, _, right = ((model.threshold or "").partition(">"))
+    right = right.strip()
+    compared = left.strip() == state.name and right in model.parameters
+    top = model.parameters[right].value if compared else None
+    for k, step in enumerate(record["steps"]):
+        times = 1e3 * SAMPLE * np.arange(1, len(step["values"]) + 1)
+        values = scale * np.asarray(step["values"])
+        label = f"{factor * step['current']:.3g} {unit}".strip()
+        spikes = 1e3 * np.asarray(step["spikes"])
+        if jumps:  # a break in the line at every reset, and a stroke from the threshold to the first value after
+            after = np.searchsorted(times, spikes)
+            after = after[(after > 0) & (after < len(times))]
+            begin = values[after - 1] if top is None else np.full(len(after), scale * top)
+            axes.vlines(times[after], begin, values[after], color=PALETTE[k], lw=0.8)
+            times, values = np.insert(times, after, times[after]), np.insert(values, after, np.nan)
+        axes.plot(times, values, color=PALETTE[k], lw=1.0, label=label, zorder=2 - k)
+        axes.plot(spikes, np.full(len(spikes), 1.03 + 0.04 * k), "|", color=PALETTE[k], ms=5,
+                  transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
+    axes.axvline(1e3 * ONSET, color="#999999", lw=0.8, ls=":")
+    if top is not None:
+        axes.axhline(scale * top, color="#999999", lw=0.8, ls="--", label=right)
+    axes.set(xlabel="time (ms)", ylabel=_label(state.name, state_unit), xlim=(0, 1e3 * DURATION))
+    axes.legend(loc="lower right", fontsize=7)
+
+
+def _draw_rates(axes: Axes, record: Record, factor: float, unit: str) -> None:
+    currents = np.array([factor * r["current"] for r in record["rates"]])
+    for key, colour, label in (("first", PALETTE[1], "first interval"), ("last", PALETTE[0], "last interval")):
+        rates = np.array([np.nan if r[key] is None else r[key] for r in record["rates"]], dtype=float)
+        axes.plot(currents, rates, "o-", color=colour, ms=3.5, lw=1, label=label)
+    if record["rheobase"] is not None and not record["integrates"]:
+        axes.axvline(factor * record["rheobase"], color="#999999", lw=0.8, ls=":", label="rheobase")
+    axes.set(xlabel=_label(record["input"], unit), ylabel="1/interval (Hz)", ylim=(0, None))
+    axes.legend(fontsize=7)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([c.replace("|", r"\|") for c in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _body(of: HybridSystem | Adjoint) -> str:
+    """Rendered equations, without their heading."""
+    return equations(of)._repr_markdown_().partition("\n")[2].strip()
+
+
+def page(name: str, records: Mapping[str, Record], gradients: Mapping[str, Record]) -> str:
+    """The page of a neuron.
+
+    Parameters
+    ----------
+    name : str
+    records : mapping of str to dict
+        By neuron, what `respond` found.
+    gradients : mapping of str to dict
+        By neuron, its entry in the results of ``scripts/gradient_table.py``.
+    """
+    model = load_model(name)
+    system = HybridSystem.from_model(model)
+    template = read(next(e.path for e in _entries("neuron") if e.name == name))
+    assert isinstance(template, NeuronFile)
+    states = [(f"`{s.name}`", s.unit, f"`{s.initial}`", s.description) for s in model.states]
+    parameters = [(f"`{p.name}`", f"`{p.default}`", p.unit, p.description) for p in model.parameters.values()]
+    blocks = [
+        f"# {name}: {template.title}",
+        "<!-- written by `python scripts/model_pages.py` -->",
+        f"[`equations/neurons/{name}.toml`](../../equations/neurons/{name}.toml), with its default synapse "
+        f"[`{template.default_synapse}`](synapses.md#{template.default_synapse}).",
+        template.description.strip(),
+        "## Equations",
+        _body(system),
+        "States:",
+        _table(("state", "unit", "starts at", ""), states),
+        "## Parameters",
+        _table(("parameter", "default", "unit", ""), parameters),
+        "## Response",
+        _response(name, records.get(name)),
+        "## Adjoint",
+        f"`snnmodels derive {name}` derives it step by step.",
+        _body(Adjoint.derive(system)),
+        "## Checked against",
+        _checked(name, gradients.get(name)),
+        "## References",
+        "\n".join(f"* {r}" for r in template.references),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _response(name: str, record: Record | None) -> str:
+    if record is None:
+        return f"Not simulated yet: `python scripts/model_pages.py --only {name}`."
+    picture = f"![Response of {name} to current steps](../figures/models/{name}.png)"
+    what = (
+        f"The input {record['input']} steps from 0 to the values in the legend at {1e3 * ONSET:g} ms; the state is "
+        f"drawn every {1e3 * SAMPLE:g} ms; ticks above are spikes"
+    )
+    if not load_model(name).spiking:
+        return f"{picture}\n\n{what}. The neuron has no threshold, so there is no f-I curve."
+    within = f"within {1e3 * (DURATION - ONSET):g} ms"
+    if record["pacemaker"]:
+        start = "The neuron fires without input."
+    elif record["rheobase"] is None:
+        return f"{picture}\n\n{what}. No current up to {LARGEST:g} typical inputs makes it spike {within}."
+    elif record["integrates"]:
+        start = "The neuron adds up its input: it has no rheobase."
+    else:
+        start = f"The least step that makes a spike {within} is {_in_words(record, 'rheobase')}."
+    if not record["rates"]:
+        return f"{picture}\n\n{what}. {start} No step makes {REPEATED} spikes {within}, so there is no f-I curve."
+    if record["repetitive"] is not None and record["repetitive"] > 1.001 * record["rheobase"]:
+        start += f" It fires {REPEATED} times or more {within} from {_in_words(record, 'repetitive')} on."
+    fired = [r for r in record["rates"] if r["last"] is not None]
+    settled = sum(r["steady"] for r in fired)
+    steady = (
+        f"The last two intervals differ by less than {100 * SETTLED:g} % at {settled} of the {len(fired)} currents "
+        "with intervals"
+    )
+    if 2 * settled < len(fired):
+        steady += ", so that this is no steady f-I curve: intervals still change, or spikes come in bursts"
+    return (
+        f"{picture}\n\n{what}. {start} Right: the inverse of the first and of the last interval of a trial of "
+        f"{1e3 * DURATION:g} ms. {steady}."
+    )
+
+
+def _in_words(record: Record, key: str) -> str:
+    """A current with its unit."""
+    factor, unit = in_words(record["unit"], record[key])
+    return f"{factor * record[key]:.4g} {unit}".strip()
+
+
+def _checked(name: str, row: Record | None) -> str:
+    if row is None:
+        return "The neuron is not in the [table of gradients](../gradients.md) yet."
+    numbers = {key: [r[key] for r in row["rows"] if r[key] is not None] for key in ("oracle", "differences")}
+    parts = [
+        f"{label} by at most {max(numbers[key]):.0e}"
+        for key, label in (("oracle", "from the independent oracle"), ("differences", "from central differences"))
+        if numbers[key]
+    ]
+    return f"Its gradients differ {' and '.join(parts)} ([table of gradients](../gradients.md))."
+
+
+def parts_page(kind: str, title: str) -> str:
+    """The page of all synapses or of all mechanisms."""
+    blocks = [f"# {title}", "<!-- written by `python scripts/model_pages.py` -->"]
+    for entry in _entries(kind):
+        template = read(entry.path)
+        blocks += [f"## {entry.name}", f"**{template.title}.** {template.description.strip()}"]
+        blocks += [f"```toml\n{_declared(entry)}\n```"]
+        blocks += ["\n".join(f"* {r}" for r in template.references)]
+    return "\n\n".join(b for b in blocks if b) + "\n"
+
+
+def _declared(entry: Entry) -> str:
+    """The template's text from its equations on."""
+    text = entry.path.read_text(encoding="utf-8")
+    keys = ("equations", "functions", "requires", "on_pre", "[")
+    lines = text.splitlines()
+    end = max((k for k, line in enumerate(lines) if line.startswith(("title", "description"))), default=0)
+    first = next((k for k in range(end + 1, len(lines)) if lines[k].startswith(keys)), len(lines))
+    return "\n".join(lines[first:]).strip()
+
+
+def index(records: Mapping[str, Record]) -> str:
+    """The list of all pages."""
+    rows = []
+    for e in _entries("neuron"):
+        picture = f"<img src=\"../figures/models/{e.name}.png\" width=\"480\">" if e.name in records else "not yet"
+        rows.append((f"[{e.name}]({e.name}.md)", e.title, picture))
+    return (
+        "# Models of the library\n\n<!-- written by `python scripts/model_pages.py` -->\n\n"
+        "Also [synapses](synapses.md) and [mechanisms](mechanisms.md).\n\n"
+        f"{_table(('neuron', 'title', 'response to current steps, and rates'), rows)}\n"
+    )
+
+
+def _entries(kind: str) -> list[Entry]:
+    return [e for e in catalogue() if e.kind == kind]
+
+
+def pages(records: Mapping[str, Record], gradients: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
+    """File names and texts of all pages."""
+    yield "README.md", index(records)
+    yield "synapses.md", parts_page("synapse", "Synapses")
+    yield "mechanisms.md", parts_page("mechanism", "Mechanisms")
+    for entry in _entries("neuron"):
+        yield f"{entry.name}.md", page(entry.name, records, gradients)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate, draw, and write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="simulate these neurons alone")
+    parser.add_argument("--redraw", action="store_true", help="simulate nothing, write the pages")
+    parser.add_argument("--processes", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", metavar="DIR", help="default: docs")
+    given = parser.parse_args(arguments)
+    known = [e.name for e in _entries("neuron")]
+    for name in given.only or ():
+        if name not in known:
+            raise ValueError(f"--only {name}: the library has no such neuron")
+    file = given.out / "results" / "responses.json"
+    records = load_responses(file)
+    if not given.redraw:
+        folder_for(file.parent, "folder of results")
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(given.processes, mp_context=context) as pool:
+            jobs = {pool.submit(respond, name): name for name in given.only or known}
+            for job in as_completed(jobs):
+                record = job.result()
+                save_figure(draw(record), given.out / "figures" / "models" / f"{jobs[job]}.png", dpi=DPI)
+                record["steps"] = [{k: s[k] for k in ("current", "spikes")} for s in record["steps"]]
+                records[jobs[job]] = record
+                ordered = [records[name] for name in sorted(records)]
+                write_rounded(file, {"neurons": ordered})
+                print(jobs[job], flush=True)
+    records = load_responses(file)  # as written, so that pages do not depend on who simulates
+    gradients = load_gradients()
+    folder_for(given.out / "models", "folder of pages")
+    for name, text in pages(records, gradients):
+        with atomic_file(given.out / "models" / name, "page") as opened:
+            opened.write(text.encode("utf-8"))
+
+
+def load_responses(file: Path) -> dict[str, Record]:
+    """By neuron, what was simulated; nothing where nothing was."""
+    if not file.is_file():
+        return {}
+    return {r["neuron"]: r for r in read_json(file, "results file", "neurons")["neurons"]}
+
+
+def load_gradients() -> dict[str, Record]:
+    """By neuron, its entry in the results of ``scripts/gradient_table.py``."""
+    found = read_json(ROOT / "docs" / "results" / "gradients.json", "results file", "neurons", "targets")
+    return {r["neuron"]: r for r in found["neurons"]}
+
+
+if __name__ == "__main__":
+    scripts.run(main)
