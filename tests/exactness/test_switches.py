@@ -361,6 +361,9 @@ def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) ->
 
 # --- refractory periods in which something turns
 
+# of many models, all of which would be compiled
+SELDOM_COMPILED = ["numpy", pytest.param("cpp_standalone", marks=[COMPILER, SLOW])]
+
 COUNTING = (
     FRAME
     + '''
@@ -380,7 +383,7 @@ APPLIED = (equations_path() / "mechanisms" / "refractory.toml").read_text().repl
 NOTHING = " + k*int(u > 0.8) - k*int(u > 0.8)*int(u > 0.7)"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SELDOM_COMPILED)
 @pytest.mark.parametrize("period", ["refractory", "dead_time", "applied"])
 @pytest.mark.parametrize("synapse", ["exp_synapse", "delta_synapse"])
 def test_a_period_in_which_conditions_turn_is_that_in_which_nothing_does(
@@ -458,7 +461,7 @@ def test_differences_agree_where_conditions_turn_in_a_period(composed: Callable[
 # --- conditions in conditions
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SELDOM_COMPILED)
 @pytest.mark.parametrize(
     ("inner", "plain"),
     [

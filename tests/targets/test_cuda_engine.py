@@ -101,7 +101,7 @@ def assert_same(found: Run, expected: Run, relative: float = 1e-12) -> None:
         (0, None),
         pytest.param(100, None, marks=SLOW),
         (500_000, SumOfMaxima()),
-        pytest.param(500_010, SumOfSamples(interval=1.7 * MS), id="samples"),
+        pytest.param(500_010, SumOfSamples(interval=1.7 * MS), id="samples", marks=SLOW),
         *(pytest.param(1000 * k, None, marks=SLOW) for k in range(2, 12)),
         *(pytest.param(510_000 + 1000 * k, SumOfMaxima(), marks=SLOW) for k in range(4)),
         *(pytest.param(520_000 + 1000 * k, SumOfSamples(interval=1.7 * MS), marks=SLOW) for k in range(4)),
@@ -143,7 +143,7 @@ def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None
 
 
 NEURONS = sorted(p.stem for p in (ROOT / "equations" / "neurons").glob("*.toml"))
-QUICK = ("izhikevich_2007", "fitzhugh_nagumo")  # a condition in an equation; spikes without reset
+QUICK = ("izhikevich_2007",)  # a condition in an equation
 
 
 @COMPILER
@@ -168,6 +168,7 @@ def test_every_neuron_of_the_library(cuda: str, name: str) -> None:
         assert apart <= 1e-9 * np.linalg.norm(gradient), key
 
 
+@SLOW
 def test_currents(cuda: str) -> None:
     network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
     outcomes = []
@@ -395,6 +396,7 @@ def test_a_planted_factor_is_found(planted: Any) -> None:
 
 
 @COMPILER
+@SLOW
 def test_the_script_compares_a_neuron(cuda: str, tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("check_cuda", ROOT / "scripts/check_cuda.py")
     assert spec is not None and spec.loader is not None
