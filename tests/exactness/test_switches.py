@@ -32,7 +32,7 @@ from snnmodels.templates import (
     load_model,
 )
 from tests.exactness.networks import MS, NEAR, SLOW, Bounds, Case, assert_agrees, case_of, reference, simulated
-from tests.needs import HAS_COMPILER
+from tests.needs import COMPILER, HAS_COMPILER
 
 FRAME = """
 kind = "neuron"
