@@ -324,16 +324,17 @@ def _response(name: str, record: Record | None) -> str:
         return f"{picture}\n\n{what}. The neuron has no threshold, so there is no f-I curve."
     within = f"within {1e3 * (DURATION - ONSET):g} ms"
     if record["pacemaker"]:
-        start = "The neuron fires without input."
+        start = "It spikes without input, from where it starts."
     elif record["rheobase"] is None:
         return f"{picture}\n\n{what}. No current up to {LARGEST:g} typical inputs makes it spike {within}."
     elif record["integrates"]:
-        start = "The neuron adds up its input: it has no rheobase."
+        start = f"Any input above 0 makes it spike in the end; {within} the least is set by that time alone."
     else:
         start = f"The least step that makes a spike {within} is {_in_words(record, 'rheobase')}."
     if not record["rates"]:
         return f"{picture}\n\n{what}. {start} No step makes {REPEATED} spikes {within}, so there is no f-I curve."
-    if record["repetitive"] is not None and record["repetitive"] > 1.001 * record["rheobase"]:
+    later = record["repetitive"] is not None and record["repetitive"] > 1.001 * record["rheobase"]
+    if later and not record["integrates"]:
         start += f" It fires {REPEATED} times or more {within} from {_in_words(record, 'repetitive')} on."
     fired = [r for r in record["rates"] if r["last"] is not None]
     settled = sum(r["steady"] for r in fired)

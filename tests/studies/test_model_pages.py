@@ -73,7 +73,7 @@ def test_a_neuron_that_adds_up_its_input_has_no_rheobase() -> None:
     record = script.respond("integrate_and_fire")
     assert record["integrates"]
     text = script._response("integrate_and_fire", record)
-    assert "it has no rheobase" in text
+    assert "set by that time alone" in text
     assert "least step" not in text
 
 
