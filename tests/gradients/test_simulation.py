@@ -83,7 +83,7 @@ def test_a_loss_on_the_voltage_needs_an_output_without_reset() -> None:
 def test_a_voltage_loss_reads_a_state_that_exists() -> None:
     readout = Population("output", 2, load_model("leaky_integrator"))
     network = small(populations=(small().populations[0], readout))
-    with pytest.raises(ValueError, match=r"the maximum of 'u'; .* has the states v, I_syn"):
+    with pytest.raises(ValueError, match=r"the maximum of 'u', which is no state of .*; there is I_syn, v"):
         GridSimulation(network, MaxVoltageCrossEntropy("u"), dt=0.5 * MS)
 
 
