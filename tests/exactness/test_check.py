@@ -269,7 +269,7 @@ def test_a_network_that_stays_silent_is_refused() -> None:
     ("options", "message"),
     [
         ({"inputs": inputs()}, "loss, inputs and targets belong to a network; for a model they are made"),
-        ({"target": "cuda"}, "target = 'cuda'; the event engine runs on numpy and cpp_standalone"),
+        ({"target": "cuda"}, "target = 'cuda'; the event engine runs on numpy, cpp_standalone, cuda_standalone"),
         ({"window": -1 * MS}, "window = -0.001 s; it must be a positive time"),
     ],
 )
