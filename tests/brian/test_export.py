@@ -126,6 +126,7 @@ def test_no_path_of_this_machine_and_no_leftovers(
         if file.suffix in (".md", ".json"):
             assert "@" not in text, f"a placeholder was left in {file}"
     assert {"Makefile", "README.md", "read_results.py", "project.json"} <= {p.name for p in content}
+    assert "\n## Build and run\n\n    make " in content[project.directory / "README.md"]
     assert not (project.directory / "makefile").exists()
     listed = (project.directory / "Makefile").read_text()
     assert "=native" not in listed
@@ -178,7 +179,8 @@ def test_copied_project_builds_with_path_only_and_equals_the_runtime(
     count = {s["name"]: s["count"] for s in json.loads((elsewhere / "project.json").read_text())["synapses"]}
     np.zeros(count["input_hidden"]).tofile(elsewhere / "silent.bin")
     command = ["./main", "--results_dir", "results/", "input_hidden.w=silent.bin"]
-    subprocess.run(command, cwd=elsewhere, check=True, timeout=60)
+    silent = subprocess.run(command, cwd=elsewhere, check=True, capture_output=True, timeout=60)
+    assert (silent.stdout, silent.stderr) == (b"", b"")
     assert len(recorded(elsewhere)[0]["hidden"]) == 0
 
 

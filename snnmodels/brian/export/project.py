@@ -227,7 +227,7 @@ def _readme(network: Network, dt: float, target: ProjectTarget, spikes_from: str
         "duration": f"{network.duration * 1e3:g}",
         "dt": f"{dt * 1e3:g}",
         "language": _LANGUAGES[target].name,
-        "build": _file(f"build.{target}.md").strip(),
+        "build": _file(f"build.{target}.md").strip("\n"),  # not the indentation that makes commands of its first lines
         "populations": "\n".join(lines),
         "spikes": spikes_from,
         "example": example,
