@@ -169,8 +169,14 @@ def drawn(model: Model, seed: int, recurrent: bool) -> Case:
         *("burst", "burst+delta_synapse", "burst+refractory", "burst+alpha_synapse+adaptive_threshold"),
         *("rectified", "branch", "branch+delta_synapse", "branch+refractory"),
         *("upward", "upward+delta_synapse", "afterspike", "afterspike+delta_synapse"),
-        *("turning+refractory", "turning+dead_time", "turning+delta_synapse+refractory", "turning+partial_refractory"),
-        *("upward+refractory", "afterspike+dead_time", "nested", "nested+delta_synapse+partial_refractory"),
+        *("turning+delta_synapse+refractory", "nested"),
+        *(
+            pytest.param(n, marks=SLOW)
+            for n in (
+                *("turning+refractory", "turning+dead_time", "turning+partial_refractory", "upward+refractory"),
+                *("afterspike+dead_time", "nested+delta_synapse+partial_refractory"),
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize("recurrent", [pytest.param(False, marks=SLOW), True])

@@ -383,6 +383,7 @@ def test_a_planted_race_is_found(planted: Any, old: str, new: str) -> None:
 
 
 @COMPILER
+@SLOW
 @pytest.mark.usefixtures("emulated")
 def test_a_planted_factor_is_found(planted: Any) -> None:
     planted("backward.cuh", "gw += out[0], sensitivity = out[1];", "gw += 1.0001 * out[0], sensitivity = out[1];")
