@@ -49,6 +49,8 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
             raise ValueError(f"value of {key!r} has shape {array.shape}; it must be {known[key].shape}")
         if not all_finite(array):
             raise ValueError(f"value of {key!r} is not finite")
+    # an optimiser steps its arrays in place: a network that shared them would change with them
+    values = {key: np.array(value, subok=True) for key, value in values.items()}
     projections = []
     for q in network.projections:
         weights = np.asarray(values.get(f"{q.name}.w", q.weights), dtype=float)
