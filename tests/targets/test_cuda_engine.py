@@ -65,7 +65,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def races(emulated: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first data race ends the program."""
-    monkeypatch.setenv("CUDACPU_CHECK", "race")
+    monkeypatch.setenv("NVCC", f"{sys.executable} {EMULATOR} --check=race")
     monkeypatch.setenv("CUDACPU_RACE_ENDS", "1")
 
 
