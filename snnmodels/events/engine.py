@@ -302,7 +302,7 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     ----------
     plan : EnginePlan
     what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "spikes", "flat",
-            "gradient"}
+            "flat_turn", "gradient"}
     population : int
     neuron : int
         -1 where it is not known, as for `time`.
@@ -345,11 +345,9 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 f"{where} turns a condition of its equations again and again at {time:.9g} s; make the equations "
                 "smooth there"
             )
-        case "flat":
-            return (
-                f"{where} touches its threshold, or a switch of its equations, at {time:.9g} s without slope; there "
-                "the loss has no gradient"
-            )
+        case "flat" | "flat_turn":
+            touched = "its threshold" if what == "flat" else "a switch of its equations"
+            return f"{where} touches {touched} at {time:.9g} s without slope; there the loss has no gradient"
         case "spikes":
             return (
                 f"{where} spikes more than {MAX_EVENTS} times within a time constant, at {time:.9g} s; its input is "

@@ -59,22 +59,30 @@ def _processor() -> str:
     return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(keys)})])
 
 
-def fingerprint(*parts: object) -> str:
+def fingerprint(*parts: object, command: Sequence[str] = ()) -> str:
     """Hash of what a program is made from, of the compiler, and of the processor that it is made for.
+
+    Parameters
+    ----------
+    *parts : object
+        Bytes, or what has a text.
+    command : sequence of str
+        Of the compiler; that for C++ if not given.
 
     Raises
     ------
     BuildFailed
         If the compiler does not run.
     """
-    digest = hashlib.sha256(native(tuple(compiler())).encode())
+    words = tuple(command or compiler())
+    digest = hashlib.sha256("\0".join([native(words), *words[1:]]).encode())
     for part in parts:
         digest.update(b"\0" + (part if isinstance(part, bytes) else str(part).encode()))
     return digest.hexdigest()[:32]
 
 
-def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
-    """Compile files of C++, or link objects.
+def build(files: Sequence[Path], to: Path, flags: Sequence[str], *, command: Sequence[str] = ()) -> None:
+    """Compile files, or link objects.
 
     Parameters
     ----------
@@ -83,13 +91,15 @@ def build(files: Sequence[Path], to: Path, flags: Sequence[str]) -> None:
     to : Path
         What is made.
     flags : sequence of str
+    command : sequence of str
+        Of the compiler; that for C++ if not given.
 
     Raises
     ------
     BuildFailed
         If the compiler refuses them, or there is none.
     """
-    words = [*compiler(), *flags, *map(str, files), "-o", str(to)]
+    words = [*(command or compiler()), *flags, *map(str, files), "-o", str(to)]
     try:
         result = subprocess.run(words, capture_output=True, text=True, check=False)
     except OSError as error:

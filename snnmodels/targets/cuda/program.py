@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...events import accuracy
-from ...events.bounds import LEVELS, PER_OCTAVE
 from ...events.rules import Rules
 from ...symbolic.divided_differences import cpp_source
 from ..cache import kept
-from ..compilation import BuildFailed
+from ..compilation import BuildFailed, build, fingerprint
 from ..cpp import printer
 from ..numpy.crossing import CLOSE, ROUNDS
 from ..process import EXCHANGE
@@ -23,7 +19,7 @@ from ..process import EXCHANGE
 __all__ = ["compiler", "models", "program"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
-_SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # the exchange with Python and Taylor steps are those of C++
+_SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # what does not know how neurons lie in memory is C++'s
 _FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
 
 
@@ -42,14 +38,6 @@ def compiler() -> list[str]:
             "put nvcc on the path or name it in NVCC; target cpp_standalone needs only g++"
         )
     return words
-
-
-@functools.cache
-def _version(command: tuple[str, ...]) -> str:
-    result = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise BuildFailed(f"{command[0]} --version fails; is it nvcc?")
-    return result.stdout
 
 
 def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
@@ -134,26 +122,17 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     text, numbers = models(rules, accuracy.order(tolerance))
     command = compiler()
     files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir())} | {"models.cuh": text}
-    files["limits.cuh"] = (
-        f"#pragma once\nnamespace snn {{\nconstexpr int LEVELS = {LEVELS}, PER_OCTAVE = {PER_OCTAVE};\n"
-        f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};\n}}\n"
-    )
-    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "series.h", "taylor.h")}
+    limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
+    files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
+    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "ladder.h", "series.h", "taylor.h")}
     flags = [*_FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
-    digest = hashlib.sha256()
-    for part in (_version(tuple(command)), *command, *flags, *(x for pair in files.items() for x in pair)):
-        digest.update(b"\0" + part.encode())
 
     def make(folder: Path) -> Path:
         for name, content in files.items():
             (folder / name).write_text(content)
         made = folder / "engine"
-        words = [*command, *flags, str(folder / "program.cu"), "-o", str(made)]
-        result = subprocess.run(words, capture_output=True, text=True, check=False)
-        if result.returncode:
-            lines = result.stderr.splitlines()
-            said = [line for line in lines if "error" in line][:5] or lines[:5]
-            raise BuildFailed(f"{command[0]} refuses {made.name}: {' | '.join(said)}")
+        build([folder / "program.cu"], made, flags, command=command)
         return made
 
-    return kept(f"cuda-{digest.hexdigest()[:32]}", make), numbers
+    name = f"cuda-{fingerprint(*flags, *(part for file in files.items() for part in file), command=command)}"
+    return kept(name, make), numbers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...events.engine import SimulationError
+from ...events.engine import SimulationError, explain
 from ...events.plan import Component
 from .neurons import Neurons
 from .state import State, Values
@@ -328,11 +328,8 @@ class ComponentBackward:
             sigma, gdot = n(f"turn_sigma{kind}", *before, *costates, which=which)
         if (flat := np.flatnonzero((gdot == 0) & (sigma != 0))).size:
             e = events[flat[0]]
-            what = "its threshold" if kind == SPIKE else "a switch of its equations"
-            raise SimulationError(
-                f"population {n.name!r}: neuron {e.neuron} touches {what} at {e.time:.9g} s without slope; "
-                "there the loss has no gradient"
-            )
+            what = "flat" if kind == SPIKE else "flat_turn"
+            raise SimulationError(explain(self.values.plan, what, k, e.neuron, e.time))
         kick = np.divide(sigma, gdot, out=np.zeros(sigma.size), where=gdot != 0)
         rule = "spike_back" if kind == SPIKE else f"turn_back{kind}"
         back = n(rule, *before, *costates, kick, which=which)

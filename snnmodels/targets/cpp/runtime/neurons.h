@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 #include "exchange.h"
+#include "ladder.h"
 #include "lanes.h"
 
 namespace snn {
@@ -159,25 +160,6 @@ struct Row
     const double* weight;
     const int* target;  // null: all
     int n;
-};
-
-struct Ladder  // lengths for which bounds are tabulated, see events/bounds.py
-{
-    static constexpr int LEVELS = 49, PER_OCTAVE = 4;
-    double longest = 1;
-    // the shortest tabulated length that is not below s
-    int level(double s) const
-    {
-        const double x = s / longest;
-        std::int64_t whole;
-        std::memcpy(&whole, &x, 8);
-        const int power = int(whole >> 52) - 1022;  // x = part 2^power, part in [1/2, 1); of what is no normal number it is the least
-        // steps that it stays below 1, by its digits: lengths are anything, so that no branch could be guessed
-        whole &= 0xfffffffffffff;
-        const int quarters = (whole <= 0xae89f995ad3ae) + (whole <= 0x6a09e667f3bcd) + (whole <= 0x306fe0a31b715) + (whole <= 0);
-        const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
-        return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
-    }
 };
 
 // A maximum of the observed state of one neuron: its value, and where it is

@@ -362,7 +362,7 @@ private:
             for (int i = 0; i < M::S; i++) in[i] = before[i], in[M::S + i] = y[i];
             run_turn_sigma<M, decltype(r)>(p, j, in, out);
             const double sigma = out[0], gdot = out[1];
-            if (gdot == 0 && sigma != 0) net.failure[b] = {FLAT, k, j, e.t};
+            if (gdot == 0 && sigma != 0) net.failure[b] = {FLAT_TURN, k, j, e.t};
             in[2 * M::S] = gdot != 0 ? sigma / gdot : 0.0;
             run_turn_back<M, decltype(r)>(p, j, in, out);
             for (int i = 0; i < M::S; i++) y[i] = out[i];

@@ -2,11 +2,11 @@
 // Linear models by closed forms and steps that can't pass either, as targets/numpy/crossing.py and ClosedForm of flow.py;
 // nonlinear ones by Taylor steps (taylor.h).
 #pragma once
+#include "ladder.h"
 #include "limits.cuh"
 #include "network.cuh"
 
 namespace snn {
-
 
 template <class M, int... I> SNN_INLINE void load_parameters(const Population& p, int j, double* to, std::integer_sequence<int, I...>)
 {
@@ -25,19 +25,6 @@ template <class M, template <class> class R> SNN_INLINE R<double> rule_of(const 
 template <class M, template <class> class R> SNN_INLINE void run_rule(const Population& p, int j, const double* in, double* out)
 {
     rule_of<M, R>(p, j).at(0.0).run(in, out);
-}
-
-// The shortest length of the ladder that covers s
-SNN_INLINE int ladder_level(double s, double longest)
-{
-    const double x = s / longest;
-    std::int64_t whole;
-    memcpy(&whole, &x, 8);
-    const int power = int(whole >> 52) - 1022;  // x = part 2^power, part in [1/2, 1)
-    whole &= 0xfffffffffffff;
-    const int quarters = (whole <= 0xae89f995ad3ae) + (whole <= 0x6a09e667f3bcd) + (whole <= 0x306fe0a31b715) + (whole <= 0);
-    const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
-    return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
 }
 
 // Bounds of a function within a length, from the slopes of the states: its rise, and its third derivative
@@ -169,7 +156,7 @@ template <class M, class R> SNN_APART void steps_back(const Population& p, int j
     const auto& how = control<S>(p, control_of<M, R>);
     Step<S> steps[MANY];
     // the last steps first; for those before, the way is gone again
-    long made = 0, rest = -1;
+    long rest = -1;
     while (rest != 0)
     {
         auto lanes = setting_out<S>(x, s);
@@ -182,10 +169,9 @@ template <class M, class R> SNN_APART void steps_back(const Population& p, int j
             if (!full || before + tape.n >= wanted) break;
             before += tape.n, tape.n = 0;
         }
-        made = before + tape.n, rest = before;
+        rest = before;
         walk_back<S, R::ORDER>(c, how, steps, 0, tape.n, y, &time, &end, bars);
     }
-    (void)made;
     if constexpr (R::G > 0)
     {
         double values[M::P + 1], bar[M::P + 1];
@@ -203,7 +189,7 @@ template <class M> SNN_INLINE Found crossing(const Network& net, const Populatio
 {
     double rates[M::S];
     run_rule<M, M::template Rate>(p, j, x, rates);
-    const Reach<M> reach(p.bounds, ladder_level(length, net.window), p.width, j);
+    const Reach<M> reach(p.bounds, Ladder{net.window}.level(length), p.width, j);
     if (sift)
     {
         double g;
@@ -225,7 +211,7 @@ template <class M, class F> SNN_INLINE int linear_peaks(const Network& net, cons
 {
     double rates[M::S];
     run_rule<M, M::template Rate>(p, j, x, rates);
-    const Reach<M> reach(p.peak_bounds, ladder_level(length, net.window), p.width, j);
+    const Reach<M> reach(p.peak_bounds, Ladder{net.window}.level(length), p.width, j);
     if (x[net.observed] + reach.rise(rates) <= best) return NONE;
     const double high = reach.third_high(rates), low = reach.third_low(rates);
     const auto moves = rule_of<M, M::template Flow>(p, j);

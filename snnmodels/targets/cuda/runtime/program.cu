@@ -270,7 +270,7 @@ private:
             for (int p = 0; p < m.parameters; p++) at.push_back(a.held[p].put(a.parameters[p], m.per_neuron[p] ? a.width : 1));
             a.table.put(at);
             a.first.put(a.initial, std::size_t(m.states) * a.width);
-            const std::size_t size = std::size_t(LEVELS) * 4 * m.states * (m.shared ? 1 : a.width);
+            const std::size_t size = std::size_t(Ladder::LEVELS) * 4 * m.states * (m.shared ? 1 : a.width);
             if (a.bounds) a.threshold.put(a.bounds, size);
             if (a.peaks) a.peak.put(a.peaks, size);
             std::vector<char> controls;
@@ -466,7 +466,7 @@ private:
 
     void tell_failures()
     {
-        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "spikes", "finite", "steps", "search", "flat"};
+        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "spikes", "finite", "steps", "search", "flat", "flat_turn"};
         for (const TrialFailure& f : failure.get(net.trials))
             if (f.kind) throw Failure{words[f.kind], f.population, f.neuron, f.time};
     }
