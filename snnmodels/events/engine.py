@@ -12,7 +12,7 @@ from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .accuracy import MAX_EVENTS
 from .drives import Knots
-from .plan import EnginePlan, PopulationPlan
+from .plan import EnginePlan, PopulationPlan, SourcePlan
 
 __all__ = [
     "Engine",
@@ -218,7 +218,7 @@ class Engine(ABC):
 
     @abstractmethod
     def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
-        """dL/dp of every neuron.
+        """dL/dp of every neuron, what `source_gradient` tells not counted.
 
         Parameters
         ----------
@@ -229,6 +229,22 @@ class Engine(ABC):
         Returns
         -------
         array, shape (n,)
+        """
+
+    @abstractmethod
+    def source_gradient(self, source: int, parameter: str) -> np.ndarray:
+        """dL/dp as far as p moves states that live with the sources of a projection; see `SourcePlan`.
+
+        Parameters
+        ----------
+        source : int
+            Place in `EnginePlan.sources`.
+        parameter : str
+            One of its rules' parameters that is learnable.
+
+        Returns
+        -------
+        array, shape (n_source,)
         """
 
     @abstractmethod
@@ -361,12 +377,12 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
 
 
-def initial_states(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def initial_states(p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """States at time 0.
 
     Parameters
     ----------
-    p : PopulationPlan
+    p : PopulationPlan or SourcePlan
     values : mapping of str to array, shape () or (n,)
         Parameters by canonical name, ``"p0"``, ``"p1"``, ...
 
@@ -376,15 +392,15 @@ def initial_states(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.nd
     """
     numbers = {symbol(k): v for k, v in values.items()}
     rows = [evaluate(e, {s: numbers[s] for s in e.free_symbols}) for e in p.rules.system.initial.values()]
-    return np.stack([np.broadcast_to(row, p.population.n) for row in rows])
+    return np.stack([np.broadcast_to(row, p.n) for row in rows])
 
 
-def refractory_periods(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def refractory_periods(p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Refractory period of every neuron.
 
     Parameters
     ----------
-    p : PopulationPlan
+    p : PopulationPlan or SourcePlan
         Of a model that has one, or, as a `Silence`, one or two: these are checked as well.
     values : mapping of str to array, shape () or (n,)
         Parameters by canonical name, ``"p0"``, ``"p1"``, ...
@@ -402,7 +418,7 @@ def refractory_periods(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> n
     durations = p.rules.system.durations
     for duration in reversed(durations):
         numbers = {s: values[s.name] for s in duration.free_symbols}
-        found = np.broadcast_to(evaluate(duration, numbers), p.population.n)
+        found = np.broadcast_to(evaluate(duration, numbers), p.n)
         if not ((found >= 0) & np.isfinite(found)).all():
             worst = found[~((found >= 0) & np.isfinite(found))][0]
             raise ValueError(f"population {p.name!r}: a refractory period of {worst:g} s; expected at least 0")

@@ -10,14 +10,15 @@ import numpy as np
 from ..losses.base import simulated
 from ..losses.integrals import with_integrals
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
-from ..symbolic.system import driven_system
+from ..symbolic.parsing import UnsupportedExpression
+from ..symbolic.system import driven_system, source_system
 from ..templates.arguments import check_numbers, check_whole
 from ..templates.errors import brief
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from .drives import DrivePlan, drive_plans, driven_inputs
 from .rules import Rules
 
-__all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan"]
+__all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan", "SourcePlan"]
 
 
 _MOST_WINDOWS = 1e6  # of one trial
@@ -37,6 +38,60 @@ class PopulationPlan:
         """Name of the population."""
         return self.population.name
 
+    @property
+    def key(self) -> str:
+        """Begins the keys of its arrays."""
+        return f"population{self.index}"
+
+    @property
+    def n(self) -> int:
+        """Number of neurons."""
+        return self.population.n
+
+    def value(self, parameter: str) -> float | np.ndarray:
+        """Value of a parameter in SI units."""
+        return self.population.value(parameter)
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """The states that the source neurons of a projection have for it, as if they were neurons that never spike.
+
+    Their one receptor gets the spikes of their own neuron, when these are sent; their last state is then the amplitude,
+    by which the weights of the spike are multiplied. Nothing else happens to them: they are followed from spike to
+    spike, outside of all components. Their parameters are those of the target population.
+
+    Attributes
+    ----------
+    index : int
+        Place among those of the plan.
+    projection : int
+    population : Population
+        The target.
+    n : int
+        Number of source neurons.
+    """
+
+    index: int
+    projection: int
+    population: Population
+    n: int
+    rules: Rules
+
+    @property
+    def name(self) -> str:
+        """Name of the target population."""
+        return self.population.name
+
+    @property
+    def key(self) -> str:
+        """Begins the keys of its arrays."""
+        return f"source{self.index}"
+
+    def value(self, parameter: str) -> float | np.ndarray:
+        """Value of a parameter in SI units."""
+        return self.population.value(parameter)
+
 
 @dataclass(frozen=True)
 class ProjectionPlan:
@@ -50,6 +105,8 @@ class ProjectionPlan:
         Population.
     receptor : int
         Place of the receptor in the target's model.
+    sources : int
+        Place of the states of its sources in `EnginePlan.sources`; -1 where they have none.
     """
 
     index: int
@@ -57,6 +114,7 @@ class ProjectionPlan:
     source: int
     target: int
     receptor: int
+    sources: int = -1
 
 
 @dataclass(frozen=True)
@@ -100,6 +158,7 @@ class EnginePlan:
         Of one population in one trial; more are taken for a runaway.
     drives : tuple of DrivePlan
         Inputs of populations that currents drive.
+    sources : tuple of SourcePlan
     """
 
     network: Network
@@ -112,6 +171,7 @@ class EnginePlan:
     input_gradients: bool
     max_spikes: int
     drives: tuple[DrivePlan, ...] = ()
+    sources: tuple[SourcePlan, ...] = ()
 
     @classmethod
     def of(
@@ -174,6 +234,8 @@ class EnginePlan:
         groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
         names = {x.name: k for k, x in enumerate(groups)}
         first = len(network.inputs)
+        sources = _sources(network)
+        place = {s.projection: s.index for s in sources}
         projections = tuple(
             ProjectionPlan(
                 k,
@@ -181,6 +243,7 @@ class EnginePlan:
                 names[q.source],
                 names[q.target] - first,
                 list(populations[names[q.target] - first].rules.receptors).index(q.receptor),
+                place.get(k, -1),
             )
             for k, q in enumerate(network.projections)
         )
@@ -199,14 +262,22 @@ class EnginePlan:
             input_gradients,
             int(max_spikes),
             drive_plans(network, driven, input_gradients),
+            sources,
         )
 
     def holds_for(self, network: Network) -> bool:
         """Whether the same plan is right for a network that differs in its values alone."""
-        return all(
-            p.rules.holds_for({n: q.value(n) for n in q.model.parameters})
-            for p, q in zip(self.populations, network.populations, strict=True)
-        )
+        values = {q.name: {n: q.value(n) for n in q.model.parameters} for q in network.populations}
+        return all(p.rules.holds_for(values[p.name]) for p in (*self.populations, *self.sources))
+
+    @property
+    def groups(self) -> tuple[PopulationPlan | SourcePlan, ...]:
+        """All that has states: the populations, then what lives with sources."""
+        return (*self.populations, *self.sources)
+
+    def sources_of(self, population: int) -> tuple[SourcePlan, ...]:
+        """Those with the parameters of a population."""
+        return tuple(s for s in self.sources if s.name == self.populations[population].name)
 
     def place(self, seen: Primitive) -> int:
         """The population of something that is read."""
@@ -235,6 +306,27 @@ class EnginePlan:
     def readout(self) -> PopulationPlan:
         """The population whose maxima are read; without one, the first of those of which anything is."""
         return self.populations[self.place(self.maxima or self.observed[0])]
+
+
+def _sources(network: Network) -> tuple[SourcePlan, ...]:
+    """What lives with the sources of every projection whose receptor says so."""
+    sizes = {x.name: x.n for x in (*network.inputs, *network.populations)}
+    targets = {p.name: p for p in network.populations}
+    found: list[SourcePlan] = []
+    for k, q in enumerate(network.projections):
+        target = targets[q.target]
+        system = source_system(target.model, q.receptor)
+        if system is None:
+            continue
+        names = [p.name for p in system.parameters]
+        rules = Rules.of(system, {n: target.value(n) for n in names}, [n for n in target.learnable if n in names])
+        if np.isfinite(rules.longest):
+            raise UnsupportedExpression(
+                f"{system.name}: its states drive each other in a loop, or too many do in a chain, so that there is no "
+                "closed form from spike to spike; let them drive each other in one direction"
+            )
+        found.append(SourcePlan(len(found), k, target, sizes[q.source], rules))
+    return tuple(found)
 
 
 def _maxima(observed: Sequence[Primitive]) -> Maxima | None:

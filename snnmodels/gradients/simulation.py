@@ -595,7 +595,10 @@ class Simulation:
         for k, p in enumerate(self._network.populations):
             for name in p.learnable:
                 found = engine.parameter_gradient(k, name)
-                gradients[f"{p.name}.{name}"] = found if np.ndim(p.value(name)) else found.sum()
+                if not np.ndim(p.value(name)):
+                    sources = [s for s in self.plan.sources_of(k) if name in s.rules.parameters]
+                    found = found.sum() + sum(engine.source_gradient(s.index, name).sum() for s in sources)
+                gradients[f"{p.name}.{name}"] = found
         gradients |= self._drive_gradients()
         if self.plan.input_gradients:
             for k, s in enumerate(self._network.inputs):

@@ -13,6 +13,7 @@ from ._flow import Integrator, Piece
 from ._forward import ArrivalEvent, Event, ReleaseEvent, Segment, Source, SpikeEvent, Tape, TurnEvent
 from ._maximum import Peak
 from ._neurons import Array, Neurons
+from ._sources import amplitudes
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class BackwardTrial:
         self.parameters = [{name: np.zeros(q.n) for name in q.learnable} for q in neurons]
         self.sensitivity: dict[Source, float] = {}
         self.currents = CurrentGradients(network, samples)
+        self.amplitudes = amplitudes(network)
+        # by projection and source neuron: derivatives by the amplitudes of its spikes, and of these
+        self.by_amplitude = {key: np.zeros(len(times)) for key, times in tape.sent.items()}
+        self.derivatives = {
+            (q, i): of.derivatives(times) for (q, i), times in tape.sent.items() if (of := self.amplitudes[q])
+        }
 
     def run(self) -> None:
         """Walk the tape from its end.
@@ -87,6 +94,7 @@ class BackwardTrial:
                     self._add(pulled)
         self._pull("start")
         self._start()
+        self._sources()
 
     # -- loss on maxima and samples ------------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ class BackwardTrial:
         x = event.before[:, column : column + 1]
         if after:
             projection = self.network.projections[event.projection]
-            w = np.asarray(projection.weights, dtype=float)[event.source.neuron, own][None]
+            w = np.asarray(projection.weights, dtype=float)[event.source.neuron, own][None] * event.amplitude
             x = q.dynamics.receptor(projection.receptor, event.held).after(x, event.p[:, own], w)
         return x, event.held
 
@@ -178,9 +186,12 @@ class BackwardTrial:
         q, i, columns = self.neurons[event.population], event.source.neuron, event.columns
         receptor = q.dynamics.receptor(projection.receptor, event.held)
         w = np.asarray(projection.weights, dtype=float)[i, columns][None]
-        rows = receptor.back(event.before, event.p[:, columns], self.lam[event.population][:, columns], w)
+        lam = self.lam[event.population][:, columns]
+        rows = receptor.back(event.before, event.p[:, columns], lam, w * event.amplitude)
         n = len(q.states)
-        self.weights[event.projection][i, columns] += rows[0]
+        self.weights[event.projection][i, columns] += rows[0] * event.amplitude
+        if (event.projection, i) in self.by_amplitude:
+            self.by_amplitude[event.projection, i][event.source.index] += float(rows[0] @ w[0])
         for j, sensitivity in zip(columns, rows[1], strict=True):
             self._moves(event, int(j), float(sensitivity))
         self.lam[event.population][:, columns] = rows[2 : 2 + n]
@@ -195,7 +206,7 @@ class BackwardTrial:
         direct = 0.0
         if k in self.dl_dt:
             direct = float(self.dl_dt[k][j, event.spike.index])
-        outside = np.array([[direct], [self.sensitivity.get(event.spike, 0.0)]])
+        outside = np.array([[direct], [self.sensitivity.get(event.spike, 0.0) + self._through_amplitudes(event.spike)]])
         sigma = d.sigma(event.before, event.p[:, own], lam, outside)[0, 0]
         if event.cause is None:
             kick = sigma / event.gdot
@@ -209,6 +220,31 @@ class BackwardTrial:
         for p, row in zip(d.spike_parameters, rows[n:], strict=True):
             if p.name in q.learnable:
                 self.parameters[k][p.name][j] += row[0]
+
+    def _through_amplitudes(self, spike: Source) -> float:
+        """What the loss says of the time of a spike through the amplitudes of it and of its neuron's later spikes."""
+        found = 0.0
+        for q, projection in enumerate(self.network.projections):
+            if projection.source == spike.name and (q, spike.neuron) in self.by_amplitude:
+                by_time, _ = self.derivatives[q, spike.neuron]
+                found += float(self.by_amplitude[q, spike.neuron] @ by_time[:, spike.index])
+        return found
+
+    def _sources(self) -> None:
+        """What amplitudes say of parameters, and of the times of input spikes."""
+        inputs = {i.name for i in self.network.inputs}
+        place = {q.name: k for k, q in enumerate(self.neurons)}
+        for (q, i), by_amplitude in self.by_amplitude.items():
+            projection, of = self.network.projections[q], self.amplitudes[q]
+            assert of is not None
+            k = place[projection.target]
+            for name, row in zip(of.parameters, self.derivatives[q, i][1].T, strict=True):
+                if name in self.parameters[k]:
+                    # one for all neurons of the target: it does not matter with which it is counted
+                    self.parameters[k][name][0] += float(row @ by_amplitude)
+            if projection.source in inputs:
+                for n, value in enumerate(by_amplitude @ self.derivatives[q, i][0]):
+                    self._collect(Source(projection.source, i, n), float(value))
 
     def _turn(self, event: TurnEvent) -> None:
         k, own = event.population, slice(event.neuron, event.neuron + 1)

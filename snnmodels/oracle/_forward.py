@@ -25,6 +25,7 @@ from ..templates.network import Network
 from ._currents import Interval, intervals
 from ._flow import Integrator, Piece
 from ._neurons import Array, Neurons
+from ._sources import amplitudes
 
 MAX_SPIKES = 100_000
 NODES = np.linspace(0.0, 1.0, 6)  # samples of g within one solver step, in which a trajectory bends at most once or so
@@ -69,6 +70,7 @@ class ArrivalEvent:
     before: Array
     held: bool
     p: Array
+    amplitude: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,8 @@ class Tape:
     ----------
     spikes : list
         Spike times per population and neuron.
+    sent : dict of (int, int) to list of float
+        By projection and source neuron: when spikes were sent, where their weights are multiplied by something.
     initial, final : list of array
         States per population at time 0 and, after all events, at the end.
     ties : int
@@ -136,6 +140,7 @@ class Tape:
     entries: list[Entry] = field(default_factory=list)
     spikes: list[list[list[float]]] = field(default_factory=list)
     ties: int = 0
+    sent: dict[tuple[int, int], list[float]] = field(default_factory=dict)
 
 
 class Trial:
@@ -169,13 +174,14 @@ class Trial:
         # arrivals as (time, projection, source neuron, spike, columns), releases as (time, population, neuron, spike)
         self.arrivals: list[tuple[float, int, int, int, Array]] = []
         self.releases: list[tuple[float, int, int, int]] = []
+        self.amplitudes = amplitudes(network)
         self.held = [np.zeros(q.n, dtype=bool) for q in neurons]
         self.n_spikes = 0
         self.t = 0.0
         self.x = [q.initial() for q in neurons]
         self.tape = Tape([x.copy() for x in self.x], spikes=[[[] for _ in range(q.n)] for q in neurons])
         for name, times in inputs.items():
-            for neuron, index in np.argwhere(np.isfinite(times)):
+            for neuron, index in np.argwhere(np.isfinite(times)):  # each neuron's in the order of time
                 self._send(Source(name, int(neuron), int(index)), float(times[neuron, index]))
         self._refuse_above_threshold("at time 0")
 
@@ -337,6 +343,8 @@ class Trial:
 
     def _send(self, spike: Source, time: float) -> None:
         for number in self.outgoing.get(spike.name, ()):
+            if self.amplitudes[number] is not None:
+                self.tape.sent.setdefault((number, spike.neuron), []).append(time)
             mask = self.network.projections[number].mask
             delays = self.delays[number][spike.neuron]
             columns = np.arange(delays.size) if mask is None else np.flatnonzero(mask[spike.neuron])
@@ -419,8 +427,12 @@ class Trial:
         q = self.neurons[k]
         before, p = self.x[k][:, columns], self.p[k][:, columns]
         receptor = q.dynamics.receptor(self.network.projections[number].receptor, held)
-        after = receptor.after(before, p, self.weights[number][source.neuron, columns][None])
-        event = ArrivalEvent(self.t, source, number, k, columns, before, held, self.p[k])
+        amplitude = 1.0
+        if (of := self.amplitudes[number]) is not None:
+            sent = self.tape.sent[number, source.neuron]
+            amplitude = float(of.of(sent[: source.index + 1])[-1].real)
+        after = receptor.after(before, p, self.weights[number][source.neuron, columns][None] * amplitude)
+        event = ArrivalEvent(self.t, source, number, k, columns, before, held, self.p[k], amplitude)
         self.tape.entries.append(event)
         self.x[k][:, columns] = after
         if q.dynamics.spiking and receptor.can_fire:

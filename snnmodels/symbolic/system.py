@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import sympy as sp
 
 from ..templates.expressions import parse_threshold
-from ..templates.model import Assignment, Model, Refractory
+from ..templates.model import AMPLITUDE, Assignment, Model, Refractory
 from ..templates.units import is_unit_name
 from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
 from .steps import Step
@@ -33,6 +33,7 @@ __all__ = [
     "Silence",
     "Transition",
     "driven_system",
+    "source_system",
     "threshold_sides",
 ]
 
@@ -368,8 +369,67 @@ def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tu
     return system, drives
 
 
+def source_system(model: Model, receptor: str) -> HybridSystem | None:
+    """The states that a receptor's sources have, as a system of its own that never spikes; see `templates.Source`.
+
+    Its one arrival is a spike of the source neuron itself; the last state is the amplitude that this is sent with.
+
+    Parameters
+    ----------
+    model : Model
+    receptor : str
+
+    Returns
+    -------
+    HybridSystem or None
+        With those parameters of the model that it reads; None for a receptor without such states.
+
+    Raises
+    ------
+    UnsupportedExpression
+        If an equation is not linear in the states, or has a condition.
+    """
+    source = model.receptors[receptor].source
+    if source is None:
+        return None
+    where = f"{model.name}: [source] of {receptor!r}"
+    _check_names(model)
+    amplitude = symbol(AMPLITUDE)
+    states = (*(symbol(s.name) for s in source.states), amplitude)
+    f = {symbol(n): parse_expression(rhs) for n, rhs in source.derivatives.items()} | {amplitude: sp.Integer(0)}
+    jump = _assign(states, source.on_pre)
+    initial = {symbol(s.name): parse_expression(s.initial) for s in source.states} | {amplitude: sp.Integer(0)}
+    read = {s for e in (*f.values(), *jump.values(), *initial.values()) for s in e.free_symbols}
+    parameters = tuple(symbol(p) for p in model.parameters if symbol(p) in read)
+    system = HybridSystem(
+        name=where,
+        states=states,
+        parameters=parameters,
+        f=f,
+        g=None,
+        h={x: x for x in states},
+        arrivals={"spike": Arrival("spike", symbol("_sent"), "1", jump)},
+        initial=initial,
+        defaults={p: model.parameters[p.name].value for p in parameters},
+        units={symbol(s.name): s.unit for s in source.states}
+        | {amplitude: "1"}
+        | {p: model.parameters[p.name].unit for p in parameters},
+    )
+    for x, rhs in f.items():
+        if rhs.has(Step):
+            raise UnsupportedExpression(f"{where}: d{x}/dt contains a condition; let statements of on_pre have it")
+    if not system.is_linear:
+        raise UnsupportedExpression(
+            f"{where}: its equations are not linear in its states, and have to be followed from spike to spike in closed "
+            "form; make them linear, or give the neuron the states"
+        )
+    return system
+
+
 def _check_names(model: Model) -> None:
-    for name in (*model.state_names, *model.parameters, *(r.weight for r in model.receptors.values())):
+    source_states = (s.name for r in model.receptors.values() if r.source is not None for s in r.source.states)
+    weights = (r.weight for r in model.receptors.values())
+    for name in (*model.state_names, *model.parameters, *weights, *source_states):
         if name in CONSTANTS or is_unit_name(name):
             meaning = "constant" if name in CONSTANTS else "unit"
             problem = f"the variable {name!r} is called like the {meaning} {name}, for which equations would take it"

@@ -13,7 +13,7 @@ from ._merge import Merged
 from .constraints import parse_constraint, violated
 from .errors import TemplateError, located, suggest
 from .expressions import substitute
-from .model import Assignment, Model
+from .model import AMPLITUDE, Assignment, Model
 from .units import Dimension, expression_dimension, unit_dimension, variables_in, wrong_unit
 
 __all__ = ["check_composition", "check_defaults", "check_used"]
@@ -75,6 +75,7 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
             else:
                 _check(part, "constraints", lesser, constants, unit, "a parameter")
         _check_receptor(part, everything, states)
+        _check_source(part, everything, constants)
         _check_refractory(part, constants, states)
 
 
@@ -116,6 +117,32 @@ def _check_receptor(part: Component, everything: Dimensions, states: Dimensions)
     known = {**everything, receptor.weight: unit_dimension(receptor.weight_unit)}
     for statement in receptor.on_pre:
         _check_statement(part, "on_pre", statement, known, states)
+
+
+def _check_source(part: Component, everything: Dimensions, constants: Dimensions) -> None:
+    """The states of a synapse's sources read each other and parameters: the neuron is somebody else."""
+    source = None if part.receptor is None else part.receptor.source
+    if source is None:
+        return
+    own = {s.name: unit_dimension(s.unit) for s in source.states}
+    for name in (*own, AMPLITUDE):
+        if name in everything:
+            message = f"the name {name!r} is already that of a variable of the model; choose another"
+            raise TemplateError(part.file, "source.equations", message)
+    known, what = {**constants, **own}, "a parameter, or a state of the source,"
+    for name, rhs in source.derivatives.items():
+        _check(part, f"source.equations.d{name}/dt", rhs, known, own[name] * unit_dimension("1/second"), what)
+    for s in source.states:
+        if s.initial != "0":
+            _check(part, f"source.states.{s.name}.initial", s.initial, constants, own[s.name], "a parameter")
+    assigned = {**own, AMPLITUDE: unit_dimension("1")}
+    for k, statement in enumerate(source.on_pre):
+        if any(s.variable == AMPLITUDE for s in source.on_pre[:k]):
+            known = {**known, AMPLITUDE: unit_dimension("1")}
+        elif statement.variable == AMPLITUDE and statement.operator != "=":
+            message = f"{str(statement)!r} changes {AMPLITUDE}, which has no value yet; set it by {AMPLITUDE} = ..."
+            raise TemplateError(part.file, "source.on_pre", message)
+        _check_statement(part, "source.on_pre", statement, known, assigned)
 
 
 def _check_refractory(part: Component, parameters: Dimensions, states: Dimensions) -> None:

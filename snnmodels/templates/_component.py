@@ -17,8 +17,16 @@ from .expressions import (
     parse_threshold,
     substitute,
 )
-from .model import Accuracy, Assignment, Derived, Parameter, Receptor, Refractory, State
-from .schema import AccuracyTable, MechanismFile, NeuronFile, RefractoryTable, SynapseFile
+from .model import AMPLITUDE, Accuracy, Assignment, Derived, Parameter, Receptor, Refractory, Source, State
+from .schema import (
+    AccuracyTable,
+    MechanismFile,
+    NeuronFile,
+    RefractoryTable,
+    SourceTable,
+    StateTable,
+    SynapseFile,
+)
 from .units import (
     check_identifier,
     expression_dimension,
@@ -127,7 +135,9 @@ class Component:
         yield from ((f"replace.initial.{name}", text) for name, text in self.replace_initial.items())
         yield from (("threshold", side) for side in self.threshold or ())
         yield from (("reset", s.expression) for s in (*(self.reset or ()), *self.add_reset))
-        yield from (("on_pre", s.expression) for s in (self.receptor.on_pre if self.receptor else ()))
+        if self.receptor is not None:
+            yield from (("on_pre", s.expression) for s in self.receptor.on_pre)
+            yield from self.receptor.source.expressions() if self.receptor.source is not None else ()
         yield from ((f"add.inputs.{name}", text) for name, text in self.add_inputs.items())
         yield from ((f"add.derivatives.{name}", text) for name, text in self.add_derivatives.items())
         if self.add_threshold is not None:
@@ -165,7 +175,7 @@ class Component:
             replace_initial={named(n): text(e) for n, e in self.replace_initial.items()},
             threshold=self.threshold and (text(self.threshold[0]), text(self.threshold[1])),
             reset=None if self.reset is None else statements(self.reset),
-            receptor=self.receptor and replace(self.receptor, on_pre=statements(self.receptor.on_pre)),
+            receptor=self.receptor and self.receptor.mapped(text, named),
             add_inputs={n: text(e) for n, e in self.add_inputs.items()},
             add_derivatives={named(n): text(e) for n, e in self.add_derivatives.items()},
             constraints=tuple(text(c) for c in self.constraints),
@@ -290,12 +300,19 @@ def _states(
     source: NeuronFile | SynapseFile | MechanismFile, equations: Mapping[str, tuple[str, str, str]], file: str
 ) -> dict[str, State]:
     differential = {name: unit for name, (kind, _, unit) in equations.items() if kind == "differential equation"}
-    for name in source.states:
+    return _declared_states(source.states, differential, file, "states")
+
+
+def _declared_states(
+    tables: Mapping[str, StateTable], differential: Mapping[str, str], file: str, key: str
+) -> dict[str, State]:
+    """States with what their tables say of them, from their units by name."""
+    for name in tables:
         if name not in differential:
-            raise TemplateError(file, f"states.{name}", f"has no differential equation; {suggest(name, differential)}")
+            raise TemplateError(file, f"{key}.{name}", f"has no differential equation; {suggest(name, differential)}")
     states = {}
     for name, unit in differential.items():
-        table = source.states.get(name)
+        table = tables.get(name)
         if table is None:
             states[name] = State(name, unit)
         else:
@@ -365,7 +382,14 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
             on_pre = _statements(source.on_pre, file, "on_pre")
             if not on_pre:
                 raise TemplateError(file, "on_pre", "is empty; write what an arriving spike does, as in I_syn += w")
-            receptor = Receptor(component.name, on_pre, source.weight.name, unit, source.weight.description)
+            receptor = Receptor(
+                component.name,
+                on_pre,
+                source.weight.name,
+                unit,
+                source.weight.description,
+                None if source.source is None else _source(source.source, file, context),
+            )
             return replace(component, receptor=receptor, add_inputs=source.add.inputs)
         case MechanismFile():
             return replace(
@@ -382,6 +406,20 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 replace_initial={n: _initial(value) for n, value in source.replace.initial.items()},
                 refractory=_refractory(source.refractory),
             )
+
+
+def _source(table: SourceTable, file: str, context: Context) -> Source:
+    with located(file, "source.equations"):
+        equations = parse_equations(table.equations, dict(context.units))
+        for name, (kind, _, _) in equations.items():
+            if kind != "differential equation":
+                raise ValueError(f"{name!r} is a {kind}; write it out, as in dx/dt = (1 - x)/tau : 1")
+    states = _declared_states(table.states, {n: unit for n, (_, _, unit) in equations.items()}, file, "source.states")
+    on_pre = _statements(table.on_pre, file, "source.on_pre")
+    if not any(s.variable == AMPLITUDE for s in on_pre):
+        message = f"sets no {AMPLITUDE}, by which weights are multiplied; write it, as in {AMPLITUDE} = u*x"
+        raise TemplateError(file, "source.on_pre", message)
+    return Source(tuple(states.values()), {name: rhs for name, (_, rhs, _) in equations.items()}, on_pre)
 
 
 def _threshold(condition: str | None, file: str, key: str) -> Threshold | None:
@@ -426,6 +464,9 @@ def _check_names(component: Component) -> None:
     taken = {*component.states, *component.subexpressions}
     if component.receptor is not None:
         places.append(("weight.name", component.receptor.weight))
+        if component.receptor.source is not None:
+            places += [(f"source.equations.{s.name}", s.name) for s in component.receptor.source.states]
+            places.append(("source", AMPLITUDE))
     for key, name in places:
         with located(component.file, key):
             check_identifier(name)

@@ -232,7 +232,7 @@ def _model(name: str, parts: Sequence[Component], merged: Merged, opened: Merged
         parameters=merged.parameters,
         threshold=threshold,
         reset=plain(merged.reset),
-        receptors={n: replace(r, on_pre=plain(r.on_pre)) for n, r in merged.receptors.items()},
+        receptors={n: r.mapped(lambda e: substitute(e, inner), str) for n, r in merged.receptors.items()},
         equations=merged.equations(),
         files=tuple(part.file for part in parts),
         refractory=refractory and refractory.mapped(lambda e: substitute(e, inner), str),

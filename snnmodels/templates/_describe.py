@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .model import Accuracy, Model, Refractory
+from .model import AMPLITUDE, Accuracy, Model, Receptor, Refractory
 
 __all__ = ["describe"]
 
@@ -52,11 +52,26 @@ def describe(model: Model) -> str:
         heading = f"Receptor {receptor.name}: weight {receptor.weight} ({_unit(receptor.weight_unit)})"
         meaning = f"{heading}, {receptor.description}" if receptor.description else heading
         blocks.append(_section(meaning, [f"{s}    ({_unit(units[s.variable])})" for s in receptor.on_pre]))
+        if receptor.source is not None:
+            blocks += _source(receptor)
     if model.accuracy is not None:
         blocks.append(_section("Accuracy at the default tolerance", [_accuracy(model.accuracy)]))
     if model.references:
         blocks.append(_section("References", list(model.references)))
     return "\n\n".join(blocks)
+
+
+def _source(receptor: Receptor) -> list[str]:
+    """States that live with the sources of a receptor."""
+    source = receptor.source
+    assert source is not None
+    equations = [f"d{name}/dt = {rhs}" for name, rhs in source.derivatives.items()]
+    states = [(s.name, _unit(s.unit), f"starts at {s.initial}", s.description) for s in source.states]
+    heading = f"A source's spike, whose weight {receptor.weight} arrives multiplied by {AMPLITUDE}"
+    return [
+        _section(f"States that every source of {receptor.name} has, for each projection", equations + _table(states)),
+        _section(heading, [str(s) for s in source.on_pre]),
+    ]
 
 
 def _accuracy(accuracy: Accuracy) -> str:

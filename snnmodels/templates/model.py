@@ -8,7 +8,7 @@ can be printed, compared and tested alone. `snnmodels.symbolic.HybridSystem.from
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -88,6 +88,45 @@ class Assignment:
         return f"{self.variable} {self.operator} {self.expression}"
 
 
+AMPLITUDE = "amplitude"
+"""What the statements of a `Source` set, by this name: the factor on the weights of the spike."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """States of a synapse that every source neuron has for itself, once for each projection.
+
+    They follow their own equations from spike to spike of that neuron. What a spike does to them happens when it is
+    sent; its weights are multiplied by the amplitude that it is sent with, whenever it arrives.
+
+    Attributes
+    ----------
+    states : tuple of State
+    derivatives : mapping of str to str
+        As those of a `Model`; they read these states and parameters alone.
+    on_pre : tuple of Assignment
+        To these states and to `AMPLITUDE`, in order.
+    """
+
+    states: tuple[State, ...]
+    derivatives: Mapping[str, str]
+    on_pre: tuple[Assignment, ...]
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Every expression with the key that it stands under in a file."""
+        yield from ((f"source.equations.{name}", rhs) for name, rhs in self.derivatives.items())
+        yield from ((f"source.states.{s.name}.initial", s.initial) for s in self.states)
+        yield from (("source.on_pre", s.expression) for s in self.on_pre)
+
+    def mapped(self, text: Callable[[str], str]) -> Source:
+        """With every expression rewritten."""
+        return Source(
+            tuple(replace(s, initial=text(s.initial)) for s in self.states),
+            {name: text(rhs) for name, rhs in self.derivatives.items()},
+            tuple(replace(s, expression=text(s.expression)) for s in self.on_pre),
+        )
+
+
 @dataclass(frozen=True)
 class Receptor:
     """What the arrival of a presynaptic spike does to the postsynaptic neuron.
@@ -102,6 +141,8 @@ class Receptor:
         Name and base unit of the weight.
     description : str
         One line on what the weight means.
+    source : Source or None
+        What the weight is multiplied by; None for 1.
     """
 
     name: str
@@ -109,6 +150,15 @@ class Receptor:
     weight: str = "w"
     weight_unit: str = "1"
     description: str = ""
+    source: Source | None = None
+
+    def mapped(self, text: Callable[[str], str], name: Callable[[str], str]) -> Receptor:
+        """With every expression rewritten, and other names for the states of the neuron that statements assign to."""
+        return replace(
+            self,
+            on_pre=tuple(replace(s, variable=name(s.variable), expression=text(s.expression)) for s in self.on_pre),
+            source=self.source and self.source.mapped(text),
+        )
 
 
 @dataclass(frozen=True)
@@ -258,6 +308,13 @@ class Model:
     def state_names(self) -> tuple[str, ...]:
         """Names of the state variables, in order."""
         return tuple(s.name for s in self.states)
+
+    def source_of(self, parameter: str) -> str:
+        """The receptor whose sources' states read a parameter; empty if there is none."""
+        for r in self.receptors.values():
+            if r.source is not None and any(re.search(rf"\b{parameter}\b", e) for _, e in r.source.expressions()):
+                return r.name
+        return ""
 
     def no_parameter(self, name: str) -> str:
         """What to say of a name that is given for a parameter and is none."""

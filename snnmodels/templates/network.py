@@ -167,6 +167,11 @@ class Population:
             array = in_unit(value, known[name].unit, what)
             if array.shape not in ((), (self.n,)):
                 raise ValueError(f"{what} has shape {array.shape}; expected one number or shape ({self.n},)")
+            if array.ndim and (receptor := self.model.source_of(name)):
+                raise ValueError(
+                    f"{what} has a value for each neuron, but belongs to the neurons that project to {receptor!r}; give "
+                    f"one number, and another receptor ('{receptor.partition(':')[0]}:other') for other values"
+                )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
             values[name] = array if array.ndim else float(array)

@@ -51,7 +51,7 @@ def renamed(model: Model, names: Mapping[str, str]) -> Model:
         threshold=model.threshold and words(model.threshold),
         reset=statements(model.reset),
         receptors={
-            name: replace(r, on_pre=statements(r.on_pre), weight=words(r.weight)) for name, r in model.receptors.items()
+            name: replace(r.mapped(words, words), weight=words(r.weight)) for name, r in model.receptors.items()
         },
         constraints=tuple(map(words, model.constraints)),
         derived={
@@ -81,6 +81,7 @@ def with_units_as_parameters(model: Model) -> Model:
     """
     expressions = [*model.derivatives.values(), *(s.initial for s in model.states), *model.constraints]
     expressions += [s.expression for s in (*model.reset, *(s for r in model.receptors.values() for s in r.on_pre))]
+    expressions += [e for r in model.receptors.values() if r.source is not None for _, e in r.source.expressions()]
     expressions += [] if model.threshold is None else [model.threshold]
     expressions += [] if model.refractory is None else model.refractory.durations
     units = sorted({name for text in expressions for name in numbers_in(text) if is_unit_name(name)})

@@ -134,12 +134,21 @@ class SynapseAdditions(Table):
     inputs: dict[str, str] = {}
 
 
+class SourceTable(Table):
+    """States that every source neuron has, and what its spikes do to them and to the amplitude that they arrive with."""
+
+    equations: Text
+    on_pre: str | list[str]
+    states: dict[str, StateTable] = {}
+
+
 class SynapseFile(ComponentFile):
     """A synapse: what an arriving spike does, and what that drives."""
 
     kind: Literal["synapse"]
     on_pre: str | list[str]
     weight: WeightTable
+    source: SourceTable | None = None
     add: SynapseAdditions = SynapseAdditions()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...events.engine import SimulationError, explain
 from ...events.plan import Component
 from .neurons import Neurons
+from .sources import SourcesBack
 from .state import State, Values
 from .tape import SPIKE, Arrival, ComponentTape, Event, Knot, Maxima, Piece, Release
 
@@ -26,13 +27,14 @@ class Totals:
     ----------
     weights, delays : list of array
         By projection, in the shape of the values.
-    parameters : list of array, shape (n_learnable, n)
-        By population.
+    parameters, sources : list of array, shape (n_learnable, n)
+        By population, and by place in `EnginePlan.sources`.
     """
 
     weights: list[np.ndarray]
     delays: list[np.ndarray]
     parameters: list[np.ndarray]
+    sources: list[np.ndarray]
 
     @classmethod
     def zero(cls, values: Values) -> Totals:
@@ -40,7 +42,7 @@ class Totals:
         return cls(
             [np.zeros(c.weights.shape) for c in values.connections],
             [np.zeros(c.delay.shape) for c in values.connections],
-            [np.zeros((len(n.rules.learnable), n.n)) for n in values.neurons],
+            *([np.zeros((len(n.rules.learnable), n.n)) for n in of] for of in (values.neurons, values.sources)),
         )
 
 
@@ -104,6 +106,8 @@ class ComponentBackward:
         Derivatives of the loss by states.
     totals : Totals
         Added to.
+    sources : sequence of SourcesBack
+        By place in the plan; those of what comes in are complete afterwards.
 
     Attributes
     ----------
@@ -120,8 +124,13 @@ class ComponentBackward:
         sensitivities: Sequence[np.ndarray],
         pulls: Pulls,
         totals: Totals,
+        sources: Sequence[SourcesBack] = (),
     ) -> None:
         plan = values.plan
+        projections = [plan.projections[q] for q in component.incoming]
+        self.sources = {q.index: sources[q.sources] for q in projections if q.sources >= 0}
+        # with those whose source is in the component, too
+        self.feeding = [(plan.projections[q].source, s) for q, s in self.sources.items() if q in component.feedback]
         self.values, self.component, self.tape = values, component, tape
         self.sensitivities, self.pulls, self.totals = sensitivities, pulls.maxima, totals
         self.drives: Sequence[DriveSums | None] = ()
@@ -169,6 +178,9 @@ class ComponentBackward:
         """The whole trial."""
         for number in range(len(self.tape.pieces) - 1, -1, -1):
             piece = self.tape.pieces[number]
+            for source, sources in self.feeding:
+                sent = (e for e in (*piece.instant, *piece.events) if e.kind == SPIKE)
+                sources.settle([e.spike for e in sent if e.population + self.first == source])
             self._end(number)
             for k in self.neurons:
                 self._flow(k, number, piece)
@@ -179,6 +191,8 @@ class ComponentBackward:
                 self._events(k, number, piece)
             self._knots(piece.knots)
         self._start()
+        for sources in self.sources.values():
+            sources.finish()
 
     def _moves(self, cause: Arrival | Release, value: float, neuron: int) -> None:
         """Hand the sensitivity to the time of an event, as it happens to a neuron, on to what sets that time."""
@@ -396,9 +410,11 @@ class ComponentBackward:
         costates = self.costates[k]
         rule = f"arrive_back{self.values.plan.projections[a.projection].receptor}"
         columns = slice(None) if which is None else which
-        w = self.values.connections[a.projection].weights[a.neuron, columns]
-        back = neurons(rule, *x[:, columns], *costates[:, columns], w, which=which)
-        self.totals.weights[a.projection][a.neuron, columns] += back[0]
+        connections = self.values.connections[a.projection]
+        back = neurons(rule, *x[:, columns], *costates[:, columns], connections.arriving(a, columns), which=which)
+        self.totals.weights[a.projection][a.neuron, columns] += back[0] * a.amplitude
+        if a.projection in self.sources:
+            self.sources[a.projection].by_amplitude[a.spike] += back[0] @ connections.weights[a.neuron, columns]
         self.sensitivities[self.values.plan.projections[a.projection].source][a.spike] += back[1].sum()
         delays = self.totals.delays[a.projection]
         if delays.ndim:

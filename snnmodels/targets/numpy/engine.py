@@ -15,6 +15,7 @@ from .forward import ComponentForward
 from .incoming import Connections
 from .knots import due
 from .neurons import Neurons
+from .sources import Sources, SourcesBack
 from .state import Values
 from .tape import ComponentTape, Spikes, spikes_of_input
 
@@ -61,11 +62,13 @@ class NumpyEngine(Engine):
                 Connections(q.projection.weights, np.asarray(q.projection.delay), q.projection.mask)
                 for q in plan.projections
             ],
+            [Neurons(s, s.rules, plan.window, plan.tolerance) for s in plan.sources],
         )
         self._totals = Totals.zero(self._values)
         self._inputs: list[np.ndarray] = []
         self._spikes: list[list[Spikes]] = []  # by trial, then source
         self._tapes: list[list[ComponentTape]] = []
+        self._sources: list[list[Sources]] = []
         self._input_gradients: list[np.ndarray] = []
         self._drives: Sequence[Knots] = ()
         self._drive_gradients: list[Knots] = []
@@ -85,6 +88,8 @@ class NumpyEngine(Engine):
         """Set parameters; see `Engine.set_parameters`."""
         names = self.plan.populations[population].rules.parameters
         self._values.neurons[population].set([values[n] for n in names])
+        for s in self.plan.sources_of(population):
+            self._values.sources[s.index].set([values[n] for n in s.rules.parameters])
 
     # --- simulation -----------------------------------------------------------------------------------------------
 
@@ -99,7 +104,7 @@ class NumpyEngine(Engine):
         self._inputs = [np.asarray(i, dtype=float) for i in inputs]
         self._drives = drives
         trials = trials_of(inputs, drives) if trials is None else trials
-        self._spikes, self._tapes = [], []
+        self._spikes, self._tapes, self._sources = [], [], []
         self._smallest_gdot, self._ties = np.inf, 0
         with np.errstate(all="ignore"):  # states that are not finite are reported by name
             for trial in range(trials):
@@ -108,14 +113,19 @@ class NumpyEngine(Engine):
     def _trial(self, trial: int, gradient: bool) -> None:
         spikes = [spikes_of_input(i[trial]) for i in self._inputs] + [Spikes() for _ in self.plan.populations]
         tapes = []
+        sources = [
+            Sources(neurons, spikes[self.plan.projections[s.projection].source])
+            for s, neurons in zip(self.plan.sources, self._values.sources, strict=True)
+        ]
         for component in self.plan.components:
             knots = due(self.plan.drives, self._drives, trial, component.populations)
-            run = ComponentForward(self._values, component, spikes, gradient, knots)
+            run = ComponentForward(self._values, component, spikes, gradient, knots, sources)
             tapes.append(run.run())
             self._smallest_gdot = min(self._smallest_gdot, run.smallest_gdot)
             self._ties += run.ties
         self._spikes.append(spikes)
         self._tapes.append(tapes)
+        self._sources.append(sources)
 
     def backward(
         self,
@@ -146,8 +156,12 @@ class NumpyEngine(Engine):
             neurons, places = np.array(own.neurons, dtype=int), np.array(own.places, dtype=int)
             read = places < derivative.shape[1]
             sensitivities[len(self._inputs) + k][read] += derivative[neurons[read], places[read]]
+        sources = [
+            SourcesBack(run, sensitivities[self.plan.projections[s.projection].source], total)
+            for s, run, total in zip(self.plan.sources, self._sources[trial], self._totals.sources, strict=True)
+        ]
         for component, tape in zip(reversed(self.plan.components), reversed(self._tapes[trial]), strict=True):
-            back = ComponentBackward(self._values, component, tape, sensitivities, pulls, self._totals)
+            back = ComponentBackward(self._values, component, tape, sensitivities, pulls, self._totals, sources)
             back.drives = [
                 (k.values[trial], None if k.slopes is None else k.slopes[trial]) if d.wanted else None
                 for d, k in zip(self.plan.drives, self._drive_gradients, strict=True)
@@ -215,6 +229,11 @@ class NumpyEngine(Engine):
         rules = self.plan.populations[population].rules
         place = rules.learnable.index(rules.parameters.index(parameter))
         return self._totals.parameters[population][place].copy()
+
+    def source_gradient(self, source: int, parameter: str) -> np.ndarray:
+        """dL/dp; see `Engine.source_gradient`."""
+        rules = self.plan.sources[source].rules
+        return self._totals.sources[source][rules.learnable.index(rules.parameters.index(parameter))].copy()
 
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt of every input spike, in the shape of the input; 0 at the padding."""

@@ -13,6 +13,7 @@ from ...events.plan import Component
 from .crossing import OutOfRange, TooManySteps, Unfinished
 from .incoming import Incoming, incoming
 from .knots import Due
+from .sources import Sources
 from .state import State, Values
 from .tape import SPIKE, Arrival, ComponentTape, Event, Maxima, Piece, Release, Spikes
 
@@ -58,6 +59,8 @@ class ComponentForward:
         Whether the backward pass will follow.
     due : sequence of Due
         Knots of the currents that drive the component.
+    sources : sequence of Sources
+        By place in the plan.
 
     Attributes
     ----------
@@ -67,7 +70,13 @@ class ComponentForward:
     """
 
     def __init__(
-        self, values: Values, component: Component, spikes: Sequence[Spikes], keep: bool, due: Sequence[Due] = ()
+        self,
+        values: Values,
+        component: Component,
+        spikes: Sequence[Spikes],
+        keep: bool,
+        due: Sequence[Due] = (),
+        sources: Sequence[Sources] = (),
     ) -> None:
         plan = values.plan
         self.values, self.component, self.spikes, self.keep = values, component, spikes, keep
@@ -75,7 +84,14 @@ class ComponentForward:
         self.end = plan.network.duration
         self.neurons = {k: values.neurons[k] for k in component.populations}
         self.incoming: list[Incoming] = [
-            incoming(q, values.connections[q], spikes[plan.projections[q].source], self.end) for q in component.incoming
+            incoming(
+                q.index,
+                values.connections[q.index],
+                spikes[q.source],
+                self.end,
+                sources[q.sources] if q.sources >= 0 else None,
+            )
+            for q in (plan.projections[k] for k in component.incoming)
         ]
         feedback = [
             (plan.projections[q].source - self.first, values.connections[q].shortest) for q in component.feedback
@@ -215,7 +231,7 @@ class ComponentForward:
             if not connections.reaches(a, j):
                 continue
             receptor = self.values.plan.projections[a.projection].receptor
-            x = n(f"arrive{receptor}", *x, connections.weights[a.neuron, which], which=which)
+            x = n(f"arrive{receptor}", *x, connections.arriving(a, which), which=which)
             was, above = above, n("event", *x, which=which)[0, 0] > 0
             if above and not was:
                 cause = a

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from .sources import Sources
 from .tape import Arrival, Spikes
 
 __all__ = ["Connections", "Incoming", "incoming"]
@@ -50,6 +51,10 @@ class Connections:
             return float(self.delay)
         return float(self.delay.min() if self.mask is None else self.delay[self.mask].min())
 
+    def arriving(self, a: Arrival, which: np.ndarray | slice) -> np.ndarray:
+        """The weights with which an arrival comes to neurons."""
+        return self.weights[a.neuron, which] * a.amplitude
+
     def targets(self, a: Arrival) -> np.ndarray | None:
         """The neurons that an arrival reaches; None for all."""
         if a.target >= 0:
@@ -74,8 +79,10 @@ class Connections:
 class Incoming(ABC):
     """Arrivals through one projection in one trial, while its source may still spike."""
 
-    def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
-        self.number, self.connections, self.spikes, self.end = number, connections, spikes, end
+    def __init__(
+        self, number: int, connections: Connections, spikes: Spikes, end: float, sources: Sources | None = None
+    ) -> None:
+        self.number, self.connections, self.spikes, self.end, self.sources = number, connections, spikes, end, sources
 
     @abstractmethod
     def next(self) -> float:
@@ -98,6 +105,11 @@ class Incoming(ABC):
             By source neuron, spike and target.
         """
 
+    def arrival(self, spike: int, target: int) -> Arrival:
+        """A spike, by its place among the source's, that reaches a target, or all for -1."""
+        amplitude = 1.0 if self.sources is None else self.sources.amplitude(spike)
+        return Arrival(self.number, self.spikes.neurons[spike], spike, target, amplitude)
+
     def round(self, spike: int, delay: float) -> int:
         """In which round of its instant a spike arrives; see `ComponentForward`.
 
@@ -114,8 +126,10 @@ class Incoming(ABC):
 class _Common(Incoming):
     """One delay for all connections: arrivals come in the order of the spikes."""
 
-    def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
-        super().__init__(number, connections, spikes, end)
+    def __init__(
+        self, number: int, connections: Connections, spikes: Spikes, end: float, sources: Sources | None = None
+    ) -> None:
+        super().__init__(number, connections, spikes, end, sources)
         self.delay = float(connections.delay)
         self.cursor = 0
 
@@ -132,7 +146,7 @@ class _Common(Incoming):
         """See `Incoming.take`."""
         found = []
         while self.next() == time and self.round(self.cursor, self.delay) <= round_:
-            found.append(Arrival(self.number, self.spikes.neurons[self.cursor], self.cursor, -1))
+            found.append(self.arrival(self.cursor, -1))
             self.cursor += 1
         return sorted(found)
 
@@ -140,8 +154,10 @@ class _Common(Incoming):
 class _Each(Incoming):
     """A delay for each connection: the rows of all spikes, each sorted by delay, are merged."""
 
-    def __init__(self, number: int, connections: Connections, spikes: Spikes, end: float) -> None:
-        super().__init__(number, connections, spikes, end)
+    def __init__(
+        self, number: int, connections: Connections, spikes: Spikes, end: float, sources: Sources | None = None
+    ) -> None:
+        super().__init__(number, connections, spikes, end, sources)
         self.seen = 0
         self.heap: list[tuple[float, int, int, int, int]] = []  # time, round, neuron, spike, place in its row
 
@@ -156,7 +172,7 @@ class _Each(Incoming):
         found = []
         while self.next() == time and self.heap[0][1] <= round_:
             _, _, neuron, spike, place = heapq.heappop(self.heap)
-            found.append(Arrival(self.number, neuron, spike, self.connections.rows[neuron][place][1]))
+            found.append(self.arrival(spike, self.connections.rows[neuron][place][1]))
             self._push(neuron, spike, place + 1)
         return sorted(found)
 
@@ -169,7 +185,9 @@ class _Each(Incoming):
                 heapq.heappush(self.heap, (time, self.round(spike, delay), neuron, spike, place))
 
 
-def incoming(number: int, connections: Connections, spikes: Spikes, end: float) -> Incoming:
+def incoming(
+    number: int, connections: Connections, spikes: Spikes, end: float, sources: Sources | None = None
+) -> Incoming:
     """The arrivals of a projection in one trial.
 
     Parameters
@@ -181,6 +199,8 @@ def incoming(number: int, connections: Connections, spikes: Spikes, end: float) 
         Of the source; may grow while arrivals are taken.
     end : float
         Length of the trial in seconds; later arrivals don't happen.
+    sources : Sources, optional
+        What lives with its sources.
     """
     kind = _Each if connections.delay.ndim else _Common
-    return kind(number, connections, spikes, end)
+    return kind(number, connections, spikes, end, sources)

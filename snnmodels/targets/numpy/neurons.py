@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...events.engine import refractory_periods
-from ...events.plan import PopulationPlan
+from ...events.plan import PopulationPlan, SourcePlan
 from ...events.rules import Rules
 from .flow import ClosedForm, Flow, TaylorSteps
 from .parameters import Parametrised
@@ -28,8 +28,8 @@ class Neurons(Parametrised):
         Of their refractory periods, if there are any.
     """
 
-    def __init__(self, plan: PopulationPlan, rules: Rules, window: float, tolerance: float) -> None:
-        super().__init__(rules, plan.population.n)
+    def __init__(self, plan: PopulationPlan | SourcePlan, rules: Rules, window: float, tolerance: float) -> None:
+        super().__init__(rules, plan.n)
         self.plan, self.name = plan, plan.name
         self.n_states = len(rules.states)
         self.spiking, self.eventful = rules.spiking, rules.eventful
@@ -41,7 +41,7 @@ class Neurons(Parametrised):
         self.held = None if held is None else Neurons(plan, held, window, tolerance)
         self.durations = np.empty(0)
         if rules is plan.rules:
-            self.set(plan.population.value(n) for n in rules.parameters)
+            self.set(plan.value(n) for n in rules.parameters)
 
     def set(self, values: Iterable[float | np.ndarray]) -> None:
         """Set all parameters, by place; what is derived from them follows.

@@ -17,11 +17,12 @@ __all__ = ["State", "Values"]
 
 @dataclass
 class Values:
-    """A plan with the values of everything in it."""
+    """A plan with the values of everything in it, each list by place in the plan."""
 
     plan: EnginePlan
     neurons: list[Neurons]
     connections: list[Connections]
+    sources: list[Neurons]
 
 
 class State:
@@ -77,11 +78,11 @@ class State:
                 continue
             rule = f"arrive{projection.receptor}"
             for neurons, which in self.reached(a):
-                weights = self.values.connections[a.projection].weights[a.neuron]
+                weights = self.values.connections[a.projection].arriving(a, slice(None) if which is None else which)
                 if which is None:
                     self.x = neurons(rule, *self.x, weights)
                 else:
-                    self.x[:, which] = neurons(rule, *self.x[:, which], weights[which], which=which)
+                    self.x[:, which] = neurons(rule, *self.x[:, which], weights, which=which)
 
     def reached(self, a: Arrival) -> list[tuple[Neurons, np.ndarray | None]]:
         """The neurons that an arrival reaches, with the rules that they follow now; None for all of them."""

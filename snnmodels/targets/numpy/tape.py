@@ -76,6 +76,7 @@ class Arrival(NamedTuple):
     neuron: int
     spike: int
     target: int  # -1: all of the row
+    amplitude: float = 1.0  # what its weights are multiplied by
 
 
 class Knot(NamedTuple):
