@@ -140,17 +140,19 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
     for k, source in enumerate(plan.network.inputs):
         yield Array(f"input{k}.times", (trials, source.n, capacity.inputs[k]))
         yield Array(f"input{k}.gradient", (trials, source.n, capacity.inputs[k]))
+    for g in plan.groups:
+        width = padded(g.n)
+        for k, per_neuron in enumerate(g.rules.per_neuron):
+            yield Array(f"{g.key}.p{k}", (width,) if per_neuron else (1,))
+        yield Array(f"{g.key}.initial", (len(g.rules.states), width))
+        for k in range(len(g.rules.learnable)):
+            yield Array(f"{g.key}.g{k}", (width,))
     for p in plan.populations:
-        name, width, states = f"population{p.index}", padded(p.population.n), len(p.rules.states)
-        for k, per_neuron in enumerate(p.rules.per_neuron):
-            yield Array(f"{name}.p{k}", (width,) if per_neuron else (1,))
-        yield Array(f"{name}.initial", (states, width))
+        name, width, states = p.key, padded(p.n), len(p.rules.states)
         table = (LEVELS, 4, states) if p.rules.shared else (LEVELS, 4, states, width)
         yield Array(f"{name}.bounds", table if p.rules.spiking and p.rules.linear else (0,))
         yield Array(f"{name}.peak_bounds", table if p.rules.observed is not None and p.rules.linear else (0,))
-        for k in range(len(p.rules.learnable)):
-            yield Array(f"{name}.g{k}", (width,))
-        spikes = (trials, p.population.n, capacity.spikes[p.index]) if p.rules.spiking else (0,)
+        spikes = (trials, p.n, capacity.spikes[p.index]) if p.rules.spiking else (0,)
         yield Array(f"{name}.times", spikes)
         yield Array(f"{name}.cotangent", spikes if p.index in plan.spikes else (0,))
     for d in plan.drives:

@@ -18,7 +18,7 @@ from ...events.engine import (
     refractory_periods,
     trials_of,
 )
-from ...events.plan import EnginePlan
+from ...events.plan import EnginePlan, PopulationPlan, SourcePlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
 from ..process import Process, ProgramError
 from .layout import Layout, Ways
@@ -54,7 +54,7 @@ class CompiledEngine(Engine):
     path : Path
         The program.
     models : sequence of int
-        Which of its models each population has.
+        Which of its models each group of the plan has.
     ways : Ways
     trials : int
         Trials of a batch to make room for; a larger batch makes more.
@@ -98,7 +98,7 @@ class CompiledEngine(Engine):
             self.set_weights(q.index, np.asarray(q.projection.weights))
             self.set_delay(q.index, np.asarray(q.projection.delay, dtype=float))
         for p in plan.populations:
-            self.set_parameters(p.index, {n: np.asarray(p.population.value(n)) for n in p.rules.parameters})
+            self.set_parameters(p.index, {n: np.asarray(p.value(n)) for n in p.population.model.parameters})
 
     # --- arrays -----------------------------------------------------------------------------------------------------
 
@@ -167,17 +167,23 @@ class CompiledEngine(Engine):
     def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
         """Set parameters; see `Engine.set_parameters`."""
         p = self.plan.populations[population]
-        name, n = f"population{population}", p.population.n
-        numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
-        refractory_periods(p, numbers)  # refuses those that are none
-        for key, value in numbers.items():
-            _fill(self._views[f"{name}.{key}"], value, n)
-        _fill(self._views[f"{name}.initial"], initial_states(p, numbers), n)
+        numbers = self._set_values(p, values)
         for kind, key in (("threshold", "bounds"), ("peak", "peak_bounds")):
             if (population, kind) in self._bounds:
                 table = self._bounds[population, kind].table(numbers, self.plan.window)
-                _fill(self._views[f"{name}.{key}"], table, n if table.ndim == 4 else None)
+                _fill(self._views[f"{p.key}.{key}"], table, p.n if table.ndim == 4 else None)
+        for s in self.plan.sources_of(population):
+            self._set_values(s, values)
         self._stale = True
+
+    def _set_values(self, p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Write parameters and what they make of the initial states; the parameters by canonical name."""
+        numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
+        refractory_periods(p, numbers)  # refuses those that are none
+        for key, value in numbers.items():
+            _fill(self._views[f"{p.key}.{key}"], value, p.n)
+        _fill(self._views[f"{p.key}.initial"], initial_states(p, numbers), p.n)
+        return numbers
 
     # --- simulation -------------------------------------------------------------------------------------------------
 
@@ -298,9 +304,15 @@ class CompiledEngine(Engine):
 
     def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
         """dL/dp; see `Engine.parameter_gradient`."""
-        p = self.plan.populations[population]
+        return self._gradient(self.plan.populations[population], parameter)
+
+    def source_gradient(self, source: int, parameter: str) -> np.ndarray:
+        """dL/dp; see `Engine.source_gradient`."""
+        return self._gradient(self.plan.sources[source], parameter)
+
+    def _gradient(self, p: PopulationPlan | SourcePlan, parameter: str) -> np.ndarray:
         k = p.rules.learnable.index(p.rules.parameters.index(parameter))
-        return self._views[f"population{population}.g{k}"][: p.population.n].copy()
+        return self._views[f"{p.key}.g{k}"][: p.n].copy()
 
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt; see `Engine.input_gradient`."""
@@ -370,7 +382,7 @@ class CppEngine(CompiledEngine, TrainingEngine):
         # scattering pays (see Sparse::suits) nowhere but where rows leave out neurons of their component
         partial = any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
         scatters = partial if scatter is None else scatter
-        path, models = program([p.rules for p in plan.populations], plan.tolerance, scatter=scatters)
+        path, models = program([p.rules for p in plan.groups], plan.tolerance, scatter=scatters)
         super().__init__(plan, path, models, Ways(threads, scatter, sweep), trials=trials, timeout=timeout)
 
     def train(

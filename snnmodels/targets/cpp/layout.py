@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...events.plan import EnginePlan
+from ...events.plan import EnginePlan, PopulationPlan, SourcePlan
 from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
 
 __all__ = ["Layout", "Ways"]
@@ -68,7 +68,7 @@ class Layout:
         entries : mapping of int to Entries
             As for `arrays`.
         models : sequence of int
-            Number of the model of every population, among those that the program has.
+            Number of the model of every group of the plan, among those that the program has.
         ways : Ways
         """
         declared = list(arrays(plan, capacity, entries))
@@ -123,20 +123,25 @@ def _describe(
         out.append(source.n)
         place(f"input{k}.times")
         place(f"input{k}.gradient")
-    out.append(len(plan.populations))
-    for p in plan.populations:
-        name = f"population{p.index}"
-        out += [models[p.index], p.population.n, padded(p.population.n), len(p.rules.parameters)]
+
+    def states(p: PopulationPlan | SourcePlan, model: int) -> None:
+        out.extend([model, p.n, padded(p.n), len(p.rules.parameters)])
         for k in range(len(p.rules.parameters)):
-            place(f"{name}.p{k}")
-        for key in ("initial", "bounds", "peak_bounds"):
-            place(f"{name}.{key}")
+            place(f"{p.key}.p{k}")
+        place(f"{p.key}.initial")
         out.append(len(p.rules.learnable))
         for k in range(len(p.rules.learnable)):
-            place(f"{name}.g{k}")
-        place(f"{name}.times")
-        place(f"{name}.cotangent")
+            place(f"{p.key}.g{k}")
+
+    out.append(len(plan.populations))
+    for p in plan.populations:
+        states(p, models[p.index])
+        for key in ("bounds", "peak_bounds", "times", "cotangent"):
+            place(f"{p.key}.{key}")
         out.append(capacity.spikes[p.index])
+    out.append(len(plan.sources))
+    for s in plan.sources:
+        states(s, models[len(plan.populations) + s.index])
     out.append(len(plan.projections))
     for q in plan.projections:
         name, rows = f"projection{q.index}", np.shape(q.projection.weights)
@@ -144,7 +149,7 @@ def _describe(
         # nobody asks when spikes of an input arrive where neither their times nor their delay are differentiated by
         learnable = "delay" in q.projection.learnable
         timed = plan.input_gradients or q.source >= len(plan.network.inputs) or learnable
-        out += [q.source, q.target, q.receptor, int(is_sparse(q)), int(delayed), int(timed), int(learnable)]
+        out += [q.source, q.target, q.receptor, q.sources, int(is_sparse(q)), int(delayed), int(timed), int(learnable)]
         out += [rows[0], padded(rows[1])]
         for key in ("w", "gw", "delay", "gdelay", "first", "neuron"):
             place(f"{name}.{key}")

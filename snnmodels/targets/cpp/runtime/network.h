@@ -11,6 +11,7 @@ struct Projection
     bool sparse, delayed;          // sparse: rows of entries; delayed: every entry has a delay of its own
     bool delay_learnable;          // whether the gradient by delays is wanted
     int rows, width;               // dense: length of a padded row
+    int sources = -1;              // the states of its source neurons, see sources.h; none
     const double* weight = nullptr;
     const double* delay = nullptr;  // one, or one for each entry
     const std::int64_t* first = nullptr;  // sparse: where the entries of a row begin
@@ -86,12 +87,25 @@ struct ComponentTape
     void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
+// Spikes as the states of their source neuron see them, see sources.h
+struct SentSpikes
+{
+    std::vector<double> amplitude, error;  // what weights are multiplied by, and what the loss says of that
+    std::vector<double> interval;          // since the neuron's spike before, or since time 0
+    std::vector<double> start, before;     // states just after that, and just before the spike: S for each
+    std::vector<int> last;                 // of every neuron: its last spike so far, -1 for none
+    int left = 0;                          // backward: spikes whose errors have not been handed on
+    int size() const { return int(amplitude.size()); }
+    void clear(int n) { amplitude.clear(), interval.clear(), start.clear(), before.clear(), last.assign(n, -1); }
+};
+
 struct Trial
 {
     int number = 0;  // in its batch
     std::vector<Train> trains;  // of inputs, then of populations
     std::vector<ComponentTape> tapes;
     std::vector<Peak> peaks;
+    std::vector<SentSpikes> sent;  // for each projection's sources that have states
 };
 
 // A state that is read at given times
@@ -107,6 +121,7 @@ struct Stop { double t; std::vector<Reading> readings; };  // a time at which st
 
 struct Network
 {
+    int populations = 0;  // neurons behind these are states of sources
     int inputs = 0, readout = 0, observed = 0;
     bool maxima = false;  // whether those of the observed state of the read-out are wanted
     double duration = 0, window = 0, tolerance = 0, max_spikes = 0;

@@ -15,7 +15,7 @@ namespace snn {
 Neurons* make_population(int model);  // generated
 
 struct InputArrays { int n; const double* times; double* gradient; const double* queued; };
-struct PopulationArrays { std::vector<double*> gradients; double *times, *cotangent; std::int64_t capacity; };
+struct PopulationArrays { double *times, *cotangent; std::int64_t capacity; };
 
 struct Moments { double *mean, *square; };
 // Batches to be trained on one after the other without a word to Python
@@ -75,23 +75,31 @@ class Program : public Exchange
             in.n = int(number()), in.times = array<double>(), in.gradient = array<double>();
             inputs.push_back(in);
         }
-        const int n_populations = int(number());
-        populations.assign(n_populations, {});
-        struct Given { int model, n, width; std::vector<const double*> parameters; const double *initial, *bounds, *peaks; };
-        std::vector<Given> given(n_populations);
-        for (int k = 0; k < n_populations; k++)
-        {
-            Given& g = given[k];
+        struct Given { int model, n, width; std::vector<const double*> parameters; const double *initial, *bounds = nullptr, *peaks = nullptr; };
+        std::vector<Given> given;
+        gradients.clear();
+        auto read = [&] {
+            Given g;
             g.model = int(number()), g.n = int(number()), g.width = int(number());
             for (int p = int(number()); p > 0; p--) g.parameters.push_back(array<double>());
-            g.initial = array<double>(), g.bounds = array<double>(), g.peaks = array<double>();
-            for (int p = int(number()); p > 0; p--) populations[k].gradients.push_back(array<double>());
-            populations[k].times = array<double>(), populations[k].cotangent = array<double>(), populations[k].capacity = number();
+            g.initial = array<double>();
+            gradients.emplace_back();
+            for (int p = int(number()); p > 0; p--) gradients.back().push_back(array<double>());
+            given.push_back(g);
+        };
+        net.populations = int(number());
+        populations.assign(net.populations, {});
+        for (PopulationArrays& p : populations)
+        {
+            read();
+            given.back().bounds = array<double>(), given.back().peaks = array<double>();
+            p.times = array<double>(), p.cotangent = array<double>(), p.capacity = number();
         }
+        for (int k = int(number()); k > 0; k--) read();  // states of sources
         for (int k = int(number()); k > 0; k--)
         {
             Projection p;
-            p.source = int(number()), p.target = int(number()), p.receptor = int(number());
+            p.source = int(number()), p.target = int(number()), p.receptor = int(number()), p.sources = int(number());
             p.sparse = number(), p.delayed = number(), p.timed = number(), p.delay_learnable = number();
             p.rows = int(number()), p.width = int(number());
             p.weight = array<double>(), p.weight_gradient = array<double>();
@@ -132,7 +140,7 @@ class Program : public Exchange
         for (int t = 0; t < threads; t++)
         {
             std::vector<std::unique_ptr<Neurons>> neurons;
-            for (int k = 0; k < n_populations; k++)
+            for (int k = 0; k < int(given.size()); k++)
             {
                 std::unique_ptr<Neurons> p(make_population(given[k].model));
                 p->n = given[k].n, p->width = given[k].width, p->index = k;
@@ -331,11 +339,11 @@ class Program : public Exchange
             sum(p.weight_gradient, p.entries(), [&](Simulator& s) { return s.weight_sums[q].begin(); });
             sum(p.delay_gradient, p.delayed ? p.entries() : 1, [&](Simulator& s) { return s.delay_sums[q].begin(); });
         }
-        for (std::size_t k = 0; k < populations.size(); k++)
+        for (std::size_t k = 0; k < gradients.size(); k++)
         {
             const int width = simulators[0]->populations()[k]->width;
-            for (std::size_t g = 0; g < populations[k].gradients.size(); g++)
-                sum(populations[k].gradients[g], width, [&](Simulator& s) { return s.parameter_sums[k].begin() + g * width; });
+            for (std::size_t g = 0; g < gradients[k].size(); g++)
+                sum(gradients[k][g], width, [&](Simulator& s) { return s.parameter_sums[k].begin() + g * width; });
         }
     }
 
@@ -431,6 +439,7 @@ class Program : public Exchange
     Network net;
     std::vector<InputArrays> inputs;
     std::vector<PopulationArrays> populations;
+    std::vector<std::vector<double*>> gradients;  // of populations and of states of sources, by parameter
     std::vector<std::unique_ptr<Simulator>> simulators;
     std::vector<Trial> trials;
     std::vector<int> counts;

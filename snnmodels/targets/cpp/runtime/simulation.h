@@ -2,6 +2,7 @@
 #pragma once
 #include <queue>
 #include "simulator.h"
+#include "sources.h"
 
 namespace snn {
 
@@ -10,7 +11,11 @@ namespace snn {
 class EventSimulator : public Simulator
 {
 public:
-    EventSimulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : Simulator(std::move(neurons)), net(net), sparse(make_sparse(net, this->neurons)) {}
+    EventSimulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : Simulator(std::move(neurons)), net(net), sparse(make_sparse(net, this->neurons))
+    {
+        for (const Projection& p : net.projections)
+            if (p.sources >= 0) source_states.emplace_back(*this->neurons[net.populations + p.sources], p.source);
+    }
 
     void refresh() override
     {
@@ -24,6 +29,8 @@ public:
     void forward(Trial& trial, int number, bool keep) override
     {
         trial.tapes.resize(net.components.size());
+        trial.sent.resize(source_states.size());
+        for (std::size_t s = 0; s < source_states.size(); s++) source_states[s].begin(trial.sent[s]);
         for (std::size_t c = 0; c < net.components.size(); c++)
         {
             if (scattered(net.components[c])) sparse->forward(trial, net.components[c], trial.tapes[c], ties);
@@ -62,18 +69,23 @@ public:
                 if (place[j] < read.capacity) out.sens[k] = read.values[std::size_t(j) * read.capacity + place[j]++];
             }
         }
+        for (std::size_t s = 0; s < source_states.size(); s++) source_states[s].back_begin(trial.sent[s], parameter_sums[net.populations + s].begin());
         for (int c = int(net.components.size()) - 1; c >= 0; c--)
         {
             if (scattered(net.components[c])) sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
             else if (swept(net.components[c]))
                 neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), &loss, &weight_sums, &delay_sums});
             else component_back(trial, net.components[c], trial.tapes[c], loss);
+            for (int q : net.components[c].incoming)
+                if (const int s = net.projections[q].sources; s >= 0) source_states[s].finish(trial.trains[source_states[s].source], trial.sent[s]);
         }
     }
 
 private:
     const Network& net;
     std::unique_ptr<ComponentSimulator> sparse;  // null where the program has no such way
+    std::vector<Sources> source_states;
+    Aligned<double> scaled, by_weight;  // a row of weights times their amplitude, and what the loss says of it
     std::vector<int> next, place;  // next: of every projection, the spike of its source that has not arrived yet
 
     // arrivals of single synapses, by time
@@ -131,7 +143,7 @@ private:
     }
 
     // arrivals at t up to a round, in the order (projection, source, spike); spikes of one source are in the order of time
-    int gather(const Trial& trial, const Component& c, double t, int round, std::vector<Arrival>& to)
+    int gather(Trial& trial, const Component& c, double t, int round, std::vector<Arrival>& to)
     {
         const int before = int(to.size());
         landed.clear();
@@ -161,7 +173,28 @@ private:
             while (next[q] < train.size() && train.t[next[q]] + *p.delay <= t && round_of(train, next[q], *p.delay) <= round)
                 to.push_back({q, next[q]++, -1});
         }
+        for (std::size_t a = before; a < to.size(); a++)
+            if (const int s = net.projections[to[a].projection].sources; s >= 0) source_states[s].send(trial.trains[source_states[s].source], trial.sent[s], to[a].spike);
         return int(to.size()) - before;
+    }
+
+    // what the weights of an arrival are multiplied by
+    double amplitude(const Trial& trial, const Arrival& a) const
+    {
+        const int s = net.projections[a.projection].sources;
+        return s < 0 ? 1.0 : trial.sent[s].amplitude[a.spike];
+    }
+    // the row of an arrival with its weights as they arrive; holds until the next
+    Row arriving_row(const Trial& trial, const Arrival& a)
+    {
+        const Projection& p = net.projections[a.projection];
+        Row row = a.entry >= 0 ? Row{p.weight + a.entry, p.neuron + a.entry, 1} : p.row(trial.trains[p.source].neuron[a.spike]);
+        if (p.sources < 0) return row;
+        const double by = amplitude(trial, a);
+        if (int(scaled.size()) < row.n) scaled.resize(row.n);
+        for (int k = 0; k < row.n; k++) scaled[k] = by * row.weight[k];
+        row.weight = scaled.begin();
+        return row;
     }
 
     // counts populations at which several of the arrivals from `from` on meet, those of one instant in all of its rounds
@@ -188,18 +221,14 @@ private:
     {
         const Projection& p = net.projections[a.projection];
         Neurons& to = *neurons[p.target];
-        if (a.entry >= 0) to.arrive(p.receptor, {p.weight + a.entry, p.neuron + a.entry, 1});
-        else
+        // which row comes next, no processor can guess
+        const Train& train = trial.trains[p.source];
+        if (!p.sparse && next[a.projection] < train.size())
         {
-            // which row comes next, no processor can guess
-            const Train& train = trial.trains[p.source];
-            if (!p.sparse && next[a.projection] < train.size())
-            {
-                const double* row = p.weight + std::size_t(train.neuron[next[a.projection]]) * p.width;
-                for (int k = 0; k < p.width; k += 8) __builtin_prefetch(row + k);
-            }
-            to.arrive(p.receptor, p.row(train.neuron[a.spike]));
+            const double* row = p.weight + std::size_t(train.neuron[next[a.projection]]) * p.width;
+            for (int k = 0; k < p.width; k += 8) __builtin_prefetch(row + k);
         }
+        to.arrive(p.receptor, arriving_row(trial, a));
     }
 
     // weight of an arrival at one neuron; false where it does not reach it
@@ -207,11 +236,12 @@ private:
     {
         const Projection& p = net.projections[a.projection];
         if (p.target != population) return false;
-        if (a.entry >= 0) { w = p.weight[a.entry]; return p.neuron[a.entry] == neuron; }
+        w = amplitude(trial, a);
+        if (a.entry >= 0) { w *= p.weight[a.entry]; return p.neuron[a.entry] == neuron; }
         const Row row = p.row(trial.trains[p.source].neuron[a.spike]);
-        if (!row.target) { w = row.weight[neuron]; return true; }
+        if (!row.target) { w *= row.weight[neuron]; return true; }
         for (int k = 0; k < row.n; k++)
-            if (row.target[k] == neuron) { w = row.weight[k]; return true; }
+            if (row.target[k] == neuron) { w *= row.weight[k]; return true; }
         return false;
     }
 
@@ -313,7 +343,14 @@ private:
         return false;
     }
 
-    bool scattered(const Component& c) const { return sparse && c.drives.empty() && sparse->suits(c) && !sampled(c); }
+    bool scattered(const Component& c) const { return sparse && c.drives.empty() && sparse->suits(c) && !sampled(c) && !sourced(c); }
+
+    // whether weights of what comes in are multiplied by something
+    bool sourced(const Component& c) const
+    {
+        for (int q : c.incoming) if (net.projections[q].sources >= 0) return true;
+        return false;
+    }
 
     bool maxima(const Component& c) const
     {
@@ -332,7 +369,7 @@ private:
     bool swept(const Component& c) const
     {
         const int k = c.populations[0];
-        if (!net.sweeping || !c.drives.empty() || c.populations.size() > 1 || !neurons[k]->sweeps() || sampled(c)) return false;
+        if (!net.sweeping || !c.drives.empty() || c.populations.size() > 1 || !neurons[k]->sweeps() || sampled(c) || sourced(c)) return false;
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
@@ -735,6 +772,8 @@ private:
             const Piece before = n ? tape.pieces[n - 1] : Piece{};
             if (states && (n == int(tape.pieces.size()) - 1 || (n + 1) % every == 0)) replay(trial, c, tape, n / every * every, n + 1);
             const double* start = states ? &replayed[std::size_t(n % every) * size] : nullptr;
+            // their arrivals are in later pieces, and their times are wanted now
+            for (int q : c.incoming) if (net.projections[q].sources >= 0) settle_own(trial, tape, before, piece, q);
             if (loss.sampled >= 0 && piece.samples > before.samples) active = true, read_back(c, before.samples, loss.sampled);
             // what happens to single neurons inside the piece, from its end to its start
             used = 0;
@@ -840,6 +879,17 @@ private:
                 if (trial.peaks[j].kind == Peak::START && loss.maxima[j] != 0) active = true, out.costate(net.observed)[j] += loss.maxima[j];
         if (active) for (int k : c.populations) neurons[k]->back_end();
     }
+    // hands on what the amplitudes of spikes of the piece itself give
+    void settle_own(Trial& trial, const ComponentTape& tape, const Piece& before, const Piece& piece, int q)
+    {
+        const int s = net.projections[q].sources, population = source_states[s].source - net.inputs;
+        int first = trial.sent[s].left;
+        auto look = [&](const Own& own) { if (own.kind == SPIKE && own.population == population) first = std::min(first, own.spike); };
+        for (int o = before.instants; o < piece.instants; o++) look(tape.instants[o]);
+        for (int o = before.owns; o < piece.owns; o++) look(tape.owns[o]);
+        source_states[s].settle(trial.trains[source_states[s].source], trial.sent[s], first);
+    }
+
     std::vector<double> one, moving, replayed, entered, arriving, release_sens;
     std::vector<std::vector<int>> held_now;
 
@@ -944,19 +994,20 @@ private:
         const Projection& p = net.projections[a.projection];
         Neurons& to = *neurons[p.target];
         if (states) for (int k : c.populations) { if (k == p.target) break; states += neurons[k]->x.size(); }
-        double s;
-        if (a.entry >= 0)
+        const int i = trial.trains[p.source].neuron[a.spike];
+        const std::size_t at = a.entry >= 0 ? std::size_t(a.entry) : p.sparse ? std::size_t(p.first[i]) : std::size_t(i) * p.width;
+        const Row row = arriving_row(trial, a);
+        double* sums = weight_sums[a.projection].begin() + at;
+        if (p.sources >= 0)
         {
-            const Row row{p.weight + a.entry, p.neuron + a.entry, 1};
-            s = to.arrive_back(p.receptor, row, weight_sums[a.projection].begin() + a.entry, states, p.timed);
+            by_weight.resize(row.n);  // to zeros
+            collect(trial, a, to.arrive_back(p.receptor, row, by_weight.begin(), states, p.timed));
+            const double by = amplitude(trial, a);
+            double& error = trial.sent[p.sources].error[a.spike];
+            // the padding of a row is no neuron
+            for (int k = 0, n = row.target ? row.n : to.n; k < n; k++) sums[k] += by * by_weight[k], error += p.weight[at + k] * by_weight[k];
         }
-        else
-        {
-            const int i = trial.trains[p.source].neuron[a.spike];
-            const std::size_t at = p.sparse ? std::size_t(p.first[i]) : std::size_t(i) * p.width;
-            s = to.arrive_back(p.receptor, p.row(i), weight_sums[a.projection].begin() + at, states, p.timed);
-        }
-        collect(trial, a, s);
+        else collect(trial, a, to.arrive_back(p.receptor, row, sums, states, p.timed));
     }
 
     // a chain from where it is back to t: what precedes is the start of the piece
