@@ -58,14 +58,14 @@ Neurons* MAKER() {{ return new {kind}<Model>(); }}
 
 
 def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool = True) -> tuple[Path, list[int]]:
-    """The compiled program of the models of several populations, and which of its models each has.
+    """The compiled program of the models of several groups, and which of its models each has.
 
     What knows no model, and every model, are compiled apart and kept, so that a network of known models is only linked.
 
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population.
+        Of every group of a plan.
     tolerance : float
         Of nonlinear flows; it decides their order.
     scatter : bool
@@ -75,7 +75,7 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
     -------
     path : Path
     numbers : list of int
-        The model of every population.
+        The model of every group.
 
     Raises
     ------

@@ -52,5 +52,5 @@ class CudaEngine(CompiledEngine):
     """
 
     def __init__(self, plan: EnginePlan, *, trials: int = 1, timeout: float | None = None) -> None:
-        path, models = program([p.rules for p in plan.populations], plan.tolerance)
+        path, models = program([p.rules for p in plan.groups], plan.tolerance)
         super().__init__(plan, path, models, Ways(), trials=trials, timeout=timeout)

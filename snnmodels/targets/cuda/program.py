@@ -46,7 +46,7 @@ def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population.
+        Of every group of a plan.
     order : int
         Of the steps of nonlinear flows.
 
@@ -55,7 +55,7 @@ def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
     source : str
         CUDA C++: structures of all models, and what the runtime has to know of them.
     numbers : list of int
-        The model of every population.
+        The model of every group.
     """
     made: dict[str, int] = {}
     infos: list[str] = []
@@ -97,12 +97,12 @@ def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
 
 
 def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
-    """The compiled program of the models of several populations, and which of its models each has.
+    """The compiled program of the models of several groups, and which of its models each has.
 
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population.
+        Of every group of a plan.
     tolerance : float
         Of nonlinear flows; it decides their order.
 
@@ -110,7 +110,7 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     -------
     path : Path
     numbers : list of int
-        The model of every population.
+        The model of every group.
 
     Raises
     ------

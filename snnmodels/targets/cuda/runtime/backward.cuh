@@ -111,12 +111,19 @@ private:
                 for (int i = 0; i < p.S; i++) l[p.states + std::int64_t(i) * p.width + j] = 0;
             }
         }
+        for (int i = 0; i < c->incoming; i++) begin_sources(net.projection[c->projection[i]]);
         const bool watched = net.maxima && here(net.readout);
         if (watched) find_shifts(pieces);
         __syncthreads();
         for (int number = pieces - 1; number >= 0; number--)
         {
             const Piece last = number ? piece[number - 1] : Piece{0, 0, 0, 0, 0, 0, 0, -1};
+            // what the amplitudes of the piece's own spikes give: their arrivals are in later pieces, their times are wanted now
+            for (int i = 0; i < c->incoming; i++)
+            {
+                const Projection& q = net.projection[c->projection[i]];
+                if (q.sources >= 0 && here(q.source - net.inputs)) settle(q, first_of(q.source - net.inputs, last, piece[number], q.left[b]));
+            }
             if (piece[number].end > piece[number].t && piece[number].stop >= 0) samples(piece[number].stop);
             if (watched) edge(number);
             for (int i = 0; i < c->populations; i++) flow(c->population[i], number, last.owns);
@@ -134,6 +141,64 @@ private:
             __syncthreads();
         }
         for (int i = 0; i < c->populations; i++) start(c->population[i]);
+        for (int i = 0; i < c->incoming; i++)
+        {
+            const Projection& q = net.projection[c->projection[i]];
+            if (q.sources < 0) continue;
+            settle(q, 0);
+            start(q.sources);
+        }
+        __syncthreads();
+    }
+
+    // --- states of sources ---------------------------------------------------------------------------------------------
+
+    __device__ void begin_sources(const Projection& q)
+    {
+        if (q.sources < 0) return;
+        const Population& p = net.population[q.sources];
+        const Train& from = net.train[q.source];
+        const int n = q.sent[b];
+        for (int k = threadIdx.x; k < n; k += THREADS) q.error[in_train(from, k)] = 0;
+        for (int j = threadIdx.x; j < p.n; j += THREADS)
+            for (int i = 0; i < p.S; i++) l[p.states + std::int64_t(i) * p.width + j] = 0;
+        if (threadIdx.x == 0) q.left[b] = n;
+    }
+    // The first spike of a population in a piece, `otherwise` if there is none
+    __device__ int first_of(int k, const Piece& last, const Piece& piece, int otherwise) const
+    {
+        const Own *instant = tape(c->instant, c->room.instants), *own = tape(c->own, c->room.owns);
+        for (int e = last.instants; e < piece.instants; e++)
+            if (instant[e].population == k && instant[e].kind == SPIKE) return instant[e].spike;
+        for (int e = last.owns; e < piece.owns; e++)
+            if (own[e].population == k && own[e].kind == SPIKE) return own[e].spike;
+        return otherwise;
+    }
+    // Hands on what the amplitudes of the spikes from one on give to their times and to parameters
+    __device__ void settle(const Projection& q, int first)
+    {
+        const int left = q.left[b];
+        if (left <= first) return;
+        const Population& p = net.population[q.sources];
+        const Train& from = net.train[q.source];
+        with_model(p.model, [&](auto tag) {
+            using M = typename decltype(tag)::type;
+            for (int k = left - 1; k >= first; k--)
+            {
+                const std::int64_t at = in_train(from, k);
+                const int j = from.neuron[at];
+                if (j % THREADS != int(threadIdx.x)) continue;
+                double y[M::S], none = 0;
+                load<M>(l, q.sources, j, y);
+                y[M::S - 1] += q.error[at];
+                // the interval before the spike and the one after it move with its time
+                from.sens[at] += arrival_back<M>(p, 0, j, 1.0, q.due + at * M::S, y, none);
+                back<M, M>(p, j, q.interval[at], q.begun + at * M::S, y);
+                keep<M>(l, q.sources, j, y);
+            }
+        });
+        __syncthreads();
+        if (threadIdx.x == 0) q.left[b] = first;
         __syncthreads();
     }
 
@@ -428,35 +493,39 @@ private:
         for (int top = last; top > first; top -= MEETING)
         {
             const int low = top - MEETING > first ? top - MEETING : first;
-            bool timed = false;
+            bool summed = false;
             for (int a = top - 1; a >= low; a--)
             {
                 const Projection& q = net.projection[of[a].projection];
                 if (q.target != k) continue;
-                const double sum = arrival(k, number, first, a);
-                if (!q.timed) continue;
-                timed = true;
-                const double warps = warp_sum(sum);
-                if (threadIdx.x % 32 == 0) s.real[(a - low) * WARPS + threadIdx.x / 32] = warps;
+                double by_amplitude = 0;
+                const double sum = arrival(k, number, first, a, by_amplitude);
+                if (!q.timed && q.sources < 0) continue;
+                summed = true;
+                const double warps = warp_sum(sum), others = q.sources < 0 ? 0.0 : warp_sum(by_amplitude);
+                if (threadIdx.x % 32 == 0) s.real[(a - low) * WARPS + threadIdx.x / 32] = warps, s.other[(a - low) * WARPS + threadIdx.x / 32] = others;
             }
-            if (!timed) continue;
+            if (!summed) continue;
             __syncthreads();
             if (threadIdx.x == 0)
                 for (int a = top - 1; a >= low; a--)
                 {
                     const Projection& q = net.projection[of[a].projection];
-                    if (q.target != k || !q.timed) continue;
-                    double sum = 0;
-                    for (int w = 0; w < WARPS; w++) sum += s.real[(a - low) * WARPS + w];
-                    net.train[q.source].sens[in_train(net.train[q.source], of[a].spike)] += sum;
+                    if (q.target != k || (!q.timed && q.sources < 0)) continue;
+                    double sum = 0, by_amplitude = 0;
+                    for (int w = 0; w < WARPS; w++) sum += s.real[(a - low) * WARPS + w], by_amplitude += s.other[(a - low) * WARPS + w];
+                    const std::int64_t at = in_train(net.train[q.source], of[a].spike);
+                    if (q.sources >= 0) q.error[at] += by_amplitude;
+                    if (!q.timed) continue;
+                    net.train[q.source].sens[at] += sum;
                     if (!q.delayed) *delay_gradient(q, 0) += sum;
                 }
             __syncthreads();
         }
     }
 
-    // An arrival at the neurons of this thread; the sum of the sensitivities to its time
-    __device__ double arrival(int k, int number, int first, int a)
+    // An arrival at the neurons of this thread; the sum of the sensitivities to its time, and to its amplitude
+    __device__ double arrival(int k, int number, int first, int a, double& by_amplitude)
     {
         const Population& p = net.population[k];
         const Arrival* of = tape(c->arrival, c->room.arrivals);
@@ -475,10 +544,13 @@ private:
                 if (c->needs_states && receptor_reads<M>(q.receptor)) before_arrival<M>(k, j, number, first, a, is_held, x);
                 double gw = 0, one = 0;
                 bool done = false;
+                const double w = weight(q, of[a], entry);
                 if constexpr (M::REFRACTORY)
-                    if (is_held) one = arrival_back<typename M::Held>(p, q.receptor, j, q.weight[entry], x, y, gw), done = true;
-                if (!done) one = arrival_back<M>(p, q.receptor, j, q.weight[entry], x, y, gw);
-                q.weight_gradients[chunk * q.entries + entry] += gw;
+                    if (is_held) one = arrival_back<typename M::Held>(p, q.receptor, j, w, x, y, gw), done = true;
+                if (!done) one = arrival_back<M>(p, q.receptor, j, w, x, y, gw);
+                const double by = q.sources < 0 ? 1.0 : q.amplitude[in_train(net.train[q.source], of[a].spike)];
+                q.weight_gradients[chunk * q.entries + entry] += gw * by;
+                by_amplitude += gw * q.weight[entry];
                 if (q.delayed) *delay_gradient(q, entry) += one;
                 sum += one;
                 keep<M>(l, k, j, y);
@@ -506,7 +578,7 @@ private:
             const Arrival& one = tape(c->arrival, c->room.arrivals)[i];
             const Projection& q = net.projection[one.projection];
             std::int64_t entry;
-            if (q.target == k && reaches(q, one, j, entry)) arrive<M>(p, q.receptor, j, q.weight[entry], x, is_held);
+            if (q.target == k && reaches(q, one, j, entry)) arrive<M>(p, q.receptor, j, weight(q, one, entry), x, is_held);
         }
     }
 
@@ -575,7 +647,7 @@ __global__ void __launch_bounds__(THREADS) backward(Network net)
         }
         if (!q.delayed && threadIdx.x == 0) q.delay_gradients[chunk] = 0;
     }
-    for (int k = 0; k < net.populations; k++)
+    for (int k = 0; k < net.groups; k++)
     {
         const Population& p = net.population[k];
         for (std::int64_t i = threadIdx.x; i < std::int64_t(p.G) * p.width; i += THREADS) p.gradients[std::int64_t(chunk) * p.G * p.width + i] = 0;

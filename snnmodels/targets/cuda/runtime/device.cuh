@@ -40,7 +40,7 @@ SNN_INLINE double smaller(double a, double b) { return a < b || a != a ? a : b; 
 // Work space of a block in shared memory
 struct Block
 {
-    double real[16 * WARPS];
+    double real[16 * WARPS], other[16 * WARPS];
     unsigned long long failure;  // the least of what threads say of failures; see Forward::fail
     int pieces, arrivals, instants, owns, releases, knots, raw, full, ties;
 };

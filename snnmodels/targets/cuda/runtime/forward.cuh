@@ -72,6 +72,11 @@ protected:
     SNN_INLINE std::int64_t in_train(const Train& of, int spike) const { return std::int64_t(b) * of.room + spike; }
     // what this trial has of the component's tape
     template <class T> SNN_INLINE T* tape(T* all, int room) const { return all + std::int64_t(b) * room; }
+    // The weight with which an arrival comes through an entry
+    SNN_INLINE double weight(const Projection& q, const Arrival& a, std::int64_t entry) const
+    {
+        return q.sources < 0 ? q.weight[entry] : q.weight[entry] * q.amplitude[in_train(net.train[q.source], a.spike)];
+    }
     // Whether a population is one of the component's
     SNN_INLINE bool here(int k) const
     {
@@ -166,6 +171,7 @@ private:
         }
         __syncthreads();
         for (int i = 0; i < c->populations; i++) begin_population(c->population[i]);
+        for (int i = 0; i < c->incoming; i++) begin_sources(net.projection[c->projection[i]]);
         if (failed()) return false;
         while (true)
         {
@@ -234,6 +240,50 @@ private:
             }
         });
         if (threadIdx.x == 0) train(k).count[b] = 0;
+    }
+
+    // --- states of sources ---------------------------------------------------------------------------------------------
+
+    __device__ void begin_sources(const Projection& q)
+    {
+        if (q.sources < 0) return;
+        const Population& p = net.population[q.sources];
+        for (int j = threadIdx.x; j < p.n; j += THREADS)
+        {
+            for (int i = 0; i < p.S; i++) x[p.states + std::int64_t(i) * p.width + j] = p.initial[std::int64_t(i) * p.width + j];
+            since[p.neurons + j] = -1;
+        }
+        if (threadIdx.x == 0) q.sent[b] = 0;
+    }
+    // The amplitudes of all spikes of the source so far; every neuron's by its own thread, in order
+    __device__ void send(const Projection& q)
+    {
+        if (q.sources < 0) return;
+        const Train& from = net.train[q.source];
+        const int n = from.count[b], first = q.sent[b];
+        if (first >= n) return;
+        const Population& p = net.population[q.sources];
+        with_model(p.model, [&](auto tag) {
+            using M = typename decltype(tag)::type;
+            for (int k = first; k < n; k++)
+            {
+                const std::int64_t at = in_train(from, k);
+                const int j = from.neuron[at], last = since[p.neurons + j];
+                if (j % THREADS != int(threadIdx.x)) continue;
+                double y[M::S], z[M::S];
+                load<M>(x, q.sources, j, y);
+                const double interval = from.t[at] - (last >= 0 ? from.t[in_train(from, last)] : 0.0);
+                for (int i = 0; i < M::S; i++) q.begun[at * M::S + i] = y[i];
+                snn::flow<M, M>(p, j, interval, y, z);
+                for (int i = 0; i < M::S; i++) q.due[at * M::S + i] = z[i];
+                arrive<M>(p, 0, j, 1.0, z);
+                keep<M>(x, q.sources, j, z);
+                q.amplitude[at] = z[M::S - 1], q.interval[at] = interval;
+                since[p.neurons + j] = k;
+            }
+        });
+        __syncthreads();
+        if (threadIdx.x == 0) q.sent[b] = n;
     }
 
     // --- the start of a piece ------------------------------------------------------------------------------------------
@@ -323,6 +373,7 @@ private:
             const Projection& p = net.projection[q];
             const Train& from = net.train[p.source];
             __syncthreads();
+            send(p);
             if (!p.delayed)
             {
                 if (threadIdx.x == 0)
@@ -506,7 +557,7 @@ private:
                     const Projection& q = net.projection[arrival[a].projection];
                     std::int64_t entry;
                     if (q.target != k || !reaches(q, arrival[a], j, entry)) continue;
-                    arrive<M>(p, q.receptor, j, q.weight[entry], y, held[at]);
+                    arrive<M>(p, q.receptor, j, weight(q, arrival[a], entry), y, held[at]);
                     may_fire = may_fire || receptor_fires<M>(q.receptor), touched = true;
                 }
                 if (!touched) continue;
@@ -540,7 +591,7 @@ private:
             const Projection& q = net.projection[arrival[a].projection];
             std::int64_t entry;
             if (q.target != k || !reaches(q, arrival[a], j, entry)) continue;
-            arrive<M>(p, q.receptor, j, q.weight[entry], z);
+            arrive<M>(p, q.receptor, j, weight(q, arrival[a], entry), z);
             const bool now = is_above<M>(p, j, z);
             if (now && !above) cause = a, caused = true;
             above = now;

@@ -27,6 +27,12 @@ struct Projection
     const std::int64_t* first;     // sparse: where the entries of a row begin
     const int* neuron;             // their targets; of a row by delay, where they differ, else ascending
     double *weight_gradients, *delay_gradients;  // (chunks, entries), (chunks, entries or 1)
+    // States of its source neurons, a population of the network behind those that are simulated; -1 for none. They set the
+    // amplitude by which the weights of a spike are multiplied, see targets/cpp/runtime/sources.h
+    int sources;
+    double *amplitude, *error;     // (trials, room of the source's train): of every spike, and what the loss says of it
+    double *interval, *begun, *due;  // likewise: since its neuron's spike before; the S states just after that, and just before it
+    int *sent, *left;              // (trials): spikes done forward, and spikes to be done backward
 };
 
 // Spikes of an input or a population; arrays (trials, room), in the order of time
@@ -98,7 +104,7 @@ struct TrialFailure { int kind, population, neuron; double time; };
 
 struct Network
 {
-    int inputs, populations, projections, components, drives, stops, samplings, trials, chunks, most;  // most: states of a neuron
+    int inputs, populations, groups, projections, components, drives, stops, samplings, trials, chunks, most;  // groups: populations, then states of sources; most: states of a neuron
     int maxima, readout, observed, input_gradients;
     double duration, window, max_spikes;
     std::int64_t states, neurons;  // of all populations, padded

@@ -122,10 +122,10 @@ private:
     {
         int model, n, width;
         std::vector<const double*> parameters;
-        const double *initial, *bounds, *peaks;
+        const double *initial, *bounds = nullptr, *peaks = nullptr;
         std::vector<double*> gradients;
-        double *times, *cotangent;
-        std::int64_t capacity;
+        double *times = nullptr, *cotangent = nullptr;
+        std::int64_t capacity = 0;
         std::vector<Buffer<double>> held;  // parameters, on the device
         Buffer<const double*> table;
         Buffer<double> first, threshold, peak, pull, parts, sum;
@@ -134,7 +134,7 @@ private:
     };
     struct ProjectionArrays
     {
-        int source, target, receptor, sparse, delayed, timed, rows, width;
+        int source, target, receptor, sources, sparse, delayed, timed, rows, width;
         const double *weight, *delay;
         double *weight_gradient, *delay_gradient;
         const std::int64_t* first;
@@ -142,7 +142,8 @@ private:
         std::int64_t entries;
         Buffer<double> w, d, w_parts, d_parts, w_sum, d_sum;
         Buffer<std::int64_t> rows_at;
-        Buffer<int> targets;
+        Buffer<int> targets, sent, left;
+        Buffer<double> amplitude, error, interval, begun, due;
     };
     struct ComponentArrays
     {
@@ -190,21 +191,30 @@ private:
         {
             a.n = int(number()), a.times = array<double>(), a.gradient = array<double>();
         }
-        net.populations = int(number());
-        populations.resize(net.populations);
-        for (PopulationArrays& a : populations)
-        {
+        const auto states = [&](PopulationArrays& a) {
             a.parameters.clear(), a.gradients.clear();
             a.model = int(number()), a.n = int(number()), a.width = int(number());
             for (int p = int(number()); p > 0; p--) a.parameters.push_back(array<double>());
-            a.initial = array<double>(), a.bounds = array<double>(), a.peaks = array<double>();
+            a.initial = array<double>();
             for (int p = int(number()); p > 0; p--) a.gradients.push_back(array<double>());
+        };
+        net.populations = int(number());
+        const auto at_least = [&](int n) { if (int(populations.size()) < n) populations.resize(n); };
+        at_least(net.populations);
+        for (int k = 0; k < net.populations; k++)
+        {
+            PopulationArrays& a = populations[k];
+            states(a);
+            a.bounds = array<double>(), a.peaks = array<double>();
             a.times = array<double>(), a.cotangent = array<double>(), a.capacity = number();
         }
+        net.groups = net.populations + int(number());
+        at_least(net.groups);
+        for (int k = net.populations; k < net.groups; k++) states(populations[k]);
         projections.resize(std::size_t(number()));
         for (ProjectionArrays& a : projections)
         {
-            a.source = int(number()), a.target = int(number()), a.receptor = int(number());
+            a.source = int(number()), a.target = int(number()), a.receptor = int(number()), a.sources = int(number());
             a.sparse = int(number()), a.delayed = int(number()), a.timed = int(number());
             number();  // whether delays are learnable: their gradients are always taken
             a.rows = int(number()), a.width = int(number());
@@ -308,7 +318,7 @@ private:
         const std::size_t trials = net.trials;
         std::vector<Population> of;
         net.states = net.neurons = 0;
-        for (int k = 0; k < net.populations; k++)
+        for (int k = 0; k < net.groups; k++)
         {
             PopulationArrays& a = populations[k];
             const ModelInfo& m = MODELS[a.model];
@@ -331,7 +341,7 @@ private:
             p.source = a.source, p.target = a.target, p.receptor = a.receptor, p.sparse = a.sparse, p.delayed = a.delayed;
             p.timed = a.timed, p.rows = a.rows, p.width = a.width, p.entries = a.entries;
             p.weight = a.w.put(a.weight, a.entries), p.delay = a.d.data, p.first = a.rows_at.data, p.neuron = a.targets.data;
-            p.weight_gradients = a.w_parts.data, p.delay_gradients = a.d_parts.data;
+            p.weight_gradients = a.w_parts.data, p.delay_gradients = a.d_parts.data, p.sources = -1;
             q.push_back(p);
         }
         std::vector<Train> t;
@@ -351,6 +361,15 @@ private:
             x.round = a.round.room(size), x.count = a.count.room(trials), x.room = a.room;
             if (!input) x.cause = a.cause.room(size), x.before = a.before.room(size * MODELS[populations[k - net.inputs].model].states);
             t.push_back(x);
+        }
+        for (std::size_t k = 0; k < projections.size(); k++)
+        {
+            ProjectionArrays& a = projections[k];
+            if (a.sources < 0) continue;
+            const std::size_t size = trials * trains[a.source].room, states = size * MODELS[populations[net.populations + a.sources].model].states;
+            q[k].sources = net.populations + a.sources, q[k].sent = a.sent.room(trials), q[k].left = a.left.room(trials);
+            q[k].amplitude = a.amplitude.room(size), q[k].error = a.error.room(size), q[k].interval = a.interval.room(size);
+            q[k].begun = a.begun.room(states), q[k].due = a.due.room(states);
         }
         std::vector<Component> cs;
         for (ComponentArrays& a : components)
@@ -415,7 +434,7 @@ private:
         const std::size_t top = net.maxima ? trials * populations[net.readout].n : 0;
         net.maxima_values = tops.room(top), net.maxima_error = pulls.room(top);
         net.smallest = smallest.room(trials), net.ties = ties.room(trials), net.failure = failure.room(trials);
-        net.overflow = overflow.put(std::vector<int>(components.size() * 5 + populations.size() + 1, 0));
+        net.overflow = overflow.put(std::vector<int>(components.size() * 5 + net.populations + 1, 0));
     }
 
     void forward_batch()
@@ -450,7 +469,7 @@ private:
     // Makes room for what was found to have none; whether anything was
     bool grow()
     {
-        const std::vector<int> wanted = overflow.get(components.size() * 5 + populations.size() + 1);
+        const std::vector<int> wanted = overflow.get(components.size() * 5 + net.populations + 1);
         bool any = false;
         const auto larger = [&](int& room, int need) { if (need > room) room = std::max(2 * room, need + need / 2), any = true; };
         for (std::size_t c = 0; c < components.size(); c++)
@@ -459,7 +478,7 @@ private:
             int* const rooms[5] = {&r.pieces, &r.arrivals, &r.instants, &r.owns, &r.releases};
             for (int k = 0; k < 5; k++) larger(*rooms[k], wanted[c * 5 + k]);
         }
-        for (std::size_t k = 0; k < populations.size(); k++) larger(trains[net.inputs + k].room, wanted[components.size() * 5 + k]);
+        for (int k = 0; k < net.populations; k++) larger(trains[net.inputs + k].room, wanted[components.size() * 5 + k]);
         larger(raw_room, wanted.back());
         return any;
     }
@@ -513,7 +532,7 @@ private:
             q[k].delay_gradients = a.d_parts.room(net.chunks * (a.delayed ? a.entries : 1));
         }
         projection.put(q);
-        for (int k = 0; k < net.populations; k++)
+        for (int k = 0; k < net.groups; k++)
         {
             PopulationArrays& a = populations[k];
             pops[k].gradients = a.parts.room(std::size_t(net.chunks) * pops[k].G * a.width);
@@ -531,7 +550,7 @@ private:
             sum(a.w_parts, a.w_sum, a.weight_gradient, a.entries);
             sum(a.d_parts, a.d_sum, a.delay_gradient, a.delayed ? a.entries : 1);
         }
-        for (int k = 0; k < net.populations; k++)
+        for (int k = 0; k < net.groups; k++)
         {
             PopulationArrays& a = populations[k];
             const std::int64_t n = std::int64_t(pops[k].G) * a.width;
