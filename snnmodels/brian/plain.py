@@ -28,6 +28,7 @@ from ..symbolic.system import HybridSystem
 from ..templates import Model
 from ..templates.errors import suggest
 from ..templates.expressions import substitute
+from ..templates.model import AMPLITUDE
 from ..templates.units import numbers_in, unit_dimension
 from .names import attributes, synapse_attributes
 
@@ -161,6 +162,18 @@ def _stays_above(model: Model) -> bool:
         return not model.reset
 
 
+class _Synapses(Synapses):
+    """Synapses some of whose variables start from other values than 0, which can be set when there are any."""
+
+    _initial: Mapping[str, str] = {}
+
+    def connect(self, *args: Any, level: int = 0, **kwargs: Any) -> None:
+        """As that of Brian2; what was set of these variables before starts anew."""
+        super().connect(*args, level=level + 1, **kwargs)
+        for name, value in self._initial.items():
+            setattr(self, name, value)
+
+
 def synapses(
     model: Model, source: BrianObject, target: NeuronGroup, receptor: str | None = None, **kwargs: Any
 ) -> Synapses:
@@ -181,7 +194,9 @@ def synapses(
     Returns
     -------
     brian2.Synapses
-        With one weight per synapse, by the receptor's name for it (usually ``w``).
+        With one weight per synapse, by the receptor's name for it (usually ``w``). States that the receptor's sources
+        have are variables of every synapse here, event-driven and as they are when the spike arrives: the same, but
+        that with a delay those that don't start at rest start later by that.
 
     Raises
     ------
@@ -217,8 +232,22 @@ def synapses(
                     f"{hold} after a spike; Brian2's synapses can leave out only what is added there"
                 )
             code[k] = (s, f"int{_passed(substitute(hold, post), '_post')}*({rhs})")
-    on_pre = "\n".join(f"{s.variable}_post {s.operator} {rhs}" for s, rhs in code)
-    return Synapses(source, target, f"{arrival.weight} : {arrival.weight_unit}", on_pre=on_pre, **kwargs)
+    weight = arrival.weight if arrival.source is None else f"({arrival.weight}*{AMPLITUDE})"
+    lines = [f"{s.variable}_post {s.operator} {substitute(rhs, {arrival.weight: weight})}" for s, rhs in code]
+    equations = [f"{arrival.weight} : {arrival.weight_unit}"]
+    if (states := arrival.source) is not None:
+        post = {name: f"{name}_post" for name in model.parameters}
+        lines = [f"{s.variable} {s.operator} {substitute(s.expression, post)}" for s in states.on_pre] + lines
+        units = {s.name: s.unit for s in states.states}
+        equations += [
+            f"d{name}/dt = {substitute(rhs, post)} : {units[name]} (event-driven)"
+            for name, rhs in states.derivatives.items()
+        ]
+        equations.append(f"{AMPLITUDE} : 1")
+    made = _Synapses(source, target, "\n".join(equations), on_pre="\n".join(lines), **kwargs)
+    if states is not None:
+        made._initial = {s.name: substitute(s.initial, post) for s in states.states if s.initial != "0"}
+    return made
 
 
 def integration_method(model: Model, dt: float, values: Mapping[str, float | Array]) -> str:

@@ -250,7 +250,7 @@ def refuse_unsupported(network: Network) -> None:
     ------
     ValueError
         For a refractory period, conditions in the equations, a spike that leaves its neuron above threshold, a delay
-        that is not 0 or is to be learnt, and sampled currents.
+        that is not 0 or is to be learnt, states of sources, and sampled currents.
     """
     if network.currents:
         raise ValueError(
@@ -268,7 +268,13 @@ def refuse_unsupported(network: Network) -> None:
                 f"population {p.name!r}: the refractory period of {p.model.name} is not supported by the grid "
                 "simulation; leave it out, or use Simulation, which has no grid"
             )
+    targets = {p.name: p.model for p in network.populations}
     for q in network.projections:
+        if targets[q.target].receptors[q.receptor].source is not None:
+            raise ValueError(
+                f"projection {q.name!r}: its sources have states ([source] of {q.receptor!r}), which the grid simulation "
+                "does not support; take another synapse, or use Simulation, which has no grid"
+            )
         if "delay" in q.learnable or np.any(np.asarray(q.delay) != 0):
             raise ValueError(
                 f"projection {q.name!r}: its delay is not supported by the grid simulation; set it to 0 and "
