@@ -59,6 +59,7 @@ FEATURES = {
     "conductance": "lif+exp_conductance",
     "no reset": "fitzhugh_nagumo+exp_synapse",
     "condition in an equation": "izhikevich_2007+exp_synapse",
+    "states of sources": "lif+tsodyks_markram",
 }
 
 

@@ -272,8 +272,8 @@ def refuse_unsupported(network: Network) -> None:
     for q in network.projections:
         if targets[q.target].receptors[q.receptor].source is not None:
             raise ValueError(
-                f"projection {q.name!r}: its sources have states ([source] of {q.receptor!r}), which the grid simulation "
-                "does not support; take another synapse, or use Simulation, which has no grid"
+                f"projection {q.name!r}: its sources have states ([source] of {q.receptor!r}), which the grid "
+                "simulation does not support; take another synapse, or use Simulation, which has no grid"
             )
         if "delay" in q.learnable or np.any(np.asarray(q.delay) != 0):
             raise ValueError(

@@ -268,7 +268,7 @@ class EnginePlan:
     def holds_for(self, network: Network) -> bool:
         """Whether the same plan is right for a network that differs in its values alone."""
         values = {q.name: {n: q.value(n) for n in q.model.parameters} for q in network.populations}
-        return all(p.rules.holds_for(values[p.name]) for p in (*self.populations, *self.sources))
+        return all(p.rules.holds_for(values[p.name]) for p in self.groups)
 
     @property
     def groups(self) -> tuple[PopulationPlan | SourcePlan, ...]:
@@ -310,7 +310,8 @@ class EnginePlan:
 
 def _sources(network: Network) -> tuple[SourcePlan, ...]:
     """What lives with the sources of every projection whose receptor says so."""
-    sizes = {x.name: x.n for x in (*network.inputs, *network.populations)}
+    groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
+    sizes = {x.name: x.n for x in groups}
     targets = {p.name: p for p in network.populations}
     found: list[SourcePlan] = []
     for k, q in enumerate(network.projections):

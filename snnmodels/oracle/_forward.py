@@ -175,6 +175,7 @@ class Trial:
         self.arrivals: list[tuple[float, int, int, int, Array]] = []
         self.releases: list[tuple[float, int, int, int]] = []
         self.amplitudes = amplitudes(network)
+        self.sent: dict[tuple[int, int, int], float] = {}  # by projection, source neuron and spike
         self.held = [np.zeros(q.n, dtype=bool) for q in neurons]
         self.n_spikes = 0
         self.t = 0.0
@@ -343,8 +344,10 @@ class Trial:
 
     def _send(self, spike: Source, time: float) -> None:
         for number in self.outgoing.get(spike.name, ()):
-            if self.amplitudes[number] is not None:
-                self.tape.sent.setdefault((number, spike.neuron), []).append(time)
+            if (of := self.amplitudes[number]) is not None:
+                sent = self.tape.sent.setdefault((number, spike.neuron), [])
+                sent.append(time)
+                self.sent[number, spike.neuron, spike.index] = float(of.of(sent)[-1].real)
             mask = self.network.projections[number].mask
             delays = self.delays[number][spike.neuron]
             columns = np.arange(delays.size) if mask is None else np.flatnonzero(mask[spike.neuron])
@@ -427,10 +430,7 @@ class Trial:
         q = self.neurons[k]
         before, p = self.x[k][:, columns], self.p[k][:, columns]
         receptor = q.dynamics.receptor(self.network.projections[number].receptor, held)
-        amplitude = 1.0
-        if (of := self.amplitudes[number]) is not None:
-            sent = self.tape.sent[number, source.neuron]
-            amplitude = float(of.of(sent[: source.index + 1])[-1].real)
+        amplitude = self.sent.get((number, source.neuron, source.index), 1.0)
         after = receptor.after(before, p, self.weights[number][source.neuron, columns][None] * amplitude)
         event = ArrivalEvent(self.t, source, number, k, columns, before, held, self.p[k], amplitude)
         self.tape.entries.append(event)

@@ -308,6 +308,7 @@ class _Report:
             *self.event_time(),
             *self.spike_jump(),
             *self.arrival_jump(),
+            *self.sources(),
             *self.release(),
             *self.transitions(),
             *self.gradients(),
@@ -431,6 +432,46 @@ class _Report:
                 ]
         return blocks
 
+    def sources(self) -> list[Block]:
+        """States that live with the sources of a receptor, and set what its weights are multiplied by."""
+        blocks: list[Block] = []
+        for name, system in self.system.sources.items():
+            own = _Report(Adjoint.derive(system))
+            *states, amplitude = system.variables
+            words = {
+                "w": self.names[self.adjoint.arrivals[name].weight],
+                "a": own.names[amplitude],
+                "la": own.lam[amplitude],
+                "sum_s": _M["sum_s"],
+                "sa": _M["sa"],
+                "sigma": _M["sigma"],
+            }
+            blocks += [
+                Heading(2, f"The states of a source of {name}"),
+                Prose("Every source neuron has, for each projection, states that follow between its own spikes"),
+                *(e for e in _forward(system)[2 : 2 + len(states)]),
+                Prose("and, when it sends a spike,"),
+                *own._sent(),
+                Prose(
+                    "The weight {w} of that spike arrives multiplied by the {a}: above and below, {w} at an arrival is "
+                    "the product, what is summed to the gradient by a weight is to be multiplied by the {a}, and "
+                    "multiplied by the weight instead and summed over all arrivals of the spike it is what is added to "
+                    "{la}. The costates follow between the neuron's spikes, in reversed time,",
+                    words,
+                ),
+                *own._flow()[: len(states)],
+                Prose("and at a spike, with {sa} that is added to its {sigma}, as {sum_s} of the arrivals,", words),
+                *own._arrival("spike"),
+                Prose("Its spikes are the arrivals in what the gradients by the parameters get:"),
+                *own._gradients()[1:],
+            ]
+        return blocks
+
+    def _sent(self) -> list[Block]:
+        jump = self.system.arrivals["spike"].jump
+        before = {**self.names, **{x: _before(self.names[x]) for x in self.system.variables}}
+        return [_equals(_after(self.names[x]), jump[x], before) for x in self.system.variables if jump[x] != x]
+
     def gradients(self) -> list[Block]:
         return [
             Heading(2, "Gradients"),
@@ -439,7 +480,7 @@ class _Report:
         ]
 
     def published(self) -> list[Block]:
-        rule = published_lif_rule(self.adjoint)
+        rule = None if self.system.sources else published_lif_rule(self.adjoint)
         if rule is None:
             return []
         names = self._published_names(rule)

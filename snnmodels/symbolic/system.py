@@ -164,6 +164,8 @@ class HybridSystem:
         Flag of a neuron that is still above its threshold after a spike; None where a reset takes it below.
     silence : Silence or None
         The refractory period of a neuron in which something other than a spike can happen meanwhile.
+    sources : mapping of str to HybridSystem
+        By receptor, the states that its sources have; see `source_system`.
     """
 
     name: str
@@ -180,6 +182,7 @@ class HybridSystem:
     switches: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
     latch: sp.Symbol | None = None
     silence: Silence | None = None
+    sources: Mapping[str, HybridSystem] = field(default_factory=dict)
 
     @classmethod
     def from_model(cls, model: Model) -> HybridSystem:
@@ -191,7 +194,8 @@ class HybridSystem:
             If an equation uses something that has no derivative, a condition stands where no event can be made of it,
             or a variable is called like a unit or constant, for which the equations would take it.
         """
-        return _flagged(_declared(model))
+        sources = {name: s for name in model.receptors if (s := source_system(model, name)) is not None}
+        return replace(_flagged(_declared(model)), sources=sources)
 
     def held(self) -> HybridSystem:
         """The system that the neuron follows while it is refractory.
@@ -420,8 +424,8 @@ def source_system(model: Model, receptor: str) -> HybridSystem | None:
             raise UnsupportedExpression(f"{where}: d{x}/dt contains a condition; let statements of on_pre have it")
     if not system.is_linear:
         raise UnsupportedExpression(
-            f"{where}: its equations are not linear in its states, and have to be followed from spike to spike in closed "
-            "form; make them linear, or give the neuron the states"
+            f"{where}: its equations are not linear in its states, and have to be followed from spike to spike in "
+            "closed form; make them linear, or give the neuron the states"
         )
     return system
 

@@ -169,8 +169,8 @@ class Population:
                 raise ValueError(f"{what} has shape {array.shape}; expected one number or shape ({self.n},)")
             if array.ndim and (receptor := self.model.source_of(name)):
                 raise ValueError(
-                    f"{what} has a value for each neuron, but belongs to the neurons that project to {receptor!r}; give "
-                    f"one number, and another receptor ('{receptor.partition(':')[0]}:other') for other values"
+                    f"{what} has a value for each neuron, but belongs to those that project to {receptor!r}; give "
+                    "one number, and for other values a receptor of their own, as in 'tsodyks_markram:other'"
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")

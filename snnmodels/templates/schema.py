@@ -135,7 +135,7 @@ class SynapseAdditions(Table):
 
 
 class SourceTable(Table):
-    """States that every source neuron has, and what its spikes do to them and to the amplitude that they arrive with."""
+    """States that every source neuron has, and what its spikes do to them and to their own amplitude."""
 
     equations: Text
     on_pre: str | list[str]

@@ -28,7 +28,9 @@ from snnmodels.templates import Network, load_model, load_network
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
 from tests.events.drawn import MS, Drawn
 from tests.events.test_drawn_networks import numbered
+from tests.exactness.networks import check
 from tests.exactness.test_currents import driven
+from tests.exactness.test_sources import drawn as plastic
 from tests.needs import COMPILER
 from tests.oracle.networks import Polynomial, SumOfMaxima, SumOfSamples
 
@@ -177,6 +179,11 @@ def test_currents(cuda: str) -> None:
             outcomes.append(simulation.run(inputs, np.zeros(2, dtype=int)))
     same_outcomes(*outcomes)
     assert np.abs(outcomes[0].gradients["held.samples"]).max() > 0
+
+
+@pytest.mark.parametrize("delays", ["one", pytest.param("each", marks=SLOW)])
+def test_states_of_sources(cuda: str, delays: str) -> None:
+    check(plastic(load_model("lif+tsodyks_markram"), 1, weight=10, delays=delays), "cuda_standalone", timeout=300)
 
 
 def same_outcomes(one: Outcome, other: Outcome, relative: float = 1e-12) -> None:
@@ -347,7 +354,7 @@ def test_no_races() -> None:
 @COMPILER
 @SLOW
 @pytest.mark.usefixtures("races")
-@pytest.mark.parametrize("kind", ["delta", "maxima", "currents"])
+@pytest.mark.parametrize("kind", ["delta", "maxima", "currents", "sources"])
 def test_no_races_elsewhere(kind: str) -> None:
     if kind == "delta":
         model = load_model("lif+delta_synapse+refractory")
@@ -356,6 +363,8 @@ def test_no_races_elsewhere(kind: str) -> None:
     elif kind == "maxima":
         (drawn,) = numbered(500_004, 1, readout=True)
         closed(run(make, drawn.network, drawn.inputs, SumOfMaxima()))
+    elif kind == "sources":
+        check(plastic(load_model("lif+tsodyks_markram"), 1, weight=10), "cuda_standalone", timeout=300)
     else:
         network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
         with Simulation(network, Polynomial(), batch_size=2, target="cuda_standalone") as simulation:
