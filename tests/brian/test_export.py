@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from snnmodels.brian.assembly import Assembly
+from snnmodels.brian.brian2cuda import generating_cuda
 from snnmodels.brian.export import (
     driven_population,
     encoded_sample,
@@ -31,7 +32,6 @@ from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.targets.devices import (
     CompilerMissing,
     curand_folder,
-    generating_cuda,
     preferences,
     quiet,
     require_compiler,

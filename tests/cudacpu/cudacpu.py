@@ -258,6 +258,18 @@ def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1
     subprocess.run(["make", "-s", f"-j{jobs}"], cwd=out, check=True)
 
 
+def settings(order: str, max_threads: int, fill: int = 0xFB) -> dict[str, str]:
+    """Environment variables that tell a built program what `run` is told."""
+    return {
+        "CUDACPU_ORDER": order,
+        "CUDACPU_MAX_THREADS": str(max_threads),
+        "CUDACPU_FILL": str(fill),
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:handle_segv=0:"
+        + os.environ.get("ASAN_OPTIONS", ""),
+        "UBSAN_OPTIONS": "print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""),
+    }
+
+
 def run(
     out: Path,
     *arguments: str,
@@ -290,15 +302,7 @@ def run(
     CompletedProcess
         With the text of both streams; addresses in reports are replaced by functions and lines.
     """
-    environment = {
-        **os.environ,
-        "CUDACPU_ORDER": order,
-        "CUDACPU_MAX_THREADS": str(max_threads),
-        "CUDACPU_FILL": str(fill),
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:handle_segv=0:"
-        + os.environ.get("ASAN_OPTIONS", ""),
-        "UBSAN_OPTIONS": "print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""),
-    }
+    environment = {**os.environ, **settings(order, max_threads, fill)}
     if results:
         (out / results).mkdir(parents=True, exist_ok=True)
         arguments = ("--results_dir", results, *arguments)
