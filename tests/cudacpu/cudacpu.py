@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,7 +209,15 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1", jobs: int | None = None) -> None:
+def build(
+    project: Path,
+    out: Path,
+    *,
+    check: str = "none",
+    optimise: str = "-O1",
+    jobs: int | None = None,
+    sources: Collection[str] | None = None,
+) -> None:
     """Copy a project into the new folder `out`, rewritten, and compile it to `out`/main.
 
     Parameters
@@ -221,6 +230,8 @@ def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1
     optimise : str
     jobs : int or None
         Compilers to run at once; None for one per core.
+    sources : collection of str or None
+        Names of the .cu files in `project`; None for all that are there.
 
     Raises
     ------
@@ -243,12 +254,14 @@ def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1
     headers = [f"#include <{h}>" for h in standard] + [f'#include "include/{h}"' for h in own]
     (out / "shim/all.h").write_text("#pragma once\n" + "\n".join(headers) + "\n")
     flags, runtime, link = CHECKS[check]
+    if sources is None:
+        sources = [str(p.relative_to(out)) for p in files if p.suffix == ".cu"]
     values = {
         "flags": f"{optimise} {flags}",
         "runtime": runtime,
         "link": link,
         "extra": "shim/racecheck.o" if check == "race" else "",
-        "objects": " ".join(str(p.relative_to(out).with_suffix(".o")) for p in files if p.suffix == ".cu"),
+        "objects": " ".join(str(Path(name).with_suffix(".o")) for name in sorted(sources)),
     }
     makefile = re.sub(r"@(\w+)@", lambda m: values[m[1]], MAKEFILE)
     for other in ("Makefile", "makefile"):
