@@ -48,8 +48,7 @@ def yin_yang() -> Network:
     return load_network("yin_yang", seed=3)
 
 
-@pytest.fixture(scope="module")
-def mixed() -> tuple[Network, dict[str, np.ndarray]]:
+def mixed_network() -> tuple[Network, dict[str, np.ndarray]]:
     """Recurrent, with a mask, per-neuron parameters, and a read-out that doesn't spike."""
     rng = np.random.default_rng(1)
     lif = load_model("lif", "exp_synapse")
@@ -66,6 +65,11 @@ def mixed() -> tuple[Network, dict[str, np.ndarray]]:
     )
     network = Network("mixed", (SpikeInput("input", 4),), populations, projections, "output", 0.04)
     return network, {"input": np.array([[0.0, 0.011], [0.002, 0.013], [0.0051, np.inf], [0.008, 0.02]])}
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[Network, dict[str, np.ndarray]]:
+    return mixed_network()
 
 
 def in_runtime(

@@ -13,9 +13,11 @@ import argparse
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,21 +174,19 @@ def _local_edits(text: str, plain: str, start: int, end: int) -> list[tuple[int,
     return edits
 
 
+FLAGS = ["-std=c++17", "-w", "-g1", "-ffp-contract=off", f"-I{HERE / 'include'}"]
 MAKEFILE = """\
-FLAGS = -std=c++17 -w -g1 -I. -Ishim/include -ffp-contract=off @flags@
+FLAGS = @flags@
 OBJS = @objects@
 
-main: $(OBJS) shim/cudacpu.o @extra@
-\t$(CXX) $^ -o $@ -rdynamic @link@
+main: $(OBJS)
+\t$(CXX) $^ @executor@ -o $@ -rdynamic @link@
 
-shim/all.h.gch: shim/all.h
+all.h.gch: all.h
 \t$(CXX) $(FLAGS) -x c++-header $< -o $@
 
-shim/%.o: shim/src/%.cpp
-\t$(CXX) -std=c++17 -w -g1 -O2 @runtime@ -c $< -o $@
-
-%.o: %.cu shim/all.h.gch
-\t$(CXX) $(FLAGS) -include shim/all.h -x c++ -c $< -o $@
+%.o: %.cu all.h.gch
+\t$(CXX) $(FLAGS) -include all.h -x c++ -c $< -o $@
 """
 CHECKS = {
     # compiler flags for the project, for the executor, for the linker
@@ -207,6 +207,27 @@ def fingerprint() -> str:
     for p in [HERE / "cudacpu.py", *files]:
         digest.update(p.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def compile_with(words: list[str]) -> None:
+    subprocess.run([*os.environ.get("CXX", "g++").split(), *words], check=True)
+
+
+def executor(check: str) -> list[Path]:
+    """Objects of the executor, compiled once for all programs."""
+    _, runtime, _ = CHECKS[check]
+    sources = ["cudacpu", *(["racecheck"] if check == "race" else [])]
+    kept = Path(tempfile.gettempdir()) / f"cudacpu-{os.getuid()}-{fingerprint()}-{check}"
+    if not kept.is_dir():
+        making = Path(tempfile.mkdtemp(prefix=f"{kept.name}-", dir=kept.parent))
+        for name in sources:
+            words = ["-O2", *runtime.split(), "-c", str(HERE / f"src/{name}.cpp"), "-o", str(making / f"{name}.o")]
+            compile_with([*FLAGS, *words])
+        try:
+            making.rename(kept)
+        except OSError:  # another process was faster
+            shutil.rmtree(making)
+    return [kept / f"{name}.o" for name in sources]
 
 
 def build(
@@ -246,21 +267,18 @@ def build(
     dual = dual_names(list(texts.values()))
     for p, text in texts.items():
         p.write_text(rewritten(text, str(p.relative_to(out)), dual))
-    shutil.copytree(HERE / "include", out / "shim/include")
-    shutil.copytree(HERE / "src", out / "shim/src")
     standard = ["algorithm", "chrono", "climits", "cmath", "csignal", "ctime", "fstream", "iomanip", "iostream", "map",
                 "random", "set", "sstream", "string", "tuple", "vector"]  # fmt: skip
     own = ["cudacpu.h", "curand_kernel.h", "cooperative_groups.h", "thrust/device_vector.h"]
-    headers = [f"#include <{h}>" for h in standard] + [f'#include "include/{h}"' for h in own]
-    (out / "shim/all.h").write_text("#pragma once\n" + "\n".join(headers) + "\n")
-    flags, runtime, link = CHECKS[check]
+    headers = [f"#include <{h}>" for h in standard] + [f'#include "{h}"' for h in own]
+    (out / "all.h").write_text("#pragma once\n" + "\n".join(headers) + "\n")
     if sources is None:
         sources = [str(p.relative_to(out)) for p in files if p.suffix == ".cu"]
+    flags, _, link = CHECKS[check]
     values = {
-        "flags": f"{optimise} {flags}",
-        "runtime": runtime,
+        "flags": shlex.join([*FLAGS, "-I.", optimise, *flags.split()]),
         "link": link,
-        "extra": "shim/racecheck.o" if check == "race" else "",
+        "executor": shlex.join(map(str, executor(check))),
         "objects": " ".join(str(Path(name).with_suffix(".o")) for name in sorted(sources)),
     }
     makefile = re.sub(r"@(\w+)@", lambda m: values[m[1]], MAKEFILE)
