@@ -56,7 +56,9 @@ def repair_active_device() -> None:
     """Repair Brian2CUDA until the process ends if it is the device that objects are made for now."""
     if not _repaired and get_device() is all_devices.get("cuda_standalone"):
         _repair()
-        logger.info(f"Brian2CUDA {_VERSION}: faults of its queue of spikes, its rate monitor and its resets are repaired")
+        logger.info(
+            f"Brian2CUDA {_VERSION}: faults of its queue of spikes, its rate monitor and its resets are repaired"
+        )
 
 
 def _repair() -> Callable[[], None]:

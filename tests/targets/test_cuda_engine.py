@@ -406,6 +406,9 @@ def test_a_way_back_of_many_steps_is_gone_in_pieces(planted: Any) -> None:
     assert pieces.loss == whole.loss
     for key, gradient in whole.gradients.items():
         assert np.array_equal(pieces.gradients[key], gradient), key
+    planted("crossing.cuh", "while (rest != 0)", "while (rest < 0)")  # the last piece alone
+    last = run(make, network, inputs)
+    assert not all(np.array_equal(last.gradients[key], gradient) for key, gradient in whole.gradients.items())
 
 
 # --- the script that compares everything where there is a GPU ---------------------------------------------------------
