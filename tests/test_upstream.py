@@ -1,4 +1,4 @@
-"""docs/upstream.md: every script that shows a fault of Brian2's or Brian2CUDA's does so, and not where it is repaired."""
+"""docs/upstream.md: every script that shows a fault of Brian2 or Brian2CUDA does so, and not where it is repaired."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.needs import COMPILER
+from tests.needs import BRIAN2CUDA, COMPILER
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/upstream.md").read_text()
@@ -31,7 +31,9 @@ def runs() -> list[Any]:
         for text in fenced(section, "text"):
             for part in text.split("$ ")[1:]:
                 command, *lines = part.splitlines()
-                found.append(pytest.param(script, command, lines, id=f"{section.splitlines()[0]}:{command}"))
+                marks = [BRIAN2CUDA] if "brian2cuda" in script else []
+                name = f"{section.splitlines()[0]}:{command}"
+                found.append(pytest.param(script, command, lines, id=name, marks=marks))
     return found
 
 

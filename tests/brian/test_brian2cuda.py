@@ -8,12 +8,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import brian2
-import brian2cuda
 import numpy as np
 import pytest
 from brian2 import ms
-from brian2cuda.codeobject import CUDAStandaloneCodeObject
-from brian2cuda.device import CUDAStandaloneDevice
 
 from snnmodels.brian import brian2cuda as repairs
 from snnmodels.brian import neuron_group, plain, synapses
@@ -22,6 +19,10 @@ from snnmodels.targets.devices import cuda_preferences, preferences, quiet
 from snnmodels.templates import load_model
 from tests.cudacpu import cudacpu
 from tests.needs import COMPILER
+
+brian2cuda = pytest.importorskip("brian2cuda")
+CUDAStandaloneCodeObject = brian2cuda.codeobject.CUDAStandaloneCodeObject
+CUDAStandaloneDevice = brian2cuda.device.CUDAStandaloneDevice
 
 Results = dict[str, tuple[str, np.dtype]]
 BARRIER = "bool initialize_semaphores = (!semaphore);\n        __syncthreads();"

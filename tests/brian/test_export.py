@@ -37,7 +37,7 @@ from snnmodels.targets.devices import (
     require_compiler,
 )
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
-from tests.needs import COMPILER
+from tests.needs import BRIAN2CUDA, COMPILER
 
 DT = 1e-4
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
@@ -117,7 +117,7 @@ def texts(folder: Path) -> dict[Path, str]:
     }
 
 
-@pytest.mark.parametrize("target", ["cpp", "cuda"])
+@pytest.mark.parametrize("target", ["cpp", pytest.param("cuda", marks=BRIAN2CUDA)])
 def test_no_path_of_this_machine_and_no_leftovers(
     mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path, target: str
 ) -> None:
@@ -228,6 +228,7 @@ def build_for_cuda(folder: Path) -> None:
 
 @pytest.mark.slow
 @needs_nvcc
+@BRIAN2CUDA
 def test_cuda_project_compiles_and_links(yin_yang: Network, tmp_path: Path) -> None:
     spikes = encoded_sample(yin_yang)
     assert spikes is not None
@@ -237,6 +238,7 @@ def test_cuda_project_compiles_and_links(yin_yang: Network, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @needs_nvcc
+@BRIAN2CUDA
 def test_everything_that_training_uses_compiles_for_cuda(tmp_path: Path) -> None:
     """Forward and backward simulation with sub-step events: index-linked stores, custom events, generated functions."""
     rng = np.random.default_rng(0)

@@ -2,8 +2,8 @@
 
     python -m tests.cudacpu.device [--repaired] [--check race] [--order reverse] [--max-threads 32] SCRIPT.py
 
-The script sets its device itself. What the emulator finds goes to standard error. With ``--repaired``, Brian2CUDA is without
-the faults that snnmodels repairs.
+The script sets its device itself. What the emulator finds goes to standard error. With ``--repaired``, Brian2CUDA is
+without the faults that snnmodels repairs.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ class EmulatedSession(Session):
     def _reading(self, phase: str) -> str:
         """C++ that reads files into the first elements of arrays, where there are any."""
         return "\n".join(
-            f'if (std::ifstream _f{{"{phase}_{name}", std::ios::binary}}) {{ _f.read((char*){name}, {size}*sizeof({name}[0]));'
+            f'if (std::ifstream _f{{"{phase}_{name}", std::ios::binary}}) {{'
+            f" _f.read((char*){name}, {size}*sizeof({name}[0]));"
             f" cudaMemcpy(dev{name}, {name}, {size}*sizeof({name}[0]), cudaMemcpyHostToDevice); }}"
             for variables in self._variables.values()
             for name, size, _ in variables

@@ -1,4 +1,4 @@
-"""The emulator itself, and what runs on it through Brian2CUDA: exported projects, and the portable form of gradients."""
+"""The emulator itself, and what runs on it through Brian2CUDA: exported projects, gradients in the portable form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from snnmodels.templates import Network, Population, Projection, SpikeInput, loa
 from tests.brian.test_export import DT, in_runtime, mixed_network, recorded
 from tests.cudacpu import cudacpu
 from tests.cudacpu.session import EmulatedSession
-from tests.needs import COMPILER
+from tests.needs import BRIAN2CUDA, COMPILER
 
 SLOW = pytest.mark.slow
 ORDERS = ("forward", "reverse", "random:1", "random:2")
@@ -75,6 +75,7 @@ def test_correct_kernels_are_right_and_wrong_ones_are_found(check: str, tmp_path
 
 
 @pytest.mark.parametrize("check", ["race", pytest.param("none", marks=SLOW)])
+@BRIAN2CUDA
 def test_an_exported_project_gives_the_same_numbers(check: str, tmp_path: Path) -> None:
     network, spikes = mixed_network()
     export_project(network, tmp_path / "project", "cuda", spikes=spikes, dt=DT)
@@ -102,7 +103,7 @@ def single() -> tuple[Network, Loss]:
 
 
 def layers(readout: bool) -> tuple[Network, Loss]:
-    """Recurrent, with a mask and an adaptive threshold; the output spikes, or is a membrane of which the loss reads a maximum."""
+    """Recurrent, with a mask and an adaptive threshold; the loss reads output spikes, or the maximum of a membrane."""
     rng = np.random.default_rng(0)
     adaptive = load_model("lif+exp_synapse+adaptive_threshold")
     last = load_model("leaky_integrator+exp_synapse" if readout else "lif+exp_synapse")
@@ -129,6 +130,7 @@ def layers(readout: bool) -> tuple[Network, Loss]:
         pytest.param("readout", "none", marks=SLOW),
     ],
 )
+@BRIAN2CUDA
 def test_the_portable_gradient(kind: str, check: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal to those of Brian2's numpy and C++, in every order of threads; the race detector would end the program."""
     network, loss = single() if kind == "single" else layers(kind == "readout")
