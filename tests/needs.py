@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 
 import pytest
 
 HAS_COMPILER = shutil.which("g++") is not None
 COMPILER = pytest.mark.skipif(not HAS_COMPILER, reason="needs a C++ compiler")
+BRIAN2CUDA = pytest.mark.skipif(importlib.util.find_spec("brian2cuda") is None, reason="needs Brian2CUDA")
 COMPILED = pytest.param("cpp_standalone", marks=COMPILER)
 TARGETS = ["numpy", COMPILED]
 on_both = pytest.mark.parametrize("target", TARGETS)

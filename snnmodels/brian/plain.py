@@ -1,7 +1,7 @@
 """Models as ordinary Brian2 objects, for a Brian2 user's own script on any target.
 
 These simulate on Brian2's grid: events take effect at time steps, as in any Brian2 simulation. Nothing of the package
-takes part in the run.
+takes part in the run; but where the device is Brian2CUDA's, its known faults are repaired (`brian2cuda`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..templates.errors import suggest
 from ..templates.expressions import substitute
 from ..templates.model import AMPLITUDE
 from ..templates.units import numbers_in, unit_dimension
+from .brian2cuda import repair_active_device
 from .names import attributes, synapse_attributes
 
 __all__ = ["integration_method", "neuron_group", "synapses"]
@@ -89,6 +90,7 @@ def neuron_group(
     >>> from brian2 import ms
     >>> group = neuron_group(load_model("lif"), 10, tau_m=10 * ms)
     """
+    repair_active_device()
     options = set(inspect.signature(NeuronGroup.__init__).parameters) - {"self", "N", "model", "threshold", "reset"}
     for name in (*model.parameters, *model.state_names):
         if name in attributes():
@@ -211,6 +213,7 @@ def synapses(
     >>> connections.connect()
     >>> connections.w = 0.5
     """
+    repair_active_device()
     if receptor is None and len(model.receptors) == 1:
         receptor = next(iter(model.receptors))
     if receptor is None or receptor not in model.receptors:

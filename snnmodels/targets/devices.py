@@ -30,7 +30,6 @@ __all__ = [
     "cpp_preferences",
     "cuda_preferences",
     "curand_folder",
-    "generating_cuda",
     "no_log_files",
     "preferences",
     "quiet",
@@ -141,27 +140,6 @@ def cuda_preferences(*, compute_capability: float = 7.5) -> dict[str, Any]:
         nvcc_flags.append(f"-I{curand}/include")
         values["codegen.cpp.library_dirs"] = [f"{curand}/lib"]
     return values
-
-
-@contextmanager
-def generating_cuda() -> Iterator[None]:
-    """Generate code with Brian2CUDA inside the block: `cuda_preferences`, and templates that repair its own.
-
-    Raises
-    ------
-    CompilerMissing
-        If Brian2CUDA isn't installed.
-    """
-    values = cuda_preferences()
-    from brian2cuda.codeobject import CUDAStandaloneCodeObject
-
-    former = CUDAStandaloneCodeObject.templater
-    CUDAStandaloneCodeObject.templater = former.derive("snnmodels.brian", templates_dir="cuda")
-    try:
-        with preferences(values):
-            yield
-    finally:
-        CUDAStandaloneCodeObject.templater = former
 
 
 def _cuda_version(nvcc: str | None) -> float:

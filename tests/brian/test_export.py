@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from snnmodels.brian.assembly import Assembly
+from snnmodels.brian.brian2cuda import generating_cuda
 from snnmodels.brian.export import (
     driven_population,
     encoded_sample,
@@ -31,13 +32,12 @@ from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.targets.devices import (
     CompilerMissing,
     curand_folder,
-    generating_cuda,
     preferences,
     quiet,
     require_compiler,
 )
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
-from tests.needs import COMPILER
+from tests.needs import BRIAN2CUDA, COMPILER
 
 DT = 1e-4
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on PATH")
@@ -48,8 +48,7 @@ def yin_yang() -> Network:
     return load_network("yin_yang", seed=3)
 
 
-@pytest.fixture(scope="module")
-def mixed() -> tuple[Network, dict[str, np.ndarray]]:
+def mixed_network() -> tuple[Network, dict[str, np.ndarray]]:
     """Recurrent, with a mask, per-neuron parameters, and a read-out that doesn't spike."""
     rng = np.random.default_rng(1)
     lif = load_model("lif", "exp_synapse")
@@ -66,6 +65,11 @@ def mixed() -> tuple[Network, dict[str, np.ndarray]]:
     )
     network = Network("mixed", (SpikeInput("input", 4),), populations, projections, "output", 0.04)
     return network, {"input": np.array([[0.0, 0.011], [0.002, 0.013], [0.0051, np.inf], [0.008, 0.02]])}
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[Network, dict[str, np.ndarray]]:
+    return mixed_network()
 
 
 def in_runtime(
@@ -113,7 +117,7 @@ def texts(folder: Path) -> dict[Path, str]:
     }
 
 
-@pytest.mark.parametrize("target", ["cpp", "cuda"])
+@pytest.mark.parametrize("target", ["cpp", pytest.param("cuda", marks=BRIAN2CUDA)])
 def test_no_path_of_this_machine_and_no_leftovers(
     mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path, target: str
 ) -> None:
@@ -224,6 +228,7 @@ def build_for_cuda(folder: Path) -> None:
 
 @pytest.mark.slow
 @needs_nvcc
+@BRIAN2CUDA
 def test_cuda_project_compiles_and_links(yin_yang: Network, tmp_path: Path) -> None:
     spikes = encoded_sample(yin_yang)
     assert spikes is not None
@@ -233,6 +238,7 @@ def test_cuda_project_compiles_and_links(yin_yang: Network, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @needs_nvcc
+@BRIAN2CUDA
 def test_everything_that_training_uses_compiles_for_cuda(tmp_path: Path) -> None:
     """Forward and backward simulation with sub-step events: index-linked stores, custom events, generated functions."""
     rng = np.random.default_rng(0)

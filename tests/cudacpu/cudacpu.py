@@ -13,9 +13,12 @@ import argparse
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,21 +174,19 @@ def _local_edits(text: str, plain: str, start: int, end: int) -> list[tuple[int,
     return edits
 
 
+FLAGS = ["-std=c++17", "-w", "-g1", "-ffp-contract=off", f"-I{HERE / 'include'}"]
 MAKEFILE = """\
-FLAGS = -std=c++17 -w -g1 -I. -Ishim/include -ffp-contract=off @flags@
+FLAGS = @flags@
 OBJS = @objects@
 
-main: $(OBJS) shim/cudacpu.o @extra@
-\t$(CXX) $^ -o $@ -rdynamic @link@
+main: $(OBJS)
+\t$(CXX) $^ @executor@ -o $@ -rdynamic @link@
 
-shim/all.h.gch: shim/all.h
+all.h.gch: all.h
 \t$(CXX) $(FLAGS) -x c++-header $< -o $@
 
-shim/%.o: shim/src/%.cpp
-\t$(CXX) -std=c++17 -w -g1 -O2 @runtime@ -c $< -o $@
-
-%.o: %.cu shim/all.h.gch
-\t$(CXX) $(FLAGS) -include shim/all.h -x c++ -c $< -o $@
+%.o: %.cu all.h.gch
+\t$(CXX) $(FLAGS) -include all.h -x c++ -c $< -o $@
 """
 CHECKS = {
     # compiler flags for the project, for the executor, for the linker
@@ -208,7 +209,36 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1", jobs: int | None = None) -> None:
+def compile_with(words: list[str]) -> None:
+    subprocess.run([*os.environ.get("CXX", "g++").split(), *words], check=True)
+
+
+def executor(check: str) -> list[Path]:
+    """Objects of the executor, compiled once for all programs."""
+    _, runtime, _ = CHECKS[check]
+    sources = ["cudacpu", *(["racecheck"] if check == "race" else [])]
+    kept = Path(tempfile.gettempdir()) / f"cudacpu-{os.getuid()}-{fingerprint()}-{check}"
+    if not kept.is_dir():
+        making = Path(tempfile.mkdtemp(prefix=f"{kept.name}-", dir=kept.parent))
+        for name in sources:
+            words = ["-O2", *runtime.split(), "-c", str(HERE / f"src/{name}.cpp"), "-o", str(making / f"{name}.o")]
+            compile_with([*FLAGS, *words])
+        try:
+            making.rename(kept)
+        except OSError:  # another process was faster
+            shutil.rmtree(making)
+    return [kept / f"{name}.o" for name in sources]
+
+
+def build(
+    project: Path,
+    out: Path,
+    *,
+    check: str = "none",
+    optimise: str = "-O1",
+    jobs: int | None = None,
+    sources: Collection[str] | None = None,
+) -> None:
     """Copy a project into the new folder `out`, rewritten, and compile it to `out`/main.
 
     Parameters
@@ -221,6 +251,8 @@ def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1
     optimise : str
     jobs : int or None
         Compilers to run at once; None for one per core.
+    sources : collection of str or None
+        Names of the .cu files in `project`; None for all that are there.
 
     Raises
     ------
@@ -235,20 +267,19 @@ def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1
     dual = dual_names(list(texts.values()))
     for p, text in texts.items():
         p.write_text(rewritten(text, str(p.relative_to(out)), dual))
-    shutil.copytree(HERE / "include", out / "shim/include")
-    shutil.copytree(HERE / "src", out / "shim/src")
     standard = ["algorithm", "chrono", "climits", "cmath", "csignal", "ctime", "fstream", "iomanip", "iostream", "map",
                 "random", "set", "sstream", "string", "tuple", "vector"]  # fmt: skip
     own = ["cudacpu.h", "curand_kernel.h", "cooperative_groups.h", "thrust/device_vector.h"]
-    headers = [f"#include <{h}>" for h in standard] + [f'#include "include/{h}"' for h in own]
-    (out / "shim/all.h").write_text("#pragma once\n" + "\n".join(headers) + "\n")
-    flags, runtime, link = CHECKS[check]
+    headers = [f"#include <{h}>" for h in standard] + [f'#include "{h}"' for h in own]
+    (out / "all.h").write_text("#pragma once\n" + "\n".join(headers) + "\n")
+    if sources is None:
+        sources = [str(p.relative_to(out)) for p in files if p.suffix == ".cu"]
+    flags, _, link = CHECKS[check]
     values = {
-        "flags": f"{optimise} {flags}",
-        "runtime": runtime,
+        "flags": shlex.join([*FLAGS, "-I.", optimise, *flags.split()]),
         "link": link,
-        "extra": "shim/racecheck.o" if check == "race" else "",
-        "objects": " ".join(str(p.relative_to(out).with_suffix(".o")) for p in files if p.suffix == ".cu"),
+        "executor": shlex.join(map(str, executor(check))),
+        "objects": " ".join(str(Path(name).with_suffix(".o")) for name in sorted(sources)),
     }
     makefile = re.sub(r"@(\w+)@", lambda m: values[m[1]], MAKEFILE)
     for other in ("Makefile", "makefile"):
@@ -256,6 +287,18 @@ def build(project: Path, out: Path, *, check: str = "none", optimise: str = "-O1
     (out / "Makefile").write_text(makefile)
     jobs = jobs or len(os.sched_getaffinity(0))
     subprocess.run(["make", "-s", f"-j{jobs}"], cwd=out, check=True)
+
+
+def settings(order: str, max_threads: int, fill: int = 0xFB) -> dict[str, str]:
+    """Environment variables that tell a built program what `run` is told."""
+    return {
+        "CUDACPU_ORDER": order,
+        "CUDACPU_MAX_THREADS": str(max_threads),
+        "CUDACPU_FILL": str(fill),
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:handle_segv=0:"
+        + os.environ.get("ASAN_OPTIONS", ""),
+        "UBSAN_OPTIONS": "print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""),
+    }
 
 
 def run(
@@ -290,15 +333,7 @@ def run(
     CompletedProcess
         With the text of both streams; addresses in reports are replaced by functions and lines.
     """
-    environment = {
-        **os.environ,
-        "CUDACPU_ORDER": order,
-        "CUDACPU_MAX_THREADS": str(max_threads),
-        "CUDACPU_FILL": str(fill),
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:handle_segv=0:"
-        + os.environ.get("ASAN_OPTIONS", ""),
-        "UBSAN_OPTIONS": "print_stacktrace=1:" + os.environ.get("UBSAN_OPTIONS", ""),
-    }
+    environment = {**os.environ, **settings(order, max_threads, fill)}
     if results:
         (out / results).mkdir(parents=True, exist_ok=True)
         arguments = ("--results_dir", results, *arguments)

@@ -402,6 +402,24 @@ def test_a_planted_factor_is_found(planted: Any) -> None:
         assert_same(found, expected)
 
 
+@COMPILER
+@SLOW
+@pytest.mark.usefixtures("emulated")
+def test_a_way_back_of_many_steps_is_gone_in_pieces(planted: Any) -> None:
+    """With room for two steps instead of 32, the way between two events is gone again for every two of them."""
+    network, inputs = random_network(load_model("qif+exp_synapse+refractory"), 0.03, 4, delay="each", duration=20 * MS)
+    whole = run(make, network, inputs)
+    planted("crossing.cuh", "constexpr int MANY = 32;", "constexpr int MANY = 2;")
+    pieces = run(make, network, inputs)
+    assert sum(np.isfinite(t).sum() for t in whole.spikes.values()) > 5
+    assert pieces.loss == whole.loss
+    for key, gradient in whole.gradients.items():
+        assert np.array_equal(pieces.gradients[key], gradient), key
+    planted("crossing.cuh", "while (rest != 0)", "while (rest < 0)")  # the last piece alone
+    last = run(make, network, inputs)
+    assert not all(np.array_equal(last.gradients[key], gradient) for key, gradient in whole.gradients.items())
+
+
 # --- the script that compares everything where there is a GPU ---------------------------------------------------------
 
 

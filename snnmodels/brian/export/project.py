@@ -14,8 +14,9 @@ import brian2
 import numpy as np
 
 from ...files import atomic_folder
-from ...targets.devices import cpp_preferences, generating_cuda, preferences, quiet
+from ...targets.devices import cpp_preferences, preferences, quiet
 from ...templates.network import Network
+from ..brian2cuda import generating_cuda
 from .simulation import TrialObjects, one_trial
 
 __all__ = ["Project", "ProjectTarget", "export_project", "write_makefile"]
