@@ -20,6 +20,7 @@ __all__ = [
     "TrainingEngine",
     "explain",
     "initial_states",
+    "not_finite",
     "refractory_periods",
     "trials_of",
 ]
@@ -361,6 +362,22 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 "or give the model a threshold that cuts it off"
             )
     return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
+
+
+def not_finite(key: str, smallest_gdot: float) -> str:
+    """What is said of a gradient that is not finite.
+
+    Parameters
+    ----------
+    key : str
+        Its name.
+    smallest_gdot : float
+        Smallest slope at a crossing, per second.
+    """
+    return (
+        f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
+        f"{smallest_gdot:.3g}/s), or a state left the range of numbers"
+    )
 
 
 def initial_states(p: PopulationPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.targets import named_targets
 from ..events.drives import Knots
-from ..events.engine import Engine, SimulationError, TrainingEngine
+from ..events.engine import Engine, SimulationError, TrainingEngine, not_finite
 from ..events.plan import EnginePlan
 from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, loss_of
 from ..losses.base import Loss, Observed, evaluated, several
@@ -426,10 +426,7 @@ class Simulation:
         gradients = self._gradients()
         for key, found in gradients.items():
             if not all_finite(found):
-                raise SimulationError(
-                    f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
-                    f"{engine.smallest_gdot:.3g}/s), or a state left the range of numbers"
-                )
+                raise SimulationError(not_finite(key, engine.smallest_gdot))
         return gradients
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
