@@ -21,6 +21,7 @@ __all__ = [
     "as_json",
     "atomic_file",
     "atomic_folder",
+    "check_replaceable",
     "check_writable",
     "damaged",
     "folder_for",
@@ -287,6 +288,33 @@ def atomic_folder(path: str | Path, what: str, instead: str = "name another fold
                 old.rename(to)
             for folder in (new, old):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_replaceable(directory: Path, manifest: str, overwrite: bool) -> None:
+    """Refuse to write over anything but an earlier project that may be replaced.
+
+    Parameters
+    ----------
+    directory : Path
+    manifest : str
+        Name of the file that every project has.
+    overwrite : bool
+        Whether an earlier one may be.
+
+    Raises
+    ------
+    FileExistsError
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise FileExistsError(f"{directory} is a file; name a folder for the project")
+    if not any(directory.iterdir()):
+        return
+    if not (directory / manifest).exists():
+        raise FileExistsError(f"{directory} holds files that are no exported project; name another folder")
+    if not overwrite:
+        raise FileExistsError(f"{directory} holds an earlier project; allow overwriting it, or name another folder")
 
 
 def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:

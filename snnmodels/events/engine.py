@@ -15,6 +15,7 @@ from .drives import Knots
 from .plan import EnginePlan, PopulationPlan
 
 __all__ = [
+    "FAILURES",
     "Engine",
     "SimulationError",
     "TrainingEngine",
@@ -24,6 +25,22 @@ __all__ = [
     "refractory_periods",
     "trials_of",
 ]
+
+
+FAILURES = (
+    "start",
+    "reset",
+    "runaway",
+    "cascade",
+    "finite",
+    "steps",
+    "search",
+    "slides",
+    "turns",
+    "spikes",
+    "flat",
+)
+"""What a batch may have no result for; `explain` says it in words."""
 
 
 class SimulationError(RuntimeError):
@@ -302,8 +319,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     Parameters
     ----------
     plan : EnginePlan
-    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "spikes", "flat",
-            "gradient"}
+    what : str
+        One of `FAILURES`, or ``"gradient"``, which only training in the program has.
     population : int
     neuron : int
         -1 where it is not known, as for `time`.

@@ -12,8 +12,9 @@ from ..datasets.targets import named_targets
 from ..events.drives import Knots
 from ..events.engine import Engine, SimulationError, TrainingEngine, not_finite
 from ..events.plan import EnginePlan
-from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, loss_of
+from ..losses import loss_of
 from ..losses.base import Loss, Observed, evaluated, several
+from ..losses.classification import compiled
 from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
@@ -438,7 +439,8 @@ class Simulation:
         return (
             isinstance(self._engine, TrainingEngine)
             and values.keys() <= weights
-            and type(self._loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
+            and self._loss is not None
+            and compiled(self._loss) is not None
             and not self._network.currents
             and type(optimiser) is Adam
             and not optimiser.bounds
@@ -486,15 +488,14 @@ class Simulation:
         corrections, moments = optimiser.take_steps(values, len(batches))
         engine = self._engine
         assert isinstance(engine, TrainingEngine)
-        assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
+        loss = compiled(self.loss)
+        assert loss is not None
         try:
             results, predictions = engine.train(
                 given,
                 every,
                 [len(labels) for _, labels in batches],
-                (0, (self.loss.tau0, self.loss.tau1, self.loss.alpha))
-                if isinstance(self.loss, TTFSCrossEntropy)
-                else (1, (self.loss.scale,)),
+                loss,
                 (optimiser.beta1, optimiser.beta2, corrections),
                 {places[k]: (m[0], m[1], optimiser.scales.get(k, 1.0)) for k, m in moments.items()},
             )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import brian2
 import numpy as np
 
-from ...files import atomic_folder
+from ...files import atomic_folder, check_replaceable
 from ...targets.devices import cpp_preferences, generating_cuda, preferences, quiet
 from ...templates.network import Network
 from .simulation import TrialObjects, one_trial
@@ -106,7 +106,7 @@ def export_project(
     if not dt > 0:
         raise ValueError(f"dt: expected a positive time step in seconds, got {dt}")
     directory = Path(directory)
-    _check_folder(directory, overwrite)
+    check_replaceable(directory, _MANIFEST, overwrite)
     with atomic_folder(directory, "folder of the project") as generated:
         manifest = _generate(network, spikes, dt, target, generated)
         sources = write_makefile(generated, target)
@@ -138,20 +138,6 @@ def write_makefile(directory: Path, target: ProjectTarget) -> int:
     listed = " \\\n".join(f"    {source}" for source in sources)
     (directory / "Makefile").write_text(_file(f"Makefile.{target}").replace("@sources@", listed))
     return len(sources)
-
-
-def _check_folder(directory: Path, overwrite: bool) -> None:
-    """Refuse to write over anything but an earlier project that may be replaced."""
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise FileExistsError(f"{directory} is a file; name a folder for the project")
-    if not any(directory.iterdir()):
-        return
-    if not (directory / _MANIFEST).exists():
-        raise FileExistsError(f"{directory} holds files that are no exported project; name another folder")
-    if not overwrite:
-        raise FileExistsError(f"{directory} holds an earlier project; allow overwriting it, or name another folder")
 
 
 def _generate(

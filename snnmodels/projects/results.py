@@ -1,0 +1,106 @@
+"""Reads what the program of a project has written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import damaged, named, read_json
+from .export import MANIFEST
+
+__all__ = ["Results", "load_results"]
+
+_WHAT = "results of a project"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a project's program has written.
+
+    Attributes
+    ----------
+    spikes : dict of str to array, shape (trials, n, spikes)
+        By population; seconds, ascending, padded with inf.
+    states : dict of str to array, shape (trials, n) or (trials, n, samples)
+        By name of the file, as ``"readout.v.samples"``; SI base units.
+    gradients : dict of str to array
+        As `Outcome.gradients`; nothing after a forward run.
+    loss : float or None
+        Where the program has the loss itself.
+    predictions : int array, shape (trials,), or None
+    """
+
+    spikes: Mapping[str, np.ndarray]
+    states: Mapping[str, np.ndarray]
+    gradients: Mapping[str, np.ndarray] = field(default_factory=dict)
+    loss: float | None = None
+    predictions: np.ndarray | None = None
+
+
+def load_results(directory: str | Path) -> Results:
+    """Read and check the results of a project that `export_simulation` (or ``snnmodels build``) wrote.
+
+    Parameters
+    ----------
+    directory : path
+        Of the project.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    OSError
+        If there is no project, or its program has not been run or has failed since.
+    ValueError
+        If a file is not what the program writes, or it is a project on a time grid.
+    """
+    directory = Path(directory)
+    manifest = read_json(directory / MANIFEST, "project of snnmodels", instead="name another folder")
+    if manifest.get("timing") != "precise":
+        raise ValueError(f"{directory}: a project on a time grid; its own read_results.py reads its results")
+    described: Any = manifest.get("files", [])
+    try:
+        wanted = [f for f in described if f["path"].startswith("results/")]
+        backward = [f for f in wanted if f["role"] in ("loss", "predictions", "gradient")]
+    except (TypeError, KeyError, AttributeError):
+        raise damaged(directory / MANIFEST, "project") from None
+    if backward and not any((directory / f["path"]).exists() for f in backward):
+        wanted = [f for f in wanted if f not in backward]  # of a forward run
+    sizes: dict[str, int] = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for f in wanted:
+        found.setdefault(f["role"], {})[f["name"]] = _read(directory / f["path"], f["dtype"], f["shape"], sizes)
+    loss, predictions = found.get("loss", {}).get("loss"), found.get("predictions", {}).get("predictions")
+    return Results(
+        {name.removesuffix(".spikes"): times for name, times in found.get("spikes", {}).items()},
+        found.get("state", {}),
+        found.get("gradient", {}),
+        None if loss is None else float(loss),
+        predictions,
+    )
+
+
+def _read(path: Path, dtype: str, shape: list[int | str], sizes: dict[str, int]) -> np.ndarray:
+    """One array; sizes that go by a name are the same in all files."""
+    with named(path, _WHAT, "run the project's program (make run)"), path.open("rb") as file:
+        try:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+            rest = file.read(1)
+        except (ValueError, EOFError, MemoryError, SyntaxError):
+            raise _wrong(path) from None
+    expected = [n if isinstance(n, int) else sizes.get(n) for n in shape]
+    fits = array.ndim == len(shape) and all(n in (None, have) for n, have in zip(expected, array.shape, strict=True))
+    if rest or not fits or array.dtype != np.dtype(dtype):
+        raise _wrong(path)
+    sizes |= {n: have for n, have in zip(shape, array.shape, strict=True) if isinstance(n, str)}
+    return array
+
+
+def _wrong(path: Path) -> ValueError:
+    return ValueError(f"{path}: not what the project's program writes, or damaged; run it again (make run)")
