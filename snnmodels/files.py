@@ -27,6 +27,7 @@ __all__ = [
     "folder_for",
     "named",
     "read_archive",
+    "read_array",
     "read_json",
     "synchronise",
     "write_rounded",
@@ -344,6 +345,33 @@ def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
         return arrays
     except Exception:  # damaged bytes can make any part of a reader fail, in words that help nobody
         raise damaged(path, what) from None
+
+
+def read_array(path: str | Path, what: str) -> np.ndarray:
+    """Read one array of NumPy's format, without pickled objects.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What it should be.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it can't be opened; see `named`.
+    ValueError
+        If it is damaged or something else.
+    """
+    with named(path, what), Path(path).open("rb") as file:
+        try:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+            rest = file.read(1)
+        except Exception:  # as of an archive
+            raise damaged(path, what) from None
+    if rest:
+        raise damaged(path, what)
+    return array
 
 
 def damaged(path: str | Path, what: str) -> ValueError:

@@ -1,4 +1,4 @@
-"""The files of arrays that a project reads and writes, each described once: for its program, its README and its readers."""
+"""The files of arrays that a project reads and writes, described once for its program, its README and its readers."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ def _batch(
 ) -> dict[str, tuple[File, np.ndarray]]:
     """The batch that a project comes with."""
     network = contents.network
-    wanted = sorted(x.name for x in (*network.inputs, *network.currents))
+    wanted = sorted([s.name for s in network.inputs] + [c.name for c in network.currents])
     if sorted(inputs) != wanted:
         raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {wanted}")
     found, trials = {}, None if targets is None else len(targets)
@@ -281,9 +281,7 @@ def _sources(contents: Contents, target: ProjectTarget) -> dict[str, str]:
         files["models.cpp"] = cpp.table(makers)
         ways = Ways(contents.rooms.threads)
         own.append("project.cpp")
-    files["plan.h"] = plan_source(
-        contents, _entries(plan), models, ways, constants(contents, _filled(plan, contents))
-    )
+    files["plan.h"] = plan_source(contents, _entries(plan), models, ways, constants(contents, _filled(plan, contents)))
     return files | {name: _file(name) for name in own}
 
 

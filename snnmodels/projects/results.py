@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import damaged, named, read_json
+from ..files import damaged, read_array, read_json
 from .export import MANIFEST
 
 __all__ = ["Results", "load_results"]
@@ -64,6 +64,8 @@ def load_results(directory: str | Path) -> Results:
     manifest = read_json(directory / MANIFEST, "project of snnmodels", instead="name another folder")
     if manifest.get("timing") != "precise":
         raise ValueError(f"{directory}: a project on a time grid; its own read_results.py reads its results")
+    if not (directory / "results").is_dir():
+        raise FileNotFoundError(f"{directory} has no results: its program has not run, or has failed (make run)")
     described: Any = manifest.get("files", [])
     try:
         wanted = [f for f in described if f["path"].startswith("results/")]
@@ -88,19 +90,10 @@ def load_results(directory: str | Path) -> Results:
 
 def _read(path: Path, dtype: str, shape: list[int | str], sizes: dict[str, int]) -> np.ndarray:
     """One array; sizes that go by a name are the same in all files."""
-    with named(path, _WHAT, "run the project's program (make run)"), path.open("rb") as file:
-        try:
-            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-            rest = file.read(1)
-        except (ValueError, EOFError, MemoryError, SyntaxError):
-            raise _wrong(path) from None
+    array = read_array(path, _WHAT)
     expected = [n if isinstance(n, int) else sizes.get(n) for n in shape]
     fits = array.ndim == len(shape) and all(n in (None, have) for n, have in zip(expected, array.shape, strict=True))
-    if rest or not fits or array.dtype != np.dtype(dtype):
-        raise _wrong(path)
+    if not fits or array.dtype != np.dtype(dtype):
+        raise damaged(path, _WHAT)
     sizes |= {n: have for n, have in zip(shape, array.shape, strict=True) if isinstance(n, str)}
     return array
-
-
-def _wrong(path: Path) -> ValueError:
-    return ValueError(f"{path}: not what the project's program writes, or damaged; run it again (make run)")

@@ -196,7 +196,8 @@ def _drives(contents: Contents, to: _Printer) -> Iterable[str]:
     for d in contents.plan.drives:
         parts = []
         for part in d.parts:
-            parts.append(f"{{{part.current}, {part.drive}, {at}, {at + 1}, {part.interval!r}, {to.truth(part.linear)}}}")
+            places = f"{part.current}, {part.drive}, {at}, {at + 1}"
+            parts.append(f"{{{places}, {part.interval!r}, {to.truth(part.linear)}}}")
             at += len(KNOTS)
         flags = f"{to.truth(d.linear)}, {to.truth(d.wanted)}"
         shared = to.room(contents.rooms.shared[d.index])

@@ -168,7 +168,7 @@ def encoded_sample(network: Network) -> dict[str, Array] | None:
 
 
 def read_spikes(path: str, network: Network) -> dict[str, Array]:
-    """Input spike times from an .npz file with one array per input, named like it.
+    """Input spike times, and samples of currents, from an .npz file with one array per input, named like it.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def read_spikes(path: str, network: Network) -> dict[str, Array]:
             content = {name: np.asarray(archive[name], dtype=float) for name in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npz file of spike times ({error})") from None
-    wanted = [source.name for source in network.inputs]
+    wanted = [source.name for source in network.inputs] + [current.name for current in network.currents]
     if set(content) != set(wanted):
         raise ValueError(f"{path}: holds {sorted(content)}; expected one array per input, named {sorted(wanted)}")
     return content
