@@ -61,8 +61,8 @@ def load_results(directory: str | Path) -> Results:
         If a file is not what the program writes, or it is a project on a time grid.
     """
     directory = Path(directory)
-    manifest = read_json(directory / MANIFEST, "project of snnmodels", instead="name another folder")
-    if manifest.get("timing") != "precise":
+    manifest = read_json(directory / MANIFEST, "project of snnmodels", "timing", instead="name another folder")
+    if manifest["timing"] != "precise":
         raise ValueError(f"{directory}: a project on a time grid; its own read_results.py reads its results")
     if not (directory / "results").is_dir():
         raise FileNotFoundError(f"{directory} has no results: its program has not run, or has failed (make run)")

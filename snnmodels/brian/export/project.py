@@ -167,6 +167,7 @@ def _manifest(network: Network, trial: TrialObjects, dt: float, target: ProjectT
         return {"file": Path(device.get_array_filename(array)).name, "dtype": str(np.dtype(array.dtype))}
 
     return {
+        "timing": "grid",
         "network": network.name,
         "target": target,
         "dt": dt,

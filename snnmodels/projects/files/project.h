@@ -172,6 +172,7 @@ private:
                 throw Wrong(std::string(file.path) + ": " + std::to_string(samples.back().shape.back()) + " samples; a trial needs " + std::to_string(c.least));
             refuse_infinite(samples.back(), file.path);
         }
+        if (!bound[plan.trials].empty() && room[plan.trials] < 1) throw Wrong(bound[plan.trials] + ": no trials");
         for (const Projection& p : plan.projections)
         {
             weights.push_back(read(p.weights)), delays.push_back(read(p.delay));
@@ -186,13 +187,13 @@ private:
         if (gradient && plan.loss != FROM_FILES)
         {
             targets = read(plan.targets);
+            if (room[plan.trials] < 1) throw Wrong(bound[plan.trials] + ": no trials");
             const std::int64_t n = plan.populations[plan.observed[0].population].n;
             for (std::size_t b = 0; b < count(targets.shape); b++)
                 if (labels()[b] < 0 || labels()[b] >= n)
                     throw Wrong(std::string(plan.targets.path) + ": label " + std::to_string(labels()[b]) + " of trial " + std::to_string(b) + " is none of the " + std::to_string(n) + " outputs");
         }
-        bind(plan.trials, 1, "nothing");
-        if (room[plan.trials] < 1) throw Wrong(bound[plan.trials] + ": no trials");
+        bind(plan.trials, 1, "the network, which has no inputs");
     }
     const std::int64_t* labels() const { return targets.as<std::int64_t>(); }
 
