@@ -62,7 +62,11 @@ def build(
         ),
     ] = None,
     targets: Annotated[
-        Path | None, typer.Option(help="Labels for `--what gradient`: an .npy file, one for each trial; else 0.")
+        Path | None,
+        typer.Option(
+            help="With `--what gradient`, for a cross-entropy: an .npy file with the label of every trial; that of the "
+            "sample, or else 0, unless given."
+        ),
     ] = None,
     dt: Annotated[
         float,
@@ -99,7 +103,8 @@ def build(
     """
     from ..brian import export
     from ..files import read_array
-    from ..losses import load_network
+    from ..losses import load_network, loss_of
+    from ..losses.classification import compiled
     from ..projects import export_simulation
     from ..templates import Model, Network
     from ..templates.values import with_values
@@ -140,15 +145,18 @@ def build(
         typer.echo(f"{out}: {on_grid.sources} sources; input spikes: {origin}")
         typer.echo(f"next: cd {out} && make run && python3 read_results.py")
         return
+    labels = None if targets is None else read_array(targets, "file of labels")
     if loss is not None:
         network = replace(network, loss=({"kind": loss},))
+    if labels is None and spikes is None and computes is What.gradient and network.loss and compiled(loss_of(network)):
+        labels = export.encoded_label(network)
     project = export_simulation(
         network,
         out,
         target.value,
         inputs=_batch(network, given),
         what=computes.value,
-        targets=None if targets is None else read_array(targets, "array of labels"),
+        targets=labels,
         inputs_from=origin,
         interval=min(step, network.duration),
         overwrite=force,

@@ -37,6 +37,8 @@ class File:
     unit : str
     meaning : str
         For the README.
+    shared : bool
+        Whether the trials may be left out of the shape, where all have the same.
     """
 
     path: str
@@ -46,6 +48,7 @@ class File:
     shape: tuple[int, ...]
     unit: str
     meaning: str
+    shared: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """What project.json says of it: sizes that a batch decides go by their names."""
@@ -155,7 +158,7 @@ class Contents:
         shape = (self.rooms.trials, c.n, self.rooms.samples[k])
         least = c.samples(self.network.duration)
         what = f"samples of current `{c.name}`, at least {least}; ({c.n}, samples) where all trials share them"
-        return File(f"inputs/{c.name}.npy", "input", c.name, FLOAT, shape, c.unit, what)
+        return File(f"inputs/{c.name}.npy", "input", c.name, FLOAT, shape, c.unit, what, shared=True)
 
     def weights(self, q: Projection) -> File:
         """Weights of a projection."""
@@ -250,7 +253,7 @@ class Contents:
         what = "predicted class of every trial, -1 where there is none"
         return File("results/predictions.npy", "predictions", "predictions", INTEGER, (self.rooms.trials,), "", what)
 
-    def by(self, key: str, shape: tuple[int, ...], unit: str) -> File:
+    def by(self, key: str, shape: tuple[int, ...], unit: str, *, shared: bool = False) -> File:
         """The gradient by something, in its shape.
 
         Parameters
@@ -260,9 +263,11 @@ class Contents:
         shape : tuple of int
         unit : str
             Of what it is by.
+        shared : bool
+            See `File`.
         """
         what = f"derivative of the loss by {key}"
-        return File(f"results/gradients/{key}.npy", "gradient", key, FLOAT, shape, f"1/({unit})", what)
+        return File(f"results/gradients/{key}.npy", "gradient", key, FLOAT, shape, f"1/({unit})", what, shared)
 
     def by_value(self, value: File) -> File:
         """The gradient by a value that a file holds."""
@@ -270,7 +275,7 @@ class Contents:
 
     def by_input(self, given: File, what: str) -> File:
         """The gradient by ``"times"`` or ``"samples"`` of an input."""
-        return self.by(f"{given.name}.{what}", given.shape, given.unit)
+        return self.by(f"{given.name}.{what}", given.shape, given.unit, shared=given.shared)
 
     def by_parameter(self, p: Population, name: str) -> File:
         """The gradient by a parameter: of every neuron where each has its own value."""

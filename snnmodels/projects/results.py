@@ -14,7 +14,7 @@ from .export import MANIFEST
 
 __all__ = ["Results", "load_results"]
 
-_WHAT = "results of a project"
+_WHAT = "file of results"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def load_results(directory: str | Path) -> Results:
     sizes: dict[str, int] = {}
     found: dict[str, dict[str, np.ndarray]] = {}
     for f in wanted:
-        found.setdefault(f["role"], {})[f["name"]] = _read(directory / f["path"], f["dtype"], f["shape"], sizes)
+        found.setdefault(f["role"], {})[f["name"]] = _read(directory / f["path"], f, sizes)
     loss, predictions = found.get("loss", {}).get("loss"), found.get("predictions", {}).get("predictions")
     return Results(
         {name.removesuffix(".spikes"): times for name, times in found.get("spikes", {}).items()},
@@ -88,12 +88,14 @@ def load_results(directory: str | Path) -> Results:
     )
 
 
-def _read(path: Path, dtype: str, shape: list[int | str], sizes: dict[str, int]) -> np.ndarray:
+def _read(path: Path, described: Mapping[str, Any], sizes: dict[str, int]) -> np.ndarray:
     """One array; sizes that go by a name are the same in all files."""
-    array = read_array(path, _WHAT)
+    array, shape = read_array(path, _WHAT), described["shape"]
+    if described["shared"] and array.ndim == len(shape) - 1:
+        shape = shape[1:]
     expected = [n if isinstance(n, int) else sizes.get(n) for n in shape]
     fits = array.ndim == len(shape) and all(n in (None, have) for n, have in zip(expected, array.shape, strict=True))
-    if not fits or array.dtype != np.dtype(dtype):
+    if not fits or array.dtype != np.dtype(described["dtype"]):
         raise damaged(path, _WHAT)
     sizes |= {n: have for n, have in zip(shape, array.shape, strict=True) if isinstance(n, str)}
     return array
