@@ -66,12 +66,8 @@ def load_results(directory: str | Path) -> Results:
         raise ValueError(f"{directory}: a project on a time grid; its own read_results.py reads its results")
     if not (directory / "results").is_dir():
         raise FileNotFoundError(f"{directory} has no results: its program has not run, or has failed (make run)")
-    described: Any = manifest.get("files", [])
-    try:
-        wanted = [f for f in described if f["path"].startswith("results/")]
-        backward = [f for f in wanted if f["role"] in ("loss", "predictions", "gradient")]
-    except (TypeError, KeyError, AttributeError):
-        raise damaged(directory / MANIFEST, "project") from None
+    wanted = [f for f in _described(manifest, directory / MANIFEST) if f["path"].startswith("results/")]
+    backward = [f for f in wanted if f["role"] in ("loss", "predictions", "gradient")]
     if backward and not any((directory / f["path"]).exists() for f in backward):
         wanted = [f for f in wanted if f not in backward]  # of a forward run
     sizes: dict[str, int] = {}
@@ -88,6 +84,17 @@ def load_results(directory: str | Path) -> Results:
     )
 
 
+def _described(manifest: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+    """What a manifest says of files."""
+    kinds = {"path": str, "role": str, "name": str, "dtype": str, "shape": list, "shared": bool}
+    described = manifest.get("files")
+    if isinstance(described, list) and described:
+        each = [isinstance(f, dict) and all(isinstance(f.get(k), kind) for k, kind in kinds.items()) for f in described]
+        if all(each):
+            return described
+    raise damaged(path, "project")
+
+
 def _read(path: Path, described: Mapping[str, Any], sizes: dict[str, int]) -> np.ndarray:
     """One array; sizes that go by a name are the same in all files."""
     array, shape = read_array(path, _WHAT), described["shape"]
@@ -95,7 +102,7 @@ def _read(path: Path, described: Mapping[str, Any], sizes: dict[str, int]) -> np
         shape = shape[1:]
     expected = [n if isinstance(n, int) else sizes.get(n) for n in shape]
     fits = array.ndim == len(shape) and all(n in (None, have) for n, have in zip(expected, array.shape, strict=True))
-    if not fits or array.dtype != np.dtype(described["dtype"]):
+    if not fits or array.dtype.str != described["dtype"]:
         raise damaged(path, _WHAT)
     sizes |= {n: have for n, have in zip(shape, array.shape, strict=True) if isinstance(n, str)}
     return array
