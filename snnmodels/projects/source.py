@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -114,8 +115,8 @@ def plan_source(
         "threads": printer.room(ways.threads) if isinstance(ways.threads, Room) else "-1",
         "words": printer.several(printer.word(w, list(declared)) for w in words),
         "fields": printer.several(printer.field(a) for a in declared.values()),
-        "constants": printer.several(f"{{{json.dumps(key)}, {printer.file(f)}}}" for key, (f, _) in given.items()),
-        "knots": printer.several(printer.file(f) for f, _ in knots(contents)),
+        "constants": printer.several(f"{{{json.dumps(key)}, {printer.fixed(*pair)}}}" for key, pair in given.items()),
+        "knots": printer.several(printer.fixed(*pair) for pair in knots(contents)),
         "inputs": printer.several(_inputs(contents, printer)),
         "currents": printer.several(_currents(contents, printer)),
         "drives": printer.several(_drives(contents, printer)),
@@ -168,6 +169,13 @@ class _Printer:
             return '{nullptr, "", {}}'
         return f"{{{json.dumps(file.path)}, {json.dumps(file.dtype)}, {self.dims(file.shape)}}}"
 
+    def fixed(self, file: File | None, values: np.ndarray | None) -> str:
+        """A file that is not to be replaced, or none."""
+        checksum = (
+            0 if values is None or file is None else zlib.crc32(np.ascontiguousarray(values, file.dtype).tobytes())
+        )
+        return f"{{{self.file(file)}, {checksum}u}}"
+
     def field(self, a: Array) -> str:
         """An array that the engine shares."""
         return f"{{{json.dumps(a.key)}, {np.dtype(a.dtype).itemsize}, {self.dims(a.shape)}}}"
@@ -217,8 +225,9 @@ def _projections(contents: Contents, to: _Printer) -> Iterable[str]:
         rows, columns = q.weights.shape
         weights, delay = contents.weights(q), contents.delay(q)
         flags = (is_sparse(p), bool(delay.shape), "w" in q.learnable, "delay" in q.learnable)
-        files = (contents.mask(q), weights, delay, contents.by_value(weights), contents.by_value(delay))
-        words = [str(rows), str(columns), str(padded(columns)), *map(to.truth, flags), *map(to.file, files)]
+        files = (weights, delay, contents.by_value(weights), contents.by_value(delay))
+        words = [str(rows), str(columns), str(padded(columns)), *map(to.truth, flags)]
+        words += [to.fixed(contents.mask(q), q.mask), *map(to.file, files)]
         yield to.several(words)
 
 

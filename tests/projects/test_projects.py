@@ -181,6 +181,8 @@ def wrong() -> list[Any]:
         ("inputs/input.npy", times[0], r"shape \(4, 2\); expected \(trials, 4, spikes of input\)"),
         ("inputs/input.npy", times[:0], "inputs/input.npy: no trials"),
         ("inputs/input.npy", b"\x93NUMPY\x01\x00\xff\xff{'descr'", "ends within its header"),
+        ("plan/population0.p0.npy", np.zeros(1), "plan/population0.p0.npy: is not as it was written"),
+        ("inputs/input.npy", b"\x93NUMPY\x01\x00\x04\x00{'\xe4'", "its header is damaged"),
         ("inputs/input.npy", b"Trials", "not a .npy file"),
         ("inputs/input.npy", "cut", "cut off"),
         ("targets.npy", np.array([0, 1]), "for as many trials as inputs/input.npy"),

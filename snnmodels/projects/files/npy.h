@@ -68,6 +68,7 @@ inline Npy read_npy(const std::string& path, const std::string& type)
     for (std::size_t k = start; k-- > 8;) length = length << 8 | (unsigned char)all[k];
     if (length > all.size() - start) throw Wrong(path + ": it ends within its header");
     const std::string header(all.data() + start, length);
+    for (unsigned char c : header) if ((c < ' ' && c != '\n') || c > '~') throw Wrong(path + ": its header is damaged");
     const std::string found = entry(header, "descr", path), order = entry(header, "fortran_order", path), shape = entry(header, "shape", path);
     Npy array;
     array.type = found.substr(1, found.find('\'', 1) - 1);
@@ -93,6 +94,18 @@ inline Npy read_npy(const std::string& path, const std::string& type)
     if (size != have) throw Wrong(path + ": is " + (have < size ? "cut off" : "longer than it says") + ": shape " + as_text(array.shape) + " of " + name_of(type) + ", and " + std::to_string(have) + " bytes");
     array.data.assign(all.end() - std::ptrdiff_t(have), all.end());
     return array;
+}
+
+// CRC-32, as zlib has it
+inline std::uint32_t checksum(const std::vector<char>& data)
+{
+    std::uint32_t c = ~0u;
+    for (unsigned char byte : data)
+    {
+        c ^= byte;
+        for (int k = 0; k < 8; k++) c = c >> 1 ^ (c & 1 ? 0xEDB88320u : 0u);
+    }
+    return ~c;
 }
 
 // Written to the end, and on the disk

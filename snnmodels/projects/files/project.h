@@ -21,7 +21,8 @@ struct File { const char *path, *type; Dims shape; };
 struct Field { const char* key; int bytes; Dims shape; };  // an array that the engine shares; bytes: of one number
 enum Kind { NUMBER, ROOM, FIELD };
 struct Word { Kind kind; std::int64_t value; };  // what the engine reads: a number, one of the rooms, the place of a field
-struct Constant { const char* key; File file; };
+struct Fixed { File file; std::uint32_t checksum; };  // not to be replaced: of its numbers
+struct Constant { const char* key; Fixed fixed; };
 struct Input { int n; File times, gradient; };
 struct Current { int n, least; File samples, gradient; };
 struct Part { int current, drive, samples, fractions; double interval; bool linear; };  // samples, fractions: of Plan::knots
@@ -31,7 +32,8 @@ struct Projection
 {
     int rows, columns, width;  // width: of a row of the engine's, where it has all connections
     bool sparse, delayed, learns_weights, learns_delays;
-    File mask, weights, delay, weight_gradient, delay_gradient;  // mask: without a path where all connections exist
+    Fixed mask;  // without a path where all connections exist
+    File weights, delay, weight_gradient, delay_gradient;
 };
 struct Learned { bool each; File gradient; };  // a parameter: whether every neuron has its own
 struct Population { int n, room, spikes; bool spiking; std::vector<Learned> learned; File times; };  // rooms: of the engine's, of the file's
@@ -46,7 +48,7 @@ struct Plan
     std::vector<Word> words;
     std::vector<Field> fields;
     std::vector<Constant> constants;
-    std::vector<File> knots;
+    std::vector<Fixed> knots;
     std::vector<Input> inputs;
     std::vector<Current> currents;
     std::vector<Drive> drives;
@@ -143,6 +145,12 @@ private:
         for (std::size_t k = 0; k < found.shape.size(); k++) if (file.shape[k].room >= 0) bind(file.shape[k].room, found.shape[k], file.path);
         return found;
     }
+    Npy read(const Fixed& fixed)
+    {
+        Npy found = read(fixed.file);
+        if (checksum(found.data) != fixed.checksum) throw Wrong(std::string(fixed.file.path) + ": is not as it was written; what is in plan/ can't be replaced");
+        return found;
+    }
     void bind(int which, std::int64_t size, const std::string& by)
     {
         if (bound[which].empty()) room[which] = size, bound[which] = by;
@@ -182,8 +190,8 @@ private:
             entries.push_back(p.sparse ? entries_of(p, delays.back()) : Entries());
         }
         for (const Gain& g : plan.gains) gains.push_back(read(g.weights)), refuse_infinite(gains.back(), g.weights.path);
-        for (const Constant& c : plan.constants) constants.push_back(read(c.file));
-        for (const File& f : plan.knots) knots.push_back(read(f));
+        for (const Constant& c : plan.constants) constants.push_back(read(c.fixed));
+        for (const Fixed& f : plan.knots) knots.push_back(read(f));
         if (gradient && plan.loss != FROM_FILES)
         {
             targets = read(plan.targets);
@@ -217,13 +225,13 @@ private:
     Entries entries_of(const Projection& p, const Npy& delay)
     {
         Npy mask;
-        if (p.mask.path) mask = read(p.mask);
+        if (p.mask.file.path) mask = read(p.mask);
         Entries e;
         e.first.push_back(0);
         for (std::int64_t i = 0; i < p.rows; i++)
         {
             std::vector<int> row;
-            for (int j = 0; j < p.columns; j++) if (!p.mask.path || mask.data[i * p.columns + j]) row.push_back(j);
+            for (int j = 0; j < p.columns; j++) if (!p.mask.file.path || mask.data[i * p.columns + j]) row.push_back(j);
             const double* d = delay.as<double>() + (p.delayed ? i * p.columns : 0);
             if (p.delayed) std::stable_sort(row.begin(), row.end(), [d](int a, int b) { return d[a] < d[b]; });
             for (int j : row) e.neuron.push_back(j), e.place.push_back(i * p.columns + j);
