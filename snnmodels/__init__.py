@@ -33,6 +33,7 @@ _NAMES = {
         "loss_of",
     ),
     "optimisers": ("SGD", "Adam", "ExponentialDecay"),
+    "projects": ("export_simulation", "load_results"),
     "reports": ("derivation",),
     "templates": (
         "CurrentInput",

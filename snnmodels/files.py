@@ -21,11 +21,13 @@ __all__ = [
     "as_json",
     "atomic_file",
     "atomic_folder",
+    "check_replaceable",
     "check_writable",
     "damaged",
     "folder_for",
     "named",
     "read_archive",
+    "read_array",
     "read_json",
     "synchronise",
     "write_rounded",
@@ -289,6 +291,33 @@ def atomic_folder(path: str | Path, what: str, instead: str = "name another fold
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_replaceable(directory: Path, manifest: str, overwrite: bool) -> None:
+    """Refuse to write over anything but an earlier project that may be replaced.
+
+    Parameters
+    ----------
+    directory : Path
+    manifest : str
+        Name of the file that every project has.
+    overwrite : bool
+        Whether an earlier one may be.
+
+    Raises
+    ------
+    FileExistsError
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise FileExistsError(f"{directory} is a file; name a folder for the project")
+    if not any(directory.iterdir()):
+        return
+    if not (directory / manifest).exists():
+        raise FileExistsError(f"{directory} holds files that are no exported project; name another folder")
+    if not overwrite:
+        raise FileExistsError(f"{directory} holds an earlier project; allow overwriting it, or name another folder")
+
+
 def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
     """Read all arrays of a NumPy archive without pickled objects.
 
@@ -316,6 +345,33 @@ def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:
         return arrays
     except Exception:  # damaged bytes can make any part of a reader fail, in words that help nobody
         raise damaged(path, what) from None
+
+
+def read_array(path: str | Path, what: str) -> np.ndarray:
+    """Read one array of NumPy's format, without pickled objects.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What it should be.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it can't be opened; see `named`.
+    ValueError
+        If it is damaged or something else.
+    """
+    with named(path, what), Path(path).open("rb") as file:
+        try:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+            rest = file.read(1)
+        except Exception:  # as of an archive
+            raise damaged(path, what) from None
+    if rest:
+        raise damaged(path, what)
+    return array
 
 
 def damaged(path: str | Path, what: str) -> ValueError:

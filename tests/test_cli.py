@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from snnmodels.cli import app
-from snnmodels.datasets import Trials
+from snnmodels.datasets import Trials, yin_yang_split
 
 Run = Callable[..., Result]
 
@@ -74,7 +74,8 @@ class TestProgram:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "list", "show", "derive", "check-gradient", "build", "train", "train yin-yang", "train mnist"]
+    "command",
+    ["", "list", "show", "derive", "check-gradient", "build", "load-results", "train", "train yin-yang", "train mnist"],
 )
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     result = run(*command.split(), "--help")
@@ -226,15 +227,42 @@ class TestTrain:
 
 class TestBuild:
     def test_model_and_network(self, run: Run, tmp_path: Path) -> None:
-        built = run("build", "lif", "-o", tmp_path / "lif", "--neurons", "3", "--duration", "20", "--seed", "1")
+        model = ("lif", "-o", tmp_path / "lif", "--neurons", "3", "--duration", "20", "--seed", "1")
+        built = run("build", *model, "--timing", "grid")
         assert built.exit_code == 0, built.output
         assert (tmp_path / "lif/Makefile").exists()
         assert "* `neurons`: 3 neurons" in (tmp_path / "lif/README.md").read_text()
-        built = run("build", "yin_yang", "--out", tmp_path / "yy", "--dt", "0.5")
+        built = run("build", "yin_yang", "--out", tmp_path / "yy", "--timing", "grid", "--dt", "0.5")
         assert built.exit_code == 0, built.output
         assert "the first sample of the Yin-Yang test set" in built.stdout
         text = (tmp_path / "yy/README.md").read_text()
         assert "60 ms in steps of 0.5 ms, as C++ source code" in text
+        assert "a project on a time grid" in one_line_error(run("load-results", tmp_path / "yy"))
+        assert run("build", *model, "--force").exit_code == 0
+        assert "there is no time step" in (tmp_path / "lif/README.md").read_text()
+        assert "has no results: its program has not run" in one_line_error(run("load-results", tmp_path / "lif"))
+
+    def test_gradient(self, run: Run, tmp_path: Path) -> None:
+        gradient = ("build", "yin_yang", "--what", "gradient", "-o", tmp_path / "yy")
+        built = run(*gradient, "--loss", "ttfs_cross_entropy")
+        assert built.exit_code == 0, built.output
+        assert f"next: cd {tmp_path / 'yy'} && make run && snnmodels load-results ." in built.stdout
+        np.testing.assert_array_equal(np.load(tmp_path / "yy/targets.npy"), yin_yang_split("test").labels[:1])
+        assert np.load(tmp_path / "yy/inputs/input.npy").shape == (1, 5, 1)
+        np.savez(tmp_path / "s.npz", input=np.full((2, 5, 1), 1e-3))
+        np.save(tmp_path / "labels.npy", [1, 2])
+        given = ("--spikes", tmp_path / "s.npz", "--targets", tmp_path / "labels.npy")
+        built = run(*gradient, *given, "--loss", "ttfs_cross_entropy", "--target", "cuda", "--force")
+        assert built.exit_code == 0, built.output
+        np.testing.assert_array_equal(np.load(tmp_path / "yy/targets.npy"), [1, 2])
+        assert np.load(tmp_path / "yy/inputs/input.npy").shape == (2, 5, 1)
+        built = run(*gradient, "--force")  # the file declares no loss
+        assert "./main --forward; write derivatives/output.spikes.npy; ./main" in built.stdout
+        assert "kind is 'ttfs'" in one_line_error(run(*gradient, "--force", "--loss", "ttfs"))
+        assert "use --timing precise" in one_line_error(run(*gradient, "--force", "--timing", "grid"))
+        assert "--loss is for --what gradient" in one_line_error(run("build", "lif", "-o", tmp_path, "--loss", "ttfs"))
+        (tmp_path / "labels.npy").write_text("1, 2")
+        assert "labels.npy: not a file of labels" in one_line_error(run(*gradient, *given, "--force"))
 
     def test_own_spikes_and_trained_weights(self, run: Run, tmp_path: Path) -> None:
         from snnmodels.training.checkpoint import Best, Checkpoint, save_checkpoint
@@ -247,6 +275,11 @@ class TestBuild:
         np.savez(tmp_path / "s.npz", input=np.arange(5) * 1e-3)
         given = ("--spikes", tmp_path / "s.npz", "--checkpoint", tmp_path / "c.npz")
         built = run("build", "yin_yang", "-o", tmp_path / "yy", *given)
+        assert built.exit_code == 0, built.output
+        assert "from the file s.npz" in (tmp_path / "yy/README.md").read_text()
+        np.testing.assert_array_equal(np.load(tmp_path / "yy/values/hidden_output.w.npy"), best)
+        np.testing.assert_array_equal(np.load(tmp_path / "yy/inputs/input.npy")[0, :, 0], np.arange(5) * 1e-3)
+        built = run("build", "yin_yang", "-o", tmp_path / "yy", *given, "--timing", "grid", "--force")
         assert built.exit_code == 0, built.output
         assert "from the file s.npz" in (tmp_path / "yy/README.md").read_text()
         (weights,) = (tmp_path / "yy/static_arrays").glob("*_hidden_output_w")

@@ -63,6 +63,7 @@ app.command("derive")(models.derive)
 app.command("check-gradient")(gradient.check_gradient)
 app.add_typer(train.app, name="train")
 app.command("build")(build.build)
+app.command("load-results")(build.show_results)
 
 
 def _version(wanted: bool) -> None:

@@ -15,14 +15,32 @@ from .drives import Knots
 from .plan import EnginePlan, PopulationPlan, SourcePlan
 
 __all__ = [
+    "FAILURES",
     "Engine",
     "SimulationError",
     "TrainingEngine",
     "explain",
     "initial_states",
+    "not_finite",
     "refractory_periods",
     "trials_of",
 ]
+
+
+FAILURES = (
+    "start",
+    "reset",
+    "runaway",
+    "cascade",
+    "finite",
+    "steps",
+    "search",
+    "slides",
+    "turns",
+    "spikes",
+    "flat",
+)
+"""What a batch may have no result for; `explain` says it in words."""
 
 
 class SimulationError(RuntimeError):
@@ -317,8 +335,8 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     Parameters
     ----------
     plan : EnginePlan
-    what : {"start", "reset", "runaway", "cascade", "finite", "steps", "search", "slides", "turns", "spikes", "flat",
-            "flat_turn", "gradient"}
+    what : str
+        One of `FAILURES`, or ``"gradient"``, which only training in the program has.
     population : int
     neuron : int
         -1 where it is not known, as for `time`.
@@ -375,6 +393,22 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 "or give the model a threshold that cuts it off"
             )
     return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
+
+
+def not_finite(key: str, smallest_gdot: float) -> str:
+    """What is said of a gradient that is not finite.
+
+    Parameters
+    ----------
+    key : str
+        Its name.
+    smallest_gdot : float
+        Smallest slope at a crossing, per second.
+    """
+    return (
+        f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
+        f"{smallest_gdot:.3g}/s), or a state left the range of numbers"
+    )
 
 
 def initial_states(p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> np.ndarray:

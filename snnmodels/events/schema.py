@@ -14,9 +14,27 @@ import numpy as np
 from .bounds import LEVELS
 from .plan import EnginePlan, ProjectionPlan
 
-__all__ = ["Array", "Capacity", "Entries", "arrays", "padded", "reals"]
+__all__ = ["Array", "Capacity", "Entries", "Room", "arrays", "padded", "reals"]
 
 LANES = 8
+
+
+class Room(int):
+    """A size that a batch decides, and the least that there is room for now; it goes by a name.
+
+    Parameters
+    ----------
+    least : int
+    name : str
+    """
+
+    name: str
+
+    def __new__(cls, least: int, name: str) -> Room:
+        """An integer with a name."""
+        made = super().__new__(cls, least)
+        made.name = name
+        return made
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import numpy as np
 
 from ..datasets.targets import named_targets
 from ..events.drives import Knots
-from ..events.engine import Engine, SimulationError, TrainingEngine
+from ..events.engine import Engine, SimulationError, TrainingEngine, not_finite
 from ..events.plan import EnginePlan
-from ..losses import MaxVoltageCrossEntropy, TTFSCrossEntropy, loss_of
+from ..losses import loss_of
 from ..losses.base import Loss, Observed, evaluated, several
+from ..losses.classification import compiled
 from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
 from ..losses.observed import labels_of
@@ -426,10 +427,7 @@ class Simulation:
         gradients = self._gradients()
         for key, found in gradients.items():
             if not all_finite(found):
-                raise SimulationError(
-                    f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
-                    f"{engine.smallest_gdot:.3g}/s), or a state left the range of numbers"
-                )
+                raise SimulationError(not_finite(key, engine.smallest_gdot))
         return gradients
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
@@ -441,7 +439,8 @@ class Simulation:
         return (
             isinstance(self._engine, TrainingEngine)
             and values.keys() <= weights
-            and type(self._loss) in (TTFSCrossEntropy, MaxVoltageCrossEntropy)
+            and self._loss is not None
+            and compiled(self._loss) is not None
             and not self._network.currents
             and type(optimiser) is Adam
             and not optimiser.bounds
@@ -489,15 +488,14 @@ class Simulation:
         corrections, moments = optimiser.take_steps(values, len(batches))
         engine = self._engine
         assert isinstance(engine, TrainingEngine)
-        assert isinstance(self.loss, TTFSCrossEntropy | MaxVoltageCrossEntropy)
+        loss = compiled(self.loss)
+        assert loss is not None
         try:
             results, predictions = engine.train(
                 given,
                 every,
                 [len(labels) for _, labels in batches],
-                (0, (self.loss.tau0, self.loss.tau1, self.loss.alpha))
-                if isinstance(self.loss, TTFSCrossEntropy)
-                else (1, (self.loss.scale,)),
+                loss,
                 (optimiser.beta1, optimiser.beta2, corrections),
                 {places[k]: (m[0], m[1], optimiser.scales.get(k, 1.0)) for k, m in moments.items()},
             )

@@ -11,7 +11,7 @@ from .base import Loss, LossValue
 from .observables import Maxima, Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, first_spikes, labels_of
 
-__all__ = ["MaxVoltageCrossEntropy", "TTFSCrossEntropy"]
+__all__ = ["MaxVoltageCrossEntropy", "TTFSCrossEntropy", "compiled"]
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,22 @@ class MaxVoltageCrossEntropy(Loss):
         gradient[rows, labels] -= 1
         gradient /= self.scale * trials
         return LossValue(float(value), gradient, maxima.argmax(axis=1))
+
+
+def compiled(loss: Loss) -> tuple[int, tuple[float, ...]] | None:
+    """What compiled programs know a loss as (targets/cpp/runtime/losses.h): its number and constants.
+
+    Parameters
+    ----------
+    loss : Loss
+
+    Returns
+    -------
+    tuple, or None for one that they don't know
+    """
+    # not of derived classes, which may mean something else
+    if type(loss) is TTFSCrossEntropy:
+        return 0, (loss.tau0, loss.tau1, loss.alpha)
+    if type(loss) is MaxVoltageCrossEntropy:
+        return 1, (loss.scale,)
+    return None

@@ -13,7 +13,14 @@ from ...templates.model import Model
 from ...templates.network import Network, Population, Projection, SpikeInput
 from .simulation import one_trial
 
-__all__ = ["driven_population", "encoded_sample", "read_spikes", "regular_spikes", "weight_for_one_spike"]
+__all__ = [
+    "driven_population",
+    "encoded_label",
+    "encoded_sample",
+    "read_spikes",
+    "regular_spikes",
+    "weight_for_one_spike",
+]
 
 Array = np.ndarray
 
@@ -161,14 +168,29 @@ def encoded_sample(network: Network) -> dict[str, Array] | None:
     dict of str to array, shape (n,)
         The first sample of Yin-Yang's published test set; seconds.
     """
-    if network.encoding.get("code") != "yin_yang_latency" or [source.n for source in network.inputs] != [5]:
+    if not _sampled(network):
         return None
     samples = yin_yang_split("test").samples[:1]
     return {network.inputs[0].name: yin_yang_latency(samples, longest=float(network.encoding["longest"]))[0]}
 
 
+def encoded_label(network: Network) -> Array | None:
+    """The label of `encoded_sample`, None where there is none.
+
+    Returns
+    -------
+    int array, shape (1,)
+    """
+    return yin_yang_split("test").labels[:1] if _sampled(network) else None
+
+
+def _sampled(network: Network) -> bool:
+    """Whether there is a sample for a network that can be generated."""
+    return network.encoding.get("code") == "yin_yang_latency" and [source.n for source in network.inputs] == [5]
+
+
 def read_spikes(path: str, network: Network) -> dict[str, Array]:
-    """Input spike times from an .npz file with one array per input, named like it.
+    """Input spike times, and samples of currents, from an .npz file with one array per input, named like it.
 
     Parameters
     ----------
@@ -191,7 +213,7 @@ def read_spikes(path: str, network: Network) -> dict[str, Array]:
             content = {name: np.asarray(archive[name], dtype=float) for name in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npz file of spike times ({error})") from None
-    wanted = [source.name for source in network.inputs]
+    wanted = [source.name for source in network.inputs] + [current.name for current in network.currents]
     if set(content) != set(wanted):
         raise ValueError(f"{path}: holds {sorted(content)}; expected one array per input, named {sorted(wanted)}")
     return content

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import brian2
 import numpy as np
 
-from ...files import atomic_folder
+from ...files import atomic_folder, check_replaceable
 from ...targets.devices import cpp_preferences, preferences, quiet
 from ...templates.network import Network
 from ..brian2cuda import generating_cuda
@@ -107,7 +107,7 @@ def export_project(
     if not dt > 0:
         raise ValueError(f"dt: expected a positive time step in seconds, got {dt}")
     directory = Path(directory)
-    _check_folder(directory, overwrite)
+    check_replaceable(directory, _MANIFEST, overwrite)
     with atomic_folder(directory, "folder of the project") as generated:
         manifest = _generate(network, spikes, dt, target, generated)
         sources = write_makefile(generated, target)
@@ -141,20 +141,6 @@ def write_makefile(directory: Path, target: ProjectTarget) -> int:
     return len(sources)
 
 
-def _check_folder(directory: Path, overwrite: bool) -> None:
-    """Refuse to write over anything but an earlier project that may be replaced."""
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise FileExistsError(f"{directory} is a file; name a folder for the project")
-    if not any(directory.iterdir()):
-        return
-    if not (directory / _MANIFEST).exists():
-        raise FileExistsError(f"{directory} holds files that are no exported project; name another folder")
-    if not overwrite:
-        raise FileExistsError(f"{directory} holds an earlier project; allow overwriting it, or name another folder")
-
-
 def _generate(
     network: Network, spikes: Mapping[str, Array], dt: float, target: ProjectTarget, directory: Path
 ) -> dict[str, Any]:
@@ -182,6 +168,7 @@ def _manifest(network: Network, trial: TrialObjects, dt: float, target: ProjectT
         return {"file": Path(device.get_array_filename(array)).name, "dtype": str(np.dtype(array.dtype))}
 
     return {
+        "timing": "grid",
         "network": network.name,
         "target": target,
         "dt": dt,

@@ -24,7 +24,7 @@ from ..process import Process, ProgramError
 from .layout import Layout, Ways
 from .program import program
 
-__all__ = ["CompiledEngine", "CppEngine", "open_engine"]
+__all__ = ["CompiledEngine", "CppEngine", "bounds_of", "open_engine", "scatters", "write_parameters", "write_times"]
 
 
 def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> CppEngine:
@@ -80,12 +80,7 @@ class CompiledEngine(Engine):
             for q in plan.projections
             if is_sparse(q)
         }
-        self._bounds = {
-            (p.index, kind): Bounds.of(p.rules, kind)
-            for p in plan.populations
-            for kind in ("threshold", "peak")
-            if p.rules.linear and (p.rules.spiking if kind == "threshold" else p.rules.observed is not None)
-        }
+        self._bounds = bounds_of(plan)
         self._trials = 0
         self._fetched = False  # whether the program has written the spikes of the last batch that are read
         self._shapes: list[tuple[int, ...]] = []
@@ -124,11 +119,7 @@ class CompiledEngine(Engine):
         for key, old in kept.items():
             if old.shape == self._views[key].shape:
                 self._views[key][...] = old
-        self._views["reals"][:] = reals(self.plan)
-        for k, seen in enumerate(self.plan.samples):
-            self._views[f"samples{k}.times"][:] = seen.times(self.plan.network.duration)
-        for d in self.plan.drives:
-            self._views[f"drive{d.index}.times"][:] = d.times
+        write_times(self._views, self.plan)
         for k, e in self._entries.items():
             self._views[f"projection{k}.first"][:] = e.first
             self._views[f"projection{k}.neuron"][:] = e.neuron
@@ -166,24 +157,8 @@ class CompiledEngine(Engine):
 
     def set_parameters(self, population: int, values: Mapping[str, np.ndarray]) -> None:
         """Set parameters; see `Engine.set_parameters`."""
-        p = self.plan.populations[population]
-        numbers = self._set_values(p, values)
-        for kind, key in (("threshold", "bounds"), ("peak", "peak_bounds")):
-            if (population, kind) in self._bounds:
-                table = self._bounds[population, kind].table(numbers, self.plan.window)
-                _fill(self._views[f"{p.key}.{key}"], table, p.n if table.ndim == 4 else None)
-        for s in self.plan.sources_of(population):
-            self._set_values(s, values)
+        write_parameters(self._views, self.plan, population, values, self._bounds)
         self._stale = True
-
-    def _set_values(self, p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Write parameters and what they make of the initial states; the parameters by canonical name."""
-        numbers = {f"p{k}": np.asarray(values[q], dtype=float) for k, q in enumerate(p.rules.parameters)}
-        refractory_periods(p, numbers)  # refuses those that are none
-        for key, value in numbers.items():
-            _fill(self._views[f"{p.key}.{key}"], value, p.n)
-        _fill(self._views[f"{p.key}.initial"], initial_states(p, numbers), p.n)
-        return numbers
 
     # --- simulation -------------------------------------------------------------------------------------------------
 
@@ -379,10 +354,8 @@ class CppEngine(CompiledEngine, TrainingEngine):
         sweep: bool = True,
         timeout: float | None = None,
     ) -> None:
-        # scattering pays (see Sparse::suits) nowhere but where rows leave out neurons of their component
-        partial = any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
-        scatters = partial if scatter is None else scatter
-        path, models = program([p.rules for p in plan.groups], plan.tolerance, scatter=scatters)
+        can = scatters(plan) if scatter is None else scatter
+        path, models = program([p.rules for p in plan.groups], plan.tolerance, scatter=can)
         super().__init__(plan, path, models, Ways(threads, scatter, sweep), trials=trials, timeout=timeout)
 
     def train(
@@ -434,6 +407,90 @@ class CppEngine(CompiledEngine, TrainingEngine):
     def weights(self, projection: int) -> np.ndarray:
         """The weights as they are now; see `TrainingEngine.weights`."""
         return self._whole(projection, self._views[f"projection{projection}.w"])
+
+
+def scatters(plan: EnginePlan) -> bool:
+    """Whether scattering pays anywhere (see Sparse::suits): only where rows leave out neurons of their component.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    """
+    return any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
+
+
+def bounds_of(plan: EnginePlan) -> dict[tuple[int, str], Bounds]:
+    """Bounds of all populations that have them, by population and function; see `Bounds.of`.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    """
+    return {
+        (p.index, kind): Bounds.of(p.rules, kind)
+        for p in plan.populations
+        for kind in ("threshold", "peak")
+        if p.rules.linear and (p.rules.spiking if kind == "threshold" else p.rules.observed is not None)
+    }
+
+
+def write_times(views: Mapping[str, np.ndarray], plan: EnginePlan) -> None:
+    """Write what depends on no value: when something is due in every trial, and the other real numbers of a plan.
+
+    Parameters
+    ----------
+    views : mapping of str to array
+        The shared arrays.
+    plan : EnginePlan
+    """
+    views["reals"][:] = reals(plan)
+    for k, seen in enumerate(plan.samples):
+        views[f"samples{k}.times"][:] = seen.times(plan.network.duration)
+    for d in plan.drives:
+        views[f"drive{d.index}.times"][:] = d.times
+
+
+def write_parameters(
+    views: Mapping[str, np.ndarray],
+    plan: EnginePlan,
+    population: int,
+    values: Mapping[str, np.ndarray],
+    bounds: Mapping[tuple[int, str], Bounds],
+) -> None:
+    """Write the parameters of a population, and what follows from them: states at time 0, and bounds.
+
+    Parameters
+    ----------
+    views : mapping of str to array
+        The shared arrays.
+    plan : EnginePlan
+    population : int
+    values : mapping of str to array, shape () or (n,)
+        By the model's names.
+    bounds : mapping
+        As `bounds_of` gives.
+
+    Raises
+    ------
+    ValueError
+        For a refractory period that is negative or not finite.
+    """
+    p = plan.populations[population]
+    for group in (p, *plan.sources_of(population)):
+        numbers = canonical(group, values)
+        refractory_periods(group, numbers)  # refuses those that are none
+        for key, value in numbers.items():
+            _fill(views[f"{group.key}.{key}"], value, group.n)
+        _fill(views[f"{group.key}.initial"], initial_states(group, numbers), group.n)
+    for kind, key in (("threshold", "bounds"), ("peak", "peak_bounds")):
+        if (population, kind) in bounds:
+            table = bounds[population, kind].table(canonical(p, values), plan.window)
+            _fill(views[f"{p.key}.{key}"], table, p.n if table.ndim == 4 else None)
+
+
+def canonical(group: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters that a group reads, by canonical name."""
+    return {f"p{k}": np.asarray(values[name], dtype=float) for k, name in enumerate(group.rules.parameters)}
 
 
 def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:

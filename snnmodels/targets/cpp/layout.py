@@ -11,9 +11,9 @@ import numpy as np
 from ...events.plan import EnginePlan, PopulationPlan, SourcePlan
 from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
 
-__all__ = ["Layout", "Ways"]
+__all__ = ["ALIGNMENT", "Layout", "Ways", "describe"]
 
-_ALIGNMENT = 64
+ALIGNMENT = 64  # bytes
 
 
 class Ways(NamedTuple):
@@ -71,16 +71,15 @@ class Layout:
             Number of the model of every group of the plan, among those that the program has.
         ways : Ways
         """
-        declared = list(arrays(plan, capacity, entries))
-        unplaced = {a.key: (-1, a) for a in declared}
-        # its length does not depend on the places
-        length = _describe(plan, capacity, unplaced, models, ways).nbytes
+        declared = {a.key: a for a in arrays(plan, capacity, entries)}
+        words = describe(plan, capacity, declared, models, ways)
         places: dict[str, tuple[int, Array]] = {}
-        end = -(-length // _ALIGNMENT) * _ALIGNMENT
-        for a in declared:
+        end = _aligned(8 * len(words))
+        for a in declared.values():
             places[a.key] = (end, a)
-            end += -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT
-        return cls(_describe(plan, capacity, places, models, ways), places, max(end, 4096))
+            end += _aligned(a.nbytes)
+        numbers = [w if isinstance(w, int) else places[w.key][0] if w.nbytes else -1 for w in words]
+        return cls(np.array(numbers, dtype=np.int64), places, max(end, 4096))
 
     def views(self, memory: np.ndarray) -> dict[str, np.ndarray]:
         """Write the description into shared memory and return every array as a view of it."""
@@ -91,19 +90,32 @@ class Layout:
         }
 
 
-def _describe(
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def describe(
     plan: EnginePlan,
     capacity: Capacity,
-    places: Mapping[str, tuple[int, Array]],
+    declared: Mapping[str, Array],
     models: Sequence[int],
     ways: Ways,
-) -> np.ndarray:
-    """The numbers that ``Program::layout`` reads, in its order."""
-    out: list[int] = []
+) -> list[int | Array]:
+    """What ``Program::layout`` reads, in its order: numbers, and arrays for which their places are to stand.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    capacity : Capacity
+    declared : mapping of str to Array
+        All arrays of the plan, by key.
+    models, ways
+        As for `Layout.of`.
+    """
+    out: list[int | Array] = []
 
     def place(key: str) -> None:
-        offset, a = places[key]
-        out.append(offset if a.nbytes else -1)
+        out.append(declared[key])
 
     for key in ("batch", "results", "reals"):
         place(key)
@@ -115,7 +127,7 @@ def _describe(
         place(key)
     out.append(len(plan.samples))
     for k, seen in enumerate(plan.samples):
-        out += [plan.place(seen), plan.state(seen), places[f"samples{k}.times"][1].shape[0]]
+        out += [plan.place(seen), plan.state(seen), declared[f"samples{k}.times"].shape[0]]
         for key in ("times", "value", "error"):
             place(f"samples{k}.{key}")
     out.append(len(plan.network.inputs))
@@ -168,4 +180,4 @@ def _describe(
     for q in plan.projections:
         place(f"projection{q.index}.mean")
         place(f"projection{q.index}.square")
-    return np.array(out, dtype=np.int64)
+    return out

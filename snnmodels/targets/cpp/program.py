@@ -16,13 +16,15 @@ from ..process import EXCHANGE
 from . import printer
 from .series import flags
 
-__all__ = ["program", "source"]
+__all__ = ["FAST", "OPTIONS", "RUNTIME", "UNITS", "models", "program", "source", "table"]
 
-_RUNTIME = Path(__file__).parent / "runtime"
-_FLAGS = ("-std=c++17", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
-_FAST = "-O3"
+RUNTIME = Path(__file__).parent / "runtime"
+OPTIONS = ("-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
+_FLAGS = (*OPTIONS, "-march=native")
+FAST = "-O3"
 # What knows no model. Little of it is worth the compiler's time; Adam is to give NumPy's bits.
-_UNITS = {"simulation": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (_FAST, "-ffp-contract=off")}
+UNITS = {"simulation": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (FAST, "-ffp-contract=off")}
+"""Files of the runtime that are compiled, and how."""
 
 
 def source(r: Rules, order: int, *, scatter: bool = True) -> str:
@@ -57,6 +59,52 @@ Neurons* MAKER() {{ return new {kind}<Model>(); }}
 """
 
 
+def models(
+    rules: Sequence[Rules], tolerance: float, *, scatter: bool = True
+) -> tuple[list[tuple[str, tuple[str, ...]]], list[int]]:
+    """The models of several populations, each once.
+
+    Parameters
+    ----------
+    rules : sequence of Rules
+        Of every population.
+    tolerance : float
+        Of nonlinear flows; it decides their order.
+    scatter : bool
+        See `source`.
+
+    Returns
+    -------
+    sources : list of (str, tuple of str)
+        C++ of each, and the compiler's options for it.
+    numbers : list of int
+        The model of every population.
+    """
+    order = accuracy.order(tolerance)
+    made: dict[tuple[str, tuple[str, ...]], int] = {}
+    numbers = []
+    for r in rules:
+        options = () if r.linear else tuple(flags([SeriesProgram.of(r.system)]))
+        numbers.append(made.setdefault((source(r, order, scatter=scatter), options), len(made)))
+    return list(made), numbers
+
+
+def table(makers: Sequence[str]) -> str:
+    """C++ of the function that makes a population of a model by its number.
+
+    Parameters
+    ----------
+    makers : sequence of str
+        Names of the functions that make one, by model.
+    """
+    declared = " ".join(f"Neurons* {m}();" for m in makers)
+    cases = " ".join(f"case {k}: return {m}();" for k, m in enumerate(makers))
+    return (
+        f"namespace snn {{ class Neurons; {declared}\n"
+        f"Neurons* make_population(int model) {{ switch (model) {{ {cases} }} return nullptr; }} }}\n"
+    )
+
+
 def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool = True) -> tuple[Path, list[int]]:
     """The compiled program of the models of several groups, and which of its models each has.
 
@@ -84,29 +132,18 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
     OSError
         If the cache can't be used; see `kept`.
     """
-    order = accuracy.order(tolerance)
-    made: dict[tuple[str, tuple[str, ...]], int] = {}
-    numbers = []
-    for r in rules:
-        options = () if r.linear else tuple(flags([SeriesProgram.of(r.system)]))
-        numbers.append(made.setdefault((source(r, order, scatter=scatter), options), len(made)))
+    made, numbers = models(rules, tolerance, scatter=scatter)
     makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
-    declared = " ".join(f"Neurons* {m}();" for m in makers)
-    cases = " ".join(f"case {k}: return {m}();" for k, m in enumerate(makers))
-    table = (
-        f"namespace snn {{ class Neurons; {declared}\n"
-        f"Neurons* make_population(int model) {{ switch (model) {{ {cases} }} return nullptr; }} }}\n"
-    )
-    headers = b"".join(p.read_bytes() for p in sorted(_RUNTIME.iterdir()))
+    headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.iterdir()))
     # the longest first, so that none is waited for at the end
-    units = [(text, (_FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    units = [(text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
     exchange = f'-DSNN_EXCHANGE="{EXCHANGE}"'
     units += [
-        ((_RUNTIME / f"{name}.cpp").read_text(), (*options, exchange))
-        for name, options in _UNITS.items()
+        ((RUNTIME / f"{name}.cpp").read_text(), (*options, exchange))
+        for name, options in UNITS.items()
         if scatter or name != "sparse"
     ]
-    units.append((table, ()))
+    units.append((table(makers), ()))
     name = f"program-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
 
     def link(folder: Path) -> Path:
@@ -125,7 +162,7 @@ def _object(text: str, options: Sequence[str], headers: bytes) -> Path:
     def make(folder: Path) -> Path:
         file, made = folder / "unit.cpp", folder / "unit.o"
         file.write_text(text)
-        build([file], made, [*_FLAGS, *options, f"-I{_RUNTIME}", "-c"])
+        build([file], made, [*_FLAGS, *options, f"-I{RUNTIME}", "-c"])
         return made
 
     return kept(f"unit-{fingerprint(text, *options, *_FLAGS, headers)}", make)

@@ -16,11 +16,11 @@ from ..cpp import printer
 from ..numpy.crossing import CLOSE, ROUNDS
 from ..process import EXCHANGE
 
-__all__ = ["compiler", "models", "program"]
+__all__ = ["FLAGS", "compiler", "models", "program", "sources"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
 _SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # what does not know how neurons lie in memory is C++'s
-_FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
+FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
 
 
 def compiler() -> list[str]:
@@ -96,6 +96,31 @@ def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
     )
 
 
+def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], list[int]]:
+    """What a program of the models of several populations includes, but for its main file.
+
+    Parameters
+    ----------
+    rules : sequence of Rules
+        Of every population.
+    tolerance : float
+        Of nonlinear flows; it decides their order.
+
+    Returns
+    -------
+    files : dict of str to str
+        By name.
+    numbers : list of int
+        The model of every population.
+    """
+    text, numbers = models(rules, accuracy.order(tolerance))
+    files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir()) if p.suffix != ".cu"} | {"models.cuh": text}
+    limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
+    files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
+    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "ladder.h", "series.h", "taylor.h")}
+    return files, numbers
+
+
 def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
     """The compiled program of the models of several groups, and which of its models each has.
 
@@ -119,13 +144,10 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     OSError
         If the cache can't be used; see `kept`.
     """
-    text, numbers = models(rules, accuracy.order(tolerance))
+    files, numbers = sources(rules, tolerance)
+    files["program.cu"] = (_RUNTIME / "program.cu").read_text()
     command = compiler()
-    files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir())} | {"models.cuh": text}
-    limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
-    files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
-    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "ladder.h", "series.h", "taylor.h")}
-    flags = [*_FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
+    flags = [*FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
 
     def make(folder: Path) -> Path:
         for name, content in files.items():

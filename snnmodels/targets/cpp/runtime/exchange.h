@@ -1,5 +1,6 @@
 // A program that shares a file of arrays with Python and answers one word with another; see process.py. What it is asked, and
-// what lies where in the file, is a matter of those who derive from it.
+// what lies where in the file, is a matter of those who derive from it. Without Python, it is asked by the code around it and
+// works on memory of that; see projects/files/project.h.
 #pragma once
 #include <cerrno>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <exception>
 #include <fcntl.h>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -51,6 +53,13 @@ public:
         }
         std::_Exit(0);
     }
+    // In the place of `serve`: memory as the file would be, and a word, with the number that goes with some
+    void lend(void* given) { memory = static_cast<char*>(given), lent = true; }
+    void ask(const std::string& word, int with = -1)
+    {
+        told = with;
+        if (!answer(word)) throw std::runtime_error("unknown word " + word);
+    }
 
 protected:
     virtual bool answer(const std::string& word) = 0;  // false for one that it does not know
@@ -58,17 +67,27 @@ protected:
     // Maps the file as it is now; the description at its start is read number by number
     void map()
     {
-        struct stat s;
-        if (memory) munmap(memory, length);
-        memory = nullptr;
-        fstat(file, &s);
-        length = std::size_t(s.st_size);
-        void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-        if (mapped == MAP_FAILED) throw std::bad_alloc();
-        memory = static_cast<char*>(mapped);
+        if (!lent)
+        {
+            struct stat s;
+            if (memory) munmap(memory, length);
+            memory = nullptr;
+            fstat(file, &s);
+            length = std::size_t(s.st_size);
+            void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+            if (mapped == MAP_FAILED) throw std::bad_alloc();
+            memory = static_cast<char*>(mapped);
+        }
         cursor = reinterpret_cast<const std::int64_t*>(memory);
     }
     std::int64_t number() { return *cursor++; }
+    // The number that goes with a word, -1 where there is none
+    int argument()
+    {
+        int k = told;
+        if (!lent && std::scanf("%d", &k) != 1) k = -1;
+        return k;
+    }
     // The array whose place is the next number, null where there is none
     template <class T> T* array()
     {
@@ -79,7 +98,8 @@ protected:
 private:
     void say(const std::string& text) { std::puts(text.c_str()), std::fflush(stdout); }
 
-    int file = -1;
+    int file = -1, told = -1;
+    bool lent = false;
     char* memory = nullptr;
     std::size_t length = 0;
     const std::int64_t* cursor = nullptr;

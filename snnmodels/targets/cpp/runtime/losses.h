@@ -1,24 +1,23 @@
-// The losses that training runs in the program, on one trial; snnmodels/losses/classification.py defines them.
+// The losses that programs run themselves, on one trial; snnmodels/losses/classification.py defines them.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include "network.h"
 
 namespace snn {
 
 struct TrialLoss { double value; int prediction; bool silent; };
 
-// Cross-entropy on first spikes of n outputs: `constants` are tau0, tau1, alpha; `gradient` gets dL/dt of each first spike
-inline TrialLoss ttfs(const Train& output, int n, std::int64_t label, int trials, const double* constants, double* gradient, double* first)
+// Cross-entropy on first spikes of n outputs, infinity where there is none: `constants` are tau0, tau1, alpha; `gradient` gets
+// dL/dt of each
+inline TrialLoss ttfs(const double* first, int n, std::int64_t label, int trials, const double* constants, double* gradient)
 {
     const double tau0 = constants[0], tau1 = constants[1], alpha = constants[2];
-    std::fill_n(first, n, INF), std::fill_n(gradient, n, 0.0);
-    for (int k = 0; k < output.size(); k++) first[output.neuron[k]] = std::min(first[output.neuron[k]], output.t[k]);
+    std::fill_n(gradient, n, 0.0);
     const double* earliest = std::min_element(first, first + n);
-    const int prediction = *earliest < INF ? int(earliest - first) : -1;
+    const int prediction = std::isfinite(*earliest) ? int(earliest - first) : -1;
     const double t = first[label];
-    if (!(t < INF)) return {std::log(double(n)), prediction, true};
+    if (!std::isfinite(t)) return {std::log(double(n)), prediction, true};
     double total = 0;
     for (int j = 0; j < n; j++) total += gradient[j] = std::exp((*earliest - first[j]) / tau0);
     const double early = std::expm1(t / tau1);
@@ -29,14 +28,14 @@ inline TrialLoss ttfs(const Train& output, int n, std::int64_t label, int trials
 }
 
 // Cross-entropy on maxima: `constants` are the scale
-inline TrialLoss max_voltage(const std::vector<Peak>& peaks, int n, std::int64_t label, int trials, const double* constants, double* gradient)
+inline TrialLoss max_voltage(const double* maxima, int n, std::int64_t label, int trials, const double* constants, double* gradient)
 {
     const double scale = constants[0];
     int best = 0;
-    for (int j = 1; j < n; j++) if (peaks[j].value > peaks[best].value) best = j;
+    for (int j = 1; j < n; j++) if (maxima[j] > maxima[best]) best = j;
     double total = 0;
-    for (int j = 0; j < n; j++) total += gradient[j] = std::exp((peaks[j].value - peaks[best].value) / scale);
-    const double value = std::log(total) - (peaks[label].value - peaks[best].value) / scale;
+    for (int j = 0; j < n; j++) total += gradient[j] = std::exp((maxima[j] - maxima[best]) / scale);
+    const double value = std::log(total) - (maxima[label] - maxima[best]) / scale;
     for (int j = 0; j < n; j++) gradient[j] = (gradient[j] / total - (j == label)) / (scale * trials);
     return {value, best, false};
 }

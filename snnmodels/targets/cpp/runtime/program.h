@@ -38,7 +38,7 @@ class Program : public Exchange
         else if (word == "forward") forward();
         else if (word == "backward") backward();
         else if (word == "train") train();
-        else if (word == "spikes") { int k; if (std::scanf("%d", &k) == 1) spikes(k); }
+        else if (word == "spikes") { const int k = argument(); if (k >= 0) spikes(k); }
         else return false;
         return true;
     }
@@ -378,13 +378,19 @@ class Program : public Exchange
                 const std::int64_t label = queue.targets[done + b];
                 if (first_spikes)
                 {
-                    losses[b] = ttfs(trial.trains[net.inputs + net.readout], n_out, label, n, constants, error.data(), error.data() + n_out);
+                    const Train& output = trial.trains[net.inputs + net.readout];
+                    double* earliest = error.data() + n_out;
+                    std::fill_n(earliest, n_out, INF);
+                    for (int i = 0; i < output.size(); i++) earliest[output.neuron[i]] = std::min(earliest[output.neuron[i]], output.t[i]);
+                    losses[b] = ttfs(earliest, n_out, label, n, constants, error.data());
                     first = {net.readout, error.data(), 1};
                     loss.spikes = &first, loss.populations = 1;
                 }
                 else
                 {
-                    losses[b] = max_voltage(trial.peaks, n_out, label, n, constants, error.data());
+                    double* largest = error.data() + n_out;
+                    for (int j = 0; j < n_out; j++) largest[j] = trial.peaks[j].value;
+                    losses[b] = max_voltage(largest, n_out, label, n, constants, error.data());
                     loss.maxima = error.data();
                 }
                 s.backward(trial, loss);
