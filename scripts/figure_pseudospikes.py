@@ -170,11 +170,12 @@ def _training(left: Axes, right: Axes, data: Mapping[str, np.ndarray]) -> None:
     for name, colour, label in (("plain", "grey", "without pseudospikes"), ("pseudo", "blue", "with pseudospikes")):
         left.semilogy(epochs, data[f"{name} train_loss"], color=COLOURS[colour], label=label)
         right.plot(epochs, data[f"{name} spikes"], color=COLOURS[colour], label=f"spikes per trial, {label}")
-        right.plot(epochs, data[f"{name} train_error"], color=COLOURS[colour], ls="--", label="share of errors")
+        errors = data[f"{name} train_error"]
+        right.plot(epochs, errors, color=COLOURS[colour], ls="--", label=f"share of errors, {label}")
     left.set(xlabel="epoch", ylabel="loss", title="training from silence")
     right.set(xlabel="epoch", ylabel="spikes, errors", title="spikes within the trial; errors of these")
     left.legend()
-    right.legend()
+    right.legend(loc=(0.22, 0.28))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,17 +191,29 @@ class _FreeRun:
 
     def times(self, numbers: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Until the first pseudospike, and between two of them, each ``(trials, n)``."""
-        return _computed(parse_expression(self.first), numbers), _computed(parse_expression(self.interval), numbers)
+        first, interval = (_computed(_expression(text), numbers) for text in (self.first, self.interval))
+        if not np.isfinite(first).all():
+            trial, neuron = (int(k) for k in np.argwhere(~np.isfinite(first))[0])
+            raise ValueError(
+                f"population {self.name!r}: the time of a pseudospike is not finite in trial {trial}, neuron {neuron}, "
+                f"with {self.state} = {numbers[self.state][trial, neuron]:g} at the end"
+            )
+        return first, interval
 
     def slopes(self, numbers: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Derivatives of both times by every observable."""
-        both = parse_expression(self.first), parse_expression(self.interval)
         found = []
         for name in (self.state, *self.learned):
             per = 1.0 if name == self.state else 1 / self.duration
-            first, interval = (_computed(sp.diff(e, symbol(name)), numbers) * per for e in both)
+            first, interval = (per * _computed(_expression(text, name), numbers) for text in (self.first, self.interval))
             found.append((first, interval))
         return found
+
+
+@lru_cache(256)  # a training asks in every batch
+def _expression(text: str, by: str = "") -> sp.Expr:
+    """An expression, or its derivative by a name."""
+    return sp.diff(parse_expression(text), symbol(by)) if by else parse_expression(text)
 
 
 def _computed(expression: sp.Expr, numbers: Mapping[str, np.ndarray]) -> np.ndarray:
