@@ -22,7 +22,7 @@ from ..symbolic.parsing import parse_expression, print_expression, symbol
 from ..symbolic.system import HybridSystem, threshold_sides
 from ..templates.arguments import check_kind, check_whole
 from ..templates.constraints import broken
-from ..templates.errors import brief, located
+from ..templates.errors import brief
 from ..templates.model import DRIVE
 from ..templates.network import Network, Population, in_unit
 from ..templates.units import quantity_in, variables_in
@@ -34,6 +34,7 @@ from .observed import checked_spike_times
 __all__ = ["Pseudospikes"]
 
 _CLOSED_FORM = 1e-9  # how far a declared time may be from what the equations say, relative
+_APART = 1e-6  # relative, of the values with which it is compared
 _PLACES = (0.1, 0.4, 0.7, 0.95)  # between reset and threshold, where it is compared
 
 
@@ -205,8 +206,8 @@ class _FreeRun:
         found = []
         for name in (self.state, *self.learned):
             per = 1.0 if name == self.state else 1 / self.duration
-            first, interval = (per * _computed(_expression(text, name), numbers) for text in (self.first, self.interval))
-            found.append((first, interval))
+            first, interval = (_computed(_expression(text, name), numbers) for text in (self.first, self.interval))
+            found.append((per * first, per * interval))
         return found
 
 
@@ -236,8 +237,10 @@ def _free_run(seen: Observable, network: Network, drive: Any) -> _FreeRun:
     if drive is None:
         constant = declared.drive
     elif isinstance(drive, str):
-        with located(where, ""):
+        try:
             constant = quantity_in(drive, unit)[0]
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
     else:
         given = in_unit(drive, unit, where)
         if given.ndim or not np.isfinite(given):
@@ -258,6 +261,8 @@ def _free_run(seen: Observable, network: Network, drive: Any) -> _FreeRun:
         tuple(name for name in names if name in p.learnable),
         network.duration,
     )
+    start = np.zeros((1, p.n))
+    run.numbers([start, *(start + p.value(name) * run.duration for name in run.learned)])  # says what doesn't hold
     _check_closed_form(p, run, first)
     return run
 
@@ -297,28 +302,26 @@ def _changed(p: Population, why: str) -> ValueError:
 def _check_closed_form(p: Population, run: _FreeRun, first: sp.Expr) -> None:
     """Refuse a time that is not what the equations say: it falls by dt in dt, and is 0 at the threshold.
 
-    A mechanism may have changed either. Other states are drawn, so that what reads them is found.
+    A mechanism may have changed either. Other states are drawn, and parameters differ a little from what they are, so
+    that nothing holds by chance, or only until something is learned.
     """
     model, rng = p.model, np.random.default_rng(0)
     assert model.pseudospike is not None
     state, threshold = threshold_sides(model)
-    system = HybridSystem.from_model(model)
+    after = HybridSystem.from_model(model).h
     shape = (len(_PLACES), p.n)
-    numbers = {symbol(name): np.broadcast_to(p.value(name), shape) for name in model.parameters}
-    numbers |= {x: rng.normal(size=shape) for x in system.states} | {symbol(DRIVE): np.full(shape, run.drive)}
-
-    def value(expression: sp.Expr) -> np.ndarray:
-        return _computed(expression, {s.name: x for s, x in numbers.items()})
-
-    top = value(threshold)
-    numbers[state] = top
-    bottom = value(system.h[state])
-    numbers[state] = bottom + np.array(_PLACES)[:, None] * (top - bottom)
-    read = [numbers[state], *(numbers[symbol(name)] * run.duration for name in run.learned)]
-    interval = run.times(run.numbers(read))[1]
+    numbers = {x.name: rng.normal(size=shape) for x in after} | {DRIVE: np.full(shape, run.drive)}
+    for parameter in model.parameters.values():
+        own = np.asarray(p.value(parameter.name))
+        size = np.where(own == 0, parameter.scale or 1.0, own)
+        numbers[parameter.name] = own + _APART * size * rng.normal(size=shape)
+    numbers[state.name] = top = _computed(threshold, numbers)
+    bottom = _computed(after[state], numbers)
+    numbers[state.name] = bottom + np.array(_PLACES)[:, None] * (top - bottom)
     free = parse_expression(model.pseudospike.derivatives[state.name])
     with np.errstate(all="ignore"):
-        flow, end = value(sp.diff(first, state) * free + 1), value(first.subs(state, threshold)) / interval
+        flow = _computed(sp.diff(first, state) * free + 1, numbers)
+        end = _computed(first.subs(state, threshold), numbers) / _computed(_expression(run.interval), numbers)
     if not (np.abs(flow) < _CLOSED_FORM).all():
         raise _changed(p, f"as time passes, their time decreases otherwise than d{state}/dt says")
     if not (np.abs(end) < _CLOSED_FORM).all():

@@ -112,7 +112,8 @@ def going_on(given: Case, neuron: str, folder: Path) -> oracle.OracleGradient:
     """The reference on a longer trial, after whose first part the output's input is the constant: ordinary spikes."""
     unit = "volt" if neuron == "qif" else "1"
     path = folder / f"{neuron}.toml"
-    path.write_text(f"""kind = "neuron"
+    path.write_text(
+        f"""kind = "neuron"
 title = "Going on"
 description = "With another input when this one is closed."
 {GOING_ON[neuron]}
@@ -120,7 +121,8 @@ description = "With another input when this one is closed."
 I_syn = {{ unit = "{unit}", description = "" }}
 closed = {{ unit = "1", description = "" }}
 push = {{ unit = "{unit}", description = "" }}
-""".replace('description = ""', 'description = "-"'))
+""".replace('description = ""', 'description = "-"')
+    )
     hidden, output = given.network.populations
     model = load_model(path, "exp_synapse")
     longer = dataclasses.replace(
