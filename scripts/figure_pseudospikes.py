@@ -175,7 +175,7 @@ def _training(left: Axes, right: Axes, data: Mapping[str, np.ndarray]) -> None:
     left.set(xlabel="epoch", ylabel="loss", title="training from silence")
     right.set(xlabel="epoch", ylabel="spikes, errors", title="spikes within the trial; errors of these")
     left.legend()
-    right.legend(loc=(0.22, 0.28))
+    right.legend(loc=(0.22, 0.06))
 
 
 if __name__ == "__main__":
