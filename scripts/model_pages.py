@@ -320,8 +320,9 @@ def _pseudospikes(model: Model) -> list[str]:
     constant = f"{declared.drive:g} {model.inputs[declared.input].unit}".removesuffix(" 1")
     return [
         "## Pseudospikes",
-        f"For a loss with [pseudospikes](../eventprop.md#pseudospikes): with {declared.input} = `{DRIVE}` from the end of "
-        f"a trial on, by default {constant} (where `{'`, `'.join(declared.constraints)}`), the next spike comes after",
+        f"For a loss with [pseudospikes](../eventprop.md#pseudospikes): with {declared.input} = `{DRIVE}` from the end "
+        f"of a trial on, by default {constant} (where `{'`, `'.join(declared.constraints)}`), the next spike comes "
+        "after",
         f"```\n{declared.time}\n```",
     ]
 
