@@ -32,7 +32,7 @@ from snnmodels.studies.plots import PALETTE, save_figure
 from snnmodels.symbolic import Adjoint, HybridSystem
 from snnmodels.templates import catalogue, load_model
 from snnmodels.templates.library import Entry, read
-from snnmodels.templates.model import Model
+from snnmodels.templates.model import DRIVE, Model
 from snnmodels.templates.network import CurrentInput, Drive, Network, Population
 from snnmodels.templates.schema import NeuronFile
 
@@ -301,6 +301,7 @@ def page(name: str, records: Mapping[str, Record], gradients: Mapping[str, Recor
         _table(("parameter", "default", "unit", ""), parameters),
         "## Response",
         _response(name, records.get(name)),
+        *_pseudospikes(model),
         "## Adjoint",
         f"`snnmodels derive {name}` derives it step by step.",
         _body(Adjoint.derive(system)),
@@ -310,6 +311,20 @@ def page(name: str, records: Mapping[str, Record], gradients: Mapping[str, Recor
         "\n".join(f"* {r}" for r in template.references),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _pseudospikes(model: Model) -> list[str]:
+    declared = model.pseudospike
+    if declared is None:
+        return []
+    constant = f"{declared.drive:g} {model.inputs[declared.input].unit}".removesuffix(" 1")
+    return [
+        "## Pseudospikes",
+        f"For a loss with [pseudospikes](../eventprop.md#pseudospikes): with {declared.input} = `{DRIVE}` from the end "
+        f"of a trial on, by default {constant} (where `{'`, `'.join(declared.constraints)}`), the next spike comes "
+        "after",
+        f"```\n{declared.time}\n```",
+    ]
 
 
 def _response(name: str, record: Record | None) -> str:

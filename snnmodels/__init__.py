@@ -24,6 +24,7 @@ _NAMES = {
         "Loss",
         "LossValue",
         "MaxVoltageCrossEntropy",
+        "Pseudospikes",
         "SpikeTimeError",
         "SpikeTimeFunction",
         "TTFSCrossEntropy",

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks import library
 from snnmodels.gradients import Simulation
-from snnmodels.losses import load_network
-from snnmodels.templates import load_model
+from snnmodels.losses import Pseudospikes, SpikeTimeError, load_network
+from snnmodels.templates import Network, Population, load_model
 from snnmodels.templates.schema import NeuronFile, against, validate
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +66,14 @@ def test_printed_toml_is_what_files_may_hold(block: str, tmp_path: Path) -> None
         validate(whole | part, "printed")
     else:
         against(NeuronFile, tomllib.loads(WHOLE["neuron"]) | part, "printed")
+
+
+def test_the_printed_pseudospikes_are_those_of_the_printed_neuron(tmp_path: Path) -> None:
+    (table,) = (p.values[0] for p in DOCUMENTS if "[pseudospike]" in p.values[0])
+    file = tmp_path / "printed.toml"
+    file.write_text(WHOLE["neuron"] + table)
+    network = Network("one", (), (Population("cell", 1, load_model(file)),), (), "cell", 0.05)
+    Pseudospikes(SpikeTimeError()).check(network)  # compares them with the equations
 
 
 def test_the_printed_network_runs_with_its_own_loss(tmp_path: Path) -> None:

@@ -162,6 +162,15 @@ def test_a_unit_is_spelt_the_same_whatever_was_evaluated_before() -> None:
     assert resolve_unit("unit(v)/second", {"v": "volt"}) == before
 
 
+@pytest.mark.parametrize("unit", ["volt", "second", "volt*second", "siemens/metre**2"])
+@pytest.mark.parametrize("power", [-3, -2, -1, 1, 2, 3])
+def test_a_unit_that_is_spelt_can_be_read(unit: str, power: int) -> None:
+    from snnmodels.templates.units import unit_dimension, unit_of_dimension
+
+    dimension = unit_dimension(unit) ** power
+    assert unit_dimension(unit_of_dimension(dimension)) is dimension
+
+
 # --- arguments ------------------------------------------------------------------------------------------------------
 
 LIF = snn.load_model("lif", "exp_synapse")

@@ -159,7 +159,7 @@ def _subject(
 
 def _simulated(subject: Probe) -> Network:
     """The network as it is simulated."""
-    return with_integrals(subject.network, subject.loss.observables)
+    return with_integrals(subject.network, subject.loss.for_network(subject.network).observables)
 
 
 def _linear(network: Network) -> bool:

@@ -104,6 +104,7 @@ class GridSimulation:
             )
         if not isinstance(loss, Loss):
             raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
+        loss = loss.for_network(network)
         loss.check(network)
         self._network = network
         self.loss = loss

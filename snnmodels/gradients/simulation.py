@@ -100,6 +100,7 @@ class Simulation:
     ) -> None:
         check_kind("network", network, Network, "a Network")
         loss = loss_of(network) if loss is None else loss
+        loss = loss.for_network(network) if isinstance(loss, Loss) else loss
         self._observables = _observables(loss)
         self._loss = loss if isinstance(loss, Loss) else None
         if self._loss is not None:
@@ -368,6 +369,7 @@ class Simulation:
             observed,
             engine.ties,
             loss.silent_trials(observed, targets),
+            pseudospikes=loss.pseudospikes(observed, targets),
         )
 
     def _checked(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray | None = None) -> list[np.ndarray]:

@@ -44,6 +44,8 @@ class Outcome:
         Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int
         Of a `GridSimulation`: spikes whose time could not be found within a step, so that they were put at its edge.
+    pseudospikes : mapping of str to float
+        Mean number per trial of those that stood in for missing spikes, by population; `spikes` has none of them.
     """
 
     loss: float
@@ -55,6 +57,7 @@ class Outcome:
     ties: int = 0
     silent: int | None = None
     unresolved: int = 0
+    pseudospikes: Mapping[str, float] = field(default_factory=dict)
 
 
 class GradientSource(Protocol):

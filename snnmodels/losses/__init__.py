@@ -7,6 +7,7 @@ from .declared import load_network, loss_of
 from .expressions import ExpressionLoss, FunctionLoss
 from .integrals import Integral, with_integrals
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Primitive, Samples, SpikeTimes
+from .pseudospikes import Pseudospikes
 from .spike_times import SpikeTimeError, SpikeTimeFunction
 from .trains import IntervalError, VanRossumDistance
 from .voltages import VoltageError
@@ -27,6 +28,7 @@ __all__ = [
     "Observable",
     "Observed",
     "Primitive",
+    "Pseudospikes",
     "Samples",
     "SpikeTimeError",
     "SpikeTimeFunction",

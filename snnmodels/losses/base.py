@@ -95,6 +95,49 @@ class Loss(ABC):
         """What takes the place of derivatives that are 0, by name; where there is any, it is not that of the value."""
         return ()
 
+    def for_network(self, network: Network) -> Loss:
+        """The loss with what it has to know of a network: itself, unless what it reads depends on that.
+
+        Parameters
+        ----------
+        network : Network
+
+        Raises
+        ------
+        ValueError
+            If it doesn't fit the network.
+        """
+        return self
+
+    def spikes_needed(self, observed: Any, targets: np.ndarray) -> np.ndarray:
+        """How many spikes of each neuron are compared with something: `Pseudospikes` provides as many.
+
+        Parameters
+        ----------
+        observed, targets
+            As for `evaluate`.
+
+        Returns
+        -------
+        int array, shape (trials, n)
+
+        Raises
+        ------
+        ValueError
+            If there is no such number.
+        """
+        raise ValueError(f"{type(self).__name__} doesn't say how many spikes of a neuron it needs; give `spikes`")
+
+    def pseudospikes(self, observed: Any, targets: np.ndarray) -> dict[str, float]:
+        """Mean number per trial of those that stood in for missing spikes, by population; see `Pseudospikes`.
+
+        Parameters
+        ----------
+        observed, targets
+            As for `evaluate`.
+        """
+        return {}
+
     def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network that has what they observe)
         """Raise `ValueError` if the loss does not fit a network, beside what its observables say.
 
@@ -172,6 +215,18 @@ class SumOfLosses(Loss):
     def surrogates(self) -> tuple[str, ...]:
         """Those of all terms; see `Loss.surrogates`."""
         return tuple(dict.fromkeys(name for loss, _ in self.terms for name in loss.surrogates))
+
+    def for_network(self, network: Network) -> Loss:
+        """The sum of what the terms are for a network; see `Loss.for_network`."""
+        return SumOfLosses(tuple((loss.for_network(network), factor) for loss, factor in self.terms))
+
+    def pseudospikes(self, observed: Any, targets: np.ndarray) -> dict[str, float]:
+        """The largest number of any term; see `Loss.pseudospikes`."""
+        most: dict[str, float] = {}
+        for (loss, _), part in zip(self.terms, self._parts(observed), strict=True):
+            for name, number in loss.pseudospikes(part, targets).items():
+                most[name] = max(number, most.get(name, 0.0))
+        return most
 
     def check(self, network: Network) -> None:
         """Check every term; see `Loss.check`."""

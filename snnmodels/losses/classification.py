@@ -81,6 +81,10 @@ class TTFSCrossEntropy(Loss):
         predictions = np.where(np.isfinite(earliest), first.argmin(axis=1), -1)
         return LossValue(float(value), gradient.reshape(np.shape(observed)), predictions)
 
+    def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """One of every neuron; see `Loss.spikes_needed`."""
+        return np.ones(np.shape(observed)[:2], dtype=int)
+
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
         """Count the trials whose label neuron did not spike; see `Loss.silent_trials`."""
         times = np.asarray(observed)

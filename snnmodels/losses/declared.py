@@ -16,6 +16,7 @@ from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from .counts import ActivityPrice, CountError
 from .expressions import ExpressionLoss
 from .integrals import with_integrals
+from .pseudospikes import Pseudospikes
 from .spike_times import SpikeTimeError
 from .trains import IntervalError, VanRossumDistance
 from .voltages import VoltageError
@@ -99,8 +100,9 @@ def _declared(network: Network, place: str) -> Loss:
     for k, table in enumerate(network.loss):
         with located(place, f"loss {k + 1}" if len(network.loss) > 1 else "loss"):
             term = _term(table)
-            term.check(network)
-            primitives(term.observables, with_integrals(network, term.observables))
+            bound = term.for_network(network)
+            bound.check(network)
+            primitives(bound.observables, with_integrals(network, bound.observables))
             terms.append(term)
     first, *others = terms
     total = first
@@ -112,6 +114,7 @@ def _declared(network: Network, place: str) -> Loss:
 def _term(table: Mapping[str, Any]) -> Loss:
     options = dict(table)
     kind, factor = options.pop("kind", "expression"), options.pop("factor", 1)
+    pseudospikes = options.pop("pseudospikes", False)
     if kind not in KINDS:
         raise ValueError(f"kind is {brief(kind)}; {suggest(str(kind), KINDS)}")
     known = [f.name for f in fields(KINDS[kind])]  # type: ignore[arg-type]
@@ -121,4 +124,6 @@ def _term(table: Mapping[str, Any]) -> Loss:
     if kind == "expression" and "expression" not in options:
         raise ValueError("expression is missing; write it, or name another kind")
     loss = KINDS[kind](**options)
+    if pseudospikes is not False:
+        loss = Pseudospikes(loss, **({} if pseudospikes is True else pseudospikes))
     return loss if factor == 1 else factor * loss

@@ -222,6 +222,16 @@ class ExpressionLoss(Loss):
         lacking = ~heard.any(axis=1) if asked is None else (heard < asked).any(axis=1)
         return int(np.count_nonzero(lacking))
 
+    def spikes_needed(self, observed: Any, targets: np.ndarray) -> np.ndarray:
+        """As many as the targets that are times ask for, or the label; see `Loss.spikes_needed`."""
+        asked = self._asked(targets, *np.shape(alike(self, observed)[0])[:2])
+        if asked is None:
+            raise ValueError(
+                f"{brief(self.expression)} compares t with no target of each spike, so that it is open how many spikes "
+                "of a neuron it needs; name first_spike, or give `spikes`"
+            )
+        return asked
+
     def _asked(self, targets: np.ndarray, trials: int, n: int) -> np.ndarray | None:
         """How many spikes of each neuron the targets ask for, ``(trials, n)``; None if they are not of neurons."""
         asked = None

@@ -7,7 +7,7 @@ import numpy as np
 from ..templates.arguments import check_numbers
 from ..templates.spike_times import checked_times
 
-__all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of", "wanted_spike_times"]
+__all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of", "spikes_wanted", "wanted_spike_times"]
 
 # Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
 _ROUNDING = 1e-12
@@ -49,6 +49,11 @@ def wanted_spike_times(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
     if wanted.shape[:2] != times.shape[:2]:
         raise ValueError(f"targets: expected shape {times.shape[:2]} + (spikes,), got {wanted.shape}")
     return wanted
+
+
+def spikes_wanted(observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How many target spikes each neuron has, ``(trials, n)``; as `wanted_spike_times`."""
+    return np.isfinite(wanted_spike_times(targets, checked_spike_times(observed))).sum(axis=2)
 
 
 def first_spikes(times: np.ndarray) -> np.ndarray:

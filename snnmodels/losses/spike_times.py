@@ -11,7 +11,7 @@ import numpy as np
 from .base import Loss, LossValue
 from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times, wanted_spike_times
+from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
 
 __all__ = ["Deviations", "SpikeTimeError", "SpikeTimeFunction"]
 
@@ -84,6 +84,10 @@ class SpikeTimeError(Deviations):
         """Spike times and target times; see `Deviations.compared`."""
         times = checked_spike_times(observed)
         return times, wanted_spike_times(targets, times)
+
+    def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """As many as there are target spikes; see `Loss.spikes_needed`."""
+        return spikes_wanted(observed, targets)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times and target times ``(trials, n, k)`` in seconds, k may differ; see `Loss.evaluate`."""

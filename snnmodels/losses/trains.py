@@ -8,7 +8,7 @@ import numpy as np
 
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times, wanted_spike_times
+from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
 from .spike_times import Deviations
 
 __all__ = ["IntervalError", "VanRossumDistance"]
@@ -80,6 +80,10 @@ class VanRossumDistance(Loss):
         gradient = (signs * by_time).sum(axis=2) / self.tau / trials
         return LossValue(float(value) / trials, gradient.reshape(np.shape(observed)))
 
+    def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """As many as there are target spikes; see `Loss.spikes_needed`."""
+        return spikes_wanted(observed, targets)
+
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
         """Count the trials in which a neuron with targets does not spike at all; see `Loss.silent_trials`."""
         times = checked_spike_times(observed)
@@ -112,6 +116,11 @@ class IntervalError(Deviations):
         later = times[..., 1:]
         found = np.subtract(later, times[..., :-1], out=np.full(later.shape, np.inf), where=np.isfinite(later))
         return found, self._targets(targets, times)
+
+    def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """One more than there are target intervals, none without; see `Loss.spikes_needed`."""
+        intervals = np.isfinite(self._targets(targets, checked_spike_times(observed))).sum(axis=2)
+        return intervals + (intervals > 0)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times ``(trials, n, k)`` and target intervals ``(trials, n, m)`` in seconds.

@@ -244,6 +244,7 @@ def gradient(
         As `simulate`, and where the gradient does not exist: a crossing with ġ = 0, or a loss with a derivative by a
         spike that is not there.
     """
+    loss = loss.for_network(network)
     loss.check(network)
     if loss.no_gradient:
         raise ValueError(loss.no_gradient)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from operator import ne
 
 from ._component import Component
 from ._merge import Merged
-from .constraints import parse_constraint, violated
+from .constraints import broken, parse_constraint
 from .errors import TemplateError, located, suggest
 from .expressions import substitute
-from .model import AMPLITUDE, Assignment, Model
+from .model import AMPLITUDE, DRIVE, Assignment, Model
 from .units import Dimension, expression_dimension, unit_dimension, variables_in, wrong_unit
 
 __all__ = ["check_composition", "check_defaults", "check_used"]
@@ -68,15 +67,21 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
             side = expression_dimension(merged.threshold[0], everything)
             _check(part, "add.threshold", part.add_threshold, everything, side)
         for constraint in part.constraints:
-            lesser, greater = parse_constraint(constraint)
-            unit = _dimension(part, "constraints", greater, constants, "a parameter")
-            if "0" in (lesser, greater):  # 0 is 0 in every unit
-                _dimension(part, "constraints", lesser, constants, "a parameter")
-            else:
-                _check(part, "constraints", lesser, constants, unit, "a parameter")
+            _check_constraint(part, "constraints", constraint, constants, "a parameter")
         _check_receptor(part, everything, states)
         _check_source(part, everything, constants)
         _check_refractory(part, constants, states)
+        if part.pseudospike is not None:
+            if merged.threshold is None:
+                raise TemplateError(part.file, "pseudospike", f"{part.name} does not spike, with or without a drive")
+            if DRIVE in everything:
+                message = f"its constant is called {DRIVE!r}; choose another name for that variable of the model"
+                raise TemplateError(part.file, "pseudospike", message)
+            known = constants | {DRIVE: unit_dimension(neuron.inputs[part.pseudospike.input].unit)}
+            what = f"{DRIVE!r}, a parameter or a state"
+            _check(part, "pseudospike.time", part.pseudospike.time, states | known, unit_dimension("second"), what)
+            for constraint in part.pseudospike.constraints:
+                _check_constraint(part, "pseudospike.constraints", constraint, known, f"{DRIVE!r} or a parameter")
 
 
 def _check_functions(part: Component, everything: Dimensions, neuron: Component) -> None:
@@ -143,6 +148,15 @@ def _check_source(part: Component, everything: Dimensions, constants: Dimensions
             message = f"{str(statement)!r} changes {AMPLITUDE}, which has no value yet; set it by {AMPLITUDE} = ..."
             raise TemplateError(part.file, "source.on_pre", message)
         _check_statement(part, "source.on_pre", statement, known, assigned)
+
+
+def _check_constraint(part: Component, key: str, constraint: str, known: Dimensions, what: str) -> None:
+    lesser, greater = parse_constraint(constraint)
+    unit = _dimension(part, key, greater, known, what)
+    if "0" in (lesser, greater):  # 0 is 0 in every unit
+        _dimension(part, key, lesser, known, what)
+    else:
+        _check(part, key, lesser, known, unit, what)
 
 
 def _check_refractory(part: Component, parameters: Dimensions, states: Dimensions) -> None:
@@ -215,6 +229,5 @@ def check_defaults(parts: Iterable[Component], model: Model) -> None:
     values = {name: p.value for name, p in model.parameters.items()}
     derived = {name: d.expression for name, d in model.derived.items()}
     for part in parts:
-        constraints = tuple(substitute(text, derived) for text in part.constraints)
-        if problem := violated(replace(model, constraints=constraints), values):
+        if problem := broken([substitute(text, derived) for text in part.constraints], values):
             raise TemplateError(part.file, "constraints", problem)

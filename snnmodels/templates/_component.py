@@ -17,11 +17,23 @@ from .expressions import (
     parse_threshold,
     substitute,
 )
-from .model import AMPLITUDE, Accuracy, Assignment, Derived, Parameter, Receptor, Refractory, Source, State
+from .model import (
+    AMPLITUDE,
+    Accuracy,
+    Assignment,
+    Derived,
+    Parameter,
+    Pseudospike,
+    Receptor,
+    Refractory,
+    Source,
+    State,
+)
 from .schema import (
     AccuracyTable,
     MechanismFile,
     NeuronFile,
+    PseudospikeTable,
     RefractoryTable,
     SourceTable,
     StateTable,
@@ -120,6 +132,7 @@ class Component:
     add_reset: tuple[Assignment, ...] = ()
     replace_initial: Mapping[str, str] = field(default_factory=dict)
     accuracy: Accuracy | None = None
+    pseudospike: Pseudospike | None = None
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -145,6 +158,10 @@ class Component:
         if self.refractory is not None:
             yield from zip(("refractory.duration", "refractory.hold_duration"), self.refractory.durations, strict=False)
         yield from (("constraints", side) for text in self.constraints for side in parse_constraint(text))
+        if self.pseudospike is not None:
+            yield "pseudospike.time", self.pseudospike.time
+            sides = (side for text in self.pseudospike.constraints for side in parse_constraint(text))
+            yield from (("pseudospike.constraints", side) for side in sides)
 
     def mapped(self, replacements: Mapping[str, str], names: Mapping[str, str]) -> Component:
         """The component with expressions in place of some names, and new names for some of its own variables."""
@@ -182,6 +199,7 @@ class Component:
             add_threshold=None if self.add_threshold is None else text(self.add_threshold),
             add_reset=statements(self.add_reset),
             refractory=self.refractory and self.refractory.mapped(text, named),
+            pseudospike=self.pseudospike and self.pseudospike.mapped(text),
         )
 
     def renamed(self, alias: str, extended: Iterable[Component] = ()) -> Component:
@@ -375,6 +393,7 @@ def _with_events(component: Component, source: NeuronFile | SynapseFile | Mechan
                 reset=None if source.reset is None else _statements(source.reset, file, "reset"),
                 refractory=_refractory(source.refractory),
                 accuracy=_accuracy(source.accuracy, file),
+                pseudospike=_pseudospike(source.pseudospike, file, component.inputs),
             )
         case SynapseFile():
             with located(file, "weight.unit"):
@@ -450,6 +469,21 @@ def _accuracy(table: AccuracyTable | None, file: str) -> Accuracy | None:
         if not time > 0:
             raise ValueError(f"{table.spike_times!r} is no positive time; write how far spikes may be, as in '1e-8*ms'")
     return Accuracy(time, table.gradient)
+
+
+def _pseudospike(table: PseudospikeTable | None, file: str, inputs: Mapping[str, Parameter]) -> Pseudospike | None:
+    if table is None:
+        return None
+    if table.input not in inputs:
+        message = f"the neuron has no input {table.input!r}; {suggest(table.input, inputs)}"
+        raise TemplateError(file, "pseudospike.input", message)
+    with located(file, "pseudospike.drive"):
+        drive, _ = quantity_in(table.drive, inputs[table.input].unit)
+    with located(file, "pseudospike.constraints"):
+        for text in table.constraints:
+            parse_constraint(text)
+    constraints = tuple(" ".join(text.split()) for text in table.constraints)
+    return Pseudospike(table.input, drive, " ".join(table.time.split()), constraints)
 
 
 def _statements(code: str | list[str], file: str, key: str) -> tuple[Assignment, ...]:

@@ -14,7 +14,7 @@ from .arguments import check_kind
 from .errors import TemplateError, located, suggest
 from .expressions import add_term, free_names, is_name, substitute
 from .library import find, read
-from .model import Assignment, Input, Model, Parameter
+from .model import DRIVE, Assignment, Input, Model, Parameter
 from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
 
 __all__ = ["load_model"]
@@ -72,6 +72,11 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     for part in components_read:
         check_used(part)
     model = _model(name or "+".join(part.name for part in parts), parts, merged, opened)
+    if model.pseudospike is not None:
+        free = merge(_connect_inputs(components_read, constant=model.pseudospike.input))
+        inner = _flattened(free)
+        derivatives = {n: substitute(rhs, inner) for n, rhs in free.derivatives.items()}
+        model = replace(model, pseudospike=replace(model.pseudospike, derivatives=derivatives))
     check_defaults(parts, model)
     return model
 
@@ -150,10 +155,11 @@ def _instance(part: Component, alias: str, written: Mapping[tuple[str, str], Com
     return part.renamed(alias, extended) if alias else part
 
 
-def _connect_inputs(parts: Sequence[Component], *, opened: bool = False) -> list[Component]:
+def _connect_inputs(parts: Sequence[Component], *, opened: bool = False, constant: str = "") -> list[Component]:
     """Put the sum of the contributions in the place of each input, wherever a neuron or mechanism reads it.
 
-    Opened, each sum has another term: what a current adds (`Input.drive`).
+    Opened, each sum has another term: what a current adds (`Input.drive`). In the place of the input that is named
+    constant comes the constant of a pseudospike.
     """
     neuron = parts[0]
     drive: dict[str, str] = {}
@@ -164,6 +170,8 @@ def _connect_inputs(parts: Sequence[Component], *, opened: bool = False) -> list
                 raise TemplateError(part.file, f"add.inputs.{name}", f"{neuron.name} has no such input; {hint}")
             drive[name] = add_term(drive[name], term) if name in drive else term
     idle = {name: parameter for name, parameter in neuron.inputs.items() if name not in drive}
+    if constant:
+        drive[constant] = DRIVE
     if opened:
         drive = {name: add_term(drive.get(name, name), _input(p).drive) for name, p in neuron.inputs.items()}
     connected = [
@@ -241,6 +249,7 @@ def _model(name: str, parts: Sequence[Component], merged: Merged, opened: Merged
         functions=tuple(dict.fromkeys(str(function) for part in parts for function in part.functions)),
         inputs=_inputs(parts[0], opened),
         accuracy=parts[0].accuracy,
+        pseudospike=parts[0].pseudospike and parts[0].pseudospike.mapped(lambda e: substitute(e, inner)),
         open_derivatives={
             n: substitute(rhs, outer)
             for n, rhs in opened.derivatives.items()

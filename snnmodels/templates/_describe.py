@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .model import AMPLITUDE, Accuracy, Model, Receptor, Refractory
+from .model import AMPLITUDE, DRIVE, Accuracy, Model, Pseudospike, Receptor, Refractory
 
 __all__ = ["describe"]
 
@@ -23,7 +23,7 @@ def describe(model: Model) -> str:
     -------
     str
         Title, description, equations, tables of parameters and of what is derived of them, functions, threshold, reset,
-        refractory period, receptors, accuracy and references.
+        refractory period, receptors, pseudospikes, accuracy and references.
     """
     units = {s.name: s.unit for s in model.states}
     lines = [line for line in model.equations.splitlines() if "(constant, shared)" not in line]
@@ -54,6 +54,9 @@ def describe(model: Model) -> str:
         blocks.append(_section(meaning, [f"{s}    ({_unit(units[s.variable])})" for s in receptor.on_pre]))
         if receptor.source is not None:
             blocks += _source(receptor)
+    if model.pseudospike is not None:
+        heading = "Pseudospikes, for a loss that asks for them: after the end of the trial by"
+        blocks.append(_section(heading, _pseudospike(model.pseudospike, model)))
     if model.accuracy is not None:
         blocks.append(_section("Accuracy at the default tolerance", [_accuracy(model.accuracy)]))
     if model.references:
@@ -90,6 +93,13 @@ def _refractory(refractory: Refractory) -> str:
     else:
         verb += " held"
     return f"no spike for {refractory.duration} after a spike; {held} {verb}, and an arrival there {arrivals}"
+
+
+def _pseudospike(declared: Pseudospike, model: Model) -> list[str]:
+    unit = model.inputs[declared.input].unit
+    value = f"{declared.drive:g}" + ("" if unit == "1" else f" {unit}")
+    where = " and ".join([f"{declared.input} = {DRIVE}, by default {value}", *declared.constraints])
+    return [declared.time, f"where {where}"]
 
 
 def _unit(unit: str) -> str:

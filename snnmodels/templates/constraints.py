@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import CodeType
 from typing import Any
 
@@ -15,7 +15,7 @@ from .expressions import called_functions, check_expression, parse
 from .model import Model
 from .units import numbers_in, variables_in
 
-__all__ = ["evaluated", "holds", "parse_constraint", "violated"]
+__all__ = ["broken", "evaluated", "holds", "parse_constraint", "violated"]
 
 Array = np.ndarray
 
@@ -96,7 +96,19 @@ def violated(model: Model, values: Mapping[str, float | Array]) -> str:
     values : mapping of str to float or array
         In SI base units.
     """
-    for constraint in model.constraints:
+    return broken(model.constraints, values)
+
+
+def broken(constraints: Iterable[str], values: Mapping[str, float | Array]) -> str:
+    """Which of some comparisons does not hold, as `violated` says it.
+
+    Parameters
+    ----------
+    constraints : iterable of str
+    values : mapping of str to float or array
+        Of every name in them, in SI base units.
+    """
+    for constraint in constraints:
         fine = holds(constraint, values)
         if not fine.all():
             # of the first neuron where it doesn't, if neurons differ

@@ -17,8 +17,8 @@ from .network import Network
 
 __all__ = ["description", "identity"]
 
-# for readers: they change no number
-_WORDS = ("title", "description", "references", "files", "default", "derived", "functions", "accuracy")
+# for readers: they change no number; what a loss takes of `pseudospike` is told with the loss
+_WORDS = ("title", "description", "references", "files", "default", "derived", "functions", "accuracy", "pseudospike")
 _PACKAGES = frozenset({"snnmodels", "numpy", "scipy", "sympy", "brian2", "brian2cuda"})
 _FEW = 8  # elements of an array that are told one by one
 

@@ -225,6 +225,39 @@ class Refractory:
         )
 
 
+DRIVE = "drive"
+"""What the expressions of a `Pseudospike` call the constant."""
+
+
+@dataclass(frozen=True)
+class Pseudospike:
+    """When a neuron would spike next if from the end of the trial on one of its inputs were constant.
+
+    Attributes
+    ----------
+    input : str
+        The input, in whose place the constant comes.
+    drive : float
+        The constant unless a loss gives another, in SI base units.
+    time : str
+        From the end to that spike, as an expression in states, parameters and the constant (`DRIVE`).
+    constraints : tuple of str
+        Comparisons of parameters and the constant that must hold, so that the neuron spikes at all.
+    derivatives : mapping of str to str
+        As `Model.derivatives`, with the constant in the place of the input, whatever drives that.
+    """
+
+    input: str
+    drive: float
+    time: str
+    constraints: tuple[str, ...] = ()
+    derivatives: Mapping[str, str] = field(default_factory=dict)
+
+    def mapped(self, text: Callable[[str], str]) -> Pseudospike:
+        """With every expression of the file rewritten."""
+        return replace(self, time=text(self.time), constraints=tuple(map(text, self.constraints)))
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """How far results are from those of the continuous system at most, at the default tolerance of a simulation.
@@ -277,6 +310,8 @@ class Model:
         As `derivatives`, for those that read an input: with `Input.drive` added to each.
     accuracy : Accuracy or None
         What the neuron's file says, of it with its default synapse; None where it says nothing.
+    pseudospike : Pseudospike or None
+        None for a neuron whose file declares no pseudospikes.
     """
 
     name: str
@@ -298,6 +333,7 @@ class Model:
     inputs: Mapping[str, Input] = field(default_factory=dict)
     open_derivatives: Mapping[str, str] = field(default_factory=dict)
     accuracy: Accuracy | None = None
+    pseudospike: Pseudospike | None = None
 
     @property
     def spiking(self) -> bool:

@@ -115,6 +115,15 @@ class AccuracyTable(Table):
     gradient: Annotated[float, Field(gt=0, lt=1)]
 
 
+class PseudospikeTable(Table):
+    """When a neuron would spike next if from the end of the trial on an input were constant, as an expression."""
+
+    input: Text
+    drive: str | Number
+    time: Text
+    constraints: list[Text] = []
+
+
 class NeuronFile(ComponentFile):
     """A neuron: equations, inputs, and, if it spikes, threshold and reset (an empty list if a spike resets nothing)."""
 
@@ -126,6 +135,7 @@ class NeuronFile(ComponentFile):
     refractory: RefractoryTable | None = None
     default_synapse: str | None = None
     accuracy: AccuracyTable | None = None
+    pseudospike: PseudospikeTable | None = None
 
 
 class SynapseAdditions(Table):
@@ -289,6 +299,22 @@ class EncodingTable(Table):
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0
 
 
+class PseudospikesTable(Table):
+    """What stands in for spikes that are missing; see `snnmodels.losses.Pseudospikes`."""
+
+    drive: str | Number | None = None
+    spikes: Count | None = None
+
+
+# whether there are any, or what they are made with; an error is then about what was meant
+PseudospikesEntry = Annotated[
+    Annotated[bool, Tag("true or false")] | Annotated[PseudospikesTable, Tag("table of pseudospikes")],
+    Discriminator(
+        lambda value: "table of pseudospikes" if isinstance(value, dict | PseudospikesTable) else "true or false"
+    ),
+]
+
+
 class LossTable(Table):
     """A term of a loss: its kind, or an expression, and what that kind takes; see `snnmodels.losses.loss_of`."""
 
@@ -323,6 +349,7 @@ class LossTable(Table):
     scale: str | Number | None = None
     alpha: str | Number | None = None
     price: str | Number | None = None
+    pseudospikes: PseudospikesEntry | None = None
 
 
 # one table, or several that add up; an error is then about what was meant
@@ -421,7 +448,7 @@ def _location(error: Any, data: Any) -> list[str]:
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
     *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "spikes", "current"),
-    *("one loss", "several losses", "list[union[int,float]]"),
+    *("one loss", "several losses", "list[union[int,float]]", "true or false", "table of pseudospikes"),
 }
 
 

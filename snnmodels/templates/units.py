@@ -80,7 +80,10 @@ def unit_of_dimension(dimension: Dimension) -> str:
     # of Brian2's own units alone: its `get_unit` also finds whatever compound unit has been evaluated before in this
     # process, so that a unit would be spelt as "volt / second" or otherwise by what ran before
     known = standard_unit_register.units_for_dimensions.get(dimension, {})
-    return repr(known[1.0] if 1.0 in known else Unit(1.0, dim=dimension))
+    if 1.0 not in known:
+        return repr(Unit(1.0, dim=dimension))
+    # its names of powers, as second2, are not those that its equations read
+    return re.sub(r"(?<=[a-z])([23])$", r"**\1", repr(known[1.0]))
 
 
 def resolve_unit(text: str, units: Mapping[str, str]) -> str:

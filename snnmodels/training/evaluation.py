@@ -33,6 +33,8 @@ class Evaluation:
     output : array, shape (trials, n) or (trials, n, samples), or tuple of array
         First spike of each neuron that the loss reads in seconds, ``inf`` for none; or the maxima or samples, for a
         loss on those; one of these for each observable of a loss that reads several.
+    pseudospikes : dict of str to float
+        Mean number per trial of those that stood in for missing spikes, by population.
     """
 
     loss: float
@@ -41,6 +43,7 @@ class Evaluation:
     spikes: dict[str, float]
     silent_trials: int
     output: Observed
+    pseudospikes: dict[str, float] = field(default_factory=dict)
 
 
 def evaluate(
@@ -67,7 +70,15 @@ def evaluate(
         outputs.append([observable.summary(x) for observable, x in seen])
     whole = tuple(np.concatenate(x) for x in zip(*outputs, strict=True))
     output: Observed = shown(source.loss, whole)
-    return Evaluation(totals.loss, totals.error, totals.all_predictions, totals.spikes, totals.silent, output)
+    return Evaluation(
+        totals.loss,
+        totals.error,
+        totals.all_predictions,
+        totals.spikes,
+        totals.silent,
+        output,
+        totals.pseudospikes,
+    )
 
 
 @dataclass
@@ -80,6 +91,7 @@ class Totals:
     silent: int = 0
     smallest_gdot: float = math.inf
     spike_sums: dict[str, float] = field(default_factory=dict)
+    pseudospike_sums: dict[str, float] = field(default_factory=dict)
     predictions: list[np.ndarray] = field(default_factory=list)
 
     def add(self, source: GradientSource, outcome: Outcome, targets: np.ndarray) -> None:
@@ -91,8 +103,12 @@ class Totals:
             source.loss.silent_trials(outcome.output, targets) if outcome.silent is None else outcome.silent
         )
         self.smallest_gdot = min(self.smallest_gdot, outcome.smallest_gdot)
-        for name, mean in outcome.spikes.items():
-            self.spike_sums[name] = self.spike_sums.get(name, 0.0) + mean * n
+        for sums, means in (
+            (self.spike_sums, outcome.spikes),
+            (self.pseudospike_sums, outcome.pseudospikes),
+        ):
+            for name, mean in means.items():
+                sums[name] = sums.get(name, 0.0) + mean * n
         labelled = np.asarray(targets).dtype.names is None  # else several things under names
         if outcome.predictions is not None and labelled and targets.shape == outcome.predictions.shape:
             self.wrong += int(np.count_nonzero(outcome.predictions != targets))
@@ -112,6 +128,11 @@ class Totals:
     def spikes(self) -> dict[str, float]:
         """Mean number per trial of each population."""
         return {name: total / self.trials for name, total in self.spike_sums.items()}
+
+    @property
+    def pseudospikes(self) -> dict[str, float]:
+        """Mean number per trial, by population."""
+        return {name: total / self.trials for name, total in self.pseudospike_sums.items()}
 
     @property
     def all_predictions(self) -> np.ndarray | None:

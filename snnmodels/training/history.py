@@ -41,6 +41,8 @@ class EpochRecord:
         Training trials in which a spike that the loss needs was missing.
     seconds : float
         Wall time of the epoch, validation and test included.
+    pseudospikes : mapping of str to float
+        Mean number per training trial of those that stood in for missing spikes, by population.
     """
 
     epoch: int
@@ -55,6 +57,7 @@ class EpochRecord:
     validation_error: float | None = None
     test_loss: float | None = None
     test_error: float | None = None
+    pseudospikes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -359,6 +359,7 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         smallest_gdot=totals.smallest_gdot if math.isfinite(totals.smallest_gdot) else None,
         silent_trials=totals.silent,
         seconds=time.perf_counter() - began,
+        pseudospikes=totals.pseudospikes,
         **measures,
     )
     return values, record

@@ -157,4 +157,6 @@ def describe_epoch(record: EpochRecord) -> str:
             parts.append(f"{name} loss {loss:.4f}" + ("" if error is None else f", error {error:.2%}"))
     if record.silent_trials:
         parts.append(f"{record.silent_trials} silent")
+    if any(record.pseudospikes.values()):
+        parts.append(f"{sum(record.pseudospikes.values()):.3g} pseudospikes per trial")
     return "  ".join([*parts, f"{record.seconds:.1f} s"])

@@ -15,6 +15,7 @@ from snnmodels.losses import (
     ActivityPrice,
     CountError,
     ExpressionLoss,
+    Pseudospikes,
     TTFSCrossEntropy,
     VanRossumDistance,
     VoltageError,
@@ -25,7 +26,7 @@ from snnmodels.optimisers import Adam
 from snnmodels.templates import Network, TemplateError
 from snnmodels.templates import load_network as unchecked
 from snnmodels.templates.identity import identity
-from snnmodels.templates.schema import LossTable
+from snnmodels.templates.schema import LossTable, PseudospikesTable
 from snnmodels.training import evaluate, train
 
 FILE = """
@@ -150,7 +151,9 @@ def test_the_file_and_the_losses_know_the_same_kinds() -> None:
     kinds = get_args(LossTable.model_fields["kind"].annotation)
     assert set(kinds) == set(KINDS)
     options = {f.name for kind in KINDS.values() for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    assert options == set(LossTable.model_fields) - {"kind", "factor"}
+    assert options == set(LossTable.model_fields) - {"kind", "factor", "pseudospikes"}
+    of_pseudospikes = {f.name for f in dataclasses.fields(Pseudospikes)}
+    assert of_pseudospikes - {"loss"} == set(PseudospikesTable.model_fields)
 
 
 def test_a_loss_is_part_of_what_a_network_is(tmp_path: Path) -> None:
