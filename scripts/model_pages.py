@@ -28,14 +28,14 @@ from matplotlib.figure import Figure
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.losses.observables import Observable, Samples, SpikeTimes
-from snnmodels.reports import equations
+from snnmodels.reports import added_equations, equations
 from snnmodels.studies.plots import PALETTE, save_figure
 from snnmodels.symbolic import Adjoint, HybridSystem
-from snnmodels.templates import catalogue, load_model
+from snnmodels.templates import TemplateError, catalogue, load_model
 from snnmodels.templates.library import Entry, read
 from snnmodels.templates.model import Model
 from snnmodels.templates.network import CurrentInput, Drive, Network, Population
-from snnmodels.templates.schema import NeuronFile
+from snnmodels.templates.schema import MechanismFile, NeuronFile, SynapseFile
 
 Record = dict[str, Any]
 
@@ -58,6 +58,7 @@ SILENT = 2.0  # firing has ended where silence follows that is longer than so ma
 INTEGRATES = 1.2  # by how much the least current grows with half of the time, where there is no rheobase
 LARGEST = 1000.0  # the highest current that is tried, in typical inputs
 HALVINGS = 12  # of the range in which the rheobase lies
+HOSTS = ("lif", "lif_current")  # the neurons in which synapses and mechanisms are shown, if they fit
 DPI = 80
 SETTLED = 0.02  # the last two intervals differ less than this where firing is steady
 
@@ -391,7 +392,7 @@ def _response(name: str, record: Record | None) -> str:
         )
     later = record["repetitive"] is not None and record["repetitive"] > 1.001 * record["rheobase"]
     if later and not record["integrates"]:
-        start += f" It fires on until the end of the trial from {_in_words(record, 'repetitive')} on."
+        start += f" It goes on firing until the end of a trial from {_in_words(record, 'repetitive')} on."
     fired = [r for r in record["rates"] if r["last"] is not None]
     settled = sum(r["steady"] for r in fired)
     steady = (
@@ -402,7 +403,7 @@ def _response(name: str, record: Record | None) -> str:
         steady += ", so that this is no steady f-I curve: intervals still change, or spikes come in bursts"
     ended = sum(r["last"] == 0 for r in fired)
     if ended:
-        steady += f". At {ended} firing has ended before, and the last rate is 0"
+        steady += f". At {ended} firing ends within the trial, and the last rate is drawn as 0"
     return (
         f"{picture}\n\n{what}. {start} Right: the inverse of the first and of the last interval of a trial of "
         f"{1e3 * record['duration']:g} ms. {steady}."
@@ -430,29 +431,61 @@ def _checked(name: str, row: Record | None) -> str:
 def parts_page(kind: str, title: str) -> str:
     """The page of all synapses or of all mechanisms."""
     blocks = [f"# {title}", "<!-- written by `python scripts/model_pages.py` -->"]
+    blocks += [
+        "Equations are those that each brings to a neuron, or changes there. `unit(v)` is the unit that the neuron "
+        "gives to `v`, `scale(v)` the scale."
+    ]
     for entry in _entries(kind):
-        template = read(entry.path)
-        blocks += [f"## {entry.name}", f"**{template.title}.** {template.description.strip()}"]
-        blocks += [f"```toml\n{_declared(entry)}\n```"]
-        blocks += ["\n".join(f"* {r}" for r in template.references)]
-    return "\n\n".join(b for b in blocks if b) + "\n"
+        blocks += [f"## {entry.name}", *_part(entry)]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _declared(entry: Entry) -> str:
-    """The template's text from its equations on."""
-    text = entry.path.read_text(encoding="utf-8")
-    keys = ("equations", "functions", "requires", "on_pre", "[")
-    lines = text.splitlines()
-    end = max((k for k, line in enumerate(lines) if line.startswith(("title", "description"))), default=0)
-    first = next((k for k in range(end + 1, len(lines)) if lines[k].startswith(keys)), len(lines))
-    return "\n".join(lines[first:]).strip()
+def _part(entry: Entry) -> Iterator[str]:
+    """The section of a synapse or mechanism."""
+    template = read(entry.path)
+    assert isinstance(template, SynapseFile | MechanismFile)
+    folder = entry.path.parent.name
+    yield (
+        f"**{template.title}**, [`equations/{folder}/{entry.name}.toml`](../../equations/{folder}/{entry.name}.toml)."
+    )
+    yield template.description.strip()
+    names, required, weight = {*template.states, *template.parameters}, [], None
+    if isinstance(template, SynapseFile):
+        weight = template.weight
+        names.add(weight.name)
+    else:
+        required = template.requires
+    neuron = next(n for n in (*HOSTS, *(e.name for e in _entries("neuron"))) if _fits(n, *required, entry.name))
+    without = None if weight else HybridSystem.from_model(load_model(neuron, *required))
+    system = HybridSystem.from_model(load_model(neuron, *required, entry.name))
+    added = added_equations(system, names, without)._repr_markdown_().strip()
+    beside = f" with {' and '.join(f'`{r}`' for r in required)}" if required else ""
+    yield f"In `{neuron}`{beside}:"
+    yield added.replace("Between events the state $x$ follows\n\n", "")
+    if weight:
+        yield f"The weight `{weight.name}`, in `{weight.unit}`: {weight.description}."
+    if template.states:
+        yield _table(("state", ""), [(f"`{name}`", state.description) for name, state in template.states.items()])
+    if template.parameters:
+        rows = [(f"`{n}`", f"`{p.default}`", f"`{p.unit}`", p.description) for n, p in template.parameters.items()]
+        yield _table(("parameter", "default", "unit", ""), rows)
+    yield "\n".join(f"* {r}" for r in template.references)
+
+
+def _fits(*parts: str) -> bool:
+    """Whether components go together."""
+    try:
+        load_model(*parts)
+    except TemplateError:
+        return False
+    return True
 
 
 def index(records: Mapping[str, Record]) -> str:
     """The list of all pages."""
     rows = []
     for e in _entries("neuron"):
-        picture = f"<img src=\"../figures/models/{e.name}.png\" width=\"480\">" if e.name in records else "not yet"
+        picture = f'<img src="../figures/models/{e.name}.png" width="480">' if e.name in records else "not yet"
         rows.append((f"[{e.name}]({e.name}.md)", e.title, picture))
     return (
         "# Models of the library\n\n<!-- written by `python scripts/model_pages.py` -->\n\n"

@@ -7,9 +7,9 @@ from ..coding.spike_rule import SpikeRule
 from ..symbolic.system import HybridSystem
 from ._rendering import Format, renderer
 from .coding import coding_derivation
-from .systems import Equations, equations, system_derivation
+from .systems import Equations, added_equations, equations, system_derivation
 
-__all__ = ["Equations", "Format", "derivation", "equations"]
+__all__ = ["Equations", "Format", "added_equations", "derivation", "equations"]
 
 
 def derivation(of: HybridSystem | JointLoss | SpikeRule, format: Format = "text") -> str:
