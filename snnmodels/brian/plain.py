@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from brian2.core.base import BrianObject
 from brian2.core.variables import Variable
 from brian2.equations import Equations
 from brian2.equations.refractory import add_refractoriness
+from brian2.groups.group import Group
 from brian2.parsing.sympytools import str_to_sympy
 from brian2.stateupdaters.base import UnsupportedEquationsException
 from brian2.stateupdaters.exact import linear
@@ -25,7 +27,8 @@ from brian2.utils.logger import get_logger
 
 from ..symbolic.parsing import UnsupportedExpression, symbol
 from ..symbolic.system import HybridSystem
-from ..templates import Model
+from ..templates import Model, as_model
+from ..templates.arguments import check_kind, check_mapping, check_whole
 from ..templates.errors import suggest
 from ..templates.expressions import substitute
 from ..templates.units import numbers_in, unit_dimension
@@ -43,13 +46,19 @@ _ATTRIBUTE = "is called like an attribute of Brian2's groups, which would hide i
 
 
 def neuron_group(
-    model: Model, N: int, *, method: str | None = None, drives: Mapping[str, str] | None = None, **kwargs: Any
+    model: str | Path | Model,
+    N: int,
+    *,
+    method: str | None = None,
+    drives: Mapping[str, str] | None = None,
+    **kwargs: Any,
 ) -> NeuronGroup:
     """An ordinary `brian2.NeuronGroup` of a model.
 
     Parameters
     ----------
-    model : Model
+    model : str, Path or Model
+        A name or path as `load_model` takes it, or what that gives.
     N : int
         Number of neurons.
     method : str, optional
@@ -79,7 +88,8 @@ def neuron_group(
         where the model declares it.
     ValueError
         If a variable of the model is called like an attribute of Brian2's groups, or the model has no input that is to
-        be driven, or reads it elsewhere than in the equations of its states.
+        be driven, or reads it elsewhere than in the equations of its states; for what is no model, or no number of
+        neurons.
     brian2.DimensionMismatchError
         For a value with another unit.
 
@@ -88,6 +98,9 @@ def neuron_group(
     >>> from brian2 import ms
     >>> group = neuron_group(load_model("lif"), 10, tau_m=10 * ms)
     """
+    model = as_model(model)
+    check_whole("N", N)
+    check_mapping("drives", {} if drives is None else drives, "expressions by input, as in {'I_syn': 'stimulus(t, i)'}")
     options = set(inspect.signature(NeuronGroup.__init__).parameters) - {"self", "N", "model", "threshold", "reset"}
     for name in (*model.parameters, *model.state_names):
         if name in attributes():
@@ -162,14 +175,14 @@ def _stays_above(model: Model) -> bool:
 
 
 def synapses(
-    model: Model, source: BrianObject, target: NeuronGroup, receptor: str | None = None, **kwargs: Any
+    model: str | Path | Model, source: BrianObject, target: NeuronGroup, receptor: str | None = None, **kwargs: Any
 ) -> Synapses:
     """Ordinary `brian2.Synapses` onto a receptor of a model, not yet connected.
 
     Parameters
     ----------
-    model : Model
-        Of the target.
+    model : str, Path or Model
+        Of the target, or its name or path as `load_model` takes it.
     source : brian2 group that emits spikes
     target : brian2.NeuronGroup
         From `neuron_group`.
@@ -188,7 +201,7 @@ def synapses(
     ValueError
         If the receptor isn't one of the model's, or has to be named, or its weight is called like an attribute of
         Brian2's synapses; if it does more than add to a state that ignores arrivals for another time than spikes are
-        blocked.
+        blocked; for what is no model, or no group of Brian2.
 
     Examples
     --------
@@ -196,6 +209,9 @@ def synapses(
     >>> connections.connect()
     >>> connections.w = 0.5
     """
+    model = as_model(model)
+    for name, group in (("source", source), ("target", target)):
+        check_kind(name, group, Group, "a group of Brian2")
     if receptor is None and len(model.receptors) == 1:
         receptor = next(iter(model.receptors))
     if receptor is None or receptor not in model.receptors:
