@@ -28,7 +28,7 @@ from brian2.utils.logger import get_logger
 from ..symbolic.parsing import UnsupportedExpression, symbol
 from ..symbolic.system import HybridSystem
 from ..templates import Model, as_model
-from ..templates.arguments import check_kind, check_mapping, check_whole
+from ..templates.arguments import check_kind, check_mapping, check_whole, real_array
 from ..templates.errors import suggest
 from ..templates.expressions import substitute
 from ..templates.units import numbers_in, unit_dimension
@@ -113,6 +113,11 @@ def neuron_group(
             raise TypeError(model.no_parameter(name))
         if name not in known:
             raise TypeError(f"{model.name} has no parameter {name!r}; {suggest(name, known)}")
+    for name in model.parameters:
+        _check_quantity(name, kwargs.get(name, 0.0))
+    for name in model.state_names:
+        if not isinstance(value := kwargs.get(name, 0.0), str):
+            _check_quantity(name, value)
     values = {
         name: kwargs.get(name, Quantity(p.value, dim=unit_dimension(p.unit))) for name, p in model.parameters.items()
     }
@@ -141,6 +146,11 @@ def neuron_group(
         if initial != "0":
             setattr(group, state.name, initial)
     return group
+
+
+def _check_quantity(name: str, value: Any) -> None:
+    """Refuse what holds no numbers; their unit is checked by Brian2."""
+    real_array(name, value if getattr(value, "dim", None) is None else np.asarray(value))
 
 
 def _silence(model: Model) -> dict[str, str]:
@@ -212,6 +222,7 @@ def synapses(
     model = as_model(model)
     for name, group in (("source", source), ("target", target)):
         check_kind(name, group, Group, "a group of Brian2")
+    check_kind("receptor", receptor, (str, type(None)), "the name of a receptor")
     if receptor is None and len(model.receptors) == 1:
         receptor = next(iter(model.receptors))
     if receptor is None or receptor not in model.receptors:

@@ -17,8 +17,7 @@ from ..losses.integrals import with_integrals
 from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model
-from ..templates.arguments import check_kind, check_numbers, check_seed, check_whole
-from ..templates.errors import brief
+from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
 from ..templates.model import Model
 from ..templates.network import MOST, Network
 from .batches import count_trials
@@ -115,8 +114,8 @@ def check_gradient(
             check_whole(name, n)
     for name, flag in (("oracle", oracle), ("recurrent", recurrent)):
         check_kind(name, flag, bool, "True or False")
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress is {brief(progress)}; expected a function that takes a text")
+    if progress is not None:
+        check_callable("progress", progress, "a function of a text")
     check_kind("loss", loss, (Loss, type(None)), "a Loss, such as TTFSCrossEntropy()")
     if loss is not None and loss.surrogates:
         raise ValueError(
