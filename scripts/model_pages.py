@@ -21,31 +21,44 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import sympy as sp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.losses.observables import Observable, Samples, SpikeTimes
-from snnmodels.reports import equations
+from snnmodels.reports import added_equations, equations
 from snnmodels.studies.plots import PALETTE, save_figure
 from snnmodels.symbolic import Adjoint, HybridSystem
-from snnmodels.templates import catalogue, load_model
+from snnmodels.templates import TemplateError, catalogue, load_model
 from snnmodels.templates.library import Entry, read
 from snnmodels.templates.model import DRIVE, Model
 from snnmodels.templates.network import CurrentInput, Drive, Network, Population
-from snnmodels.templates.schema import NeuronFile
+from snnmodels.templates.schema import MechanismFile, NeuronFile, SynapseFile
 
 Record = dict[str, Any]
 
 DURATION, ONSET = 0.5, 0.02  # of a trial, and when the current starts; seconds
+# Trials of neurons that need more time to show what they do, or less
+TRIALS = {
+    "hill_tononi": 3.0,  # sodium that came in is lost in 1.25 s
+    "hindmarsh_rose": 2.0,  # several bursts
+    "resonate_and_fire": 0.1,  # about 16 turns
+    "terman_rubin_gpe": 1.4,  # without input, the pause between two bursts
+}
 SAMPLE = 0.1e-3  # between the points of a drawn state
 BELOW, ABOVE = 0.9, 1.5  # the drawn currents, in rheobases and in least currents of repetitive firing
 CURRENTS = (1.02, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # those of the f-I curve, in the latter
-REPEATED = 4  # spikes from which on a neuron fires repetitively
+NEAR = {"resonate_and_fire": CURRENTS[0]}  # another than `ABOVE`: it would draw a spike every 0.5 ms
+REPEATED = 4  # spikes from which on a neuron fires repetitively, if it goes on
+STILL = 1e-9  # a threshold that moves less, relative, does so by rounding
+LONG = 1.0  # seconds; lines of longer trials are thinner
+SILENT = 2.0  # firing has ended where silence follows that is longer than so many of the longest intervals
 INTEGRATES = 1.2  # by how much the least current grows with half of the time, where there is no rheobase
 LARGEST = 1000.0  # the highest current that is tried, in typical inputs
 HALVINGS = 12  # of the range in which the rheobase lies
+HOSTS = ("lif", "lif_current")  # the neurons in which synapses and mechanisms are shown, if they fit
 DPI = 80
 SETTLED = 0.02  # the last two intervals differ less than this where firing is steady
 
@@ -70,19 +83,20 @@ class Cell:
         self.model = load_model(name)
         self.input = next(iter(self.model.inputs.values()))
         self.state = drawn_state(self.model)
-        current = CurrentInput("step", 1, 2 * DURATION, "hold", start=ONSET, unit=self.input.unit)
+        self.duration = TRIALS.get(name, DURATION)
+        self._threshold, read = moving_threshold(self.model, self.state)
+        current = CurrentInput("step", 1, 2 * self.duration, "hold", start=ONSET, unit=self.input.unit)
         self.network = Network(
             "one",
             (),
             (Population("cell", 1, self.model),),
             (),
             "cell",
-            DURATION,
+            self.duration,
             currents=(current,),
             drives=(Drive("gain", "step", "cell", np.ones((1, 1)), input=self.input.name),),
         )
-
-        self._seen: list[Observable] = [Samples(variable=self.state, interval=SAMPLE)]
+        self._seen: list[Observable] = [Samples(variable=x, interval=SAMPLE) for x in (self.state, *read)]
         if self.model.spiking:
             self._seen.append(SpikeTimes())
         options: Any = {"target": "cpp_standalone", "batch_size": 1, "input_gradients": False}
@@ -94,21 +108,44 @@ class Cell:
     def __exit__(self, *error: object) -> None:
         self._simulation.close()
 
-    def run(self, amplitude: float) -> tuple[np.ndarray, list[float]]:
-        """The drawn state and the spike times of one trial, all in SI units."""
+    def run(self, amplitude: float) -> tuple[np.ndarray, np.ndarray | None, list[float]]:
+        """The drawn state, the threshold at these times and the spike times of one trial, all in SI units."""
         found = self._simulation.forward({"step": np.full((1, 1, 1), amplitude)}, gradient=False)
-        times = found[1][0, 0] if self.model.spiking else np.empty(0)
-        return np.asarray(found[0])[0, 0], [float(t) for t in times[np.isfinite(times)]]
+        if not self.model.spiking:
+            return found[0][0, 0], None, []
+        *states, times = (np.asarray(x)[0, 0] for x in found)
+        threshold = None if self._threshold is None else self._threshold(*states[1:]) * np.ones(len(states[0]))
+        return states[0], threshold, [float(t) for t in times[np.isfinite(times)]]
 
     def spikes(self, amplitude: float) -> list[float]:
         """Spike times of one trial, in seconds."""
-        return self.run(amplitude)[1]
+        return self.run(amplitude)[2]
+
+    def goes_on(self, times: Sequence[float]) -> bool:
+        """Whether a neuron that spiked at these times has not fallen silent by the end of the trial."""
+        return len(times) > 1 and self.duration - times[-1] <= SILENT * float(np.diff(times).max())
 
 
 def drawn_state(model: Model) -> str:
     """The state that the threshold compares, or the first."""
     left = (model.threshold or "").partition(">")[0].strip()
     return left if left in model.state_names else model.states[0].name
+
+
+def moving_threshold(model: Model, state: str) -> tuple[Callable[..., Any] | None, list[str]]:
+    """What a state is compared with, as a function of other states, and the names of these.
+
+    No function, if the neuron has no threshold, or one that can't be drawn beside the state.
+    """
+    system = HybridSystem.from_model(model)
+    if system.g is None:
+        return None, []
+    compared = next(x for x in system.variables if x.name == state)
+    threshold = (compared - system.g).subs(system.defaults)
+    read = sorted(threshold.free_symbols, key=str)
+    if compared in read:
+        return None, []
+    return sp.lambdify(read, threshold), [x.name for x in read]
 
 
 def respond(name: str) -> Record:
@@ -119,7 +156,7 @@ def respond(name: str) -> Record:
     dict
         ``rheobase``: the least step that makes a spike within the trial; None where the neuron has no threshold, fires
         without input, or never fires. ``integrates``: whether that is set by the length of the trial alone.
-        ``repetitive``: the least step that makes it fire repetitively, None where none does.
+        ``repetitive``: the least step that makes it fire until the end of the trial, None where none does.
     """
     with Cell(name) as cell:
         return _respond(cell)
@@ -132,6 +169,7 @@ def _respond(cell: Cell) -> Record:
         "input": cell.input.name,
         "unit": cell.input.unit,
         "state": cell.state,
+        "duration": cell.duration,
     }
     record |= {"rheobase": None, "integrates": False, "repetitive": None, "pacemaker": False, "rates": []}
     if not cell.model.spiking:
@@ -144,14 +182,15 @@ def _respond(cell: Cell) -> Record:
         rheobase = _least(cell, typical, lambda times: len(times) >= 1)
         if rheobase is None:
             return record | {"steps": list(_steps(cell, [typical]))}
-        soon = _least(cell, typical, lambda times: bool(times) and times[0] < (ONSET + DURATION) / 2)
+        soon = _least(cell, typical, lambda times: bool(times) and times[0] < (ONSET + cell.duration) / 2)
         record["integrates"] = soon is None or soon > INTEGRATES * rheobase
-        repetitive = _least(cell, typical, lambda times: len(times) >= REPEATED)
+        repetitive = _least(cell, typical, lambda times: len(times) >= REPEATED and cell.goes_on(times))
         record |= {"rheobase": rheobase, "repetitive": repetitive}
         currents = [] if repetitive is None else [c * repetitive for c in CURRENTS]
-        drawn = [BELOW * rheobase, ABOVE * (repetitive or rheobase)]
+        drawn = [BELOW * rheobase, NEAR.get(record["neuron"], ABOVE) * (repetitive or rheobase)]
     for current in currents:
-        record["rates"].append({"current": current, **_rates([t for t in cell.spikes(current) if t > ONSET])})
+        times = [t for t in cell.spikes(current) if t > ONSET]
+        record["rates"].append({"current": current, **_rates(times, cell.goes_on(times))})
     return record | {"steps": list(_steps(cell, drawn))}
 
 
@@ -168,20 +207,23 @@ def _least(cell: Cell, typical: float, enough: Callable[[Sequence[float]], bool]
     return high
 
 
-def _rates(times: Sequence[float]) -> Record:
-    """The rate of the first interval and of the last, in hertz, and whether the last ones are alike."""
+def _rates(times: Sequence[float], goes_on: bool) -> Record:
+    """The rate of the first interval and of the last, in hertz, and whether the last ones are alike.
+
+    The last is 0 where firing has ended.
+    """
     intervals = np.diff(times)
     if not len(intervals):
         return {"spikes": len(times), "first": None, "last": None, "steady": False}
-    steady = len(intervals) > 1 and abs(intervals[-1] / intervals[-2] - 1) < SETTLED
-    found = {"first": float(1 / intervals[0]), "last": float(1 / intervals[-1])}
-    return {"spikes": len(times), **found, "steady": bool(steady)}
+    steady = goes_on and len(intervals) > 1 and abs(intervals[-1] / intervals[-2] - 1) < SETTLED
+    last = float(1 / intervals[-1]) if goes_on else 0.0
+    return {"spikes": len(times), "first": float(1 / intervals[0]), "last": last, "steady": bool(steady)}
 
 
 def _steps(cell: Cell, currents: Sequence[float]) -> Iterator[Record]:
     for current in currents:
-        values, spikes = cell.run(current)
-        yield {"current": current, "values": values, "spikes": spikes}
+        values, threshold, spikes = cell.run(current)
+        yield {"current": current, "values": values, "threshold": threshold, "spikes": spikes}
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
@@ -218,43 +260,52 @@ def draw(record: Record) -> Figure:
 def _draw_steps(axes: Axes, record: Record, factor: float, unit: str) -> None:
     model = load_model(record["neuron"])
     state = next(s for s in model.states if s.name == record["state"])
-    largest = max(np.abs(s["values"]).max() for s in record["steps"])
-    scale, state_unit = in_words(state.unit, float(largest))
+    scale, state_unit = in_words(state.unit, max(float(np.abs(s["values"]).max()) for s in record["steps"]))
     jumps = any(a.variable == state.name for a in model.reset)
-    left, _, right = ((model.threshold or "").partition(">"))
-    right = right.strip()
-    compared = left.strip() == state.name and right in model.parameters
-    top = model.parameters[right].value if compared else None
+    moved = {a.variable for a in model.reset} & set(moving_threshold(model, state.name)[1])
+    name = (model.threshold or "").partition(">")[2].strip()
+    width = 1.0 if record["duration"] <= LONG else 0.5
     for k, step in enumerate(record["steps"]):
         times = 1e3 * SAMPLE * np.arange(1, len(step["values"]) + 1)
         values = scale * np.asarray(step["values"])
         label = f"{factor * step['current']:.3g} {unit}".strip()
         spikes = 1e3 * np.asarray(step["spikes"])
+        after = np.searchsorted(times, spikes)
+        after = after[(after > 0) & (after < len(times))]
+        threshold = None if step["threshold"] is None else scale * np.asarray(step["threshold"])
+        if threshold is not None:  # one line for all steps, if it never moves
+            moves = np.ptp(threshold) > STILL * np.abs(threshold).max()
+            broken = np.insert(threshold, after, np.nan) if moved else threshold
+            axes.plot(np.insert(times, after, times[after]) if moved else times, broken, ls="--", lw=0.8, zorder=3 - k,
+                      color=PALETTE[k] if moves else "#999999", alpha=0.7, label="_")  # fmt: skip
         if jumps:  # a break in the line at every reset, and a stroke from the threshold to the first value after
-            after = np.searchsorted(times, spikes)
-            after = after[(after > 0) & (after < len(times))]
-            begin = values[after - 1] if top is None else np.full(len(after), scale * top)
-            axes.vlines(times[after], begin, values[after], color=PALETTE[k], lw=0.8)
+            begin = values[after - 1] if threshold is None else threshold[after - 1]
+            axes.vlines(times[after], begin, values[after], color=PALETTE[k], lw=0.8 * width)
             times, values = np.insert(times, after, times[after]), np.insert(values, after, np.nan)
-        axes.plot(times, values, color=PALETTE[k], lw=1.0, label=label, zorder=2 - k)
+        axes.plot(times, values, color=PALETTE[k], lw=width, label=label, zorder=2 - k)
         axes.plot(spikes, np.full(len(spikes), 1.03 + 0.04 * k), "|", color=PALETTE[k], ms=5,
                   transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
     axes.axvline(1e3 * ONSET, color="#999999", lw=0.8, ls=":")
-    if top is not None:
-        axes.axhline(scale * top, color="#999999", lw=0.8, ls="--", label=right)
-    axes.set(xlabel="time (ms)", ylabel=_label(state.name, state_unit), xlim=(0, 1e3 * DURATION))
-    axes.legend(loc="lower right", fontsize=7)
+    if record["steps"][0]["threshold"] is not None:
+        axes.plot([], [], color="#999999", lw=0.8, ls="--", label=f"threshold: {name}")
+    axes.set(xlabel="time (ms)", ylabel=_label(state.name, state_unit), xlim=(0, 1e3 * record["duration"]))
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """In a row above the axes and the ticks of spikes, where no line is."""
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), ncols=4, fontsize=7, frameon=False, columnspacing=1.2)
 
 
 def _draw_rates(axes: Axes, record: Record, factor: float, unit: str) -> None:
     currents = np.array([factor * r["current"] for r in record["rates"]])
-    for key, colour, label in (("first", PALETTE[1], "first interval"), ("last", PALETTE[0], "last interval")):
+    for key, colour, label in (("first", PALETTE[1], "first interval"), ("last", PALETTE[0], "last")):
         rates = np.array([np.nan if r[key] is None else r[key] for r in record["rates"]], dtype=float)
         axes.plot(currents, rates, "o-", color=colour, ms=3.5, lw=1, label=label)
     if record["rheobase"] is not None and not record["integrates"]:
         axes.axvline(factor * record["rheobase"], color="#999999", lw=0.8, ls=":", label="rheobase")
     axes.set(xlabel=_label(record["input"], unit), ylabel="1/interval (Hz)", ylim=(0, None))
-    axes.legend(fontsize=7)
+    _legend(axes)
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -331,13 +382,16 @@ def _response(name: str, record: Record | None) -> str:
     if record is None:
         return f"Not simulated yet: `python scripts/model_pages.py --only {name}`."
     picture = f"![Response of {name} to current steps](../figures/models/{name}.png)"
+    model = load_model(name)
     what = (
         f"The input {record['input']} steps from 0 to the values in the legend at {1e3 * ONSET:g} ms; the state is "
         f"drawn every {1e3 * SAMPLE:g} ms; ticks above are spikes"
     )
-    if not load_model(name).spiking:
+    if moving_threshold(model, record["state"])[1]:
+        what += "; the dashed lines are the threshold, in the colours of the steps"
+    if not model.spiking:
         return f"{picture}\n\n{what}. The neuron has no threshold, so there is no f-I curve."
-    within = f"within {1e3 * (DURATION - ONSET):g} ms"
+    within = f"within {1e3 * (record['duration'] - ONSET):g} ms"
     if record["pacemaker"]:
         start = "It spikes without input, from where it starts."
     elif record["rheobase"] is None:
@@ -347,10 +401,13 @@ def _response(name: str, record: Record | None) -> str:
     else:
         start = f"The least step that makes a spike {within} is {_in_words(record, 'rheobase')}."
     if not record["rates"]:
-        return f"{picture}\n\n{what}. {start} No step makes {REPEATED} spikes {within}, so there is no f-I curve."
+        return (
+            f"{picture}\n\n{what}. {start} No step makes {REPEATED} spikes and more until the "
+            f"end of a trial of {1e3 * record['duration']:g} ms, so there is no f-I curve."
+        )
     later = record["repetitive"] is not None and record["repetitive"] > 1.001 * record["rheobase"]
     if later and not record["integrates"]:
-        start += f" It fires {REPEATED} times or more {within} from {_in_words(record, 'repetitive')} on."
+        start += f" It goes on firing until the end of a trial from {_in_words(record, 'repetitive')} on."
     fired = [r for r in record["rates"] if r["last"] is not None]
     settled = sum(r["steady"] for r in fired)
     steady = (
@@ -359,9 +416,12 @@ def _response(name: str, record: Record | None) -> str:
     )
     if 2 * settled < len(fired):
         steady += ", so that this is no steady f-I curve: intervals still change, or spikes come in bursts"
+    ended = sum(r["last"] == 0 for r in fired)
+    if ended:
+        steady += f". At {ended} firing ends within the trial, and the last rate is drawn as 0"
     return (
         f"{picture}\n\n{what}. {start} Right: the inverse of the first and of the last interval of a trial of "
-        f"{1e3 * DURATION:g} ms. {steady}."
+        f"{1e3 * record['duration']:g} ms. {steady}."
     )
 
 
@@ -386,29 +446,61 @@ def _checked(name: str, row: Record | None) -> str:
 def parts_page(kind: str, title: str) -> str:
     """The page of all synapses or of all mechanisms."""
     blocks = [f"# {title}", "<!-- written by `python scripts/model_pages.py` -->"]
+    blocks += [
+        "Equations are those that each brings to a neuron, or changes there. `unit(v)` is the unit that the neuron "
+        "gives to `v`, `scale(v)` the scale."
+    ]
     for entry in _entries(kind):
-        template = read(entry.path)
-        blocks += [f"## {entry.name}", f"**{template.title}.** {template.description.strip()}"]
-        blocks += [f"```toml\n{_declared(entry)}\n```"]
-        blocks += ["\n".join(f"* {r}" for r in template.references)]
-    return "\n\n".join(b for b in blocks if b) + "\n"
+        blocks += [f"## {entry.name}", *_part(entry)]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _declared(entry: Entry) -> str:
-    """The template's text from its equations on."""
-    text = entry.path.read_text(encoding="utf-8")
-    keys = ("equations", "functions", "requires", "on_pre", "[")
-    lines = text.splitlines()
-    end = max((k for k, line in enumerate(lines) if line.startswith(("title", "description"))), default=0)
-    first = next((k for k in range(end + 1, len(lines)) if lines[k].startswith(keys)), len(lines))
-    return "\n".join(lines[first:]).strip()
+def _part(entry: Entry) -> Iterator[str]:
+    """The section of a synapse or mechanism."""
+    template = read(entry.path)
+    assert isinstance(template, SynapseFile | MechanismFile)
+    folder = entry.path.parent.name
+    yield (
+        f"**{template.title}**, [`equations/{folder}/{entry.name}.toml`](../../equations/{folder}/{entry.name}.toml)."
+    )
+    yield template.description.strip()
+    names, required, weight = {*template.states, *template.parameters}, [], None
+    if isinstance(template, SynapseFile):
+        weight = template.weight
+        names.add(weight.name)
+    else:
+        required = template.requires
+    neuron = next(n for n in (*HOSTS, *(e.name for e in _entries("neuron"))) if _fits(n, *required, entry.name))
+    without = None if weight else HybridSystem.from_model(load_model(neuron, *required))
+    system = HybridSystem.from_model(load_model(neuron, *required, entry.name))
+    added = added_equations(system, names, without)._repr_markdown_().strip()
+    beside = f" with {' and '.join(f'`{r}`' for r in required)}" if required else ""
+    yield f"In `{neuron}`{beside}:"
+    yield added.replace("Between events the state $x$ follows\n\n", "")
+    if weight:
+        yield f"The weight `{weight.name}`, in `{weight.unit}`: {weight.description}."
+    if template.states:
+        yield _table(("state", ""), [(f"`{name}`", state.description) for name, state in template.states.items()])
+    if template.parameters:
+        rows = [(f"`{n}`", f"`{p.default}`", f"`{p.unit}`", p.description) for n, p in template.parameters.items()]
+        yield _table(("parameter", "default", "unit", ""), rows)
+    yield "\n".join(f"* {r}" for r in template.references)
+
+
+def _fits(*parts: str) -> bool:
+    """Whether components go together."""
+    try:
+        load_model(*parts)
+    except TemplateError:
+        return False
+    return True
 
 
 def index(records: Mapping[str, Record]) -> str:
     """The list of all pages."""
     rows = []
     for e in _entries("neuron"):
-        picture = f"<img src=\"../figures/models/{e.name}.png\" width=\"480\">" if e.name in records else "not yet"
+        picture = f'<img src="../figures/models/{e.name}.png" width="480">' if e.name in records else "not yet"
         rows.append((f"[{e.name}]({e.name}.md)", e.title, picture))
     return (
         "# Models of the library\n\n<!-- written by `python scripts/model_pages.py` -->\n\n"

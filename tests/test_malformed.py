@@ -393,6 +393,54 @@ CALLS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, tuple[st
         dict.fromkeys(("network", "signal", "form", "spikes", "seed"), ()),
     ),
     "LIFPopulation": (LIFPopulation, {}, dict.fromkeys(("n", "gain", "tau", "refractory", "seed"), ())),
+    "evaluate": (
+        lambda **given: snn.evaluate(**{"source": opened(), "data": DATA, **given}),
+        {},
+        {"source": (), "data": (), "values": ("value",), "batch_size": ("trials",)},
+    ),
+    "train source": (
+        lambda value: snn.train(value, DATA, snn.Adam(), epochs=1, progress=False),
+        {},
+        {"value": ("source",)},
+    ),
+    "loss_of": (snn.loss_of, {}, {"network": ()}),
+    "with_values": (snn.with_values, {"network": NETWORK, "values": {}}, {"network": (), "values": ("value",)}),
+    "GridSimulation": (
+        lambda **given: snn.GridSimulation(**{"network": NETWORK, "loss": snn.TTFSCrossEntropy(), **given}).close(),
+        {},
+        {"network": (), "loss": (), "dt": ("time step", "whole number of steps")},
+    ),
+    # an unknown model, so that what is accepted is checked no further
+    "check_gradient": (
+        snn.check_gradient,
+        {"model": "nothing"},
+        dict.fromkeys(
+            ("model", "seed", "trials", "tolerance", "oracle", "recurrent", "loss", "elements"),
+            ("library", "component"),
+        ),
+    ),
+    "derivation": (snn.derivation, {"of": LIF}, {"of": ("library", "component"), "format": ()}),
+    "neuron_group": (
+        snn.neuron_group,
+        {"model": LIF, "N": 2, "method": "euler"},
+        {"model": ("library", "component"), "N": (), "drives": ("input",)},
+    ),
+    "synapses": (
+        lambda **given: snn.synapses(**{"model": LIF, **given}),
+        {"source": "", "target": ""},
+        {"model": ("library", "component", "source"), "source": (), "target": ("source",)},
+    ),
+    "load_checkpoint": (snn.load_checkpoint, {}, {"path": ("checkpoint",)}),
+    **{
+        f"{loss.__name__} of a network": (
+            lambda loss=loss, **given: simulation(network=NETWORK, loss=loss(**given)),
+            {},
+            {"population": ()} | ({} if loss is snn.SpikeTimeError else {"variable": ("state",)}),
+        )
+        for loss in (snn.MaxVoltageCrossEntropy, snn.VoltageError, snn.SpikeTimeError)
+    },
+    "FunctionLoss": (snn.FunctionLoss, {"function": len}, {"function": (), "predict": ()}),
+    "SpikeTimeFunction": (snn.SpikeTimeFunction, {"function": len}, {"function": (), "predict": ()}),
     "load_coding_network": (load_coding_network, {"reference": "ring"}, {"reference": ("library",)}),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from brian2.core.base import BrianObject
 from brian2.core.variables import Variable
 from brian2.equations import Equations
 from brian2.equations.refractory import add_refractoriness
+from brian2.groups.group import Group
 from brian2.parsing.sympytools import str_to_sympy
 from brian2.stateupdaters.base import UnsupportedEquationsException
 from brian2.stateupdaters.exact import linear
@@ -25,7 +27,8 @@ from brian2.utils.logger import get_logger
 
 from ..symbolic.parsing import UnsupportedExpression, symbol
 from ..symbolic.system import HybridSystem
-from ..templates import Model
+from ..templates import Model, as_model
+from ..templates.arguments import check_kind, check_mapping, check_whole, real_array
 from ..templates.errors import suggest
 from ..templates.expressions import substitute
 from ..templates.model import AMPLITUDE
@@ -45,13 +48,19 @@ _ATTRIBUTE = "is called like an attribute of Brian2's groups, which would hide i
 
 
 def neuron_group(
-    model: Model, N: int, *, method: str | None = None, drives: Mapping[str, str] | None = None, **kwargs: Any
+    model: str | Path | Model,
+    N: int,
+    *,
+    method: str | None = None,
+    drives: Mapping[str, str] | None = None,
+    **kwargs: Any,
 ) -> NeuronGroup:
     """An ordinary `brian2.NeuronGroup` of a model.
 
     Parameters
     ----------
-    model : Model
+    model : str, Path or Model
+        A name or path as `load_model` takes it, or what that gives.
     N : int
         Number of neurons.
     method : str, optional
@@ -81,7 +90,8 @@ def neuron_group(
         where the model declares it.
     ValueError
         If a variable of the model is called like an attribute of Brian2's groups, or the model has no input that is to
-        be driven, or reads it elsewhere than in the equations of its states.
+        be driven, or reads it elsewhere than in the equations of its states; for what is no model, or no number of
+        neurons.
     brian2.DimensionMismatchError
         For a value with another unit.
 
@@ -90,6 +100,9 @@ def neuron_group(
     >>> from brian2 import ms
     >>> group = neuron_group(load_model("lif"), 10, tau_m=10 * ms)
     """
+    model = as_model(model)
+    check_whole("N", N)
+    check_mapping("drives", {} if drives is None else drives, "expressions by input, as in {'I_syn': 'stimulus(t, i)'}")
     repair_active_device()
     options = set(inspect.signature(NeuronGroup.__init__).parameters) - {"self", "N", "model", "threshold", "reset"}
     for name in (*model.parameters, *model.state_names):
@@ -103,6 +116,11 @@ def neuron_group(
             raise TypeError(model.no_parameter(name))
         if name not in known:
             raise TypeError(f"{model.name} has no parameter {name!r}; {suggest(name, known)}")
+    for name in model.parameters:
+        _check_quantity(name, kwargs.get(name, 0.0))
+    for name in model.state_names:
+        if not isinstance(value := kwargs.get(name, 0.0), str):
+            _check_quantity(name, value)
     values = {
         name: kwargs.get(name, Quantity(p.value, dim=unit_dimension(p.unit))) for name, p in model.parameters.items()
     }
@@ -131,6 +149,11 @@ def neuron_group(
         if initial != "0":
             setattr(group, state.name, initial)
     return group
+
+
+def _check_quantity(name: str, value: Any) -> None:
+    """Refuse what holds no numbers; their unit is checked by Brian2."""
+    real_array(name, value if getattr(value, "dim", None) is None else np.asarray(value))
 
 
 def _silence(model: Model) -> dict[str, str]:
@@ -177,14 +200,14 @@ class _Synapses(Synapses):
 
 
 def synapses(
-    model: Model, source: BrianObject, target: NeuronGroup, receptor: str | None = None, **kwargs: Any
+    model: str | Path | Model, source: BrianObject, target: NeuronGroup, receptor: str | None = None, **kwargs: Any
 ) -> Synapses:
     """Ordinary `brian2.Synapses` onto a receptor of a model, not yet connected.
 
     Parameters
     ----------
-    model : Model
-        Of the target.
+    model : str, Path or Model
+        Of the target, or its name or path as `load_model` takes it.
     source : brian2 group that emits spikes
     target : brian2.NeuronGroup
         From `neuron_group`.
@@ -205,7 +228,7 @@ def synapses(
     ValueError
         If the receptor isn't one of the model's, or has to be named, or its weight is called like an attribute of
         Brian2's synapses; if it does more than add to a state that ignores arrivals for another time than spikes are
-        blocked.
+        blocked; for what is no model, or no group of Brian2.
 
     Examples
     --------
@@ -213,6 +236,10 @@ def synapses(
     >>> connections.connect()
     >>> connections.w = 0.5
     """
+    model = as_model(model)
+    for name, group in (("source", source), ("target", target)):
+        check_kind(name, group, Group, "a group of Brian2")
+    check_kind("receptor", receptor, (str, type(None)), "the name of a receptor")
     repair_active_device()
     if receptor is None and len(model.receptors) == 1:
         receptor = next(iter(model.receptors))

@@ -15,7 +15,7 @@ from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTi
 from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
-from ..templates.arguments import check_whole
+from ..templates.arguments import check_numbers, check_whole
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from .names import portable
 
@@ -160,7 +160,9 @@ class Plan:
             Also for a network with refractory neurons or with delays.
         """
         refuse_unsupported(network)
-        dt = float(in_unit(dt, "second", "dt"))
+        seconds = in_unit(dt, "second", "dt")
+        check_numbers(dt=seconds)
+        dt = float(seconds)
         if not dt > 0:
             raise ValueError(f"dt = {dt!r} s; a time step must be positive")
         steps = round(network.duration / dt)

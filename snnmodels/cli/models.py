@@ -145,13 +145,12 @@ def derive(
     """
     from ..files import folder_for, named
     from ..reports import derivation
-    from ..symbolic import HybridSystem
     from ..templates import Model, Network
 
     prepare_brian()
     match load_any(model):
         case Model() as loaded:
-            text = derivation(HybridSystem.from_model(loaded), format.value)
+            text = derivation(loaded, format.value)
         case Network():
             raise ValueError(f"{model[0]} is a network; give the model of one of its populations")
         case loaded:

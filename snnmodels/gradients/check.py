@@ -17,6 +17,7 @@ from ..losses.integrals import with_integrals
 from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model
+from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
 from ..templates.model import Model
 from ..templates.network import MOST, Network
 from .batches import count_trials
@@ -103,9 +104,19 @@ def check_gradient(
     ProbeError
         If no weights make the model spike.
     ValueError
-        If the loss has a surrogate gradient, no neuron of a given network spikes with the inputs, or the network
-        doesn't fit the options.
+        For an argument of another kind. If the loss has a surrogate gradient, no neuron of a given network spikes with
+        the inputs, or the network doesn't fit the options.
     """
+    check_seed(seed)
+    check_numbers(tolerance=tolerance)
+    for name, n in (("trials", trials), ("elements", elements)):
+        if n is not None:
+            check_whole(name, n)
+    for name, flag in (("oracle", oracle), ("recurrent", recurrent)):
+        check_kind(name, flag, bool, "True or False")
+    if progress is not None:
+        check_callable("progress", progress, "a function of a text")
+    check_kind("loss", loss, (Loss, type(None)), "a Loss, such as TTFSCrossEntropy()")
     if loss is not None and loss.surrogates:
         raise ValueError(
             f"the loss has the surrogate {loss.surrogates[0]!r} in the place of a derivative that is 0: what it "
@@ -133,6 +144,7 @@ def _subject(
     """What is checked: the network given, or one made for a model."""
     if isinstance(model, str | Path):
         model = _load(model)
+    check_kind("model", model, (Model, Network, Probe), "a Model or a Network, or the name of one, such as 'lif'")
     if isinstance(model, Model | Probe) and not (loss is None and inputs is None and targets is None):
         raise ValueError("loss, inputs and targets belong to a network; for a model they are made")
     if isinstance(model, Probe):

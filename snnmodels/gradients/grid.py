@@ -26,7 +26,7 @@ from ..losses.base import Loss, evaluated, shown
 from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.arguments import check_kind
-from ..templates.network import Network, Projection
+from ..templates.network import Network, Projection, check_network
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .simulation import SimulationError
@@ -102,8 +102,8 @@ class GridSimulation:
                 f"target = {target!r}; gradients on a time grid run on {', '.join(BRIAN_TARGETS)} "
                 "(CUDA: forward only, with `snnmodels build`)"
             )
-        if not isinstance(loss, Loss):
-            raise ValueError(f"loss is {loss!r}; expected a Loss, such as TTFSCrossEntropy()")
+        check_network(network)
+        check_kind("loss", loss, Loss, "a Loss, such as TTFSCrossEntropy()")
         loss = loss.for_network(network)
         loss.check(network)
         self._network = network

@@ -15,6 +15,7 @@ from ..losses.observables import Maxima, Observable, SpikeTimes
 from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model
+from ..templates.arguments import check_kind, check_seed, check_whole
 from ..templates.model import Model
 from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
 from .simulation import Simulation, SimulationError
@@ -175,6 +176,9 @@ def probe(
     SimulationError
         If the model has no trajectory even without input.
     """
+    check_kind("model", model, Model, "a Model, as load_model gives")
+    check_seed(seed)
+    check_whole("trials", trials)
     if currents and not _driven(model):
         read = [f"its {i.read_at} reads {i.name!r}" for i in model.inputs.values()] or ["it has none"]
         raise ValueError(f"{model.name}: no input that a current may drive ({', '.join(read)}); leave out currents")

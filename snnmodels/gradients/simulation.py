@@ -22,7 +22,7 @@ from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
 from ..templates.errors import brief
-from ..templates.network import Network, in_unit
+from ..templates.network import Network, check_network, in_unit
 from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
@@ -98,7 +98,7 @@ class Simulation:
         max_spikes: int = 1_000_000,
         timeout: float | None = None,
     ) -> None:
-        check_kind("network", network, Network, "a Network")
+        check_network(network)
         loss = loss_of(network) if loss is None else loss
         loss = loss.for_network(network) if isinstance(loss, Loss) else loss
         self._observables = _observables(loss)

@@ -10,7 +10,7 @@ from typing import Any
 from .. import templates
 from ..templates.errors import brief, located, suggest
 from ..templates.library import find
-from ..templates.network import Network
+from ..templates.network import Network, check_network
 from .base import Loss, primitives
 from .classification import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from .counts import ActivityPrice, CountError
@@ -51,8 +51,9 @@ def loss_of(network: Network) -> Loss:
     Raises
     ------
     ValueError
-        If it declares none, or one that isn't possible or doesn't fit the network.
+        If it is no network, or declares no loss, or one that isn't possible or doesn't fit the network.
     """
+    check_network(network)
     if not network.loss:
         raise ValueError(
             f"network {network.name!r} declares no loss; give one, such as TTFSCrossEntropy(), or write [loss] in its "

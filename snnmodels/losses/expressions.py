@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array
+from ..templates.arguments import check_callable, check_kind, check_mapping, check_numbers, real_array
 from ..templates.errors import brief, located, suggest
 from ..templates.expressions import free_names
 from ..templates.network import Network
@@ -357,6 +357,11 @@ class FunctionLoss(Loss):
     function: Callable[[Any, Any], tuple[float, Any]]
     reads: Observable | tuple[Observable, ...] = field(default_factory=SpikeTimes)
     predict: Callable[[Any], np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        check_callable("function", self.function, "a function of what was observed and of targets")
+        if self.predict is not None:
+            check_callable("predict", self.predict, "a function of what was observed")
 
     @property
     def observes(self) -> Observable | tuple[Observable, ...]:

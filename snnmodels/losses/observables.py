@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..templates.errors import suggest
+from ..templates.arguments import check_kind
+from ..templates.errors import brief, suggest
 from ..templates.network import Network, Population
 
 __all__ = ["FinalValues", "FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
@@ -73,13 +74,14 @@ class Primitive(Observable):
 
     def primitive(self, network: Network) -> Primitive:
         """Itself, with the name of its population, if the network has what it watches."""
+        check_kind("population", self.population, str, "the name of a population, or '' for the output")
         name = self.population or network.output
         for p in network.populations:
             if p.name == name:
                 self._check(p, network)
                 return replace(self, population=name)
         hint = suggest(name, (p.name for p in network.populations))
-        raise ValueError(f"the loss reads population {name!r}, which is none of network {network.name!r}; {hint}")
+        raise ValueError(f"the loss reads population {brief(name)}, which is none of network {network.name!r}; {hint}")
 
     @abstractmethod
     def _check(self, population: Population, network: Network) -> None:
@@ -137,9 +139,10 @@ class _State(Primitive):
     what: ClassVar[str]
 
     def _check(self, population: Population, network: Network) -> None:
+        check_kind("variable", self.variable, str, "the name of a state, such as 'v'")
         if self.variable not in population.model.state_names:
             raise ValueError(
-                f"the loss reads {self.what} of {self.variable!r}, which is no state of {population.model.name}; "
+                f"the loss reads {self.what} of {brief(self.variable)}, which is no state of {population.model.name}; "
                 f"{suggest(self.variable, population.model.state_names)}"
             )
 

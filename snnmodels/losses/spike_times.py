@@ -114,6 +114,9 @@ class SpikeTimeFunction(Loss):
     predict: Callable[[np.ndarray], np.ndarray] | None = None
     population: str = ""
 
+    def __post_init__(self) -> None:
+        FunctionLoss(self.function, predict=self.predict)  # which checks them
+
     @property
     def observes(self) -> Observable:
         """All spike times."""

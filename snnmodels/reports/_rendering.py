@@ -15,6 +15,8 @@ from sympy.printing.pretty.pretty import PrettyPrinter
 from sympy.printing.pretty.pretty_symbology import greek_unicode
 from sympy.printing.pretty.stringpict import prettyForm, stringPict
 
+from ..templates.errors import brief
+
 WIDTH = 100
 
 
@@ -272,6 +274,6 @@ def renderer(format: Format) -> Renderer:
     ValueError
         For another format.
     """
-    if format not in _RENDERERS:
-        raise ValueError(f"format {format!r} is not one of {', '.join(map(repr, _RENDERERS))}")
+    if not isinstance(format, str) or format not in _RENDERERS:
+        raise ValueError(f"format {brief(format)} is not one of {', '.join(map(repr, _RENDERERS))}")
     return _RENDERERS[format]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -26,7 +26,7 @@ from ._rendering import (
     name_math,
 )
 
-__all__ = ["Equations", "equations", "system_derivation"]
+__all__ = ["Equations", "added_equations", "equations", "system_derivation"]
 
 
 # mathematics that the prose uses, by placeholder
@@ -134,6 +134,32 @@ def equations(of: HybridSystem | Adjoint) -> Equations:
     return Equations(_forward(of) if isinstance(of, HybridSystem) else _Report(of).results())
 
 
+def added_equations(system: HybridSystem, names: Collection[str], without: HybridSystem | None = None) -> Equations:
+    """What a synapse or a mechanism brings to a system, or changes in it.
+
+    Parameters
+    ----------
+    system : HybridSystem
+        With it.
+    names : collection of str
+        Its states, parameters and weight: equations that read one are its own.
+    without : HybridSystem, optional
+        The same without it: equations that this does not have are its own too.
+    """
+    known = set() if without is None else {latex_equation(b) for b in _forward(without) if isinstance(b, Equation)}
+    blocks: list[Block] = []
+    said: list[Block] = []  # prose that belongs to the next equation
+    for block in _forward(system):
+        if isinstance(block, Equation):
+            read = {x.name for part in block.parts for x in part.expression.free_symbols if isinstance(x, sp.Symbol)}
+            if not read.isdisjoint(names) or (known and latex_equation(block) not in known):
+                blocks += [*said, block]
+                said = []
+        elif isinstance(block, Prose):
+            said = [block]
+    return Equations(blocks)
+
+
 def _aligned(blocks: list[Block]) -> str:
     lines = [latex_equation(b).replace(" = ", " &= ", 1) for b in blocks if isinstance(b, Equation)]
     return "$\\displaystyle \\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}$"
@@ -188,12 +214,12 @@ def _forward(system: HybridSystem) -> list[Block]:
     if system.g is None:
         blocks.append(Prose("It does not spike."))
     else:
-        blocks.append(Prose("It spikes at the time {tk} at which {g} crosses 0 upwards,", _M))
+        blocks.append(Prose("It spikes at the time {tk} at which {g} crosses 0 upwards:", _M))
         blocks.append(_equals(Math("g", "g"), system.g, names))
         if system.latch is None:
-            blocks.append(Prose("and is then reset, from {minus} just before to {plus} just after:", _M))
+            blocks.append(Prose("A spike resets the state, from {minus} just before to {plus} just after:", _M))
         else:
-            message = "and stays above threshold: it spikes again at the next crossing. At a spike change"
+            message = "It stays above threshold then, and spikes again at the next crossing. At a spike change"
             nothing = all(system.h[x] == x for x in system.variables)
             blocks.append(Prose(f"{message}{' no states.' if nothing else ':'}"))
         changed = [x for x in system.variables if system.h[x] != x]

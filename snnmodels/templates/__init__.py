@@ -1,6 +1,6 @@
 """Templates: models and networks as TOML files, read, checked and composed into plain values."""
 
-from ._compose import load_model
+from ._compose import as_model, load_model
 from ._describe import describe
 from ._network_file import load_network
 from .errors import TemplateError
@@ -27,6 +27,7 @@ __all__ = [
     "SpikeInput",
     "State",
     "TemplateError",
+    "as_model",
     "catalogue",
     "describe",
     "equations_path",

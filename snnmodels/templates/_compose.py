@@ -17,7 +17,7 @@ from .library import find, read
 from .model import DRIVE, Assignment, Input, Model, Parameter
 from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
 
-__all__ = ["load_model"]
+__all__ = ["as_model", "load_model"]
 
 _ORDER = ("neuron", "synapse", "mechanism")
 
@@ -79,6 +79,27 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
         model = replace(model, pseudospike=replace(model.pseudospike, derivatives=derivatives))
     check_defaults(parts, model)
     return model
+
+
+def as_model(given: str | Path | Model) -> Model:
+    """A model, or the one that a name or a path stands for.
+
+    Parameters
+    ----------
+    given : str, Path or Model
+        Names and paths as `load_model` takes them.
+
+    Raises
+    ------
+    TemplateError
+        If there is no such model.
+    ValueError
+        For what is neither.
+    """
+    if isinstance(given, str | Path):
+        return load_model(given)
+    check_kind("model", given, Model, "a Model, as load_model gives, or the name of one, such as 'lif'")
+    return given
 
 
 def _split(components: Iterable[str | Path]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from .errors import brief
 
 __all__ = [
+    "check_callable",
     "check_choice",
     "check_kind",
     "check_mapping",
@@ -91,6 +92,17 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], expected: s
     ValueError
     """
     if not isinstance(value, kind):
+        raise ValueError(f"{name} is {brief(value)}; expected {expected}")
+
+
+def check_callable(name: str, value: Any, expected: str) -> None:
+    """Refuse what can't be called; see `check_kind`.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not callable(value):
         raise ValueError(f"{name} is {brief(value)}; expected {expected}")
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Population",
     "Projection",
     "SpikeInput",
+    "check_network",
     "gain_unit",
     "in_unit",
     "learnable_names",
@@ -503,6 +504,16 @@ def _settled_drive(
     if not np.isfinite(weights).all():
         raise ValueError(f"{where}: weights are not all finite")
     return replace(drive, weights=weights, input=name)
+
+
+def check_network(network: Any) -> None:
+    """Refuse what is not a `Network`.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_kind("network", network, Network, "a Network, as load_network gives")
 
 
 def gain_unit(driven: str, current: str) -> str:

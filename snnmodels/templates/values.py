@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import check_mapping, real_array
 from .constraints import holds
-from .network import Network, Population
+from .network import Network, Population, check_network
 from .units import variables_in
 
 __all__ = ["all_finite", "keep_possible", "with_values"]
@@ -37,8 +37,9 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
     Raises
     ------
     ValueError
-        For an unknown key, a wrong shape, a value that is not finite, or a negative delay.
+        For what is no network, an unknown key, a wrong shape, a value that is not finite, or a negative delay.
     """
+    check_network(network)
     known = network.trainable()
     check_mapping("values", values, "a mapping of keys such as 'hidden.tau_m' to arrays")
     for key, value in values.items():

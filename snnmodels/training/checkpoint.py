@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_file, damaged, read_archive
+from ..templates.arguments import check_kind
 from .history import History
 
 __all__ = ["Best", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -82,13 +83,18 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Raises
     ------
     OSError
         If there is no such file, or it can't be read; see `named`.
     ValueError
-        If the file is damaged or something else.
+        If the file is damaged or something else, or this is no path.
     """
+    check_kind("path", path, (str, Path), "the path of a file")
     arrays = read_archive(path, "checkpoint")
     try:
         about = json.loads(str(arrays.pop("about")))

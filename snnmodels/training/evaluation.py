@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..datasets.trials import Trials
 from ..gradients.source import GradientSource, Outcome
-from ..losses.base import Observed, alike, shown
+from ..losses.base import Loss, Observed, alike, shown
+from ..templates.arguments import check_kind, check_whole
+from ..templates.errors import brief
+from ..templates.network import Network
 
-__all__ = ["Evaluation", "Totals", "batches", "evaluate"]
+__all__ = ["Evaluation", "Totals", "batches", "check_source", "check_trials", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,18 @@ def evaluate(
         Replaces the network's own.
     batch_size : int
         At most what the source was made for.
+
+    Raises
+    ------
+    ValueError
+        For an argument of another kind, or that the source refuses.
     """
+    check_source(source)
+    check_trials("data", data)
+    check_whole("batch_size", batch_size)
     totals = Totals()
     outputs = []
-    for which in batches(np.arange(len(data)), batch_size):
+    for which in batches(np.arange(len(data)), int(batch_size)):
         inputs, targets = data.take(which)
         outcome = source.run(inputs, targets, values, gradient=False)
         totals.add(source, outcome, targets)
@@ -79,6 +91,28 @@ def evaluate(
         output,
         totals.pseudospikes,
     )
+
+
+def check_source(source: Any) -> None:
+    """Refuse what gives no losses and gradients.
+
+    Raises
+    ------
+    ValueError
+    """
+    gives = isinstance(getattr(source, "network", None), Network) and isinstance(getattr(source, "loss", None), Loss)
+    if isinstance(source, type) or not (gives and callable(getattr(source, "run", None))):
+        raise ValueError(f"source is {brief(source)}; expected a Simulation of a network with a loss")
+
+
+def check_trials(name: str, trials: Any) -> None:
+    """Refuse what is no `Trials`, by its name.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_kind(name, trials, Trials, "Trials(inputs, targets)")
 
 
 @dataclass

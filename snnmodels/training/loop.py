@@ -24,7 +24,7 @@ from ..templates.arguments import check_kind, check_mapping, check_numbers, chec
 from ..templates.errors import brief
 from ..templates.values import all_finite, keep_possible
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
-from .evaluation import Totals, batches, evaluate
+from .evaluation import Totals, batches, check_source, check_trials, evaluate
 from .history import EpochRecord, History, package_versions
 from .progress import NoProgress, TrainingProgress, default_progress
 from .settings import refuse_other, settings_of, warn_of_versions
@@ -186,6 +186,7 @@ def train(
         If an argument is out of range, or the checkpoint is damaged, of a run with other settings or beyond `epochs`.
     """
     _check_arguments(epochs, batch_size, seed, input_dropout, validation, early_stopping)
+    check_source(source)
     _check_kinds(data, optimiser, validation, test)
     check_kind("early_stopping", early_stopping, (EarlyStopping, type(None)), "EarlyStopping()")
     check_kind("checkpoint", checkpoint, (str, Path, type(None)), "the path of a file")
@@ -448,10 +449,9 @@ def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray])
 
 def _check_kinds(data: Trials, optimiser: Optimiser, validation: Trials | None, test: Trials | None) -> None:
     for name, trials in (("data", data), ("validation", validation), ("test", test)):
-        if not (isinstance(trials, Trials) or (trials is None and name != "data")):
-            raise ValueError(f"{name} is {type(trials).__name__}; expected Trials(inputs, targets)")
-    if not isinstance(optimiser, Optimiser):
-        raise ValueError(f"optimiser is {brief(optimiser)}; expected one such as Adam(1e-3)")
+        if trials is not None or name == "data":
+            check_trials(name, trials)
+    check_kind("optimiser", optimiser, Optimiser, "one such as Adam(1e-3)")
 
 
 def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:

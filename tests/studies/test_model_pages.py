@@ -68,6 +68,39 @@ def test_the_response_of_lif_is_its_closed_form() -> None:
     assert script.draw(record).axes[1].get_ylabel() == "1/interval (Hz)"
 
 
+def test_the_rate_is_0_where_firing_has_ended() -> None:
+    times = [0.1, 0.11, 0.13]
+    assert script._rates(times, False) == {"spikes": 3, "first": pytest.approx(100), "last": 0.0, "steady": False}
+    assert script._rates(times, True)["last"] == pytest.approx(50)
+    assert RECORDS["morris_lecar"]["rates"][-1]["last"] == 0
+    assert "firing ends within the trial" in script.page("morris_lecar", RECORDS, GRADIENTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [("alif", {"a": 2.0}, None), ("lif", {}, 1.0), ("hill_tononi", {"th": -0.04}, -0.04), ("theta", {}, np.pi)],
+)
+def test_the_threshold_is_drawn_as_the_template_has_it(name: str, values: dict[str, float], expected: float) -> None:
+    model = load_model(name)
+    threshold, read = script.moving_threshold(model, script.drawn_state(model))
+    if expected is None:
+        expected = model.parameters["v_th"].value + model.parameters["beta"].value * values["a"]
+    assert read == list(values)
+    assert float(threshold(*values.values())) == pytest.approx(expected)
+
+
+def test_a_neuron_without_threshold_has_none_to_draw() -> None:
+    assert script.moving_threshold(load_model("leaky_integrator"), "v") == (None, [])
+
+
+def test_a_mechanism_is_shown_by_what_it_brings() -> None:
+    text = script.parts_page("mechanism", "Mechanisms")
+    section = text.partition("## soft_reset\n")[2].partition("\n## ")[0]
+    assert "{v}^{+} = {v}^{-} + v_{\\mathrm{reset}} - v_{\\mathrm{th}}" in section
+    assert section.count("$$\n") == 2  # nothing else
+    assert "```toml" not in text
+
+
 @COMPILER
 def test_a_neuron_that_adds_up_its_input_has_no_rheobase() -> None:
     record = script.respond("integrate_and_fire")

@@ -476,7 +476,8 @@ def write_parameters(
         For a refractory period that is negative or not finite.
     """
     p = plan.populations[population]
-    for group in (p, *plan.sources_of(population)):
+    groups: tuple[PopulationPlan | SourcePlan, ...] = (p, *plan.sources_of(population))
+    for group in groups:
         numbers = canonical(group, values)
         refractory_periods(group, numbers)  # refuses those that are none
         for key, value in numbers.items():
