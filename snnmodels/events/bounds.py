@@ -15,7 +15,7 @@ The tables don't use eigenvectors, so equal, nearly equal and complex rates are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import sympy as sp
@@ -37,12 +37,14 @@ _MARGIN = 1e-9  # of the largest entry: far above rounding, far below what would
 class Bounds:
     """Tables of a linear function of the states of one model.
 
-    Made once for a model; `table` fills it in for parameter values.
+    Made once for a model; `table` fills it in for parameter values, and keeps what it has made last: training sets
+    values for every batch, most of which (thresholds, resting potentials, what isn't trained) change no table.
     """
 
     matrix: Callable[..., list]
     arguments: tuple[str, ...]
     n: int
+    _last: dict[tuple[float, bytes], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, rules: Rules, function: str) -> Bounds:
@@ -96,8 +98,11 @@ class Bounds:
         which = np.array([places.setdefault(row.tobytes(), len(places)) for row in stacked])
         kinds = stacked[np.unique(which, return_index=True)[1]]
         a = kinds[:, : n * n].reshape(-1, n, n)
-        tables = _tables(a, kinds[:, n * n : n * n + n], kinds[:, n * n + n :], longest)
-        result = tables[:, :, :, which]
+        key = longest, kinds.tobytes()
+        if key not in self._last:
+            self._last.clear()
+            self._last[key] = _tables(a, kinds[:, n * n : n * n + n], kinds[:, n * n + n :], longest)
+        result = self._last[key][:, :, :, which]  # a copy
         return np.ascontiguousarray(result if shape else result[..., 0])
 
 
@@ -112,72 +117,71 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
     augmented[:, :n, :n] = a
     augmented[:, :n, n:] = np.eye(n)
     exact = _exponentials(augmented, cell)
-    step, integral = exact[:, :, :n, :n], exact[:, :, :n, n:]
     growth = _exponentials(np.abs(a), cell)
-    square = a @ a
-    k = np.zeros((kinds, n))
-    row, high_order = first.copy(), third.copy()
-    bounds = [np.zeros((kinds, n)), np.zeros((kinds, n)), third.copy(), third.copy()]
+    # c exp(A t), its integral k and r at the ends of all cells, one after the other: arrays (cells + 1, kinds, n)
+    ends = LEVELS * _CELLS + 1
+    row, k, r = np.empty((ends, kinds, n)), np.zeros((ends, kinds, n)), np.empty((ends, kinds, n))
+    row[0], r[0] = first, third
+    for i in range(ends - 1):
+        level = i // _CELLS
+        step, integral = exact[level, :, :n, :n], exact[level, :, :n, n:]
+        k[i + 1] = k[i] + _times(row[i], integral)
+        row[i + 1], r[i + 1] = _times(row[i], step), _times(r[i], step)
+    # between its ends an entry leaves the chord by at most bend times the largest second derivative
+    growth = np.repeat(growth, _CELLS, axis=0)
+    bend = np.repeat(cell**2 / 8, _CELLS)[:, None, None]
     result = np.empty((LEVELS, 4, n, kinds))
-    one_sided = {sign: np.ones((kinds, n), dtype=bool) for sign in (1, -1)}
-
-    def times(r: np.ndarray, m: np.ndarray) -> np.ndarray:
-        return np.einsum("ki,kij->kj", r, m)
-
-    for level in range(LEVELS):
-        bend = cell[level] ** 2 / 8
-        for _ in range(_CELLS):
-            # between its ends an entry leaves the chord by at most bend times the largest second derivative
-            k_bend = bend * times(np.abs(times(row, a)), growth[:, level])
-            r_bend = bend * times(np.abs(times(high_order, square)), growth[:, level])
-            k_next = k + times(row, integral[:, level])
-            row_next, r_next = times(row, step[:, level]), times(high_order, step[:, level])
-            for sign in (1, -1):
-                one_sided[sign] &= _one_sided(sign * row, sign * row_next, a, bend, growth[:, level])
-            row = row_next
-            bounds[0] = np.maximum(bounds[0], np.maximum(k, k_next) + k_bend)
-            bounds[1] = np.minimum(bounds[1], np.minimum(k, k_next) - k_bend)
-            bounds[2] = np.maximum(bounds[2], np.maximum(high_order, r_next) + r_bend)
-            bounds[3] = np.minimum(bounds[3], np.minimum(high_order, r_next) - r_bend)
-            k, high_order = k_next, r_next
-        for m, sign in enumerate((1, -1, 1, -1)):
-            margin = _MARGIN * np.maximum(np.abs(bounds[m - m % 2]), np.abs(bounds[m - m % 2 + 1]))
-            result[level, m] = (bounds[m] + sign * margin).T
-        # an integral of what has one sign stays on one side of 0, exactly: then the bound costs half
-        result[level, 1][one_sided[1].T] = 0.0
-        result[level, 0][one_sided[-1].T] = 0.0
+    for m, (x, second) in enumerate(((k, _times(row[:-1], a)), (r, _times(r[:-1], a @ a)))):
+        room = bend * _times(np.abs(second), growth)
+        # what an entry has reached since 0, at the ends of the levels
+        upper = np.maximum(np.maximum.accumulate(np.maximum(x[:-1], x[1:]) + room), x[0])[_CELLS - 1 :: _CELLS]
+        lower = np.minimum(np.minimum.accumulate(np.minimum(x[:-1], x[1:]) - room), x[0])[_CELLS - 1 :: _CELLS]
+        margin = _MARGIN * np.maximum(np.abs(upper), np.abs(lower))
+        result[:, 2 * m] = np.swapaxes(upper + margin, 1, 2)
+        result[:, 2 * m + 1] = np.swapaxes(lower - margin, 1, 2)
+    # an integral of what has one sign stays on one side of 0, exactly: then the bound costs half
+    for m, sign in ((1, 1), (0, -1)):
+        so_far = np.logical_and.accumulate(_one_sided(sign * row, a, bend, growth))[_CELLS - 1 :: _CELLS]
+        result[:, m][np.swapaxes(so_far, 1, 2)] = 0.0
     return result
 
 
-def _one_sided(row: np.ndarray, after: np.ndarray, a: np.ndarray, bend: float, growth: np.ndarray) -> np.ndarray:
-    """Whether entries of c exp(A t), `row` and `after` at the ends of a cell, are surely not negative inside it."""
+def _times(rows: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Rows (..., n) times matrices (..., n, n), summed in the order of the columns whatever their number."""
+    total = rows[..., 0, None] * matrices[..., 0, :]
+    for i in range(1, rows.shape[-1]):
+        total += rows[..., i, None] * matrices[..., i, :]
+    return total
 
-    def times(r: np.ndarray, m: np.ndarray) -> np.ndarray:
-        return np.einsum("ki,kij->kj", r, m)
 
-    slope, slope_after = times(row, a), times(after, a)
-    turn = times(slope, a)
-    row_bend = bend * times(np.abs(turn), growth)
-    slope_bend = bend * times(np.abs(times(turn, a)), growth)
-    monotone = (np.minimum(slope, slope_after) >= slope_bend) | (np.maximum(slope, slope_after) <= -slope_bend)
-    low = np.minimum(row, after)
+def _one_sided(row: np.ndarray, a: np.ndarray, bend: np.ndarray, growth: np.ndarray) -> np.ndarray:
+    """Whether entries of c exp(A t), `row` at the ends of all cells, are surely not negative inside each cell."""
+    slope = _times(row, a)
+    turn = _times(slope[:-1], a)
+    row_bend = bend * _times(np.abs(turn), growth)
+    slope_bend = bend * _times(np.abs(_times(turn, a)), growth)
+    least, most = np.minimum(slope[:-1], slope[1:]), np.maximum(slope[:-1], slope[1:])
+    monotone = (least >= slope_bend) | (most <= -slope_bend)
+    low = np.minimum(row[:-1], row[1:])
     return (low >= row_bend) | ((low >= 0) & monotone)
 
 
 def _exponentials(matrices: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Exponentials of matrices (kinds, n, n) times the lengths of cells, shape (kinds, LEVELS, n, n).
+    """Exponentials of matrices (kinds, n, n) times the lengths of cells, shape (LEVELS, kinds, n, n).
 
     By their series for the shortest lengths, of which the norm is small whatever the units; the others are squares.
     LAPACK would start threads for matrices as small as these, and wait for them.
     """
     first = PER_OCTAVE + 1  # from here on a cell is twice as long as the one PER_OCTAVE before
-    result = np.empty((len(matrices), LEVELS, *matrices.shape[1:]))
-    short = matrices[:, None] * lengths[:first, None, None]
+    result = np.empty((LEVELS, *matrices.shape))
+    short = matrices * lengths[:first, None, None, None]
     term = total = np.broadcast_to(np.eye(short.shape[-1]), short.shape)
     for k in range(1, _TERMS):
         term = term @ short / k
         total = total + term
-    result[:, :first] = total
-    for level in range(first, LEVELS):
-        result[:, level] = result[:, level - PER_OCTAVE] @ result[:, level - PER_OCTAVE]
+    result[:first] = total
+    for level in range(first, LEVELS, PER_OCTAVE):
+        doubled = slice(level, min(level + PER_OCTAVE, LEVELS))
+        half = result[level - PER_OCTAVE : doubled.stop - PER_OCTAVE]
+        result[doubled] = half @ half
     return result
