@@ -1,6 +1,6 @@
 """Templates: models and networks as TOML files, read, checked and composed into plain values."""
 
-from ._compose import load_model
+from ._compose import Document, compose_model, load_model
 from ._describe import describe
 from ._network_file import load_network
 from .errors import TemplateError
@@ -28,6 +28,7 @@ __all__ = [
     "State",
     "TemplateError",
     "catalogue",
+    "compose_model",
     "describe",
     "equations_path",
     "load_model",

@@ -1,0 +1,401 @@
+"""Synapses, and what arrives through them, as receptors and connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from brian2 import Synapses
+from brian2.equations.equations import BOOLEAN, DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION
+from brian2.units.fundamentalunits import DIMENSIONLESS
+
+from ...symbolic.parsing import UnsupportedExpression, parse_expression, print_expression, symbol
+from ...templates import Assignment
+from ...templates.errors import located
+from ...templates.expressions import free_names, substitute
+from ...templates.units import expression_dimension, unit_dimension, unit_of_dimension, variables_in
+from ._population import WEIGHT, PopulationReader, read_statements
+from ._scope import Array, Write, place, quantity, refuse
+
+__all__ = ["Arrivals", "assigned", "read_arrivals", "whole_group"]
+
+_PLASTIC = "on_post, event-driven equations and changing weights have no gradient here; leave plasticity out, weights are learned by gradients"
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Connections of one kind, at most one from a source to a target.
+
+    Attributes
+    ----------
+    name : str
+        Of the projection.
+    source, target : str
+        Names of groups.
+    receptor : str
+        Of the target's model.
+    i, j : int array, shape (synapses,)
+        Source and target of each synapse, of the whole groups.
+    weights : array, shape (synapses,)
+    delay : float or array, shape (synapses,)
+        Seconds.
+    learnable : bool
+        Whether the weights are a quantity of the script, which can be learned.
+    write_weights, write_delay : callable or None
+        Take one value for each synapse.
+    """
+
+    name: str
+    source: str
+    target: str
+    receptor: str
+    i: Array
+    j: Array
+    weights: Array
+    delay: float | Array
+    learnable: bool
+    write_weights: Write | None = None
+    write_delay: Write | None = None
+
+
+def whole_group(group: Any) -> tuple[Any, int]:
+    """The group that a subgroup is of, and where that begins in it."""
+    return (group.source, group.start) if type(group).__name__ == "Subgroup" else (group, 0)
+
+
+def assigned(synapses: Synapses) -> set[str]:
+    """Variables of the target that the synapses assign to."""
+    found = set()
+    for pathway in synapses._pathways:
+        for s in read_statements(pathway.code, place(synapses), f"on_pre ({pathway.objname})"):
+            if s.variable not in synapses.equations:
+                found.add(s.variable.removesuffix("_post"))
+    return found
+
+
+def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals]:
+    """What all pathways of some synapses do.
+
+    Parameters
+    ----------
+    synapses : Synapses
+    reader : PopulationReader
+        Of the target, to which receptors are added.
+
+    Raises
+    ------
+    TemplateError
+        For what has no gradient, or no counterpart in a network.
+    """
+    _refuse_plasticity(synapses)
+    i, j = np.asarray(synapses.i[:], dtype=int), np.asarray(synapses.j[:], dtype=int)
+    source, first_source = whole_group(synapses.source)
+    _, first_target = whole_group(synapses.target)
+    rank = _rank(i * (j.max(initial=0) + 1) + j)
+    found = []
+    for pathway in synapses._pathways:
+        name = synapses.name if len(synapses._pathways) == 1 else f"{synapses.name}_{pathway.objname}"
+        delay = np.asarray(pathway.variables["delay"].get_value(), dtype=float)
+        for part, (statements, weight) in _Pathway(synapses, pathway, reader).parts().items():
+            whole = f"{name}_{part}" if part else name
+            receptor = reader.receptor(whole, place(synapses), statements, weight.unit, weight.name)
+            for k in range(rank.max(initial=-1) + 1):
+                chosen = np.flatnonzero(rank == k)
+                found.append(
+                    Arrivals(
+                        name=whole if k == 0 else f"{whole}_{k + 1}",
+                        source=source.name,
+                        target=reader.group.name,
+                        receptor=receptor,
+                        i=i[chosen] + first_source,
+                        j=j[chosen] + first_target,
+                        weights=weight.values[chosen],
+                        delay=float(delay.flat[0]) if pathway.variables["delay"].scalar else delay[chosen],
+                        learnable=weight.write is not None,
+                        write_weights=weight.write and _part_of(weight.write, weight.values, chosen),
+                        write_delay=_delay_write(pathway, chosen),
+                    )
+                )
+    return found
+
+
+def _rank(pairs: Array) -> Array:
+    """How many synapses of the same pair come before each."""
+    order = np.argsort(pairs, kind="stable")
+    in_order = pairs[order]
+    starts = np.r_[True, in_order[1:] != in_order[:-1]] if len(pairs) else np.zeros(0, dtype=bool)
+    places = np.arange(len(pairs))
+    ranks = np.empty(len(pairs), dtype=int)
+    ranks[order] = places - np.maximum.accumulate(np.where(starts, places, 0))
+    return ranks
+
+
+def _refuse_plasticity(synapses: Synapses) -> None:
+    for name, e in synapses.equations.items():
+        if e.type == DIFFERENTIAL_EQUATION:
+            hint = (
+                "a state of a synapse isn't followed; if it is linear, put the sum of all into the target's equations"
+            )
+            raise refuse(synapses, f"equations.{name}", hint)
+    if synapses.event_driven is not None:
+        name = next(iter(synapses.event_driven.diff_eq_names))
+        raise refuse(synapses, f"equations.{name}", f"is event-driven; {_PLASTIC}")
+    for name in synapses.summed_updaters:
+        hint = "let spikes drive a state of the target instead"
+        raise refuse(synapses, f"equations.{name}", f"a summed variable couples neurons continuously; {hint}")
+    for pathway in synapses._pathways:
+        if pathway.prepost != "pre":
+            raise refuse(synapses, f"on_post ({pathway.objname})", _PLASTIC)
+        if pathway.event != "spike":
+            raise refuse(synapses, f"on_event {pathway.event!r}", "isn't read; connect by spikes")
+
+
+@dataclass
+class _Weight:
+    """A weight for each synapse: what it is called, its unit and values, and how the script takes others."""
+
+    name: str
+    unit: str
+    values: Array
+    write: Write | None
+
+
+@dataclass
+class _PerSynapse:
+    """Something that each synapse has a value of; `parameter` is whether it is a variable that can be set."""
+
+    name: str
+    values: Array
+    dim: Any
+    parameter: bool = False
+
+
+@dataclass
+class _Pathway:
+    """Reads the statements of one pathway in names of the target's model."""
+
+    synapses: Synapses
+    pathway: Any
+    reader: PopulationReader
+    here: dict[str, _PerSynapse] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    stale: set[str] = field(default_factory=set)
+
+    @property
+    def key(self) -> str:
+        return f"on_{self.pathway.objname}" if self.pathway.objname == "pre" else f"on_pre ({self.pathway.objname})"
+
+    def parts(self) -> dict[str, tuple[tuple[Assignment, ...], _Weight]]:
+        """Statements with their weight; those of different weights by the state that they change."""
+        scope, read = self.reader.scope, []
+        for s in read_statements(self.pathway.code, place(self.synapses), self.key):
+            state = self._state(s)
+            if state is None:
+                self.aliases[s.variable] = f"({self._expression(s.expression)})"
+                self.stale.discard(s.variable)
+                continue
+            jump = self._constant_jump(s) if state in scope.state_names else None
+            if jump is not None:
+                read.append((state, s, WEIGHT, jump))
+            else:
+                text = self._expression(s.expression)
+                read.append((state, s, text, None))
+            self.stale |= {name for name, text in self.aliases.items() if state in free_names(text)}
+        used = {name for _, _, text, _ in read for name in free_names(text) if name in self.here}
+        single = next(iter(used)) if len(used) == 1 else ""
+        jumps = [jump for *_, jump in read if jump is not None]
+        if single and self.here[single].parameter and not jumps:
+            texts = [Assignment(x, s.operator, substitute(text, {single: WEIGHT})) for x, s, text, _ in read]
+            return {"": (tuple(texts), self._variable(self.here[single]))}
+        if len(read) > 1:
+            changed = [x for x, *_ in read]
+            others = {x for x, _, text, _ in read for y in changed if y != x and y in free_names(text)}
+            if others or len(set(changed)) < len(changed):
+                hint = "give each state its own pathway, as in on_pre={'a': ..., 'b': ...}"
+                raise refuse(self.synapses, self.key, f"statements of several weights that read each other; {hint}")
+        found = {}
+        for x, s, text, jump in read:
+            expression, weight = (WEIGHT, jump) if jump is not None else self._folded(text)
+            found[x if len(read) > 1 else ""] = (Assignment(x, s.operator, expression),), weight
+        return found
+
+    def _state(self, s: Assignment) -> str | None:
+        """The state of the target that a statement changes; None where it makes a variable of its own."""
+        name, synapses, scope = s.variable, self.synapses, self.reader.scope
+        if name in synapses.equations:
+            raise refuse(synapses, self.key, f"{str(s)!r} changes {name!r} of the synapse; {_PLASTIC}")
+        if name.endswith("_pre") and name not in scope.equations:
+            raise refuse(synapses, self.key, f"{str(s)!r} changes the source; let another pathway of synapses do that")
+        post = name.removesuffix("_post")
+        if post in scope.state_names:
+            return post
+        if name in synapses.variables or s.operator != "=":
+            raise refuse(
+                synapses, self.key, f"{str(s)!r} assigns to {name!r}, which is no state of {self.reader.group.name!r}"
+            )
+        return None
+
+    def _expression(self, text: str) -> str:
+        return self.reader.scope.expression(text, self.synapses, self.key, self._lookup)
+
+    def _lookup(self, name: str) -> str | None:
+        synapses, scope = self.synapses, self.reader.scope
+        if name in self.stale:
+            hint = "write what it stands for where it is used"
+            raise refuse(synapses, self.key, f"{name!r} is read after what it is made of has changed; {hint}")
+        if name in self.aliases:
+            return self.aliases[name]
+        equation = synapses.equations.get(name)
+        if equation is not None and equation.type == SUBEXPRESSION:
+            return f"({self._expression(equation.expr.code)})"
+        if equation is not None and equation.type == PARAMETER:
+            if equation.var_type == BOOLEAN or "linked" in equation.flags:
+                raise refuse(
+                    synapses, f"equations.{name}", "expected a number for each synapse, neither boolean nor linked"
+                )
+            return self._each(name, equation.dim, parameter=True)
+        if name.endswith("_pre") and name in synapses.variables:
+            return self._of_source(name)
+        if name in ("i", "j", "N_pre", "N_post", "N_incoming", "N_outgoing", "N", "delay"):
+            return self._each(name, synapses.variables[name].dim if name in synapses.variables else DIMENSIONLESS)
+        if name.endswith("_post") or (name in synapses.variables and name != "dt"):
+            return scope.internal(name.removesuffix("_post"), synapses, self.key)
+        return scope.internal(name, synapses, self.key) if name in ("t", "dt", "t_in_timesteps") else None
+
+    def _of_source(self, name: str) -> str:
+        group, _ = whole_group(self.synapses.source)
+        equation = getattr(group, "user_equations", {}).get(name.removesuffix("_pre"))
+        if equation is None or equation.type != PARAMETER or "constant" not in equation.flags:
+            hint = "only constant parameters of the source can be, as (constant) in its equations"
+            raise refuse(self.synapses, self.key, f"{name!r} is read when a spike arrives; {hint}")
+        return self._each(name, equation.dim)
+
+    def _each(self, name: str, dim: Any, *, parameter: bool = False) -> str:
+        """The name that stands for what each synapse has a value of."""
+        own = f"_each_{name}"  # no variable of Brian2 begins so
+        if own not in self.here:
+            values = np.asarray(self.synapses.state(name, use_units=False)[:], dtype=float)
+            self.here[own] = _PerSynapse(name, np.broadcast_to(values, len(self.synapses)), dim, parameter)
+        return own
+
+    def _variable(self, of: _PerSynapse) -> _Weight:
+        synapses, name, dim = self.synapses, of.name, of.dim
+        shared = synapses.variables[name].scalar
+
+        def write(values: Array) -> None:
+            if shared:
+                values = _only(values, synapses, name)
+            setattr(synapses, name, quantity(values, dim))
+
+        return _Weight(name, unit_of_dimension(dim), of.values.copy(), write)
+
+    def _constant_jump(self, s: Assignment) -> _Weight | None:
+        """The weight of a statement whose right side is a number of the script."""
+        synapses, scope = self.synapses, self.reader.scope
+        names = variables_in(s.expression)
+        if s.operator not in ("+=", "-=", "=") or any(n in self.aliases or n in synapses.variables for n in names):
+            return None
+        numbers = {n: scope.number(n, synapses, self.key) for n in names}
+        value = float(self._value(s.expression, {n: np.float64(v) for n, (v, _) in numbers.items()}))
+        dim = self._dimension(s.expression, {n: d for n, (_, d) in numbers.items()})
+        write: Write | None = None
+        if s.expression in names:
+
+            def write(values: Array) -> None:
+                synapses.namespace[s.expression] = quantity(_only(values, synapses, s.expression), dim)
+
+        values = np.full(len(synapses), value)
+        return _Weight(
+            s.expression if s.expression in names else "w",
+            unit_of_dimension(dim),
+            values,
+            write or _unwritable(synapses, self.key),
+        )
+
+    def _folded(self, text: str) -> tuple[str, _Weight]:
+        """An expression as weight times what is of the target: what differs from synapse to synapse is the weight."""
+        n = len(self.synapses)
+        if not any(name in self.here for name in free_names(text)):
+            return f"{WEIGHT}*({text})", _Weight("w", "1", np.ones(n), None)
+        try:
+            whole = parse_expression(text)
+        except UnsupportedExpression as error:
+            raise refuse(self.synapses, self.key, str(error)) from None
+        each = [symbol(name) for name in self.here]
+        rest, factor = sp.factor_terms(whole).as_independent(*each, as_Add=False)
+        left = {x.name for x in factor.free_symbols} - self.here.keys()
+        constants = self.reader.constants
+        states = [name for name in left if name not in constants or not isinstance(constants[name].value, float)]
+        if states:
+            hint = "only what is a product of both is read"
+            raise refuse(
+                self.synapses,
+                self.key,
+                f"{text!r} mixes values of synapses with {' and '.join(sorted(states))}; {hint}".replace("_each_", ""),
+            )
+        written = print_expression(factor)
+        values = {name: self.here[name].values for name in self.here} | {
+            x: np.float64(constants[x].value) for x in left
+        }
+        dims: dict[str, Any] = {name: self.here[name].dim for name in self.here}
+        dims |= {x: unit_dimension(constants[x].unit) for x in left}
+        dim = self._dimension(written, dims)
+        weights = np.broadcast_to(self._value(written, values), n).astype(float)
+        rest_text = print_expression(rest)
+        expression = WEIGHT if rest == 1 else f"{WEIGHT}*({rest_text})"
+        return expression, _Weight("w", unit_of_dimension(dim), weights, _unwritable(self.synapses, self.key))
+
+    def _value(self, text: str, values: Mapping[str, Any]) -> Any:
+        try:
+            expression = parse_expression(text)
+        except UnsupportedExpression as error:
+            raise refuse(self.synapses, self.key, str(error)) from None
+        names = list(values)
+        with np.errstate(all="ignore"):
+            return sp.lambdify([symbol(n) for n in names], expression, modules="numpy")(*(values[n] for n in names))
+
+    def _dimension(self, text: str, dims: Mapping[str, Any]) -> Any:
+        with located(place(self.synapses), self.key):
+            return expression_dimension(text, dims)
+
+
+def _only(values: Array, synapses: Synapses, name: str) -> float:
+    """The one value of all synapses."""
+    if np.ptp(values) > 0:
+        hint = "declare it in the synapses' equations, one for each, to take trained ones"
+        raise ValueError(f"{place(synapses)}: {name!r} is one number for all synapses; {hint}")
+    return float(values.flat[0])
+
+
+def _unwritable(synapses: Synapses, key: str) -> Write:
+    def write(values: Array) -> None:
+        hint = "declare the product as one variable of the synapses, to take trained weights"
+        raise ValueError(f"{place(synapses)}: {key}: the weight is an expression of several values; {hint}")
+
+    return write
+
+
+def _part_of(write: Write, all_values: Array, chosen: Array) -> Write:
+    """Write the values of some synapses, those of others as they were or were written before."""
+
+    def part(values: Array) -> None:
+        all_values[chosen] = values
+        write(all_values)
+
+    return part
+
+
+def _delay_write(pathway: Any, chosen: Array) -> Write:
+    def write(values: Array) -> None:
+        variable = pathway.variables["delay"]
+        if variable.scalar:
+            variable.set_value(float(np.ravel(values)[0]))
+        else:
+            whole = np.array(variable.get_value(), dtype=float)
+            whole[chosen] = values
+            variable.set_value(whole)
+
+    return write

@@ -1,0 +1,351 @@
+"""A NeuronGroup as the template of a neuron, with the values of its parameters."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from brian2.equations.equations import DIFFERENTIAL_EQUATION
+
+from ...symbolic.parsing import UnsupportedExpression
+from ...symbolic.system import HybridSystem
+from ...templates import Assignment, Document, Model, compose_model
+from ...templates.errors import located
+from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
+from ...templates.units import unit_dimension, unit_of_dimension, variables_in
+from ._scope import Array, ModelConstant, Scope, place, refuse
+
+__all__ = ["PopulationReader", "read_statements"]
+
+_FLIPPED = {ast.Lt: ">", ast.LtE: ">", ast.GtE: ">", ast.Gt: ">"}
+
+
+def read_statements(code: str, where: str, key: str) -> tuple[Assignment, ...]:
+    """Statements of a script, of which several may stand on a line.
+
+    Raises
+    ------
+    TemplateError
+        For one that is no assignment.
+    """
+    with located(where, key):
+        return parse_statements(code.replace(";", "\n"))
+
+
+@dataclass(frozen=True)
+class _Receptor:
+    """What arrivals do, with ``{weight}`` for the name of the weight, which is given last."""
+
+    name: str
+    where: str
+    statements: tuple[Assignment, ...]
+    unit: str
+    weight: str
+
+
+class PopulationReader:
+    """Makes a model of a group and of what its synapses do.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+    namespace : mapping
+        Of the script.
+    changed : set of str
+        Parameters that resets and synapses assign to.
+    learnable : collection of str
+        Parameters of the model to be learned.
+    """
+
+    def __init__(self, group: Any, namespace: Mapping[str, Any], changed: set[str], learnable: Collection[str]) -> None:
+        self.group, self.learnable = group, learnable
+        self.scope = Scope(group, namespace, changed)
+        self._receptors: list[_Receptor] = []
+        self._spikes_again = ""
+        self._neuron = self._read()
+
+    @property
+    def constants(self) -> dict[str, ModelConstant]:
+        """Parameters of the model by name."""
+        return self.scope.constants
+
+    def receptor(self, name: str, where: str, statements: tuple[Assignment, ...], unit: str, weight: str) -> str:
+        """The name of the receptor whose arrivals do this, which several synapses may share.
+
+        Parameters
+        ----------
+        name : str
+            Of a new one.
+        where : str
+            Whose statements they are, for messages.
+        statements : tuple of Assignment
+            On states of the model, with ``WEIGHT`` for the weight.
+        unit : str
+            Of the weight.
+        weight : str
+            What a new one's weight would be called.
+        """
+        for known in self._receptors:
+            if (known.statements, known.unit) == (statements, unit):
+                return known.name
+        self._receptors.append(_Receptor(name, where, statements, unit, weight))
+        return name
+
+    def model(self) -> Model:
+        """The model, after all that its synapses do has been read.
+
+        Raises
+        ------
+        TemplateError
+            If the group or its synapses can't be used as a model, with the reason.
+        """
+        own = self._used(self._neuron)
+        documents = [Document(self.group.name, place(self.group), {**self._neuron, "parameters": self._tables(own)})]
+        weights: set[str] = set()
+        for r in self._receptors:
+            # several receptors may call their weights alike
+            weight = r.weight if r.weight in weights else self.scope.fresh(r.weight)
+            weights.add(weight)
+            code = [
+                str(Assignment(s.variable, s.operator, substitute(s.expression, {WEIGHT: weight})))
+                for s in r.statements
+            ]
+            used = {name for s in r.statements for name in variables_in(s.expression)} & self.constants.keys()
+            content = {
+                "kind": "synapse",
+                "title": r.where,
+                "description": f"Read from {r.where}.",
+                "on_pre": code,
+                "weight": {"name": weight, "unit": r.unit, "description": "weight"},
+                "parameters": self._tables(used),
+            }
+            documents.append(Document(r.name, r.where, content))
+        model = compose_model(*documents, name=self.group.name)
+        self._check(model)
+        return model
+
+    def values(self) -> dict[str, float | Array]:
+        """Values of the model's parameters, in SI base units."""
+        return {name: c.value for name, c in self.constants.items()}
+
+    def _read(self) -> dict[str, Any]:
+        """The template of the neuron, without its parameters."""
+        group, scope = self.group, self.scope
+        held: dict[str, str] = {}
+        derivatives: dict[str, str] = {}
+        for name, e in scope.equations.items():
+            key = f"equations.{name}"
+            if e.type != DIFFERENTIAL_EQUATION:
+                continue
+            if e.stochastic_variables:
+                noise = " and ".join(sorted(e.stochastic_variables))
+                hint = "take it out, or put a drawn TimedArray in its place"
+                raise refuse(group, key, f"noise ({noise}) has no gradient; {hint}")
+            text, free = _held_by_hand(e.expr.code)
+            if group._refractory is not False and (free or "unless refractory" in e.flags):
+                held[name] = "apply" if free else "ignore"
+                e_text = text if free else e.expr.code
+            else:
+                e_text = e.expr.code
+            derivatives[name] = scope.read(e_text, key)
+        document: dict[str, Any] = {
+            "kind": "neuron",
+            "title": place(group),
+            "description": f"Read from {place(group)}.",
+        }
+        threshold = group.events.get("spike")
+        if threshold is not None:
+            document["threshold"] = self._threshold(threshold)
+            document["reset"] = self._reset(group.event_codes.get("spike") or "")
+            if refractory := self._refractory(threshold, held):
+                document["refractory"] = refractory
+        lines = [f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items()]
+        for name in scope.state_names:
+            if name not in derivatives:
+                rate = unit_of_dimension(scope.equations[name].dim / unit_dimension("second"))
+                lines.append(f"d{name}/dt = {'0/second' if rate == 'hertz' else f'0*{rate}'} : {self._unit(name)}")
+        states = {name: {"initial": self._initial(name)} for name in scope.state_names}
+        for name, (line, initial) in scope.own_states().items():
+            lines.append(line)
+            states[name] = {"initial": initial}
+        lines += [f"{name} = {text} : {self._unit(name)}" for name, text in scope.subexpressions.items()]
+        inputs = {
+            c.name: {"unit": unit_of_dimension(c.array.dim), "description": f"the TimedArray {c.name!r}"}
+            for c in scope.currents
+        }
+        return {**document, "equations": "\n".join(lines), "states": states, "inputs": inputs}
+
+    def _unit(self, name: str) -> str:
+        return unit_of_dimension(self.scope.equations[name].dim)
+
+    def _initial(self, state: str) -> str:
+        name = f"{state}_0"
+        return self.scope.initial(state, name in self.learnable and name not in self.scope.equations)
+
+    def _threshold(self, condition: str) -> str:
+        """``left > right``, whichever way round the script writes it."""
+        with located(place(self.group), "threshold"):
+            tree = parse(condition).body
+        match tree:
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _FLIPPED:
+                sides = [self.scope.read(ast.unparse(side), "threshold") for side in (left, right)]
+                return " > ".join(sides if isinstance(op, ast.Gt | ast.GtE) else sides[::-1])
+        hint = "write one comparison, such as v > v_th; what else silences a neuron is its refractory period"
+        raise refuse(self.group, "threshold", f"{condition!r} is no crossing of a threshold; {hint}")
+
+    def _reset(self, code: str) -> list[str]:
+        group, scope = self.group, self.scope
+        statements = []
+        aliases: dict[str, str] = {}
+        stale: set[str] = set()
+
+        def lookup(name: str) -> str | None:
+            if name in stale:
+                hint = "write what it stands for where it is used"
+                raise refuse(group, "reset", f"{name!r} is read after what it is made of has changed; {hint}")
+            return aliases[name] if name in aliases else scope.internal(name, group, "reset")
+
+        for s in read_statements(code, place(group), "reset"):
+            text = scope.expression(s.expression, group, "reset", lookup)
+            if s.variable in scope.state_names:
+                statements.append(f"{s.variable} {s.operator} {text}")
+                stale |= {name for name, t in aliases.items() if s.variable in free_names(t)}
+            elif s.operator == "=" and s.variable not in group.variables:
+                aliases[s.variable] = f"({text})"
+                stale.discard(s.variable)
+            else:
+                raise refuse(group, "reset", f"{str(s)!r} assigns to {s.variable!r}, which is no state of the group")
+        return statements
+
+    def _refractory(self, threshold: str, held: Mapping[str, str]) -> dict[str, Any] | None:
+        """The table of a refractory period; None where there is none, or the neuron only has to come below again."""
+        group, scope = self.group, self.scope
+        refractory = group._refractory
+        if refractory is False:
+            return None
+        duration: str | None
+        if isinstance(refractory, str):
+            duration, latched = self._condition(refractory, threshold)
+            if latched and any(held.values()):
+                hint = "leave out (unless refractory), or give a period as a time"
+                raise refuse(
+                    group, "refractory", f"{refractory!r} would hold states until they pass the threshold; {hint}"
+                )
+            self._spikes_again = "" if latched else "after its period"
+        else:
+            duration = scope.period(refractory)
+            self._spikes_again = "after its period"
+        if duration is None:
+            return None
+        kinds = set(held.values())
+        if len(kinds) > 1:
+            hint = "mark all of them by (unless refractory), or none"
+            raise refuse(group, "refractory", f"some of the held states ignore arrivals and some don't; {hint}")
+        return {"duration": duration, "hold": list(held), "arrivals": kinds.pop() if kinds else "ignore"}
+
+    def _condition(self, text: str, threshold: str) -> tuple[str | None, bool]:
+        """A refractory period that is written as an expression: its duration, and whether being above is another."""
+        with located(place(self.group), "refractory"):
+            tree = parse(text).body
+            wanted = ast.dump(parse(threshold).body)
+        if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant):
+            return self.scope.read(text, "refractory"), False
+        duration, latched = None, False
+        for term in tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.Or) else [tree]:
+            if ast.dump(term) == wanted:
+                latched = True
+            elif (found := _since_spike(term)) is not None and duration is None:
+                duration = self.scope.read(found, "refractory")
+            else:
+                hint = "give a time, t - lastspike < a time, or the threshold itself, joined by or"
+                raise refuse(self.group, "refractory", f"the condition {ast.unparse(term)!r} isn't read; {hint}")
+        return duration, latched
+
+    def _used(self, document: Mapping[str, Any]) -> set[str]:
+        """Which constants the template of the neuron reads."""
+        texts = [line.partition("=")[2].rpartition(":")[0] for line in document["equations"].splitlines()]
+        texts += [s["initial"] for s in document["states"].values()]
+        if "threshold" in document:
+            texts += parse_threshold(document["threshold"])
+            texts += [s.expression for s in parse_statements(document["reset"])]
+        if "refractory" in document:
+            texts.append(document["refractory"]["duration"])
+        return {name for text in texts for name in free_names(text)} & self.constants.keys()
+
+    def _tables(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Parameters as a template declares them; the value of the first neuron is the default."""
+        tables = {}
+        for name, c in self.constants.items():
+            if name not in names:
+                continue
+            value = float(np.ravel(c.value)[0])
+            default = value if c.unit == "1" else f"{value!r}*{c.unit}"
+            tables[name] = {
+                "default": default,
+                "unit": c.unit,
+                "description": c.description,
+                "positive": c.positive,
+            }
+        return tables
+
+    def _check(self, model: Model) -> None:
+        """Refuse what has no derivative, and spikes whose continuous limit would be none."""
+        group = self.group
+        try:
+            system = HybridSystem.from_model(model)
+        except UnsupportedExpression as error:
+            raise refuse(group, "equations", str(error)) from None
+        if system.g is None or not system.may_stay_above:
+            return
+        again = model.refractory is not None and self._spikes_again
+        if system.latch is None or (group._refractory is not False and not self._spikes_again):
+            return
+        once = f"refractory={group.events['spike']!r} says that it spikes again only when it has been below"
+        if not again:
+            raise refuse(
+                group,
+                "reset",
+                f"a spike leaves the neuron above its threshold, so that it spikes in every step; {once}",
+            )
+        warnings.warn(
+            f"{place(group)}: a spike leaves the neuron above its threshold. It is read as one that spikes again only when it "
+            f"has been below, where Brian2's would at the end of its refractory period; {once} in Brian2, too",
+            stacklevel=4,
+        )
+
+
+WEIGHT = "_weight"
+"""Stands for the weight in the statements of receptors; no variable of Brian2 begins so."""
+
+
+def _held_by_hand(text: str) -> tuple[str, bool]:
+    """What stands within ``int(not_refractory)*(...)``, and whether that is what the expression is."""
+    match parse(text).body:
+        case ast.BinOp(
+            left=ast.Call(func=ast.Name(id="int"), args=[ast.Name(id="not_refractory")]), op=ast.Mult(), right=right
+        ):
+            return ast.unparse(right), True
+    return text, False
+
+
+def _since_spike(term: ast.expr) -> str | None:
+    """The time T of ``t - lastspike < T``, as it may be written; None for another condition."""
+    match term:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare(left=left, ops=[ast.Gt() | ast.GtE()], comparators=[right])):
+            pass
+        case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE()], comparators=[right]):
+            pass
+        case _:
+            return None
+    sides = []
+    for side in (left, right):
+        match side:
+            case ast.Call(func=ast.Name(id="timestep"), args=[inner, ast.Name(id="dt")]):
+                sides.append(ast.unparse(inner))
+            case _:
+                sides.append(ast.unparse(side))
+    return sides[1] if sides[0] == "t - lastspike" else None
