@@ -14,6 +14,7 @@ __all__ = [
     "Assignment",
     "CurrentInput",
     "Derived",
+    "Document",
     "Drive",
     "Entry",
     "Input",

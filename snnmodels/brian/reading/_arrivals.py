@@ -22,7 +22,7 @@ from ._scope import Array, Write, place, quantity, refuse
 
 __all__ = ["Arrivals", "assigned", "read_arrivals", "whole_group"]
 
-_PLASTIC = "on_post, event-driven equations and changing weights have no gradient here; leave plasticity out, weights are learned by gradients"
+_PLASTIC = "what changes synapses while they run has no gradient; leave plasticity out, and learn weights by gradients"
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,8 @@ class _Pathway:
 
     def parts(self) -> dict[str, tuple[tuple[Assignment, ...], _Weight]]:
         """Statements with their weight; those of different weights by the state that they change."""
-        scope, read = self.reader.scope, []
+        scope = self.reader.scope
+        read: list[tuple[str, Assignment, str, _Weight | None]] = []
         for s in read_statements(self.pathway.code, place(self.synapses), self.key):
             state = self._state(s)
             if state is None:
@@ -216,7 +217,7 @@ class _Pathway:
             if others or len(set(changed)) < len(changed):
                 hint = "give each state its own pathway, as in on_pre={'a': ..., 'b': ...}"
                 raise refuse(self.synapses, self.key, f"statements of several weights that read each other; {hint}")
-        found = {}
+        found: dict[str, tuple[tuple[Assignment, ...], _Weight]] = {}
         for x, s, text, jump in read:
             expression, weight = (WEIGHT, jump) if jump is not None else self._folded(text)
             found[x if len(read) > 1 else ""] = (Assignment(x, s.operator, expression),), weight
@@ -286,9 +287,7 @@ class _Pathway:
         shared = synapses.variables[name].scalar
 
         def write(values: Array) -> None:
-            if shared:
-                values = _only(values, synapses, name)
-            setattr(synapses, name, quantity(values, dim))
+            setattr(synapses, name, quantity(_only(values, synapses, name) if shared else values, dim))
 
         return _Weight(name, unit_of_dimension(dim), of.values.copy(), write)
 

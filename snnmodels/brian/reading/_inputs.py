@@ -54,7 +54,7 @@ def _padded(index: Array, times: Array, n: int) -> Array:
     index, times = index[order], times[order]
     counts = np.bincount(index, minlength=n)
     place_of = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
-    padded = np.full((1, n, max(1, counts.max(initial=0))), np.inf)
+    padded = np.full((1, n, max(1, int(counts.max(initial=0)))), np.inf)
     padded[0, index, place_of] = times
     return padded
 

@@ -63,9 +63,9 @@ class ReadNetwork(Network):
     def to_brian2(self, values: Mapping[str, Array] | None = None) -> None:
         """Put values into the objects of the script.
 
-        Parameters and initial values of groups, weights and delays are set there; a number that the script defines outside
-        of its objects goes to the `namespace` of those that read it, which comes before the script's own. Brian2
-        rounds delays and refractory periods to its time step when it runs.
+        Parameters and initial values of groups, weights and delays are set there; a number that the script defines
+        outside of its objects goes to the `namespace` of those that read it, which comes before the script's own.
+        Brian2 rounds delays and refractory periods to its time step when it runs.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ def from_brian2(
     """The objects of a Brian2 script as a network, which is their limit in continuous time.
 
     Every NeuronGroup becomes a population of its name, every SpikeGeneratorGroup, PoissonGroup and PoissonInput an
-    input, a TimedArray a sampled current, and Synapses a projection of their name. Time steps, methods of integration and
-    monitors are left aside. What has no gradient or no limit is refused by name.
+    input, a TimedArray a sampled current, and Synapses a projection of their name. Time steps, methods of integration
+    and monitors are left aside. What has no gradient or no limit is refused by name.
 
     Parameters
     ----------
@@ -166,11 +166,10 @@ def from_brian2(
         populations.append(population)
         for parameter in population.learnable:
             writes[f"{n}.{parameter}"] = _all(place(groups[n]), parameter, reader.constants[parameter].writes)
-    projections = []
+    inputs = tuple(SpikeInput(n, _size(o)) for n, o in found.items() if isinstance(o, _SOURCES))
+    projections: list[Projection] = []
     for o, a in arrivals:
-        n = len(found[a.target])
-        size = len(o._group) if isinstance(o, PoissonInput) else len(found[a.source])
-        projections.append(_projection(a, size, n, wanted.get(o.name)))
+        projections.append(_projection(a, _size(found[a.source]), _size(found[a.target]), wanted.get(o.name)))
         writes |= _connection_writes(o, a)
     currents, drives, sampled = _driven(readers, length, {*found, *(p.name for p in projections)})
     inputs = [o for o in found.values() if isinstance(o, _SOURCES)]
@@ -188,6 +187,11 @@ def from_brian2(
         trial={**sources(found, length, seed), **sampled},
         writes=writes,
     )
+
+
+def _size(o: Any) -> int:
+    """Number of neurons or sources; a `PoissonInput` has one for each neuron that it drives."""
+    return len(o._group) if isinstance(o, PoissonInput) else len(o)
 
 
 def _sorted_out(objects: Any) -> dict[str, BrianObject]:

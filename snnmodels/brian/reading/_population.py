@@ -103,8 +103,8 @@ class PopulationReader:
         TemplateError
             If the group or its synapses can't be used as a model, with the reason.
         """
-        own = self._used(self._neuron)
-        documents = [Document(self.group.name, place(self.group), {**self._neuron, "parameters": self._tables(own)})]
+        neuron = self._whole()
+        documents = [Document(self.group.name, place(self.group), neuron)]
         weights: set[str] = set()
         for r in self._receptors:
             # several receptors may call their weights alike
@@ -145,13 +145,10 @@ class PopulationReader:
                 noise = " and ".join(sorted(e.stochastic_variables))
                 hint = "take it out, or put a drawn TimedArray in its place"
                 raise refuse(group, key, f"noise ({noise}) has no gradient; {hint}")
-            text, free = _held_by_hand(e.expr.code)
-            if group._refractory is not False and (free or "unless refractory" in e.flags):
-                held[name] = "apply" if free else "ignore"
-                e_text = text if free else e.expr.code
-            else:
-                e_text = e.expr.code
-            derivatives[name] = scope.read(e_text, key)
+            text, by_hand = _held_by_hand(e.expr.code)
+            if group._refractory is not False and (by_hand or "unless refractory" in e.flags):
+                held[name] = "apply" if by_hand else "ignore"
+            derivatives[name] = scope.read(text if name in held else e.expr.code, key)
         document: dict[str, Any] = {
             "kind": "neuron",
             "title": place(group),
@@ -163,21 +160,34 @@ class PopulationReader:
             document["reset"] = self._reset(group.event_codes.get("spike") or "")
             if refractory := self._refractory(threshold, held):
                 document["refractory"] = refractory
-        lines = [f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items()]
         for name in scope.state_names:
             if name not in derivatives:
                 rate = unit_of_dimension(scope.equations[name].dim / unit_dimension("second"))
-                lines.append(f"d{name}/dt = {'0/second' if rate == 'hertz' else f'0*{rate}'} : {self._unit(name)}")
-        states = {name: {"initial": self._initial(name)} for name in scope.state_names}
+                derivatives[name] = "0/second" if rate == "hertz" else f"0*{rate}"
+        document["equations"] = "\n".join(
+            f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items()
+        )
+        document["states"] = {name: {"initial": self._initial(name)} for name in scope.state_names}
+        return document
+
+    def _whole(self) -> dict[str, Any]:
+        """The template of the neuron, with all that it and its synapses have been found to read."""
+        scope = self.scope
+        document = dict(self._neuron)
+        lines, states = [document["equations"]], dict(document["states"])
         for name, (line, initial) in scope.own_states().items():
             lines.append(line)
             states[name] = {"initial": initial}
         lines += [f"{name} = {text} : {self._unit(name)}" for name, text in scope.subexpressions.items()]
-        inputs = {
+        document |= {"equations": "\n".join(lines), "states": states}
+        if scope.last_spike and "reset" in document:
+            # Brian2 knows of the spike before it resets anything
+            document["reset"] = [f"{scope.last_spike} = {scope.time}", *document["reset"]]
+        document["inputs"] = {
             c.name: {"unit": unit_of_dimension(c.array.dim), "description": f"the TimedArray {c.name!r}"}
             for c in scope.currents
         }
-        return {**document, "equations": "\n".join(lines), "states": states, "inputs": inputs}
+        return {**document, "parameters": self._tables(self._used(document))}
 
     def _unit(self, name: str) -> str:
         return unit_of_dimension(self.scope.equations[name].dim)
@@ -305,15 +315,12 @@ class PopulationReader:
         if system.latch is None or (group._refractory is not False and not self._spikes_again):
             return
         once = f"refractory={group.events['spike']!r} says that it spikes again only when it has been below"
+        above = "a spike leaves the neuron above its threshold"
         if not again:
-            raise refuse(
-                group,
-                "reset",
-                f"a spike leaves the neuron above its threshold, so that it spikes in every step; {once}",
-            )
+            raise refuse(group, "reset", f"{above}, so that Brian2's spikes in every step; {once}")
         warnings.warn(
-            f"{place(group)}: a spike leaves the neuron above its threshold. It is read as one that spikes again only when it "
-            f"has been below, where Brian2's would at the end of its refractory period; {once} in Brian2, too",
+            f"{place(group)}: {above}. It is read as one that spikes again only when it has been below, where Brian2's "
+            f"would at the end of its refractory period; {once} in Brian2, too",
             stacklevel=4,
         )
 
