@@ -172,12 +172,9 @@ def from_brian2(
         projections.append(_projection(a, _size(found[a.source]), _size(found[a.target]), wanted.get(o.name)))
         writes |= _connection_writes(o, a)
     currents, drives, sampled = _driven(readers, length, {*found, *(p.name for p in projections)})
-    inputs = [o for o in found.values() if isinstance(o, _SOURCES)]
     return ReadNetwork(
         name=name,
-        inputs=tuple(
-            SpikeInput(o.name, len(getattr(o, "_group", o) if isinstance(o, PoissonInput) else o)) for o in inputs
-        ),
+        inputs=inputs,
         populations=tuple(populations),
         projections=tuple(projections),
         output=output_name,

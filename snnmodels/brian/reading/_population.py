@@ -17,7 +17,7 @@ from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
 from ...templates.units import unit_dimension, unit_of_dimension, variables_in
-from ._scope import Array, ModelConstant, Scope, place, refuse
+from ._scope import Array, ModelConstant, Scope, place, refuse, without_grid
 
 __all__ = ["PopulationReader", "read_statements"]
 
@@ -65,7 +65,7 @@ class PopulationReader:
         self.group, self.learnable = group, learnable
         self.scope = Scope(group, namespace, changed)
         self._receptors: list[_Receptor] = []
-        self._spikes_again = ""
+        self._until_below = False
         self._neuron = self._read()
 
     @property
@@ -135,7 +135,14 @@ class PopulationReader:
     def _read(self) -> dict[str, Any]:
         """The template of the neuron, without its parameters."""
         group, scope = self.group, self.scope
-        held: dict[str, str] = {}
+        document: dict[str, Any] = {
+            "kind": "neuron",
+            "title": place(group),
+            "description": f"Read from {place(group)}.",
+        }
+        threshold = group.events.get("spike")
+        period = _Period() if threshold is None else self._period(threshold)
+        held: dict[str, tuple[str, str | None]] = {}
         derivatives: dict[str, str] = {}
         for name, e in scope.equations.items():
             key = f"equations.{name}"
@@ -145,20 +152,18 @@ class PopulationReader:
                 noise = " and ".join(sorted(e.stochastic_variables))
                 hint = "take it out, or put a drawn TimedArray in its place"
                 raise refuse(group, key, f"noise ({noise}) has no gradient; {hint}")
-            text, by_hand = _held_by_hand(e.expr.code)
-            if group._refractory is not False and (by_hand or "unless refractory" in e.flags):
-                held[name] = "apply" if by_hand else "ignore"
-            derivatives[name] = scope.read(text if name in held else e.expr.code, key)
-        document: dict[str, Any] = {
-            "kind": "neuron",
-            "title": place(group),
-            "description": f"Read from {place(group)}.",
-        }
-        threshold = group.events.get("spike")
+            text = e.expr.code
+            with located(place(group), key):
+                factor, rest = _factor(text)
+            if period.there and (factor == _FREE or (period.duration is not None and factor not in ("", _FREE))):
+                held[name], text = ("apply", None if factor == _FREE else factor), rest
+            elif period.there and "unless refractory" in e.flags:
+                held[name] = ("ignore", None)
+            derivatives[name] = scope.read(text, key)
         if threshold is not None:
             document["threshold"] = self._threshold(threshold)
             document["reset"] = self._reset(group.event_codes.get("spike") or "")
-            if refractory := self._refractory(threshold, held):
+            if (refractory := self._refractory(period, held)) is not None:
                 document["refractory"] = refractory
         for name in scope.state_names:
             if name not in derivatives:
@@ -231,49 +236,51 @@ class PopulationReader:
                 raise refuse(group, "reset", f"{str(s)!r} assigns to {s.variable!r}, which is no state of the group")
         return statements
 
-    def _refractory(self, threshold: str, held: Mapping[str, str]) -> dict[str, Any] | None:
-        """The table of a refractory period; None where there is none, or the neuron only has to come below again."""
-        group, scope = self.group, self.scope
-        refractory = group._refractory
-        if refractory is False:
-            return None
-        duration: str | None
-        if isinstance(refractory, str):
-            duration, latched = self._condition(refractory, threshold)
-            if latched and any(held.values()):
-                hint = "leave out (unless refractory), or give a period as a time"
-                raise refuse(
-                    group, "refractory", f"{refractory!r} would hold states until they pass the threshold; {hint}"
-                )
-            self._spikes_again = "" if latched else "after its period"
-        else:
-            duration = scope.period(refractory)
-            self._spikes_again = "after its period"
-        if duration is None:
-            return None
-        kinds = set(held.values())
-        if len(kinds) > 1:
-            hint = "mark all of them by (unless refractory), or none"
-            raise refuse(group, "refractory", f"some of the held states ignore arrivals and some don't; {hint}")
-        return {"duration": duration, "hold": list(held), "arrivals": kinds.pop() if kinds else "ignore"}
-
-    def _condition(self, text: str, threshold: str) -> tuple[str | None, bool]:
-        """A refractory period that is written as an expression: its duration, and whether being above is another."""
-        with located(place(self.group), "refractory"):
-            tree = parse(text).body
+    def _period(self, threshold: str) -> _Period:
+        """What silences the neuron after a spike, as it is written."""
+        group = self.group
+        text = group._refractory
+        if text is False:
+            return _Period()
+        if not isinstance(text, str):
+            return _Period(True, text)
+        with located(place(group), "refractory"):
+            tree = without_grid(parse(text).body)
             wanted = ast.dump(parse(threshold).body)
-        if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant):
-            return self.scope.read(text, "refractory"), False
+        if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+            return _Period(True, text)
         duration, latched = None, False
         for term in tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.Or) else [tree]:
             if ast.dump(term) == wanted:
                 latched = True
             elif (found := _since_spike(term)) is not None and duration is None:
-                duration = self.scope.read(found, "refractory")
+                duration = found
             else:
                 hint = "give a time, t - lastspike < a time, or the threshold itself, joined by or"
-                raise refuse(self.group, "refractory", f"the condition {ast.unparse(term)!r} isn't read; {hint}")
-        return duration, latched
+                raise refuse(group, "refractory", f"the condition {ast.unparse(term)!r} isn't read; {hint}")
+        return _Period(True, duration, latched)
+
+    def _refractory(self, period: _Period, held: Mapping[str, tuple[str, str | None]]) -> dict[str, Any] | None:
+        """The table of a refractory period; None where there is none, or the neuron only has to come below again."""
+        group, scope = self.group, self.scope
+        self._until_below = period.latched
+        if period.latched and any(longer is None for _, longer in held.values()):
+            hint = "leave out (unless refractory), or give a period as a time"
+            raise refuse(group, "refractory", f"{group._refractory!r} would hold states above the threshold; {hint}")
+        if period.duration is None:
+            return None
+        kinds = dict.fromkeys(held.values())
+        if len(kinds) > 1:
+            hint = "mark all of them by (unless refractory), or none"
+            raise refuse(group, "refractory", f"states are held in several ways, which isn't read; {hint}")
+        arrivals, longer = next(iter(kinds), ("ignore", None))
+        text = period.duration
+        table = {
+            "duration": scope.read(text, "refractory") if isinstance(text, str) else scope.period(text),
+            "hold": list(held),
+            "arrivals": arrivals,
+        }
+        return table if longer is None else {**table, "hold_duration": scope.read(longer, "refractory")}
 
     def _used(self, document: Mapping[str, Any]) -> set[str]:
         """Which constants the template of the neuron reads."""
@@ -283,7 +290,9 @@ class PopulationReader:
             texts += parse_threshold(document["threshold"])
             texts += [s.expression for s in parse_statements(document["reset"])]
         if "refractory" in document:
-            texts.append(document["refractory"]["duration"])
+            texts += [
+                document["refractory"][key] for key in ("duration", "hold_duration") if key in document["refractory"]
+            ]
         return {name for text in texts for name in free_names(text)} & self.constants.keys()
 
     def _tables(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -309,14 +318,11 @@ class PopulationReader:
             system = HybridSystem.from_model(model)
         except UnsupportedExpression as error:
             raise refuse(group, "equations", str(error)) from None
-        if system.g is None or not system.may_stay_above:
-            return
-        again = model.refractory is not None and self._spikes_again
-        if system.latch is None or (group._refractory is not False and not self._spikes_again):
+        if system.latch is None or self._until_below:
             return
         once = f"refractory={group.events['spike']!r} says that it spikes again only when it has been below"
         above = "a spike leaves the neuron above its threshold"
-        if not again:
+        if group._refractory is False:
             raise refuse(group, "reset", f"{above}, so that Brian2's spikes in every step; {once}")
         warnings.warn(
             f"{place(group)}: {above}. It is read as one that spikes again only when it has been below, where Brian2's "
@@ -329,14 +335,27 @@ WEIGHT = "_weight"
 """Stands for the weight in the statements of receptors; no variable of Brian2 begins so."""
 
 
-def _held_by_hand(text: str) -> tuple[str, bool]:
-    """What stands within ``int(not_refractory)*(...)``, and whether that is what the expression is."""
+_FREE = "not_refractory"
+
+
+@dataclass(frozen=True)
+class _Period:
+    """A refractory period as it is written: whether there is one, how long, and whether being above is one, too."""
+
+    there: bool = False
+    duration: Any = None
+    latched: bool = False
+
+
+def _factor(text: str) -> tuple[str, str]:
+    """What stands before a right side: ``int(not_refractory)*``, or ``int(t - lastspike >= T)*``, whose T it is."""
     match parse(text).body:
-        case ast.BinOp(
-            left=ast.Call(func=ast.Name(id="int"), args=[ast.Name(id="not_refractory")]), op=ast.Mult(), right=right
-        ):
-            return ast.unparse(right), True
-    return text, False
+        case ast.BinOp(left=ast.Call(func=ast.Name(id="int"), args=[condition]), op=ast.Mult(), right=right):
+            if ast.unparse(condition) == _FREE:
+                return _FREE, ast.unparse(right)
+            since = _since_spike(ast.UnaryOp(ast.Not(), without_grid(condition)))
+            return since or "", ast.unparse(right)
+    return "", text
 
 
 def _since_spike(term: ast.expr) -> str | None:
@@ -348,11 +367,4 @@ def _since_spike(term: ast.expr) -> str | None:
             pass
         case _:
             return None
-    sides = []
-    for side in (left, right):
-        match side:
-            case ast.Call(func=ast.Name(id="timestep"), args=[inner, ast.Name(id="dt")]):
-                sides.append(ast.unparse(inner))
-            case _:
-                sides.append(ast.unparse(side))
-    return sides[1] if sides[0] == "t - lastspike" else None
+    return ast.unparse(right) if ast.unparse(left) == "t - lastspike" else None

@@ -21,12 +21,13 @@ from ...templates.errors import located, suggest
 from ...templates.expressions import parse, replace_nodes
 from ...templates.units import check_identifier, is_unit_name, unit_of_dimension
 
-__all__ = ["Array", "Current", "ModelConstant", "Scope", "Write", "place", "quantity", "refuse"]
+__all__ = ["Array", "Current", "ModelConstant", "Scope", "Write", "place", "quantity", "refuse", "without_grid"]
 
 Array = np.ndarray
 Write = Callable[[Array], None]
 
 _MATHEMATICAL = ("pi", "e", "inf")
+_RANDOM = ("rand", "randn", "poisson")
 _OF_A_GRID = ("dt", "t_in_timesteps")
 _NEVER = "-1e4*second"  # what Brian2 takes for the last spike of a neuron that has not spiked
 
@@ -143,6 +144,8 @@ class Scope:
         """
         text = " ".join(text.split())  # as it is parsed, so that columns are places in it
         with located(place(owner), key):
+            if "timestep" in text:
+                text = ast.unparse(without_grid(parse(text).body))
             tree = parse(text).body
         places: dict[ast.expr, str] = {}
         inside: set[int] = set()
@@ -150,6 +153,9 @@ class Scope:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             inside.add(id(node.func))
+            if node.func.id in _RANDOM:
+                hint = "draw before the run, as PoissonGroup, SpikeGeneratorGroup and TimedArray do"
+                raise refuse(owner, key, f"{ast.unparse(node)!r} draws while it runs, which has no gradient; {hint}")
             if node.func.id in DEFAULT_FUNCTIONS:
                 continue
             places[node] = self._current(node, owner, key, lookup)
@@ -356,6 +362,23 @@ class Scope:
         if self.last_spike:
             found[self.last_spike] = (f"d{self.last_spike}/dt = 0*second/second : second", _NEVER)
         return found
+
+
+def without_grid(tree: ast.expr) -> ast.expr:
+    """A tree in which times are compared where it compares their numbers of steps, ``timestep(a, dt)``."""
+    return _Times().visit(tree)
+
+
+class _Times(ast.NodeTransformer):
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        match node:
+            case ast.Compare(
+                left=ast.Call(func=ast.Name(id="timestep"), args=[a, ast.Name(id="dt")]),
+                comparators=[ast.Call(func=ast.Name(id="timestep"), args=[b, ast.Name(id="dt")])],
+            ):
+                return ast.Compare(a, node.ops, [b])
+        return node
 
 
 def _one_or_all(values: Array, shared: bool) -> float | Array:
