@@ -247,7 +247,7 @@ def several_synapses() -> Script:
         {
             "tau": 8 * ms,
             "tau_r": 4 * ms,
-            "vth": 0.6,
+            "vth": 0.9,
         },
     )
 

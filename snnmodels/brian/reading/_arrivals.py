@@ -234,9 +234,8 @@ class _Pathway:
         if post in scope.state_names:
             return post
         if name in synapses.variables or s.operator != "=":
-            raise refuse(
-                synapses, self.key, f"{str(s)!r} assigns to {name!r}, which is no state of {self.reader.group.name!r}"
-            )
+            target = self.reader.group.name
+            raise refuse(synapses, self.key, f"{str(s)!r} assigns to {name!r}, which is no state of {target!r}")
         return None
 
     def _expression(self, text: str) -> str:
@@ -254,9 +253,8 @@ class _Pathway:
             return f"({self._expression(equation.expr.code)})"
         if equation is not None and equation.type == PARAMETER:
             if equation.var_type == BOOLEAN or "linked" in equation.flags:
-                raise refuse(
-                    synapses, f"equations.{name}", "expected a number for each synapse, neither boolean nor linked"
-                )
+                expected = "expected a number for each synapse, neither boolean nor linked"
+                raise refuse(synapses, f"equations.{name}", expected)
             return self._each(name, equation.dim, parameter=True)
         if name.endswith("_pre") and name in synapses.variables:
             return self._of_source(name)
@@ -307,12 +305,8 @@ class _Pathway:
                 synapses.namespace[s.expression] = quantity(_only(values, synapses, s.expression), dim)
 
         values = np.full(len(synapses), value)
-        return _Weight(
-            s.expression if s.expression in names else "w",
-            unit_of_dimension(dim),
-            values,
-            write or _unwritable(synapses, self.key),
-        )
+        called = s.expression if s.expression in names else "w"
+        return _Weight(called, unit_of_dimension(dim), values, write or _unwritable(synapses, self.key))
 
     def _folded(self, text: str) -> tuple[str, _Weight]:
         """An expression as weight times what is of the target: what differs from synapse to synapse is the weight."""
@@ -320,25 +314,20 @@ class _Pathway:
         if not any(name in self.here for name in free_names(text)):
             return f"{WEIGHT}*({text})", _Weight("w", "1", np.ones(n), None)
         try:
-            whole = parse_expression(text)
+            whole = parse_expression(text, numbers=False)  # units stay, for their dimensions
         except UnsupportedExpression as error:
             raise refuse(self.synapses, self.key, str(error)) from None
         each = [symbol(name) for name in self.here]
         rest, factor = sp.factor_terms(whole).as_independent(*each, as_Add=False)
-        left = {x.name for x in factor.free_symbols} - self.here.keys()
         constants = self.reader.constants
-        states = [name for name in left if name not in constants or not isinstance(constants[name].value, float)]
-        if states:
-            hint = "only what is a product of both is read"
-            raise refuse(
-                self.synapses,
-                self.key,
-                f"{text!r} mixes values of synapses with {' and '.join(sorted(states))}; {hint}".replace("_each_", ""),
-            )
+        left = set(variables_in(print_expression(factor))) - self.here.keys()
+        if any(name not in constants or not isinstance(constants[name].value, float) for name in left):
+            mixed = text.replace("_each_", "")
+            hint = f"what synapses have is read as a factor of what {' and '.join(sorted(left))} give"
+            raise refuse(self.synapses, self.key, f"{mixed!r} is no weight times something of the target; {hint}")
         written = print_expression(factor)
-        values = {name: self.here[name].values for name in self.here} | {
-            x: np.float64(constants[x].value) for x in left
-        }
+        values: dict[str, Any] = {name: self.here[name].values for name in self.here}
+        values |= {x: np.float64(constants[x].value) for x in left}
         dims: dict[str, Any] = {name: self.here[name].dim for name in self.here}
         dims |= {x: unit_dimension(constants[x].unit) for x in left}
         dim = self._dimension(written, dims)

@@ -220,9 +220,7 @@ def _sorted_out(objects: Any) -> dict[str, BrianObject]:
         if isinstance(o, NeuronGroup):
             for event in o.events:
                 if event != "spike":
-                    raise refuse(
-                        o, f"events.{event}", "events of one's own aren't read; a neuron has the event 'spike'"
-                    )
+                    raise refuse(o, f"events.{event}", "isn't read; the event of a neuron is its spike")
         found[o.name] = o
     return found
 
@@ -303,9 +301,8 @@ def _connection_writes(o: Any, a: Arrivals) -> dict[str, Write]:
     def each(write: Write | None, what: str) -> Write:
         def put(values: Array) -> None:
             if write is None:
-                raise ValueError(
-                    f"{place(o)}: the {what} can't be set in the script; use Synapses with a variable for it"
-                )
+                hint = "use Synapses that have a variable for it"
+                raise ValueError(f"{place(o)}: the {what} can't be set in the script; {hint}")
             write(np.asarray(values)[a.i, a.j] if np.ndim(values) else np.full(len(a.i), values))
 
         return put
