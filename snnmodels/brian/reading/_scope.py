@@ -112,7 +112,7 @@ class Scope:
 
     def fresh(self, name: str) -> str:
         """A name of the model that nothing has yet, if possible this one."""
-        wanted, k = name.strip("_") or "constant", 0
+        wanted, k = name.lstrip("_") or "constant", 0
         name = wanted
         while name in self._taken or not _usable(name):
             k += 1
