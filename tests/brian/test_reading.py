@@ -278,16 +278,50 @@ def test_trained_values_go_back_into_the_objects() -> None:
 def test_values_that_the_script_has_no_room_for_are_not_written() -> None:
     cells = group()
     objects = driven(cells, model="", on_pre="ge += jump", namespace={"jump": 2 * mV})
+    objects[2].connect(i=0, j=0)  # a second synapse of a pair, with the same number
     network = snn.from_brian2(objects, "cells", 50 * ms)
-    network.to_brian2({"syn.w": np.full((2, 2), 3e-3)})
+    assert {p.name for p in network.projections} == {"syn", "syn_2"}
+    same = {key: np.full((2, 2), 3e-3) for key in ("syn.w", "syn_2.w")}
+    network.to_brian2(same)
     assert float(objects[2].namespace["jump"]) == pytest.approx(3e-3)
     with pytest.raises(ValueError, match=r"Synapses 'syn': 'jump' is one number for all synapses; declare it"):
-        network.to_brian2({"syn.w": np.array([[1.0, 2.0], [3.0, 4.0]])})
+        network.to_brian2(same | {"syn.w": np.array([[1.0, 2.0], [3.0, 4.0]])})
+    assert float(objects[2].namespace["jump"]) == pytest.approx(3e-3)
     objects[2] = Synapses(objects[0], cells, "w : volt\nf : 1", on_pre="ge += w*f", name="product")
     objects[2].connect()
     network = snn.from_brian2(objects, "cells", 50 * ms)
-    with pytest.raises(ValueError, match="the weight is an expression of several values; declare the product"):
+    with pytest.raises(
+        ValueError, match=r"'product': on_pre: the values of 'product.w' can't be set: the weight is an"
+    ):
         network.to_brian2()
+
+
+def test_one_variable_of_two_pathways_takes_one_value() -> None:
+    cells = group()
+    cells.v = -60 * mV
+    objects = driven(cells, on_pre={"up": "ge += w", "down": "v -= 0.1*w"})
+    objects[2].w = 1 * mV
+    network = snn.from_brian2(objects, "cells", 50 * ms)
+    values = {key: 2 * value for key, value in network.trainable().items()}
+    network.to_brian2(values)
+    np.testing.assert_allclose(np.asarray(objects[2].w[:]), 2e-3)
+    values["syn_up.w"] = 2 * values["syn_up.w"]
+    with pytest.raises(ValueError, match="'syn': 'w' is to have several values at once, one by 'syn_up.w'; give each"):
+        network.to_brian2({key: values[key] for key in ("syn_down.w", "syn_up.w")})
+    np.testing.assert_allclose(np.asarray(objects[2].w[:]), 2e-3)
+
+
+def test_numbers_of_connections_and_exponents_are_numbers() -> None:
+    own = {"power": 2, "v_s": 1 * mV, **NUMBERS}
+    cells = group(equations="dv/dt = -v_s*(v/v_s)**power/tau : volt", namespace=own, threshold=None, reset=None)
+    source = SpikeGeneratorGroup(3, [0], [1] * ms, name="source")
+    syn = Synapses(source, cells, "w : volt", on_pre="v += w/N_incoming*(1 + i)", name="syn")
+    syn.connect(i=[0, 1, 2, 0], j=[0, 0, 0, 1])
+    syn.w = 6 * mV
+    network = snn.from_brian2([cells, source, syn], "cells", 50 * ms)
+    np.testing.assert_allclose(network.projections[0].weights, 1e-3 * np.array([[2, 6], [4, 0], [6, 0]]))
+    assert "power" not in network.populations[0].model.parameters
+    assert network.populations[0].model.derivatives["v"] == "-v_s*(v/v_s)**2/tau"
 
 
 def test_products_of_synaptic_values_are_weights() -> None:
@@ -342,6 +376,10 @@ def onto_itself(cells: NeuronGroup, on_pre: str) -> list[object]:
     return [cells, syn]
 
 
+def unconnected(cells: NeuronGroup) -> list[object]:
+    return [cells, Synapses(cells, cells, "w : volt", on_pre="v_post += w", name="syn")]
+
+
 def poisson(cells: NeuronGroup, rates: str) -> list[object]:
     source = PoissonGroup(1, rates, name="source")
     syn = Synapses(source, cells, on_pre="ge += 1*mV", name="from_source")
@@ -385,6 +423,11 @@ REFUSED = {
         lambda: driven(group(), model="w : volt\nu : 1", on_pre="ge += w + u*v_post"),
         "on_pre: .* is no weight times something of the target",
     ),
+    "nothing": (
+        lambda: [group(equations="x : 1", threshold=None, reset=None, refractory=False)],
+        "has no differential",
+    ),
+    "unconnected": (lambda: unconnected(group()), "Synapses 'syn': connect: has not been called"),
     "missing": (lambda: driven(group())[1:], "Synapses 'syn': source: 'source' is not among the objects"),
     "inactive": (lambda: [_inactive(group())], "active: is False"),
 }

@@ -18,7 +18,8 @@ from ...templates.errors import located
 from ...templates.expressions import free_names, substitute
 from ...templates.units import expression_dimension, unit_dimension, unit_of_dimension, variables_in
 from ._population import WEIGHT, PopulationReader, read_statements
-from ._scope import Array, Write, place, quantity, refuse
+from ._scope import place, refuse
+from ._slots import Array, Slot, quantity
 
 __all__ = ["Arrivals", "assigned", "read_arrivals", "whole_group"]
 
@@ -44,8 +45,10 @@ class Arrivals:
         Seconds.
     learnable : bool
         Whether the weights are a quantity of the script, which can be learned.
-    write_weights, write_delay : callable or None
-        Take one value for each synapse.
+    chosen : int array, shape (synapses,)
+        Which synapses of the script they are.
+    weight_slot, delay_slot : Slot
+        Where the script keeps weights and delays, one for each of its synapses.
     """
 
     name: str
@@ -57,8 +60,9 @@ class Arrivals:
     weights: Array
     delay: float | Array
     learnable: bool
-    write_weights: Write | None = None
-    write_delay: Write | None = None
+    chosen: Array
+    weight_slot: Slot
+    delay_slot: Slot
 
 
 def whole_group(group: Any) -> tuple[Any, int]:
@@ -96,10 +100,12 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals
     _, first_target = whole_group(synapses.target)
     rank = _rank(i * (j.max(initial=0) + 1) + j)
     found = []
+    slots: dict[str, Slot] = {}
     for pathway in synapses._pathways:
         name = synapses.name if len(synapses._pathways) == 1 else f"{synapses.name}_{pathway.objname}"
+        delays = _delay_slot(synapses, pathway)
         delay = np.asarray(pathway.variables["delay"].get_value(), dtype=float)
-        for part, (statements, weight) in _Pathway(synapses, pathway, reader).parts().items():
+        for part, (statements, weight) in _Pathway(synapses, pathway, reader, slots).parts().items():
             whole = f"{name}_{part}" if part else name
             receptor = reader.receptor(whole, place(synapses), statements, weight.unit, weight.name)
             for k in range(rank.max(initial=-1) + 1):
@@ -114,9 +120,10 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals
                         j=j[chosen] + first_target,
                         weights=weight.values[chosen],
                         delay=float(delay.flat[0]) if pathway.variables["delay"].scalar else delay[chosen],
-                        learnable=weight.write is not None,
-                        write_weights=weight.write and _part_of(weight.write, weight.values, chosen),
-                        write_delay=_delay_write(pathway, chosen),
+                        learnable=weight.learnable,
+                        chosen=chosen,
+                        weight_slot=weight.slot,
+                        delay_slot=delays,
                     )
                 )
     return found
@@ -146,6 +153,10 @@ def _refuse_plasticity(synapses: Synapses) -> None:
     for name in synapses.summed_updaters:
         hint = "let spikes drive a state of the target instead"
         raise refuse(synapses, f"equations.{name}", f"a summed variable couples neurons continuously; {hint}")
+    if not synapses._connect_called:
+        raise refuse(
+            synapses, "connect", "has not been called, so that there are no synapses; call it, or leave them out"
+        )
     for pathway in synapses._pathways:
         if pathway.prepost != "pre":
             raise refuse(synapses, f"on_post ({pathway.objname})", _PLASTIC)
@@ -155,12 +166,13 @@ def _refuse_plasticity(synapses: Synapses) -> None:
 
 @dataclass
 class _Weight:
-    """A weight for each synapse: what it is called, its unit and values, and how the script takes others."""
+    """A weight for each synapse: what it is called, its unit and values, and where the script keeps it."""
 
     name: str
     unit: str
     values: Array
-    write: Write | None
+    slot: Slot
+    learnable: bool = True
 
 
 @dataclass
@@ -180,6 +192,7 @@ class _Pathway:
     synapses: Synapses
     pathway: Any
     reader: PopulationReader
+    slots: dict[str, Slot]
     here: dict[str, _PerSynapse] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
@@ -281,13 +294,24 @@ class _Pathway:
         return own
 
     def _variable(self, of: _PerSynapse) -> _Weight:
-        synapses, name, dim = self.synapses, of.name, of.dim
-        shared = synapses.variables[name].scalar
+        name, dim = of.name, of.dim
+        return _Weight(name, unit_of_dimension(dim), of.values.copy(), self._slot(name, dim))
 
-        def write(values: Array) -> None:
-            setattr(synapses, name, quantity(_only(values, synapses, name) if shared else values, dim))
+    def _slot(self, name: str, dim: Any) -> Slot:
+        """Where a variable of the synapses is kept; the same for all that reads it."""
+        synapses = self.synapses
+        if name not in self.slots:
 
-        return _Weight(name, unit_of_dimension(dim), of.values.copy(), write)
+            def put(values: Array) -> None:
+                setattr(synapses, name, quantity(values, dim))
+
+            def values() -> Array:
+                held = np.asarray(synapses.state(name, use_units=False)[:], dtype=float)
+                return np.broadcast_to(held, len(synapses))
+
+            what = f"{place(synapses)}: {name!r}"
+            self.slots[name] = Slot(what, put, values, single=synapses.variables[name].scalar)
+        return self.slots[name]
 
     def _constant_jump(self, s: Assignment) -> _Weight | None:
         """The weight of a statement whose right side is a number of the script."""
@@ -298,21 +322,23 @@ class _Pathway:
         numbers = {n: scope.number(n, synapses, self.key) for n in names}
         value = float(self._value(s.expression, {n: np.float64(v) for n, (v, _) in numbers.items()}))
         dim = self._dimension(s.expression, {n: d for n, (_, d) in numbers.items()})
-        write: Write | None = None
-        if s.expression in names:
-
-            def write(values: Array) -> None:
-                synapses.namespace[s.expression] = quantity(_only(values, synapses, s.expression), dim)
-
         values = np.full(len(synapses), value)
-        called = s.expression if s.expression in names else "w"
-        return _Weight(called, unit_of_dimension(dim), values, write or _unwritable(synapses, self.key))
+        if s.expression not in names:
+            return _Weight("w", unit_of_dimension(dim), values, _no_slot(synapses, self.key))
+
+        def put(new: Array) -> None:
+            synapses.namespace[s.expression] = quantity(new, dim)
+
+        if s.expression not in self.slots:
+            what = f"{place(synapses)}: {s.expression!r}"
+            self.slots[s.expression] = Slot(what, put, lambda: values, single=True)
+        return _Weight(s.expression, unit_of_dimension(dim), values, self.slots[s.expression])
 
     def _folded(self, text: str) -> tuple[str, _Weight]:
         """An expression as weight times what is of the target: what differs from synapse to synapse is the weight."""
         n = len(self.synapses)
         if not any(name in self.here for name in free_names(text)):
-            return f"{WEIGHT}*({text})", _Weight("w", "1", np.ones(n), None)
+            return f"{WEIGHT}*({text})", _Weight("w", "1", np.ones(n), _no_slot(self.synapses, self.key), False)
         try:
             whole = parse_expression(text, numbers=False)  # units stay, for their dimensions
         except UnsupportedExpression as error:
@@ -334,7 +360,7 @@ class _Pathway:
         weights = np.broadcast_to(self._value(written, values), n).astype(float)
         rest_text = print_expression(rest)
         expression = WEIGHT if rest == 1 else f"{WEIGHT}*({rest_text})"
-        return expression, _Weight("w", unit_of_dimension(dim), weights, _unwritable(self.synapses, self.key))
+        return expression, _Weight("w", unit_of_dimension(dim), weights, _no_slot(self.synapses, self.key))
 
     def _value(self, text: str, values: Mapping[str, Any]) -> Any:
         try:
@@ -350,40 +376,18 @@ class _Pathway:
             return expression_dimension(text, dims)
 
 
-def _only(values: Array, synapses: Synapses, name: str) -> float:
-    """The one value of all synapses."""
-    if np.ptp(values) > 0:
-        hint = "declare it in the synapses' equations, one for each, to take trained ones"
-        raise ValueError(f"{place(synapses)}: {name!r} is one number for all synapses; {hint}")
-    return float(values.flat[0])
+def _no_slot(synapses: Synapses, key: str) -> Slot:
+    """The place of a weight that the script has no variable for."""
+    refusal = "the weight is an expression; declare it as one variable of the synapses"
+    return Slot(f"{place(synapses)}: {key}", lambda _: None, lambda: np.zeros(len(synapses)), refusal=refusal)
 
 
-def _unwritable(synapses: Synapses, key: str) -> Write:
-    def write(values: Array) -> None:
-        hint = "declare the product as one variable of the synapses, to take trained weights"
-        raise ValueError(f"{place(synapses)}: {key}: the weight is an expression of several values; {hint}")
+def _delay_slot(synapses: Synapses, pathway: Any) -> Slot:
+    """Where the delays of a pathway are kept."""
+    variable = pathway.variables["delay"]
 
-    return write
+    def values() -> Array:
+        return np.broadcast_to(np.asarray(variable.get_value(), dtype=float), len(synapses))
 
-
-def _part_of(write: Write, all_values: Array, chosen: Array) -> Write:
-    """Write the values of some synapses, those of others as they were or were written before."""
-
-    def part(values: Array) -> None:
-        all_values[chosen] = values
-        write(all_values)
-
-    return part
-
-
-def _delay_write(pathway: Any, chosen: Array) -> Write:
-    def write(values: Array) -> None:
-        variable = pathway.variables["delay"]
-        if variable.scalar:
-            variable.set_value(float(np.ravel(values)[0]))
-        else:
-            whole = np.array(variable.get_value(), dtype=float)
-            whole[chosen] = values
-            variable.set_value(whole)
-
-    return write
+    what = f"{place(synapses)}: the delay of {pathway.objname!r}"
+    return Slot(what, variable.set_value, values, single=variable.scalar)

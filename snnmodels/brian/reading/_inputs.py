@@ -15,7 +15,8 @@ from ...templates.expressions import free_names
 from ...templates.units import unit_of_dimension
 from ._arrivals import Arrivals, whole_group
 from ._population import WEIGHT, PopulationReader
-from ._scope import Array, place, refuse
+from ._scope import place, refuse
+from ._slots import Array, Slot
 
 __all__ = ["current_input", "poisson_arrivals", "samples", "sources"]
 
@@ -77,6 +78,8 @@ def poisson_arrivals(source: PoissonInput, reader: PopulationReader) -> Arrivals
     n = len(source._group)
     statements = (Assignment(source.target_var, "+=", WEIGHT),)
     receptor = reader.receptor(source.name, place(source), statements, unit_of_dimension(get_dimensions(weight)), "w")
+    refusal = "use a PoissonGroup, and Synapses that have a variable for it"
+    slot = Slot(place(source), lambda _: None, lambda: np.zeros(n), refusal=refusal)
     return Arrivals(
         name=f"{source.name}_{group.name}",
         source=source.name,
@@ -87,6 +90,9 @@ def poisson_arrivals(source: PoissonInput, reader: PopulationReader) -> Arrivals
         weights=np.full(n, float(weight)),
         delay=0.0,
         learnable=True,
+        chosen=np.arange(n),
+        weight_slot=slot,
+        delay_slot=slot,
     )
 
 

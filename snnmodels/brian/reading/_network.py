@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,8 @@ from ...templates.network import in_unit
 from ._arrivals import Arrivals, assigned, read_arrivals, whole_group
 from ._inputs import current_input, poisson_arrivals, samples, sources
 from ._population import PopulationReader, read_statements
-from ._scope import Array, Write, place, refuse
+from ._scope import place, refuse
+from ._slots import Array, Target, write_all
 
 __all__ = ["ReadNetwork", "from_brian2"]
 
@@ -53,12 +54,12 @@ class ReadNetwork(Network):
     ----------
     trial : mapping of str to array
         What the script gives to its inputs: spike times and samples, as `Simulation.run` takes them.
-    writes : mapping of str to callable
-        By key of `trainable`, what puts values into the script's objects.
+    targets : mapping of str to sequence of Target
+        By key of `trainable`, where the script keeps the values.
     """
 
     trial: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
-    writes: Mapping[str, Write] = field(default_factory=dict, compare=False, repr=False)
+    targets: Mapping[str, Sequence[Target]] = field(default_factory=dict, compare=False, repr=False)
 
     def to_brian2(self, values: Mapping[str, Array] | None = None) -> None:
         """Put values into the objects of the script.
@@ -75,12 +76,12 @@ class ReadNetwork(Network):
         Raises
         ------
         ValueError
-            As `with_values`; where the script has one number for what are now several, or none that can be set.
+            As `with_values`; where the script has one number for what are now several, or none that can be set. Nothing
+            has been set then.
         """
         network = self if values is None else with_values(self, values)
-        for key, value in network.trainable().items():
-            if values is None or key in values:
-                self.writes[key](value)
+        new = network.trainable()
+        write_all({key: new[key] for key in (new if values is None else values)}, self.targets)
 
 
 def from_brian2(
@@ -158,19 +159,23 @@ def from_brian2(
                 arrivals += [(o, a) for a in read_arrivals(o, reader)]
     arrivals.sort(key=lambda pair: (pair[0].order, pair[1].name))  # as Brian2 goes through them
 
-    populations, writes = [], {}
+    populations: list[Population] = []
+    targets: dict[str, list[Target]] = {}
     for n, reader in readers.items():
         model = reader.model()
         values = {k: v for k, v in reader.values().items() if k in model.parameters}
         population = Population(n, len(groups[n]), model, values, wanted.get(n, ()))
         populations.append(population)
         for parameter in population.learnable:
-            writes[f"{n}.{parameter}"] = _all(place(groups[n]), parameter, reader.constants[parameter].writes)
+            targets[f"{n}.{parameter}"] = [Target(slot) for slot in reader.constants[parameter].slots.values()]
     inputs = tuple(SpikeInput(n, _size(o)) for n, o in found.items() if isinstance(o, _SOURCES))
     projections: list[Projection] = []
     for o, a in arrivals:
-        projections.append(_projection(a, _size(found[a.source]), _size(found[a.target]), wanted.get(o.name)))
-        writes |= _connection_writes(o, a)
+        p = _projection(a, _size(found[a.source]), _size(found[a.target]), wanted.get(o.name))
+        p = replace(p, name=_free(p.name, {*found, *(q.name for q in projections)} - {o.name}))
+        projections.append(p)
+        targets[f"{p.name}.w"] = [Target(a.weight_slot, a.chosen, (a.i, a.j))]
+        targets[f"{p.name}.delay"] = [Target(a.delay_slot, a.chosen, (a.i, a.j))]
     currents, drives, sampled = _driven(readers, length, {*found, *(p.name for p in projections)})
     return ReadNetwork(
         name=name,
@@ -182,7 +187,7 @@ def from_brian2(
         currents=tuple(currents),
         drives=tuple(drives),
         trial={**sources(found, length, seed), **sampled},
-        writes=writes,
+        targets=targets,
     )
 
 
@@ -297,27 +302,13 @@ def _projection(a: Arrivals, n_source: int, n_target: int, wanted: Sequence[str]
     return Projection(a.name, a.source, a.target, weights, a.receptor, None if mask.all() else mask, learns, delay)
 
 
-def _connection_writes(o: Any, a: Arrivals) -> dict[str, Write]:
-    def each(write: Write | None, what: str) -> Write:
-        def put(values: Array) -> None:
-            if write is None:
-                hint = "use Synapses that have a variable for it"
-                raise ValueError(f"{place(o)}: the {what} can't be set in the script; {hint}")
-            write(np.asarray(values)[a.i, a.j] if np.ndim(values) else np.full(len(a.i), values))
-
-        return put
-
-    return {f"{a.name}.w": each(a.write_weights, "weight"), f"{a.name}.delay": each(a.write_delay, "delay")}
-
-
-def _all(where: str, parameter: str, writes: Mapping[str, Write]) -> Write:
-    def put(values: Array) -> None:
-        if not writes:
-            raise ValueError(f"{where}: {parameter!r} can't be set in the script")
-        for write in writes.values():
-            write(values)
-
-    return put
+def _free(name: str, taken: Collection[str]) -> str:
+    """A name that nothing else of the network has, if possible this one."""
+    k, wanted = 1, name
+    while name in taken:
+        k += 1
+        name = f"{wanted}_{k}"
+    return name
 
 
 def _driven(
@@ -329,10 +320,7 @@ def _driven(
     for n, reader in readers.items():
         for c in reader.scope.currents:
             if id(c.array) not in currents:
-                name, k = c.name, 1
-                while name in taken:
-                    k += 1
-                    name = f"{c.name}_{k}"
+                name = _free(c.name, taken)
                 taken.add(name)
                 currents[id(c.array)] = current = current_input(name, c.array)
                 sampled[name] = samples(c.array, current, duration)

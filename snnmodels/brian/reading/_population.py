@@ -17,7 +17,8 @@ from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
 from ...templates.units import unit_dimension, unit_of_dimension, variables_in
-from ._scope import Array, ModelConstant, Scope, place, refuse, without_grid
+from ._scope import ModelConstant, Scope, place, refuse, without_grid
+from ._slots import Array
 
 __all__ = ["PopulationReader", "read_statements"]
 

@@ -20,11 +20,9 @@ from ...templates import TemplateError
 from ...templates.errors import located, suggest
 from ...templates.expressions import parse, replace_nodes
 from ...templates.units import check_identifier, is_unit_name, unit_of_dimension
+from ._slots import Array, Slot, quantity
 
-__all__ = ["Array", "Current", "ModelConstant", "Scope", "Write", "place", "quantity", "refuse", "without_grid"]
-
-Array = np.ndarray
-Write = Callable[[Array], None]
+__all__ = ["Array", "Current", "ModelConstant", "Scope", "place", "refuse", "without_grid"]
 
 _MATHEMATICAL = ("pi", "e", "inf")
 _RANDOM = ("rand", "randn", "poisson")
@@ -42,11 +40,6 @@ def refuse(of: BrianObject, key: str, message: str) -> TemplateError:
     return TemplateError(place(of), key, message)
 
 
-def quantity(value: float | Array, dim: Any) -> Any:
-    """A number or array in SI base units with its dimensions."""
-    return Quantity(np.asarray(value), dim=dim)
-
-
 @dataclass
 class ModelConstant:
     """A parameter of a model: its values in SI base units, and how the script takes others.
@@ -58,8 +51,8 @@ class ModelConstant:
     value : float or array, shape (n,)
     positive : bool
         Whether it has to be more than 0: times that are, but for those at which states start.
-    writes : dict of str to callable
-        What puts values in SI base units where the script keeps them, by place; empty where it keeps none.
+    slots : dict of str to Slot
+        Where the script keeps it, by the object's name.
     """
 
     name: str
@@ -67,7 +60,7 @@ class ModelConstant:
     value: float | Array
     description: str
     positive: bool
-    writes: dict[str, Write] = field(default_factory=dict)
+    slots: dict[str, Slot] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ class Scope:
         self.constants: dict[str, ModelConstant] = {}
         self.currents: list[Current] = []
         self.subexpressions: dict[str, str] = {}
-        self.time = self.last_spike = ""
+        self.time = self.last_spike = self.index = ""
         self._taken = {*self.equations.names}
         self._externals: dict[tuple[str, float, str], str] = {}
 
@@ -160,6 +153,14 @@ class Scope:
                 continue
             places[node] = self._current(node, owner, key, lookup)
             inside |= {id(inner) for inner in ast.walk(node)}
+        # an exponent stays a number: a power whose exponent is a parameter has no real derivative by it below 0
+        for node in ast.walk(tree):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Name):
+                name = node.right.id
+                if lookup(name) is None and not is_unit_name(name) and name not in _MATHEMATICAL:
+                    exponent = self.number(name, owner, key)[0]
+                    places[node.right] = str(int(exponent)) if exponent.is_integer() else repr(exponent)
+                    inside.add(id(node.right))
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and id(node) not in inside:
                 found = lookup(node.id)
@@ -189,7 +190,9 @@ class Scope:
                 return str(len(self.group))
             case "i":
                 index = np.arange(len(self.group), dtype=float)
-                return self._constant("neuron_index", "1", index, "number of the neuron, from 0")
+                if not self.index:
+                    self.index = self._constant(self.fresh("neuron_index"), "1", index, "number of the neuron, from 0")
+                return self.index
             case "t":
                 self.time = self.time or self.fresh("time")
                 return self.time
@@ -224,10 +227,10 @@ class Scope:
             self._externals[name, value, unit] = known
         written = owner.namespace
 
-        def write(new: Array) -> None:
+        def put(new: Array) -> None:
             written[name] = quantity(new, dim)
 
-        self.constants[known].writes[owner.name] = write
+        self._keep(known, owner, put)
         return known
 
     def number(self, name: str, owner: Group, key: str) -> tuple[float, Any]:
@@ -308,11 +311,11 @@ class Scope:
         unit = unit_of_dimension(equation.dim)
         constant = self._constant(name, unit, _one_or_all(values, "shared" in equation.flags), "parameter of the group")
 
-        def write(new: Array) -> None:
+        def put(new: Array) -> None:
             setattr(group, name, quantity(new, equation.dim))
 
-        if equation.var_type != INTEGER:
-            self.constants[constant].writes[group.name] = write
+        refusal = "a parameter of whole numbers is none to learn" if equation.var_type == INTEGER else ""
+        self._keep(constant, group, put, refusal)
         return constant
 
     def _constant(self, name: str, unit: str, value: float | Array, description: str, *, time: bool = True) -> str:
@@ -321,6 +324,12 @@ class Scope:
             positive = time and unit == "second" and bool(np.all(np.asarray(value) > 0))
             self.constants[name] = ModelConstant(name, unit, value, description, positive)
         return name
+
+    def _keep(self, name: str, owner: Group, put: Callable[[Array], None], refusal: str = "") -> None:
+        """Say where the script keeps a constant."""
+        constant = self.constants[name]
+        slot = Slot(f"{place(owner)}: {name!r}", put, lambda: np.zeros(np.shape(constant.value)), refusal=refusal)
+        constant.slots[owner.name] = slot
 
     def initial(self, state: str, wanted: bool) -> str:
         """The initial value of a state: a parameter of the model, or 0 where it is that and not to be learned.
@@ -337,12 +346,12 @@ class Scope:
         if not wanted and not values.any():
             return "0"
 
-        def write(new: Array) -> None:
+        def put(new: Array) -> None:
             setattr(group, state, quantity(new, equation.dim))
 
         name, unit = self.fresh(f"{state}_0"), unit_of_dimension(equation.dim)
         self._constant(name, unit, _one_or_all(values, False), f"initial value of {state}", time=False)
-        self.constants[name].writes[group.name] = write
+        self._keep(name, group, put)
         return name
 
     def period(self, duration: Any) -> str:
@@ -350,10 +359,10 @@ class Scope:
         group = self.group
         name = self._constant(self.fresh("t_ref"), "second", float(duration), "refractory period")
 
-        def write(new: Array) -> None:
+        def put(new: Array) -> None:
             group._refractory = quantity(new, Quantity(duration).dim)
 
-        self.constants[name].writes[group.name] = write
+        self._keep(name, group, put)
         return name
 
     def own_states(self) -> dict[str, tuple[str, str]]:
