@@ -170,9 +170,10 @@ class PopulationReader:
             if name not in derivatives:
                 rate = unit_of_dimension(scope.equations[name].dim / unit_dimension("second"))
                 derivatives[name] = "0/second" if rate == "hertz" else f"0*{rate}"
-        document["equations"] = "\n".join(
-            f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items()
-        )
+        if not derivatives:
+            raise refuse(group, "equations", "has no differential equation, and nothing changes it; leave it out")
+        lines = (f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items())
+        document["equations"] = "\n".join(lines)
         document["states"] = {name: {"initial": self._initial(name)} for name in scope.state_names}
         return document
 
