@@ -222,7 +222,9 @@ def drive_plans(
     for k, (system, inputs) in driven.items():
         p = network.populations[k]
         for states in inputs:
-            drives = [(m, d) for m, d in enumerate(network.drives) if d.target == p.name and d.input == states.input]
+            drives = [
+                (m, d) for m, d in enumerate(network.drives) if d.target == p.name and d.input == states.input
+            ]
             sources = [network.currents[currents[d.source]] for _, d in drives]
             times = np.unique(np.concatenate([s.knots(network.duration) for s in sources]))
             parts = tuple(

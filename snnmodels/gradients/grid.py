@@ -35,6 +35,7 @@ from .source import Outcome
 __all__ = ["GridSimulation", "UnresolvedSpikes"]
 
 
+
 class UnresolvedSpikes(UserWarning):
     """Spikes whose time could not be bracketed inside a step, so that they were put at the step's edge."""
 
@@ -352,7 +353,9 @@ class GridSimulation:
         return self._session.read(f"{output}.max_value").reshape(shape)[:trials].copy()
 
     def _spikes_per_trial(self, trials: int) -> dict[str, float]:
-        return {name: self._spikes.per_trial(name, trials) for name, p in self.plan.populations.items() if p.spiking}
+        return {
+            name: self._spikes.per_trial(name, trials) for name, p in self.plan.populations.items() if p.spiking
+        }
 
     def _write_loss(self, gradient: np.ndarray, trials: int) -> None:
         output = self._network.output

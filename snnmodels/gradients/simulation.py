@@ -355,7 +355,9 @@ class Simulation:
         engine, trials = self._engine, len(targets)
         value, derivatives = evaluated(loss, observed, targets)
         gradients = self._backward(derivatives) if gradient else {}
-        spikes = {p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking}
+        spikes = {
+            p.name: engine.spike_count(p.index) / trials for p in self.plan.populations if p.rules.spiking
+        }
         return Outcome(
             value.value,
             value.predictions,
@@ -511,7 +513,9 @@ class Simulation:
         outcomes, start = [], 0
         for row, (_, labels) in zip(results, batches, strict=True):
             trials = len(labels)
-            spikes = {p.name: float(row[3 + p.index]) / trials for p in self.plan.populations if p.rules.spiking}
+            spikes = {
+                p.name: float(row[3 + p.index]) / trials for p in self.plan.populations if p.rules.spiking
+            }
             predicted = predictions[start : start + trials]
             outcomes.append(Outcome(float(row[0]), predicted, {}, spikes, float(row[2]), silent=int(row[1])))
             start += trials
@@ -598,6 +602,7 @@ class Simulation:
                 found = engine.input_gradient(k)
                 gradients[f"{s.name}.times"] = found if self._dimensions[s.name] == 3 else found[:, :, 0]
         return gradients
+
 
     def _drive_gradients(self) -> dict[str, np.ndarray]:
         """By gains, and by samples in the dimensions in which they were given."""

@@ -208,7 +208,9 @@ class _Run:
         last = next(reversed(self.written.stages))
         gradients = {name: np.zeros(self.values[name].shape) for name in known}
         gradients[last] = np.ones(self.values[last].shape)
-        for (name, stage), (_, mask) in zip(reversed(self.written.stages.items()), reversed(self.results), strict=True):
+        for (name, stage), (_, mask) in zip(
+            reversed(self.written.stages.items()), reversed(self.results), strict=True
+        ):
             for s in stage.expression.free_symbols:
                 if s.name not in known:
                     continue
@@ -347,3 +349,5 @@ def compiled(text: str, names: tuple[str, ...], score: bool = False) -> Written:
     stages = {**reader.stages, f"_s{len(reader.stages)}": last}
     reads = {name: read for read, name in reader.reads.items()}
     return Written(text, reads, stages, frozenset(reader.names))
+
+

@@ -110,7 +110,9 @@ class BackwardTrial:
             self._add(found)
         return found
 
-    def _side(self, event: ArrivalEvent | SpikeEvent, population: int, neuron: int, after: bool) -> tuple[Array, bool]:
+    def _side(
+        self, event: ArrivalEvent | SpikeEvent, population: int, neuron: int, after: bool
+    ) -> tuple[Array, bool]:
         """State of one neuron just before or after an event, and whether it is refractory there."""
         q, own = self.neurons[population], slice(neuron, neuron + 1)
         if isinstance(event, SpikeEvent):

@@ -42,7 +42,9 @@ class Interval:
     ) -> None:
         self.neurons, self.start = neurons, start
         self.lines = {c.name: _line(c, samples[c.name], start, network.duration) for c in network.currents}
-        self._drives = [[(d, q.driven.index(d.input)) for d in network.drives if d.target == q.name] for q in neurons]
+        self._drives = [
+            [(d, q.driven.index(d.input)) for d in network.drives if d.target == q.name] for q in neurons
+        ]
 
     def __call__(self, t: float) -> Parameters:
         """Parameters at a time of the interval."""

@@ -363,7 +363,9 @@ class Network:
         return values
 
 
-def learnable_names(value: bool | Sequence[str], where: str, known: Sequence[str] = _LEARNABLE) -> tuple[str, ...]:
+def learnable_names(
+    value: bool | Sequence[str], where: str, known: Sequence[str] = _LEARNABLE
+) -> tuple[str, ...]:
     """What a projection learns, in a fixed order: True is short for the weights, False for nothing.
 
     Parameters
@@ -467,7 +469,9 @@ def _settled(
     )
 
 
-def _settled_drive(drive: Drive, currents: Mapping[str, CurrentInput], targets: Mapping[str, Population]) -> Drive:
+def _settled_drive(
+    drive: Drive, currents: Mapping[str, CurrentInput], targets: Mapping[str, Population]
+) -> Drive:
     """The drive with its input chosen and its weights as an array, after all checks."""
     where = f"drive {drive.name!r}"
     if drive.source not in currents:

@@ -87,7 +87,9 @@ class Totals:
         n = len(targets)
         self.trials += n
         self.loss_sum += outcome.loss * n
-        self.silent += source.loss.silent_trials(outcome.output, targets) if outcome.silent is None else outcome.silent
+        self.silent += (
+            source.loss.silent_trials(outcome.output, targets) if outcome.silent is None else outcome.silent
+        )
         self.smallest_gdot = min(self.smallest_gdot, outcome.smallest_gdot)
         for name, mean in outcome.spikes.items():
             self.spike_sums[name] = self.spike_sums.get(name, 0.0) + mean * n

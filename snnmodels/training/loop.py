@@ -426,6 +426,7 @@ def _check_arguments(
         raise ValueError("early_stopping: needs a validation set")
 
 
+
 def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> None:
     """Warn where a first step would be more than all that there is: weights in amperes are not of the size of 1."""
     if not isinstance(optimiser, Adam):

@@ -82,7 +82,9 @@ def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) ->
             name, old, new = f"{name} {where}", old.get(where), new.get(where)
         if old != new:
             what = _CHECKSUMS.get(name) or f"is of a run with {name} = {old}, not {new}"
-            raise ValueError(f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it")
+            raise ValueError(
+                f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it"
+            )
 
 
 def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:

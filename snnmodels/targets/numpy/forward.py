@@ -289,7 +289,9 @@ class ComponentForward:
             live = live[end - ahead.base[live] > 0]
         raise self._error("turns", k, int(ahead.which[live[0]]), float(ahead.base[live[0]]))
 
-    def _turn(self, k: int, ahead: _Ahead, live: np.ndarray, lanes: np.ndarray, times: np.ndarray, kind: int) -> None:
+    def _turn(
+        self, k: int, ahead: _Ahead, live: np.ndarray, lanes: np.ndarray, times: np.ndarray, kind: int
+    ) -> None:
         """Put neurons just after a transition, and note it; `lanes` and `times` are of those that are `live`."""
         n, where, when = self.neurons[k], live[lanes], times[lanes]
         which = ahead.which[where]
