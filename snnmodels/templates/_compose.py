@@ -100,7 +100,7 @@ def compose_model(*documents: Document, name: str) -> Model:
     Raises
     ------
     TemplateError
-        As `load_model`.
+        As `load_model`; where the first, and no other, isn't a neuron.
     """
     context = Context()
     parts = []
@@ -109,6 +109,8 @@ def compose_model(*documents: Document, name: str) -> Model:
         if isinstance(source, NetworkFile):
             raise TemplateError(document.where, "kind", _NO_COMPONENT)
         parts.append(read_component(source, document.name, document.where, context))
+    if [part.kind == "neuron" for part in parts] != [True, *(False for _ in parts[1:])]:
+        raise TemplateError(name, "", "expected documents of a neuron, then of its synapses and mechanisms")
     return _composed(parts, name)
 
 

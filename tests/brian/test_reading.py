@@ -36,6 +36,7 @@ from tests.brian.scripts import SCRIPTS, Script
 # spikes may be that many steps from Brian2's, which tests thresholds and begins and ends periods on its grid
 STEPS = 8
 CHEAP = ("adaptive_threshold",)
+COMPILED = ("hodgkin_huxley",)  # minutes in NumPy
 LIF = """
 dv/dt = (E - v + ge)/tau : volt (unless refractory)
 dge/dt = -ge/tau_e : volt
@@ -100,7 +101,8 @@ def test_spikes_are_brians_at_a_microsecond(name: str) -> None:
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in CHEAP else pytest.mark.slow) for n in SCRIPTS])
 def test_gradients_are_those_of_differences_and_of_the_reference(name: str) -> None:
     network = read(SCRIPTS[name]())
-    report = snn.check_gradient(network, inputs=dict(network.trial), elements=1)
+    target = "cpp_standalone" if name in COMPILED else "numpy"
+    report = snn.check_gradient(network, inputs=dict(network.trial), elements=1, target=target)
     assert report.verdict == "agrees"
     assert {row.key for row in report.rows} >= set(network.trainable())
 
@@ -179,6 +181,19 @@ def test_poisson_spikes_are_drawn_once_by_seed_and_name() -> None:
     assert [r.on_pre[0].expression for r in first.populations[0].model.receptors.values()] == ["w"]  # shared by both
     one_to_one = next(p for p in first.projections if p.source == background.name)
     np.testing.assert_array_equal(one_to_one.mask, np.eye(2, dtype=bool))
+
+
+def test_rates_that_a_timed_array_gives_are_followed() -> None:
+    stimulus = TimedArray([[0, 100], [1000, 200], [100, 500]] * Hz, dt=100 * ms)
+    source = PoissonGroup(2, rates="stimulus(t, i) + base*(1 + i)", name="source")
+    objects = [group(), source, Synapses(source, name="none")]
+    names = {"stimulus": stimulus, "base": 50 * Hz, **NUMBERS}
+    spikes = snn.from_brian2(objects, "cells", 0.35, namespace=names).trial["source"][0]
+    expected = np.array([[50, 1050, 150, 150], [200, 300, 600, 600]]) * [0.1, 0.1, 0.1, 0.05]  # the last sample holds
+    for row, mean in zip(spikes, expected, strict=True):
+        counts, _ = np.histogram(row[np.isfinite(row)], bins=[0, 0.1, 0.2, 0.3, 0.35])
+        assert (abs(counts - mean) < 5 * np.sqrt(mean)).all()  # five standard deviations
+        assert (np.diff(row[np.isfinite(row)]) >= 0).all()
 
 
 def test_spikes_with_a_period_come_again() -> None:
@@ -421,6 +436,8 @@ REFUSED = {
         lambda: driven(group(), model="w : volt\nu : 1", on_pre="ge += w + u*v_post"),
         "on_pre: .* is no weight times something of the target",
     ),
+    "random weight": (lambda: driven(group(), on_pre="ge += rand()*mV"), r"on_pre: 'rand\(\)' draws while it runs"),
+    "rates in volt": (lambda: poisson(group(), "10*mV*(1 + i)"), "source': rates: .* is in volt, expected hertz"),
     "nothing": (lambda: [group(equations="x : 1", threshold=None, reset=None)], "equations: has no differential"),
     "unconnected": (lambda: unconnected(group()), "Synapses 'syn': connect: has not been called"),
     "missing": (lambda: driven(group())[1:], "Synapses 'syn': source: 'source' is not among the objects"),
@@ -473,7 +490,12 @@ def test_arguments_that_fit_nothing_are_refused() -> None:
 
 
 def test_a_script_that_has_run_is_refused() -> None:
-    network = brian2.Network(group())
+    cells = group()
+    network = brian2.Network(cells)
+    network.store()
     network.run(0.1 * ms)
-    with pytest.raises(ValueError, match="has run; read it before, or restore its beginning"):
-        snn.from_brian2(network, "cells", 50 * ms)
+    for objects in (network, cells):
+        with pytest.raises(ValueError, match="has run; read it before, or restore its beginning"):
+            snn.from_brian2(objects, "cells", 50 * ms)
+    network.restore()
+    assert snn.from_brian2(cells, "cells", 50 * ms).populations

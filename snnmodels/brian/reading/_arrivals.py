@@ -14,8 +14,9 @@ from brian2.units.fundamentalunits import DIMENSIONLESS
 
 from ...symbolic.parsing import UnsupportedExpression, parse_expression, print_expression, symbol
 from ...templates import Assignment
+from ...templates.constraints import evaluated
 from ...templates.errors import located
-from ...templates.expressions import free_names, substitute
+from ...templates.expressions import called_functions, free_names, substitute
 from ...templates.units import expression_dimension, unit_dimension, unit_of_dimension, variables_in
 from ._population import WEIGHT, PopulationReader, read_statements
 from ._scope import place, refuse
@@ -269,10 +270,10 @@ class _Pathway:
                 expected = "expected a number for each synapse, neither boolean nor linked"
                 raise refuse(synapses, f"equations.{name}", expected)
             return self._each(name, equation.dim, parameter=True)
-        if name.endswith("_pre") and name in synapses.variables:
-            return self._of_source(name)
         if name in ("i", "j", "N_pre", "N_post", "N_incoming", "N_outgoing", "N", "delay"):
             return self._each(name, synapses.variables[name].dim if name in synapses.variables else DIMENSIONLESS)
+        if name.endswith("_pre") and name in synapses.variables:
+            return self._of_source(name)
         if name.endswith("_post") or (name in synapses.variables and name != "dt"):
             return scope.internal(name.removesuffix("_post"), synapses, self.key)
         return scope.internal(name, synapses, self.key) if name in ("t", "dt", "t_in_timesteps") else None
@@ -289,7 +290,8 @@ class _Pathway:
         """The name that stands for what each synapse has a value of."""
         own = f"_each_{name}"  # no variable of Brian2 begins so
         if own not in self.here:
-            values = np.asarray(self.synapses.state(name, use_units=False)[:], dtype=float)
+            held = self.synapses.state(name, use_units=False)
+            values = np.asarray(held if np.isscalar(held) else held[:], dtype=float)
             self.here[own] = _PerSynapse(name, np.broadcast_to(values, len(self.synapses)), dim, parameter)
         return own
 
@@ -317,10 +319,12 @@ class _Pathway:
         """The weight of a statement whose right side is a number of the script."""
         synapses, scope = self.synapses, self.reader.scope
         names = variables_in(s.expression)
-        if s.operator not in ("+=", "-=", "=") or any(n in self.aliases or n in synapses.variables for n in names):
+        if s.operator not in ("+=", "-=", "=") or called_functions(s.expression):
+            return None
+        if any(n in self.aliases or n in synapses.variables for n in names):
             return None
         numbers = {n: scope.number(n, synapses, self.key) for n in names}
-        value = float(self._value(s.expression, {n: np.float64(v) for n, (v, _) in numbers.items()}))
+        value = float(evaluated(s.expression, {n: v for n, (v, _) in numbers.items()}))
         dim = self._dimension(s.expression, {n: d for n, (_, d) in numbers.items()})
         values = np.full(len(synapses), value)
         if s.expression not in names:
@@ -357,19 +361,10 @@ class _Pathway:
         dims: dict[str, Any] = {name: self.here[name].dim for name in self.here}
         dims |= {x: unit_dimension(constants[x].unit) for x in left}
         dim = self._dimension(written, dims)
-        weights = np.broadcast_to(self._value(written, values), n).astype(float)
+        weights = np.broadcast_to(evaluated(written, values), n).astype(float)
         rest_text = print_expression(rest)
         expression = WEIGHT if rest == 1 else f"{WEIGHT}*({rest_text})"
         return expression, _Weight("w", unit_of_dimension(dim), weights, _no_slot(self.synapses, self.key))
-
-    def _value(self, text: str, values: Mapping[str, Any]) -> Any:
-        try:
-            expression = parse_expression(text)
-        except UnsupportedExpression as error:
-            raise refuse(self.synapses, self.key, str(error)) from None
-        names = list(values)
-        with np.errstate(all="ignore"):
-            return sp.lambdify([symbol(n) for n in names], expression, modules="numpy")(*(values[n] for n in names))
 
     def _dimension(self, text: str, dims: Mapping[str, Any]) -> Any:
         with located(place(self.synapses), self.key):

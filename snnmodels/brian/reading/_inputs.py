@@ -11,11 +11,12 @@ from brian2 import PoissonGroup, PoissonInput, Quantity, SpikeGeneratorGroup, Ti
 from brian2.units.fundamentalunits import get_dimensions
 
 from ...templates import Assignment, CurrentInput
-from ...templates.expressions import free_names
-from ...templates.units import unit_of_dimension
+from ...templates.constraints import evaluated
+from ...templates.errors import located
+from ...templates.units import expression_dimension, unit_dimension, unit_of_dimension, wrong_unit
 from ._arrivals import Arrivals, whole_group
 from ._population import WEIGHT, PopulationReader
-from ._scope import place, refuse
+from ._scope import Scope, place, refuse
 from ._slots import Array, Slot
 
 __all__ = ["current_input", "poisson_arrivals", "samples", "sources"]
@@ -34,20 +35,40 @@ def _given(group: SpikeGeneratorGroup, duration: float) -> Array:
     return _padded(index[within], times[within], len(group))
 
 
-def _poisson(group: PoissonGroup, duration: float, seed: int) -> Array:
-    """Spike times drawn for a trial, likewise; they depend on the seed and the name of the group alone."""
-    if isinstance(group._rates, str) and "t" in free_names(group._rates):
-        hint = "draw the spikes yourself and give them as a SpikeGeneratorGroup"
+def _poisson(group: PoissonGroup, duration: float, seed: int, namespace: Mapping[str, Any]) -> Array:
+    """Spike times drawn for a trial, likewise; they depend on the seed, the rates and the name of the group alone."""
+    if not isinstance(group._rates, str):
+        rates = np.asarray(group.variables["rates"].get_value(), dtype=float)
+        return _drawn(np.broadcast_to(rates, len(group))[:, None], duration, duration, seed, group.name)
+    scope = Scope(group, namespace, set())
+    text = scope.read(group._rates, "rates")
+    intervals = {c.array.dt for c in scope.currents}
+    if scope.time or len(intervals) > 1:
+        hint = "let one TimedArray say how, or draw the spikes yourself and give them as a SpikeGeneratorGroup"
         raise refuse(group, "rates", f"{group._rates!r} changes in time, which isn't read; {hint}")
-    rates = np.broadcast_to(np.asarray(group.state("rates", use_units=False)[:], dtype=float), len(group))
-    return _drawn(rates, duration, seed, group.name)
+    interval = intervals.pop() if intervals else duration
+    pieces = np.arange(int(np.ceil(duration / interval)))
+    values: dict[str, Array] = {c.name: np.reshape(c.value, (-1, 1)) for c in scope.constants.values()}
+    dims = {c.name: unit_dimension(c.unit) for c in scope.constants.values()}
+    for c in scope.currents:
+        columns = c.array.values.reshape(len(c.array.values), -1)
+        values[c.name] = columns[np.minimum(pieces, len(columns) - 1)][:, c.columns].T
+        dims[c.name] = c.array.dim
+    with located(place(group), "rates"):
+        if (dim := expression_dimension(text, dims)) is not unit_dimension("hertz"):
+            raise ValueError(f"{group._rates!r} {wrong_unit(dim, unit_dimension('hertz'))}")
+        rates = evaluated(text, values)
+    return _drawn(np.broadcast_to(rates, (len(group), len(pieces))), interval, duration, seed, group.name)
 
 
-def _drawn(rates: Array, duration: float, seed: int, name: str) -> Array:
+def _drawn(rates: Array, interval: float, duration: float, seed: int, name: str) -> Array:
+    """Spike times of Poisson processes whose rates, shape (n, intervals), hold for an interval each."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    counts = rng.poisson(rates * duration)
-    index = np.repeat(np.arange(len(rates)), counts)
-    return _padded(index, rng.uniform(0, duration, counts.sum()), len(rates))
+    starts = interval * np.arange(rates.shape[1])
+    lengths = np.minimum(interval, duration - starts)
+    counts = rng.poisson(rates * lengths)
+    index, piece = (np.repeat(k, counts.ravel()) for k in np.indices(counts.shape).reshape(2, -1))
+    return _padded(index, starts[piece] + rng.uniform(0, lengths[piece]), len(rates))
 
 
 def _padded(index: Array, times: Array, n: int) -> Array:
@@ -99,7 +120,7 @@ def poisson_arrivals(source: PoissonInput, reader: PopulationReader) -> Arrivals
 def _poisson_input(source: PoissonInput, duration: float, seed: int) -> Array:
     """Spike times drawn for a trial: those of all its inputs of one neuron are one Poisson process."""
     rate = float(Quantity(source.rate)) * source.N
-    return _drawn(np.full(len(source._group), rate), duration, seed, source.name)
+    return _drawn(np.full((len(source._group), 1), rate), duration, duration, seed, source.name)
 
 
 def current_input(name: str, array: TimedArray) -> CurrentInput:
@@ -115,7 +136,7 @@ def samples(array: TimedArray, current: CurrentInput, duration: float) -> Array:
     return np.pad(values, [(0, 0), (0, max(0, more))], mode="edge")
 
 
-def sources(objects: Mapping[str, Any], duration: float, seed: int) -> dict[str, Array]:
+def sources(objects: Mapping[str, Any], duration: float, seed: int, namespace: Mapping[str, Any]) -> dict[str, Array]:
     """Spike times of all sources of spikes among the objects, by name.
 
     Parameters
@@ -126,13 +147,15 @@ def sources(objects: Mapping[str, Any], duration: float, seed: int) -> dict[str,
         Of a trial, in seconds.
     seed : int
         Of what is drawn.
+    namespace : mapping
+        Of the script.
     """
     found = {}
     for name, o in objects.items():
         if isinstance(o, SpikeGeneratorGroup):
             found[name] = _given(o, duration)
         elif isinstance(o, PoissonGroup):
-            found[name] = _poisson(o, duration, seed)
+            found[name] = _poisson(o, duration, seed, namespace)
         elif isinstance(o, PoissonInput):
             found[name] = _poisson_input(o, duration, seed)
     return found

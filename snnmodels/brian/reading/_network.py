@@ -186,7 +186,7 @@ def from_brian2(
         duration=length,
         currents=tuple(currents),
         drives=tuple(drives),
-        trial={**sources(found, length, seed), **sampled},
+        trial={**sources(found, length, seed, run_namespace), **sampled},
         targets=targets,
     )
 
@@ -216,7 +216,7 @@ def _sorted_out(objects: Any) -> dict[str, BrianObject]:
             raise refuse(o, "", f"isn't read; {expected} are")
         if not o.active:
             raise refuse(o, "active", "is False; leave it out of the objects")
-        if o._network == magic_network.id and magic_network.t_ > 0 and not isinstance(objects, BrianNetwork):
+        if not isinstance(objects, BrianNetwork) and _has_run(o):
             raise refuse(o, "", "has run; read it before, or restore its beginning")
         for part in o.contained_objects:
             if isinstance(part, CodeRunner) and not isinstance(part, _OWN_STEPS):
@@ -228,6 +228,14 @@ def _sorted_out(objects: Any) -> dict[str, BrianObject]:
                     raise refuse(o, f"events.{event}", "isn't read; the event of a neuron is its spike")
         found[o.name] = o
     return found
+
+
+def _has_run(o: BrianObject) -> bool:
+    """Whether the network that an object belongs to has run, or is no more."""
+    if o._network is None:
+        return False
+    networks = [magic_network, *(known() for known in BrianNetwork.__instances__())]
+    return all(n.t_ > 0 for n in networks if n is not None and n.id == o._network)
 
 
 def _flat(objects: Any) -> Iterable[BrianObject]:

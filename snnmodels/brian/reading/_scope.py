@@ -12,7 +12,7 @@ from brian2 import TimedArray
 from brian2.core.base import BrianObject
 from brian2.core.functions import DEFAULT_FUNCTIONS, Function
 from brian2.core.variables import Constant
-from brian2.equations.equations import BOOLEAN, DIFFERENTIAL_EQUATION, INTEGER, PARAMETER
+from brian2.equations.equations import BOOLEAN, DIFFERENTIAL_EQUATION, INTEGER, PARAMETER, Equations
 from brian2.groups.group import Group
 from brian2.units.fundamentalunits import Quantity
 
@@ -73,11 +73,11 @@ class Current:
 
 
 class Scope:
-    """The names of one NeuronGroup, as its own statements and those of its synapses read them.
+    """The names of one group, as its own statements and those of its synapses read them.
 
     Parameters
     ----------
-    group : NeuronGroup
+    group : NeuronGroup or PoissonGroup
     namespace : mapping
         Of the script, for what groups don't define.
     changed : collection of str
@@ -86,7 +86,7 @@ class Scope:
 
     def __init__(self, group: Any, namespace: Mapping[str, Any], changed: set[str]) -> None:
         self.group, self.namespace, self.changed = group, namespace, changed
-        self.equations = group.user_equations
+        self.equations = getattr(group, "user_equations", Equations(""))
         self.constants: dict[str, ModelConstant] = {}
         self.currents: list[Current] = []
         self.subexpressions: dict[str, str] = {}
