@@ -56,27 +56,37 @@ def draw(n: int, spikes: int, end: float, seed: int, name: str = "inputs") -> Sp
     return generator(n, [(k, round(t, 2)) for k in range(n) for t in rng.uniform(0.2, end, spikes)], name)
 
 
-@script
-def cuba() -> Script:
-    """Currents of two kinds in a sparse network, in the manner of Vogels and Abbott, its kinds being subgroups."""
+def vogels_abbott(n: int, synapses: int, duration: float, **others: Any) -> Script:
+    """Currents of two kinds in a sparse network, as Brian2's example CUBA has them, its kinds being subgroups."""
     namespace = {
         **{"taum": 20 * ms, "taue": 5 * ms, "taui": 10 * ms},
-        **{"Vt": -50 * mV, "Vr": -60 * mV, "El": -45 * mV, "we": 1.62 * mV, "wi": -9 * mV},
+        **{"Vt": -50 * mV, "Vr": -60 * mV, "El": -49 * mV, "we": 1.62 * mV, "wi": -9 * mV},
+        **others,
     }
     eqs = """
     dv/dt  = (ge+gi-(v-El))/taum : volt (unless refractory)
     dge/dt = -ge/taue : volt
     dgi/dt = -gi/taui : volt
     """
-    P = NeuronGroup(20, eqs, threshold="v>Vt", reset="v = Vr", refractory=5 * ms, method="exact", name="P")
-    rng = np.random.default_rng(3)
-    P.v = (-60 + 9.5 * rng.random(20)) * mV
-    Ce = Synapses(P[:16], P, on_pre="ge += we", name="Ce")
-    Ci = Synapses(P[16:], P, on_pre="gi += wi", name="Ci")
-    Ce.connect(i=rng.integers(0, 16, 40), j=rng.integers(0, 20, 40))
-    Ci.connect(i=rng.integers(0, 4, 12), j=rng.integers(0, 20, 12))
-    Ce.delay = Ci.delay = 0.5 * ms
-    return Script([P, Ce, Ci], "P", 20e-3, {"P": ["taum", "El", "t_ref", "v_0"], "Ce": ["w", "delay"]}, namespace)
+    P = NeuronGroup(n, eqs, threshold="v>Vt", reset="v = Vr", refractory=5 * ms, method="exact", name="P")
+    rng, excitatory = np.random.default_rng(3), 4 * n // 5
+    P.v = (-60 + 9.5 * rng.random(n)) * mV
+    Ce = Synapses(P[:excitatory], P, on_pre="ge += we", name="Ce")
+    Ci = Synapses(P[excitatory:], P, on_pre="gi += wi", name="Ci")
+    for S, begin, end, k in ((Ce, 0, excitatory, 4 * synapses // 5), (Ci, excitatory, n, synapses // 5)):
+        S.connect(i=rng.integers(0, end - begin, k), j=rng.integers(0, n, k))
+        S.delay = 0.5 * ms
+    return Script([P, Ce, Ci], "P", duration, {"P": ["taum", "El", "t_ref", "v_0"], "Ce": ["w", "delay"]}, namespace)
+
+
+@script
+def cuba() -> Script:
+    return vogels_abbott(20, 50, 20e-3, El=-45 * mV)
+
+
+@script
+def cuba_of_200() -> Script:
+    return vogels_abbott(200, 800, 20e-3, we=16 * mV, wi=-90 * mV)
 
 
 @script
