@@ -312,15 +312,17 @@ def test_values_that_the_script_has_no_room_for_are_not_written() -> None:
 def test_one_variable_of_two_pathways_takes_one_value() -> None:
     cells = group()
     cells.v = -60 * mV
-    objects = driven(cells, on_pre={"up": "ge += w", "down": "v -= 0.1*w"})
+    objects = driven(cells, on_pre={"up": "ge += w", "down": "v -= 0.1*w; ge += 2*mV"})
     objects[2].w = 1 * mV
     network = snn.from_brian2(objects, "cells", 50 * ms)
-    values = {key: 2 * value for key, value in network.trainable().items()}
+    assert [p.name for p in network.projections] == ["syn_down_ge", "syn_down_v", "syn_up"]
+    keys = ("syn_down_v.w", "syn_up.w")
+    values = {key: 2 * network.trainable()[key] for key in keys}
     network.to_brian2(values)
     np.testing.assert_allclose(np.asarray(objects[2].w[:]), 2e-3)
     values["syn_up.w"] = 2 * values["syn_up.w"]
     with pytest.raises(ValueError, match=r"'syn': 'w' is to have several values at once, one by 'syn_up.w'; give"):
-        network.to_brian2({key: values[key] for key in ("syn_down.w", "syn_up.w")})
+        network.to_brian2(values)
     np.testing.assert_allclose(np.asarray(objects[2].w[:]), 2e-3)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from brian2 import Synapses
+from brian2 import Subgroup, Synapses
 from brian2.equations.equations import BOOLEAN, DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
@@ -68,7 +68,7 @@ class Arrivals:
 
 def whole_group(group: Any) -> tuple[Any, int]:
     """The group that a subgroup is of, and where that begins in it."""
-    return (group.source, group.start) if type(group).__name__ == "Subgroup" else (group, 0)
+    return (group.source, group.start) if isinstance(group, Subgroup) else (group, 0)
 
 
 def assigned(synapses: Synapses) -> set[str]:
@@ -144,10 +144,8 @@ def _rank(pairs: Array) -> Array:
 def _refuse_plasticity(synapses: Synapses) -> None:
     for name, e in synapses.equations.items():
         if e.type == DIFFERENTIAL_EQUATION:
-            hint = (
-                "a state of a synapse isn't followed; if it is linear, put the sum of all into the target's equations"
-            )
-            raise refuse(synapses, f"equations.{name}", hint)
+            hint = "if it is linear, let spikes drive one state of the target"
+            raise refuse(synapses, f"equations.{name}", f"states of synapses aren't followed; {hint}")
     if synapses.event_driven is not None:
         name = next(iter(synapses.event_driven.diff_eq_names))
         raise refuse(synapses, f"equations.{name}", f"is event-driven; {_PLASTIC}")
@@ -155,9 +153,7 @@ def _refuse_plasticity(synapses: Synapses) -> None:
         hint = "let spikes drive a state of the target instead"
         raise refuse(synapses, f"equations.{name}", f"a summed variable couples neurons continuously; {hint}")
     if not synapses._connect_called:
-        raise refuse(
-            synapses, "connect", "has not been called, so that there are no synapses; call it, or leave them out"
-        )
+        raise refuse(synapses, "connect", "has not been called, so that there are none; call it, or leave them out")
     for pathway in synapses._pathways:
         if pathway.prepost != "pre":
             raise refuse(synapses, f"on_post ({pathway.objname})", _PLASTIC)
@@ -219,10 +215,8 @@ class _Pathway:
                 text = self._expression(s.expression)
                 read.append((state, s, text, None))
             self.stale |= {name for name, text in self.aliases.items() if state in free_names(text)}
-        used = {name for _, _, text, _ in read for name in free_names(text) if name in self.here}
-        single = next(iter(used)) if len(used) == 1 else ""
-        jumps = [jump for *_, jump in read if jump is not None]
-        if single and self.here[single].parameter and not jumps:
+        single = self._single(*(text for _, _, text, _ in read))
+        if single and all(jump is None for *_, jump in read):
             texts = [Assignment(x, s.operator, substitute(text, {single: WEIGHT})) for x, s, text, _ in read]
             return {"": (tuple(texts), self._variable(self.here[single]))}
         if len(read) > 1:
@@ -233,7 +227,7 @@ class _Pathway:
                 raise refuse(self.synapses, self.key, f"statements of several weights that read each other; {hint}")
         found: dict[str, tuple[tuple[Assignment, ...], _Weight]] = {}
         for x, s, text, jump in read:
-            expression, weight = (WEIGHT, jump) if jump is not None else self._folded(text)
+            expression, weight = (WEIGHT, jump) if jump is not None else self._weighted(text)
             found[x if len(read) > 1 else ""] = (Assignment(x, s.operator, expression),), weight
         return found
 
@@ -270,8 +264,8 @@ class _Pathway:
                 expected = "expected a number for each synapse, neither boolean nor linked"
                 raise refuse(synapses, f"equations.{name}", expected)
             return self._each(name, equation.dim, parameter=True)
-        if name in ("i", "j", "N_pre", "N_post", "N_incoming", "N_outgoing", "N", "delay"):
-            return self._each(name, synapses.variables[name].dim if name in synapses.variables else DIMENSIONLESS)
+        if name in ("i", "j", "N_pre", "N_post", "N_incoming", "N_outgoing", "N"):
+            return self._each(name, DIMENSIONLESS)
         if name.endswith("_pre") and name in synapses.variables:
             return self._of_source(name)
         if name.endswith("_post") or (name in synapses.variables and name != "dt"):
@@ -338,8 +332,19 @@ class _Pathway:
             self.slots[s.expression] = Slot(what, put, lambda: values, single=True)
         return _Weight(s.expression, unit_of_dimension(dim), values, self.slots[s.expression])
 
-    def _folded(self, text: str) -> tuple[str, _Weight]:
-        """An expression as weight times what is of the target: what differs from synapse to synapse is the weight."""
+    def _single(self, *texts: str) -> str:
+        """The one variable of the synapses that expressions read; empty where they read none, or more."""
+        used = {name for text in texts for name in free_names(text) if name in self.here}
+        return next((name for name in used if len(used) == 1 and self.here[name].parameter), "")
+
+    def _weighted(self, text: str) -> tuple[str, _Weight]:
+        """An expression in a weight and what is of the target.
+
+        A variable of the synapses is the weight wherever it stands; of several values that differ from synapse to
+        synapse it is the product.
+        """
+        if single := self._single(text):
+            return substitute(text, {single: WEIGHT}), self._variable(self.here[single])
         n = len(self.synapses)
         if not any(name in self.here for name in free_names(text)):
             return f"{WEIGHT}*({text})", _Weight("w", "1", np.ones(n), _no_slot(self.synapses, self.key), False)

@@ -17,6 +17,7 @@ from brian2 import (
     SpatialNeuron,
     SpikeGeneratorGroup,
     StateMonitor,
+    Subgroup,
     Synapses,
     get_device,
 )
@@ -206,7 +207,7 @@ def _sorted_out(objects: Any) -> dict[str, BrianObject]:
         members = list(_flat(objects))
     found: dict[str, BrianObject] = {}
     for o in sorted(members, key=lambda o: (o.order, o.name)):
-        if isinstance(o, _WATCHING) or type(o).__name__ == "Subgroup":
+        if isinstance(o, (*_WATCHING, Subgroup)):
             continue
         if isinstance(o, NetworkOperation):
             raise refuse(o, "network_operation", "runs Python in every step, which has no gradient; leave it out")

@@ -22,7 +22,7 @@ from ._slots import Array
 
 __all__ = ["PopulationReader", "read_statements"]
 
-_FLIPPED = {ast.Lt: ">", ast.LtE: ">", ast.GtE: ">", ast.Gt: ">"}
+_CROSSINGS = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
 
 
 def read_statements(code: str, where: str, key: str) -> tuple[Assignment, ...]:
@@ -39,7 +39,7 @@ def read_statements(code: str, where: str, key: str) -> tuple[Assignment, ...]:
 
 @dataclass(frozen=True)
 class _Receptor:
-    """What arrivals do, with ``{weight}`` for the name of the weight, which is given last."""
+    """What arrivals do, with ``WEIGHT`` for the name of the weight, which is given last."""
 
     name: str
     where: str
@@ -208,7 +208,7 @@ class PopulationReader:
         with located(place(self.group), "threshold"):
             tree = parse(condition).body
         match tree:
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _FLIPPED:
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, _CROSSINGS):
                 sides = [self.scope.read(ast.unparse(side), "threshold") for side in (left, right)]
                 return " > ".join(sides if isinstance(op, ast.Gt | ast.GtE) else sides[::-1])
         hint = "write one comparison, such as v > v_th; what else silences a neuron is its refractory period"
@@ -292,9 +292,8 @@ class PopulationReader:
             texts += parse_threshold(document["threshold"])
             texts += [s.expression for s in parse_statements(document["reset"])]
         if "refractory" in document:
-            texts += [
-                document["refractory"][key] for key in ("duration", "hold_duration") if key in document["refractory"]
-            ]
+            table = document["refractory"]
+            texts += [table[key] for key in ("duration", "hold_duration") if key in table]
         return {name for text in texts for name in free_names(text)} & self.constants.keys()
 
     def _tables(self, names: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -192,6 +192,7 @@ class Scope:
                 index = np.arange(len(self.group), dtype=float)
                 if not self.index:
                     self.index = self._constant(self.fresh("neuron_index"), "1", index, "number of the neuron, from 0")
+                    self._keep(self.index, self.group, lambda _: None, "the number of a neuron is none to learn")
                 return self.index
             case "t":
                 self.time = self.time or self.fresh("time")
