@@ -26,9 +26,11 @@ from brian2 import (
 
 import snnmodels as snn
 from snnmodels.brian import ReadNetwork
+from snnmodels.gradients import probe
 from snnmodels.losses import Samples, SpikeTimes
 from snnmodels.symbolic import HybridSystem
 from snnmodels.templates import TemplateError, catalogue, load_model, with_values
+from snnmodels.templates.expressions import free_names
 from snnmodels.templates.identity import identity
 from snnmodels.templates.units import unit_dimension
 from tests.brian.scripts import SCRIPTS, Script
@@ -256,6 +258,56 @@ def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> No
         other = here.arrivals[f"to_{receptor}"]
         names = {other.weight: arrival.weight}
         assert all((other.jump[x].xreplace(names) - arrival.jump[x]).expand() == 0 for x in there.states)
+
+
+@pytest.mark.parametrize(
+    "name", [ROUND_TRIPS[0], *(pytest.param(n, marks=pytest.mark.slow) for n in ALL if n != ROUND_TRIPS[0])]
+)
+def test_plain_groups_have_the_gradients_of_the_network_that_they_came_from(name: str) -> None:
+    """All but by parameters of initial values: those of groups are numbers."""
+    given = probe(load_model(name), trials=1, delays=True)
+    times = given.inputs["input"][0]
+    groups: dict[str, object] = {
+        "input": SpikeGeneratorGroup(*_flat(times), name="input"),
+        **{
+            p.name: snn.neuron_group(p.model, p.n, name=p.name, method="euler", **_with_units(p))
+            for p in given.network.populations
+        },
+    }
+    wires = []
+    for q in given.network.projections:
+        model = next(p.model for p in given.network.populations if p.name == q.target)
+        arrival = model.receptors[q.receptor]
+        wire = snn.synapses(model, groups[q.source], groups[q.target], arrival.name, name=q.name)
+        wire.connect()
+        setattr(wire, arrival.weight, Quantity(np.ravel(q.weights), dim=unit_dimension(arrival.weight_unit)))
+        wire.delay = np.ravel(q.delay) * brian2.second
+        wires.append(wire)
+    free = {
+        p.name: [n for n in p.learnable if not any(n in free_names(s.initial) for s in p.model.states)]
+        for p in given.network.populations
+    }
+    learnable = {**free, **{q.name: list(q.learnable) for q in given.network.projections}}
+    network = snn.from_brian2([*groups.values(), *wires], "output", given.network.duration, learnable=learnable)
+    outcomes = []
+    for n, inputs in ((given.network, given.inputs), (network, network.trial)):
+        with snn.Simulation(n, given.loss, batch_size=1) as simulation:
+            outcomes.append(simulation.run(inputs, given.targets))
+    theirs, ours = outcomes
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
+    assert ours.gradients.keys() >= {"input_hidden.w", "input_hidden.delay", "hidden_output.w", "input.times"}
+    for key, gradient in ours.gradients.items():
+        scale = np.abs(theirs.gradients[key]).max()
+        np.testing.assert_allclose(gradient, theirs.gradients[key], rtol=1e-9, atol=1e-9 * scale, err_msg=key)
+
+
+def _flat(times: np.ndarray) -> tuple[int, np.ndarray, Quantity]:
+    """Spike times, shape (n, spikes), as a SpikeGeneratorGroup takes them."""
+    return len(times), np.repeat(np.arange(len(times)), times.shape[1]), times.ravel() * brian2.second
+
+
+def _with_units(p: snn.Population) -> dict[str, Quantity]:
+    return {n: Quantity(p.value(n), dim=unit_dimension(q.unit)) for n, q in p.model.parameters.items()}
 
 
 def test_trained_values_go_back_into_the_objects() -> None:
