@@ -27,6 +27,7 @@ from brian2 import (
 import snnmodels as snn
 from snnmodels.brian import ReadNetwork
 from snnmodels.gradients import probe
+from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import Samples, SpikeTimes
 from snnmodels.symbolic import HybridSystem
 from snnmodels.templates import TemplateError, catalogue, load_model, with_values
@@ -149,6 +150,26 @@ def test_names_come_from_where_it_is_called() -> None:
     cells = NeuronGroup(1, "dv/dt = (1.2 - v)/tau_of_mine : 1", threshold="v > 1", reset="v = 0", name="cells")
     network = snn.from_brian2(cells, "cells", 30 * ms)
     assert network.populations[0].value("tau_of_mine") == pytest.approx(float(tau_of_mine))
+
+
+@pytest.mark.parametrize("names", [("S", "beta", "Q", "lambda_", "E1"), ("x0", "l1", "p0", "zeta", "I")])
+def test_any_names_give_the_same_gradients(names: tuple[str, ...]) -> None:
+    outcomes = []
+    for v, s, tau, tau_s, th in (("v", "s", "tau", "tau_s", "th"), names):
+        brian2.start_scope()
+        equations = f"d{v}/dt = ({s} - {v})/{tau} : 1\nd{s}/dt = -{s}/{tau_s} : 1"
+        own = {tau: 10 * ms, tau_s: 4 * ms, th: 1.0}
+        cells = NeuronGroup(2, equations, threshold=f"{v} > {th}", reset=f"{v} = 0", name="cells", namespace=own)
+        source = SpikeGeneratorGroup(2, [0, 1, 0], [1, 2, 5] * ms, name="source")
+        syn = Synapses(source, cells, "w : 1", on_pre=f"{s} += w", delay=1 * ms, name="syn")
+        syn.connect()
+        syn.w = [2, 3, 4, 1]
+        network = snn.from_brian2([cells, source, syn], "cells", 30 * ms, learnable={"cells": [tau, tau_s, th]})
+        with snn.Simulation(network, SmoothSpikeTimes(), batch_size=1) as simulation:
+            found = simulation.run(network.trial, np.zeros(1)).gradients
+        keys = ("syn.w", f"cells.{tau}", f"cells.{tau_s}", f"cells.{th}")
+        outcomes.append(np.concatenate([np.ravel(found[key]) for key in keys]))
+    np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=1e-12)
 
 
 def test_names_that_mean_something_else_get_other_ones() -> None:
