@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES = {
-    "brian": ("neuron_group", "synapses"),
+    "brian": ("from_brian2", "neuron_group", "synapses"),
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
     "datasets": ("Trials",),
     "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),

@@ -1,6 +1,6 @@
 """Templates: models and networks as TOML files, read, checked and composed into plain values."""
 
-from ._compose import as_model, load_model
+from ._compose import Document, as_model, compose_model, load_model
 from ._describe import describe
 from ._network_file import load_network
 from .errors import TemplateError
@@ -14,6 +14,7 @@ __all__ = [
     "Assignment",
     "CurrentInput",
     "Derived",
+    "Document",
     "Drive",
     "Entry",
     "Input",
@@ -29,6 +30,7 @@ __all__ = [
     "TemplateError",
     "as_model",
     "catalogue",
+    "compose_model",
     "describe",
     "equations_path",
     "load_model",

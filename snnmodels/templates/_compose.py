@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ._check import check_composition, check_defaults, check_used
 from ._component import IDLE, Component, Context, read_component
@@ -15,11 +16,12 @@ from .errors import TemplateError, located, suggest
 from .expressions import add_term, free_names, is_name, substitute
 from .library import find, read
 from .model import DRIVE, Assignment, Input, Model, Parameter
-from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile
+from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile, validate
 
-__all__ = ["as_model", "load_model"]
+__all__ = ["Document", "as_model", "compose_model", "load_model"]
 
 _ORDER = ("neuron", "synapse", "mechanism")
+_NO_COMPONENT = "a network is no component; expected neuron, synapse or mechanism"
 
 
 def load_model(*components: str | Path, name: str | None = None) -> Model:
@@ -63,7 +65,56 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     >>> load_model("lif", "adaptive_threshold").name
     'lif+exp_synapse+adaptive_threshold'
     """
-    components_read = _read_components(components)
+    return _composed(_read_components(components), name)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A component that is in no file: what one would hold, and what messages call it.
+
+    Attributes
+    ----------
+    name : str
+        Of the component; that of a synapse is its receptor's.
+    where : str
+        What stands for the name of a file in messages, and in `Model.files`.
+    content : mapping
+        As TOML would be read.
+    """
+
+    name: str
+    where: str
+    content: Mapping[str, Any]
+
+
+def compose_model(*documents: Document, name: str) -> Model:
+    """As `load_model`, of components that are in no files.
+
+    Parameters
+    ----------
+    *documents : Document
+        A neuron, its synapses, then mechanisms.
+    name : str
+        Name of the model.
+
+    Raises
+    ------
+    TemplateError
+        As `load_model`; where the first, and no other, isn't a neuron.
+    """
+    context = Context()
+    parts = []
+    for document in documents:
+        source = validate(dict(document.content), document.where)
+        if isinstance(source, NetworkFile):
+            raise TemplateError(document.where, "kind", _NO_COMPONENT)
+        parts.append(read_component(source, document.name, document.where, context))
+    if [part.kind == "neuron" for part in parts] != [True, *(False for _ in parts[1:])]:
+        raise TemplateError(name, "", "expected documents of a neuron, then of its synapses and mechanisms")
+    return _composed(parts, name)
+
+
+def _composed(components_read: list[Component], name: str | None) -> Model:
     parts = _connect_inputs(components_read)
     merged = merge(parts)
     opened = merge(_connect_inputs(components_read, opened=True))
@@ -124,7 +175,7 @@ def _read_components(components: Iterable[str | Path]) -> list[Component]:
         file = find(path, _ORDER)
         source = read(file)
         if isinstance(source, NetworkFile):
-            raise TemplateError(str(file), "kind", "a network is no component; expected neuron, synapse or mechanism")
+            raise TemplateError(str(file), "kind", _NO_COMPONENT)
         if alias and source.kind == "neuron":
             raise TemplateError(str(file), "", f"only synapses and mechanisms can be renamed (':{alias}')")
         if source.kind == "mechanism" and any(file == other and alias == its for _, other, its in files):

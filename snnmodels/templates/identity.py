@@ -152,7 +152,8 @@ def _constant(value: Any) -> str:
 
 def _walk(value: Any, path: str) -> Iterable[tuple[str, Any]]:
     if is_dataclass(value):
-        parts = [(f.name, getattr(value, f.name)) for f in fields(value) if f.name not in _WORDS]
+        # what takes no part in a comparison is no part of what the network is
+        parts = [(f.name, getattr(value, f.name)) for f in fields(value) if f.compare and f.name not in _WORDS]
     elif isinstance(value, Mapping):
         parts = [(str(k), v) for k, v in value.items()]
     elif isinstance(value, tuple | list):

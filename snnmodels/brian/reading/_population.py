@@ -1,0 +1,371 @@
+"""A NeuronGroup as the template of a neuron, with the values of its parameters."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from brian2.equations.equations import DIFFERENTIAL_EQUATION
+
+from ...symbolic.parsing import UnsupportedExpression
+from ...symbolic.system import HybridSystem
+from ...templates import Assignment, Document, Model, compose_model
+from ...templates.errors import located
+from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
+from ...templates.units import unit_dimension, unit_of_dimension, variables_in
+from ._scope import ModelConstant, Scope, place, refuse, without_grid
+from ._slots import Array
+
+__all__ = ["PopulationReader", "read_statements"]
+
+_CROSSINGS = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
+
+
+def read_statements(code: str, where: str, key: str) -> tuple[Assignment, ...]:
+    """Statements of a script, of which several may stand on a line.
+
+    Raises
+    ------
+    TemplateError
+        For one that is no assignment.
+    """
+    with located(where, key):
+        return parse_statements(code.replace(";", "\n"))
+
+
+@dataclass(frozen=True)
+class _Receptor:
+    """What arrivals do, with ``WEIGHT`` for the name of the weight, which is given last."""
+
+    name: str
+    where: str
+    statements: tuple[Assignment, ...]
+    unit: str
+    weight: str
+
+
+class PopulationReader:
+    """Makes a model of a group and of what its synapses do.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+    namespace : mapping
+        Of the script.
+    changed : set of str
+        Parameters that resets and synapses assign to.
+    learnable : collection of str
+        Parameters of the model to be learned.
+    """
+
+    def __init__(self, group: Any, namespace: Mapping[str, Any], changed: set[str], learnable: Collection[str]) -> None:
+        self.group, self.learnable = group, learnable
+        self.scope = Scope(group, namespace, changed)
+        self._receptors: list[_Receptor] = []
+        self._until_below = False
+        self._neuron = self._read()
+
+    @property
+    def constants(self) -> dict[str, ModelConstant]:
+        """Parameters of the model by name."""
+        return self.scope.constants
+
+    def receptor(self, name: str, where: str, statements: tuple[Assignment, ...], unit: str, weight: str) -> str:
+        """The name of the receptor whose arrivals do this, which several synapses may share.
+
+        Parameters
+        ----------
+        name : str
+            Of a new one.
+        where : str
+            Whose statements they are, for messages.
+        statements : tuple of Assignment
+            On states of the model, with ``WEIGHT`` for the weight.
+        unit : str
+            Of the weight.
+        weight : str
+            What a new one's weight would be called.
+        """
+        for known in self._receptors:
+            if (known.statements, known.unit) == (statements, unit):
+                return known.name
+        self._receptors.append(_Receptor(name, where, statements, unit, weight))
+        return name
+
+    def model(self) -> Model:
+        """The model, after all that its synapses do has been read.
+
+        Raises
+        ------
+        TemplateError
+            If the group or its synapses can't be used as a model, with the reason.
+        """
+        neuron = self._whole()
+        documents = [Document(self.group.name, place(self.group), neuron)]
+        weights: set[str] = set()
+        for r in self._receptors:
+            # several receptors may call their weights alike
+            weight = r.weight if r.weight in weights else self.scope.fresh(r.weight)
+            weights.add(weight)
+            code = [
+                str(Assignment(s.variable, s.operator, substitute(s.expression, {WEIGHT: weight})))
+                for s in r.statements
+            ]
+            used = {name for s in r.statements for name in variables_in(s.expression)} & self.constants.keys()
+            content = {
+                "kind": "synapse",
+                "title": r.where,
+                "description": f"Read from {r.where}.",
+                "on_pre": code,
+                "weight": {"name": weight, "unit": r.unit, "description": "weight"},
+                "parameters": self._tables(used),
+            }
+            documents.append(Document(r.name, r.where, content))
+        model = compose_model(*documents, name=self.group.name)
+        self._check(model)
+        return model
+
+    def values(self) -> dict[str, float | Array]:
+        """Values of the model's parameters, in SI base units."""
+        return {name: c.value for name, c in self.constants.items()}
+
+    def _read(self) -> dict[str, Any]:
+        """The template of the neuron, without its parameters."""
+        group, scope = self.group, self.scope
+        document: dict[str, Any] = {
+            "kind": "neuron",
+            "title": place(group),
+            "description": f"Read from {place(group)}.",
+        }
+        threshold = group.events.get("spike")
+        period = _Period() if threshold is None else self._period(threshold)
+        held: dict[str, tuple[str, str | None]] = {}
+        derivatives: dict[str, str] = {}
+        for name, e in scope.equations.items():
+            key = f"equations.{name}"
+            if e.type != DIFFERENTIAL_EQUATION:
+                continue
+            if e.stochastic_variables:
+                noise = " and ".join(sorted(e.stochastic_variables))
+                hint = "take it out, or put a drawn TimedArray in its place"
+                raise refuse(group, key, f"noise ({noise}) has no gradient; {hint}")
+            text = e.expr.code
+            with located(place(group), key):
+                factor, rest = _factor(text)
+            if period.there and (factor == _FREE or (period.duration is not None and factor not in ("", _FREE))):
+                held[name], text = ("apply", None if factor == _FREE else factor), rest
+            elif period.there and "unless refractory" in e.flags:
+                held[name] = ("ignore", None)
+            derivatives[name] = scope.read(text, key)
+        if threshold is not None:
+            document["threshold"] = self._threshold(threshold)
+            document["reset"] = self._reset(group.event_codes.get("spike") or "")
+            if (refractory := self._refractory(period, held)) is not None:
+                document["refractory"] = refractory
+        for name in scope.state_names:
+            if name not in derivatives:
+                rate = unit_of_dimension(scope.equations[name].dim / unit_dimension("second"))
+                derivatives[name] = "0/second" if rate == "hertz" else f"0*{rate}"
+        if not derivatives:
+            raise refuse(group, "equations", "has no differential equation, and nothing changes it; leave it out")
+        lines = (f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items())
+        document["equations"] = "\n".join(lines)
+        document["states"] = {name: {"initial": self._initial(name)} for name in scope.state_names}
+        return document
+
+    def _whole(self) -> dict[str, Any]:
+        """The template of the neuron, with all that it and its synapses have been found to read."""
+        scope = self.scope
+        document = dict(self._neuron)
+        lines, states = [document["equations"]], dict(document["states"])
+        for name, (line, initial) in scope.own_states().items():
+            lines.append(line)
+            states[name] = {"initial": initial}
+        lines += [f"{name} = {text} : {self._unit(name)}" for name, text in scope.subexpressions.items()]
+        document |= {"equations": "\n".join(lines), "states": states}
+        if scope.last_spike and "reset" in document:
+            # Brian2 knows of the spike before it resets anything
+            document["reset"] = [f"{scope.last_spike} = {scope.time}", *document["reset"]]
+        document["inputs"] = {
+            c.name: {"unit": unit_of_dimension(c.array.dim), "description": f"the TimedArray {c.name!r}"}
+            for c in scope.currents
+        }
+        return {**document, "parameters": self._tables(self._used(document))}
+
+    def _unit(self, name: str) -> str:
+        return unit_of_dimension(self.scope.equations[name].dim)
+
+    def _initial(self, state: str) -> str:
+        name = f"{state}_0"
+        return self.scope.initial(state, name in self.learnable and name not in self.scope.equations)
+
+    def _threshold(self, condition: str) -> str:
+        """``left > right``, whichever way round the script writes it."""
+        with located(place(self.group), "threshold"):
+            tree = parse(condition).body
+        match tree:
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, _CROSSINGS):
+                sides = [self.scope.read(ast.unparse(side), "threshold") for side in (left, right)]
+                return " > ".join(sides if isinstance(op, ast.Gt | ast.GtE) else sides[::-1])
+        hint = "write one comparison, such as v > v_th; what else silences a neuron is its refractory period"
+        raise refuse(self.group, "threshold", f"{condition!r} is no crossing of a threshold; {hint}")
+
+    def _reset(self, code: str) -> list[str]:
+        group, scope = self.group, self.scope
+        statements = []
+        aliases: dict[str, str] = {}
+        stale: set[str] = set()
+
+        def lookup(name: str) -> str | None:
+            if name in stale:
+                hint = "write what it stands for where it is used"
+                raise refuse(group, "reset", f"{name!r} is read after what it is made of has changed; {hint}")
+            return aliases[name] if name in aliases else scope.internal(name, group, "reset")
+
+        for s in read_statements(code, place(group), "reset"):
+            text = scope.expression(s.expression, group, "reset", lookup)
+            if s.variable in scope.state_names:
+                statements.append(f"{s.variable} {s.operator} {text}")
+                stale |= {name for name, t in aliases.items() if s.variable in free_names(t)}
+            elif s.operator == "=" and s.variable not in group.variables:
+                aliases[s.variable] = f"({text})"
+                stale.discard(s.variable)
+            else:
+                raise refuse(group, "reset", f"{str(s)!r} assigns to {s.variable!r}, which is no state of the group")
+        return statements
+
+    def _period(self, threshold: str) -> _Period:
+        """What silences the neuron after a spike, as it is written."""
+        group = self.group
+        text = group._refractory
+        if text is False:
+            return _Period()
+        if not isinstance(text, str):
+            return _Period(True, text)
+        with located(place(group), "refractory"):
+            tree = without_grid(parse(text).body)
+            wanted = ast.dump(parse(threshold).body)
+        if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+            return _Period(True, text)
+        duration, latched = None, False
+        for term in tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.Or) else [tree]:
+            if ast.dump(term) == wanted:
+                latched = True
+            elif (found := _since_spike(term)) is not None and duration is None:
+                duration = found
+            else:
+                hint = "give a time, t - lastspike < a time, or the threshold itself, joined by or"
+                raise refuse(group, "refractory", f"the condition {ast.unparse(term)!r} isn't read; {hint}")
+        return _Period(True, duration, latched)
+
+    def _refractory(self, period: _Period, held: Mapping[str, tuple[str, str | None]]) -> dict[str, Any] | None:
+        """The table of a refractory period; None where there is none, or the neuron only has to come below again."""
+        group, scope = self.group, self.scope
+        self._until_below = period.latched
+        if period.latched and any(longer is None for _, longer in held.values()):
+            hint = "leave out (unless refractory), or give a period as a time"
+            raise refuse(group, "refractory", f"{group._refractory!r} would hold states above the threshold; {hint}")
+        if period.duration is None:
+            return None
+        kinds = dict.fromkeys(held.values())
+        if len(kinds) > 1:
+            hint = "mark all of them by (unless refractory), or none"
+            raise refuse(group, "refractory", f"states are held in several ways, which isn't read; {hint}")
+        arrivals, longer = next(iter(kinds), ("ignore", None))
+        text = period.duration
+        table = {
+            "duration": scope.read(text, "refractory") if isinstance(text, str) else scope.period(text),
+            "hold": list(held),
+            "arrivals": arrivals,
+        }
+        return table if longer is None else {**table, "hold_duration": scope.read(longer, "refractory")}
+
+    def _used(self, document: Mapping[str, Any]) -> set[str]:
+        """Which constants the template of the neuron reads."""
+        texts = [line.partition("=")[2].rpartition(":")[0] for line in document["equations"].splitlines()]
+        texts += [s["initial"] for s in document["states"].values()]
+        if "threshold" in document:
+            texts += parse_threshold(document["threshold"])
+            texts += [s.expression for s in parse_statements(document["reset"])]
+        if "refractory" in document:
+            table = document["refractory"]
+            texts += [table[key] for key in ("duration", "hold_duration") if key in table]
+        return {name for text in texts for name in free_names(text)} & self.constants.keys()
+
+    def _tables(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Parameters as a template declares them; the value of the first neuron is the default."""
+        tables = {}
+        for name, c in self.constants.items():
+            if name not in names:
+                continue
+            value = float(np.ravel(c.value)[0])
+            default = value if c.unit == "1" else f"{value!r}*{c.unit}"
+            tables[name] = {
+                "default": default,
+                "unit": c.unit,
+                "description": c.description,
+                "positive": c.positive,
+            }
+        return tables
+
+    def _check(self, model: Model) -> None:
+        """Refuse what has no derivative, and spikes whose continuous limit would be none."""
+        group = self.group
+        try:
+            system = HybridSystem.from_model(model)
+        except UnsupportedExpression as error:
+            raise refuse(group, "equations", str(error)) from None
+        if system.latch is None or self._until_below:
+            return
+        once = f"refractory={group.events['spike']!r} says that it spikes again only when it has been below"
+        above = "a spike leaves the neuron above its threshold"
+        if group._refractory is False:
+            raise refuse(group, "reset", f"{above}, so that Brian2's spikes in every step; {once}")
+        warnings.warn(
+            f"{place(group)}: {above}. It is read as one that spikes again only when it has been below, where Brian2's "
+            f"would at the end of its refractory period; {once} in Brian2, too",
+            stacklevel=4,
+        )
+
+
+WEIGHT = "_weight"
+"""Stands for the weight in the statements of receptors; no variable of Brian2 begins so."""
+
+
+_FREE = "not_refractory"
+
+
+@dataclass(frozen=True)
+class _Period:
+    """A refractory period as it is written: whether there is one, how long, and whether being above is one, too."""
+
+    there: bool = False
+    duration: Any = None
+    latched: bool = False
+
+
+def _factor(text: str) -> tuple[str, str]:
+    """What stands before a right side: ``int(not_refractory)*``, or ``int(t - lastspike >= T)*``, whose T it is."""
+    match parse(text).body:
+        case ast.BinOp(left=ast.Call(func=ast.Name(id="int"), args=[condition]), op=ast.Mult(), right=right):
+            if ast.unparse(condition) == _FREE:
+                return _FREE, ast.unparse(right)
+            since = _since_spike(ast.UnaryOp(ast.Not(), without_grid(condition)))
+            return since or "", ast.unparse(right)
+    return "", text
+
+
+def _since_spike(term: ast.expr) -> str | None:
+    """The time T of ``t - lastspike < T``, as it may be written; None for another condition."""
+    match term:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare(left=left, ops=[ast.Gt() | ast.GtE()], comparators=[right])):
+            pass
+        case ast.Compare(left=left, ops=[ast.Lt() | ast.LtE()], comparators=[right]):
+            pass
+        case _:
+            return None
+    return ast.unparse(right) if ast.unparse(left) == "t - lastspike" else None
