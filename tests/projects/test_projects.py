@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from snnmodels.losses import MaxVoltageCrossEntropy, Samples, SpikeTimes, TTFSCr
 from snnmodels.projects import export_simulation, load_results
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.test_currents import driven
+from tests.exactness.test_sources import drawn as plastic
 from tests.needs import COMPILER
 
 ROOT = Path(__file__).parents[2]
@@ -414,6 +416,22 @@ def test_masks_delays_and_maxima(target: str, tmp_path: Path) -> None:
         put(folder, {"values/loop.delay.npy": delays})
         run(folder)
         assert_equal(folder, simulation, simulation.run(inputs, labels, {"loop.delay": delays}))
+
+
+@SLOW
+@COMPILER
+@pytest.mark.parametrize("target", ["cpp", "cuda"])
+def test_states_of_sources(target: str, tmp_path: Path) -> None:
+    case = plastic(load_model("lif+tsodyks_markram"), 1, weight=10)
+    # so late that sources have spiked several times
+    weaker = (replace(q, weights=0.3 * q.weights) if q.name == "out" else q for q in case.network.projections)
+    network = replace(case.network, projections=tuple(weaker))
+    inputs = {k: np.repeat(v, 4, axis=0) for k, v in case.inputs.items()}
+    labels, loss = np.array([0, 2, 1, 1]), TTFSCrossEntropy()
+    folder = built(tmp_path, target, network, inputs, what="gradient", loss=loss, targets=labels)
+    run(folder)
+    with in_process(network, loss, target) as simulation:
+        assert_equal(folder, simulation, simulation.run(inputs, labels))
 
 
 @SLOW
