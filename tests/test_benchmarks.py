@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import cuba
+from benchmarks import cuba, cuda_on_paper
 from benchmarks.limit import Limit
 from benchmarks.limit._binding import Loop
 from benchmarks.limit.grid import GridLimit
@@ -241,3 +241,39 @@ def test_sparse_limit_refuses_what_it_cannot_do() -> None:
         SparseLimit(*network, threshold=1e-3, reset=0.0, tau=(5e-3, 20e-3))
     with pytest.raises(ValueError, match="below the threshold"):
         SparseLimit(*network, threshold=1e-3, reset=2e-3)
+
+
+# --- CUDA on paper ----------------------------------------------------------------------------------------------------
+
+SAID = """
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_ZN3snn8backwardENS_7NetworkE' for 'sm_90'
+ptxas info    : Function properties for _ZN3snn8backwardENS_7NetworkE
+    80 bytes stack frame, 56 bytes spill stores, 60 bytes spill loads
+ptxas info    : Used 96 registers, used 1 barriers, 80 bytes cumulative stack size, 1072 bytes smem
+ptxas info    : Compiling entry function '_ZN3snn7forwardENS_7NetworkE' for 'sm_90'
+ptxas info    : Function properties for _ZN3snn7forwardENS_7NetworkE
+    80 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 128 registers, used 1 barriers
+"""
+
+
+def test_what_the_compiler_says_of_kernels_is_read() -> None:
+    found = cuda_on_paper.kernels(SAID)
+    assert found["backward"] == cuda_on_paper.Kernel(registers=96, stack=80, spilled=56, shared=1072)
+    assert found["forward"] == cuda_on_paper.Kernel(registers=128, stack=80, spilled=0, shared=0)
+    assert [found[name].blocks(cuda_on_paper.H100) for name in ("forward", "backward")] == [4, 5]
+    with pytest.raises(ValueError, match="no kernel; expected forward and backward"):
+        cuda_on_paper.kernels("ptxas info    : 0 bytes gmem")
+    with pytest.raises(ValueError, match="expected a kernel's name"):
+        cuda_on_paper.kernels(SAID.replace("Used 96 registers", "Used many registers"))
+
+
+def test_a_batch_on_paper_takes_as_many_rounds_as_blocks_do_not_fit_at_once() -> None:
+    found = cuda_on_paper.kernels(SAID)
+    count = {"pieces": [20.0, 80.0], "bytes": 1000, "fixed": 50_000, "launches": 7}
+    small, full, more = (cuda_on_paper.estimate(count, found, n) for n in (1, 4 * 132, 4 * 132 + 1))
+    assert small["seconds"]["forward"] == full["seconds"]["forward"] == more["seconds"]["forward"] / 2
+    assert small["seconds"]["forward"] == pytest.approx(100 * (10 * 40 + 8 * 270) / 1.755e9)
+    assert more["bytes"] == 529 * 1000 + 50_000
+    assert full["together"] == pytest.approx(sum(full["seconds"].values()))

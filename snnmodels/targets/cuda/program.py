@@ -16,7 +16,7 @@ from ..cpp import printer
 from ..numpy.crossing import CLOSE, ROUNDS
 from ..process import EXCHANGE
 
-__all__ = ["FLAGS", "compiler", "models", "program", "sources"]
+__all__ = ["FLAGS", "compiler", "main_file", "models", "program", "sources"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
 _SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # what does not know how neurons lie in memory is C++'s
@@ -121,6 +121,11 @@ def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], l
     return files, numbers
 
 
+def main_file() -> str:
+    """The file that is compiled, and includes `sources`."""
+    return (_RUNTIME / "program.cu").read_text()
+
+
 def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, list[int]]:
     """The compiled program of the models of several groups, and which of its models each has.
 
@@ -145,7 +150,7 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
         If the cache can't be used; see `kept`.
     """
     files, numbers = sources(rules, tolerance)
-    files["program.cu"] = (_RUNTIME / "program.cu").read_text()
+    files["program.cu"] = main_file()
     command = compiler()
     flags = [*FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
 
