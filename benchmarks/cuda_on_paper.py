@@ -1,10 +1,10 @@
 """What a batch on an H100 would take, on paper: launches, bytes over the bus, occupancy, and a time from these.
 
-    python -m benchmarks.cuda_on_paper     # docs/results/cuda_on_paper.json and docs/cuda_on_paper.md; needs nvcc, no GPU
+    python -m benchmarks.cuda_on_paper  # docs/results/cuda_on_paper.json, docs/cuda_on_paper.md; needs nvcc, no GPU
 
-Registers, stack and shared memory are what nvcc says of the kernels for the card's architecture; spikes, arrivals and pieces are
-counted in a simulation of the same batch on NumPy. The time is no measurement: it takes the card's published sizes, and a number
-of cycles for a barrier and for a read that misses the first cache.
+Registers, stack and shared memory are what nvcc says of the kernels for the card's architecture; spikes, arrivals and
+pieces are counted in a simulation of the same batch on NumPy. The time is no measurement: it takes the card's published
+sizes, and a number of cycles for a barrier and for a read that misses the first cache.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ THREADS = 128  # of a block; THREADS of runtime/device.cuh
 class Card:
     """A graphics card: of one multiprocessor (SM) what its blocks share, and how many there are.
 
-    The numbers of the H100 SXM are those of NVIDIA's documentation of compute capability 9.0 (CUDA C++ Programming Guide,
-    "Features and Technical Specifications") and of its data sheet. The cycles of a barrier and of a read from the second
-    cache, and the time of a launch, are assumed: the size that microbenchmarks of its kind find (Luo et al. 2024,
-    arXiv:2402.13499), rounded.
+    The numbers of the H100 SXM are those of NVIDIA's documentation of compute capability 9.0 (CUDA C++ Programming
+    Guide, "Features and Technical Specifications") and of its data sheet. The cycles of a barrier and of a read from
+    the second cache, and the time of a launch, are assumed: the size that microbenchmarks of its kind find (Luo et al.
+    2024, arXiv:2402.13499), rounded.
     """
 
     name: str = "H100 SXM"
@@ -71,7 +71,7 @@ STEPS = {"forward": (10, 8), "backward": (6, 6)}
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the compiler says of a kernel: of a thread registers, and bytes of stack and spills; of a block shared bytes."""
+    """What the compiler says of a kernel: registers, and bytes of stack and spills, of a thread; bytes of a block."""
 
     registers: int
     stack: int
@@ -133,8 +133,8 @@ def counted(task: Task) -> Record:
     Returns
     -------
     dict
-        ``plan``, ``pieces`` (by component), ``spikes`` (by population), ``bytes`` (of a trial, both ways), ``fixed`` (of a
-        batch: weights and gradients) and ``launches``.
+        ``plan``, ``pieces`` (by component), ``spikes`` (by population), ``bytes`` (of a trial, both ways), ``fixed``
+        (of a batch: weights and gradients) and ``launches``.
     """
     network, trials = network_of(task), len(task.labels)
     times = task.times[:, :, None] if task.times.ndim == 2 else task.times
@@ -167,8 +167,8 @@ def counted(task: Task) -> Record:
 def estimate(count: Mapping[str, Any], found: Mapping[str, Kernel], trials: int, card: Card = H100) -> Record:
     """The time of a batch from its parts, in seconds.
 
-    Every multiprocessor runs as many blocks at once as fit; a block goes from piece to piece, and each costs barriers and
-    reads that wait for each other. Arithmetic hides behind these.
+    Every multiprocessor runs as many blocks at once as fit; a block goes from piece to piece, and each costs barriers
+    and reads that wait for each other. Arithmetic hides behind these.
 
     Parameters
     ----------
@@ -222,19 +222,22 @@ def page(results: Mapping[str, Any]) -> str:
     out = [
         "# CUDA on paper",
         "",
-        f"What batches would take on an {results['card']}, from counts and from what nvcc {results['nvcc']} says of the kernels; no "
-        f"GPU was there to measure any of it. `{results['command']}`, {results['date']}. The assumptions (cycles of a barrier and of a "
-        "read, barriers and dependent reads of a piece) stand in that file; a factor of three either way is no surprise.",
+        f"What batches would take on an {results['card']}, from counts and from what nvcc {results['nvcc']} says of the",
+        f"kernels; no GPU was there to measure any of it. `{results['command']}`, {results['date']}. The assumptions",
+        "(cycles of a barrier and of a read, barriers and dependent reads of a piece) stand in that file; a factor of three",
+        "either way is no surprise.",
     ]
     for task in results["tasks"]:
         pieces = " and ".join(f"{p:.0f}" for p in task["pieces"])
         spikes = ", ".join(f"{name} {n:.1f}" for name, n in task["spikes"].items())
         out += ["", f"## {task['task']}", ""]
         out.append(
-            f"A trial has {pieces} pieces of time in its populations; spikes: {spikes}. A batch has {task['launches']} launches, and takes "
-            f"{task['bytes'] / 1e3:.1f} kB a trial and {task['fixed'] / 1e3:.0f} kB of weights and gradients over the bus."
+            f"A trial has {pieces} pieces of time in its populations; spikes: {spikes}. A batch has {task['launches']} "
+            f"launches, and takes {task['bytes'] / 1e3:.1f} kB a trial and {task['fixed'] / 1e3:.0f} kB of weights and "
+            "gradients over the bus."
         )
-        out += ["", "| kernel | registers | stack | spilled | shared | blocks of an SM | occupancy |", "|---|" + "--:|" * 6]
+        out += ["", "| kernel | registers | stack | spilled | shared | blocks of an SM | occupancy |"]
+        out.append("|---|" + "--:|" * 6)
         for name, k in task["kernels"].items():
             sizes = f"{k['stack']} B | {k['spilled']} B | {k['shared']} B"
             out.append(f"| {name} | {k['registers']} | {sizes} | {k['blocks']} | {100 * k['occupancy']:.0f} % |")
@@ -248,7 +251,8 @@ def page(results: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, count, write results and page; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, metavar="DIR", default=Path(__file__).parents[1] / "docs", help="default: docs")
+    docs = Path(__file__).parents[1] / "docs"
+    parser.add_argument("--out", type=Path, metavar="DIR", default=docs, help="default: docs")
     out = parser.parse_args(arguments).out
     results = measure()
     write_rounded(out / "results" / "cuda_on_paper.json", results)
