@@ -222,10 +222,10 @@ def page(results: Mapping[str, Any]) -> str:
     out = [
         "# CUDA on paper",
         "",
-        f"What batches would take on an {results['card']}, from counts and from what nvcc {results['nvcc']} says of the",
-        f"kernels; no GPU was there to measure any of it. `{results['command']}`, {results['date']}. The assumptions",
-        "(cycles of a barrier and of a read, barriers and dependent reads of a piece) stand in that file; a factor of three",
-        "either way is no surprise.",
+        f"What batches would take on an {results['card']}, from counts and from what nvcc {results['nvcc']} says of",
+        f"the kernels; no GPU was there to measure any of it. `{results['command']}`, {results['date']}.",
+        "The assumptions (cycles of a barrier and of a read, barriers and dependent reads of a piece) stand in that",
+        "file; a factor of three either way is no surprise.",
     ]
     for task in results["tasks"]:
         pieces = " and ".join(f"{p:.0f}" for p in task["pieces"])
