@@ -206,6 +206,26 @@ def test_poisson_spikes_are_drawn_once_by_seed_and_name() -> None:
     np.testing.assert_array_equal(one_to_one.mask, np.eye(2, dtype=bool))
 
 
+def test_columns_of_a_timed_array_and_constants_of_the_source() -> None:
+    own = {"stimulus": TimedArray(np.arange(6).reshape(3, 2) * mV, dt=10 * ms), "k": 1}
+    equations = """
+    dv/dt = (stimulus(t, column) + stimulus(t, k) - v)/(10*ms) : volt
+    column : integer (constant)
+    gain : 1 (constant)
+    """
+    cells = NeuronGroup(3, equations, threshold="v > 1*mV", reset="v = 0*mV", name="cells", namespace=own)
+    cells.column, cells.gain = [0, 1, 0], [1, 2, 3]
+    other = NeuronGroup(2, "v : volt", name="other")
+    syn = Synapses(cells[1:], other, "w : volt", on_pre="jump = gain_pre*w\nv += jump*(1 + i)/N_pre", name="syn")
+    syn.connect()
+    syn.w = 1 * mV
+    network = snn.from_brian2([cells, other, syn], "cells", 30 * ms)
+    np.testing.assert_allclose(network.projections[0].weights, 1e-3 * np.array([[0, 0], [1, 1], [3, 3]]))
+    gains = [drive.weights.tolist() for drive in network.drives]
+    assert gains == [[[1, 0, 1], [0, 1, 0]], [[0, 0, 0], [1, 1, 1]]]
+    assert network.populations[1].model.derivatives == {"v": "0*volt/second"}
+
+
 def test_rates_that_a_timed_array_gives_are_followed() -> None:
     stimulus = TimedArray([[0, 100], [1000, 200], [100, 500]] * Hz, dt=100 * ms)
     source = PoissonGroup(2, rates="stimulus(t, i) + base*(1 + i)", name="source")

@@ -16,7 +16,7 @@ from ...symbolic.system import HybridSystem
 from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
-from ...templates.units import unit_dimension, unit_of_dimension, variables_in
+from ...templates.units import unit_of_dimension, variables_in
 from ._scope import ModelConstant, Scope, place, refuse, without_grid
 from ._slots import Array
 
@@ -168,8 +168,8 @@ class PopulationReader:
                 document["refractory"] = refractory
         for name in scope.state_names:
             if name not in derivatives:
-                rate = unit_of_dimension(scope.equations[name].dim / unit_dimension("second"))
-                derivatives[name] = "0/second" if rate == "hertz" else f"0*{rate}"
+                unit = self._unit(name)
+                derivatives[name] = "0/second" if unit == "1" else f"0*{unit}/second"
         if not derivatives:
             raise refuse(group, "equations", "has no differential equation, and nothing changes it; leave it out")
         lines = (f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items())

@@ -151,7 +151,7 @@ class Scope:
                 raise refuse(owner, key, f"{ast.unparse(node)!r} draws while it runs, which has no gradient; {hint}")
             if node.func.id in DEFAULT_FUNCTIONS:
                 continue
-            places[node] = self._current(node, owner, key, lookup)
+            places[node] = self._current(node, owner, key)
             inside |= {id(inner) for inner in ast.walk(node)}
         # an exponent stays a number: a power whose exponent is a parameter has no real derivative by it below 0
         for node in ast.walk(tree):
@@ -257,7 +257,7 @@ class Scope:
             known = [*self.equations.names, *(n for n, v in self.namespace.items() if isinstance(v, Quantity))]
             raise refuse(owner, key, f"{name!r} is not defined; {suggest(name, known)}") from None
 
-    def _current(self, call: ast.Call, owner: Group, key: str, lookup: Callable[[str], str | None]) -> str:
+    def _current(self, call: ast.Call, owner: Group, key: str) -> str:
         """The input of the model that stands for the call of a `TimedArray`."""
         assert isinstance(call.func, ast.Name)
         name, written = call.func.id, ast.unparse(call)
