@@ -584,6 +584,22 @@ def test_arguments_that_fit_nothing_are_refused() -> None:
             snn.from_brian2(**arguments)
 
 
+def test_what_is_declared_for_each_neuron_is_learned_for_each() -> None:
+    cells = group(3, equations=LIF + "gain : 1\nleak : 1 (shared)", reset="v = v_r*gain*leak")
+    cells.gain, cells.leak, cells.v = 1, 1, -60 * mV
+    learnable = {"cells": ["gain", "leak", "tau", "v_0", "ge_0"]}
+    values = snn.from_brian2(cells, "cells", 50 * ms, learnable=learnable).trainable()
+    shapes = {key: value.shape for key, value in values.items()}
+    assert shapes == {"cells.gain": (3,), "cells.leak": (), "cells.tau": (), "cells.v_0": (3,), "cells.ge_0": (3,)}
+
+
+def test_a_standalone_device_is_refused() -> None:
+    cells = group()
+    brian2.set_device("cpp_standalone", build_on_run=False)
+    with pytest.raises(ValueError, match=r"values of a standalone device can't be read; call set_device\('runtime'\)"):
+        snn.from_brian2(cells, "cells", 50 * ms)
+
+
 def test_a_script_that_has_run_is_refused() -> None:
     cells = group()
     network = brian2.Network(cells)

@@ -112,7 +112,8 @@ def from_brian2(
     learnable : mapping of str to sequence of str, optional
         By name of the group or the synapses, what the gradient is wanted of: parameters, and initial values such as
         ``"v_0"``, of a group (none by default); ``"w"`` and ``"delay"`` of synapses (the weights, by default).
-        Numbers of the script are parameters of each group that reads them.
+        Numbers of the script are parameters of each group that reads them. What equations declare for each neuron,
+        and initial values, are learned for each.
     seed : int
         Of the spikes that are drawn, once, for PoissonGroup and PoissonInput.
     namespace : mapping, optional

@@ -63,8 +63,8 @@ class PopulationReader:
     """
 
     def __init__(self, group: Any, namespace: Mapping[str, Any], changed: set[str], learnable: Collection[str]) -> None:
-        self.group, self.learnable = group, learnable
-        self.scope = Scope(group, namespace, changed)
+        self.group = group
+        self.scope = Scope(group, namespace, changed, learnable)
         self._receptors: list[_Receptor] = []
         self._until_below = False
         self._neuron = self._read()
@@ -174,7 +174,7 @@ class PopulationReader:
             raise refuse(group, "equations", "has no differential equation, and nothing changes it; leave it out")
         lines = (f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items())
         document["equations"] = "\n".join(lines)
-        document["states"] = {name: {"initial": self._initial(name)} for name in scope.state_names}
+        document["states"] = {name: {"initial": scope.initial(name)} for name in scope.state_names}
         return document
 
     def _whole(self) -> dict[str, Any]:
@@ -198,10 +198,6 @@ class PopulationReader:
 
     def _unit(self, name: str) -> str:
         return unit_of_dimension(self.scope.equations[name].dim)
-
-    def _initial(self, state: str) -> str:
-        name = f"{state}_0"
-        return self.scope.initial(state, name in self.learnable and name not in self.scope.equations)
 
     def _threshold(self, condition: str) -> str:
         """``left > right``, whichever way round the script writes it."""
