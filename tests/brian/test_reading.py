@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import brian2
 import numpy as np
@@ -35,11 +35,12 @@ from snnmodels.templates.expressions import free_names
 from snnmodels.templates.identity import identity
 from snnmodels.templates.units import unit_dimension
 from tests.brian.scripts import SCRIPTS, Script
+from tests.needs import COMPILER
 
 # spikes may be that many steps from Brian2's, which tests thresholds and begins and ends periods on its grid
 STEPS = 8
 CHEAP = ("adaptive_threshold",)
-COMPILED = ("hodgkin_huxley",)  # minutes in NumPy
+COMPILED = ("hodgkin_huxley", "morris_lecar")  # minutes in NumPy
 LIF = """
 dv/dt = (E - v + ge)/tau : volt (unless refractory)
 dge/dt = -ge/tau_e : volt
@@ -90,6 +91,14 @@ def assert_brians(name: str, dt: Quantity, steps: float = STEPS) -> None:
         np.testing.assert_allclose(x, y, rtol=0, atol=steps * float(dt))
 
 
+def marked(names: Iterable[str], cheap: Sequence[str], compiled: Sequence[str] = ()) -> list[object]:
+    """Names of tests, of which some are cheap, and some need a compiler."""
+    return [
+        pytest.param(n, marks=[*([] if n in cheap else [pytest.mark.slow]), *([COMPILER] if n in compiled else [])])
+        for n in names
+    ]
+
+
 @pytest.mark.parametrize("name", CHEAP)
 def test_spikes_are_brians(name: str) -> None:
     assert_brians(name, 20 * us)
@@ -101,7 +110,7 @@ def test_spikes_are_brians_at_a_microsecond(name: str) -> None:
     assert_brians(name, 1 * us)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in CHEAP else pytest.mark.slow) for n in SCRIPTS])
+@pytest.mark.parametrize("name", marked(SCRIPTS, CHEAP, COMPILED))
 def test_gradients_are_those_of_differences_and_of_the_reference(name: str) -> None:
     network = read(SCRIPTS[name]())
     target = "cpp_standalone" if name in COMPILED else "numpy"
@@ -272,9 +281,7 @@ ALL += [
 ]
 
 
-@pytest.mark.parametrize(
-    "name", [*ROUND_TRIPS, *(pytest.param(n, marks=pytest.mark.slow) for n in ALL if n not in ROUND_TRIPS)]
-)
+@pytest.mark.parametrize("name", marked(dict.fromkeys([*ROUND_TRIPS, *ALL]), ROUND_TRIPS))
 def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> None:
     model = load_model(name)
     cells = snn.neuron_group(model, 2, name="cells", method="euler")
@@ -301,12 +308,25 @@ def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> No
         assert all((other.jump[x].xreplace(names) - arrival.jump[x]).expand() == 0 for x in there.states)
 
 
-@pytest.mark.parametrize(
-    "name", [ROUND_TRIPS[0], *(pytest.param(n, marks=pytest.mark.slow) for n in ALL if n != ROUND_TRIPS[0])]
+GRADIENTS = (
+    ROUND_TRIPS[0],
+    "adex",
+    "alif",
+    "amat2",
+    "ca_ahp_lif",
+    "gif",
+    "glif3",
+    "lif_coba",
+    "lif_cuba",
+    "morris_lecar",
 )
+
+
+@pytest.mark.parametrize("name", marked(GRADIENTS, ROUND_TRIPS[:1], COMPILED))
 def test_plain_groups_have_the_gradients_of_the_network_that_they_came_from(name: str) -> None:
     """All but by parameters of initial values: those of groups are numbers."""
-    given = probe(load_model(name), trials=1, delays=True)
+    target = "cpp_standalone" if name in COMPILED else "numpy"
+    given = probe(load_model(name), trials=1, delays=True, target=target)
     times = given.inputs["input"][0]
     groups: dict[str, object] = {
         "input": SpikeGeneratorGroup(*_flat(times), name="input"),
@@ -332,7 +352,7 @@ def test_plain_groups_have_the_gradients_of_the_network_that_they_came_from(name
     network = snn.from_brian2([*groups.values(), *wires], "output", given.network.duration, learnable=learnable)
     outcomes = []
     for n, inputs in ((given.network, given.inputs), (network, network.trial)):
-        with snn.Simulation(n, given.loss, batch_size=1) as simulation:
+        with snn.Simulation(n, given.loss, batch_size=1, target=target) as simulation:
             outcomes.append(simulation.run(inputs, given.targets))
     theirs, ours = outcomes
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
