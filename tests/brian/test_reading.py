@@ -556,12 +556,24 @@ REFUSED = {
     "nothing": (lambda: [group(equations="x : 1", threshold=None, reset=None)], "equations: has no differential"),
     "unconnected": (lambda: unconnected(group()), "Synapses 'syn': connect: has not been called"),
     "missing": (lambda: driven(group())[1:], "Synapses 'syn': source: 'source' is not among the objects"),
+    "inactive part": (lambda: [_inactive_part(group())], r"active \(cells_spike_thresholder\): is False"),
+    "last spike": (lambda: [_spiked(group())], "cells': lastspike: has been set"),
     "inactive": (lambda: [_inactive(group())], "active: is False"),
 }
 
 
 def _inactive(cells: NeuronGroup) -> NeuronGroup:
     cells.active = False
+    return cells
+
+
+def _inactive_part(cells: NeuronGroup) -> NeuronGroup:
+    cells.thresholder["spike"].active = False
+    return cells
+
+
+def _spiked(cells: NeuronGroup) -> NeuronGroup:
+    cells.lastspike = -1 * ms
     return cells
 
 

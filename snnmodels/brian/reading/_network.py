@@ -221,6 +221,8 @@ def _sorted_out(objects: Any) -> dict[str, BrianObject]:
         if not isinstance(objects, BrianNetwork) and _has_run(o):
             raise refuse(o, "", "has run; read it before, or restore its beginning")
         for part in o.contained_objects:
+            if not part.active:
+                raise refuse(o, f"active ({part.name})", "is False, which isn't read; leave it True")
             if isinstance(part, CodeRunner) and not isinstance(part, _OWN_STEPS):
                 hint = "runs code at times of a clock, which has no gradient; write it as an equation, or a TimedArray"
                 raise refuse(o, f"run_regularly ({part.name})", hint)

@@ -17,7 +17,7 @@ from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
 from ...templates.units import unit_of_dimension, variables_in
-from ._scope import ModelConstant, Scope, place, refuse, without_grid
+from ._scope import NEVER, ModelConstant, Scope, place, refuse, without_grid
 from ._slots import Array
 
 __all__ = ["PopulationReader", "read_statements"]
@@ -240,6 +240,9 @@ class PopulationReader:
         text = group._refractory
         if text is False:
             return _Period()
+        if (group.variables["lastspike"].get_value() != NEVER).any():
+            hint = "a trial begins with neurons that have not spiked; leave it as it is"
+            raise refuse(group, "lastspike", f"has been set; {hint}")
         if not isinstance(text, str):
             return _Period(True, text)
         with located(place(group), "refractory"):

@@ -22,12 +22,12 @@ from ...templates.expressions import parse, replace_nodes
 from ...templates.units import check_identifier, is_unit_name, unit_of_dimension
 from ._slots import Array, Slot, quantity
 
-__all__ = ["Array", "Current", "ModelConstant", "Scope", "place", "refuse", "without_grid"]
+__all__ = ["NEVER", "Current", "ModelConstant", "Scope", "place", "refuse", "without_grid"]
 
 _MATHEMATICAL = ("pi", "e", "inf")
 _RANDOM = ("rand", "randn", "poisson")
 _OF_A_GRID = ("dt", "t_in_timesteps")
-_NEVER = "-1e4*second"  # what Brian2 takes for the last spike of a neuron that has not spiked
+NEVER = -1e4  # seconds; what Brian2 takes for the last spike of a neuron that has not spiked
 
 
 def place(of: BrianObject) -> str:
@@ -380,7 +380,7 @@ class Scope:
         """States that stand for t and lastspike: equation and initial value by name."""
         found = {self.time: (f"d{self.time}/dt = 1 : second", "0")} if self.time else {}
         if self.last_spike:
-            found[self.last_spike] = (f"d{self.last_spike}/dt = 0*second/second : second", _NEVER)
+            found[self.last_spike] = (f"d{self.last_spike}/dt = 0*second/second : second", f"{NEVER}*second")
         return found
 
 
