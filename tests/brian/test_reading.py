@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import brian2
 import numpy as np
@@ -35,11 +35,12 @@ from snnmodels.templates.expressions import free_names
 from snnmodels.templates.identity import identity
 from snnmodels.templates.units import unit_dimension
 from tests.brian.scripts import SCRIPTS, Script
+from tests.needs import COMPILER
 
 # spikes may be that many steps from Brian2's, which tests thresholds and begins and ends periods on its grid
 STEPS = 8
 CHEAP = ("adaptive_threshold",)
-COMPILED = ("hodgkin_huxley",)  # minutes in NumPy
+COMPILED = ("hodgkin_huxley", "morris_lecar")  # minutes in NumPy
 LIF = """
 dv/dt = (E - v + ge)/tau : volt (unless refractory)
 dge/dt = -ge/tau_e : volt
@@ -90,6 +91,14 @@ def assert_brians(name: str, dt: Quantity, steps: float = STEPS) -> None:
         np.testing.assert_allclose(x, y, rtol=0, atol=steps * float(dt))
 
 
+def marked(names: Iterable[str], cheap: Sequence[str], compiled: Sequence[str] = ()) -> list[object]:
+    """Names of tests, of which some are cheap, and some need a compiler."""
+    return [
+        pytest.param(n, marks=[*([] if n in cheap else [pytest.mark.slow]), *([COMPILER] if n in compiled else [])])
+        for n in names
+    ]
+
+
 @pytest.mark.parametrize("name", CHEAP)
 def test_spikes_are_brians(name: str) -> None:
     assert_brians(name, 20 * us)
@@ -101,7 +110,7 @@ def test_spikes_are_brians_at_a_microsecond(name: str) -> None:
     assert_brians(name, 1 * us)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in CHEAP else pytest.mark.slow) for n in SCRIPTS])
+@pytest.mark.parametrize("name", marked(SCRIPTS, CHEAP, COMPILED))
 def test_gradients_are_those_of_differences_and_of_the_reference(name: str) -> None:
     network = read(SCRIPTS[name]())
     target = "cpp_standalone" if name in COMPILED else "numpy"
@@ -206,6 +215,26 @@ def test_poisson_spikes_are_drawn_once_by_seed_and_name() -> None:
     np.testing.assert_array_equal(one_to_one.mask, np.eye(2, dtype=bool))
 
 
+def test_columns_of_a_timed_array_and_constants_of_the_source() -> None:
+    own = {"stimulus": TimedArray(np.arange(6).reshape(3, 2) * mV, dt=10 * ms), "k": 1}
+    equations = """
+    dv/dt = (stimulus(t, column) + stimulus(t, k) - v)/(10*ms) : volt
+    column : integer (constant)
+    gain : 1 (constant)
+    """
+    cells = NeuronGroup(3, equations, threshold="v > 1*mV", reset="v = 0*mV", name="cells", namespace=own)
+    cells.column, cells.gain = [0, 1, 0], [1, 2, 3]
+    other = NeuronGroup(2, "v : volt", name="other")
+    syn = Synapses(cells[1:], other, "w : volt", on_pre="jump = gain_pre*w\nv += jump*(1 + i)/N_pre", name="syn")
+    syn.connect()
+    syn.w = 1 * mV
+    network = snn.from_brian2([cells, other, syn], "cells", 30 * ms)
+    np.testing.assert_allclose(network.projections[0].weights, 1e-3 * np.array([[0, 0], [1, 1], [3, 3]]))
+    gains = [drive.weights.tolist() for drive in network.drives]
+    assert gains == [[[1, 0, 1], [0, 1, 0]], [[0, 0, 0], [1, 1, 1]]]
+    assert network.populations[1].model.derivatives == {"v": "0*volt/second"}
+
+
 def test_rates_that_a_timed_array_gives_are_followed() -> None:
     stimulus = TimedArray([[0, 100], [1000, 200], [100, 500]] * Hz, dt=100 * ms)
     source = PoissonGroup(2, rates="stimulus(t, i) + base*(1 + i)", name="source")
@@ -252,9 +281,7 @@ ALL += [
 ]
 
 
-@pytest.mark.parametrize(
-    "name", [*ROUND_TRIPS, *(pytest.param(n, marks=pytest.mark.slow) for n in ALL if n not in ROUND_TRIPS)]
-)
+@pytest.mark.parametrize("name", marked(dict.fromkeys([*ROUND_TRIPS, *ALL]), ROUND_TRIPS))
 def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> None:
     model = load_model(name)
     cells = snn.neuron_group(model, 2, name="cells", method="euler")
@@ -281,12 +308,25 @@ def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> No
         assert all((other.jump[x].xreplace(names) - arrival.jump[x]).expand() == 0 for x in there.states)
 
 
-@pytest.mark.parametrize(
-    "name", [ROUND_TRIPS[0], *(pytest.param(n, marks=pytest.mark.slow) for n in ALL if n != ROUND_TRIPS[0])]
+GRADIENTS = (
+    ROUND_TRIPS[0],
+    "adex",
+    "alif",
+    "amat2",
+    "ca_ahp_lif",
+    "gif",
+    "glif3",
+    "lif_coba",
+    "lif_cuba",
+    "morris_lecar",
 )
+
+
+@pytest.mark.parametrize("name", marked(GRADIENTS, ROUND_TRIPS[:1], COMPILED))
 def test_plain_groups_have_the_gradients_of_the_network_that_they_came_from(name: str) -> None:
     """All but by parameters of initial values: those of groups are numbers."""
-    given = probe(load_model(name), trials=1, delays=True)
+    target = "cpp_standalone" if name in COMPILED else "numpy"
+    given = probe(load_model(name), trials=1, delays=True, target=target)
     times = given.inputs["input"][0]
     groups: dict[str, object] = {
         "input": SpikeGeneratorGroup(*_flat(times), name="input"),
@@ -312,7 +352,7 @@ def test_plain_groups_have_the_gradients_of_the_network_that_they_came_from(name
     network = snn.from_brian2([*groups.values(), *wires], "output", given.network.duration, learnable=learnable)
     outcomes = []
     for n, inputs in ((given.network, given.inputs), (network, network.trial)):
-        with snn.Simulation(n, given.loss, batch_size=1) as simulation:
+        with snn.Simulation(n, given.loss, batch_size=1, target=target) as simulation:
             outcomes.append(simulation.run(inputs, given.targets))
     theirs, ours = outcomes
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
@@ -516,12 +556,24 @@ REFUSED = {
     "nothing": (lambda: [group(equations="x : 1", threshold=None, reset=None)], "equations: has no differential"),
     "unconnected": (lambda: unconnected(group()), "Synapses 'syn': connect: has not been called"),
     "missing": (lambda: driven(group())[1:], "Synapses 'syn': source: 'source' is not among the objects"),
+    "inactive part": (lambda: [_inactive_part(group())], r"active \(cells_spike_thresholder\): is False"),
+    "last spike": (lambda: [_spiked(group())], "cells': lastspike: has been set"),
     "inactive": (lambda: [_inactive(group())], "active: is False"),
 }
 
 
 def _inactive(cells: NeuronGroup) -> NeuronGroup:
     cells.active = False
+    return cells
+
+
+def _inactive_part(cells: NeuronGroup) -> NeuronGroup:
+    cells.thresholder["spike"].active = False
+    return cells
+
+
+def _spiked(cells: NeuronGroup) -> NeuronGroup:
+    cells.lastspike = -1 * ms
     return cells
 
 
@@ -562,6 +614,22 @@ def test_arguments_that_fit_nothing_are_refused() -> None:
         arguments = {"objects": objects, "output": "cells", "duration": 50 * ms, **wrong}
         with pytest.raises(ValueError, match=message):
             snn.from_brian2(**arguments)
+
+
+def test_what_is_declared_for_each_neuron_is_learned_for_each() -> None:
+    cells = group(3, equations=LIF + "gain : 1\nleak : 1 (shared)", reset="v = v_r*gain*leak")
+    cells.gain, cells.leak, cells.v = 1, 1, -60 * mV
+    learnable = {"cells": ["gain", "leak", "tau", "v_0", "ge_0"]}
+    values = snn.from_brian2(cells, "cells", 50 * ms, learnable=learnable).trainable()
+    shapes = {key: value.shape for key, value in values.items()}
+    assert shapes == {"cells.gain": (3,), "cells.leak": (), "cells.tau": (), "cells.v_0": (3,), "cells.ge_0": (3,)}
+
+
+def test_a_standalone_device_is_refused() -> None:
+    cells = group()
+    brian2.set_device("cpp_standalone", build_on_run=False)
+    with pytest.raises(ValueError, match=r"values of a standalone device can't be read; call set_device\('runtime'\)"):
+        snn.from_brian2(cells, "cells", 50 * ms)
 
 
 def test_a_script_that_has_run_is_refused() -> None:

@@ -112,7 +112,8 @@ def from_brian2(
     learnable : mapping of str to sequence of str, optional
         By name of the group or the synapses, what the gradient is wanted of: parameters, and initial values such as
         ``"v_0"``, of a group (none by default); ``"w"`` and ``"delay"`` of synapses (the weights, by default).
-        Numbers of the script are parameters of each group that reads them.
+        Numbers of the script are parameters of each group that reads them. What equations declare for each neuron,
+        and initial values, are learned for each.
     seed : int
         Of the spikes that are drawn, once, for PoissonGroup and PoissonInput.
     namespace : mapping, optional
@@ -220,6 +221,8 @@ def _sorted_out(objects: Any) -> dict[str, BrianObject]:
         if not isinstance(objects, BrianNetwork) and _has_run(o):
             raise refuse(o, "", "has run; read it before, or restore its beginning")
         for part in o.contained_objects:
+            if not part.active:
+                raise refuse(o, f"active ({part.name})", "is False, which isn't read; leave it True")
             if isinstance(part, CodeRunner) and not isinstance(part, _OWN_STEPS):
                 hint = "runs code at times of a clock, which has no gradient; write it as an equation, or a TimedArray"
                 raise refuse(o, f"run_regularly ({part.name})", hint)

@@ -16,8 +16,8 @@ from ...symbolic.system import HybridSystem
 from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
-from ...templates.units import unit_dimension, unit_of_dimension, variables_in
-from ._scope import ModelConstant, Scope, place, refuse, without_grid
+from ...templates.units import unit_of_dimension, variables_in
+from ._scope import NEVER, ModelConstant, Scope, place, refuse, without_grid
 from ._slots import Array
 
 __all__ = ["PopulationReader", "read_statements"]
@@ -63,8 +63,8 @@ class PopulationReader:
     """
 
     def __init__(self, group: Any, namespace: Mapping[str, Any], changed: set[str], learnable: Collection[str]) -> None:
-        self.group, self.learnable = group, learnable
-        self.scope = Scope(group, namespace, changed)
+        self.group = group
+        self.scope = Scope(group, namespace, changed, learnable)
         self._receptors: list[_Receptor] = []
         self._until_below = False
         self._neuron = self._read()
@@ -168,13 +168,13 @@ class PopulationReader:
                 document["refractory"] = refractory
         for name in scope.state_names:
             if name not in derivatives:
-                rate = unit_of_dimension(scope.equations[name].dim / unit_dimension("second"))
-                derivatives[name] = "0/second" if rate == "hertz" else f"0*{rate}"
+                unit = self._unit(name)
+                derivatives[name] = "0/second" if unit == "1" else f"0*{unit}/second"
         if not derivatives:
             raise refuse(group, "equations", "has no differential equation, and nothing changes it; leave it out")
         lines = (f"d{name}/dt = {rhs} : {self._unit(name)}" for name, rhs in derivatives.items())
         document["equations"] = "\n".join(lines)
-        document["states"] = {name: {"initial": self._initial(name)} for name in scope.state_names}
+        document["states"] = {name: {"initial": scope.initial(name)} for name in scope.state_names}
         return document
 
     def _whole(self) -> dict[str, Any]:
@@ -198,10 +198,6 @@ class PopulationReader:
 
     def _unit(self, name: str) -> str:
         return unit_of_dimension(self.scope.equations[name].dim)
-
-    def _initial(self, state: str) -> str:
-        name = f"{state}_0"
-        return self.scope.initial(state, name in self.learnable and name not in self.scope.equations)
 
     def _threshold(self, condition: str) -> str:
         """``left > right``, whichever way round the script writes it."""
@@ -244,6 +240,9 @@ class PopulationReader:
         text = group._refractory
         if text is False:
             return _Period()
+        if (group.variables["lastspike"].get_value() != NEVER).any():
+            hint = "a trial begins with neurons that have not spiked; leave it as it is"
+            raise refuse(group, "lastspike", f"has been set; {hint}")
         if not isinstance(text, str):
             return _Period(True, text)
         with located(place(group), "refractory"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,12 @@ from ...templates.expressions import parse, replace_nodes
 from ...templates.units import check_identifier, is_unit_name, unit_of_dimension
 from ._slots import Array, Slot, quantity
 
-__all__ = ["Array", "Current", "ModelConstant", "Scope", "place", "refuse", "without_grid"]
+__all__ = ["NEVER", "Current", "ModelConstant", "Scope", "place", "refuse", "without_grid"]
 
 _MATHEMATICAL = ("pi", "e", "inf")
 _RANDOM = ("rand", "randn", "poisson")
 _OF_A_GRID = ("dt", "t_in_timesteps")
-_NEVER = "-1e4*second"  # what Brian2 takes for the last spike of a neuron that has not spiked
+NEVER = -1e4  # seconds; what Brian2 takes for the last spike of a neuron that has not spiked
 
 
 def place(of: BrianObject) -> str:
@@ -82,10 +82,14 @@ class Scope:
         Of the script, for what groups don't define.
     changed : collection of str
         Parameters that resets or synapses assign to: they are states with the derivative 0.
+    learnable : collection of str
+        Parameters of the model to be learned.
     """
 
-    def __init__(self, group: Any, namespace: Mapping[str, Any], changed: set[str]) -> None:
-        self.group, self.namespace, self.changed = group, namespace, changed
+    def __init__(
+        self, group: Any, namespace: Mapping[str, Any], changed: set[str], learnable: Collection[str] = ()
+    ) -> None:
+        self.group, self.namespace, self.changed, self.learnable = group, namespace, changed, learnable
         self.equations = getattr(group, "user_equations", Equations(""))
         self.constants: dict[str, ModelConstant] = {}
         self.currents: list[Current] = []
@@ -151,7 +155,7 @@ class Scope:
                 raise refuse(owner, key, f"{ast.unparse(node)!r} draws while it runs, which has no gradient; {hint}")
             if node.func.id in DEFAULT_FUNCTIONS:
                 continue
-            places[node] = self._current(node, owner, key, lookup)
+            places[node] = self._current(node, owner, key)
             inside |= {id(inner) for inner in ast.walk(node)}
         # an exponent stays a number: a power whose exponent is a parameter has no real derivative by it below 0
         for node in ast.walk(tree):
@@ -257,7 +261,7 @@ class Scope:
             known = [*self.equations.names, *(n for n, v in self.namespace.items() if isinstance(v, Quantity))]
             raise refuse(owner, key, f"{name!r} is not defined; {suggest(name, known)}") from None
 
-    def _current(self, call: ast.Call, owner: Group, key: str, lookup: Callable[[str], str | None]) -> str:
+    def _current(self, call: ast.Call, owner: Group, key: str) -> str:
         """The input of the model that stands for the call of a `TimedArray`."""
         assert isinstance(call.func, ast.Name)
         name, written = call.func.id, ast.unparse(call)
@@ -310,7 +314,8 @@ class Scope:
             raise refuse(owner, key, f"{name!r} is boolean; make it a number, 0 or 1")
         values = np.asarray(group.variables[name].get_value(), dtype=float)
         unit = unit_of_dimension(equation.dim)
-        constant = self._constant(name, unit, _one_or_all(values, "shared" in equation.flags), "parameter of the group")
+        value = float(values.flat[0]) if "shared" in equation.flags else self._own_values(name, values)
+        constant = self._constant(name, unit, value, "parameter of the group")
 
         def put(new: Array) -> None:
             setattr(group, name, quantity(new, equation.dim))
@@ -332,18 +337,23 @@ class Scope:
         slot = Slot(f"{place(owner)}: {name!r}", put, lambda: np.zeros(np.shape(constant.value)), refusal=refusal)
         constant.slots[owner.name] = slot
 
-    def initial(self, state: str, wanted: bool) -> str:
+    def _own_values(self, name: str, values: Array) -> float | Array:
+        """A number where all values are the same and none is to be learned, else one for each neuron."""
+        if name in self.learnable or (values != values.flat[0]).any():
+            return np.broadcast_to(values, len(self.group)).copy()
+        return float(values.flat[0])
+
+    def initial(self, state: str) -> str:
         """The initial value of a state: a parameter of the model, or 0 where it is that and not to be learned.
 
         Parameters
         ----------
         state : str
             Of the group.
-        wanted : bool
-            Whether there is to be a parameter in any case.
         """
         group, equation = self.group, self.equations[state]
         values = np.asarray(group.variables[state].get_value(), dtype=float)
+        wanted = f"{state}_0" in self.learnable and f"{state}_0" not in self.equations
         if not wanted and not values.any():
             return "0"
 
@@ -351,7 +361,7 @@ class Scope:
             setattr(group, state, quantity(new, equation.dim))
 
         name, unit = self.fresh(f"{state}_0"), unit_of_dimension(equation.dim)
-        self._constant(name, unit, _one_or_all(values, False), f"initial value of {state}", time=False)
+        self._constant(name, unit, self._own_values(name, values), f"initial value of {state}", time=False)
         self._keep(name, group, put)
         return name
 
@@ -370,7 +380,7 @@ class Scope:
         """States that stand for t and lastspike: equation and initial value by name."""
         found = {self.time: (f"d{self.time}/dt = 1 : second", "0")} if self.time else {}
         if self.last_spike:
-            found[self.last_spike] = (f"d{self.last_spike}/dt = 0*second/second : second", _NEVER)
+            found[self.last_spike] = (f"d{self.last_spike}/dt = 0*second/second : second", f"{NEVER}*second")
         return found
 
 
@@ -389,13 +399,6 @@ class _Times(ast.NodeTransformer):
             ):
                 return ast.Compare(a, node.ops, [b])
         return node
-
-
-def _one_or_all(values: Array, shared: bool) -> float | Array:
-    """A number where all values are the same, else one for each neuron."""
-    if shared or values.ndim == 0 or (values == values.flat[0]).all():
-        return float(values.flat[0])
-    return values.copy()
 
 
 def _usable(name: str) -> bool:
