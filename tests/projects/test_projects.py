@@ -110,7 +110,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         layered(), folder / "project", inputs=inputs, what="gradient", loss=TTFSCrossEntropy(), targets=labels
     )
     shutil.move(folder / "project", folder / "a copy elsewhere")
-    make(folder / "a copy elsewhere", "CXXFLAGS=-O0")
+    make(folder / "a copy elsewhere", "-j2", "CXXFLAGS=-O0")
     return folder / "a copy elsewhere"
 
 
