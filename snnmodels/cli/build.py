@@ -134,6 +134,7 @@ def build(
             dt=step,
             weight=weight,
             seed=seed or 0,
+            exact=timing is Timing.precise,
         )
         origin = "Poisson spike trains of 20 Hz"
     if spikes is not None:

@@ -204,7 +204,7 @@ class Contents:
         """The derivative of a loss by what is read."""
         read = self.read(seen)
         what = f"derivative of the loss by `{read.path}`" + ", 0 where that is inf" * isinstance(seen, SpikeTimes)
-        unit = f"1/({read.unit})"
+        unit = _per(read.unit)
         return File(f"derivatives/{read.name}.npy", "derivative", read.name, FLOAT, read.shape, unit, what)
 
     # --- what it writes ---------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ class Contents:
             See `File`.
         """
         what = f"derivative of the loss by {key}"
-        return File(f"results/gradients/{key}.npy", "gradient", key, FLOAT, shape, f"1/({unit})", what, shared)
+        return File(f"results/gradients/{key}.npy", "gradient", key, FLOAT, shape, _per(unit), what, shared)
 
     def by_value(self, value: File) -> File:
         """The gradient by a value that a file holds."""
@@ -312,3 +312,8 @@ class Contents:
         if self.plan.input_gradients:
             yield from (self.by_input(file, "times") for file in inputs)
             yield from (self.by_input(file, "samples") for file in currents)
+
+
+def _per(unit: str) -> str:
+    """The unit of a derivative of a loss, which has none."""
+    return unit if unit in ("", "1") else f"1/({unit})"

@@ -156,7 +156,8 @@ def export_simulation(
             with path.open("wb") as opened:
                 np.lib.format.write_array(opened, np.array(array, dtype=file.dtype, order="C"), allow_pickle=False)
         _put(folder / "Makefile", _makefile(sources, target))
-        _put(folder / "README.md", _readme(contents, target, what, inputs_from))
+        of = read if isinstance(read, Loss) else None
+        _put(folder / "README.md", _readme(contents, target, of, inputs_from))
         _put(folder / MANIFEST, json.dumps(_manifest(contents, target, what), indent=1) + "\n")
     return SimulationProject(directory, target, len(sources), tuple(contents.all()))
 
@@ -315,7 +316,7 @@ def _manifest(contents: Contents, target: ProjectTarget, what: What) -> dict[str
     }
 
 
-def _readme(contents: Contents, target: ProjectTarget, what: What, inputs_from: str) -> str:
+def _readme(contents: Contents, target: ProjectTarget, loss: Loss | None, inputs_from: str) -> str:
     """The project's README."""
     network, files = contents.network, list(contents.all())
 
@@ -328,18 +329,18 @@ def _readme(contents: Contents, target: ProjectTarget, what: What, inputs_from: 
     described += [f"* `{p.name}`: {p.n} neurons, {p.model.title} (`{p.model.name}`)" for p in network.populations]
     described += [f"* `{q.name}`: synapses from `{q.source}` to `{q.target}`" for q in network.projections]
     given = next((f for f in files if f.role == "input"), None)
-    derived = what == "gradient" and contents.loss is None
+    derived = contents.gradient and contents.loss is None
     parts = {
         "title": network.name,
         "duration": f"{network.duration * 1e3:g}",
         "language": _LANGUAGES[target],
-        "what": "The simulation" if what == "forward" else "The simulation of a batch, and the gradients of a loss,",
+        "what": "The simulation of trials" + " and the gradients of a loss" * contents.gradient,
         "build": _file(f"build.{target}.md").strip("\n"),
         "network": "\n".join(described),
         "from": inputs_from,
         "read": table("input", "value", "target", "derivative"),
         "written": table("spikes", "state", "loss", "predictions", "gradient"),
-        "loss": _file("derivatives.md").strip("\n") if derived else "",
+        "loss": _file("derivatives.md").strip("\n") if derived else f"The loss is `{loss!r}`." if loss else "",
         "given": given.path if given else "inputs",
     }
     return _replaced(_file("README.md"), parts)

@@ -25,7 +25,7 @@ from snnmodels.brian.export import (
     regular_spikes,
     write_makefile,
 )
-from snnmodels.brian.export.drive import weight_for_one_spike
+from snnmodels.brian.export.drive import exact_weight_for_one_spike, weight_for_one_spike
 from snnmodels.brian.export.simulation import check_input_spikes, one_trial
 from snnmodels.brian.plan import Plan
 from snnmodels.datasets import yin_yang_latency, yin_yang_split
@@ -351,6 +351,10 @@ class TestSingleModel:
         model = load_model("lif", "delta_synapse")
         # v jumps by the weight; the threshold is v > 1
         assert weight_for_one_spike(model, "delta_synapse") == 2.0
+        assert exact_weight_for_one_spike(model, "delta_synapse") == 2.0
+        refractory = load_model("lif+exp_synapse+refractory")
+        weight = exact_weight_for_one_spike(refractory, "exp_synapse")
+        assert weight == weight_for_one_spike(load_model("lif+exp_synapse"), "exp_synapse")
 
     def test_driven_neurons_spike(self) -> None:
         network, spikes = driven_population(load_model("lif"), n=4, duration=0.05, seed=2)

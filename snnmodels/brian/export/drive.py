@@ -8,6 +8,10 @@ import brian2
 import numpy as np
 
 from ...datasets import yin_yang_latency, yin_yang_split
+from ...events.engine import SimulationError
+from ...events.plan import EnginePlan
+from ...losses.observables import SpikeTimes
+from ...targets import open_engine
 from ...targets.devices import preferences
 from ...templates.model import Model
 from ...templates.network import Network, Population, Projection, SpikeInput
@@ -17,6 +21,7 @@ __all__ = [
     "driven_population",
     "encoded_label",
     "encoded_sample",
+    "exact_weight_for_one_spike",
     "read_spikes",
     "regular_spikes",
     "weight_for_one_spike",
@@ -51,15 +56,7 @@ def weight_for_one_spike(model: Model, receptor: str, duration: float = 0.1, dt:
     ValueError
         If none does, as with an inhibitory receptor.
     """
-    n = len(_WEIGHTS)
-    probe = Network(
-        name="probe",
-        inputs=(SpikeInput("probe_input", 1),),
-        populations=(Population("probe_neurons", n, model),),
-        projections=(Projection("probe_synapses", "probe_input", "probe_neurons", _WEIGHTS[None, :], receptor),),
-        output="probe_neurons",
-        duration=duration,
-    )
+    probe = _probe(model, receptor, duration, _WEIGHTS)
     former = brian2.defaultclock.dt
     # the largest weights overflow; the neurons spike before
     with np.errstate(all="ignore"), preferences({"codegen.target": "numpy"}):
@@ -72,10 +69,65 @@ def weight_for_one_spike(model: Model, receptor: str, duration: float = 0.1, dt:
     counts = np.asarray(trial.spikes["probe_neurons"].count)
     more = np.flatnonzero(counts > counts[0])
     if more.size == 0:
-        raise ValueError(
-            f"{model.name}: no weight makes an arrival at receptor {receptor!r} cause a spike; give a weight yourself"
-        )
+        raise _no_weight(model, receptor)
     return float(_WEIGHTS[more[0]])
+
+
+def exact_weight_for_one_spike(model: Model, receptor: str, duration: float = 0.1, dt: float = 1e-4) -> float:
+    """As `weight_for_one_spike` in continuous time: for models that have no simulation on a grid, too.
+
+    The search takes larger weights to cause no fewer spikes; one so large that there is no trajectory counts as above.
+
+    Parameters
+    ----------
+    model : Model
+    receptor : str
+    duration : float
+        How long to wait for the spike, in seconds.
+    dt : float
+        Not used.
+
+    Raises
+    ------
+    ValueError
+        If no weight does.
+    """
+    plan = EnginePlan.of(_probe(model, receptor, duration, _WEIGHTS[:1]), [SpikeTimes()], input_gradients=False)
+    engine = open_engine("numpy", plan)
+
+    def spikes(weight: float) -> float:
+        engine.set_weights(0, np.array([[weight]]))
+        try:
+            engine.forward([np.zeros((1, 1, 1))], gradient=False)
+        except SimulationError:
+            return np.inf
+        return engine.spike_count(0)
+
+    rest, below, above = spikes(0.0), 0, len(_WEIGHTS) - 1
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (below, middle) if spikes(_WEIGHTS[middle]) > rest else (middle, above)
+    if not rest < spikes(_WEIGHTS[above]) < np.inf:
+        raise _no_weight(model, receptor)
+    return float(_WEIGHTS[above])
+
+
+def _probe(model: Model, receptor: str, duration: float, weights: Array) -> Network:
+    """One neuron for each weight, through which a spike arrives at time 0."""
+    return Network(
+        name="probe",
+        inputs=(SpikeInput("probe_input", 1),),
+        populations=(Population("probe_neurons", len(weights), model),),
+        projections=(Projection("probe_synapses", "probe_input", "probe_neurons", weights[None, :], receptor),),
+        output="probe_neurons",
+        duration=duration,
+    )
+
+
+def _no_weight(model: Model, receptor: str) -> ValueError:
+    return ValueError(
+        f"{model.name}: no weight makes an arrival at receptor {receptor!r} cause a spike; give a weight yourself"
+    )
 
 
 def driven_population(
@@ -88,6 +140,7 @@ def driven_population(
     dt: float = 1e-4,
     weight: float | None = None,
     seed: int = 0,
+    exact: bool = False,
 ) -> tuple[Network, dict[str, Array]]:
     """Neurons of one model driven by Poisson spike trains through every receptor.
 
@@ -105,6 +158,8 @@ def driven_population(
         that doesn't spike. Weights are uniform between 0.5 and 1.5 of it.
     seed : int
         Of the weights and the input.
+    exact : bool
+        Whether the weight is looked for in continuous time, not on the grid.
 
     Returns
     -------
@@ -126,7 +181,8 @@ def driven_population(
     for receptor in model.receptors:
         mean = weight
         if mean is None:
-            mean = 0.5 * weight_for_one_spike(model, receptor, duration, dt) if model.spiking else 1.0
+            search = exact_weight_for_one_spike if exact else weight_for_one_spike
+            mean = 0.5 * search(model, receptor, duration, dt) if model.spiking else 1.0
         source = SpikeInput(f"input_{receptor}", sources)
         inputs.append(source)
         weights = mean * rng.uniform(0.5, 1.5, (sources, n))
