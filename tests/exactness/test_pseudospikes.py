@@ -144,15 +144,15 @@ push = {{ unit = "{unit}", description = "" }}
     ("neuron", "loss", "seed"),
     [
         ("theta", "first spikes", 1),
-        pytest.param("qif", "spike times", 1, marks=SLOW),
-        *(pytest.param(n, k, seed, marks=SLOW) for n in DRIVE for k in LOSSES for seed in (0, 3)),
+        *(pytest.param(n, k, seed, marks=SLOW) for n in DRIVE for k in LOSSES for seed in (1, 3)),
     ],
 )
 def test_they_are_the_spikes_of_a_longer_trial(neuron: str, loss: str, seed: int, target: str, tmp_path: Path) -> None:
     given = case(neuron, loss, seed)
-    found, expected = simulated(given, target), going_on(given, neuron, tmp_path)
+    # the gradient of a softmax cancels: with closer flows, digits are left of it
+    found, expected = simulated(given, target, tolerance=1e-12), going_on(given, neuron, tmp_path)
     assert found.outcome.spikes["hidden"] > 0
-    assert found.outcome.pseudospikes["output"] > 0 or loss in ("first spikes", "a softmax")
+    assert found.outcome.pseudospikes["output"] > 0
     np.testing.assert_allclose(found.outcome.loss, expected.loss, rtol=1e-9)
     for key, gradient in found.outcome.gradients.items():
         off, size = np.linalg.norm(gradient - expected.gradients[key]), np.linalg.norm(gradient)
