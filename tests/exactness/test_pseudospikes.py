@@ -23,12 +23,13 @@ from snnmodels.losses import (
     SpikeTimeError,
     SpikeTimes,
     TTFSCrossEntropy,
+    VanRossumDistance,
 )
 from snnmodels.optimisers import Adam
 from snnmodels.targets import Target
 from snnmodels.templates import CurrentInput, Drive, Network, Population, Projection, SpikeInput, load_model
 from snnmodels.training import evaluate, train
-from tests.exactness.networks import MS, SLOW, Case, simulated
+from tests.exactness.networks import MS, NEAR, SLOW, Case, simulated
 from tests.needs import TARGETS
 
 END = 30 * MS
@@ -104,7 +105,7 @@ def inputs(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def case(neuron: str, loss: str, seed: int = 0) -> Case:
-    kind, targets = LOSSES[loss]
+    kind, targets = (LOSSES | {"van Rossum": (VanRossumDistance(tau=30 * MS), WANTED)})[loss]
     return Case(network(neuron, seed), inputs(seed), Pseudospikes(kind, DRIVE[neuron]), targets)
 
 
@@ -143,30 +144,43 @@ push = {{ unit = "{unit}", description = "" }}
 @pytest.mark.parametrize(
     ("neuron", "loss", "seed"),
     [
-        ("theta", "first spikes", 1),
-        pytest.param("qif", "spike times", 1, marks=SLOW),
-        *(pytest.param(n, k, seed, marks=SLOW) for n in DRIVE for k in LOSSES for seed in (0, 3)),
+        pytest.param(n, k, seed, marks=() if (n, k, seed) == ("theta", "first spikes", 1) else SLOW)
+        for n in DRIVE
+        for k in LOSSES
+        for seed in (1, 3)
     ],
 )
 def test_they_are_the_spikes_of_a_longer_trial(neuron: str, loss: str, seed: int, target: str, tmp_path: Path) -> None:
     given = case(neuron, loss, seed)
-    found, expected = simulated(given, target), going_on(given, neuron, tmp_path)
+    # the gradient of a softmax cancels: with closer flows, digits are left of it
+    found, expected = simulated(given, target, tolerance=1e-12), going_on(given, neuron, tmp_path)
     assert found.outcome.spikes["hidden"] > 0
-    assert found.outcome.pseudospikes["output"] > 0 or loss in ("first spikes", "a softmax")
+    assert found.outcome.pseudospikes["output"] > 0
     np.testing.assert_allclose(found.outcome.loss, expected.loss, rtol=1e-9)
     for key, gradient in found.outcome.gradients.items():
         off, size = np.linalg.norm(gradient - expected.gradients[key]), np.linalg.norm(gradient)
-        assert off <= 1e-7 * max(size, 1e-3 * abs(expected.loss)), (key, off, size)
+        assert off <= NEAR.gradient * max(size, 1e-3 * abs(expected.loss)), (key, off, size)
 
 
 @pytest.mark.parametrize("target", [pytest.param("numpy", marks=SLOW), TARGETS[1]])
 @pytest.mark.parametrize(
-    ("neuron", "loss"), [("qif", "spike times"), *(pytest.param(n, k, marks=SLOW) for n in DRIVE for k in LOSSES)]
+    ("neuron", "loss"),
+    [
+        pytest.param(n, k, marks=() if (n, k) == ("theta", "first spikes") else SLOW)
+        for n in DRIVE
+        for k in (*LOSSES, "van Rossum")
+    ],
 )
 def test_gradients_are_those_of_differences(neuron: str, loss: str, target: Target) -> None:
     given = case(neuron, loss, 1)
     options = {"inputs": given.inputs, "loss": given.loss, "targets": given.labels, "target": target}
-    report = check_gradient(given.network, **options, oracle=False, elements=2)  # type: ignore[arg-type]
+    report = check_gradient(
+        given.network,
+        **options,  # type: ignore[arg-type]
+        oracle=False,
+        elements=2,
+        flow_tolerance=1e-12,  # as above, so that it is the same program
+    )
     assert report.ok, str(report)
     assert report.unresolved == ()
 
