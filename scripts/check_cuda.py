@@ -14,6 +14,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 # isort: split
 
 import argparse
+import dataclasses
 import datetime
 import platform
 import shutil
@@ -26,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from snnmodels.files import write_rounded
-from snnmodels.gradients import Outcome, Probe, Simulation, probe
+from snnmodels.gradients import Simulation, probe
 from snnmodels.losses import TTFSCrossEntropy
+from snnmodels.studies.targets import target_difference
 from snnmodels.targets.compilation import compiler
 from snnmodels.targets.cuda.program import compiler as cuda_compiler
 from snnmodels.targets.devices import quiet
@@ -60,27 +62,10 @@ def compare(name: str) -> Record:
     driven = any(not i.read_at for i in model.inputs.values())
     with quiet():
         given = probe(model, trials=2, delays=True, currents=driven, target="cpp_standalone")
-        (one, times), (other, others) = (_outcome(given, target) for target in TARGETS)
-    late = 0.0
-    for spikes, also in zip(times, others, strict=True):
-        if spikes.shape != also.shape or (np.isfinite(spikes) != np.isfinite(also)).any():
-            return {"neuron": name, "times": None, "loss": None, "gradients": None, "worst": "other spikes"}
-        late = max(late, float(np.abs(np.where(np.isfinite(spikes), spikes - also, 0.0)).max(initial=0.0)))
-    apart = {
-        key: float(np.linalg.norm(other.gradients[key] - g)) / max(float(np.linalg.norm(g)), 1e-300)
-        for key, g in one.gradients.items()
-    }
-    worst = max(apart, key=lambda key: apart[key])
-    loss = abs(one.loss - other.loss) / abs(one.loss)
-    return {"neuron": name, "times": late, "loss": loss, "gradients": apart[worst], "worst": worst}
-
-
-def _outcome(given: Probe, target: str) -> tuple[Outcome, list[np.ndarray]]:
-    options: Any = {"batch_size": len(given.targets), "target": target}
-    with Simulation(given.network, given.loss, **options) as simulation:
-        outcome = simulation.run(given.inputs, given.targets)
-        spiking = [p.name for p in given.network.populations if p.model.spiking]
-        return outcome, [simulation.spike_times(p) for p in spiking]
+        found = target_difference(given, "cuda_standalone", "cpp_standalone")
+    if found is None:
+        return {"neuron": name, "times": None, "loss": None, "gradients": None, "worst": "other spikes"}
+    return {"neuron": name, **dataclasses.asdict(found)}
 
 
 def passes(record: Record) -> bool:

@@ -15,6 +15,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 # isort: split
 
 import argparse
+import dataclasses
 import datetime
 import importlib.metadata
 import multiprocessing
@@ -28,9 +29,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.gradients import GradientReport, Probe, Simulation, check_gradient, probe
+from snnmodels.files import atomic_file, read_json, write_rounded
+from snnmodels.gradients import GradientReport, Probe, check_gradient, probe
 from snnmodels.gradients.gradient_report import FLOOR
+from snnmodels.studies.targets import target_difference
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets.devices import quiet, require_compiler
 from snnmodels.templates import catalogue, load_model
@@ -236,35 +238,12 @@ def compare(feature: str, name: str) -> Record:
         linear = HybridSystem.from_model(model).is_linear
         with quiet():
             given = _network(model, linear, any(not i.read_at for i in model.inputs.values()))
-            found = []
-            for target in ("numpy", "cpp_standalone"):
-                with Simulation(given.network, given.loss, batch_size=len(given.targets), target=target) as simulation:
-                    outcome = simulation.run(given.inputs, given.targets)
-                    spiking = [p.name for p in given.network.populations if p.model.spiking]
-                    found.append((outcome, {p: simulation.spike_times(p) for p in spiking}))
+            found = target_difference(given, "numpy", "cpp_standalone")
     except (ValueError, RuntimeError) as error:
         return {"feature": feature, "model": name, "error": f"{type(error).__name__}: {error}"}
-    (one, times), (other, others) = found
-    late = 0.0
-    for population, spikes in times.items():
-        there, also = np.isfinite(spikes), np.isfinite(others[population])
-        if spikes.shape != others[population].shape or (there != also).any():
-            return {"feature": feature, "model": name, "error": "other spikes on one target than on the other"}
-        late = max(late, float(np.abs(spikes[there] - others[population][there]).max(initial=0.0)))
-    apart = {}
-    for key, g in one.gradients.items():
-        size = max(float(np.linalg.norm(other.gradients[key])), 1e-300)
-        apart[key] = float(np.linalg.norm(g - other.gradients[key])) / size
-    worst = max(apart, key=lambda key: apart[key])
-    return {
-        "feature": feature,
-        "model": name,
-        "linear": linear,
-        "loss": abs(one.loss - other.loss) / abs(other.loss),
-        "times": late,
-        "gradients": apart[worst],
-        "worst": worst,
-    }
+    if found is None:
+        return {"feature": feature, "model": name, "error": "other spikes on one target than on the other"}
+    return {"feature": feature, "model": name, "linear": linear, **dataclasses.asdict(found)}
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -423,7 +402,14 @@ def _notes(records: Sequence[Record]) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write results and page; return the exit status."""
-    options = _parse(arguments)
+    options = scripts.table_options(
+        "gradients",
+        __doc__,
+        arguments,
+        quick="one linear and one nonlinear neuron",
+        docs=Path(__file__).parents[1] / "docs",
+        row="NEURON",
+    )
     file = scripts.saved(options, "results/gradients.json")
     if file is not None:
         results = read_json(file, "results file", "neurons", "targets", "versions", "command", "date")
@@ -477,19 +463,6 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
 def _told(record: Record) -> Record:
     print(record.get("neuron") or record["model"], record.get("error", "done"), flush=True)
     return record
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    out = "docs, or output/gradients with --quick"
-    parser = scripts.options(__doc__, quick="one linear and one nonlinear neuron", out=out)
-    parser.add_argument("--only", nargs="+", metavar="NEURON", help="measure these again, and keep the others")
-    parser.add_argument("--processes", type=int, default=1, help="that measure at once, default: %(default)s")
-    options = parser.parse_args(arguments)
-    if options.processes < 1:
-        parser.error(f"--processes {options.processes}: give a whole number from 1 up")
-    options.out = options.out or (Path("output", "gradients") if options.quick else Path(__file__).parents[1] / "docs")
-    folder_for(options.out, "folder of results")
-    return options
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["command", "options", "run", "saved"]
+__all__ = ["command", "options", "run", "saved", "table_options"]
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -51,6 +51,50 @@ def options(description: str | None, *, quick: str, out: str, dpi: int | None = 
     if dpi is not None:
         parser.add_argument("--dpi", type=int, default=dpi, help="resolution of the picture, default: %(default)s")
     return parser
+
+
+def table_options(
+    name: str,
+    description: str | None,
+    arguments: Sequence[str] | None,
+    *,
+    quick: str,
+    docs: Path,
+    row: str,
+    missing: bool = False,
+) -> argparse.Namespace:
+    """Parse the command line of a script that measures the rows of a table, in several processes.
+
+    Parameters
+    ----------
+    name : str
+        Of the folder of ``--quick`` in ``output``.
+    description : str or None
+        The script's docstring.
+    arguments : sequence of str or None
+        None for those of the process.
+    quick : str
+        What ``--quick`` makes of it.
+    docs : Path
+        The folder that results go to by default.
+    row : str
+        What a row is of, for ``--only``.
+    missing : bool
+        Whether there is ``--missing``.
+    """
+    from ..files import folder_for  # which imports NumPy
+
+    parser = options(description, quick=quick, out=f"docs, or output/{name} with --quick")
+    parser.add_argument("--only", nargs="+", metavar=row, help="measure these again, and keep the others")
+    if missing:
+        parser.add_argument("--missing", action="store_true", help="measure those that the table does not have yet")
+    parser.add_argument("--processes", type=int, default=1, help="that measure at once, default: %(default)s")
+    given = parser.parse_args(arguments)
+    if given.processes < 1:
+        parser.error(f"--processes {given.processes}: give a whole number from 1 up")
+    given.out = given.out or (Path("output", name) if given.quick else docs)
+    folder_for(given.out, "folder of results")
+    return given
 
 
 def saved(given: argparse.Namespace, name: str) -> Path | None:

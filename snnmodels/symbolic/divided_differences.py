@@ -74,7 +74,9 @@ class exprel(sp.Function):  # called as Brian2 calls it, since it is printed und
 
     @classmethod
     def eval(cls, x: sp.Expr) -> sp.Expr | None:
-        """The value at 0."""
+        """The value at 0, and what is none: SymPy takes numbers that aren't finite to find signs."""
+        if x in (sp.zoo, sp.nan):
+            return sp.nan
         return sp.Integer(1) if x.is_zero else None
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:

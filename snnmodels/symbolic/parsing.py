@@ -176,6 +176,9 @@ class _BrianPrinter(StrPrinter):
     def _print_Exp1(self, expr: sp.Expr) -> str:
         return repr(float(expr))
 
+    def _print_cot(self, expr: sp.cot) -> str:
+        return str(self._print(1 / sp.tan(expr.args[0])))  # what SymPy makes of tan(x + pi/2)
+
     def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> str:
         base, exponent = expr.as_base_exp()
         if exponent == sp.Rational(1, 2):

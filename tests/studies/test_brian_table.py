@@ -68,6 +68,8 @@ def test_what_fails() -> None:
 
     assert lines() == []
     assert lines(late=9.0) == ["lif, plain groups at 1 us: a spike 9.0 steps late"]
+    assert lines(early=9.0) == ["lif, plain groups at 1 us: a spike 9.0 steps early"]
+    assert lines(early=9.0, shorter=16.0) == []  # as early as the engine's own with such periods
     assert lines(early=np.nan) == ["lif, plain groups at 1 us: a spike nan steps early"]
     assert lines(other="other spikes") == ["lif, plain groups at 1 us: other spikes"]
     assert len(lines(peak=0.1)) == 1

@@ -59,6 +59,9 @@ class _Printer(StrPrinter):
             raise NotImplementedError(f"no C++ for the function {name!r}: add it to {where}")
         return f"{name}({self._print(expr.args[0])})"
 
+    def _print_cot(self, expr: sp.cot) -> str:
+        return self._print(1 / sp.tan(expr.args[0]))  # what SymPy makes of tan(x + pi/2)
+
     def _print_exp(self, expr: sp.exp) -> str:
         return f"exp({self._print(expr.args[0])})"
 

@@ -1,0 +1,68 @@
+"""How far the results of one target are from another's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..gradients import Outcome, Probe, Simulation
+from ..targets import Target
+
+__all__ = ["TargetDifference", "target_difference"]
+
+
+@dataclass(frozen=True)
+class TargetDifference:
+    """How far a target is from another.
+
+    Attributes
+    ----------
+    loss : float
+        Relative.
+    times : float
+        Of spikes, in seconds, at most.
+    gradients : float
+        Relative in norm, of the array that is furthest off.
+    worst : str
+        The key of that array.
+    """
+
+    loss: float
+    times: float
+    gradients: float
+    worst: str
+
+
+def target_difference(given: Probe, target: Target, reference: Target) -> TargetDifference | None:
+    """Simulate a network on two targets, forward and backward; None if the spikes are others.
+
+    Parameters
+    ----------
+    given : Probe
+    target, reference : {"numpy", "cpp_standalone", "cuda_standalone"}
+        What is compared, and with what.
+    """
+    (one, times), (other, others) = (_outcome(given, which) for which in (target, reference))
+    late = 0.0
+    for spikes, also in zip(times, others, strict=True):
+        if spikes.shape != also.shape or (np.isfinite(spikes) != np.isfinite(also)).any():
+            return None
+        there = np.isfinite(spikes)
+        late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
+    apart = {}
+    for key, g in other.gradients.items():
+        size = max(float(np.linalg.norm(g)), 1e-300)  # of a gradient that is 0 any other is far away
+        apart[key] = float(np.linalg.norm(one.gradients[key] - g)) / size
+    worst = max(apart, key=lambda key: apart[key])
+    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst)
+
+
+def _outcome(given: Probe, target: Target) -> tuple[Outcome, list[np.ndarray]]:
+    """What a target gives, and the spike times of each population."""
+    options: Any = {"batch_size": len(given.targets), "target": target}
+    with Simulation(given.network, given.loss, **options) as simulation:
+        outcome = simulation.run(given.inputs, given.targets)
+        spiking = [p.name for p in given.network.populations if p.model.spiking]
+        return outcome, [simulation.spike_times(p) for p in spiking]
