@@ -29,7 +29,10 @@ from ..training import TrainingResult, evaluate, train
 
 __all__ = [
     "ARMS",
+    "BOUNDS",
+    "CONTROL",
     "LOSS",
+    "SCALES",
     "SETUPS",
     "TemporalSettings",
     "draw_orders",
@@ -58,24 +61,29 @@ ARMS: Mapping[str, tuple[str, ...]] = {
 }
 """What an arm learns beside the weights of its set-up, by keys of `Network.trainable`."""
 
-LOSS = TTFSCrossEntropy(tau0=2e-3, tau1=20e-3)
-"""Time to first spike, on scales of the jitter and of the trial: that of the published Yin-Yang would mostly be early."""
+CONTROL = "nothing, longer"
+"""Name of the arm that learns the weights alone for `TemporalSettings.longer` times as many epochs."""
 
-# Adam's steps beside those of weights of a few units, and what values are clipped to; SI units
-_SCALES = {
+LOSS = TTFSCrossEntropy(tau0=3e-3, tau1=20e-3)
+"""Time to first spike, on scales of the jitter and of the trial: on those of Yin-Yang it would mostly ask for haste."""
+
+SCALES = {
     "input_hidden.w": 2.0,
     "hidden_output.w": 3.0,
-    "hidden.tau_m": 0.01,
-    "hidden.tau_syn": 2.5e-3,
+    "hidden.tau_m": 5e-3,
+    "hidden.tau_syn": 1e-3,
     "hidden.v_th": 0.5,
     "input_hidden.delay": 0.02,
 }
-_BOUNDS = {
+"""Factors on Adam's rate, by key."""
+
+BOUNDS = {
     "hidden.tau_m": (2e-3, 0.1),
     "hidden.tau_syn": (1e-3, 0.05),
     "hidden.v_th": (0.1, 10.0),
     "input_hidden.delay": (0.0, 0.05),
 }
+"""What values are clipped to after each step, in SI units, by key."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,8 @@ class TemporalSettings:
     """
 
     channels: int = 4
-    classes: int = 8
-    hidden: int = 6
+    classes: int = 6
+    hidden: int = 8
     interval: float = 13e-3
     jitter: float = 3e-3
     longest_delay: float = 10e-3
@@ -120,14 +128,24 @@ class TemporalSettings:
     longer: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("channels", "classes", "hidden", "training_trials", "test_trials", "epochs", "batch_size", "longer"):
+        for name in (
+            "channels",
+            "classes",
+            "hidden",
+            "training_trials",
+            "test_trials",
+            "epochs",
+            "batch_size",
+            "longer",
+        ):
             check_whole(name, getattr(self, name))
         times = ("interval", "jitter", "longest_delay", "tau_m", "tau_syn", "duration", "rate", "decay")
         check_numbers(**{name: getattr(self, name) for name in times})
         possible = np.prod(np.arange(1, self.channels + 1, dtype=float))
         if not 2 <= self.classes <= possible:
             raise ValueError(
-                f"classes: expected from 2 to {possible:.0f}, the orders of {self.channels} channels, got {self.classes}"
+                f"classes: expected from 2 to {possible:.0f}, the orders of {self.channels} channels, "
+                f"got {self.classes}"
             )
         if self.latest >= self.duration:
             raise ValueError(
@@ -249,8 +267,8 @@ def train_arm(
         data,
         Adam(
             ExponentialDecay(settings.rate, settings.decay ** (1 / longer)),
-            scales={key: scale for key, scale in _SCALES.items() if key in learned},
-            bounds={key: pair for key, pair in _BOUNDS.items() if key in learned},
+            scales={key: scale for key, scale in SCALES.items() if key in learned},
+            bounds={key: pair for key, pair in BOUNDS.items() if key in learned},
         ),
         epochs=longer * settings.epochs,
         batch_size=settings.batch_size,
@@ -273,16 +291,16 @@ def run_seed(settings: TemporalSettings, seed: int) -> dict[str, Any]:
     -------
     dict
         ``ideal``: see `ideal_accuracy`, on the test trials; ``setups``: by name of the set-up and of the arm, with
-        ``"nothing, longer"`` for the control, ``accuracy`` on the test trials, ``training``: accuracy on the training
-        trials in the last epoch, ``spikes``: of the hidden layer per trial, and ``change``: largest change of each value
-        that was learned. Values are JSON's.
+        that of `CONTROL`, ``accuracy`` on the test trials, ``training``: accuracy on the training trials in the last
+        epoch, ``spikes``: of the hidden layer per trial, and ``change``: largest change of each value that was learned.
+        Values are JSON's.
     """
     orders = draw_orders(settings, seed)
     data, test = (
         order_trials(settings, orders, trials, np.random.default_rng([seed, 2, k]))
         for k, trials in enumerate((settings.training_trials, settings.test_trials))
     )
-    arms = {name: (keys, 1) for name, keys in ARMS.items()} | {"nothing, longer": ((), settings.longer)}
+    arms = {name: (keys, 1) for name, keys in ARMS.items()} | {CONTROL: ((), settings.longer)}
     options: dict[str, Any] = {"batch_size": settings.batch_size, "target": "cpp_standalone", "input_gradients": False}
     found: dict[str, dict[str, Any]] = {name: {} for name in SETUPS}
     with Simulation(temporal_network(settings, seed), LOSS, **options) as simulation:
