@@ -1,6 +1,6 @@
 """F8: what learned delays, time constants and thresholds add to learned weights, where only the order of spikes counts.
 
-    python scripts/figure_temporal.py                 # ten seeds: about five minutes of CPU time
+    python scripts/figure_temporal.py                 # ten seeds: some minutes of CPU time
     python scripts/figure_temporal.py --quick         # one seed, few epochs: half a minute
     python scripts/figure_temporal.py --redraw FILE   # the figure and the table again, from a results file
 
@@ -43,7 +43,7 @@ from snnmodels.studies.temporal import (
 Results = Mapping[str, Any]
 QUICK: dict[str, Any] = {"epochs": 3, "training_trials": 80, "test_trials": 80, "longer": 2}
 SHOWN = 3  # classes in the panel of the task
-COLOURS_OF = dict(zip(ARMS, ("black", "blue", "orange", "green", "pink"), strict=True)) | {CONTROL: "grey"}
+COLOURS_OF = dict(zip(ARMS, ("black", "blue", "orange", "green"), strict=True)) | {CONTROL: "grey"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -163,9 +163,7 @@ def _accuracies(axes: Axes, results: Results, setup: str) -> None:
         color="0.4",
         fontsize=8,
     )
-    axes.set_xticks(
-        range(len(arms)), [arm.replace(", ", ",\n").replace("time ", "time\n").replace("all ", "all\n") for arm in arms]
-    )
+    axes.set_xticks(range(len(arms)), [arm.replace(", ", ",\n").replace("time ", "time\n") for arm in arms])
     axes.tick_params(axis="x", labelsize=8)
     axes.set(ylim=(0, 105), ylabel="test accuracy (%)", xlabel="learned beside the weights")
     seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds; mean, standard deviation"

@@ -57,14 +57,13 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "delays": _DELAYS,
     "time constants": _CONSTANTS,
     "thresholds": _THRESHOLDS,
-    "all three": (*_DELAYS, *_CONSTANTS, *_THRESHOLDS),
 }
 """What an arm learns beside the weights of its set-up, by keys of `Network.trainable`."""
 
 CONTROL = "nothing, longer"
 """Name of the arm that learns the weights alone for `TemporalSettings.longer` times as many epochs."""
 
-LOSS = TTFSCrossEntropy(tau0=3e-3, tau1=20e-3)
+LOSS = TTFSCrossEntropy(tau0=2e-3, tau1=20e-3)
 """Time to first spike, on scales of the jitter and of the trial: on those of Yin-Yang it would mostly ask for haste."""
 
 SCALES = {
@@ -121,7 +120,7 @@ class TemporalSettings:
     duration: float = 0.1
     training_trials: int = 400
     test_trials: int = 1000
-    epochs: int = 40
+    epochs: int = 30
     batch_size: int = 40
     rate: float = 0.01
     decay: float = 0.95
@@ -219,7 +218,7 @@ def temporal_network(settings: TemporalSettings, seed: int) -> Network:
     own = {"tau_m": np.full(s.hidden, s.tau_m), "tau_syn": np.full(s.hidden, s.tau_syn), "v_th": np.ones(s.hidden)}
     delay = rng.uniform(0, s.longest_delay, shape)
     onto_hidden = rng.normal(4.0, 2.0, shape)
-    onto_output = rng.normal(4.0, 1.5, (s.hidden, s.classes))
+    onto_output = rng.normal(1.5, 0.5, (s.hidden, s.classes))
     learnt = ("tau_m", "tau_syn", "v_th")
     return Network(
         "temporal",

@@ -88,3 +88,14 @@ def test_the_quick_study_runs(root: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| delays | " in done.stdout
     assert (tmp_path / "temporal.png").stat().st_size > 20_000
+
+
+def test_the_figure_and_the_table_are_made_again_from_the_results(root: Path, tmp_path: Path) -> None:
+    options = ["--redraw", "docs/results/temporal.json", "--out", str(tmp_path)]
+    command = [sys.executable, "scripts/figure_temporal.py", *options]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    table = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(table) == 2 + len(ARMS)
+    assert "\n".join(table[1:]) in (root / "docs/training.md").read_text()
+    assert (tmp_path / "temporal.png").stat().st_size > 20_000
