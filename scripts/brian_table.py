@@ -216,7 +216,7 @@ def measure(name: str, steps: Sequence[float] = STEPS) -> Record:
                 for dt in steps if by == "plain" else steps[-1:]:
                     found, largest, methods[by] = brian(given, dt, BY_HAND[name] if by == "hand" else None)
                     record = {"by": by, "dt": dt} | compared(exact, found, dt)
-                    if record.get("early", 0.0) > MOST:
+                    if float(record.get("early", 0.0)) > MOST:
                         record["shorter"] = compared(exact, engine(shortened(given, dt))[0], dt).get("early", 0.0)
                     if peaks is not None:
                         assert largest is not None
