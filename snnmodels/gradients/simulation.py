@@ -446,6 +446,7 @@ class Simulation:
             and not self._network.currents
             and type(optimiser) is Adam
             and not optimiser.bounds
+            and not optimiser.transforms
             and set(optimiser.scales) <= set(values)
         )
 
