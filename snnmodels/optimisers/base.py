@@ -70,7 +70,7 @@ class Optimiser(ABC):
         self._transforms: dict[str, Transform] = {}
         for key, kind in self.transforms.items():
             try:
-                self._transforms[key] = transform_of(kind, tuple(self.bounds.get(key, (None, None))))
+                self._transforms[key] = transform_of(kind, *self.bounds.get(key, (None, None)))
             except ValueError as error:
                 raise ValueError(f"transforms[{key!r}]: {error}") from None
         self._steps = 0

@@ -53,13 +53,13 @@ class Transform:
         return np.clip(value, np.nextafter(self.lower, np.inf), np.nextafter(self.upper, -np.inf))
 
 
-def transform_of(kind: str, bounds: tuple[float | None, float | None]) -> Transform:
+def transform_of(kind: str, lower: float | None, upper: float | None) -> Transform:
     """The transform of a kind.
 
     Parameters
     ----------
     kind : {"log", "logit"}
-    bounds : tuple of float or None
+    lower, upper : float or None
         Limits of the value; None for no limit, which for the lower one of ``"log"`` is 0.
 
     Raises
@@ -67,7 +67,6 @@ def transform_of(kind: str, bounds: tuple[float | None, float | None]) -> Transf
     ValueError
         For another kind, or limits that it does not have.
     """
-    lower, upper = bounds
     if kind == "log":
         if upper is not None:
             raise ValueError(f"'log' has no upper limit, and bounds say {upper}; take 'logit'")

@@ -73,6 +73,7 @@ def amplitudes(network: Network) -> list[Amplitudes | None]:
     for q in network.projections:
         target = targets[q.target]
         system = source_system(target.model, q.receptor)
-        values = {name: float(np.max(target.value(name))) for name in target.model.parameters}
+        read = () if system is None else (p.name for p in system.parameters)
+        values = {name: float(target.value(name)) for name in read}
         found.append(None if system is None else Amplitudes(system, values))
     return found

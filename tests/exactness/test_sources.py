@@ -140,7 +140,7 @@ def test_maxima_and_samples_move_with_the_amplitude(target):
 def test_saturating_nmda_is_that_of_the_reference(target):
     model = load_model("lif_coba+nmda_saturating")
     population = Population("a", 2, model, {}, ("alpha_nmda", "tau_nmda", "E_nmda", "v_th"))
-    weights = np.array([[40.0, 60.0], [50.0, 30.0]]) * 1e-9 / 1e-9
+    weights = np.array([[40.0, 60.0], [50.0, 30.0]])
     network = Network(
         "nmda", (SpikeInput("input", 2),), (population,), (Projection("in", "input", "a", weights),), "a", 60 * MS
     )
