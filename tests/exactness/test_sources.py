@@ -103,7 +103,7 @@ def delta(tmp_path: Path) -> Model:
     return load_model("lif", file, "refractory")
 
 
-@pytest.mark.parametrize("delays", ["one", "each"])
+@pytest.mark.parametrize("delays", ["each", pytest.param("one", marks=SLOW)])
 @pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
 def test_networks_with_plastic_synapses_are_those_of_the_reference(target, delays):
     for recurrent in (False, True):
@@ -113,8 +113,8 @@ def test_networks_with_plastic_synapses_are_those_of_the_reference(target, delay
             assert np.abs(found.outcome.gradients[key]).max() > 1e-3 * abs(found.outcome.loss), key
 
 
-@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
-@pytest.mark.parametrize("delays", ["none", "one"])
+@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=[COMPILER, SLOW])])
+@pytest.mark.parametrize("delays", ["none", pytest.param("one", marks=SLOW)])
 def test_what_arrives_at_once_makes_a_spike_with_its_amplitude(delta, target, delays):
     """Three states in a chain, one of them from a parameter, another from a product; cascades without delay."""
     case = drawn(delta, 3, weight=0.9, delays=delays, I_syn=3.0)
@@ -123,7 +123,7 @@ def test_what_arrives_at_once_makes_a_spike_with_its_amplitude(delta, target, de
     assert np.isfinite(found.spikes["a"]).sum() > 10
 
 
-@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
+@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=[COMPILER, SLOW])])
 def test_maxima_and_samples_move_with_the_amplitude(target):
     model = load_model("leaky_integrator+tsodyks_markram")
     case = drawn(load_model("lif+tsodyks_markram"), 7, weight=10)
