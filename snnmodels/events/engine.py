@@ -40,6 +40,7 @@ FAILURES = (
     "spikes",
     "flat",
     "flat_turn",
+    "amplitude",
 )
 """What a batch may have no result for; `explain` says it in words."""
 
@@ -387,6 +388,11 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             return (
                 f"{where} spikes more than {MAX_EVENTS} times within a time constant, at {time:.9g} s; its input is "
                 "far too large: check the units of currents and weights"
+            )
+        case "amplitude":
+            return (
+                f"population {plan.populations[population].name!r}: the spike of {one} of a source at {time:.9g} s has "
+                "an amplitude that is not finite; check the parameters of its receptor's [source]"
             )
         case "steps":
             return (

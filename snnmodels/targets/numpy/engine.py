@@ -114,7 +114,7 @@ class NumpyEngine(Engine):
         spikes = [spikes_of_input(i[trial]) for i in self._inputs] + [Spikes() for _ in self.plan.populations]
         tapes = []
         sources = [
-            Sources(neurons, spikes[self.plan.projections[s.projection].source])
+            Sources(self.plan, s, neurons, spikes[self.plan.projections[s.projection].source])
             for s, neurons in zip(self.plan.sources, self._values.sources, strict=True)
         ]
         for component in self.plan.components:
