@@ -109,9 +109,9 @@ def check_gradient(
     """
     check_seed(seed)
     check_numbers(tolerance=tolerance)
-    for name, n in (("trials", trials), ("elements", elements)):
+    for name, n, least in (("trials", trials, 1), ("elements", elements, 0)):
         if n is not None:
-            check_whole(name, n)
+            check_whole(name, n, least)
     for name, flag in (("oracle", oracle), ("recurrent", recurrent)):
         check_kind(name, flag, bool, "True or False")
     if progress is not None:
