@@ -146,6 +146,10 @@ class GradientReport:
             f"loss {self.loss:.6g}; spikes per trial: {', '.join(f'{k} {v:g}' for k, v in self.spikes.items())}; "
             f"{slope}ties: {self.ties}"
         ]
+        if not slope and any(self.spikes.values()):
+            lines.append("all spikes are caused at once: their times are those of arrivals or of releases")
+        if self.ties:
+            lines.append("where events meet at one instant the loss may have a kink, and the gradient be one-sided")
         if self.instead:
             lines.append(
                 f"not of the network's own loss, which needs targets, but of {self.instead}; check_gradient(network, "
@@ -153,10 +157,6 @@ class GradientReport:
             )
         if none := [r.key for r in self.rows if r.norm == 0 and r.elements[1]]:
             lines.append(f"no effect on this loss, so that nothing was tested: {', '.join(none)}")
-        if not slope and any(self.spikes.values()):
-            lines.append("all spikes are caused at once: their times are those of arrivals or of releases")
-        if self.ties:
-            lines.append("where events meet at one instant the loss may have a kink, and the gradient be one-sided")
         if self.time_deviation is not None and np.isfinite(self.time_deviation):
             lines.append(f"spike times: {self.time_deviation * 1e3:.1e} ms from the reference's")
         if self.unresolved:
