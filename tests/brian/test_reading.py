@@ -589,6 +589,29 @@ def test_what_has_no_gradient_or_no_limit_is_refused_by_name(what: str) -> None:
         snn.from_brian2(objects, "cells", 50 * ms)
 
 
+LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
+
+
+@pytest.mark.parametrize(
+    ("on_pre", "learns", "message"),
+    [
+        ("v += w*gain_pre", "gain", "syn': on_pre: 'gain', which 'cells' is to learn, is part of a weight"),
+        ("v += w*(u + k)", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
+        ("v += 2*mV*k", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
+        ("v += w", "p", "cells': equations.v: 'p', which 'cells' is to learn, is part of an exponent"),
+    ],
+)
+def test_what_became_a_number_is_not_learned(on_pre: str, learns: str, message: str) -> None:
+    """Its gradient would miss the weights or exponents that it is part of."""
+    cells = group(equations=LEAK, namespace={**NUMBERS, "k": 0.5, "p": 2.0})
+    cells.gain = [1, 2]
+    syn = Synapses(cells, cells, "w : volt\nu : 1", on_pre=on_pre, delay=1 * ms, name="syn")
+    syn.connect()
+    assert snn.from_brian2([cells, syn], "cells", 50 * ms).projections
+    with pytest.raises(TemplateError, match=message):
+        snn.from_brian2([cells, syn], "cells", 50 * ms, learnable={"cells": [learns]})
+
+
 def test_a_spike_that_resets_nothing_is_read_with_a_warning() -> None:
     """Brian2's neuron would spike again at the end of its period if it were above its threshold then."""
     with pytest.warns(UserWarning, match="spikes again only when it has been below"):

@@ -159,7 +159,8 @@ def from_brian2(
             if isinstance(o, PoissonInput):
                 arrivals.append((o, poisson_arrivals(o, reader)))
             else:
-                arrivals += [(o, a) for a in read_arrivals(o, reader)]
+                source = whole_group(o.source)[0].name
+                arrivals += [(o, a) for a in read_arrivals(o, reader, wanted.get(source, ()))]
     arrivals.sort(key=lambda pair: (pair[0].order, pair[1].name))  # as Brian2 goes through them
 
     populations: list[Population] = []

@@ -104,6 +104,7 @@ class PopulationReader:
         TemplateError
             If the group or its synapses can't be used as a model, with the reason.
         """
+        self.scope.check_fixed()
         neuron = self._whole()
         documents = [Document(self.group.name, place(self.group), neuron)]
         weights: set[str] = set()
