@@ -273,7 +273,7 @@ ALL = [e.name for e in catalogue() if e.kind == "neuron"]
 ALL += [
     *("lif+exp_synapse+dead_time", "lif+delta_synapse+refractory", "lif+alpha_synapse", "lif+exp_conductance"),
     *("lif+exp_synapse+adaptive_threshold", "lif+exp_synapse+relative_refractory", "lif+exp_synapse+soft_reset"),
-    *("adex+exp_synapse+refractory", "lif+exp_synapse:exc+exp_synapse:inh", "hodgkin_huxley+dead_time"),
+    *("adex+exp_synapse+refractory", "lif+exp_synapse:exc+exp_synapse:inh"),
 ]
 
 
@@ -527,7 +527,7 @@ REFUSED = {
     "summed": (lambda: summed(group(equations=COUPLED)), r"'gap': equations.x_post: a summed"),
     "linked": (lambda: linked(group(equations=f"{COUPLED} (linked)")), "equations.v: 'x' is linked"),
     "events": (lambda: [group(events={"burst": "v > 1*mV"})], r"events.burst: isn't read"),
-    "every step": (lambda: [group(reset="", refractory=False)], r"reset: a spike leaves the neuron above its thresh"),
+    "every step": (lambda: [_unheld(reset="", refractory=False)], r"reset: a spike leaves the neuron above its thresh"),
     "random": (lambda: [group(threshold="rand() < 10*Hz*dt")], r"threshold: 'rand\(\)' draws while it runs"),
     "random period": (lambda: [group(refractory="2*ms*rand()")], r"refractory: 'rand\(\)' draws while it runs"),
     "threshold": (lambda: [group(threshold="v > v_th and ge > 1*mV")], "threshold: .* is no crossing of a threshold"),
@@ -557,9 +557,38 @@ REFUSED = {
     "unconnected": (lambda: unconnected(group()), "Synapses 'syn': connect: has not been called"),
     "missing": (lambda: driven(group())[1:], "Synapses 'syn': source: 'source' is not among the objects"),
     "inactive part": (lambda: [_inactive_part(group())], r"active \(cells_spike_thresholder\): is False"),
+    "or the threshold": (
+        lambda: [group(refractory="v > v_th or t - lastspike < 5*ms")],
+        "refractory: 'v > v_th or t - lastspike < 5.ms' joins conditions, .* give the time alone",
+    ),
+    "at its own reset": (
+        lambda: onto_itself(_unheld(), "v_post += w"),
+        "'back': on_pre: at a neuron's own spike, Brian2 does this before the reset",
+    ),
+    "before its own reset": (
+        lambda: onto_itself(_unheld(), "ge_post += 0.1*w*(1 - v_post/mV)"),
+        "'back': on_pre: at a neuron's own spike, Brian2 does this before the reset",
+    ),
+    "held, then read": (
+        lambda: driven(group(), on_pre="v += w; ge += 0.1*v"),
+        "'cells': on_pre: 'v' is held while refractory, and 'ge .= 0.1.v' reads it after Synapses 'syn'",
+    ),
+    "never refractory": (lambda: [group(refractory=False)], "'cells': refractory: states are held .unless refractory"),
+    "last spike without a period": (
+        lambda: [_spiked(group(threshold=None, reset=None))],
+        "'cells': lastspike: has been set",
+    ),
+    "in a threshold": (
+        lambda: [group(threshold="v > s(t)", namespace={**NUMBERS, "s": TimedArray([1] * mV, 1 * ms)})],
+        "'cells': TimedArray 's': the threshold reads it",
+    ),
     "last spike": (lambda: [_spiked(group())], "cells': lastspike: has been set"),
     "inactive": (lambda: [_inactive(group())], "active: is False"),
 }
+
+
+def _unheld(**options: object) -> NeuronGroup:
+    return group(equations=LIF.replace(" (unless refractory)", ""), **options)
 
 
 def _inactive(cells: NeuronGroup) -> NeuronGroup:
@@ -603,9 +632,12 @@ LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
 )
 def test_what_became_a_number_is_not_learned(on_pre: str, learns: str, message: str) -> None:
     """Its gradient would miss the weights or exponents that it is part of."""
-    cells = group(equations=LEAK, namespace={**NUMBERS, "k": 0.5, "p": 2.0})
+    numbers = {**NUMBERS, "k": 0.5, "p": 2.0}
+    cells = group(equations=LEAK, namespace=numbers)
     cells.gain = [1, 2]
-    syn = Synapses(cells, cells, "w : volt\nu : 1", on_pre=on_pre, delay=1 * ms, name="syn")
+    syn = Synapses(
+        cells, cells, "w : volt\nu : 1", on_pre=on_pre, delay=1 * ms, name="syn", namespace={"k": numbers["k"]}
+    )
     syn.connect()
     assert snn.from_brian2([cells, syn], "cells", 50 * ms).projections
     with pytest.raises(TemplateError, match=message):
@@ -620,6 +652,24 @@ def test_a_spike_that_resets_nothing_is_read_with_a_warning() -> None:
         warnings.simplefilter("error")
         above = group(reset="", refractory="v > v_th", equations=LIF.replace(" (unless refractory)", ""))
         snn.from_brian2(above, "cells", 50 * ms)
+
+
+def test_a_neurons_own_spike_may_arrive_where_the_reset_is_not_touched() -> None:
+    """What is ignored while refractory, later, from others, or added to other states, is what Brian2 does, too."""
+    for cells, on_pre, options in (
+        (group, "v_post += w", {}),
+        (_unheld, "v_post += w", {"delay": 0.1 * ms}),
+        (_unheld, "ge_post += w", {}),
+    ):
+        brian2.start_scope()
+        neurons = cells()
+        syn = Synapses(neurons, neurons, "w : volt", on_pre=on_pre, name="back", **options)
+        syn.connect()
+        assert snn.from_brian2([neurons, syn], "cells", 50 * ms).projections
+    neurons = _unheld()
+    others = Synapses(neurons, neurons, "w : volt", on_pre="v_post += w", name="others")
+    others.connect("i != j")
+    assert snn.from_brian2([neurons, others], "cells", 50 * ms).projections
 
 
 def test_arguments_that_fit_nothing_are_refused() -> None:

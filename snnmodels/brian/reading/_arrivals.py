@@ -112,6 +112,14 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader, learned: Collect
         for part, (statements, weight) in _Pathway(synapses, pathway, reader, slots, learned).parts().items():
             whole = f"{name}_{part}" if part else name
             receptor = reader.receptor(whole, place(synapses), statements, weight.unit, weight.name)
+            own = (
+                (source is reader.group)
+                & (i + first_source == j + first_target)
+                & (np.broadcast_to(delay, len(i)) <= 0)
+            )
+            if own.any() and reader.at_own_reset(receptor):
+                does = "at a neuron's own spike, Brian2 does this before the reset, and a network after it"
+                raise refuse(synapses, _key(pathway), f"{does}; give a delay, or connect(condition='i != j')")
             for k in range(rank.max(initial=-1) + 1):
                 chosen = np.flatnonzero(rank == k)
                 found.append(
@@ -131,6 +139,11 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader, learned: Collect
                     )
                 )
     return found
+
+
+def _key(pathway: Any) -> str:
+    """What messages call the statements of a pathway."""
+    return "on_pre" if pathway.objname == "pre" else f"on_pre ({pathway.objname})"
 
 
 def _rank(pairs: Array) -> Array:
@@ -202,7 +215,7 @@ class _Pathway:
 
     @property
     def key(self) -> str:
-        return f"on_{self.pathway.objname}" if self.pathway.objname == "pre" else f"on_pre ({self.pathway.objname})"
+        return _key(self.pathway)
 
     def parts(self) -> dict[str, tuple[tuple[Assignment, ...], _Weight]]:
         """Statements with their weight; those of different weights by the state that they change."""
