@@ -435,6 +435,26 @@ def test_one_variable_of_two_pathways_takes_one_value() -> None:
     np.testing.assert_allclose(np.asarray(objects[2].w[:]), 2e-3)
 
 
+def test_numbers_of_a_shared_namespace_are_put_where_they_are_learned() -> None:
+    numbers = dict(NUMBERS)
+    cells, other = group(namespace=numbers), NeuronGroup(1, LIF, name="other", refractory=1 * ms, namespace=numbers)
+    syn = Synapses(cells, other, on_pre={"up": "ge += jump", "down": "v += jump*ge/mV"}, name="syn", namespace=numbers)
+    syn.connect()
+    numbers["jump"] = syn.namespace["jump"] = 2 * mV
+    learnable = {"cells": ["tau"], "other": ["tau", "jump"]}
+    objects = [cells, other, syn]
+    network = snn.from_brian2(objects, "cells", 50 * ms, learnable=learnable)
+    network.to_brian2({"cells.tau": np.float64(8e-3), "other.tau": np.float64(9e-3)})
+    assert [float(o.namespace["tau"]) for o in (cells, other)] == [8e-3, 9e-3]
+    assert (numbers["tau"], syn.namespace) == (10 * ms, numbers)
+    jump = {"other.jump": np.float64(3e-3)}
+    network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 3e-3)})
+    assert all(float(o.namespace["jump"]) == 3e-3 for o in (syn, *syn._pathways))
+    with pytest.raises(ValueError, match="'syn': 'jump' is to have several values at once"):
+        network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 4e-3)})
+    assert float(syn.namespace["jump"]) == 3e-3
+
+
 def test_numbers_of_connections_and_exponents_are_numbers() -> None:
     own = {"power": 2, "v_s": 1 * mV, **NUMBERS}
     cells = group(equations="dv/dt = -v_s*(v/v_s)**power/tau : volt", namespace=own, threshold=None, reset=None)

@@ -347,13 +347,8 @@ class _Pathway:
                 scope.fix(n, synapses, self.key, _PRODUCT)
             return _Weight("w", unit_of_dimension(dim), values, _no_slot(synapses, self.key))
 
-        def put(new: Array) -> None:
-            synapses.namespace[s.expression] = quantity(new, dim)
-
-        if s.expression not in self.slots:
-            what = f"{place(synapses)}: {s.expression!r}"
-            self.slots[s.expression] = Slot(what, put, lambda: values, single=True)
-        return _Weight(s.expression, unit_of_dimension(dim), values, self.slots[s.expression])
+        slot = scope.number_slot(s.expression, synapses, value, dim)
+        return _Weight(s.expression, unit_of_dimension(dim), values, slot)
 
     def _single(self, *texts: str) -> str:
         """The one variable of the synapses that expressions read; empty where they read none, or more."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from brian2 import TimedArray
+from brian2 import Synapses, TimedArray
 from brian2.core.base import BrianObject
 from brian2.core.functions import DEFAULT_FUNCTIONS, Function
 from brian2.core.variables import Constant
@@ -97,6 +97,7 @@ class Scope:
         self.time = self.last_spike = self.index = ""
         self._taken = {*self.equations.names}
         self._externals: dict[tuple[str, float, str], str] = {}
+        self._numbers: dict[tuple[str, str], Slot] = {}
         self._fixed: dict[str | tuple[str, float, str], tuple[Group, str, str]] = {}
 
     @property
@@ -232,13 +233,22 @@ class Scope:
         if known is None:
             known = self._constant(self.fresh(name), unit, value, f"{name!r} of the script")
             self._externals[name, value, unit] = known
-        written = owner.namespace
+        self.constants[known].slots[owner.name] = self.number_slot(name, owner, value, dim)
+        return known
+
+    def number_slot(self, name: str, owner: Group, value: float, dim: Any) -> Slot:
+        """Where a number of the script is put for an owner: one place, whatever reads it."""
 
         def put(new: Array) -> None:
-            written[name] = quantity(new, dim)
+            own = {**owner.namespace, name: quantity(new, dim)}  # a dict may be shared with others
+            for part in (owner, *(o for o in owner.contained_objects if hasattr(o, "namespace"))):
+                part.namespace = own
 
-        self._keep(known, owner, put)
-        return known
+        key = owner.name, name
+        if key not in self._numbers:
+            held = np.full(max(1, len(owner)) if isinstance(owner, Synapses) else 1, value)
+            self._numbers[key] = Slot(f"{place(owner)}: {name!r}", put, lambda: held, single=True)
+        return self._numbers[key]
 
     def fix(self, name: str, owner: Group, key: str, what: str, *, number: bool = True) -> None:
         """Note that a parameter, or a number of the script, has gone into something as the number that it is.
