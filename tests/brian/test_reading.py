@@ -697,6 +697,8 @@ def test_arguments_that_fit_nothing_are_refused() -> None:
     for wrong, message in (
         ({"output": "cell"}, "output is 'cell'; expected a NeuronGroup; did you mean 'cells'"),
         ({"duration": 5 * mV}, "duration has unit volt; expected second"),
+        ({"duration": [1.0, 2.0]}, r"duration is .*; expected one time in seconds"),
+        ({"learnable": {"source": ["times"]}}, "learnable: 'source' is a source of spikes, which has no parameters"),
         ({"learnable": {"cell": ["tau"]}}, "learnable: there is no object 'cell'; did you mean 'cells'"),
         ({"learnable": {"cells": ["tua"]}}, "population 'cells': .* has no parameter 'tua'; did you mean 'tau'"),
         ({"learnable": {"cells": "tau"}}, "learnable: 'cells' has the text 'tau'; expected a list"),
