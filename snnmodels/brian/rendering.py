@@ -37,7 +37,6 @@ __all__ = [
     "zero",
 ]
 
-
 def dimension(unit: str) -> Dimension:
     """The physical dimension of a base unit in Brian2's syntax."""
     return dimensions_and_type_from_string(unit)[0]

@@ -266,7 +266,7 @@ def _wanted(learnable: Any, found: Mapping[str, BrianObject]) -> dict[str, tuple
         if n not in found:
             raise ValueError(f"learnable: there is no object {n!r}; {suggest(n, found)}")
         if isinstance(found[n], SpikeGeneratorGroup | PoissonGroup):
-            hint = "leave it out; gradients by its spike times are Simulation(..., input_gradients=True)"
+            hint = "leave it out; gradients by its spike times are there anyway"
             raise ValueError(f"learnable: {n!r} is a source of spikes, which has no parameters; {hint}")
         if isinstance(names, str):
             raise ValueError(f"learnable: {n!r} has the text {names!r}; expected a list of names")
