@@ -273,7 +273,7 @@ ALL = [e.name for e in catalogue() if e.kind == "neuron"]
 ALL += [
     *("lif+exp_synapse+dead_time", "lif+delta_synapse+refractory", "lif+alpha_synapse", "lif+exp_conductance"),
     *("lif+exp_synapse+adaptive_threshold", "lif+exp_synapse+relative_refractory", "lif+exp_synapse+soft_reset"),
-    *("adex+exp_synapse+refractory", "lif+exp_synapse:exc+exp_synapse:inh", "hodgkin_huxley+dead_time"),
+    *("adex+exp_synapse+refractory", "lif+exp_synapse:exc+exp_synapse:inh"),
 ]
 
 
@@ -435,6 +435,26 @@ def test_one_variable_of_two_pathways_takes_one_value() -> None:
     np.testing.assert_allclose(np.asarray(objects[2].w[:]), 2e-3)
 
 
+def test_numbers_of_a_shared_namespace_are_put_where_they_are_learned() -> None:
+    numbers = dict(NUMBERS)
+    cells, other = group(namespace=numbers), NeuronGroup(1, LIF, name="other", refractory=1 * ms, namespace=numbers)
+    syn = Synapses(cells, other, on_pre={"up": "ge += jump", "down": "v += jump*ge/mV"}, name="syn", namespace=numbers)
+    syn.connect()
+    numbers["jump"] = syn.namespace["jump"] = 2 * mV
+    learnable = {"cells": ["tau"], "other": ["tau", "jump"]}
+    objects = [cells, other, syn]
+    network = snn.from_brian2(objects, "cells", 50 * ms, learnable=learnable)
+    network.to_brian2({"cells.tau": np.float64(8e-3), "other.tau": np.float64(9e-3)})
+    assert [float(o.namespace["tau"]) for o in (cells, other)] == [8e-3, 9e-3]
+    assert (numbers["tau"], syn.namespace) == (10 * ms, numbers)
+    jump = {"other.jump": np.float64(3e-3)}
+    network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 3e-3)})
+    assert all(float(o.namespace["jump"]) == 3e-3 for o in (syn, *syn._pathways))
+    with pytest.raises(ValueError, match="'syn': 'jump' is to have several values at once"):
+        network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 4e-3)})
+    assert float(syn.namespace["jump"]) == 3e-3
+
+
 def test_numbers_of_connections_and_exponents_are_numbers() -> None:
     own = {"power": 2, "v_s": 1 * mV, **NUMBERS}
     cells = group(equations="dv/dt = -v_s*(v/v_s)**power/tau : volt", namespace=own, threshold=None, reset=None)
@@ -527,7 +547,7 @@ REFUSED = {
     "summed": (lambda: summed(group(equations=COUPLED)), r"'gap': equations.x_post: a summed"),
     "linked": (lambda: linked(group(equations=f"{COUPLED} (linked)")), "equations.v: 'x' is linked"),
     "events": (lambda: [group(events={"burst": "v > 1*mV"})], r"events.burst: isn't read"),
-    "every step": (lambda: [group(reset="", refractory=False)], r"reset: a spike leaves the neuron above its thresh"),
+    "every step": (lambda: [_unheld(reset="", refractory=False)], r"reset: a spike leaves the neuron above its thresh"),
     "random": (lambda: [group(threshold="rand() < 10*Hz*dt")], r"threshold: 'rand\(\)' draws while it runs"),
     "random period": (lambda: [group(refractory="2*ms*rand()")], r"refractory: 'rand\(\)' draws while it runs"),
     "threshold": (lambda: [group(threshold="v > v_th and ge > 1*mV")], "threshold: .* is no crossing of a threshold"),
@@ -557,9 +577,38 @@ REFUSED = {
     "unconnected": (lambda: unconnected(group()), "Synapses 'syn': connect: has not been called"),
     "missing": (lambda: driven(group())[1:], "Synapses 'syn': source: 'source' is not among the objects"),
     "inactive part": (lambda: [_inactive_part(group())], r"active \(cells_spike_thresholder\): is False"),
+    "or the threshold": (
+        lambda: [group(refractory="v > v_th or t - lastspike < 5*ms")],
+        "refractory: 'v > v_th or t - lastspike < 5.ms' joins conditions, .* give the time alone",
+    ),
+    "at its own reset": (
+        lambda: onto_itself(_unheld(), "v_post += w"),
+        "'back': on_pre: at a neuron's own spike, Brian2 does this before the reset",
+    ),
+    "before its own reset": (
+        lambda: onto_itself(_unheld(), "ge_post += 0.1*w*(1 - v_post/mV)"),
+        "'back': on_pre: at a neuron's own spike, Brian2 does this before the reset",
+    ),
+    "held, then read": (
+        lambda: driven(group(), on_pre="v += w; ge += 0.1*v"),
+        "'cells': on_pre: 'v' is held while refractory, and 'ge .= 0.1.v' reads it after Synapses 'syn'",
+    ),
+    "never refractory": (lambda: [group(refractory=False)], "'cells': refractory: states are held .unless refractory"),
+    "last spike without a period": (
+        lambda: [_spiked(group(threshold=None, reset=None))],
+        "'cells': lastspike: has been set",
+    ),
+    "in a threshold": (
+        lambda: [group(threshold="v > s(t)", namespace={**NUMBERS, "s": TimedArray([1] * mV, 1 * ms)})],
+        "'cells': TimedArray 's': the threshold reads it",
+    ),
     "last spike": (lambda: [_spiked(group())], "cells': lastspike: has been set"),
     "inactive": (lambda: [_inactive(group())], "active: is False"),
 }
+
+
+def _unheld(**options: object) -> NeuronGroup:
+    return group(equations=LIF.replace(" (unless refractory)", ""), **options)
 
 
 def _inactive(cells: NeuronGroup) -> NeuronGroup:
@@ -589,6 +638,32 @@ def test_what_has_no_gradient_or_no_limit_is_refused_by_name(what: str) -> None:
         snn.from_brian2(objects, "cells", 50 * ms)
 
 
+LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
+
+
+@pytest.mark.parametrize(
+    ("on_pre", "learns", "message"),
+    [
+        ("v += w*gain_pre", "gain", "syn': on_pre: 'gain', which 'cells' is to learn, is part of a weight"),
+        ("v += w*(u + k)", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
+        ("v += 2*mV*k", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
+        ("v += w", "p", "cells': equations.v: 'p', which 'cells' is to learn, is part of an exponent"),
+    ],
+)
+def test_what_became_a_number_is_not_learned(on_pre: str, learns: str, message: str) -> None:
+    """Its gradient would miss the weights or exponents that it is part of."""
+    numbers = {**NUMBERS, "k": 0.5, "p": 2.0}
+    cells = group(equations=LEAK, namespace=numbers)
+    cells.gain = [1, 2]
+    syn = Synapses(
+        cells, cells, "w : volt\nu : 1", on_pre=on_pre, delay=1 * ms, name="syn", namespace={"k": numbers["k"]}
+    )
+    syn.connect()
+    assert snn.from_brian2([cells, syn], "cells", 50 * ms).projections
+    with pytest.raises(TemplateError, match=message):
+        snn.from_brian2([cells, syn], "cells", 50 * ms, learnable={"cells": [learns]})
+
+
 def test_a_spike_that_resets_nothing_is_read_with_a_warning() -> None:
     """Brian2's neuron would spike again at the end of its period if it were above its threshold then."""
     with pytest.warns(UserWarning, match="spikes again only when it has been below"):
@@ -599,11 +674,31 @@ def test_a_spike_that_resets_nothing_is_read_with_a_warning() -> None:
         snn.from_brian2(above, "cells", 50 * ms)
 
 
+def test_a_neurons_own_spike_may_arrive_where_the_reset_is_not_touched() -> None:
+    """What is ignored while refractory, later, from others, or added to other states, is what Brian2 does, too."""
+    for cells, on_pre, options in (
+        (group, "v_post += w", {}),
+        (_unheld, "v_post += w", {"delay": 0.1 * ms}),
+        (_unheld, "ge_post += w", {}),
+    ):
+        brian2.start_scope()
+        neurons = cells()
+        syn = Synapses(neurons, neurons, "w : volt", on_pre=on_pre, name="back", **options)
+        syn.connect()
+        assert snn.from_brian2([neurons, syn], "cells", 50 * ms).projections
+    neurons = _unheld()
+    others = Synapses(neurons, neurons, "w : volt", on_pre="v_post += w", name="others")
+    others.connect("i != j")
+    assert snn.from_brian2([neurons, others], "cells", 50 * ms).projections
+
+
 def test_arguments_that_fit_nothing_are_refused() -> None:
     objects = driven(group())
     for wrong, message in (
         ({"output": "cell"}, "output is 'cell'; expected a NeuronGroup; did you mean 'cells'"),
         ({"duration": 5 * mV}, "duration has unit volt; expected second"),
+        ({"duration": [1.0, 2.0]}, r"duration is .*; expected one time in seconds"),
+        ({"learnable": {"source": ["times"]}}, "learnable: 'source' is a source of spikes, which has no parameters"),
         ({"learnable": {"cell": ["tau"]}}, "learnable: there is no object 'cell'; did you mean 'cells'"),
         ({"learnable": {"cells": ["tua"]}}, "population 'cells': .* has no parameter 'tua'; did you mean 'tau'"),
         ({"learnable": {"cells": "tau"}}, "learnable: 'cells' has the text 'tau'; expected a list"),

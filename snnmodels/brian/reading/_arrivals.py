@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from ._slots import Array, Slot, quantity
 
 __all__ = ["Arrivals", "assigned", "read_arrivals", "whole_group"]
 
+_PRODUCT = "a weight, which is one number; declare that as one variable of the synapses, or let a state read it"
 _PLASTIC = "what changes synapses while they run has no gradient; leave plasticity out, and learn weights by gradients"
 
 
@@ -81,7 +82,7 @@ def assigned(synapses: Synapses) -> set[str]:
     return found
 
 
-def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals]:
+def read_arrivals(synapses: Synapses, reader: PopulationReader, learned: Collection[str] = ()) -> list[Arrivals]:
     """What all pathways of some synapses do.
 
     Parameters
@@ -89,6 +90,8 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals
     synapses : Synapses
     reader : PopulationReader
         Of the target, to which receptors are added.
+    learned : collection of str
+        Parameters that the source is to learn.
 
     Raises
     ------
@@ -106,9 +109,17 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals
         name = synapses.name if len(synapses._pathways) == 1 else f"{synapses.name}_{pathway.objname}"
         delays = _delay_slot(synapses, pathway)
         delay = np.asarray(pathway.variables["delay"].get_value(), dtype=float)
-        for part, (statements, weight) in _Pathway(synapses, pathway, reader, slots).parts().items():
+        for part, (statements, weight) in _Pathway(synapses, pathway, reader, slots, learned).parts().items():
             whole = f"{name}_{part}" if part else name
             receptor = reader.receptor(whole, place(synapses), statements, weight.unit, weight.name)
+            own = (
+                (source is reader.group)
+                & (i + first_source == j + first_target)
+                & (np.broadcast_to(delay, len(i)) <= 0)
+            )
+            if own.any() and reader.at_own_reset(receptor):
+                does = "at a neuron's own spike, Brian2 does this before the reset, and a network after it"
+                raise refuse(synapses, _key(pathway), f"{does}; give a delay, or connect(condition='i != j')")
             for k in range(rank.max(initial=-1) + 1):
                 chosen = np.flatnonzero(rank == k)
                 found.append(
@@ -128,6 +139,11 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader) -> list[Arrivals
                     )
                 )
     return found
+
+
+def _key(pathway: Any) -> str:
+    """What messages call the statements of a pathway."""
+    return "on_pre" if pathway.objname == "pre" else f"on_pre ({pathway.objname})"
 
 
 def _rank(pairs: Array) -> Array:
@@ -192,13 +208,14 @@ class _Pathway:
     pathway: Any
     reader: PopulationReader
     slots: dict[str, Slot]
+    learned: Collection[str]
     here: dict[str, _PerSynapse] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
 
     @property
     def key(self) -> str:
-        return f"on_{self.pathway.objname}" if self.pathway.objname == "pre" else f"on_pre ({self.pathway.objname})"
+        return _key(self.pathway)
 
     def parts(self) -> dict[str, tuple[tuple[Assignment, ...], _Weight]]:
         """Statements with their weight; those of different weights by the state that they change."""
@@ -280,6 +297,8 @@ class _Pathway:
         if equation is None or equation.type != PARAMETER or "constant" not in equation.flags:
             hint = "only constant parameters of the source can be, as (constant) in its equations"
             raise refuse(self.synapses, self.key, f"{name!r} is read when a spike arrives; {hint}")
+        if (own := name.removesuffix("_pre")) in self.learned:
+            raise refuse(self.synapses, self.key, f"{own!r}, which {group.name!r} is to learn, is part of {_PRODUCT}")
         return self._each(name, equation.dim)
 
     def _each(self, name: str, dim: Any, *, parameter: bool = False) -> str:
@@ -324,15 +343,12 @@ class _Pathway:
         dim = self._dimension(s.expression, {n: d for n, (_, d) in numbers.items()})
         values = np.full(len(synapses), value)
         if s.expression not in names:
+            for n in names:
+                scope.fix(n, synapses, self.key, _PRODUCT)
             return _Weight("w", unit_of_dimension(dim), values, _no_slot(synapses, self.key))
 
-        def put(new: Array) -> None:
-            synapses.namespace[s.expression] = quantity(new, dim)
-
-        if s.expression not in self.slots:
-            what = f"{place(synapses)}: {s.expression!r}"
-            self.slots[s.expression] = Slot(what, put, lambda: values, single=True)
-        return _Weight(s.expression, unit_of_dimension(dim), values, self.slots[s.expression])
+        slot = scope.number_slot(s.expression, synapses, value, dim)
+        return _Weight(s.expression, unit_of_dimension(dim), values, slot)
 
     def _single(self, *texts: str) -> str:
         """The one variable of the synapses that expressions read; empty where they read none, or more."""
@@ -362,6 +378,8 @@ class _Pathway:
             mixed = text.replace("_each_", "")
             hint = f"what synapses have is read as a factor of what {' and '.join(sorted(left))} give"
             raise refuse(self.synapses, self.key, f"{mixed!r} is no weight times something of the target; {hint}")
+        for x in left:
+            self.reader.scope.fix(x, self.synapses, self.key, _PRODUCT, number=False)
         written = print_expression(factor)
         values: dict[str, Any] = {name: self.here[name].values for name in self.here}
         values |= {x: np.float64(constants[x].value) for x in left}

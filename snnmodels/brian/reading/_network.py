@@ -148,7 +148,9 @@ def from_brian2(
     output_name = getattr(output, "name", output)
     if output_name not in groups:
         raise ValueError(f"output is {brief(output_name)}; expected a NeuronGroup; {suggest(str(output_name), groups)}")
-    length = float(in_unit(duration, "second", "duration"))
+    if (length_of := in_unit(duration, "second", "duration")).ndim:
+        raise ValueError(f"duration is {brief(duration)}; expected one time in seconds")
+    length = float(length_of)
     wanted = _wanted(learnable, found)
     incoming = _incoming(found, groups)
 
@@ -159,7 +161,8 @@ def from_brian2(
             if isinstance(o, PoissonInput):
                 arrivals.append((o, poisson_arrivals(o, reader)))
             else:
-                arrivals += [(o, a) for a in read_arrivals(o, reader)]
+                source = whole_group(o.source)[0].name
+                arrivals += [(o, a) for a in read_arrivals(o, reader, wanted.get(source, ()))]
     arrivals.sort(key=lambda pair: (pair[0].order, pair[1].name))  # as Brian2 goes through them
 
     populations: list[Population] = []
@@ -262,6 +265,9 @@ def _wanted(learnable: Any, found: Mapping[str, BrianObject]) -> dict[str, tuple
     for n, names in learnable.items():
         if n not in found:
             raise ValueError(f"learnable: there is no object {n!r}; {suggest(n, found)}")
+        if isinstance(found[n], SpikeGeneratorGroup | PoissonGroup):
+            hint = "leave it out; gradients by its spike times are there anyway"
+            raise ValueError(f"learnable: {n!r} is a source of spikes, which has no parameters; {hint}")
         if isinstance(names, str):
             raise ValueError(f"learnable: {n!r} has the text {names!r}; expected a list of names")
     return {n: tuple(names) for n, names in learnable.items()}

@@ -90,11 +90,53 @@ class PopulationReader:
         weight : str
             What a new one's weight would be called.
         """
+        if reader := self._reads_what_is_ignored(statements):
+            hint = "give it a pathway of its own, or let the state be held by int(not_refractory)*(...)"
+            raise refuse(self.group, "on_pre", f"{reader} after {where} has set it; {hint}")
         for known in self._receptors:
             if (known.statements, known.unit) == (statements, unit):
                 return known.name
         self._receptors.append(_Receptor(name, where, statements, unit, weight))
         return name
+
+    def at_own_reset(self, name: str) -> bool:
+        """Whether it matters if what arrives at a receptor comes before the reset of the same time, or after it.
+
+        Brian2 does the former where a neuron's spike arrives at itself without a delay, a network the latter.
+        """
+        (statements,) = (r.statements for r in self._receptors if r.name == name)
+        arriving = [s for s in statements if s.variable not in self._ignoring]
+        reset = parse_statements(self._neuron.get("reset", []))
+        sets = [{s.variable for s in block} for block in (arriving, reset)]
+        reads = [
+            {x for s in block for x in self._read_by(s)} | {s.variable for s in block if s.operator not in _ADDED}
+            for block in (arriving, reset)
+        ]
+        return bool(sets[0] & reads[1] or sets[1] & reads[0])
+
+    def _read_by(self, s: Assignment) -> set[str]:
+        """States that the right side of a statement reads, itself or by subexpressions."""
+        found: set[str] = set()
+        new = {*free_names(s.expression)}
+        while new:
+            found |= new
+            texts = [self.scope.subexpressions[n] for n in new if n in self.scope.subexpressions]
+            new = {x for text in texts for x in free_names(text)} - found
+        return found & {*self.scope.state_names}
+
+    def _reads_what_is_ignored(self, statements: tuple[Assignment, ...]) -> str:
+        """What a statement reads that one before it would change if it weren't held; empty where there is none."""
+        for k, s in enumerate(statements):
+            before = {b.variable for b in statements[:k]} & self._ignoring - {s.variable}
+            if s.variable not in self._ignoring and (held := before & self._read_by(s)):
+                return f"{sorted(held)[0]!r} is held while refractory, and {str(s)!r} reads it"
+        return ""
+
+    @property
+    def _ignoring(self) -> set[str]:
+        """States at which nothing arrives while the neuron is refractory."""
+        table = self._neuron.get("refractory")
+        return {*table["hold"]} if table and table["arrivals"] == "ignore" else set()
 
     def model(self) -> Model:
         """The model, after all that its synapses do has been read.
@@ -104,6 +146,7 @@ class PopulationReader:
         TemplateError
             If the group or its synapses can't be used as a model, with the reason.
         """
+        self.scope.check_fixed()
         neuron = self._whole()
         documents = [Document(self.group.name, place(self.group), neuron)]
         weights: set[str] = set()
@@ -126,6 +169,10 @@ class PopulationReader:
             }
             documents.append(Document(r.name, r.where, content))
         model = compose_model(*documents, name=self.group.name)
+        for c in self.scope.currents:
+            if read_at := model.inputs[c.name].read_at:
+                hint = "only equations of states can; compare with a state, or leave it out"
+                raise refuse(self.group, f"TimedArray {c.name!r}", f"the {read_at} reads it; {hint}")
         self._check(model)
         return model
 
@@ -141,6 +188,16 @@ class PopulationReader:
             "title": place(group),
             "description": f"Read from {place(group)}.",
         }
+        if group._refractory is not False:
+            if (group.variables["lastspike"].get_value() != NEVER).any():
+                hint = "a trial begins with neurons that have not spiked; leave it as it is"
+                raise refuse(group, "lastspike", f"has been set; {hint}")
+            if not group.variables["not_refractory"].get_value().all():
+                hint = "a trial begins with neurons that can spike; leave it as it is"
+                raise refuse(group, "not_refractory", f"has been set; {hint}")
+        elif any("unless refractory" in e.flags for e in scope.equations.values()):
+            hint = "leave (unless refractory) out, or give a period"
+            raise refuse(group, "refractory", f"states are held (unless refractory), and there is none; {hint}")
         threshold = group.events.get("spike")
         period = _Period() if threshold is None else self._period(threshold)
         held: dict[str, tuple[str, str | None]] = {}
@@ -240,9 +297,6 @@ class PopulationReader:
         text = group._refractory
         if text is False:
             return _Period()
-        if (group.variables["lastspike"].get_value() != NEVER).any():
-            hint = "a trial begins with neurons that have not spiked; leave it as it is"
-            raise refuse(group, "lastspike", f"has been set; {hint}")
         if not isinstance(text, str):
             return _Period(True, text)
         with located(place(group), "refractory"):
@@ -250,16 +304,17 @@ class PopulationReader:
             wanted = ast.dump(parse(threshold).body)
         if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
             return _Period(True, text)
-        duration, latched = None, False
-        for term in tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.Or) else [tree]:
-            if ast.dump(term) == wanted:
-                latched = True
-            elif (found := _since_spike(term)) is not None and duration is None:
-                duration = found
-            else:
-                hint = "give a time, t - lastspike < a time, or the threshold itself, joined by or"
-                raise refuse(group, "refractory", f"the condition {ast.unparse(term)!r} isn't read; {hint}")
-        return _Period(True, duration, latched)
+        if ast.dump(tree) == wanted:
+            return _Period(True, latched=True)
+        if (duration := _since_spike(tree)) is not None:
+            return _Period(True, duration)
+        if isinstance(tree, ast.BoolOp):
+            why = "which isn't read: where the neuron is above its threshold at the end of a time depends on its states"
+            raise refuse(
+                group, "refractory", f"{text!r} joins conditions, {why}; give the time alone, or the threshold"
+            )
+        hint = "give a time, t - lastspike < a time, or the threshold itself"
+        raise refuse(group, "refractory", f"the condition {ast.unparse(tree)!r} isn't read; {hint}")
 
     def _refractory(self, period: _Period, held: Mapping[str, tuple[str, str | None]]) -> dict[str, Any] | None:
         """The table of a refractory period; None where there is none, or the neuron only has to come below again."""
@@ -336,6 +391,7 @@ WEIGHT = "_weight"
 
 
 _FREE = "not_refractory"
+_ADDED = ("+=", "-=")
 
 
 @dataclass(frozen=True)

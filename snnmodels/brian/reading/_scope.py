@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from brian2 import TimedArray
+from brian2 import Synapses, TimedArray
 from brian2.core.base import BrianObject
 from brian2.core.functions import DEFAULT_FUNCTIONS, Function
 from brian2.core.variables import Constant
@@ -97,6 +97,8 @@ class Scope:
         self.time = self.last_spike = self.index = ""
         self._taken = {*self.equations.names}
         self._externals: dict[tuple[str, float, str], str] = {}
+        self._numbers: dict[tuple[str, str], Slot] = {}
+        self._fixed: dict[str | tuple[str, float, str], tuple[Group, str, str]] = {}
 
     @property
     def state_names(self) -> list[str]:
@@ -163,6 +165,7 @@ class Scope:
                 name = node.right.id
                 if lookup(name) is None and not is_unit_name(name) and name not in _MATHEMATICAL:
                     exponent = self.number(name, owner, key)[0]
+                    self.fix(name, owner, key, "an exponent, which stays the number that it is; write that number")
                     places[node.right] = str(int(exponent)) if exponent.is_integer() else repr(exponent)
                     inside.add(id(node.right))
         for node in ast.walk(tree):
@@ -230,13 +233,54 @@ class Scope:
         if known is None:
             known = self._constant(self.fresh(name), unit, value, f"{name!r} of the script")
             self._externals[name, value, unit] = known
-        written = owner.namespace
+        self.constants[known].slots[owner.name] = self.number_slot(name, owner, value, dim)
+        return known
+
+    def number_slot(self, name: str, owner: Group, value: float, dim: Any) -> Slot:
+        """Where a number of the script is put for an owner: one place, whatever reads it."""
 
         def put(new: Array) -> None:
-            written[name] = quantity(new, dim)
+            own = {**owner.namespace, name: quantity(new, dim)}  # a dict may be shared with others
+            for part in (owner, *(o for o in owner.contained_objects if hasattr(o, "namespace"))):
+                part.namespace = own
 
-        self._keep(known, owner, put)
-        return known
+        key = owner.name, name
+        if key not in self._numbers:
+            held = np.full(max(1, len(owner)) if isinstance(owner, Synapses) else 1, value)
+            self._numbers[key] = Slot(f"{place(owner)}: {name!r}", put, lambda: held, single=True)
+        return self._numbers[key]
+
+    def fix(self, name: str, owner: Group, key: str, what: str, *, number: bool = True) -> None:
+        """Note that a parameter, or a number of the script, has gone into something as the number that it is.
+
+        Parameters
+        ----------
+        name : str
+            What `owner` calls a number of the script, or a parameter of the model.
+        owner, key : Group, str
+            Where.
+        what : str
+            What it has become a part of, and what to do if it is to be learned.
+        number : bool
+            Whether the name is the script's.
+        """
+        known: str | tuple[str, float, str] = name
+        if number:
+            value, dim = self.number(name, owner, key)
+            known = name, value, unit_of_dimension(dim)
+        self._fixed.setdefault(known, (owner, key, what))
+
+    def check_fixed(self) -> None:
+        """Refuse to learn what has been fixed: the gradient would miss that.
+
+        Raises
+        ------
+        TemplateError
+        """
+        for known, (owner, key, what) in self._fixed.items():
+            name = known if isinstance(known, str) else self._externals.get(known, "")
+            if name in self.learnable:
+                raise refuse(owner, key, f"{name!r}, which {self.group.name!r} is to learn, is part of {what}")
 
     def number(self, name: str, owner: Group, key: str) -> tuple[float, Any]:
         """A constant of the script in SI base units, and its dimension.
@@ -300,6 +344,7 @@ class Scope:
                 if self.equations[name].var_type == INTEGER and name not in self.changed:
                     return np.broadcast_to(self.group.variables[name].get_value(), n).astype(int)
             case ast.Name(id=name) if name not in self.equations:
+                self.fix(name, owner, key, f"{written!r}, as the number of a column; write that number")
                 return np.full(n, int(self.number(name, owner, key)[0]))
         hint = "the second argument is i, a whole number, or an integer parameter of the group"
         raise refuse(owner, key, f"{written!r} isn't read; {hint}")
