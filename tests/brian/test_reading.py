@@ -598,6 +598,15 @@ REFUSED = {
         lambda: [_spiked(group(threshold=None, reset=None))],
         "'cells': lastspike: has been set",
     ),
+    "in a condition": (
+        lambda: [
+            group(
+                equations="dv/dt = -v*int(s(t) > 1*mV)/tau : volt",
+                namespace={**NUMBERS, "s": TimedArray([1] * mV, 1 * ms)},
+            )
+        ],
+        "NeuronGroup 'cells': equations: .* a condition of its equations reads an input to which a current",
+    ),
     "in a threshold": (
         lambda: [group(threshold="v > s(t)", namespace={**NUMBERS, "s": TimedArray([1] * mV, 1 * ms)})],
         "'cells': TimedArray 's': the threshold reads it",

@@ -12,7 +12,7 @@ import numpy as np
 from brian2.equations.equations import DIFFERENTIAL_EQUATION
 
 from ...symbolic.parsing import UnsupportedExpression
-from ...symbolic.system import HybridSystem
+from ...symbolic.system import HybridSystem, driven_system
 from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
@@ -371,6 +371,7 @@ class PopulationReader:
         group = self.group
         try:
             system = HybridSystem.from_model(model)
+            driven_system(model, [c.name for c in self.scope.currents])
         except UnsupportedExpression as error:
             raise refuse(group, "equations", str(error)) from None
         if system.latch is None or self._until_below:
