@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
-from ..templates.expressions import parse_threshold
+from ..templates.expressions import free_names, parse_threshold
 from ..templates.model import AMPLITUDE, Assignment, Model, Refractory
 from ..templates.units import is_unit_name
 from .parsing import CONSTANTS, UnsupportedExpression, parse_expression, symbol
@@ -447,9 +447,27 @@ def threshold_sides(model: Model) -> tuple[sp.Expr, sp.Expr]:
     return parse_expression(left), parse_expression(right)
 
 
+def _check_ignored(model: Model) -> None:
+    """Refuse arrivals of which a part is ignored that another part reads: what it would be then has no one answer."""
+    period = model.refractory
+    if period is None or period.arrivals != "ignore":
+        return
+    for name, receptor in model.receptors.items():
+        for k, statement in enumerate(receptor.on_pre):
+            if statement.variable not in period.hold:
+                continue
+            for later in receptor.on_pre[k + 1 :]:
+                if later.variable not in period.hold and statement.variable in free_names(later.expression):
+                    raise UnsupportedExpression(
+                        f"{model.name}: an arrival through {name!r} does {str(statement)!r}, which is ignored while "
+                        f"{statement.variable} is held, and {str(later)!r} reads it; put that first"
+                    )
+
+
 def _declared(model: Model) -> HybridSystem:
     """The system as the model writes it, conditions and all."""
     _check_names(model)
+    _check_ignored(model)
     states = tuple(symbol(s.name) for s in model.states)
     g = None
     if model.threshold is not None:

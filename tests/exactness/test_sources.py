@@ -17,6 +17,7 @@ from snnmodels.gradients import GridSimulation, Simulation
 from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
 from snnmodels.losses.observables import Samples, SpikeTimes
 from snnmodels.symbolic.parsing import UnsupportedExpression
+from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, load_model
 from tests.exactness.networks import EXACT, MS, NEAR, SLOW, Case, check
 from tests.needs import COMPILER
@@ -331,3 +332,14 @@ def test_the_grid_simulation_refuses_it():
     )
     with pytest.raises((ValueError, SimulationError), match="its sources have states"):
         GridSimulation(network, SmoothSpikeTimes(), dt=0.1 * MS)
+
+
+def test_what_an_ignored_part_of_an_arrival_would_be_is_not_guessed(tmp_path):
+    text = DELTA.replace('on_pre = "v += w"', 'equations = "dz/dt = -z/tau_rec : 1"\non_pre = ["v += w", "z += v"]')
+    file = tmp_path / "reading.toml"
+    file.write_text(text)
+    told = r"'v \+= w', which is ignored while v is held, and 'z \+= v' reads"
+    with pytest.raises(UnsupportedExpression, match=told):
+        HybridSystem.from_model(load_model("lif", file, "refractory"))
+    file.write_text(text.replace('["v += w", "z += v"]', '["z += v", "v += w"]'))
+    assert HybridSystem.from_model(load_model("lif", file, "refractory")).refractory is not None
