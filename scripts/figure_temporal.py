@@ -30,7 +30,6 @@ from snnmodels.studies.plots import save_figure
 from snnmodels.studies.temporal import (
     ARMS,
     BOUNDS,
-    CONTROL,
     LOSS,
     SCALES,
     SETUPS,
@@ -41,9 +40,9 @@ from snnmodels.studies.temporal import (
 )
 
 Results = Mapping[str, Any]
-QUICK: dict[str, Any] = {"epochs": 3, "training_trials": 80, "test_trials": 80, "longer": 2}
+QUICK: dict[str, Any] = {"epochs": 1, "training_trials": 128, "test_trials": 128}
 SHOWN = 3  # classes in the panel of the task
-COLOURS_OF = dict(zip(ARMS, ("black", "blue", "orange", "green"), strict=True)) | {CONTROL: "grey"}
+COLOURS_OF = {"nothing": "black", "delays": "blue", "time constants": "orange", "thresholds": "green"}
 
 
 def main(arguments: list[str] | None = None) -> int:
