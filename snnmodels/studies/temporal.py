@@ -6,8 +6,8 @@ constants of the neurons, so that little is left of one spike when the next come
 time to first spike, with everything else of it fixed or learned, from the same initial values and on the same trials.
 
 With rest and reset at 0 a threshold of a neuron's own is a scale of its input weights and nothing else, so that beside
-learned input weights a learned threshold is no new freedom. Thresholds are therefore learned with the input weights fixed
-at what they were drawn as, and compared with the output weights alone.
+learned input weights a learned threshold is no new freedom. Thresholds are therefore learned with the input weights
+fixed at what they were drawn as, and compared with the output weights alone.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ def ideal_accuracy(orders: Array, data: Trials) -> float:
 def temporal_network(settings: TemporalSettings, seed: int) -> Network:
     """The network before training, in which all that any arm learns is learnable.
 
-    Input weights are drawn so that a hidden neuron spikes by itself for some channels and not for others, output weights
-    so that an output neuron spikes after those of some hidden ones. All delays are 0.
+    Input weights are drawn so that a hidden neuron spikes for some channels alone and not for others, output weights so
+    that an output neuron spikes after those of some hidden ones. All delays are 0.
     """
     s, rng = settings, np.random.default_rng([seed, 1])
     lif = load_model("lif+exp_synapse")
