@@ -128,9 +128,7 @@ def _task(axes: Axes, results: Results) -> None:
     axes.set_yticks(centre, [f"class {k + 1}" for k in range(SHOWN)])
     axes.set(xlabel="time (ms)", ylim=(-1, SHOWN * 8 - 1), xlim=(0, None))
     n = settings.classes
-    axes.set_title(
-        f"The order of {settings.channels} channels (colours)\ntells which of {n} classes it is", fontsize=9.5
-    )
+    axes.set_title(f"Order of {settings.channels} channels\n(colours), {n} classes", fontsize=9.5)
 
 
 def _accuracies(axes: Axes, results: Results, setup: str) -> None:
