@@ -66,7 +66,7 @@ def _longest(arrows: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
 def draw(data: Mapping[str, np.ndarray]) -> Figure:
     """Boxes and arrows."""
     floors, top = data["floors"], int(data["floors"].max())
-    figure, axes = plt.subplots(figsize=(6.6, 7.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 7.4), layout="constrained")
     places = []
     for k, floor in enumerate(floors):
         same = np.flatnonzero(floors == floor)
@@ -94,7 +94,8 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
         axes.add_patch(box)
         axes.text(x, y + 0.05, str(room), ha="center", va="center", zorder=4, fontsize=9.5)
         axes.text(x, y - 0.12, f"{lines} lines", ha="center", va="center", zorder=4, fontsize=6.5, color="0.4")
-    axes.set(xlim=(-2.8, 2.8), ylim=(-0.45, top + 0.45))
+    widest = max(abs(x) for x, _ in places) + 0.7
+    axes.set(xlim=(-widest, widest), ylim=(-0.45, top + 0.45))
     axes.axis("off")
     axes.set_title("Rooms of snnmodels. An arrow is an import; those that others imply are left out", loc="left")
     return figure

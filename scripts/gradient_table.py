@@ -442,14 +442,18 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
             if name not in every:
                 raise ValueError(f"--only: {name!r} is no neuron of the library; there is {', '.join(every)}")
         kept = read_json(file, "results file", "neurons", "targets", "command")
-        wanted, features, command = options.only, {}, kept["command"]
+        wanted, command = options.only, kept["command"]
+        there = {r["feature"] for r in kept["targets"]}
+        features = {name: model for name, model in FEATURES.items() if name not in there}
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         records = [_told(r) for r in pool.map(measure, wanted)]
         targets = [_told(r) for r in pool.map(compare, features, features.values())]
     if kept:
         fresh = {r["neuron"]: r for r in records}
         before = {r["neuron"]: r for r in kept["neurons"]} | fresh
-        records, targets = [before[n] for n in every if n in before], kept["targets"]
+        records = [before[n] for n in every if n in before]
+        compared = {r["feature"]: r for r in (*kept["targets"], *targets)}
+        targets = [compared[name] for name in FEATURES if name in compared]
     packages = ("snnmodels", "numpy", "scipy", "sympy", "brian2")
     return {
         "command": command,

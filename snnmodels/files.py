@@ -315,7 +315,8 @@ def check_replaceable(directory: Path, manifest: str, overwrite: bool) -> None:
     if not (directory / manifest).exists():
         raise FileExistsError(f"{directory} holds files that are no exported project; name another folder")
     if not overwrite:
-        raise FileExistsError(f"{directory} holds an earlier project; allow overwriting it, or name another folder")
+        hint = "replace it (overwrite=True, --force), or name another folder"
+        raise FileExistsError(f"{directory} holds an earlier project; {hint}")
 
 
 def read_archive(path: str | Path, what: str) -> dict[str, np.ndarray]:

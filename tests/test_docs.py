@@ -16,7 +16,7 @@ from benchmarks import library
 from snnmodels.gradients import Simulation
 from snnmodels.losses import Pseudospikes, SpikeTimeError, load_network
 from snnmodels.templates import Network, Population, load_model
-from snnmodels.templates.schema import NeuronFile, against, validate
+from snnmodels.templates.schema import NeuronFile, SynapseFile, against, validate
 
 ROOT = Path(__file__).parents[1]
 # the scripts of upstream.md show faults of others, and are run by tests/test_upstream.py
@@ -64,6 +64,9 @@ def test_printed_toml_is_what_files_may_hold(block: str, tmp_path: Path) -> None
         whole["inputs"] |= part.pop("inputs", {})
         whole["projections"] = [*whole["projections"][:-1], *part.pop("projections", [])]
         validate(whole | part, "printed")
+    elif "on_pre" in part:
+        whole = {"kind": "synapse", "title": "one", "description": "one", "weight": {"unit": "1"}}
+        against(SynapseFile, whole | part, "printed")
     else:
         against(NeuronFile, tomllib.loads(WHOLE["neuron"]) | part, "printed")
 

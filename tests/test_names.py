@@ -236,9 +236,7 @@ def test_states(tmp_path: Path, target: str) -> None:
     assert {"time", "float", "rows", "self", "namespace", "j", "lambda_v"} < set(good)
     risky = ["time", "float", "rows", "this"], ["namespace", "x0", "p0", "s"], [*good[::20], "index"]
     for names in risky if target == "numpy" else risky[:1]:
-        assert_same(
-            run(network(model(tmp_path, currents=names)), target).gradients, usual(target, tmp_path).gradients
-        )
+        assert_same(run(network(model(tmp_path, currents=names)), target).gradients, usual(target, tmp_path).gradients)
 
 
 @pytest.mark.parametrize("role", ["state", "input", "weight", "receptor"])
@@ -367,7 +365,9 @@ def test_plain_synapses_say_what_they_can_not_have(tmp_path: Path, name: str) ->
         snn.synapses(neuron, source, group)
 
 
-@pytest.mark.parametrize("name", ["w", "lastspike", "lastupdate", "float", "time"])
+@pytest.mark.parametrize(
+    "name", ["lastspike", *(pytest.param(n, marks=pytest.mark.slow) for n in ("w", "lastupdate", "float", "time"))]
+)
 def test_plain_synapses_of_other_weights(tmp_path: Path, name: str) -> None:
     neuron = model(tmp_path, weight=name)
     source, group = SpikeGeneratorGroup(1, [0], [1] * ms), snn.neuron_group(neuron, 1)

@@ -56,6 +56,11 @@ def repair_active_device() -> None:
     """Repair Brian2CUDA until the process ends if it is the device that objects are made for now."""
     if not _repaired and get_device() is all_devices.get("cuda_standalone"):
         _repair()
+        _tell()
+
+
+def _tell() -> None:
+    if _repaired:  # not another version
         logger.info(
             f"Brian2CUDA {_VERSION}: faults of its queue of spikes, its rate monitor and its resets are repaired"
         )
@@ -76,7 +81,11 @@ def _repair() -> Callable[[], None]:
         copy(self, writer, directory)
         queue = Path(directory) / "brianlib" / _QUEUE
         before, read, after = queue.read_text().partition(_LAST_READ)
-        assert read, f"{_QUEUE} of Brian2CUDA {_VERSION} reads another queue"
+        if not read:
+            raise RuntimeError(
+                f"{_QUEUE} of the Brian2CUDA that is installed is not that of version {_VERSION}, whose faults are "
+                "repaired; install that version as it was published"
+            )
         queue.write_text(before + read + _BARRIER + after)
 
     def undo() -> None:

@@ -30,7 +30,7 @@ from ..symbolic.system import HybridSystem
 from ..templates import Model, as_model
 from ..templates.arguments import check_kind, check_mapping, check_whole, real_array
 from ..templates.errors import suggest
-from ..templates.expressions import substitute
+from ..templates.expressions import free_names, substitute
 from ..templates.model import AMPLITUDE
 from ..templates.units import numbers_in, unit_dimension
 from .brian2cuda import repair_active_device
@@ -220,8 +220,9 @@ def synapses(
     -------
     brian2.Synapses
         With one weight per synapse, by the receptor's name for it (usually ``w``). States that the receptor's sources
-        have are variables of every synapse here, event-driven and as they are when the spike arrives: the same, but
-        that with a delay those that don't start at rest start later by that.
+        have are variables of every synapse here, as they are when the spike arrives: the same, but that with a delay
+        those that don't start at rest start later by that. They are event-driven, or, where they drive each other,
+        followed from step to step.
 
     Raises
     ------
@@ -269,8 +270,12 @@ def synapses(
         post = {name: f"{name}_post" for name in model.parameters}
         lines = [f"{s.variable} {s.operator} {substitute(s.expression, post)}" for s in states.on_pre] + lines
         units = {s.name: s.unit for s in states.states}
+        # of states that drive each other Brian2's closed form divides by zero where two time constants are equal
+        coupled = any(set(free_names(rhs)) & (units.keys() - {name}) for name, rhs in states.derivatives.items())
+        if coupled:
+            kwargs.setdefault("method", "rk4")
         equations += [
-            f"d{name}/dt = {substitute(rhs, post)} : {units[name]} (event-driven)"
+            f"d{name}/dt = {substitute(rhs, post)} : {units[name]} ({'clock' if coupled else 'event'}-driven)"
             for name, rhs in states.derivatives.items()
         ]
         equations.append(f"{AMPLITUDE} : 1")

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Train a network and save its history, figure and weights.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train one of two published networks and save its history, figure and weights. A network file of your own is "
+    "trained in Python: snn.train, as README shows.",
+)
 
 
 class ImageLoss(enum.StrEnum):

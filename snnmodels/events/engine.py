@@ -12,7 +12,7 @@ from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .accuracy import MAX_EVENTS
 from .drives import Knots
-from .plan import EnginePlan, PopulationPlan, SourcePlan
+from .plan import EnginePlan, GroupPlan
 
 __all__ = [
     "FAILURES",
@@ -39,6 +39,8 @@ FAILURES = (
     "turns",
     "spikes",
     "flat",
+    "flat_turn",
+    "amplitude",
 )
 """What a batch may have no result for; `explain` says it in words."""
 
@@ -387,6 +389,11 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
                 f"{where} spikes more than {MAX_EVENTS} times within a time constant, at {time:.9g} s; its input is "
                 "far too large: check the units of currents and weights"
             )
+        case "amplitude":
+            return (
+                f"population {plan.populations[population].name!r}: the spike of {one} of a source at {time:.9g} s has "
+                "an amplitude that is not finite; check the parameters of its receptor's [source]"
+            )
         case "steps":
             return (
                 f"{where} runs away at {time:.9g} s: its steps shrink without end; check the parameters and weights, "
@@ -411,12 +418,12 @@ def not_finite(key: str, smallest_gdot: float) -> str:
     )
 
 
-def initial_states(p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def initial_states(p: GroupPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """States at time 0.
 
     Parameters
     ----------
-    p : PopulationPlan or SourcePlan
+    p : GroupPlan
     values : mapping of str to array, shape () or (n,)
         Parameters by canonical name, ``"p0"``, ``"p1"``, ...
 
@@ -429,12 +436,12 @@ def initial_states(p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarr
     return np.stack([np.broadcast_to(row, p.n) for row in rows])
 
 
-def refractory_periods(p: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def refractory_periods(p: GroupPlan, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Refractory period of every neuron.
 
     Parameters
     ----------
-    p : PopulationPlan or SourcePlan
+    p : GroupPlan
         Of a model that has one, or, as a `Silence`, one or two: these are checked as well.
     values : mapping of str to array, shape () or (n,)
         Parameters by canonical name, ``"p0"``, ``"p1"``, ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ..templates.network import Network, Population, Projection, SpikeInput, in_
 from .drives import DrivePlan, drive_plans, driven_inputs
 from .rules import Rules
 
-__all__ = ["Component", "EnginePlan", "PopulationPlan", "ProjectionPlan", "SourcePlan"]
+__all__ = ["Component", "EnginePlan", "GroupPlan", "PopulationPlan", "ProjectionPlan", "SourcePlan"]
 
 
 _MOST_WINDOWS = 1e6  # of one trial
@@ -26,12 +27,25 @@ _MOST_REACH = 4.0  # what a window may be of that which is chosen where none is 
 
 
 @dataclass(frozen=True)
-class PopulationPlan:
-    """One population with the rules of its model."""
+class GroupPlan:
+    """What has states and parameters, with the rules of its model.
 
+    Attributes
+    ----------
+    index : int
+        Place among those of its kind.
+    population : Population
+        Whose parameters it has.
+    rules : Rules
+    n : int
+        How many there are of every state.
+    """
+
+    kind: ClassVar[str]
     index: int
     population: Population
     rules: Rules
+    n: int
 
     @property
     def name(self) -> str:
@@ -41,20 +55,26 @@ class PopulationPlan:
     @property
     def key(self) -> str:
         """Begins the keys of its arrays."""
-        return f"population{self.index}"
-
-    @property
-    def n(self) -> int:
-        """Number of neurons."""
-        return self.population.n
+        return f"{self.kind}{self.index}"
 
     def value(self, parameter: str) -> float | np.ndarray:
         """Value of a parameter in SI units."""
         return self.population.value(parameter)
 
+    def canonical(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The parameters that its rules read, out of those of the population, by canonical name."""
+        return {f"p{k}": np.asarray(values[name], dtype=float) for k, name in enumerate(self.rules.parameters)}
+
 
 @dataclass(frozen=True)
-class SourcePlan:
+class PopulationPlan(GroupPlan):
+    """One population."""
+
+    kind: ClassVar[str] = "population"
+
+
+@dataclass(frozen=True)
+class SourcePlan(GroupPlan):
     """The states that the source neurons of a projection have for it, as if they were neurons that never spike.
 
     Their one receptor gets the spikes of their own neuron, when these are sent; their last state is then the amplitude,
@@ -63,34 +83,11 @@ class SourcePlan:
 
     Attributes
     ----------
-    index : int
-        Place among those of the plan.
     projection : int
-    population : Population
-        The target.
-    n : int
-        Number of source neurons.
     """
 
-    index: int
+    kind: ClassVar[str] = "source"
     projection: int
-    population: Population
-    n: int
-    rules: Rules
-
-    @property
-    def name(self) -> str:
-        """Name of the target population."""
-        return self.population.name
-
-    @property
-    def key(self) -> str:
-        """Begins the keys of its arrays."""
-        return f"source{self.index}"
-
-    def value(self, parameter: str) -> float | np.ndarray:
-        """Value of a parameter in SI units."""
-        return self.population.value(parameter)
 
 
 @dataclass(frozen=True)
@@ -230,7 +227,7 @@ class EnginePlan:
             values = {n: p.value(n) for n in p.model.parameters}
             peak = maxima.variable if maxima is not None and maxima.population == p.name else None
             rules = Rules.of(driven[k][0], values, p.learnable, peak)
-            populations.append(PopulationPlan(k, p, rules))
+            populations.append(PopulationPlan(k, p, rules, p.n))
         groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
         names = {x.name: k for k, x in enumerate(groups)}
         first = len(network.inputs)
@@ -271,13 +268,14 @@ class EnginePlan:
         return all(p.rules.holds_for(values[p.name]) for p in self.groups)
 
     @property
-    def groups(self) -> tuple[PopulationPlan | SourcePlan, ...]:
+    def groups(self) -> tuple[GroupPlan, ...]:
         """All that has states: the populations, then what lives with sources."""
         return (*self.populations, *self.sources)
 
-    def sources_of(self, population: int) -> tuple[SourcePlan, ...]:
-        """Those with the parameters of a population."""
-        return tuple(s for s in self.sources if s.name == self.populations[population].name)
+    def sources_of(self, population: int, parameter: str = "") -> tuple[SourcePlan, ...]:
+        """Those with the parameters of a population; those that read one of them, if it is named."""
+        own = (s for s in self.sources if s.name == self.populations[population].name)
+        return tuple(s for s in own if not parameter or parameter in s.rules.parameters)
 
     def place(self, seen: Primitive) -> int:
         """The population of something that is read."""
@@ -326,7 +324,7 @@ def _sources(network: Network) -> tuple[SourcePlan, ...]:
                 f"{system.name}: its states drive each other in a loop, or too many do in a chain, so that there is no "
                 "closed form from spike to spike; let them drive each other in one direction"
             )
-        found.append(SourcePlan(len(found), k, target, sizes[q.source], rules))
+        found.append(SourcePlan(len(found), target, rules, sizes[q.source], k))
     return tuple(found)
 
 

@@ -261,6 +261,10 @@ class Rules:
         """Taken by SymPy once, not in every batch of a training by parameters."""
         return _linear_part(self.system)
 
+    def gradient_of(self, parameter: str) -> int:
+        """Place of a learnable parameter among the gradients."""
+        return self.learnable.index(self.parameters.index(parameter))
+
     @property
     def spiking(self) -> bool:
         """Whether the model has a threshold."""

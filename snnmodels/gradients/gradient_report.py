@@ -82,6 +82,8 @@ class GradientReport:
         Instants at which several spikes arrived at a population, or several of its neurons spiked.
     time_deviation : float or None
         Largest distance of a spike time from the reference's, in seconds; ``inf`` if there are more or fewer spikes.
+    instead : str
+        What was differentiated in the place of the loss that the network declares; empty if that was.
     """
 
     name: str
@@ -93,6 +95,7 @@ class GradientReport:
     smallest_gdot: float
     ties: int
     time_deviation: float | None
+    instead: str = ""
 
     @cached_property
     def failures(self) -> tuple[str, ...]:
@@ -147,6 +150,13 @@ class GradientReport:
             lines.append("all spikes are caused at once: their times are those of arrivals or of releases")
         if self.ties:
             lines.append("where events meet at one instant the loss may have a kink, and the gradient be one-sided")
+        if self.instead:
+            lines.append(
+                f"not of the network's own loss, which needs targets, but of {self.instead}; check_gradient(network, "
+                "inputs=..., targets=...) checks that"
+            )
+        if none := [r.key for r in self.rows if r.norm == 0 and r.elements[1]]:
+            lines.append(f"no effect on this loss, so that nothing was tested: {', '.join(none)}")
         if self.time_deviation is not None and np.isfinite(self.time_deviation):
             lines.append(f"spike times: {self.time_deviation * 1e3:.1e} ms from the reference's")
         if self.unresolved:

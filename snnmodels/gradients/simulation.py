@@ -446,6 +446,7 @@ class Simulation:
             and not self._network.currents
             and type(optimiser) is Adam
             and not optimiser.bounds
+            and not optimiser.transforms
             and set(optimiser.scales) <= set(values)
         )
 
@@ -596,7 +597,7 @@ class Simulation:
             for name in p.learnable:
                 found = engine.parameter_gradient(k, name)
                 if not np.ndim(p.value(name)):
-                    sources = [s for s in self.plan.sources_of(k) if name in s.rules.parameters]
+                    sources = self.plan.sources_of(k, name)
                     found = found.sum() + sum(engine.source_gradient(s.index, name).sum() for s in sources)
                 gradients[f"{p.name}.{name}"] = found
         gradients |= self._drive_gradients()

@@ -241,7 +241,8 @@ class ExpressionLoss(Loss):
             if unit_dimension(unit) == unit_dimension("second"):
                 array = np.asarray(_target(name, targets, len(self.targets)), dtype=float)
                 if array.ndim > 1:  # else it is for any neuron
-                    wanted = np.isfinite(array.reshape(trials, n, -1)).sum(axis=2)
+                    there = np.isfinite(array.reshape(trials, n, -1))  # spike k has target k, whatever gaps there are
+                    wanted = (there * np.arange(1, there.shape[2] + 1)).max(axis=2, initial=0)
                     asked = wanted if asked is None else np.maximum(asked, wanted)
         return asked
 

@@ -13,6 +13,7 @@ from ..templates.arguments import check_kind, check_mapping, check_numbers, real
 from ..templates.errors import brief
 from ..templates.identity import description
 from .schedules import ConstantRate, Schedule
+from .transforms import Transform, transform_of
 
 __all__ = ["Bounds", "Optimiser", "Values"]
 
@@ -36,11 +37,16 @@ class Optimiser(ABC):
         weight of 1.
     bounds : mapping of str to (lower, upper)
         Limits, in SI units, that the values of single keys are clipped to after each step; None for no limit.
+    transforms : mapping of str to {"log", "logit"}
+        Of single keys, the variable that is stepped in place of the value, so that it stays between its bounds without
+        being clipped: the logarithm of its distance to the lower bound (0 if there is none), or of the ratio of its
+        distances to both. The rate is then that of this variable: about relative to the value, for time constants.
     """
 
     schedule: Schedule | float
     scales: Mapping[str, float] = field(default_factory=dict, kw_only=True)
     bounds: Mapping[str, Bounds] = field(default_factory=dict, kw_only=True)
+    transforms: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     moments: ClassVar[tuple[str, ...]]
     """Names of the arrays kept per value."""
 
@@ -60,6 +66,13 @@ class Optimiser(ABC):
             check_numbers(**{f"bounds[{key!r}]": limit for limit in pair if limit is not None})
             if lower is not None and upper is not None and not lower <= upper:
                 raise ValueError(f"bounds[{key!r}]: expected lower <= upper, got {lower} and {upper}")
+        check_mapping("transforms", self.transforms, "a mapping of keys to 'log' or 'logit'")
+        self._transforms: dict[str, Transform] = {}
+        for key, kind in self.transforms.items():
+            try:
+                self._transforms[key] = transform_of(kind, *self.bounds.get(key, (None, None)))
+            except ValueError as error:
+                raise ValueError(f"transforms[{key!r}]: {error}") from None
         self._steps = 0
         self._state: dict[str, tuple[np.ndarray, ...]] = {}
         self.start_epoch(0)
@@ -89,28 +102,37 @@ class Optimiser(ABC):
         Raises
         ------
         ValueError
-            If a gradient is missing or has another shape, a value can't be updated in place, or `scales` or `bounds`
-            name a key that isn't there. Nothing is changed then.
+            If a gradient is missing or has another shape, a value can't be updated in place or is not between the
+            bounds of its transform, or `scales`, `bounds` or `transforms` name a key that isn't there. Nothing is
+            changed then.
         """
         check_mapping("values", values, "a mapping of keys to arrays")
         check_mapping("gradients", gradients, "a mapping of keys to arrays")
-        for key in (*self.scales, *self.bounds):
+        for key in (*self.scales, *self.bounds, *self.transforms):
             if key not in values:
-                raise ValueError(f"scales or bounds name {key!r}, but the values are {', '.join(values)}")
+                raise ValueError(f"scales, bounds or transforms name {key!r}, but the values are {', '.join(values)}")
         for key, value in values.items():
             _check_pair(key, value, gradients)
             self._check_state(key, value)
+            if key in self._transforms and not self._transforms[key].inside(value):
+                limits = f"{self._transforms[key].lower:g} and {self._transforms[key].upper:g}"
+                raise ValueError(f"values[{key!r}]: not all are between {limits}, as {self.transforms[key]!r} needs")
         self._steps += 1
         for key, value in values.items():
             if key not in self._state:
                 self._state[key] = tuple(np.zeros_like(value) for _ in self.moments)
-            flat = value.reshape(-1)
+            transform = self._transforms.get(key)
+            flat = value.reshape(-1) if transform is None else transform.to_free(value).reshape(-1)
             gradient = np.asarray(gradients[key], dtype=value.dtype).reshape(-1)
+            if transform is not None:
+                gradient = gradient * transform.slope(value).reshape(-1)
             state = [moment.reshape(-1) for moment in self._state[key]]
             rate = self._rate * self.scales.get(key, 1.0)
             if flat.size <= _BLOCK or not self._update_all(flat, gradient, state, rate):
                 self._update_blocks(flat, gradient, state, rate)
-            if key in self.bounds:
+            if transform is not None:
+                value[...] = transform.to_value(flat).reshape(value.shape)
+            elif key in self.bounds:
                 np.clip(value, *self.bounds[key], out=value)
 
     def _check_state(self, key: str, value: np.ndarray) -> None:

@@ -29,10 +29,11 @@ class Amplitudes:
         matrix = rates.jacobian(list(x)).row_join(rates.xreplace(zero))
         self.parameters = tuple(s.name for s in p)
         self.values = np.array([values[n] for n in self.parameters], dtype=complex)
-        self._matrix = sp.lambdify([p], matrix, modules="numpy")
+        modules = [{"Step": lambda z: float(np.real(z) > 0)}, "numpy"]
+        self._matrix = sp.lambdify([p], matrix, modules=modules)
         jump = system.arrivals["spike"].jump
-        self._jump = sp.lambdify([x, p], [jump[s] for s in x], modules="numpy")
-        self._initial = sp.lambdify([p], [system.initial[s] for s in x], modules="numpy")
+        self._jump = sp.lambdify([x, p], [jump[s] for s in x], modules=modules)
+        self._initial = sp.lambdify([p], [system.initial[s] for s in x], modules=modules)
 
     def of(self, times: Sequence[float] | Array, values: Array | None = None) -> Array:
         """The amplitude of each spike of a neuron.
@@ -73,6 +74,7 @@ def amplitudes(network: Network) -> list[Amplitudes | None]:
     for q in network.projections:
         target = targets[q.target]
         system = source_system(target.model, q.receptor)
-        values = {name: float(np.max(target.value(name))) for name in target.model.parameters}
+        read = () if system is None else (p.name for p in system.parameters)
+        values = {name: float(target.value(name)) for name in read}
         found.append(None if system is None else Amplitudes(system, values))
     return found

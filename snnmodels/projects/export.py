@@ -22,9 +22,9 @@ from ..targets.cpp import program as cpp
 from ..targets.cpp.engine import bounds_of, scatters, write_parameters, write_times
 from ..targets.cpp.layout import Layout, Ways
 from ..targets.cuda import program as cuda
-from ..templates.arguments import check_kind
+from ..templates.arguments import check_kind, check_mapping
 from ..templates.errors import brief
-from ..templates.network import Network
+from ..templates.network import Network, check_network
 from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
 from .contents import Contents, File
@@ -121,7 +121,9 @@ def export_simulation(
     ValueError
         For an unknown target, wrong inputs or targets, or a loss that doesn't fit the network.
     """
-    check_kind("network", network, Network, "a Network")
+    check_network(network)
+    check_kind("directory", directory, (str, Path), "the folder of the project")
+    check_mapping("inputs", inputs, "spike times and samples by input")
     for name, given, known in (("target", target, tuple(_LANGUAGES)), ("what", what, ("forward", "gradient"))):
         if given not in known:
             raise ValueError(f"{name} = {brief(given)}; expected {' or '.join(map(repr, known))}")
@@ -131,6 +133,7 @@ def export_simulation(
     check_replaceable(directory, MANIFEST, overwrite)
     read = _everything(network, interval) if what == "forward" else _loss(network, loss)
     if isinstance(read, Loss):
+        read = read.for_network(network)
         read.check(network)
         if read.no_gradient:
             raise ValueError(read.no_gradient)

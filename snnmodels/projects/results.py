@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..files import damaged, read_array, read_json
+from ..templates.arguments import check_kind
 from .export import MANIFEST
 
 __all__ = ["Results", "load_results"]
@@ -60,6 +61,7 @@ def load_results(directory: str | Path) -> Results:
     ValueError
         If a file is not what the program writes, or it is a project on a time grid.
     """
+    check_kind("directory", directory, (str, Path), "the folder of a project")
     directory = Path(directory)
     manifest = read_json(directory / MANIFEST, "project of snnmodels", "timing", instead="name another folder")
     if manifest["timing"] != "precise":

@@ -246,9 +246,7 @@ def _learned(contents: Contents, p: PopulationPlan, name: str, to: _Printer) -> 
     """A parameter, and where what it moves in states of sources is told."""
     file = contents.by_parameter(p.population, name)
     more = [
-        f"{{{s.index}, {s.rules.learnable.index(s.rules.parameters.index(name))}, {s.n}}}"
-        for s in contents.plan.sources_of(p.index)
-        if name in s.rules.parameters
+        f"{{{s.index}, {s.rules.gradient_of(name)}, {s.n}}}" for s in contents.plan.sources_of(p.index, name)
     ]
     return f"{{{to.truth(bool(file.shape))}, {to.file(file)}, {to.several(more)}}}"
 

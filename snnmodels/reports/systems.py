@@ -203,10 +203,7 @@ def _forward(system: HybridSystem) -> list[Block]:
     names = _names(system)
     before = {**names, **{x: _before(names[x]) for x in system.variables}}
     blocks: list[Block] = [Heading(1, system.name), Prose("Between events the state {x} follows", _M)]
-    blocks += [
-        _equals(Math(f"d{names[x].text}/dt", rf"\frac{{d{names[x].latex}}}{{dt}}"), system.f[x], names)
-        for x in system.variables
-    ]
+    blocks += [_equals(_rate_of(names[x]), system.f[x], names) for x in system.variables]
     if system.switches:
         blocks.append(Prose("where a condition is 1 as long as it holds, else 0:"))
         blocks += [_equals(names[b], Step(surface), names) for b, surface in system.switches.items()]
@@ -229,13 +226,45 @@ def _forward(system: HybridSystem) -> list[Block]:
         blocks.append(Prose(f"A spike that arrives through {name} does"))
         changed = [x for x in system.variables if arrival.jump[x] != x]
         blocks += [_equals(_after(names[x]), arrival.jump[x], before) for x in changed]
+        if name in system.sources:
+            blocks += _source_states(system.sources[name], names[arrival.weight])
     if any(system.initial[x] != 0 for x in system.variables):
         blocks.append(Prose("At time 0, where it is not 0, the state is"))
         for x in system.variables:
             if system.initial[x] != 0:
-                blocks.append(_equals(Math(f"{names[x].text}(0)", f"{names[x].latex}(0)"), system.initial[x], names))
+                blocks.append(_equals(_at_zero(names[x]), system.initial[x], names))
     rows: list[list[str | Math]] = [[names[p], f"{system.defaults[p]:g}", system.units[p]] for p in system.parameters]
     return [*blocks, Table(("parameter", "default (SI)", "unit"), rows)] if rows else blocks
+
+
+def _source_states(source: HybridSystem, weight: Math) -> list[Block]:
+    """What a receptor's sources have, and what their spikes do to it."""
+    names, jump = _names(source), source.arrivals["spike"].jump
+    before = {**names, **{x: _before(names[x]) for x in source.variables}}
+    *states, amplitude = source.variables
+    words = {"w": weight, "a": names[amplitude]}
+    blocks: list[Block] = [
+        Prose(
+            "where {w} arrives multiplied by the {a} of the spike. For it every source neuron has, for each "
+            "projection, states that follow between its own spikes",
+            words,
+        ),
+    ]
+    blocks += [_equals(_rate_of(names[x]), source.f[x], names) for x in states]
+    blocks.append(Prose("and, when it sends a spike,"))
+    blocks += [_equals(_after(names[x]), jump[x], before) for x in source.variables if jump[x] != x]
+    started = [x for x in states if source.initial[x] != 0]
+    if started:
+        blocks.append(Prose("from, at time 0,"))
+    return blocks + [_equals(_at_zero(names[x]), source.initial[x], names) for x in started]
+
+
+def _rate_of(math: Math) -> Math:
+    return Math(f"d{math.text}/dt", rf"\frac{{d{math.latex}}}{{dt}}")
+
+
+def _at_zero(math: Math) -> Math:
+    return Math(f"{math.text}(0)", f"{math.latex}(0)")
 
 
 def _remarks(system: HybridSystem) -> list[Block]:
@@ -474,15 +503,11 @@ class _Report:
             }
             blocks += [
                 Heading(2, f"The states of a source of {name}"),
-                Prose("Every source neuron has, for each projection, states that follow between its own spikes"),
-                *(e for e in _forward(system)[2 : 2 + len(states)]),
-                Prose("and, when it sends a spike,"),
-                *own._sent(),
                 Prose(
-                    "The weight {w} of that spike arrives multiplied by the {a}: above and below, {w} at an arrival is "
-                    "the product, what is summed to the gradient by a weight is to be multiplied by the {a}, and "
-                    "multiplied by the weight instead and summed over all arrivals of the spike it is what is added to "
-                    "{la}. The costates follow between the neuron's spikes, in reversed time,",
+                    "Above and below, {w} at an arrival is the product with the {a}; what is summed to the gradient by "
+                    "a weight is to be multiplied by the {a}, and multiplied by the weight instead and summed over all "
+                    "arrivals of the spike it is what is added to {la}. The costates follow between the neuron's "
+                    "spikes, in reversed time,",
                     words,
                 ),
                 *own._flow()[: len(states)],
@@ -492,11 +517,6 @@ class _Report:
                 *own._gradients()[1:],
             ]
         return blocks
-
-    def _sent(self) -> list[Block]:
-        jump = self.system.arrivals["spike"].jump
-        before = {**self.names, **{x: _before(self.names[x]) for x in self.system.variables}}
-        return [_equals(_after(self.names[x]), jump[x], before) for x in self.system.variables if jump[x] != x]
 
     def gradients(self) -> list[Block]:
         return [

@@ -1,4 +1,4 @@
-"""The C++ compiler of this machine."""
+"""Compilers of this machine: that of C++, and others by their command."""
 
 from __future__ import annotations
 
@@ -11,14 +11,36 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .cache import ELSEWHERE, kept
 
-__all__ = ["BuildFailed", "build", "compiler", "fingerprint", "library", "native"]
+__all__ = ["BuildFailed", "Compiler", "build", "compiler", "fingerprint", "library", "native"]
 
 
 class BuildFailed(RuntimeError):
     """There is no compiler, or it refused a program; the message holds its first errors."""
+
+
+class Compiler(NamedTuple):
+    """A compiler.
+
+    Attributes
+    ----------
+    words : tuple of str
+        Its command.
+    what : str
+        What it should be, in words.
+    variable : str
+        Of the environment, that names it.
+    for_processor : bool
+        Whether what it makes depends on the processor.
+    """
+
+    words: tuple[str, ...]
+    what: str = "a C++ compiler"
+    variable: str = "CXX"
+    for_processor: bool = True
 
 
 def compiler() -> list[str]:
@@ -27,23 +49,26 @@ def compiler() -> list[str]:
 
 
 @functools.cache
-def native(command: tuple[str, ...]) -> str:
-    """Version of a compiler, and what it takes this machine's processor for.
+def native(made_by: Compiler) -> str:
+    """Version of a compiler, and what it takes this machine's processor for, where that matters.
 
     Raises
     ------
     BuildFailed
         If the compiler does not run.
     """
-    said = []
-    for question in (["--version"], ["-march=native", "-Q", "--help=target"]):
+    said, command = [], made_by.words
+    questions = [["--version"], ["-march=native", "-Q", "--help=target"]]
+    for question in questions if made_by.for_processor else questions[:1]:
         try:
             result = subprocess.run([*command, *question], capture_output=True, text=True, check=False)
         except OSError as error:
             raise BuildFailed(f"{command[0]} does not run: {error}") from None
         said.append("" if result.returncode else result.stdout)
     if not said[0]:
-        raise BuildFailed(f"{command[0]} --version fails; is it a C++ compiler?")
+        raise BuildFailed(f"{command[0]} --version fails; is it {made_by.what}? Name another in {made_by.variable}")
+    if not made_by.for_processor:
+        return said[0]
     if not said[1]:  # only GCC answers that
         said[1] = _processor()
     return "\n".join(said)
@@ -59,29 +84,29 @@ def _processor() -> str:
     return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(keys)})])
 
 
-def fingerprint(*parts: object, command: Sequence[str] = ()) -> str:
+def fingerprint(*parts: object, by: Compiler | None = None) -> str:
     """Hash of what a program is made from, of the compiler, and of the processor that it is made for.
 
     Parameters
     ----------
     *parts : object
         Bytes, or what has a text.
-    command : sequence of str
-        Of the compiler; that for C++ if not given.
+    by : Compiler, optional
+        That of C++ if not given.
 
     Raises
     ------
     BuildFailed
         If the compiler does not run.
     """
-    words = tuple(command or compiler())
-    digest = hashlib.sha256("\0".join([native(words), *words[1:]]).encode())
+    by = by or Compiler(tuple(compiler()))
+    digest = hashlib.sha256("\0".join([native(by), *by.words[1:]]).encode())
     for part in parts:
         digest.update(b"\0" + (part if isinstance(part, bytes) else str(part).encode()))
     return digest.hexdigest()[:32]
 
 
-def build(files: Sequence[Path], to: Path, flags: Sequence[str], *, command: Sequence[str] = ()) -> None:
+def build(files: Sequence[Path], to: Path, flags: Sequence[str], *, by: Compiler | None = None) -> None:
     """Compile files, or link objects.
 
     Parameters
@@ -91,19 +116,20 @@ def build(files: Sequence[Path], to: Path, flags: Sequence[str], *, command: Seq
     to : Path
         What is made.
     flags : sequence of str
-    command : sequence of str
-        Of the compiler; that for C++ if not given.
+    by : Compiler, optional
+        That of C++ if not given.
 
     Raises
     ------
     BuildFailed
         If the compiler refuses them, or there is none.
     """
-    words = [*(command or compiler()), *flags, *map(str, files), "-o", str(to)]
+    by = by or Compiler(tuple(compiler()))
+    words = [*by.words, *flags, *map(str, files), "-o", str(to)]
     try:
         result = subprocess.run(words, capture_output=True, text=True, check=False)
     except OSError as error:
-        hint = "install a C++ compiler, or name one in CXX"
+        hint = f"install {by.what}, or name it in {by.variable}"
         raise BuildFailed(f"{words[0]} can't be run ({error.strerror}); {hint}") from None
     if result.returncode:
         lines = result.stderr.splitlines()

@@ -48,21 +48,23 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def check_whole(name: str, n: Any) -> None:
-    """Refuse what is not a positive whole number.
+def check_whole(name: str, n: Any, least: int = 1) -> None:
+    """Refuse what is not a whole number from `least` up.
 
     Parameters
     ----------
     name : str
         What it is called, for the message.
     n : int
+    least : int
 
     Raises
     ------
     ValueError
     """
-    if not _is_number(n) or n < 1 or int(n) != n:
-        raise ValueError(f"{name} = {brief(n)}; it must be a positive whole number")
+    if not _is_number(n) or n < least or int(n) != n:
+        wanted = "a positive whole number" if least == 1 else f"a whole number from {least} up"
+        raise ValueError(f"{name} = {brief(n)}; it must be {wanted}")
 
 
 def check_seed(seed: Any) -> None:

@@ -171,7 +171,7 @@ class Population:
             if array.ndim and (receptor := self.model.source_of(name)):
                 raise ValueError(
                     f"{what} has a value for each neuron, but belongs to those that project to {receptor!r}; give "
-                    "one number, and for other values a receptor of their own, as in 'tsodyks_markram:other'"
+                    "one number; a second receptor, as 'tsodyks_markram:other', has parameters of its own"
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")

@@ -150,6 +150,7 @@ def test_brian_is_left_as_it_was(mixed: tuple[Network, dict[str, np.ndarray]], t
     assert float(brian2.defaultclock.dt) == 0.25e-3
 
 
+@pytest.mark.slow
 @COMPILER
 def test_copied_project_builds_with_path_only_and_equals_the_runtime(
     mixed: tuple[Network, dict[str, np.ndarray]], tmp_path: Path

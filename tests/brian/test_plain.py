@@ -306,7 +306,7 @@ def oracle_spikes(model, weight, times, duration, **parameters):
         (("lif", "exp_synapse", "refractory"), 9.0, {}),
         # driven, so that arrivals meet the neuron while it is held
         (("lif", "delta_synapse", "refractory"), 0.3, {"I_syn": 1.4}),
-        (("lif", "alpha_synapse", "adaptive_threshold", "refractory"), 14.0, {}),
+        pytest.param(("lif", "alpha_synapse", "adaptive_threshold", "refractory"), 14.0, {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_refractory_neuron_spikes_as_in_the_reference(components, weight, parameters, arrivals):

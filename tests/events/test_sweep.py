@@ -80,7 +80,7 @@ def loss_of(network: Network) -> Any:
     return None if network.populations[-1].model.spiking else SumOfMaxima()
 
 
-@pytest.mark.parametrize("window", [None, 0.3 * MS, 1.0])
+@pytest.mark.parametrize("window", [None, *(pytest.param(w, marks=pytest.mark.slow) for w in (0.3 * MS, 1.0))])
 @pytest.mark.parametrize("readout", [False, True])
 def test_a_sweep_gives_what_the_general_way_gives(readout: bool, window: float | None) -> None:
     spikes, differ = 0, 0

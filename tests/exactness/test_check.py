@@ -211,6 +211,14 @@ def test_verdicts(rows: tuple[GradientRow, ...], time: float | None, verdict: st
     assert bool(report.failures) == (verdict == "DISAGREES")
 
 
+def test_what_was_not_tested_is_told() -> None:
+    rows = (row(0.0, 0.0), GradientRow("other", (1, 1), 0.0, 0.0, 0.0, 0.0))
+    report = GradientReport("m", "numpy", 1e-6, rows, 1.0, {}, 1.0, 0, 0.0, "a polynomial")
+    said = " ".join(report.remarks())
+    assert "not of the network's own loss, which needs targets, but of a polynomial" in said
+    assert "no effect on this loss, so that nothing was tested: other" in said
+
+
 @pytest.mark.parametrize("name", LINEAR)
 def test_the_networks_made_spike_a_few_times(name: str) -> None:
     case = library_probe(name)

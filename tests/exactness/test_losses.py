@@ -261,6 +261,7 @@ def test_integrals_of_linear_expressions_are_exact(name: str, target: str) -> No
     assert_agrees(simulated(case, target), expected, EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS[-1:])
 @pytest.mark.parametrize("name", SQUARED)
 def test_integrals_of_other_expressions(name: str, target: str) -> None:

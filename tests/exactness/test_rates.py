@@ -118,6 +118,7 @@ def test_the_reference_agrees_with_differences(
         assert float(reference.gradients[f"first.{name}"].sum()) == pytest.approx(difference, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_on_a_time_grid(channel: Model) -> None:
     population = Population("out", 1, channel, {}, ("g", "V_th"))
     projection = Projection("a_out", "a", "out", np.array([[0.03]]))
@@ -132,6 +133,7 @@ def test_on_a_time_grid(channel: Model) -> None:
         np.testing.assert_allclose(found.gradients[key], expected.gradients[key], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_in_plain_brian2(channel: Model) -> None:
     model = load_model(channel.files[0], "delta_synapse")
     group = neuron_group(model, 1, method="rk4", dt=0.01 * brian2.ms, I_syn=12 * brian2.mV)

@@ -103,7 +103,7 @@ def delta(tmp_path: Path) -> Model:
     return load_model("lif", file, "refractory")
 
 
-@pytest.mark.parametrize("delays", ["one", "each"])
+@pytest.mark.parametrize("delays", ["each", pytest.param("one", marks=SLOW)])
 @pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
 def test_networks_with_plastic_synapses_are_those_of_the_reference(target, delays):
     for recurrent in (False, True):
@@ -113,8 +113,8 @@ def test_networks_with_plastic_synapses_are_those_of_the_reference(target, delay
             assert np.abs(found.outcome.gradients[key]).max() > 1e-3 * abs(found.outcome.loss), key
 
 
-@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
-@pytest.mark.parametrize("delays", ["none", "one"])
+@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=[COMPILER, SLOW])])
+@pytest.mark.parametrize("delays", ["none", pytest.param("one", marks=SLOW)])
 def test_what_arrives_at_once_makes_a_spike_with_its_amplitude(delta, target, delays):
     """Three states in a chain, one of them from a parameter, another from a product; cascades without delay."""
     case = drawn(delta, 3, weight=0.9, delays=delays, I_syn=3.0)
@@ -123,7 +123,7 @@ def test_what_arrives_at_once_makes_a_spike_with_its_amplitude(delta, target, de
     assert np.isfinite(found.spikes["a"]).sum() > 10
 
 
-@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
+@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=[COMPILER, SLOW])])
 def test_maxima_and_samples_move_with_the_amplitude(target):
     model = load_model("leaky_integrator+tsodyks_markram")
     case = drawn(load_model("lif+tsodyks_markram"), 7, weight=10)
@@ -140,7 +140,7 @@ def test_maxima_and_samples_move_with_the_amplitude(target):
 def test_saturating_nmda_is_that_of_the_reference(target):
     model = load_model("lif_coba+nmda_saturating")
     population = Population("a", 2, model, {}, ("alpha_nmda", "tau_nmda", "E_nmda", "v_th"))
-    weights = np.array([[40.0, 60.0], [50.0, 30.0]]) * 1e-9 / 1e-9
+    weights = np.array([[40.0, 60.0], [50.0, 30.0]])
     network = Network(
         "nmda", (SpikeInput("input", 2),), (population,), (Projection("in", "input", "a", weights),), "a", 60 * MS
     )
@@ -269,8 +269,53 @@ def test_what_has_no_closed_form_is_refused(tmp_path, old, new, message):
         Simulation(network, SmoothSpikeTimes())
 
 
+@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp_standalone", marks=COMPILER)])
+def test_an_amplitude_that_is_not_finite_is_told(tmp_path, target):
+    file = tmp_path / "growing.toml"
+    file.write_text(DELTA.replace("dx/dt = (1 - x)/tau_rec", "dx/dt = x/tau_rec"))
+    case = drawn(load_model("lif+tsodyks_markram"), 0, weight=1)
+    population = Population("a", 4, load_model("lif", file), {"tau_rec": 1e-6})
+    network = Network(
+        "growing", case.network.inputs, (population,), (Projection("in", "input", "a", np.ones((3, 4))),), "a", 40 * MS
+    )
+    told = r"population 'a': the spike of neuron \d of a source at .* not finite"
+    with Simulation(network, SpikeTimes(), target=target) as simulation, pytest.raises(SimulationError, match=told):
+        simulation.forward(case.inputs)
+
+
+def test_a_condition_may_stand_in_what_a_spike_does(tmp_path):
+    file = tmp_path / "branching.toml"
+    file.write_text(DELTA.replace('"amplitude = u*x + 0.2*y"', '"amplitude = u*x*(1 + int(x > 0.6))"'))
+    found = check(drawn(load_model("lif", file, "refractory"), 3, weight=0.9, I_syn=3.0), "numpy", EXACT)
+    assert np.isfinite(found.spikes["a"]).sum() > 10
+
+
+def test_plain_groups_follow_states_with_equal_time_constants(delta, interpreted):
+    times = np.array([2, 7, 9, 20, 30]) * MS
+    values = {"tau_fac": 30 * ms, "tau_rec": 30 * ms, "I_syn": 3.0}
+    group = neuron_group(delta, 1, dt=0.01 * ms, **values)
+    source = SpikeGeneratorGroup(1, np.zeros(times.size, int), times * second, dt=0.01 * ms)
+    connections = synapses(delta, source, group)
+    connections.connect()
+    connections.w = 0.5
+    spikes = SpikeMonitor(group)
+    BrianNetwork(group, source, connections, spikes).run(40 * ms)
+    numbers = {k: float(v) for k, v in values.items()}
+    network = Network(
+        "one",
+        (SpikeInput("input", 1),),
+        (Population("a", 1, delta, numbers),),
+        (Projection("in", "input", "a", np.full((1, 1), 0.5)),),
+        "a",
+        40 * MS,
+    )
+    with Simulation(network, SpikeTimes()) as simulation:
+        simulation.forward({"input": times[None, None]})
+        np.testing.assert_allclose(spikes.t_, simulation.spike_times("a")[0, 0], atol=0.1 * MS)
+
+
 def test_values_for_each_neuron_are_refused():
-    with pytest.raises(ValueError, match=r"'U' has a value for each neuron.*'tsodyks_markram:other'"):
+    with pytest.raises(ValueError, match=r"'U' has a value for each neuron.*give one number; a second receptor"):
         Population("a", 2, load_model("lif+tsodyks_markram"), {"U": [0.2, 0.3]})
 
 

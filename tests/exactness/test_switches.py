@@ -453,8 +453,9 @@ def test_periods_that_end_together_or_at_once(tmp_path: Path, target: str, hold:
 @pytest.mark.parametrize(
     "name",
     [
-        "turning+partial_refractory",
-        *(pytest.param(n, marks=SLOW) for n in ("turning+delta_synapse+refractory", "afterspike+dead_time", "nested")),
+        "nested",
+        *(pytest.param(n, marks=SLOW) for n in ("turning+delta_synapse+refractory", "afterspike+dead_time")),
+        pytest.param("turning+partial_refractory", marks=SLOW),
     ],
 )
 def test_differences_agree_where_conditions_turn_in_a_period(composed: Callable[[str], Model], name: str) -> None:
@@ -500,9 +501,7 @@ def test_a_condition_that_contains_others(tmp_path: Path, target: str, inner: st
 
 
 @pytest.mark.parametrize(("name", "drive"), [("upward", 0.6), ("afterspike", 1.5), ("burst", 0.9), ("branch", 1.8)])
-def test_brian2_spikes_as_often_and_within_its_grid(
-    composed: Callable[[str], Model], name: str, drive: float
-) -> None:
+def test_brian2_spikes_as_often_and_within_its_grid(composed: Callable[[str], Model], name: str, drive: float) -> None:
     dt, duration = 1e-5, 120 * MS
     model = composed(name + "+delta_synapse")
     group = neuron_group(model, 1, dt=dt * second, I_syn=drive)
@@ -526,7 +525,12 @@ def test_brian2_spikes_as_often_and_within_its_grid(
 
 
 @pytest.mark.parametrize(
-    ("name", "drive"), [("turning+partial_refractory", 1.1), ("turning+refractory", 0.9), ("afterspike+dead_time", 1.5)]
+    ("name", "drive"),
+    [
+        ("turning+partial_refractory", 1.1),
+        pytest.param("turning+refractory", 0.9, marks=SLOW),
+        pytest.param("afterspike+dead_time", 1.5, marks=SLOW),
+    ],
 )
 def test_brian2_has_the_same_periods(composed: Callable[[str], Model], name: str, drive: float) -> None:
     """A jump in each hold is lost, in Brian2 as here."""

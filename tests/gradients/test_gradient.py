@@ -96,8 +96,10 @@ def outcome(case: Case, target: str, **options: Any) -> tuple[Outcome, dict[str,
 @pytest.mark.parametrize(
     ("target", "observable"),
     [
-        ("cpp_standalone", "voltage_max"),
-        *(pytest.param("cpp_standalone", o, marks=pytest.mark.slow) for o in ("spike_times", "voltage_samples")),
+        *(
+            pytest.param("cpp_standalone", o, marks=pytest.mark.slow)
+            for o in ("voltage_max", "spike_times", "voltage_samples")
+        ),
         pytest.param("cython", "voltage_max", marks=pytest.mark.slow),  # minutes of compiling
     ],
 )

@@ -55,7 +55,7 @@ def simulation() -> Iterator[GridSimulation]:
         ({"target": "cuda"}, "target = 'cuda'; gradients on a time grid run on numpy, cython, cpp_standalone"),
         ({"dt": 0.0}, "a time step must be positive"),
         ({"dt": -1e-4}, "a time step must be positive"),
-        ({"dt": float("nan")}, "a time step must be positive"),
+        ({"dt": float("nan")}, "dt: expected a finite number"),
         ({"dt": 0.3e-3}, "the duration 20 ms of network 'small' is not a whole number of steps of dt = 0.3 ms"),
         ({"batch_size": 0}, "batch_size = 0; it must be a positive whole number"),
         ({"batch_size": 2.5}, "batch_size = 2.5; it must be a positive whole number"),

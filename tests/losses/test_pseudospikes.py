@@ -126,7 +126,9 @@ def test_as_many_as_the_loss_needs() -> None:
     named = ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "second"})
     first = ExpressionLoss("(first_spike/tau)**2", {"tau": "1*ms"})
     keeping, _ = recorded(1)
+    gaps = np.array([[[np.inf, 8], [np.inf, np.inf]], [[3, np.inf], [np.inf, 4]]]) * MS  # spike 2 has target 2
     for loss, targets, number in (
+        (Pseudospikes(named), gaps, (1 + 0 + 0 + 1) / 2),
         (Pseudospikes(SpikeTimeError()), wanted, (2 + 2 + 0 + 1) / 2),
         (Pseudospikes(SpikeTimeError(), spikes=2), wanted, (1 + 2 + 0 + 1) / 2),
         (Pseudospikes(VanRossumDistance()), wanted, (2 + 2 + 0 + 1) / 2),

@@ -110,6 +110,36 @@ def test_scales_and_bounds():
     assert values["tau"] == 1e-3
 
 
+def test_transformed_values_are_stepped_as_another_variable():
+    tau, share = np.array([20e-3, 5e-3]), np.array(0.3)
+    values = {"tau": tau.copy(), "share": share.copy()}
+    optimiser = SGD(0.1, bounds={"share": (0.0, 1.0)}, transforms={"tau": "log", "share": "logit"})
+    gradients = {"tau": np.array([3.0, -40.0]), "share": np.array(2.0)}
+    optimiser.step(values, gradients)
+    np.testing.assert_allclose(values["tau"], np.exp(np.log(tau) - 0.1 * gradients["tau"] * tau), rtol=1e-14)
+    u = np.log(share / (1 - share)) - 0.1 * 2.0 * share * (1 - share)
+    np.testing.assert_allclose(values["share"], 1 / (1 + np.exp(-u)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("optimiser", [SGD, Adam])
+def test_no_step_leaves_the_bounds_of_a_transform(optimiser):
+    values = {"a": np.array([0.2, 0.9]), "tau": np.array(2e-3)}
+    bounds = {"a": (0.1, 1.0), "tau": (1e-3, None)}
+    made = optimiser(1e3, bounds=bounds, transforms={"a": "logit", "tau": "log"})
+    for sign in (1.0, -1.0, -1.0, 1.0):
+        made.step(values, {"a": sign * np.array([1e6, -1e6]), "tau": np.array(sign * 1e9)})
+        assert ((values["a"] > 0.1) & (values["a"] < 1.0)).all()
+        assert values["tau"] > 1e-3
+
+
+def test_a_value_outside_of_its_transform_is_refused_before_anything_changes():
+    values = {"w": np.ones(2), "tau": np.array([1e-3, 0.0])}
+    optimiser = SGD(1.0, transforms={"tau": "log"})
+    with pytest.raises(ValueError, match=r"values\['tau'\]: not all are between 0 and inf, as 'log' needs"):
+        optimiser.step(values, {"w": np.ones(2), "tau": np.ones(2)})
+    np.testing.assert_array_equal(values["w"], 1.0)
+
+
 def test_gradients_may_be_transposed_views():
     values = {"w": np.zeros((2, 3))}
     SGD(1.0).step(values, {"w": np.arange(6.0).reshape(3, 2).T})
@@ -151,6 +181,9 @@ def test_scale_of_an_unknown_key():
         (lambda: SGD(momentum=-0.1), r"momentum: expected a number in \[0, 1\)"),
         (lambda: SGD(scales={"w": -1}), r"scales\['w'\]: expected a finite number"),
         (lambda: SGD(bounds={"w": (2, 1)}), r"bounds\['w'\]: expected lower <= upper"),
+        (lambda: SGD(transforms={"w": "sqrt"}), r"transforms\['w'\]: expected one of 'log', 'logit', got 'sqrt'"),
+        (lambda: SGD(transforms={"w": "logit"}), r"transforms\['w'\]: 'logit' is between two limits"),
+        (lambda: SGD(transforms={"w": "log"}, bounds={"w": (0, 1)}), r"'log' has no upper limit, and bounds say 1"),
     ],
 )
 def test_bad_constants(make, message):

@@ -88,6 +88,7 @@ def test_the_gradient_of_the_joint_loss_is_exact() -> None:
         assert row.differences <= max(1e-8, 5 * row.resolution), row
 
 
+@pytest.mark.slow
 def test_training_lowers_the_joint_loss_and_keeps_the_constraints() -> None:
     data, validation, price = windows(16, 1), windows(4, 2), 1e-3
     network = autoencoder_network(SMALL)

@@ -169,6 +169,7 @@ def test_no_input_for_a_current(tmp_path: Path) -> None:
         probe(load_model(file), currents=True)
 
 
+@pytest.mark.slow
 def test_a_neuron_without_reset_gets_no_more_than_it_needs() -> None:
     """A large input would block it, or carry it where no trajectory can be followed."""
     found = probe(load_model("fitzhugh_nagumo"), trials=1, delays=True)

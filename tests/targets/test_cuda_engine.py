@@ -267,6 +267,7 @@ def test_going_back_twice(cuda: str) -> None:
     engine.close()
 
 
+@SLOW
 def test_more_spikes_than_there_is_room_for(cuda: str) -> None:
     """Lists grow until everything fits."""
     network, inputs = random_network(load_model("lif+exp_synapse"), 12.0, 2, recurrent=0.2, duration=60 * MS, trials=1)

@@ -102,6 +102,9 @@ TRAINS = [
 ]
 
 
+LONG = ("connor_stevens", "pospischil")  # they take most of the time
+
+
 def assert_same_train(found: np.ndarray, expected: Train) -> None:
     """On a grid a spike and the end of a period fall on a step: one step for each interval so far at most.
 
@@ -112,7 +115,11 @@ def assert_same_train(found: np.ndarray, expected: Train) -> None:
         assert abs(found[k] - time) <= (k + 1 + 3) * STEP, f"spike {k}: {found[k]} and {time}"
 
 
-@pytest.mark.parametrize("expected", TRAINS, ids=[t.neuron for t in TRAINS])
+@pytest.mark.parametrize(
+    "expected",
+    [pytest.param(t, marks=[pytest.mark.slow] if t.neuron in LONG else []) for t in TRAINS],
+    ids=[t.neuron for t in TRAINS],
+)
 def test_spike_trains_of_other_simulators(expected: Train) -> None:
     assert_same_train(driven(expected.neuron, expected.current, expected.duration), expected)
 
@@ -336,6 +343,7 @@ def test_a_hyperpolarised_relay_cell_bursts() -> None:
     assert single[0] == pytest.approx(single[-1], rel=0.05)
 
 
+@pytest.mark.slow
 def test_an_a_current_makes_low_rates_possible() -> None:
     intervals = [np.diff(driven("connor_stevens", current, 330))[-1] for current in (0.085, 0.09, 0.1)]
     assert intervals[0] > 1.5 * intervals[1] > 2 * intervals[2]

@@ -140,6 +140,7 @@ def test_morris_lecar_loses_rest_at_39_96(current: float, resting: int) -> None:
     assert np.count_nonzero(np.diff(np.sign(rate))) == resting
 
 
+@pytest.mark.slow
 def test_hindmarsh_rose_bursts_at_2_and_spikes_tonically_at_4() -> None:
     late = np.diff(spike_train("hindmarsh_rose", 1500, I_syn=2))[10:]
     assert late.max() > 5 * late.min()

@@ -142,21 +142,23 @@ def _rank(pairs: Array) -> Array:
 
 
 def _refuse_plasticity(synapses: Synapses) -> None:
+    for pathway in synapses._pathways:
+        if pathway.prepost != "pre":
+            raise refuse(synapses, f"on_post ({pathway.objname})", _PLASTIC)
     for name, e in synapses.equations.items():
         if e.type == DIFFERENTIAL_EQUATION:
             hint = "if it is linear, let spikes drive one state of the target"
             raise refuse(synapses, f"equations.{name}", f"states of synapses aren't followed; {hint}")
     if synapses.event_driven is not None:
         name = next(iter(synapses.event_driven.diff_eq_names))
-        raise refuse(synapses, f"equations.{name}", f"is event-driven; {_PLASTIC}")
+        hint = "write what only its source's spikes change as a synapse with [source] (equations/README.md)"
+        raise refuse(synapses, f"equations.{name}", f"is event-driven, which isn't read from a script; {hint}")
     for name in synapses.summed_updaters:
         hint = "let spikes drive a state of the target instead"
         raise refuse(synapses, f"equations.{name}", f"a summed variable couples neurons continuously; {hint}")
     if not synapses._connect_called:
         raise refuse(synapses, "connect", "has not been called, so that there are none; call it, or leave them out")
     for pathway in synapses._pathways:
-        if pathway.prepost != "pre":
-            raise refuse(synapses, f"on_post ({pathway.objname})", _PLASTIC)
         if pathway.event != "spike":
             raise refuse(synapses, f"on_event {pathway.event!r}", "isn't read; connect by spikes")
 

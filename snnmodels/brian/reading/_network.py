@@ -141,6 +141,7 @@ def from_brian2(
     if get_device() is not all_devices["runtime"]:
         raise ValueError("from_brian2: values of a standalone device can't be read; call set_device('runtime') first")
     check_seed(seed)
+    check_mapping("namespace", {} if namespace is None else namespace, "values by name, as a script's locals()")
     run_namespace = get_local_namespace(1) if namespace is None else dict(namespace)
     found = _sorted_out(objects)
     groups = {n: o for n, o in found.items() if isinstance(o, NeuronGroup)}

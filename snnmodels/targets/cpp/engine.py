@@ -18,7 +18,7 @@ from ...events.engine import (
     refractory_periods,
     trials_of,
 )
-from ...events.plan import EnginePlan, PopulationPlan, SourcePlan
+from ...events.plan import EnginePlan, GroupPlan
 from ...events.schema import Capacity, Entries, is_sparse, reals
 from ..process import Process, ProgramError
 from .layout import Layout, Ways
@@ -285,9 +285,8 @@ class CompiledEngine(Engine):
         """dL/dp; see `Engine.source_gradient`."""
         return self._gradient(self.plan.sources[source], parameter)
 
-    def _gradient(self, p: PopulationPlan | SourcePlan, parameter: str) -> np.ndarray:
-        k = p.rules.learnable.index(p.rules.parameters.index(parameter))
-        return self._views[f"{p.key}.g{k}"][: p.n].copy()
+    def _gradient(self, p: GroupPlan, parameter: str) -> np.ndarray:
+        return self._views[f"{p.key}.g{p.rules.gradient_of(parameter)}"][: p.n].copy()
 
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt; see `Engine.input_gradient`."""
@@ -476,22 +475,17 @@ def write_parameters(
         For a refractory period that is negative or not finite.
     """
     p = plan.populations[population]
-    groups: tuple[PopulationPlan | SourcePlan, ...] = (p, *plan.sources_of(population))
+    groups: tuple[GroupPlan, ...] = (p, *plan.sources_of(population))
     for group in groups:
-        numbers = canonical(group, values)
+        numbers = group.canonical(values)
         refractory_periods(group, numbers)  # refuses those that are none
         for key, value in numbers.items():
             _fill(views[f"{group.key}.{key}"], value, group.n)
         _fill(views[f"{group.key}.initial"], initial_states(group, numbers), group.n)
     for kind, key in (("threshold", "bounds"), ("peak", "peak_bounds")):
         if (population, kind) in bounds:
-            table = bounds[population, kind].table(canonical(p, values), plan.window)
+            table = bounds[population, kind].table(p.canonical(values), plan.window)
             _fill(views[f"{p.key}.{key}"], table, p.n if table.ndim == 4 else None)
-
-
-def canonical(group: PopulationPlan | SourcePlan, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters that a group reads, by canonical name."""
-    return {f"p{k}": np.asarray(values[name], dtype=float) for k, name in enumerate(group.rules.parameters)}
 
 
 def _fill(to: np.ndarray, values: np.ndarray, n: int | None) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...events.plan import EnginePlan, PopulationPlan, SourcePlan
+from ...events.plan import EnginePlan, GroupPlan
 from ...events.schema import Array, Capacity, Entries, arrays, is_sparse, padded
 
 __all__ = ["ALIGNMENT", "Layout", "Ways", "describe"]
@@ -136,7 +136,7 @@ def describe(
         place(f"input{k}.times")
         place(f"input{k}.gradient")
 
-    def states(p: PopulationPlan | SourcePlan, model: int) -> None:
+    def states(p: GroupPlan, model: int) -> None:
         out.extend([model, p.n, padded(p.n), len(p.rules.parameters)])
         for k in range(len(p.rules.parameters)):
             place(f"{p.key}.p{k}")

@@ -11,7 +11,7 @@ from ...events import accuracy
 from ...events.rules import Rules
 from ...symbolic.divided_differences import cpp_source
 from ..cache import kept
-from ..compilation import BuildFailed, build, fingerprint
+from ..compilation import BuildFailed, Compiler, build, fingerprint
 from ..cpp import printer
 from ..numpy.crossing import CLOSE, ROUNDS
 from ..process import EXCHANGE
@@ -114,7 +114,8 @@ def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], l
         The model of every population.
     """
     text, numbers = models(rules, accuracy.order(tolerance))
-    files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir()) if p.suffix != ".cu"} | {"models.cuh": text}
+    files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir()) if p.suffix in (".cuh", ".h")}
+    files["models.cuh"] = text
     limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
     files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
     files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "ladder.h", "series.h", "taylor.h")}
@@ -151,15 +152,15 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10) -> tuple[Path, lis
     """
     files, numbers = sources(rules, tolerance)
     files["program.cu"] = main_file()
-    command = compiler()
+    by = Compiler(tuple(compiler()), "nvcc", "NVCC", for_processor=False)
     flags = [*FLAGS, f'-DSNN_EXCHANGE="{EXCHANGE}"']
 
     def make(folder: Path) -> Path:
         for name, content in files.items():
             (folder / name).write_text(content)
         made = folder / "engine"
-        build([folder / "program.cu"], made, flags, command=command)
+        build([folder / "program.cu"], made, flags, by=by)
         return made
 
-    name = f"cuda-{fingerprint(*flags, *(part for file in files.items() for part in file), command=command)}"
+    name = f"cuda-{fingerprint(*flags, *(part for file in files.items() for part in file), by=by)}"
     return kept(name, make), numbers

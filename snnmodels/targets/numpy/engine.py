@@ -114,7 +114,7 @@ class NumpyEngine(Engine):
         spikes = [spikes_of_input(i[trial]) for i in self._inputs] + [Spikes() for _ in self.plan.populations]
         tapes = []
         sources = [
-            Sources(neurons, spikes[self.plan.projections[s.projection].source])
+            Sources(self.plan, s, neurons, spikes[self.plan.projections[s.projection].source])
             for s, neurons in zip(self.plan.sources, self._values.sources, strict=True)
         ]
         for component in self.plan.components:
@@ -226,14 +226,12 @@ class NumpyEngine(Engine):
 
     def parameter_gradient(self, population: int, parameter: str) -> np.ndarray:
         """dL/dp; see `Engine.parameter_gradient`."""
-        rules = self.plan.populations[population].rules
-        place = rules.learnable.index(rules.parameters.index(parameter))
+        place = self.plan.populations[population].rules.gradient_of(parameter)
         return self._totals.parameters[population][place].copy()
 
     def source_gradient(self, source: int, parameter: str) -> np.ndarray:
         """dL/dp; see `Engine.source_gradient`."""
-        rules = self.plan.sources[source].rules
-        return self._totals.sources[source][rules.learnable.index(rules.parameters.index(parameter))].copy()
+        return self._totals.sources[source][self.plan.sources[source].rules.gradient_of(parameter)].copy()
 
     def input_gradient(self, source: int) -> np.ndarray:
         """dL/dt of every input spike, in the shape of the input; 0 at the padding."""

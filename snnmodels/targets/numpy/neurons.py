@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...events.engine import refractory_periods
-from ...events.plan import PopulationPlan, SourcePlan
+from ...events.plan import GroupPlan
 from ...events.rules import Rules
 from .flow import ClosedForm, Flow, TaylorSteps
 from .parameters import Parametrised
@@ -28,7 +28,7 @@ class Neurons(Parametrised):
         Of their refractory periods, if there are any.
     """
 
-    def __init__(self, plan: PopulationPlan | SourcePlan, rules: Rules, window: float, tolerance: float) -> None:
+    def __init__(self, plan: GroupPlan, rules: Rules, window: float, tolerance: float) -> None:
         super().__init__(rules, plan.n)
         self.plan, self.name = plan, plan.name
         self.n_states = len(rules.states)

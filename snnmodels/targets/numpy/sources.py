@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...events.engine import SimulationError, explain
+from ...events.plan import EnginePlan, SourcePlan
 from .neurons import Neurons
 from .tape import Spikes
 
@@ -21,14 +23,11 @@ class _Sent:
     ----------
     interval : float
         Seconds since the neuron's spike before, or since time 0.
-    last : int
-        Place of that spike, -1 for none.
     start, before : array, shape (n_states, 1)
         States just after the spike before, and just before this one.
     """
 
     interval: float
-    last: int
     start: np.ndarray
     before: np.ndarray
 
@@ -45,8 +44,8 @@ class Sources:
         Of every spike so far.
     """
 
-    def __init__(self, neurons: Neurons, spikes: Spikes) -> None:
-        self.neurons, self.spikes = neurons, spikes
+    def __init__(self, plan: EnginePlan, own: SourcePlan, neurons: Neurons, spikes: Spikes) -> None:
+        self.plan, self.own, self.neurons, self.spikes = plan, own, neurons, spikes
         self.x = neurons.initial()
         self.last = np.full(neurons.n, -1)
         self.sent: list[_Sent] = []
@@ -72,8 +71,12 @@ class Sources:
         before = n.flow.advance(start, np.array([interval]), which)
         self.x[:, which] = n("arrive0", *before, 1.0, which=which)
         self.last[j] = spike
-        self.sent.append(_Sent(interval, last, start, before))
-        self._amplitudes.append(float(self.x[-1, j]))
+        amplitude = float(self.x[-1, j])
+        if not np.isfinite(amplitude):
+            target = self.plan.projections[self.own.projection].target
+            raise SimulationError(explain(self.plan, "amplitude", target, j, self.spikes.times[spike]))
+        self.sent.append(_Sent(interval, start, before))
+        self._amplitudes.append(amplitude)
 
 
 class SourcesBack:

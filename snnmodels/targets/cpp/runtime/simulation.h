@@ -14,7 +14,7 @@ public:
     EventSimulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons) : Simulator(std::move(neurons)), net(net), sparse(make_sparse(net, this->neurons))
     {
         for (const Projection& p : net.projections)
-            if (p.sources >= 0) source_states.emplace_back(*this->neurons[net.populations + p.sources], p.source);
+            if (p.sources >= 0) source_states.emplace_back(*this->neurons[net.populations + p.sources], p.source, p.target);
     }
 
     void refresh() override

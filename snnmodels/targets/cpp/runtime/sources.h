@@ -1,5 +1,6 @@
 // States that live with the source neurons of a projection: they set the amplitude by which the weights of a spike are multiplied.
 #pragma once
+#include <cmath>
 #include "network.h"
 
 namespace snn {
@@ -10,7 +11,7 @@ namespace snn {
 class Sources
 {
 public:
-    Sources(Neurons& states, int source) : p(states), source(source) {}
+    Sources(Neurons& states, int source, int target) : source(source), target(target), p(states) {}
 
     void begin(SentSpikes& sent)
     {
@@ -31,6 +32,7 @@ public:
             p.flow_one(interval, j, state, before);
             sent.before.insert(sent.before.end(), before, before + S);
             p.arrive_one(0, j, 1.0, before);
+            if (!std::isfinite(before[S - 1])) throw Failure{"amplitude", target, j, train.t[k]};
             for (int i = 0; i < S; i++) p.state(i)[j] = before[i];
             sent.amplitude.push_back(before[S - 1]), sent.interval.push_back(interval);
             sent.last[j] = k;
@@ -70,7 +72,7 @@ public:
         p.back_end();
     }
 
-    const int source;  // inputs count first
+    const int source, target;  // of the source, inputs count first
 
 private:
     Neurons& p;

@@ -278,6 +278,7 @@ private:
                 for (int i = 0; i < M::S; i++) q.due[at * M::S + i] = z[i];
                 arrive<M>(p, 0, j, 1.0, z);
                 keep<M>(x, q.sources, j, z);
+                if (!std::isfinite(z[M::S - 1])) fail(AMPLITUDE, q.sources, j, from.t[at]);
                 q.amplitude[at] = z[M::S - 1], q.interval[at] = interval;
                 since[p.neurons + j] = k;
             }

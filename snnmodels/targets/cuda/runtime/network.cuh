@@ -99,7 +99,7 @@ struct Component
 struct Peaks { double *value, *time, *slope; int *piece, *kind; };  // (trials, width of the read-out)
 enum PeakKind { START, EDGE, JUMP, INSIDE };
 
-enum FailureKind { NONE, ABOVE, RESET, RUNAWAY, CASCADE, SLIDES, TURNS, SPIKES, NOT_FINITE, STUCK, UNFINISHED, FLAT, FLAT_TURN };
+enum FailureKind { NONE, ABOVE, RESET, RUNAWAY, CASCADE, SLIDES, TURNS, SPIKES, NOT_FINITE, STUCK, UNFINISHED, FLAT, FLAT_TURN, AMPLITUDE };
 struct TrialFailure { int kind, population, neuron; double time; };
 
 struct Network

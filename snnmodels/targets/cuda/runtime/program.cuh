@@ -493,11 +493,19 @@ private:
         return any;
     }
 
+    // The population to which the sources project whose states are a group
+    int target_of(int group) const
+    {
+        for (const ProjectionArrays& a : projections)
+            if (net.populations + a.sources == group) return a.target;
+        return 0;
+    }
+
     void tell_failures()
     {
-        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "spikes", "finite", "steps", "search", "flat", "flat_turn"};
+        static const char* const words[] = {"", "start", "reset", "runaway", "cascade", "slides", "turns", "spikes", "finite", "steps", "search", "flat", "flat_turn", "amplitude"};
         for (const TrialFailure& f : failure.get(net.trials))
-            if (f.kind) throw Failure{words[f.kind], f.population, f.neuron, f.time};
+            if (f.kind) throw Failure{words[f.kind], f.kind == AMPLITUDE ? target_of(f.population) : f.population, f.neuron, f.time};
     }
 
     // Spike times of a population as an array (trials, n, capacity) padded with infinity; what it would need is in
