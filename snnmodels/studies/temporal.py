@@ -65,10 +65,10 @@ LOSS = TTFSCrossEntropy(tau0=1e-3, tau1=20e-3)
 """Time to first spike, on scales of the jitter and of the trial: on those of Yin-Yang it would mostly ask for haste."""
 
 SCALES = {
-    "hidden.tau_m": 0.02,
-    "hidden.tau_syn": 0.01,
-    "hidden.v_th": 0.5,
-    "input_hidden.delay": 0.03,
+    "hidden.tau_m": 0.08,
+    "hidden.tau_syn": 0.04,
+    "hidden.v_th": 0.85,
+    "input_hidden.delay": 0.08,
 }
 """Factors on Adam's rate, by key."""
 
@@ -114,10 +114,10 @@ class TemporalSettings:
     duration: float = 60e-3
     training_trials: int = 4000
     test_trials: int = 2000
-    epochs: int = 3
+    epochs: int = 12
     batch_size: int = 64
-    rate: float = 0.05
-    last_rate: float = 0.0025
+    rate: float = 0.02
+    last_rate: float = 0.001
 
     def __post_init__(self) -> None:
         for name in ("channels", "classes", "hidden", "training_trials", "test_trials", "epochs", "batch_size"):
