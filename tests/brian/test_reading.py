@@ -593,6 +593,14 @@ REFUSED = {
         lambda: driven(group(), on_pre="v += w; ge += 0.1*v"),
         "'cells': on_pre: 'v' is held while refractory, and 'ge .= 0.1.v' reads it after Synapses 'syn'",
     ),
+    "stale in a reset": (
+        lambda: [_unheld(reset="x = 0.5*v; v = 0*mV; ge += x")],
+        "'cells': reset: 'x' is read after what it is made of has changed; write what it stands for",
+    ),
+    "stale on arrival": (
+        lambda: driven(_unheld(), on_pre="x = 0.5*v; v += w; ge += x"),
+        "'syn': on_pre: 'x' is read after what it is made of has changed; write what it stands for",
+    ),
     "never refractory": (lambda: [group(refractory=False)], "'cells': refractory: states are held .unless refractory"),
     "last spike without a period": (
         lambda: [_spiked(group(threshold=None, reset=None))],

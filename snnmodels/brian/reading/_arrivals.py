@@ -18,7 +18,7 @@ from ...templates.constraints import evaluated
 from ...templates.errors import located
 from ...templates.expressions import called_functions, free_names, substitute
 from ...templates.units import expression_dimension, unit_dimension, unit_of_dimension, variables_in
-from ._population import WEIGHT, PopulationReader, read_statements
+from ._population import WEIGHT, PopulationReader, Shorthands, read_statements
 from ._scope import place, refuse
 from ._slots import Array, Slot, quantity
 
@@ -210,8 +210,9 @@ class _Pathway:
     slots: dict[str, Slot]
     learned: Collection[str]
     here: dict[str, _PerSynapse] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    stale: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.shorthands = Shorthands(self.synapses, self.key)
 
     @property
     def key(self) -> str:
@@ -224,8 +225,7 @@ class _Pathway:
         for s in read_statements(self.pathway.code, place(self.synapses), self.key):
             state = self._state(s)
             if state is None:
-                self.aliases[s.variable] = f"({self._expression(s.expression)})"
-                self.stale.discard(s.variable)
+                self.shorthands.define(s.variable, self._expression(s.expression))
                 continue
             jump = self._constant_jump(s) if state in scope.state_names else None
             if jump is not None:
@@ -233,7 +233,7 @@ class _Pathway:
             else:
                 text = self._expression(s.expression)
                 read.append((state, s, text, None))
-            self.stale |= {name for name, text in self.aliases.items() if state in free_names(text)}
+            self.shorthands.state_changed(state)
         single = self._single(*(text for _, _, text, _ in read))
         if single and all(jump is None for *_, jump in read):
             texts = [Assignment(x, s.operator, substitute(text, {single: WEIGHT})) for x, s, text, _ in read]
@@ -270,11 +270,8 @@ class _Pathway:
 
     def _lookup(self, name: str) -> str | None:
         synapses, scope = self.synapses, self.reader.scope
-        if name in self.stale:
-            hint = "write what it stands for where it is used"
-            raise refuse(synapses, self.key, f"{name!r} is read after what it is made of has changed; {hint}")
-        if name in self.aliases:
-            return self.aliases[name]
+        if meaning := self.shorthands.get(name):
+            return meaning
         equation = synapses.equations.get(name)
         if equation is not None and equation.type == SUBEXPRESSION:
             return f"({self._expression(equation.expr.code)})"
@@ -336,7 +333,7 @@ class _Pathway:
         names = variables_in(s.expression)
         if s.operator not in ("+=", "-=", "=") or called_functions(s.expression):
             return None
-        if any(n in self.aliases or n in synapses.variables for n in names):
+        if any(n in self.shorthands or n in synapses.variables for n in names):
             return None
         numbers = {n: scope.number(n, synapses, self.key) for n in names}
         value = float(evaluated(s.expression, {n: v for n, (v, _) in numbers.items()}))

@@ -20,7 +20,7 @@ from ...templates.units import unit_of_dimension, variables_in
 from ._scope import NEVER, ModelConstant, Scope, place, refuse, without_grid
 from ._slots import Array
 
-__all__ = ["PopulationReader", "read_statements"]
+__all__ = ["PopulationReader", "Shorthands", "read_statements"]
 
 _CROSSINGS = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
 
@@ -35,6 +35,48 @@ def read_statements(code: str, where: str, key: str) -> tuple[Assignment, ...]:
     """
     with located(where, key):
         return parse_statements(code.replace(";", "\n"))
+
+
+class Shorthands:
+    """Variables that statements make for themselves, each written out where it is read.
+
+    Parameters
+    ----------
+    of : BrianObject
+        The object of the statements.
+    key : str
+        What messages call them.
+    """
+
+    def __init__(self, of: Any, key: str) -> None:
+        self._of, self._key = of, key
+        self._texts: dict[str, str] = {}
+        self._stale: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._texts
+
+    def define(self, name: str, text: str) -> None:
+        """Let a name stand for an expression from here on."""
+        self._texts[name] = f"({text})"
+        self._stale.discard(name)
+
+    def state_changed(self, state: str) -> None:
+        """Note that what reads a state no longer holds the value that a script would find."""
+        self._stale |= {name for name, text in self._texts.items() if state in free_names(text)}
+
+    def get(self, name: str) -> str | None:
+        """What a name stands for, if it is one of these.
+
+        Raises
+        ------
+        TemplateError
+            If a state that it was made of has changed since.
+        """
+        if name in self._stale:
+            hint = "write what it stands for where it is used"
+            raise refuse(self._of, self._key, f"{name!r} is read after what it is made of has changed; {hint}")
+        return self._texts.get(name)
 
 
 @dataclass(frozen=True)
@@ -270,23 +312,18 @@ class PopulationReader:
     def _reset(self, code: str) -> list[str]:
         group, scope = self.group, self.scope
         statements = []
-        aliases: dict[str, str] = {}
-        stale: set[str] = set()
+        shorthands = Shorthands(group, "reset")
 
         def lookup(name: str) -> str | None:
-            if name in stale:
-                hint = "write what it stands for where it is used"
-                raise refuse(group, "reset", f"{name!r} is read after what it is made of has changed; {hint}")
-            return aliases[name] if name in aliases else scope.internal(name, group, "reset")
+            return shorthands.get(name) or scope.internal(name, group, "reset")
 
         for s in read_statements(code, place(group), "reset"):
             text = scope.expression(s.expression, group, "reset", lookup)
             if s.variable in scope.state_names:
                 statements.append(f"{s.variable} {s.operator} {text}")
-                stale |= {name for name, t in aliases.items() if s.variable in free_names(t)}
+                shorthands.state_changed(s.variable)
             elif s.operator == "=" and s.variable not in group.variables:
-                aliases[s.variable] = f"({text})"
-                stale.discard(s.variable)
+                shorthands.define(s.variable, text)
             else:
                 raise refuse(group, "reset", f"{str(s)!r} assigns to {s.variable!r}, which is no state of the group")
         return statements
