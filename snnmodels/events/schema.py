@@ -14,7 +14,7 @@ import numpy as np
 from .bounds import LEVELS
 from .plan import EnginePlan, ProjectionPlan
 
-__all__ = ["Array", "Capacity", "Entries", "Room", "arrays", "padded", "reals"]
+__all__ = ["Array", "Capacity", "Entries", "Room", "arrays", "entries_of", "is_sparse", "padded", "reals"]
 
 LANES = 8
 
@@ -122,6 +122,17 @@ def padded(n: int) -> int:
 def is_sparse(q: ProjectionPlan) -> bool:
     """Whether a projection is kept as entries, not as whole rows."""
     return q.projection.mask is not None or np.ndim(q.projection.delay) > 0
+
+
+def entries_of(plan: EnginePlan) -> dict[int, Entries]:
+    """The projections that are kept as entries, by place, with the delays of the network."""
+    return {
+        q.index: Entries.of(
+            q.projection.mask, np.asarray(q.projection.delay, dtype=float), np.shape(q.projection.weights)
+        )
+        for q in plan.projections
+        if is_sparse(q)
+    }
 
 
 def reals(plan: EnginePlan) -> tuple[float, ...]:

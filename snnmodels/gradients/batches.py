@@ -9,7 +9,7 @@ import numpy as np
 
 from ..templates.arguments import check_mapping, dimensions
 from ..templates.errors import brief
-from ..templates.network import Network
+from ..templates.network import Network, check_inputs
 
 __all__ = ["CLOSED", "check_spiking", "check_targets", "count_trials"]
 
@@ -39,8 +39,7 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int, 
     names = [s.name for s in network.inputs] + sorted(currents)
     what = "spike times and samples of currents" if currents else "spike times"
     check_mapping("inputs", inputs, f"a mapping of {sorted(names)} to {what}")
-    if set(inputs) != set(names):
-        raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {sorted(names)}")
+    check_inputs(inputs, network)
     trials = {}
     for name, times in inputs.items():
         if name in currents:

@@ -159,7 +159,7 @@ def _subject(
     if loss is None and targets is not None and model.loss:
         loss = loss_of(model)
     if loss is None:
-        output = next(p for p in model.populations if p.name == model.output).model
+        output = model.population(model.output).model
         variable = "v" if "v" in output.state_names else output.state_names[0]
         loss = SmoothSpikeTimes() if output.spiking else SmoothMaxima(variable, 1.0)
     if targets is None:

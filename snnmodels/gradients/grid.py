@@ -199,7 +199,7 @@ class GridSimulation:
         for q in network.projections:
             self._write_weights(q, np.asarray(q.weights, dtype=float))
         for name, p in self.plan.populations.items():
-            current = dataclasses.replace(p, population=next(x for x in here.populations if x.name == name))
+            current = dataclasses.replace(p, population=here.population(name))
             for key, values in parameter_values(current, self.plan.batch_size).items():
                 self._write(f"{name}.{key}", values)
             for key, values in initial_states(current, self.plan.batch_size).items():
@@ -382,7 +382,7 @@ class GridSimulation:
             if not p.grid.learnable:
                 continue
             costates = [self._session.read(f"{name}.lambda_{x.name}") for x in p.system.states]
-            current = next(x for x in self._here.populations if x.name == name)
+            current = self._here.population(name)
             own = {here: name for name, here in self.plan.names[name].items()}
             start = initial_sensitivity(dataclasses.replace(p, population=current), costates, self.plan.batch_size)
             for s in p.grid.learnable:

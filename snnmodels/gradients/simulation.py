@@ -13,7 +13,7 @@ from ..events.drives import Knots
 from ..events.engine import Engine, SimulationError, TrainingEngine, not_finite
 from ..events.plan import EnginePlan
 from ..losses import loss_of
-from ..losses.base import Loss, Observed, evaluated, several
+from ..losses.base import Loss, Observed, evaluated, observables_of, several
 from ..losses.classification import compiled
 from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
@@ -21,7 +21,6 @@ from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
-from ..templates.errors import brief
 from ..templates.network import Network, check_network, in_unit
 from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
@@ -101,7 +100,7 @@ class Simulation:
         check_network(network)
         loss = loss_of(network) if loss is None else loss
         loss = loss.for_network(network) if isinstance(loss, Loss) else loss
-        self._observables = _observables(loss)
+        self._observables = observables_of(loss)
         self._loss = loss if isinstance(loss, Loss) else None
         if self._loss is not None:
             self._loss.check(network)
@@ -624,16 +623,6 @@ class Simulation:
             for c, found in zip(network.currents, of_samples, strict=True):
                 gradients[f"{c.name}.samples"] = found.reshape(found.shape[3 - self._dimensions[c.name] :])
         return gradients
-
-
-def _observables(loss: Loss | Observable | tuple[Observable, ...] | list[Observable]) -> tuple[Observable, ...]:
-    """What is read for a loss, or what is given itself."""
-    if isinstance(loss, Loss):
-        return loss.observables
-    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if several(loss) else ()
-    if not given or not all(isinstance(seen, Observable) for seen in given):
-        raise ValueError(f"loss is {brief(loss)}; expected a Loss, such as TTFSCrossEntropy(), or observables")
-    return given
 
 
 def _side_by_side(times: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.targets import named_targets
+from ..templates.errors import brief
 from ..templates.network import Network
 from .observables import Observable, Primitive
 
@@ -20,6 +21,7 @@ __all__ = [
     "SumOfLosses",
     "alike",
     "evaluated",
+    "observables_of",
     "primitives",
     "several",
     "shown",
@@ -251,6 +253,26 @@ def _terms(loss: Loss) -> tuple[tuple[Loss, float], ...]:
 def several(observes: Any) -> bool:
     """Whether what is to be read is a list of observables, so that there are as many arrays, even if it is one."""
     return isinstance(observes, tuple | list)
+
+
+def observables_of(loss: Any) -> tuple[Observable, ...]:
+    """What is read for a loss, or what is given itself.
+
+    Parameters
+    ----------
+    loss : Loss, Observable, or tuple or list of Observable
+
+    Raises
+    ------
+    ValueError
+        For anything else, and for no observables.
+    """
+    if isinstance(loss, Loss):
+        return loss.observables
+    given = (loss,) if isinstance(loss, Observable) else tuple(loss) if several(loss) else ()
+    if not given or not all(isinstance(seen, Observable) for seen in given):
+        raise ValueError(f"loss is {brief(loss)}; expected a Loss, such as TTFSCrossEntropy(), or observables")
+    return given
 
 
 def shown(loss: Loss, values: Sequence[Any]) -> Any:

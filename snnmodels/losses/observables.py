@@ -162,7 +162,7 @@ def check_silent(seen: _State, network: Network, spoilt: str) -> None:
     ------
     ValueError
     """
-    if next(p for p in network.populations if p.name == seen.population).model.spiking:
+    if network.population(seen.population).model.spiking:
         raise ValueError(
             f"the loss reads {seen.what} of {seen.variable!r}, which the reset of the spiking population "
             f"{seen.population!r} {spoilt}; use a model without threshold such as leaky_integrator"

@@ -225,7 +225,7 @@ def _computed(expression: sp.Expr, numbers: Mapping[str, np.ndarray]) -> np.ndar
 
 def _free_run(seen: Observable, network: Network, drive: Any) -> _FreeRun:
     """What goes on after the end in a population of which spikes are read."""
-    p = _population(seen, network)
+    p = network.population(seen.primitive(network).population)
     declared = p.model.pseudospike
     if declared is None:
         raise ValueError(
@@ -265,12 +265,6 @@ def _free_run(seen: Observable, network: Network, drive: Any) -> _FreeRun:
     run.numbers([start, *(start + p.value(name) * run.duration for name in run.learned)])  # says what doesn't hold
     _check_closed_form(p, run, first)
     return run
-
-
-def _population(seen: Observable, network: Network) -> Population:
-    """The population that an observable reads."""
-    name = seen.primitive(network).population
-    return next(p for p in network.populations if p.name == name)
 
 
 def _closed_form(p: Population) -> tuple[sp.Symbol, sp.Expr, sp.Expr]:

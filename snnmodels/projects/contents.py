@@ -162,7 +162,7 @@ class Contents:
 
     def weights(self, q: Projection) -> File:
         """Weights of a projection."""
-        unit = self._target(q.target).model.receptors[q.receptor].weight_unit
+        unit = self.network.population(q.target).model.receptors[q.receptor].weight_unit
         what = f"weights from `{q.source}` to `{q.target}`"
         return self._value(f"{q.name}.w", q.weights.shape, unit, what + self._masked(q))
 
@@ -189,9 +189,6 @@ class Contents:
 
     def _masked(self, q: Projection) -> str:
         return "" if q.mask is None else "; ignored where there is no connection"
-
-    def _target(self, name: str) -> Population:
-        return next(p for p in self.network.populations if p.name == name)
 
     @property
     def targets(self) -> File | None:
@@ -284,7 +281,7 @@ class Contents:
 
     def all(self) -> Iterator[File]:
         """All but the constants, in the order in which readers want them."""
-        network, optional = self.network, (self.targets, self.value, self.predictions)
+        network, targets = self.network, self.targets
         inputs = [self.times(k, s) for k, s in enumerate(network.inputs)]
         currents = [self.samples(k, c) for k, c in enumerate(network.currents)]
         yield from (*inputs, *currents)
@@ -294,18 +291,20 @@ class Contents:
         for d in network.drives:
             yield self.gain(d)
         observed = list(dict.fromkeys(self.plan.observed))
-        if optional[0] is not None:
-            yield optional[0]
+        if targets is not None:
+            yield targets
         elif self.gradient:
             yield from map(self.derivative, observed)
         yield from (self.spikes(p.index) for p in self.plan.populations if p.rules.spiking)
         yield from (self.read(seen) for seen in observed if not isinstance(seen, SpikeTimes))
-        yield from (file for file in optional[1:] if file is not None)
+        yield from (file for file in (self.value, self.predictions) if file is not None)
         if not self.gradient:
             return
         for q in network.projections:
-            yield from (self.by_value(self.weights(q)) for _ in range("w" in q.learnable))
-            yield from (self.by_value(self.delay(q)) for _ in range("delay" in q.learnable))
+            if "w" in q.learnable:
+                yield self.by_value(self.weights(q))
+            if "delay" in q.learnable:
+                yield self.by_value(self.delay(q))
         for p in network.populations:
             yield from (self.by_parameter(p, name) for name in p.learnable)
         yield from (self.by_value(self.gain(d)) for d in network.drives if d.learnable)

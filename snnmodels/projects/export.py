@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..events.plan import EnginePlan
-from ..events.schema import Entries, is_sparse
+from ..events.schema import Entries, entries_of
 from ..files import atomic_folder, check_replaceable
 from ..losses import loss_of
-from ..losses.base import Loss
+from ..losses.base import Loss, observables_of
 from ..losses.observables import Observable, Samples, SpikeTimes
 from ..losses.observed import labels_of
 from ..targets.cpp import program as cpp
@@ -24,7 +24,7 @@ from ..targets.cpp.layout import Layout, Ways
 from ..targets.cuda import program as cuda
 from ..templates.arguments import check_kind, check_mapping
 from ..templates.errors import brief
-from ..templates.network import Network, check_network
+from ..templates.network import Network, check_inputs, check_network
 from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
 from .contents import Contents, File
@@ -147,11 +147,13 @@ def export_simulation(
     )
     contents = Contents.of(plan, what == "gradient", read if isinstance(read, Loss) else None)
     values = _values(contents) | _batch(contents, inputs, targets)
-    sources = _sources(contents, target)
+    entries = entries_of(plan)
+    fixed = constants(contents, _filled(contents, entries))
+    sources = _sources(contents, target, entries, fixed)
     with atomic_folder(directory, "folder of the project") as folder:
         for name, text in sources.items():
             _put(folder / "src" / name, text)
-        arrays = [*values.values(), *_constants(contents), *knots(contents)]
+        arrays = [*values.values(), *fixed.values(), *knots(contents)]
         arrays += [(f, np.asarray(q.mask, dtype=bool)) for q in network.projections if (f := contents.mask(q))]
         for file, array in arrays:
             path = folder / file.path
@@ -186,33 +188,15 @@ def _loss(network: Network, loss: Any) -> Loss | Sequence[Observable]:
     if loss is None and network.loss:
         return loss_of(network)
     if loss is None:
-        output = next(p for p in network.populations if p.name == network.output)
+        output = network.population(network.output)
         loss = SpikeTimes(output.name) if output.model.spiking else Samples(output.name, output.model.state_names[0])
-    if isinstance(loss, Loss):
-        return loss
-    observables = [loss] if isinstance(loss, Observable) else list(loss)
-    if not observables or not all(isinstance(seen, Observable) for seen in observables):
-        raise ValueError(f"loss is {brief(loss)}; expected a Loss, such as TTFSCrossEntropy(), or observables")
-    return observables
+    return loss if isinstance(loss, Loss) else observables_of(loss)
 
 
-def _entries(plan: EnginePlan) -> dict[int, Entries]:
-    return {
-        q.index: Entries.of(
-            q.projection.mask, np.asarray(q.projection.delay, dtype=float), np.shape(q.projection.weights)
-        )
-        for q in plan.projections
-        if is_sparse(q)
-    }
-
-
-def _constants(contents: Contents) -> list[tuple[File, np.ndarray]]:
-    return list(constants(contents, _filled(contents.plan, contents)).values())
-
-
-def _filled(plan: EnginePlan, contents: Contents) -> dict[str, np.ndarray]:
+def _filled(contents: Contents, entries: Mapping[int, Entries]) -> dict[str, np.ndarray]:
     """The engine's arrays with all that does not come from files that may be replaced."""
-    layout = Layout.of(plan, contents.rooms.capacity, _entries(plan), [0] * len(plan.groups), Ways())
+    plan = contents.plan
+    layout = Layout.of(plan, contents.rooms.capacity, entries, [0] * len(plan.groups), Ways())
     views = layout.views(np.zeros(layout.size, np.uint8))
     write_times(views, plan)
     bounds = bounds_of(plan)
@@ -239,9 +223,7 @@ def _batch(
 ) -> dict[str, tuple[File, np.ndarray]]:
     """The batch that a project comes with."""
     network = contents.network
-    wanted = sorted([s.name for s in network.inputs] + [c.name for c in network.currents])
-    if sorted(inputs) != wanted:
-        raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {wanted}")
+    check_inputs(inputs, network)
     found, trials = {}, None if targets is None else len(targets)
     for k, s in enumerate(network.inputs):
         times = checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, network.duration)
@@ -263,7 +245,12 @@ def _batch(
     return found | {contents.targets.path: (contents.targets, labels)}
 
 
-def _sources(contents: Contents, target: ProjectTarget) -> dict[str, str]:
+def _sources(
+    contents: Contents,
+    target: ProjectTarget,
+    entries: Mapping[int, Entries],
+    fixed: Mapping[str, tuple[File, np.ndarray]],
+) -> dict[str, str]:
     """All files of C++, by name."""
     plan, own = contents.plan, ["npy.h", "project.h"]
     rules = [p.rules for p in plan.groups]
@@ -276,7 +263,7 @@ def _sources(contents: Contents, target: ProjectTarget) -> dict[str, str]:
         scatter = scatters(plan)
         made, models = cpp.models(rules, plan.tolerance, scatter=scatter)
         files = {p.name: p.read_text() for p in sorted(cpp.RUNTIME.iterdir()) if p.suffix == ".h"}
-        units = [f"{name}.cpp" for name in cpp.UNITS if name != "program" and (scatter or name != "sparse")]
+        units = [f"{name}.cpp" for name in cpp.units(scatter) if name != "program"]
         files |= {name: (cpp.RUNTIME / name).read_text() for name in units}
         makers = [f"make_model{k}" for k in range(len(made))]
         for k, (text, options) in enumerate(made):
@@ -285,7 +272,7 @@ def _sources(contents: Contents, target: ProjectTarget) -> dict[str, str]:
         files["models.cpp"] = cpp.table(makers)
         ways = Ways(contents.rooms.threads)
         own.append("project.cpp")
-    files["plan.h"] = plan_source(contents, _entries(plan), models, ways, constants(contents, _filled(plan, contents)))
+    files["plan.h"] = plan_source(contents, entries, models, ways, fixed)
     return files | {name: _file(name) for name in own}
 
 
@@ -297,7 +284,7 @@ def _define(option: str) -> str:
 
 def _makefile(sources: Mapping[str, str], target: ProjectTarget) -> str:
     units = [Path(name).stem for name in sources if name.endswith(".cpp")]
-    how = {"program": cpp.UNITS["program"], "project": cpp.UNITS["program"]} | cpp.UNITS
+    how = cpp.UNITS | {"project": cpp.UNITS["program"]}
     options = [f"{name}.o: HOW = {' '.join(how.get(name, (cpp.FAST,)))}" for name in units]
     replaced = {
         "objects": " ".join(f"{name}.o" for name in units),

@@ -122,7 +122,7 @@ def run_seed(settings: TransferSettings, seed: int) -> dict[str, Any]:
         result["conditioned"] = [run.test(simulation, conditioned, key, v) for v in settings.swept]
         result["homeostat"] = _control(simulation, experiment, conditioned, key, settings)
     with Simulation(_threshold_per_neuron(network), experiment.loss, **options) as simulation:
-        start = {**base, f"{HIDDEN}.v_th": np.ones(_size(network))}
+        start = {**base, f"{HIDDEN}.v_th": np.ones(network.population(HIDDEN).n)}
         result["pressed"], result["thresholds"] = [], []
         for price in settings.prices:
             pressed = SpikePressure(simulation, HIDDEN, price, ("input_hidden",), "v_th")
@@ -191,10 +191,6 @@ def _control(
     homeostat = BatchHomeostat(key, HIDDEN, start=settings.highest / 10)
     records = homeostat.follow(source, experiment.test, budgets, {**values, **off}, settings.batch_size)
     return [dataclasses.asdict(record) for record in records]
-
-
-def _size(network: Network) -> int:
-    return next(p.n for p in network.populations if p.name == HIDDEN)
 
 
 def _threshold_per_neuron(network: Network) -> Network:

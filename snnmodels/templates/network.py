@@ -27,6 +27,7 @@ __all__ = [
     "Population",
     "Projection",
     "SpikeInput",
+    "check_inputs",
     "check_network",
     "gain_unit",
     "in_unit",
@@ -347,6 +348,19 @@ class Network:
         currents = {c.name: c for c in self.currents}
         object.__setattr__(self, "drives", tuple(_settled_drive(d, currents, populations) for d in self.drives))
 
+    def population(self, name: str) -> Population:
+        """The population of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        for p in self.populations:
+            if p.name == name:
+                return p
+        raise KeyError(f"{name!r} is not a population of network {self.name!r}")
+
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key.
 
@@ -514,6 +528,18 @@ def check_network(network: Any) -> None:
     ValueError
     """
     check_kind("network", network, Network, "a Network, as load_network gives")
+
+
+def check_inputs(inputs: Mapping[str, Any], network: Network) -> None:
+    """Refuse inputs of a batch that are not those of a network.
+
+    Raises
+    ------
+    ValueError
+    """
+    names = sorted([x.name for x in network.inputs] + [x.name for x in network.currents])
+    if sorted(inputs) != names:
+        raise ValueError(f"inputs are {sorted(inputs)}; network {network.name!r} has {names}")
 
 
 def gain_unit(driven: str, current: str) -> str:

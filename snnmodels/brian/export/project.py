@@ -192,9 +192,7 @@ def _manifest(network: Network, trial: TrialObjects, dt: float, target: ProjectT
                 "source": p.source,
                 "target": p.target,
                 "count": int(np.size(p.weights) if p.mask is None else np.count_nonzero(p.mask)),
-                "weight_unit": next(q for q in network.populations if q.name == p.target)
-                .model.receptors[p.receptor]
-                .weight_unit,
+                "weight_unit": network.population(p.target).model.receptors[p.receptor].weight_unit,
             }
             for p in network.projections
         ],

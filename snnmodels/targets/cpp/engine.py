@@ -19,7 +19,7 @@ from ...events.engine import (
     trials_of,
 )
 from ...events.plan import EnginePlan, GroupPlan
-from ...events.schema import Capacity, Entries, is_sparse, reals
+from ...events.schema import Capacity, Entries, entries_of, is_sparse, reals
 from ..process import Process, ProgramError
 from .layout import Layout, Ways
 from .program import program
@@ -73,13 +73,7 @@ class CompiledEngine(Engine):
         self.plan, self._models, self._ways = plan, models, ways
         inputs = len(plan.network.inputs)
         self._capacity = Capacity(trials, (1,) * inputs, (8,) * len(plan.populations), (1,) * len(plan.drives))
-        self._entries = {
-            q.index: Entries.of(
-                q.projection.mask, np.asarray(q.projection.delay, dtype=float), np.shape(q.projection.weights)
-            )
-            for q in plan.projections
-            if is_sparse(q)
-        }
+        self._entries = entries_of(plan)
         self._bounds = bounds_of(plan)
         self._trials = 0
         self._fetched = False  # whether the program has written the spikes of the last batch that are read

@@ -16,7 +16,7 @@ from ..process import EXCHANGE
 from . import printer
 from .series import flags
 
-__all__ = ["FAST", "OPTIONS", "RUNTIME", "UNITS", "models", "program", "source", "table"]
+__all__ = ["FAST", "OPTIONS", "RUNTIME", "UNITS", "models", "program", "source", "table", "units"]
 
 RUNTIME = Path(__file__).parent / "runtime"
 OPTIONS = ("-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
@@ -25,6 +25,17 @@ FAST = "-O3"
 # What knows no model. Little of it is worth the compiler's time; Adam is to give NumPy's bits.
 UNITS = {"simulation": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (FAST, "-ffp-contract=off")}
 """Files of the runtime that are compiled, and how."""
+
+
+def units(scatter: bool) -> dict[str, tuple[str, ...]]:
+    """Those of `UNITS` that a program needs.
+
+    Parameters
+    ----------
+    scatter : bool
+        See `source`; only what scatters needs the file of sparse projections.
+    """
+    return {name: options for name, options in UNITS.items() if scatter or name != "sparse"}
 
 
 def source(r: Rules, order: int, *, scatter: bool = True) -> str:
@@ -62,12 +73,12 @@ Neurons* MAKER() {{ return new {kind}<Model>(); }}
 def models(
     rules: Sequence[Rules], tolerance: float, *, scatter: bool = True
 ) -> tuple[list[tuple[str, tuple[str, ...]]], list[int]]:
-    """The models of several populations, each once.
+    """The models of several groups, each once.
 
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population.
+        Of every group.
     tolerance : float
         Of nonlinear flows; it decides their order.
     scatter : bool
@@ -78,7 +89,7 @@ def models(
     sources : list of (str, tuple of str)
         C++ of each, and the compiler's options for it.
     numbers : list of int
-        The model of every population.
+        The model of every group.
     """
     order = accuracy.order(tolerance)
     made: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -90,7 +101,7 @@ def models(
 
 
 def table(makers: Sequence[str]) -> str:
-    """C++ of the function that makes a population of a model by its number.
+    """C++ of the function that makes the neurons of a model by its number.
 
     Parameters
     ----------
@@ -136,19 +147,17 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
     makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
     headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.iterdir()))
     # the longest first, so that none is waited for at the end
-    units = [(text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    parts = [(text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
     exchange = f'-DSNN_EXCHANGE="{EXCHANGE}"'
-    units += [
-        ((RUNTIME / f"{name}.cpp").read_text(), (*options, exchange))
-        for name, options in UNITS.items()
-        if scatter or name != "sparse"
+    parts += [
+        ((RUNTIME / f"{name}.cpp").read_text(), (*options, exchange)) for name, options in units(scatter).items()
     ]
-    units.append((table(makers), ()))
-    name = f"program-{fingerprint(*(part for text, options in units for part in (text, *options)), *_FLAGS, headers)}"
+    parts.append((table(makers), ()))
+    name = f"program-{fingerprint(*(part for text, options in parts for part in (text, *options)), *_FLAGS, headers)}"
 
     def link(folder: Path) -> Path:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            objects = list(pool.map(lambda unit: _object(unit[0], unit[1], headers), units))
+            objects = list(pool.map(lambda part: _object(part[0], part[1], headers), parts))
         made = folder / "engine"
         build(objects, made, [*_FLAGS])
         return made

@@ -97,12 +97,12 @@ def models(rules: Sequence[Rules], order: int) -> tuple[str, list[int]]:
 
 
 def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], list[int]]:
-    """What a program of the models of several populations includes, but for its main file.
+    """What a program of the models of several groups includes, but for its main file.
 
     Parameters
     ----------
     rules : sequence of Rules
-        Of every population.
+        Of every group.
     tolerance : float
         Of nonlinear flows; it decides their order.
 
@@ -111,7 +111,7 @@ def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], l
     files : dict of str to str
         By name.
     numbers : list of int
-        The model of every population.
+        The model of every group.
     """
     text, numbers = models(rules, accuracy.order(tolerance))
     files = {p.name: p.read_text() for p in sorted(_RUNTIME.iterdir()) if p.suffix in (".cuh", ".h")}
