@@ -335,6 +335,8 @@ class _Pathway:
             return None
         if any(n in self.shorthands or n in synapses.variables for n in names):
             return None
+        if any(scope.learns(n, synapses, self.key) for n in names):
+            return None  # a parameter of the target, which all these synapses share
         numbers = {n: scope.number(n, synapses, self.key) for n in names}
         value = float(evaluated(s.expression, {n: v for n, (v, _) in numbers.items()}))
         dim = self._dimension(s.expression, {n: d for n, (_, d) in numbers.items()})

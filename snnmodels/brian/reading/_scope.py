@@ -298,6 +298,14 @@ class Scope:
             raise refuse(owner, key, f"{name!r} is {value!r}; expected one real number")
         return float(value), found.dim
 
+    def learns(self, name: str, owner: Group, key: str) -> bool:
+        """Whether a number of the script, as its owner calls it, is a parameter of the group that is to be learned."""
+        if name not in self.learnable or name in self.equations.names:
+            return False
+        value, dim = self.number(name, owner, key)
+        known = [number for number, parameter in self._externals.items() if parameter == name]
+        return not known or known[0] == (name, value, unit_of_dimension(dim))
+
     def _resolved(self, name: str, owner: Group, key: str) -> Any:
         try:
             return owner.resolve_all([name], self.namespace, user_identifiers={name})[name]

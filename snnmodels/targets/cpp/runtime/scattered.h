@@ -125,7 +125,7 @@ public:
         horizon = length;
         stepwise = buckets_.empty() && rows.empty();
         if (!stepwise || !n_hot) return;
-        for (int s = 0; s < n_hot; s++) pass_entries(s, 0);  // at the very start
+        for (int s = 0; s < n_hot; s++) if (!blocked[s]) pass_entries(s, 0);  // at the very start
         set_horizon(0);
     }
 
@@ -198,7 +198,7 @@ public:
     {
         int s = slot[j];
         if (s < 0) s = promote(j, t);
-        pass_entries(s, t);
+        for (; next[s] < listed[s] && entry(s, next[s])[V - 1] < t; next[s]++) add_entry(s);  // what arrives now comes after it
         double x[S], v[3];
         for (int i = 0; i < S; i++) x[i] = hot_state[i][s];
         flow.at(t).run(x, at);
