@@ -3,9 +3,10 @@
 python -m benchmarks.from_script               # docs/results/from_script.json, and the table in docs/from_brian2.md
 python -m benchmarks.from_script --quick       # one round, and nothing is written
 
-The script is the one that is printed there: 4000 neurons, 320 000 synapses, 200 ms. Every round is a process of its own
-on one thread; the least of the rounds counts. Compiling is timed with an empty cache. Peak memory is that of Python and of
-the compiled program together; of Brian2 it is that of its compiled simulation alone, without the Python that made it.
+The script is the one that is printed there: 4000 neurons, 320 000 synapses, 200 ms. Every round is a process of its
+own on one thread; the least of the rounds counts. Compiling is timed with an empty cache. Peak memory is that of Python
+and of the compiled program together; of Brian2 it is that of its compiled simulation alone, without the Python that
+made it.
 """
 
 from __future__ import annotations

@@ -303,8 +303,8 @@ class Rules:
         They may where the flow is linear and the jumps are additive and leave the event function as it is. What is
         observed between spikes reads states that are not kept then. A refractory neuron is followed as if it were free
         until its release, which puts the held states back: so nothing else may read them meanwhile, and nothing arrive
-        at them. The gradient by a parameter is summed from each arrival to the neuron's next event of its own, over which
-        a flow has to have a closed form.
+        at them. The gradient by a parameter is summed from each arrival to the neuron's next event of its own, over
+        which a flow has to have a closed form.
         """
         return bool(
             self.linear
@@ -319,7 +319,7 @@ class Rules:
 
     @property
     def _resumes(self) -> bool:
-        """Whether states that a refractory period holds are read, and jumped to, by nothing but themselves meanwhile."""
+        """Whether nothing but themselves reads the states that a refractory period holds, and nothing arrives there."""
         if self.system.refractory is None:
             return self.held is None
         hold = set(self.system.refractory.hold)

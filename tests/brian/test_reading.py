@@ -493,6 +493,17 @@ def stdp(cells: NeuronGroup) -> list[object]:
     return driven(cells, model=model, on_pre="ge += w\napre += 1*mV", on_post="w = clip(w + apre, 0*mV, 5*mV)")
 
 
+def plastic(
+    on_pre: object,
+    start: object,
+    delay: object = None,
+    model: str = "w : volt\ndx/dt = (1 - x)/(20*ms) : 1 (event-driven)",
+) -> list[object]:
+    objects = driven(group(), model=model, on_pre=on_pre, delay=delay)
+    objects[2].x = start
+    return objects
+
+
 def regularly(cells: NeuronGroup) -> list[object]:
     cells.run_regularly("v += 1*mV", dt=5 * ms)
     return [cells]
@@ -535,9 +546,45 @@ COUPLED = "dv/dt = x/tau : volt\nx : volt"
 REFUSED = {
     "noise": (lambda: [group(equations="dv/dt = -v/tau + sigma*xi : volt")], r"cells': equations.v: noise \(xi\)"),
     "stdp": (lambda: stdp(group()), r"Synapses 'syn': on_post \(post\): what changes synapses"),
-    "event-driven": (
-        lambda: driven(group(), model="w : volt\ndx/dt = -x/(20*ms) : 1 (event-driven)", on_pre="ge += w*x\nx += 1"),
-        r"Synapses 'syn': equations.x: is event-driven, which isn't read from a script; write .* with \[source\]",
+    "states that differ": (
+        lambda: plastic("ge += w*x; x *= 0.5", "rand()"),
+        r"Synapses 'syn': equations.x: they start from values that differ; states of synapses are read where all syn",
+    ),
+    "states that start late": (
+        lambda: plastic("ge += w*x; x *= 0.5", 0.3, delay=1 * ms),
+        r"equations.x: it starts at 0.3, and not at rest, and with a delay would start later by that; let 'x' start",
+    ),
+    "states of two pathways": (
+        lambda: plastic({"up": "ge += w*x", "down": "x *= 0.5"}, 1),
+        "equations.x: a state of synapses that have several pathways; let one pathway do all of it",
+    ),
+    "states that do nothing": (
+        lambda: plastic("ge += w*x; v += w; x *= 0.5", 1),
+        "on_pre: what changes 'v' has no factor of the states; let its synapses be others",
+    ),
+    "two amplitudes": (
+        lambda: plastic("ge += w*x; v += w*x**2", 1),
+        "on_pre: statements that make several things of the states; a spike has one amplitude",
+    ),
+    "states of the target": (
+        lambda: plastic("ge += w*x; x *= 1 - ge_post/mV", 1),
+        r"on_pre: the states read 'ge_post'; what they read are numbers of the script, and parameters that all",
+    ),
+    "states that weights follow": (
+        lambda: plastic("ge += w*x; w = w*x", 1),
+        r"'w = w\*x' changes 'w' of the synapse; what changes synapses",
+    ),
+    "states that are kept": (
+        lambda: plastic("r = x*0.5; ge += w*r", 1, model="w : volt\nr : 1\ndx/dt = (r - x)/(9*ms) : 1 (event-driven)"),
+        "equations.x: reads 'r', which keeps what the last spike made of it",
+    ),
+    "states that are no sums": (
+        lambda: plastic("ge += w + 2*mV*x", 1),
+        r"on_pre: 'w \+ 2\*mV\*x' is no product with a factor of the states; write a weight times what they make",
+    ),
+    "states behind a shorthand": (
+        lambda: plastic("r = x*0.5; ge += w*r*x", 1),
+        "on_pre: 'w.r.x' reads r, x; let one of them be all that on_pre makes of the states",
     ),
     "on_post": (lambda: driven(group(), on_post="w += 1*mV"), r"Synapses 'syn': on_post \(post\): what changes"),
     "weights": (lambda: driven(group(), on_pre="ge += w; w *= 0.9"), r"syn': on_pre: 'w \*= 0.9' changes 'w' of the"),

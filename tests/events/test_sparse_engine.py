@@ -30,10 +30,11 @@ DELAYS = ("none", "common", "own", "tiny", "mixed")
 
 
 FILES = Path(__file__).parents[1] / "files"
+OWN = f"{FILES}/neurons/own_start.toml+exp_synapse:exc+exp_synapse:inh"
 SCALED = f"{FILES}/neurons/own_start.toml+{FILES}/synapses/scaled.toml"
 # and those that learn all of their parameters, most of them refractory; one has a scale of its synapses among them
 LEARNING = {
-    "lif+exp_synapse:exc+exp_synapse:inh+refractory": 2.2,
+    OWN: 2.2,
     SCALED: 2.2,
     "lif+exp_synapse+current_adaptation+refractory": 2.2,
     "lif+alpha_synapse+refractory": 2.2,
@@ -60,7 +61,7 @@ def network(
     equal : bool
         Whether inputs come at the same times.
     learns : bool
-        Whether the gradient by all parameters is wanted, those of the first population's initial states for each neuron.
+        Whether the gradient by all parameters is wanted; the first population's neurons start where each likes.
     """
     rng = np.random.default_rng([11, seed])
     m, unit = model(name), (MODELS | LEARNING)[name]
@@ -160,12 +161,12 @@ def test_refractory_neurons_and_parameters(name: str, delays: str) -> None:
 
 
 def test_a_neuron_that_is_above_its_threshold_when_released_goes_the_general_way() -> None:
-    m = load_model("lif+exp_synapse+refractory")
+    m = model(OWN)
     rng = np.random.default_rng(0)
-    population = Population("p", 5, m, {"v_reset": 1.2}, ("tau_m", "v_th", "t_ref"))
+    population = Population("p", 5, m, {"v_reset": 1.2, "start": np.linspace(0, 0.4, 5)}, tuple(m.parameters))
     ends = (("i", 3, 3.0), ("p", 5, 0.1))
     projections = tuple(
-        Projection(f"q{source}", source, "p", rng.normal(w, 0.1, (n, 5)), mask=rng.random((n, 5)) < 0.7, delay=MS)
+        Projection(f"q{source}", source, "p", rng.normal(w, 0.1, (n, 5)), "exc", rng.random((n, 5)) < 0.7, delay=MS)
         for source, n, w in ends
     )
     net = Network("n", (SpikeInput("i", 3),), (population,), projections, "p", 20 * MS)

@@ -129,7 +129,8 @@ class CompiledEngine(Engine):
         if projection in self._entries:
             place = self._entries[projection].place
             # what is one number everywhere need not be made a matrix
-            to[:] = values.reshape(-1)[place] if values.flags.c_contiguous else values[np.divmod(place, values.shape[1])]
+            whole = values.flags.c_contiguous
+            to[:] = values.reshape(-1)[place] if whole else values[np.divmod(place, values.shape[1])]
         else:
             to[:, : values.shape[1]] = values
 
