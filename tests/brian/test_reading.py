@@ -268,12 +268,16 @@ def test_the_last_sample_of_a_current_holds() -> None:
     assert end == pytest.approx(2e-3 + (at_5 - 2e-3) * np.exp(-15 / 4), rel=1e-12)
 
 
-ROUND_TRIPS = ("lif+exp_synapse+refractory", "partial_refractory_lif", "morris_lecar", "lif_conductance+ampa")
+ROUND_TRIPS = (
+    *("lif+exp_synapse+refractory", "partial_refractory_lif", "morris_lecar", "lif_conductance+ampa"),
+    "lif+tsodyks_markram",
+)
 ALL = [e.name for e in catalogue() if e.kind == "neuron"]
 ALL += [
     *("lif+exp_synapse+dead_time", "lif+delta_synapse+refractory", "lif+alpha_synapse", "lif+exp_conductance"),
     *("lif+exp_synapse+adaptive_threshold", "lif+exp_synapse+relative_refractory", "lif+exp_synapse+soft_reset"),
     *("adex+exp_synapse+refractory", "lif+exp_synapse:exc+exp_synapse:inh"),
+    *("lif+tsodyks_markram", "lif_conductance+nmda_saturating"),
 ]
 
 
@@ -302,6 +306,14 @@ def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> No
         other = here.arrivals[f"to_{receptor}"]
         names = {other.weight: arrival.weight}
         assert all((other.jump[x].xreplace(names) - arrival.jump[x]).expand() == 0 for x in there.states)
+    assert {f"to_{receptor}" for receptor in there.sources} == here.sources.keys()
+    for receptor, sent in there.sources.items():
+        (arrival,), (other,) = (s.arrivals.values() for s in (sent, here.sources[f"to_{receptor}"]))
+        assert set(here.sources[f"to_{receptor}"].states) == set(sent.states)
+        for x in sent.states:
+            assert (here.sources[f"to_{receptor}"].f[x] - sent.f[x]).expand() == 0
+            assert (other.jump[x] - arrival.jump[x]).expand() == 0
+            assert (here.sources[f"to_{receptor}"].initial[x] - sent.initial[x]).expand() == 0
 
 
 GRADIENTS = (
@@ -568,7 +580,7 @@ REFUSED = {
     ),
     "states of the target": (
         lambda: plastic("ge += w*x; x *= 1 - ge_post/mV", 1),
-        r"on_pre: the states read 'ge_post'; what they read are numbers of the script, and parameters that all",
+        r"on_pre: the states read 'ge_post'; what they read are numbers of the script, and parameters that all syn",
     ),
     "states that weights follow": (
         lambda: plastic("ge += w*x; w = w*x", 1),
@@ -702,6 +714,36 @@ def test_what_has_no_gradient_or_no_limit_is_refused_by_name(what: str) -> None:
         snn.from_brian2(objects, "cells", 50 * ms)
 
 
+def test_a_number_that_all_synapses_share_is_learned_as_one() -> None:
+    """It is a parameter of the target, of all that reads it; else each synapse has a weight that begins with it."""
+    numbers = {**NUMBERS, "jump": 6 * mV}
+    cells = group(namespace=numbers)
+    source = SpikeGeneratorGroup(3, [0, 1, 2, 0, 1], [1, 2, 3, 5, 6] * ms, name="source")
+    syn = Synapses(source, cells, on_pre="ge += 2*jump", delay=1 * ms, name="syn", namespace=numbers)
+    syn.connect()
+    cells.v = -60 * mV
+    other = Synapses(source, cells, on_pre="ge -= less", delay=2 * ms, name="other", namespace={"less": 1 * mV})
+    other.connect(p=1)
+    objects = [cells, source, syn, other]
+    gradients = []
+    for learnable in ({"cells": ["jump"]}, {}):
+        network = snn.from_brian2(objects, "cells", 40 * ms, learnable=learnable)
+        with snn.Simulation(network, SmoothSpikeTimes(), batch_size=1) as simulation:
+            gradients.append(simulation.run(network.trial, np.zeros(1)).gradients)
+            (spikes,) = simulation.spike_times("cells")
+    assert np.isfinite(spikes).any(axis=1).all()
+    shared, own = gradients
+    assert [key for key in shared if key != "source.times"] == ["other.w", "cells.jump"]
+    np.testing.assert_allclose(shared["cells.jump"], 2 * own["syn.w"].sum(), rtol=1e-12)
+    np.testing.assert_allclose(shared["other.w"], own["other.w"], rtol=1e-12)
+    snn.from_brian2(objects, "cells", 40 * ms, learnable={"cells": ["jump"]}).to_brian2({"cells.jump": np.float64(7e-3)})
+    assert float(syn.namespace["jump"]) == 7e-3
+    third = Synapses(source, cells, on_pre="ge -= jump", name="third", namespace={"jump": 1 * mV})
+    third.connect()
+    with pytest.raises(TemplateError, match="'third': on_pre: 'jump', which 'cells' is to learn, is another number in"):
+        snn.from_brian2([*objects, third], "cells", 40 * ms, learnable={"cells": ["jump"]})
+
+
 LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
 
 
@@ -710,7 +752,6 @@ LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
     [
         ("v += w*gain_pre", "gain", "syn': on_pre: 'gain', which 'cells' is to learn, is part of a weight"),
         ("v += w*(u + k)", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
-        ("v += 2*mV*k", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
         ("v += w", "p", "cells': equations.v: 'p', which 'cells' is to learn, is part of an exponent"),
     ],
 )

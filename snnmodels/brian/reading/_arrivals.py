@@ -341,7 +341,10 @@ class _Pathway:
         if name in ("i", "j", "N_pre", "N_post", "N_incoming", "N_outgoing", "N"):
             return self._each(name, DIMENSIONLESS)
         if self._sending and name in synapses.variables and name != "dt":
-            hint = "what they read are numbers of the script, and parameters that all synapses share"
+            constant = scope.internal(name.removesuffix("_post"), synapses, self.key) if name.endswith("_post") else ""
+            if constant in self.reader.constants and not np.ndim(self.reader.constants[constant].value):
+                return constant  # a parameter that all neurons of the target share
+            hint = "what they read are numbers of the script, and parameters that all synapses or neurons share"
             raise refuse(synapses, self.key, f"the states read {name!r}; {hint}")
         if name.endswith("_pre") and name in synapses.variables:
             return self._of_source(name)

@@ -299,12 +299,23 @@ class Scope:
         return float(value), found.dim
 
     def learns(self, name: str, owner: Group, key: str) -> bool:
-        """Whether a number of the script, as its owner calls it, is a parameter of the group that is to be learned."""
+        """Whether a number of the script, as its owner calls it, is a parameter of the group that is to be learned.
+
+        Raises
+        ------
+        TemplateError
+            If it might be another number, which other synapses call the same.
+        """
         if name not in self.learnable or name in self.equations.names:
             return False
         value, dim = self.number(name, owner, key)
         known = [number for number, parameter in self._externals.items() if parameter == name]
-        return not known or known[0] == (name, value, unit_of_dimension(dim))
+        if not known or known[0] == (name, value, unit_of_dimension(dim)):
+            return True
+        if self.group.name not in (others := self.constants[name].slots):
+            message = f"{name!r}, which {self.group.name!r} is to learn, is another number in {sorted(others)[0]!r}"
+            raise refuse(owner, key, f"{message}; call them differently")
+        return False  # but the group's own number
 
     def _resolved(self, name: str, owner: Group, key: str) -> Any:
         try:
