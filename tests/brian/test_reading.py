@@ -244,6 +244,22 @@ def test_rates_that_a_timed_array_gives_are_followed() -> None:
         assert (np.diff(row[np.isfinite(row)]) >= 0).all()
 
 
+def test_rates_that_time_or_several_arrays_give_are_followed() -> None:
+    names: dict[str, object] = {"slow": TimedArray([100, 900, 300] * Hz, dt=100 * ms), "fall": 100 * ms}
+    names |= {"fast": TimedArray([200, 0, 500, 100] * Hz, dt=50 * ms), "peak": 2000 * Hz, **NUMBERS}
+    both = PoissonGroup(1, rates="slow(t) + fast(t)", name="both")
+    decaying = PoissonGroup(2, rates="peak*exp(-t/fall)*(1 + i) + slow(t)", name="decaying")
+    drawn = snn.from_brian2([group(), both, decaying], "cells", 0.25, namespace=names).trial
+    edges = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.25])
+    steps = np.array([100, 100, 900, 900, 300])  # Hz of the slow array; the last sample of the fast one holds
+    means = {("both", 0): (steps + [200, 0, 500, 100, 100]) * 0.05}
+    means |= {("decaying", k): 200 * (1 + k) * -np.diff(np.exp(-edges / 0.1)) + steps * 0.05 for k in (0, 1)}
+    for (name, k), mean in means.items():
+        row = drawn[name][0, k]
+        counts, _ = np.histogram(row[np.isfinite(row)], bins=edges)
+        assert (abs(counts - mean) < 5 * np.sqrt(mean)).all(), name  # five standard deviations
+
+
 def test_spikes_with_a_period_come_again() -> None:
     source = SpikeGeneratorGroup(2, [0, 1, 1], [1, 2, 3] * ms, period=10 * ms, name="source")
     cells = group()
@@ -625,7 +641,11 @@ REFUSED = {
     ),
     "undefined": (lambda: [group(equations="dv/dt = -v/tau_x : volt")], "equations.v: 'tau_x' is not defined"),
     "boolean": (lambda: [group(equations="dv/dt = int(a)*mV/ms : volt\na : boolean")], "equations.v: 'a' is boolean"),
-    "rates": (lambda: poisson(group(), "10*Hz*(1 + t/ms)"), "PoissonGroup 'source': rates: .* changes in time"),
+    "rates below 0": (
+        lambda: poisson(group(), "10*Hz*(1 - t/(20*ms))"),
+        "PoissonGroup 'source': rates: .* is -0.05 Hz for neuron 0 at 0.0201 s; a rate is a number from 0 up",
+    ),
+    "drawn rates": (lambda: poisson(group(), "10*Hz*rand()"), r"source': rates: 'rand\(\)' draws while it runs"),
     "several": (
         lambda: driven(group(), model="w : volt\nu : 1", on_pre="ge += w + u*v_post"),
         "on_pre: .* is no weight times something of the target",
