@@ -475,12 +475,9 @@ def test_numbers_of_a_shared_namespace_are_put_where_they_are_learned() -> None:
     network.to_brian2({"cells.tau": np.float64(8e-3), "other.tau": np.float64(9e-3)})
     assert [float(o.namespace["tau"]) for o in (cells, other)] == [8e-3, 9e-3]
     assert (numbers["tau"], syn.namespace) == (10 * ms, numbers)
-    jump = {"other.jump": np.float64(3e-3)}
-    network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 3e-3)})
+    assert network.trainable().keys() == {"cells.tau", "other.tau", "other.jump"}  # of both pathways
+    network.to_brian2({"other.jump": np.float64(3e-3)})
     assert all(float(o.namespace["jump"]) == 3e-3 for o in (syn, *syn._pathways))
-    with pytest.raises(ValueError, match="'syn': 'jump' is to have several values at once"):
-        network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 4e-3)})
-    assert float(syn.namespace["jump"]) == 3e-3
 
 
 def test_numbers_of_connections_and_exponents_are_numbers() -> None:
