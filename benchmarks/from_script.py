@@ -139,24 +139,27 @@ def _round(case: str, cold: bool) -> dict[str, float]:
     return found
 
 
-def measure(rounds: int) -> dict[str, Any]:
-    """All cases, taking turns.
+def measure(rounds: int, cases: Sequence[str] = tuple(CASES)) -> dict[str, Any]:
+    """Cases, taking turns.
 
     Parameters
     ----------
     rounds : int
-        The first one compiles.
+        Behind one that compiles.
+    cases : sequence of str
+        The first two share their program.
     """
-    found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
-    for k in range(rounds):
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
+    compiled = {case: _round(case, cold=True) for case in cases if case != "each"}
+    for _ in range(rounds):
         for case, list_ in found.items():
-            if k == 0 or case != "brian2":
-                list_.append(_round(case, cold=k == 0))
-    results: dict[str, Any] = {"machine": describe_machine(), "rounds": rounds, "cases": {}}
+            list_.append(compiled[case] if case == "brian2" else _round(case, cold=False))
+    results: dict[str, Any] = {"machine": describe_machine(), "cases": {}}
     for case, list_ in found.items():
-        least = {key: min(x[key] for x in list_) for key in list_[0]}
-        least["compiling"] = list_[0]["compiling"]
-        least["memory"] = max(x["memory"] for x in list_[1:] or list_)  # the first one's children are compilers
+        least: dict[str, Any] = {key: min(x[key] for x in list_) for key in list_[0]}
+        least["rounds"] = rounds
+        least["compiling"] = compiled[case]["compiling"] if case in compiled else None
+        least["memory"] = max(x["memory"] for x in list_)
         results["cases"][case] = least
     return results
 
@@ -165,13 +168,15 @@ def table(results: Mapping[str, Any]) -> str:
     """Results in Markdown."""
     m = results["machine"]
     lines = [
-        f"{m['date']}, {m['processor']}, one thread; least of {results['rounds']} processes.\n",
+        f"{m['date']}, {m['processor']}, {m['cores']} cores under a load of {m['load_before']:.0f}, one thread.\n",
         "| gradient by | reading | compiling, once | first run | a later run | peak memory | spikes |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for case, label in CASES.items():
+        if case not in results["cases"]:
+            continue
         r = results["cases"][case]
-        cells = [label, _seconds(r.get("reading")), _seconds(r["compiling"]), _seconds(r.get("first"))]
+        cells = [label, _seconds(r.get("reading")), _seconds(r["compiling"]), _seconds(r["first"])]
         cells += [_seconds(r["later"]), f"{r['memory']:.0f} MB", f"{r['spikes']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -207,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="others stay as they were")
     parser.add_argument("--quick", action="store_true", help="one round, and nothing is written")
     parser.add_argument("--alone", choices=CASES, help="one round of one case in this process, as JSON")
     options = parser.parse_args(arguments)
@@ -215,7 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.rounds < 1:
         parser.error("--rounds: at least 1")
-    results = measure(1 if options.quick else options.rounds)
+    results = measure(1 if options.quick else options.rounds, options.cases)
+    if not options.quick and RESULTS.exists():
+        results["cases"] = json.loads(RESULTS.read_text())["cases"] | results["cases"]
     if not options.quick:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         write_page(results)

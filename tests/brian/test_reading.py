@@ -252,7 +252,7 @@ def test_rates_that_time_or_several_arrays_give_are_followed() -> None:
     drawn = snn.from_brian2([group(), both, decaying], "cells", 0.25, namespace=names).trial
     edges = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.25])
     steps = np.array([100, 100, 900, 900, 300])  # Hz of the slow array; the last sample of the fast one holds
-    means = {("both", 0): (steps + [200, 0, 500, 100, 100]) * 0.05}
+    means = {("both", 0): (steps + np.array([200, 0, 500, 100, 100])) * 0.05}
     means |= {("decaying", k): 200 * (1 + k) * -np.diff(np.exp(-edges / 0.1)) + steps * 0.05 for k in (0, 1)}
     for (name, k), mean in means.items():
         row = drawn[name][0, k]
@@ -753,7 +753,8 @@ def test_a_number_that_all_synapses_share_is_learned_as_one() -> None:
     assert [key for key in shared if key != "source.times"] == ["other.w", "cells.jump"]
     np.testing.assert_allclose(shared["cells.jump"], 2 * own["syn.w"].sum(), rtol=1e-12)
     np.testing.assert_allclose(shared["other.w"], own["other.w"], rtol=1e-12)
-    snn.from_brian2(objects, "cells", 40 * ms, learnable={"cells": ["jump"]}).to_brian2({"cells.jump": np.float64(7e-3)})
+    network = snn.from_brian2(objects, "cells", 40 * ms, learnable={"cells": ["jump"]})
+    network.to_brian2({"cells.jump": np.float64(7e-3)})
     assert float(syn.namespace["jump"]) == 7e-3
     third = Synapses(source, cells, on_pre="ge -= jump", name="third", namespace={"jump": 1 * mV})
     third.connect()
