@@ -4,7 +4,8 @@ python -m benchmarks.from_script               # docs/results/from_script.json, 
 python -m benchmarks.from_script --quick       # one round, and nothing is written
 
 The script is the one that is printed there: 4000 neurons, 320 000 synapses, 200 ms. Every round is a process of its
-own on one thread (one for Brian2, which is slow to compile); the least counts. Compiling is timed with an empty cache.
+own on one thread (one for Brian2, which is slow to compile); the least counts. Times are CPU
+times; those of compiling, with an empty cache, and of Brian2's run, as it tells it, are wall times.
 Peak memory is that of Python and of the compiled program together; of Brian2 it is that of its compiled simulation
 alone, without the Python that made it.
 """
@@ -15,7 +16,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from .run import describe_machine
-from .serving import ONE_THREAD
+from .serving import ONE_THREAD, Meter
 
 PAGE = Path("docs/from_brian2.md")
 RESULTS = Path("docs/results/from_script.json")
@@ -77,23 +77,25 @@ def _with_gradient(case: str) -> dict[str, float]:
     names["learnable"] = dict(names["learnable"]) | ({"Ce": ["w"], "Ci": ["w"]} if case == "each" else {})
     # the statements that are printed, up to those that simulate
     network, begin, loss = reading.partition("\nwith ")[0].partition("\nloss =")
-    t = time.perf_counter()
+    meter = Meter()
+    t = meter.now()
     exec(compile(network, str(PAGE), "exec"), names)
-    found["reading"] = time.perf_counter() - t
+    found["reading"] = meter.now() - t
     exec(compile(begin + loss, str(PAGE), "exec"), names)
     read = names["network"]
     t = time.perf_counter()
     with snn.Simulation(read, names["loss"], batch_size=1, target="cpp_standalone") as simulation:
         found["compiling"] = time.perf_counter() - t
+        meter.find_children()
         times = []
         for _ in range(1 + _LATER):
-            t = time.perf_counter()
+            t = meter.now()
             outcome = simulation.run(read.trial, np.zeros(1))
-            times.append(time.perf_counter() - t)
+            times.append(meter.now() - t)
         found |= {"first": times[0], "later": min(times[1:]), "spikes": outcome.spikes["P"]}
         found["gradients"] = sum(np.size(g) for g in outcome.gradients.values())
-    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return found | {"memory": peak / 1024}
+        found["memory"] = meter.peak_memory()
+    return found
 
 
 def _simulated_by_brian() -> dict[str, float]:
@@ -139,7 +141,7 @@ def _round(case: str, cold: bool) -> dict[str, float]:
     return found
 
 
-def measure(rounds: int, cases: Sequence[str] = tuple(CASES)) -> dict[str, Any]:
+def measure(rounds: int, cases: Sequence[str] = tuple(CASES), *, cold: bool = True) -> dict[str, Any]:
     """Cases, taking turns.
 
     Parameters
@@ -148,9 +150,11 @@ def measure(rounds: int, cases: Sequence[str] = tuple(CASES)) -> dict[str, Any]:
         Behind one that compiles.
     cases : sequence of str
         The first two share their program.
+    cold : bool
+        Whether to time compiling.
     """
     found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
-    compiled = {case: _round(case, cold=True) for case in cases if case != "each"}
+    compiled = {case: _round(case, cold=True) for case in cases if case != "each" and (cold or case == "brian2")}
     for _ in range(rounds):
         for case, list_ in found.items():
             list_.append(compiled[case] if case == "brian2" else _round(case, cold=False))
@@ -159,6 +163,8 @@ def measure(rounds: int, cases: Sequence[str] = tuple(CASES)) -> dict[str, Any]:
         least: dict[str, Any] = {key: min(x[key] for x in list_) for key in list_[0]}
         least["rounds"] = rounds
         least["compiling"] = compiled[case]["compiling"] if case in compiled else None
+        if not cold:
+            least.pop("compiling")
         least["memory"] = max(x["memory"] for x in list_)
         results["cases"][case] = least
     return results
@@ -168,7 +174,8 @@ def table(results: Mapping[str, Any]) -> str:
     """Results in Markdown."""
     m = results["machine"]
     lines = [
-        f"{m['date']}, {m['processor']}, {m['cores']} cores under a load of {m['load_before']:.0f}, one thread.\n",
+        f"{m['date']}, {m['processor']}, {m['cores']} cores under a load of {m['load_before']:.0f}, one thread. "
+        "CPU times; of compiling, and of Brian2, wall times.\n",
         "| gradient by | reading | compiling, once | first run | a later run | peak memory | spikes |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
@@ -176,7 +183,7 @@ def table(results: Mapping[str, Any]) -> str:
         if case not in results["cases"]:
             continue
         r = results["cases"][case]
-        cells = [label, _seconds(r.get("reading")), _seconds(r["compiling"]), _seconds(r["first"])]
+        cells = [label, _seconds(r.get("reading")), _seconds(r.get("compiling")), _seconds(r["first"])]
         cells += [_seconds(r["later"]), f"{r['memory']:.0f} MB", f"{r['spikes']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -213,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="others stay as they were")
+    parser.add_argument("--warm", action="store_true", help="leave the times of compiling as they were")
     parser.add_argument("--quick", action="store_true", help="one round, and nothing is written")
     parser.add_argument("--alone", choices=CASES, help="one round of one case in this process, as JSON")
     options = parser.parse_args(arguments)
@@ -221,9 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.rounds < 1:
         parser.error("--rounds: at least 1")
-    results = measure(1 if options.quick else options.rounds, options.cases)
+    results = measure(1 if options.quick else options.rounds, options.cases, cold=not options.warm)
     if not options.quick and RESULTS.exists():
-        results["cases"] = json.loads(RESULTS.read_text())["cases"] | results["cases"]
+        known = json.loads(RESULTS.read_text())["cases"]
+        results["cases"] = {c: known.get(c, {}) | results["cases"].get(c, {}) for c in {**known, **results["cases"]}}
     if not options.quick:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         write_page(results)
