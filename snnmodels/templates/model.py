@@ -10,10 +10,38 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from .errors import brief, suggest
+
+
+@dataclass(frozen=True)
+class Document:
+    """A component of a model as its file holds it, or would hold it where there is none.
+
+    Attributes
+    ----------
+    name : str
+        Of the component; that of a synapse is its receptor's.
+    where : str
+        The file, or what stands for its name in messages; also in `Model.files`.
+    content : mapping
+        As TOML is read.
+    alias : str
+        Of the instance, as in ``"exp_synapse:inh"``; empty for a component under its own name.
+    """
+
+    name: str
+    where: str
+    content: Mapping[str, Any]
+    alias: str = ""
+
+    @property
+    def reference(self) -> str:
+        """How a composition names it: ``"lif"``, ``"exp_synapse:inh"``."""
+        return f"{self.name}:{self.alias}" if self.alias else self.name
 
 
 @dataclass(frozen=True)
@@ -312,6 +340,8 @@ class Model:
         What the neuron's file says, of it with its default synapse; None where it says nothing.
     pseudospike : Pseudospike or None
         None for a neuron whose file declares no pseudospikes.
+    components : tuple of Document
+        What it was composed of.
     """
 
     name: str
@@ -334,6 +364,7 @@ class Model:
     open_derivatives: Mapping[str, str] = field(default_factory=dict)
     accuracy: Accuracy | None = None
     pseudospike: Pseudospike | None = None
+    components: tuple[Document, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def spiking(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -360,6 +361,30 @@ class Network:
             if p.name == name:
                 return p
         raise KeyError(f"{name!r} is not a population of network {self.name!r}")
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a file that `load_network` reads; see `snnmodels.templates.saving.save_network`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.toml``. Arrays stand beside it, in a file of the same name that ends in ``.npz``.
+
+        Raises
+        ------
+        ValueError
+            For another ending, or a network that no file can hold.
+        OSError
+            If a file can't be written.
+
+        Examples
+        --------
+        >>> network.save("mine.toml")  # doctest: +SKIP
+        >>> same = load_network("mine.toml")  # doctest: +SKIP
+        """
+        from .saving import save_network
+
+        save_network(self, path)
 
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key.

@@ -384,7 +384,7 @@ def test_wrong_delays(tmp_path, delay, message):
         (
             "{ matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }",
             '{ file = "w.mat" }',
-            r"expected a file that ends in .npy or .csv",
+            r"expected a file that ends in .npy, .npz or .csv",
         ),
     ],
 )
