@@ -366,6 +366,17 @@ class Model:
     pseudospike: Pseudospike | None = None
     components: tuple[Document, ...] = field(default=(), compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        spikes = "no spikes" if self.threshold is None else f"spikes at {self.threshold}"
+        receptors = f"receptors {', '.join(self.receptors)}" if self.receptors else "no receptors"
+        return f"<Model {self.name!r}: states {', '.join(self.state_names)}; {spikes}; {receptors}>"
+
+    def _repr_markdown_(self) -> str:
+        """In a notebook: everything about it, as `describe` tells it."""
+        from ._describe import describe
+
+        return f"```text\n{describe(self)}\n```"
+
     @property
     def spiking(self) -> bool:
         """Whether the model has a threshold."""

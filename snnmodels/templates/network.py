@@ -42,6 +42,8 @@ MOST = 1_000_000_000  # neurons of a population, connections of a projection: 8 
 
 INTERPOLATIONS = ("hold", "linear")
 
+_SHOWN = 30  # parts of a network that its repr shows
+
 _ROUNDING = 1e-12  # of a trial: a sample that is due so little before its end is due at it
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
@@ -182,6 +184,11 @@ class Population:
             raise ValueError(f"population {self.name!r}: {problem}")
         object.__setattr__(self, "parameters", values)
 
+    def __repr__(self) -> str:
+        units = {name: parameter.unit for name, parameter in self.model.parameters.items()}
+        own = [f"{name} = {_shown(value, units[name])}" for name, value in self.parameters.items()]
+        return f"<Population {self.name!r}: {'; '.join((f'{self.n} {self.model.name}', *own, *_learns(self)))}>"
+
     def value(self, parameter: str) -> float | Array:
         """The value of a parameter in SI units: the population's own, else the model's default."""
         if parameter in self.parameters:
@@ -224,6 +231,12 @@ class Projection:
     learnable: Sequence[str] = ("w",)
     delay: float | Array = 0.0
 
+    def __repr__(self) -> str:
+        connections = "all-to-all" if self.mask is None else f"{int(np.sum(self.mask))} connections"
+        parts = [f"{self.source} -> {self.target}", *([self.receptor] if self.receptor else ()), connections]
+        delay = [f"delay {_shown(self.delay, 'second')}"] if np.any(self.delay) or "delay" in self.learnable else []
+        return f"<Projection {self.name!r}: {'; '.join((*parts, *delay, *_learns(self)))}>"
+
     def __post_init__(self) -> None:
         _name_by_ends("projection", self, "receptor")
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"projection {self.name!r}"))
@@ -260,6 +273,10 @@ class Drive:
     weights: Array
     input: str = ""
     learnable: Sequence[str] = ("w",)
+
+    def __repr__(self) -> str:
+        parts = [f"{self.source} -> {self.target}", *([self.input] if self.input else ()), *_learns(self)]
+        return f"<Drive {self.name!r}: {'; '.join(parts)}>"
 
     def __post_init__(self) -> None:
         _name_by_ends("drive", self, "input")
@@ -349,6 +366,13 @@ class Network:
         currents = {c.name: c for c in self.currents}
         object.__setattr__(self, "drives", tuple(_settled_drive(d, currents, populations) for d in self.drives))
 
+    def __repr__(self) -> str:
+        loss = [f"loss {', '.join(_kind(term) for term in self.loss)}"] if self.loss else []
+        head = "; ".join((f"trials of {self.duration:g} s", f"output {self.output}", *loss))
+        parts = [*self.inputs, *self.currents, *self.populations, *self.projections, *self.drives]
+        more = [f"  and {len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+        return "\n".join([f"<Network {self.name!r}: {head}", *(f"  {part}" for part in parts[:_SHOWN]), *more]) + ">"
+
     def population(self, name: str) -> Population:
         """The population of a name.
 
@@ -406,6 +430,21 @@ class Network:
             for name in q.learnable:
                 values[f"{q.name}.{name}"] = np.asarray(q.value(name), dtype=float)
         return values
+
+
+def _shown(value: float | Array, unit: str) -> str:
+    """One value, or the range of several."""
+    array = np.asarray(value)
+    said = f"{array:g}" if not array.ndim else f"{array.min():g} to {array.max():g}"
+    return said if unit == "1" else f"{said} {unit}"
+
+
+def _learns(of: Population | Projection | Drive) -> list[str]:
+    return [f"learns {', '.join(of.learnable)}"] if of.learnable else []
+
+
+def _kind(term: Mapping[str, Any]) -> str:
+    return str(term.get("kind", "expression"))
 
 
 def learnable_names(

@@ -111,6 +111,13 @@ class TrainingResult:
     epoch: int
     history: History
 
+    def __repr__(self) -> str:
+        last = self.history.epochs[self.epoch - 1] if self.epoch else None
+        names = ("train_loss", "train_error", "validation_loss", "validation_error", "test_loss", "test_error")
+        measures = [] if last is None else [(n.replace("_", " "), getattr(last, n)) for n in names]
+        told = [f"{name} {value:.4g}" for name, value in measures if value is not None]
+        return f"<TrainingResult: {'; '.join((f'epoch {self.epoch}', *told, f'values of {", ".join(self.values)}'))}>"
+
 
 def train(
     source: GradientSource,
