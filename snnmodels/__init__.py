@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "brian": ("from_brian2", "neuron_group", "synapses"),
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
-    "datasets": ("Trials",),
+    "datasets": ("Trials", "padded_spikes", "spike_pairs"),
     "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
         "ActivityPrice",
@@ -46,6 +46,7 @@ _NAMES = {
         "SpikeInput",
         "TemplateError",
         "load_model",
+        "save_network",
         "with_values",
     ),
     "training": ("EarlyStopping", "TrainingInterrupted", "evaluate", "load_checkpoint", "train"),

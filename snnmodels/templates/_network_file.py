@@ -25,6 +25,7 @@ from .network import (
     Network,
     Population,
     Projection,
+    Settled,
     SpikeInput,
     gain_unit,
     learnable_names,
@@ -249,7 +250,7 @@ def _population(
             else:
                 parameters[parameter] = quantity_in(value, unit)[0]
     with located(file, key):
-        return Population(name, table.n, model, parameters, tuple(table.learnable))
+        return Population(name, table.n, model, Settled(parameters), tuple(table.learnable))
 
 
 def _component(part: str, folder: Path, own: Mapping[str, Document]) -> str | Document:

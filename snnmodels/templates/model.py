@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ._html import page, table
 from .errors import brief, suggest
 
 
@@ -371,11 +372,16 @@ class Model:
         receptors = f"receptors {', '.join(self.receptors)}" if self.receptors else "no receptors"
         return f"<Model {self.name!r}: states {', '.join(self.state_names)}; {spikes}; {receptors}>"
 
-    def _repr_markdown_(self) -> str:
-        """In a notebook: everything about it, as `describe` tells it."""
-        from ._describe import describe
-
-        return f"```text\n{describe(self)}\n```"
+    def _repr_html_(self) -> str:
+        """In a notebook: equations, events and parameters."""
+        lines = [f"d{name}/dt = {rhs}" for name, rhs in self.derivatives.items()]
+        if self.threshold is not None:
+            lines += [f"spike when {self.threshold}", *(f"then {statement}" for statement in self.reset)]
+        for r in self.receptors.values():
+            lines += [f"on arrival at {r.name}: {statement}" for statement in r.on_pre]
+        parameters = [(p.name, p.default, p.unit, p.description) for p in self.parameters.values()]
+        title = f"{self.name}: {self.title}"
+        return page(title, "\n".join(lines), table(("parameter", "default", "unit", "meaning"), parameters))
 
     @property
     def spiking(self) -> bool:

@@ -6,18 +6,19 @@ a number in SI units is, and are checked against the unit that is expected.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ._html import page, table
 from .arguments import check_kind, check_mapping, real_array, sequence_of
 from .constraints import violated
 from .errors import brief, suggest
 from .expressions import is_name
-from .model import Model
+from .model import Model, Parameter
 
 __all__ = [
     "INTERPOLATIONS",
@@ -27,6 +28,7 @@ __all__ = [
     "Network",
     "Population",
     "Projection",
+    "Settled",
     "SpikeInput",
     "check_inputs",
     "check_network",
@@ -44,6 +46,7 @@ INTERPOLATIONS = ("hold", "linear")
 
 _SHOWN = 30  # parts of a network that its repr shows
 
+_FAR = 999  # times a usual value: a unit was left out, rather than meant so
 _ROUNDING = 1e-12  # of a trial: a sample that is due so little before its end is due at it
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
@@ -129,6 +132,10 @@ class CurrentInput:
         return int(np.ceil((duration * (1 - _ROUNDING) - self.start) / self.interval))
 
 
+class Settled(dict[str, float | Array]):
+    """Values of a population that have been checked: they may have had a unit when they were given."""
+
+
 @dataclass(frozen=True)
 class Population:
     """`n` neurons of one model.
@@ -179,10 +186,12 @@ class Population:
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
+            if not hasattr(value, "dim") and not isinstance(self.parameters, Settled):
+                _warn_of_size(what, array, known[name])
             values[name] = array if array.ndim else float(array)
         if problem := violated(self.model, {name: values.get(name, p.value) for name, p in known.items()}):
             raise ValueError(f"population {self.name!r}: {problem}")
-        object.__setattr__(self, "parameters", values)
+        object.__setattr__(self, "parameters", Settled(values))
 
     def __repr__(self) -> str:
         units = {name: parameter.unit for name, parameter in self.model.parameters.items()}
@@ -373,6 +382,19 @@ class Network:
         more = [f"  and {len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
         return "\n".join([f"<Network {self.name!r}: {head}", *(f"  {part}" for part in parts[:_SHOWN]), *more]) + ">"
 
+    def _repr_html_(self) -> str:
+        """In a notebook: populations and projections."""
+        inputs = [(x.name, x.n, "input") for x in self.inputs] + [(x.name, x.n, "current") for x in self.currents]
+        neurons = [(p.name, p.n, p.model.name, ", ".join(p.learnable)) for p in self.populations]
+        links: list[Projection | Drive] = [*self.projections, *self.drives]
+        ends = [(q.name, q.source, q.target, np.size(q.weights), ", ".join(q.learnable)) for q in links]
+        return page(
+            f"{self.name}: trials of {self.duration:g} s, output {self.output}",
+            "",
+            table(("name", "size", "model", "learns"), [*((*x, "") for x in inputs), *neurons]),
+            table(("projection", "from", "to", "weights", "learns"), ends),
+        )
+
     def population(self, name: str) -> Population:
         """The population of a name.
 
@@ -385,30 +407,6 @@ class Network:
             if p.name == name:
                 return p
         raise KeyError(f"{name!r} is not a population of network {self.name!r}")
-
-    def save(self, path: str | Path) -> None:
-        """Write the network to a file that `load_network` reads; see `snnmodels.templates.saving.save_network`.
-
-        Parameters
-        ----------
-        path : str or Path
-            Ends in ``.toml``. Arrays stand beside it, in a file of the same name that ends in ``.npz``.
-
-        Raises
-        ------
-        ValueError
-            For another ending, or a network that no file can hold.
-        OSError
-            If a file can't be written.
-
-        Examples
-        --------
-        >>> network.save("mine.toml")  # doctest: +SKIP
-        >>> same = load_network("mine.toml")  # doctest: +SKIP
-        """
-        from .saving import save_network
-
-        save_network(self, path)
 
     def trainable(self) -> dict[str, Array]:
         """Current values of everything learnable, by key.
@@ -430,6 +428,19 @@ class Network:
             for name in q.learnable:
                 values[f"{q.name}.{name}"] = np.asarray(q.value(name), dtype=float)
         return values
+
+
+def _warn_of_size(what: str, values: Array, parameter: Parameter) -> None:
+    """Warn of bare numbers that are of another size than such values are: 20 for 20 ms."""
+    usual = parameter.scale or abs(parameter.value)
+    largest = np.abs(values).max()
+    if parameter.unit == "1" or not usual or not largest or 1 / _FAR < largest / usual < _FAR:
+        return
+    warnings.warn(
+        f"{what} is {largest:g} {parameter.unit}, where {usual:g} {parameter.unit} is usual: a number without a unit "
+        "is in SI units; give a quantity, such as 20*ms, to say that it is meant so",
+        stacklevel=4,  # where the population is made
+    )
 
 
 def _shown(value: float | Array, unit: str) -> str:

@@ -40,6 +40,11 @@ def save_network(network: Network, path: str | Path) -> None:
         templates of one name.
     OSError
         If a file can't be written.
+
+    Examples
+    --------
+    >>> save_network(network, "mine.toml")  # doctest: +SKIP
+    >>> same = load_network("mine.toml")  # doctest: +SKIP
     """
     check_network(network)
     path = Path(path)
