@@ -49,7 +49,7 @@ def test_a_monitor_of_brian2_is_taken_as_it_is():
         ({"i": [0], "t": [-1e-3], "n": 3}, "not negative"),
         ({"i": [0], "t": [np.inf], "n": 3}, "finite times"),
         ({"i": [0], "t": [1] * mV, "n": 3}, "t has unit volt; expected second"),
-        ({"i": [0], "t": [1e-3], "n": 3, "trial": [2], "trials": 2}, "trial goes from 2 to 2; expected .* from 0 below 2"),
+        ({"i": [0], "t": [1e-3], "n": 3, "trial": [2], "trials": 2}, "trial goes from 2 to 2; expected"),
         ({"i": [0]}, "give both, or a SpikeMonitor"),
     ],
 )
