@@ -51,7 +51,7 @@ _NAMES = {
     ),
     "training": ("EarlyStopping", "TrainingInterrupted", "evaluate", "load_checkpoint", "train"),
 }
-_MODULES = (*_NAMES, "oracle", "symbolic")
+_MODULES = (*_NAMES, "oracle", "plots", "symbolic")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *sorted(_MODULES)]

@@ -35,6 +35,7 @@ __all__ = [
     "gain_unit",
     "in_unit",
     "learnable_names",
+    "take_seconds",
 ]
 
 Array = np.ndarray
@@ -628,6 +629,23 @@ def _dimension_of(unit: str) -> Any:
     from .units import unit_dimension
 
     return unit_dimension(unit)
+
+
+def take_seconds(of: Any, *names: str) -> None:
+    """Times among the attributes of a frozen object that were given with units, as plain numbers of seconds.
+
+    Raises
+    ------
+    ValueError
+        For another unit, or an array.
+    """
+    for name in names:
+        value = getattr(of, name)
+        if hasattr(value, "dim"):
+            seconds = in_unit(value, "second", name)
+            if seconds.ndim:
+                raise ValueError(f"{name}: expected one time, got {brief(value)}")
+            object.__setattr__(of, name, float(seconds))
 
 
 def in_unit(value: Any, unit: str, where: str) -> Array:

@@ -464,6 +464,8 @@ def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray])
     for key, value in values.items():
         if not np.issubdtype(np.asarray(value).dtype, np.number):
             continue  # refused by the first run, which knows what it has to be
+        if key in optimiser.transforms:
+            continue  # a step is relative to the value, or to its distance to the bounds
         step, largest = rate * optimiser.scales.get(key, 1.0), float(np.abs(value).max(initial=0.0))
         if largest and step > largest:
             warnings.warn(
