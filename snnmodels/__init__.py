@@ -46,6 +46,7 @@ _NAMES = {
         "SpikeInput",
         "TemplateError",
         "load_model",
+        "save_model",
         "save_network",
         "with_values",
     ),
