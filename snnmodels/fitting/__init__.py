@@ -1,0 +1,37 @@
+"""Models fitted to recordings: what was recorded, losses of it, searches, and the fitted model as a template again."""
+
+from .coincidence import Coincidence, coincidence_factor, compare_with_repetitions, intrinsic_reliability
+from .fit import FitInterrupted, fit
+from .free import free_parameters, parse_free, parse_value
+from .likelihood import ForcedSpikeLikelihood, forced_model
+from .noise import frozen_noise
+from .objective import Settings
+from .reading import read_recording
+from .recording import Recording, Sweep, as_recording, crossings
+from .result import FitResult
+from .space import Bounds
+from .trains import MeanTrainDistance
+
+__all__ = [
+    "Bounds",
+    "Coincidence",
+    "FitInterrupted",
+    "FitResult",
+    "ForcedSpikeLikelihood",
+    "MeanTrainDistance",
+    "Recording",
+    "Settings",
+    "Sweep",
+    "as_recording",
+    "coincidence_factor",
+    "compare_with_repetitions",
+    "crossings",
+    "fit",
+    "forced_model",
+    "free_parameters",
+    "frozen_noise",
+    "intrinsic_reliability",
+    "parse_free",
+    "parse_value",
+    "read_recording",
+]
