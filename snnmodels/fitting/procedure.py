@@ -37,7 +37,8 @@ __all__ = ["DELAY", "Repetitions", "Settings", "SpikeTrainFit", "evolve", "fit_s
 DELAY = "delay"
 """What is searched beside the model's parameters: how long after the model's spike the recording has its own, in s."""
 
-Objective = Callable[[np.ndarray], np.ndarray]
+Objective = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Losses of places ``(candidates, parameters)``, of which those that are surely not below given limits may be inf."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def evolve(
     Parameters
     ----------
     objective : callable
-        Losses of places ``(candidates, parameters)``.
+        Losses of places ``(candidates, parameters)``; where one isn't below a limit, which comes with it, it may be inf.
     places : array, shape (candidates, parameters)
         To begin with.
     generations : int
@@ -192,7 +193,8 @@ def evolve(
     places, losses : array
         Of the last population.
     """
-    x, losses = places.copy(), objective(places)
+    x = places.copy()
+    losses = objective(x, np.full(len(x), np.inf))
     n, dimensions = x.shape
     for _ in range(generations):
         best = x[np.argsort(losses)[: max(2, n // 10)]]
@@ -202,7 +204,7 @@ def evolve(
         trial = np.where(rng.random((n, 1)) < greed, drawn, c) + scale * (a - b)
         trial = np.where(rng.random((n, dimensions)) < 0.9, trial, x)
         trial = np.where(trial < 0, x / 2, np.where(trial > 1, (1 + x) / 2, trial))
-        found = objective(trial)
+        found = objective(trial, losses)
         better = found < losses
         x[better], losses[better] = trial[better], found[better]
     return x, losses
@@ -393,11 +395,9 @@ class _Fit:
             if not self.likely:
                 found, losses = evolve(distance, near, s.noise_generations, self.rng)
             else:
-                with self._forced(n, s.repetitions, self._delay()) as forced:
-                    found, losses = evolve(
-                        lambda x: distance(x[:, :-1]) + s.likelihood * self._likelihoods(forced, x)[0],
-                        near, s.noise_generations, self.rng,
-                    )  # fmt: skip
+                with self._forced(8, s.repetitions, self._delay()) as forced:
+                    objective = self._with_likelihood(distance, forced)
+                    found, losses = evolve(objective, near, s.noise_generations, self.rng)
                     self.simulations += forced.simulations
             self.simulations += neurons.simulations
         found = found[np.argsort(losses)]
@@ -487,10 +487,32 @@ class _Fit:
         """The distance of places, averaged over the currents."""
         distance = self._distance(tau)
 
-        def objective(places: np.ndarray) -> np.ndarray:
+        def objective(places: np.ndarray, limits: np.ndarray) -> np.ndarray:
             values = self.space.values(places)
             times, possible = neurons.spike_times(values[:, :-1])
             return np.where(possible, distance(times + values[:, -1:])[0].mean(axis=0), np.inf)
+
+        return objective
+
+    def _with_likelihood(self, distance: Objective, forced: ForcedNeurons) -> Objective:
+        """A distance and a share of the likelihood, of places with a softness behind them.
+
+        Forced spikes cost more than free ones: they are simulated for those alone that will be below their limits if
+        they are not likelier than all before by more than a twentieth of a nat per spike.
+        """
+        least = np.inf
+
+        def objective(places: np.ndarray, limits: np.ndarray) -> np.ndarray:
+            nonlocal least
+            losses = distance(places[:, :-1], limits)
+            bound = self.settings.likelihood * (least - 0.05) if np.isfinite(least) else -np.inf
+            open_ones = np.flatnonzero(np.isfinite(losses) & (losses + bound < limits))
+            likely = np.full(len(places), np.inf)
+            for some in np.array_split(open_ones, -(-len(open_ones) // forced.candidates) or 1):
+                if len(some):
+                    likely[some] = self._likelihoods(forced, places[some])[0]
+            least = min(least, likely.min())
+            return losses + self.settings.likelihood * likely
 
         return objective
 
