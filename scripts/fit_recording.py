@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = options.only or (["current"] if options.quick else list(study.CANDIDATES))
     settings = QUICK if options.quick else Settings(seed=options.seed)
     for key in [] if options.redraw is not None else asked:
-        _fit(key, data, settings, results, f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}")
+        made = f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}"
+        _fit(key, data, settings, results, made)
     found = {key: results / f"{key}.json" for key in study.CANDIDATES if (results / f"{key}.json").is_file()}
     if not found:
         raise FileNotFoundError(f"{results}: no fitted model; run once without --redraw")
@@ -85,12 +86,13 @@ def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) ->
     model = bare_model(candidate.components)
     values = {**candidate.fixed, **fit.values}
     description = (
-        f"{model.name} of the library, fitted to the spike times of a cortical neuron: nine repetitions of one current, "
-        f"'Cell3_Ger1Test' of Pozzorini et al. (2015), from 0 to 7 s. The recording calls a spike what comes "
-        f"{fit.delay * 1e3:.3f} ms after this model's. Spike times tell neither the potential's zero nor its unit: a rest "
-        "of -70 mV and a leak conductance of 10 nS are conventions. The input is the recorded current itself."
+        f"{model.name} of the library, fitted to the spike times of a cortical neuron: nine repetitions of one "
+        f"current, 'Cell3_Ger1Test' of Pozzorini et al. (2015), from 0 to 7 s. The recording calls a spike what comes "
+        f"{fit.delay * 1e3:.3f} ms after this model's. Spike times tell neither the potential's zero nor its unit: a "
+        "rest of -70 mV and a leak conductance of 10 nS are conventions. The input is the recorded current itself."
     )
-    _write(folder / f"{key}.toml", as_template(model, values, title=f"{candidate.title}, fitted", description=description))
+    text = as_template(model, values, title=f"{candidate.title}, fitted", description=description)
+    _write(folder / f"{key}.toml", text)
     write_rounded(
         folder / f"{key}.json",
         {
@@ -120,7 +122,8 @@ def _row(key: str, path: Path, data: Any) -> dict[str, Any]:
     model = load_model(path.with_suffix(".toml"))
     free = {name: model.parameters[name].value for name in candidate.free if name != DELAY}
     train = study.trace(model, free, data, told[DELAY])
-    return {**told, "title": candidate.title, "free": len(candidate.free), "train": train, "judged": study.judged(train, data)}
+    told |= {"title": candidate.title, "free": len(candidate.free)}
+    return {**told, "train": train, "judged": study.judged(train, data)}
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:
@@ -130,8 +133,8 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
         f"{r['reliability']:.3f} within ± {r['window'] * 1e3:g} ms on the {r['part']} part" for r in first
     )
     lines = [
-        "| model (fitted parameters) | fit ± 4 ms | fit ± 2 ms | spikes | validation ± 4 ms | ± 2 ms | spikes | loss: fit | "
-        "validation | stage | simulations | CPU (s) |",
+        "| model (fitted parameters) | fit ± 4 ms | fit ± 2 ms | spikes | validation ± 4 ms | ± 2 ms | spikes | "
+        "loss: fit | validation | stage | simulations | CPU (s) |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|",
     ]
     for r in rows.values():
@@ -145,7 +148,8 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
         cells += [r["stage"], f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     best = min(rows.values(), key=lambda r: r["losses"]["validated, averaged"])
-    lines += ["", f"Chosen by the loss on the validation part: {best['title']}. Intrinsic reliability: {reliabilities}."]
+    chosen = f"Chosen by the loss on the validation part: {best['title']}."
+    lines += ["", f"{chosen} Intrinsic reliability: {reliabilities}."]
     return "\n".join(lines) + "\n"
 
 
@@ -160,7 +164,8 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
     top.set_ylabel("current (pA)")
     names, height = [], 0
     for k, train in enumerate(data.trains):
-        bottom.eventplot(train[(train >= start) & (train < end)], lineoffsets=-height, linelengths=0.8, colors="black", linewidths=0.8)
+        kept = train[(train >= start) & (train < end)]
+        bottom.eventplot(kept, lineoffsets=-height, linelengths=0.8, colors="black", linewidths=0.8)
         names.append("neuron" if k == len(data.trains) // 2 else "")
         height += 1
     for r, colour in zip(rows.values(), ("red", "orange", "green", "blue", "pink"), strict=False):
@@ -181,7 +186,8 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
     top.set_title("fitted: 0 to 7 s (its last 2 s shown)", loc="left", fontsize=9)
     top.set_title("validation: 7 to 10 s", loc="right", fontsize=9)
     bottom.set_xlim(start, end)
-    bottom.set_xlabel("time (s); numbers: coincidence at ± 4 ms over the neuron's reliability, fitted and validation part")
+    numbers = "numbers: coincidence at ± 4 ms over the neuron's reliability, fitted and validation part"
+    bottom.set_xlabel(f"time (s); {numbers}")
     return figure
 
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..gradients.simulation import Simulation
 from ..events.engine import SimulationError
+from ..gradients.simulation import Simulation
 from ..losses.observables import Observable, SpikeTimes
 from ..targets import Target
 from ..templates.constraints import violated
@@ -30,6 +30,11 @@ def coarse(current: np.ndarray, every: int) -> np.ndarray:
     """
     count = current.shape[-1] // every
     return current[..., : count * every].reshape(*current.shape[:-1], count, every).mean(axis=-1)
+
+
+def _filled(values: np.ndarray, possible: np.ndarray, n: int) -> np.ndarray:
+    """As many rows as there are neurons, a possible one in the place of those that are not."""
+    return np.resize(np.where(possible[:, None], values, values[np.argmax(possible)]), (n, values.shape[1]))
 
 
 class _Driven:
@@ -175,7 +180,7 @@ class Neurons(_Driven):
             raise ValueError(f"{count} candidates for a pass of {self.n}; give as many at most")
         possible = self._possible(values)
         while possible.any():
-            rows = np.resize(np.where(possible[:, None], values, values[np.argmax(possible)]), (self.n, len(self.names)))
+            rows = _filled(values, possible, self.n)
             try:
                 times = self._forward(rows, gradient)
             except SimulationError as error:
@@ -281,7 +286,7 @@ class ForcedNeurons(_Driven):
         possible = self._possible(values)
         if not possible.any():
             return np.full(count, np.inf), np.zeros(count), np.zeros(values.shape) if gradient else None
-        rows = np.resize(np.where(possible[:, None], values, values[np.argmax(possible)]), (self.candidates, values.shape[1]))
+        rows = _filled(values, possible, self.candidates)
         spikes, logs, integral = self._forward(np.repeat(rows, r, axis=0), gradient)
         possible &= ~self._late(spikes).reshape(self.candidates, r).any(axis=1)[:count]
         total = integral[0].reshape(self.candidates, r).sum(axis=1)

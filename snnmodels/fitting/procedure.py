@@ -1,7 +1,7 @@
 """The fit of a spiking model to the spikes of a neuron that was recorded several times with one current.
 
-The loss on spike times is a staircase: it jumps where a spike of the model appears or vanishes, and few of its minima are
-good. So the fit goes from what is smooth to what is wanted:
+The loss on spike times is a staircase: it jumps where a spike of the model appears or vanishes, and few of its minima
+are good. So the fit goes from what is smooth to what is wanted:
 
 1. the likelihood of the recorded spikes, forced on the model, by L-BFGS on its exact gradient from several refractory
    periods (where the model has one: a neuron whose potential runs away without its own spikes has none);
@@ -71,16 +71,16 @@ class Repetitions:
             raise ValueError(f"the current has {np.sum(~np.isfinite(self.current))} samples that are NaN or inf")
         if not 0 < self.fitted < self.validated <= end * (1 + 1e-9):
             raise ValueError(
-                f"the fitted part ends at {self.fitted:g} s and the validated one at {self.validated:g} s; expected the "
-                f"latter later, and neither after the current's {end:g} s"
+                f"the fitted part ends at {self.fitted:g} s and the validated one at {self.validated:g} s; expected "
+                f"the latter later, and neither after the current's {end:g} s"
             )
         for k, train in enumerate(self.trains):
             if not np.isfinite(train).all() or (np.diff(train) <= 0).any() or (len(train) and train[0] < 0):
                 raise ValueError(f"repetition {k}: spike times must be finite, ascending and not negative, in seconds")
             if len(train) and train[-1] > end:
                 raise ValueError(
-                    f"repetition {k} has a spike at {train[-1]:g} s, after the current's {end:g} s; give times in seconds "
-                    "from the start of the current"
+                    f"repetition {k} has a spike at {train[-1]:g} s, after the current's {end:g} s; give times in "
+                    "seconds from the start of the current"
                 )
 
 
@@ -174,14 +174,16 @@ def evolve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Differential evolution of a population in the unit cube, every generation in one call.
 
-    With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson 2009,
-    IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob. Optim.
-    11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and the wall.
+    With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson
+    2009, IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob.
+    Optim. 11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and the
+    wall.
 
     Parameters
     ----------
     objective : callable
-        Losses of places ``(candidates, parameters)``; where one isn't below a limit, which comes with it, it may be inf.
+        Losses of places ``(candidates, parameters)``; where one isn't below a limit, which comes with it, it may be
+        inf.
     places : array, shape (candidates, parameters)
         To begin with.
     generations : int
@@ -233,8 +235,8 @@ def fit_spike_trains(
     free : mapping of str to Bounds
         Parameters of the model, and `DELAY`.
     fixed : mapping of str to float
-        Values of others that are not the model's own, in SI base units. Where spike times alone are fitted, a unit of the
-        potential and its zero have to be: spikes don't tell them.
+        Values of others that are not the model's own, in SI base units. Where spike times alone are fitted, a unit of
+        the potential and its zero have to be: spikes don't tell them.
     input : str
         Of the model, that the current drives.
     threshold : str
@@ -258,7 +260,8 @@ def fit_spike_trains(
     ValueError
         If `free` has no `DELAY`, or names that the model doesn't have.
     """
-    return _Fit(model, data, free, fixed, input, threshold, likelihood, start, settings or Settings(), target, tell).run()
+    chosen = settings or Settings()
+    return _Fit(model, data, free, fixed, input, threshold, likelihood, start, chosen, target, tell).run()
 
 
 class _Fit:
@@ -354,7 +357,8 @@ class _Fit:
         losses = np.array([np.where(possible, distance(times[0] + d)[0], np.inf) for d in delays])
         d, k = np.unravel_index(np.argmin(losses), losses.shape)
         place = np.clip(self.space.places(np.append(rows[k], delays[d])), 0, 1)
-        self.tell(f"threshold {shifts[k] / self.softness:.2f} softnesses below the soft one, delay {delays[d] * 1e3:.2f} ms")
+        below = -shifts[k] / self.softness
+        self.tell(f"threshold {below:.2f} softnesses below the soft one, delay {delays[d] * 1e3:.2f} ms")
         self.finalists.append(("likelihood", place))
         return place
 
@@ -532,7 +536,8 @@ class _Fit:
         self, forced: ForcedNeurons, x: np.ndarray, gradient: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Likelihoods of places with a softness behind them; their derivatives, of which the delay has none."""
-        soft = Space({**{n: self.space.bounds[n] for n in self.names}, SOFTNESS: _softness(self.space.bounds[self.threshold])})
+        softness = _softness(self.space.bounds[self.threshold])
+        soft = Space({**{n: self.space.bounds[n] for n in self.names}, SOFTNESS: softness})
         places = np.delete(x, len(self.names), axis=1)
         value, _, slope = forced.evaluate(soft.values(places), gradient)
         if slope is None:

@@ -66,7 +66,7 @@ def as_template(model: Model, values: Mapping[str, float], *, title: str, descri
     for name in values:
         if name not in model.parameters:
             raise ValueError(model.no_parameter(name))
-    driven = [i for i in model.inputs.values() if i.name not in model.parameters]  # by mechanisms, which are written out
+    driven = [i for i in model.inputs.values() if i.name not in model.parameters]  # by mechanisms, written out
     opened = {i.drive: i.name for i in driven}
     opened |= {i.drive: "0" for i in model.inputs.values() if i.name in model.parameters}
     lines = []

@@ -1,7 +1,8 @@
 """Five models of the library fitted to the spikes of one cortical neuron, and judged on a part that no fit has seen.
 
 The recording is the test set "Cell3_Ger1Test" of the GIF Fitting Toolbox (Pozzorini et al. 2015, PLoS Comput. Biol.
-11:e1004275): nine repetitions of one fluctuating current. Spike times alone are fitted: the potential's unit and its zero
+11:e1004275): nine repetitions of one fluctuating current. Spike times alone are fitted: the potential's unit and its
+zero
 are then conventions, here a leak conductance of 10 nS and a rest of -70 mV, and what an electrode does to a measured
 potential doesn't matter.
 """
@@ -23,7 +24,17 @@ from ..fitting.space import Bounds
 from ..fitting.template import bare_model
 from ..templates.model import Model
 
-__all__ = ["CANDIDATES", "FITTED", "VALIDATED", "WINDOWS", "Candidate", "fit_candidate", "judged", "read_recording", "trace"]
+__all__ = [
+    "CANDIDATES",
+    "FITTED",
+    "VALIDATED",
+    "WINDOWS",
+    "Candidate",
+    "fit_candidate",
+    "judged",
+    "read_recording",
+    "trace",
+]
 
 FITTED, VALIDATED = 7.0, 10.0
 """Seconds at which the part that is fitted, and that on which is chosen, end."""
