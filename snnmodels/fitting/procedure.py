@@ -176,8 +176,8 @@ def evolve(
 
     With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson
     2009, IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob.
-    Optim. 11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and the
-    wall.
+    Optim. 11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its
+    parent and the wall.
 
     Parameters
     ----------
