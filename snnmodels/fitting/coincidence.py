@@ -48,9 +48,9 @@ def coincidence_factor(
     """How far two spike trains coincide: 1 for equal ones, 0 for as much as a Poisson process of the train's rate does.
 
     With N_c coincidences within +-`window`, the numbers N of spikes of the train and N_r of the reference, and the
-    train's rate nu = N/duration it is (N_c - 2 nu window N_r)/((N + N_r)/2)/(1 - 2 nu window). Source: Kistler, Gerstner
-    & van Hemmen (1997), Neural Comput. 9:1015; in this form Jolivet et al. (2008), J. Neurosci. Methods 169:417, eq. 1,
-    with the model as the train and the recording as the reference.
+    train's rate nu = N/duration it is (N_c - 2 nu window N_r)/((N + N_r)/2)/(1 - 2 nu window). Source: Kistler,
+    Gerstner & van Hemmen (1997), Neural Comput. 9:1015; in this form Jolivet et al. (2008), J. Neurosci. Methods
+    169:417, eq. 1, with the model as the train and the recording as the reference.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def coincidence_factor(
     chance = 2 * n / duration * window
     if chance >= 1:
         raise ValueError(
-            f"{n} spikes in {duration:g} s come within {window * 1e3:g} ms of anything by chance; take a window shorter "
-            f"than {duration / n / 2 * 1e3:.3g} ms"
+            f"{n} spikes in {duration:g} s come within {window * 1e3:g} ms of anything by chance; take a window "
+            f"shorter than {duration / n / 2 * 1e3:.3g} ms"
         )
     return (coincidences(*given, window) - chance * m) / (0.5 * (n + m)) / (1 - chance)
 
@@ -173,8 +173,8 @@ def compare_with_repetitions(
     reliability = intrinsic_reliability(trains, duration, window, start)
     if reliability <= 0:
         raise ValueError(
-            f"the repetitions coincide by {reliability:.3g}, no better than chance, within {window * 1e3:g} ms; they set "
-            "no scale for a model"
+            f"the repetitions coincide by {reliability:.3g}, no better than chance, within {window * 1e3:g} ms; they "
+            "set no scale for a model"
         )
     factor = float(np.mean([coincidence_factor(train, t, duration, window, start) for t in trains]))
     recorded = [len(_within("trains", t, start, duration)) for t in trains]

@@ -4,13 +4,15 @@ The recorded spikes do all that a spike of the model does (reset, adaptation, re
 between the model would spike with the hazard lambda = exp(m/Delta_u)/ms, where m is what is left minus what is right of
 ``>`` in its threshold: the escape rate of Gerstner & Kistler (Spiking Neuron Models, 2002, eq. 5.42) as Jolivet, Rauch,
 Luescher & Gerstner (2006, J. Comput. Neurosci. 21:35) and Mensi et al. (2012, J. Neurophysiol. 107:1756, eqs. 3 and 15)
-fit it. The negative log-likelihood of a train is int lambda dt - sum_s ln lambda(t_s-), with the integral over all times
+fit it. The negative log-likelihood of a train is int lambda dt - sum_s ln lambda(t_s-), with the integral over all
+times
 at which the neuron is not refractory. No spike appears or vanishes with the parameters: it is smooth, and teaches about
 missing and extra spikes too.
 
-Nothing of the engine is made for it. `forced_model` derives from a model one whose threshold is crossed by arrivals from
-a `SpikeInput` and by nothing else; the integral and the sum are states of it, and `ForcedSpikeLikelihood` reads their last
-values.
+Nothing of the engine is made for it. `forced_model` derives from a model one whose threshold is crossed by arrivals
+from
+a `SpikeInput` and by nothing else; the integral and the sum are states of it, and `ForcedSpikeLikelihood` reads their
+last values.
 """
 
 from __future__ import annotations
@@ -70,8 +72,9 @@ def forced_model(model: Model, softness: float) -> Model:
     period = model.refractory
     if period is not None and period.hold_duration is not None:
         raise ValueError(
-            f"{model.name} holds states for {period.hold_duration} and is refractory for {period.duration}: the integral "
-            "of the hazard would be held for the wrong one of them; take one of the mechanisms refractory and dead_time"
+            f"{model.name} holds states for {period.hold_duration} and is refractory for {period.duration}: the "
+            "integral of the hazard would be held for the wrong one of them; take one of the "
+            "mechanisms refractory and dead_time"
         )
     taken = {*model.state_names, *model.parameters, *model.derived, *model.inputs, *model.receptors}
     for name in (FORCED, SOFTNESS, _PENDING, _LOG, _INTEGRAL):
@@ -115,8 +118,8 @@ def forced_model(model: Model, softness: float) -> Model:
 class ForcedSpikeLikelihood(Loss):
     """Negative log-likelihood of recorded spikes for each of them: (int lambda dt - sum_s ln(lambda(t_s-) ms))/N.
 
-    For a population of `forced_model` that gets the recorded spikes of its neuron n from source n of a `SpikeInput`, and
-    the same as targets. N counts the spikes of all neurons of a trial; the loss is the mean over trials.
+    For a population of `forced_model` that gets the recorded spikes of its neuron n from source n of a `SpikeInput`,
+    and the same as targets. N counts the spikes of all neurons of a trial; the loss is the mean over trials.
 
     Attributes
     ----------
@@ -152,7 +155,7 @@ class ForcedSpikeLikelihood(Loss):
         wanted = wanted_spike_times(targets, times)
         count = np.isfinite(wanted).sum(axis=(1, 2))
         if not count.all():
-            raise ValueError(f"targets: trial {int(np.argmin(count))} has no spike, so that there is no mean over spikes")
+            raise ValueError(f"targets: trial {int(np.argmin(count))} has no spike; there is no mean over none")
         self._check_forced(times, wanted)
         share = 1 / count[:, None] / len(count)
         value = float(((integral - logs) * share).sum())
@@ -169,6 +172,7 @@ class ForcedSpikeLikelihood(Loss):
         if len(wrong):
             trial, n, k = wrong[0]
             raise ValueError(
-                f"trial {trial}, neuron {n}: the recorded spike at {wanted[trial, n, k]:.6g} s falls into the refractory "
-                "period of the one before, where its likelihood is 0; keep the period below the shortest interval"
+                f"trial {trial}, neuron {n}: the recorded spike at {wanted[trial, n, k]:.6g} s falls into the "
+                "refractory period of the one before, where its likelihood is 0; keep the period below "
+                "the shortest interval"
             )

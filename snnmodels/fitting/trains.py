@@ -97,9 +97,9 @@ class MeanTrainDistance:
         """The mean filtered train at times, and its derivative."""
         n = self._at.size
         left, right = np.searchsorted(self._at, t, side="right") - 1, np.searchsorted(self._at, t, side="left")
-        before = self._before[left] * np.exp((self._at[left] - t) / self.tau) * (left >= 0)
+        before = self._before[left] * np.exp(np.minimum(self._at[left] - t, 0) / self.tau) * (left >= 0)
         place = np.minimum(right, n - 1)
-        after = self._after[place] * np.exp((t - self._at[place]) / self.tau) * (right < n)
+        after = self._after[place] * np.exp(np.minimum(t - self._at[place], 0) / self.tau) * (right < n)
         # recorded spikes at the very time are in both sums
         both = np.maximum(left + 1 - right, 0) * self._share
         return before + after - both, (after - before) / self.tau
@@ -107,10 +107,10 @@ class MeanTrainDistance:
     def _own(self, t: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Sum over the earlier spikes of the same train of exp(-(distance)/tau)."""
         out = np.zeros(t.shape)
-        total, last = np.zeros(t.shape[:-1]), np.zeros(t.shape[:-1])
+        total, last = np.zeros(t.shape[:-1]), np.full(t.shape[:-1], -np.inf)
         for k in range(t.shape[-1]):
             here = counts[..., k]
-            total = np.where(here, total * np.exp((last - t[..., k]) * (total > 0) / self.tau), total)
+            total = np.where(here, total * np.exp(np.minimum(last - t[..., k], 0) / self.tau), total)
             out[..., k] = total
             total, last = total + here, np.where(here, t[..., k], last)
         return out

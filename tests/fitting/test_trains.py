@@ -73,7 +73,7 @@ def test_spikes_at_the_same_time_count_once() -> None:
 
 
 def test_an_interval_without_recorded_spikes_is_refused() -> None:
-    with pytest.raises(ValueError, match="no recorded spike from 1.5 to 2 s"):
+    with pytest.raises(ValueError, match=r"no recorded spike from 1\.5 to 2 s"):
         MeanTrainDistance(RECORDED, TAU, 1.5, 2.0)
     with pytest.raises(ValueError, match="must end after its start"):
         MeanTrainDistance(RECORDED, TAU, 1.0, 1.0)
