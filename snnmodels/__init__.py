@@ -14,6 +14,7 @@ _NAMES = {
     "brian": ("from_brian2", "neuron_group", "synapses"),
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
     "datasets": ("Trials", "padded_spikes", "spike_pairs"),
+    "fitting": ("FitResult", "Recording", "fit", "read_recording"),
     "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
         "ActivityPrice",
@@ -46,6 +47,7 @@ _NAMES = {
         "SpikeInput",
         "TemplateError",
         "load_model",
+        "save_model",
         "save_network",
         "with_values",
     ),

@@ -7,7 +7,7 @@ from .errors import TemplateError
 from .library import Entry, catalogue, equations_path
 from .model import Accuracy, Assignment, Derived, Document, Input, Model, Parameter, Receptor, Refractory, State
 from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
-from .saving import save_network
+from .saving import save_model, save_network
 from .values import with_values
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "equations_path",
     "load_model",
     "load_network",
+    "save_model",
     "save_network",
     "with_values",
 ]

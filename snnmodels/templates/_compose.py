@@ -15,12 +15,12 @@ from .errors import TemplateError, located, suggest
 from .expressions import add_term, free_names, is_name, substitute
 from .library import find, read_toml
 from .model import DRIVE, Assignment, Document, Input, Model, Parameter
-from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile, validate
+from .schema import MechanismFile, ModelFile, NetworkFile, NeuronFile, SynapseFile, validate
 
-__all__ = ["as_model", "compose_model", "load_components", "load_model"]
+__all__ = ["as_model", "component", "compose_model", "load_components", "load_model"]
 
 _ORDER = ("neuron", "synapse", "mechanism")
-_NO_COMPONENT = "a network is no component; expected neuron, synapse or mechanism"
+_NO_COMPONENT = "is no component; expected neuron, synapse or mechanism"
 
 
 def load_model(*components: str | Path, name: str | None = None) -> Model:
@@ -46,9 +46,10 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     ----------
     *components : str or Path
         Library names (``"lif"``), paths ending in ``.toml``, or several of them joined by plus signs
-        (``"lif+exp_synapse+adaptive_threshold"``).
+        (``"lif+exp_synapse+adaptive_threshold"``). A file of ``kind = "model"`` stands for the components that it
+        names, with its defaults.
     name : str, optional
-        Name of the model; by default the components' names joined by plus signs.
+        Name of the model; by default that of the file of a whole model, or the components' names joined by plus signs.
 
     Returns
     -------
@@ -75,7 +76,80 @@ def load_components(components: Iterable[str | Document], name: str | None = Non
     components : iterable of str or Document
     name : str, optional
     """
-    return _composed(*_read_components(components), name)
+    given = list(components)
+    documents: list[Document] = []
+    whole: list[tuple[ModelFile, Document]] = []
+    for reference in given:
+        document = reference if isinstance(reference, Document) else _found(reference)
+        source = validate(dict(document.content), document.where)
+        if isinstance(source, ModelFile):
+            whole.append((source, document))
+            documents += _of_model(source, document)
+        else:
+            documents.append(document)
+    if len(given) > 1 or not whole:
+        return _composed(*_read_components(documents), name)
+    ((head, document),) = whole
+    model = _composed(*_read_components(documents), name or document.name)
+    references = tuple(head.references) or model.references
+    return replace(model, title=head.title, description=head.description.strip(), references=references)
+
+
+def component(part: str, folder: Path, own: Mapping[str, Document]) -> str | Document:
+    """A component as a file names it: one of the file's own tables, or a user's file that stands beside it.
+
+    Parameters
+    ----------
+    part : str
+        As in a composition, with its instance.
+    folder : Path
+        Of the file.
+    own : mapping of str to Document
+        The file's tables.
+    """
+    file, colon, alias = part.rpartition(":")
+    if not (colon and is_name(alias)):
+        file, colon, alias = part, "", ""
+    if file in own:
+        return replace(own[file], alias=alias)
+    return f"{folder / file}{colon}{alias}" if os.path.isfile(folder / file) else part
+
+
+def _of_model(head: ModelFile, document: Document) -> list[Document]:
+    """The components that the file of a whole model names, with its defaults in the place of theirs."""
+    if document.alias:
+        raise TemplateError(document.where, "", f"only synapses and mechanisms can be renamed (':{document.alias}')")
+    file, folder = document.where, Path(document.where).parent
+    own = {name: Document(name, f"{file}: components.{name}", table) for name, table in head.components.items()}
+    parts = head.model.split("+") if isinstance(head.model, str) else head.model
+    documents = []
+    with located(file, "model"):
+        for part in parts:
+            found = component(part.strip(), folder, own)
+            documents.append(found if isinstance(found, Document) else _found(found))
+            if documents[-1].content.get("kind") == "model":
+                raise ValueError(f"{part} is a whole model itself; name its components")
+    if unused := own.keys() - {d.name for d in documents}:
+        raise TemplateError(file, f"components.{min(unused)}", "the model doesn't name it")
+    for name, value in head.parameters.items():
+        documents = _with_default(documents, name, value, file)
+    return documents
+
+
+def _with_default(documents: Sequence[Document], name: str, value: str | float, file: str) -> list[Document]:
+    """Documents with another default of a parameter in all that declare it."""
+    changed = []
+    for d in documents:
+        tables = d.content.get("parameters", {})
+        own = name.removesuffix(f"_{d.alias}") if d.alias else name
+        if (own != name or not d.alias) and own in tables:
+            content = {**d.content, "parameters": {**tables, own: {**tables[own], "default": value}}}
+            d = replace(d, content=content, where=d.where if d.where.startswith(file) else f"{file}: {d.reference}")
+        changed.append(d)
+    if changed == list(documents):
+        names = [f"{p}_{d.alias}" if d.alias else p for d in documents for p in d.content.get("parameters", {})]
+        raise TemplateError(file, f"parameters.{name}", f"no component has such a parameter; {suggest(name, names)}")
+    return changed
 
 
 def compose_model(*documents: Document, name: str) -> Model:
@@ -105,8 +179,8 @@ def compose_model(*documents: Document, name: str) -> Model:
 
 def _checked(document: Document) -> NeuronFile | SynapseFile | MechanismFile:
     source = validate(dict(document.content), document.where)
-    if isinstance(source, NetworkFile):
-        raise TemplateError(document.where, "kind", _NO_COMPONENT)
+    if isinstance(source, NetworkFile | ModelFile):
+        raise TemplateError(document.where, "kind", f"a {source.kind} {_NO_COMPONENT}")
     return source
 
 
@@ -162,11 +236,10 @@ def _split(components: Iterable[str | Path]) -> list[str]:
     return references
 
 
-def _read_components(components: Iterable[str | Document]) -> tuple[list[Component], list[Document]]:
+def _read_components(documents: Iterable[Document]) -> tuple[list[Component], list[Document]]:
     """The components in the order neuron, synapses, mechanisms, each read knowing those before it."""
     files: list[tuple[NeuronFile | SynapseFile | MechanismFile, Document]] = []
-    for reference in components:
-        document = reference if isinstance(reference, Document) else _found(reference)
+    for document in documents:
         source, alias = _checked(document), document.alias
         if alias and source.kind == "neuron":
             raise TemplateError(document.where, "", f"only synapses and mechanisms can be renamed (':{alias}')")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import read_archive, read_array
-from ._compose import load_components
+from ._compose import component, load_components
 from .arguments import check_seed
 from .errors import TemplateError, located, suggest
-from .expressions import is_name
 from .library import find, read_toml
 from .model import Document, Model, Parameter
 from .network import (
@@ -227,7 +224,7 @@ def _population(
     file, key = str(path), f"populations.{name}"
     parts = table.model.split("+") if isinstance(table.model, str) else table.model
     with located(file, f"{key}.model"):
-        model = load_components(_component(part.strip(), path.parent, own) for part in parts)
+        model = load_components(component(part.strip(), path.parent, own) for part in parts)
     with located(file, f"{key}.n"):
         if table.n > MOST:
             raise ValueError(f"is {table.n}; expected at most {MOST}")
@@ -251,16 +248,6 @@ def _population(
                 parameters[parameter] = quantity_in(value, unit)[0]
     with located(file, key):
         return Population(name, table.n, model, Settled(parameters), tuple(table.learnable))
-
-
-def _component(part: str, folder: Path, own: Mapping[str, Document]) -> str | Document:
-    """A component as the network's file names it: one of its own tables, or a user's file that stands beside it."""
-    file, colon, alias = part.rpartition(":")
-    if not (colon and is_name(alias)):
-        file, colon, alias = part, "", ""
-    if file in own:
-        return replace(own[file], alias=alias)
-    return f"{folder / file}{colon}{alias}" if os.path.isfile(folder / file) else part
 
 
 def _check_drawn(values: Array, parameter: Parameter) -> None:

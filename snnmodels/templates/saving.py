@@ -1,4 +1,4 @@
-"""Networks as files: what is declared as TOML, beside it the arrays."""
+"""Models and networks as files: what is declared as TOML, beside it the arrays of a network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import tomli_w
 
 from ..files import atomic_file
 from ._compose import load_components
+from .arguments import check_kind
+from .constraints import violated
 from .model import Document, Model
-from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput, check_network
+from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput, check_network, in_unit
 
-__all__ = ["save_network"]
+__all__ = ["save_model", "save_network"]
 
 _SECONDS = ("interval", "tau", "tau0", "tau1", "missing", "width", "end")  # options of losses that are times
 
@@ -59,6 +61,78 @@ def save_network(network: Network, path: str | Path) -> None:
             np.savez(file, allow_pickle=False, **arrays)
     with atomic_file(path, "network") as file:
         file.write(text.encode())
+
+
+def save_model(
+    model: Model,
+    path: str | Path,
+    values: Mapping[str, Any] | None = None,
+    *,
+    title: str = "",
+    description: str = "",
+) -> None:
+    """Write a model to one file that `load_model` reads, with other defaults of its parameters.
+
+    The templates that it is composed of stand in the file, so that it reads the same wherever it is read.
+
+    Parameters
+    ----------
+    model : Model
+        As `load_model` gives it.
+    path : str or Path
+        Ends in ``.toml``. The name of the file is that of the model that is read from it.
+    values : mapping of str to float or Quantity, optional
+        New defaults by parameter; plain numbers are in SI units.
+    title, description : str
+        The model's own where they are empty.
+
+    Raises
+    ------
+    ValueError
+        For another ending, a model that is not composed of templates, an unknown parameter, or a value that it can't
+        have.
+    OSError
+        If the file can't be written.
+
+    Examples
+    --------
+    >>> save_model(load_model("lif+refractory"), "slow.toml", {"tau_m": 30e-3})  # doctest: +SKIP
+    >>> load_model("slow.toml").parameters["tau_m"].value  # doctest: +SKIP
+    0.03
+    """
+    check_kind("model", model, Model, "a Model, as load_model gives")
+    path = Path(path)
+    if path.suffix != ".toml":
+        raise ValueError(f"{path}: expected a name that ends in .toml")
+    _check_composed(model)
+    new: dict[str, float] = {}
+    for name, value in (values or {}).items():
+        if name not in model.parameters:
+            raise ValueError(model.no_parameter(name))
+        parameter = model.parameters[name]
+        number = in_unit(value, parameter.unit, f"value of {name!r}")
+        if number.ndim:
+            raise ValueError(f"value of {name!r} has shape {number.shape}; expected one number")
+        if problem := parameter.problem(number):
+            raise ValueError(f"value of {name!r} {problem}")
+        new[name] = float(number)
+    if problem := violated(model, {name: new.get(name, p.value) for name, p in model.parameters.items()}):
+        raise ValueError(problem)
+    components: dict[str, Any] = {}
+    for document in model.components:
+        if components.setdefault(document.name, dict(document.content)) != document.content:
+            raise ValueError(f"{model.name} has two templates of the name {document.name!r}; rename one of their files")
+    content: dict[str, Any] = {
+        "kind": "model",
+        "title": title or model.title,
+        "description": description or model.description,
+        "references": list(model.references),
+        "model": [document.reference for document in model.components],
+        "parameters": {name: _quantity(value, model.parameters[name].unit) for name, value in new.items()},
+        "components": components,
+    }
+    with atomic_file(path, "model") as file:
+        file.write(tomli_w.dumps(content).encode())
 
 
 def _content(network: Network, arrays: dict[str, np.ndarray], archive: str) -> dict[str, Any]:
@@ -158,7 +232,7 @@ def _components(populations: Iterable[Population]) -> dict[str, Any]:
     for p in populations:
         if any(p.model is model for model in checked):
             continue
-        _check_composed(p)
+        _check_composed(p.model)
         checked.append(p.model)
         for document in p.model.components:
             other = found.setdefault(document.name, document)
@@ -170,12 +244,14 @@ def _components(populations: Iterable[Population]) -> dict[str, Any]:
     return {name: dict(document.content) for name, document in found.items()}
 
 
-def _check_composed(p: Population) -> None:
+def _check_composed(model: Model) -> None:
     """Refuse a model that is not what its templates compose to: its file would be of another one."""
-    model = p.model
     again = load_components(model.components) if model.components else None
-    if again is None or replace(again, name=model.name, files=model.files) != model:
+    if again is not None:  # words may be others
+        again = replace(again, name=model.name, files=model.files, title=model.title)
+        again = replace(again, description=model.description, references=model.references)
+    if again != model:
         raise ValueError(
-            f"population {p.name!r}: its model was changed after load_model, or made without it, and no file can hold "
-            "that; write a template"
+            f"{model.name} was changed after load_model, or made without it, and no file can hold that; write a "
+            "template"
         )

@@ -16,6 +16,7 @@ from .errors import TemplateError, brief, suggest
 __all__ = [
     "KINDS",
     "MechanismFile",
+    "ModelFile",
     "NetworkFile",
     "NeuronFile",
     "SynapseFile",
@@ -186,6 +187,18 @@ class MechanismFile(ComponentFile):
     add: MechanismAdditions = MechanismAdditions()
     replace: MechanismReplacements = MechanismReplacements()
     refractory: RefractoryTable | None = None
+
+
+class ModelFile(Table):
+    """A whole model: a composition, with other defaults of its parameters and templates of its own."""
+
+    kind: Literal["model"]
+    title: Text
+    description: Text
+    references: list[str] = []
+    model: str | list[str]
+    parameters: dict[str, str | Number] = {}
+    components: dict[str, dict[str, Any]] = {}
 
 
 class SpikeInputTable(Table):
@@ -392,11 +405,12 @@ class NetworkFile(Table):
     components: dict[str, dict[str, Any]] = {}
 
 
-TemplateFile = NeuronFile | SynapseFile | MechanismFile | NetworkFile
+TemplateFile = NeuronFile | SynapseFile | MechanismFile | ModelFile | NetworkFile
 KINDS: dict[str, type[TemplateFile]] = {
     "neuron": NeuronFile,
     "synapse": SynapseFile,
     "mechanism": MechanismFile,
+    "model": ModelFile,
     "network": NetworkFile,
 }
 

@@ -111,7 +111,7 @@ def test_what_no_file_can_hold_is_refused(tmp_path):
         snn.save_network(network, tmp_path / "saved.json")
     changed = replace(network.populations[0].model, threshold="v > 2*v_th")
     populations = (replace(network.populations[0], model=changed), network.populations[1])
-    with pytest.raises(ValueError, match="'a': its model was changed"):
+    with pytest.raises(ValueError, match="refractory was changed after load_model"):
         snn.save_network(replace(network, populations=populations), tmp_path / "saved.toml")
     assert not (tmp_path / "saved.toml").exists()
     (tmp_path / "second").mkdir()
@@ -148,3 +148,52 @@ def test_components_of_a_file_that_nothing_names_are_refused(tmp_path):
         '\nkind', '\n[components.half]\nkind'))
     with pytest.raises(snn.TemplateError, match=r"components\.half: no population names it"):
         snn.load_network(tmp_path / "saved.toml")
+
+
+MODELS = ("lif", "eif+alpha_synapse+adaptive_threshold", "lif+adaptive_threshold+adaptive_threshold:slow+refractory")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_read_as_it_was_saved_with_other_defaults(name, tmp_path):
+    model = snn.load_model(name)
+    values = {p.name: p.value * (1 + 1 / 3) for p in model.parameters.values() if p.value > 0 and p.name != "v_reset"}
+    values.pop("v_rest", None)
+    snn.save_model(model, tmp_path / "other.toml", values, title="Another")
+    again = snn.load_model(tmp_path / "other.toml")
+    assert (again.name, again.title, again.description) == ("other", "Another", model.description)
+    assert {p.name: p.value for p in again.parameters.values()} == {
+        p.name: values.get(p.name, p.value) for p in model.parameters.values()
+    }
+    for what in ("derivatives", "threshold", "reset", "receptors", "states", "refractory", "constraints", "equations"):
+        assert getattr(again, what) == getattr(model, what)
+    snn.save_model(again, tmp_path / "third.toml")
+    third = snn.load_model(tmp_path / "third.toml")
+    assert replace(third, name="", files=()) == replace(again, name="", files=())
+    grown = snn.load_model(tmp_path / "other.toml", "current_adaptation") if name == "lif" else again
+    assert grown.parameters["tau_m"].value == again.parameters["tau_m"].value
+
+
+def test_what_a_models_file_can_not_say_is_refused(tmp_path):
+    model = snn.load_model("lif+refractory")
+    with pytest.raises(ValueError, match="did you mean 'tau_m'"):
+        snn.save_model(model, tmp_path / "m.toml", {"taum": 0.01})
+    with pytest.raises(ValueError, match=r"value of 'tau_m' is -0\.01 second"):
+        snn.save_model(model, tmp_path / "m.toml", {"tau_m": -0.01})
+    with pytest.raises(ValueError, match="v_reset"):
+        snn.save_model(model, tmp_path / "m.toml", {"v_reset": 2.0})
+    with pytest.raises(ValueError, match="has unit volt"):
+        snn.save_model(model, tmp_path / "m.toml", {"tau_m": 3 * mV})
+    head = 'kind = "model"\ntitle = "t"\ndescription = "d"\n'
+    for text, message in (
+        ('model = "lif"\nparameters = { taum = "1*ms" }', r"parameters\.taum: no component has such"),
+        ('model = "lif"\ncomponents.other.kind = "neuron"', r"components\.other: the model doesn't name it"),
+        ('model = "other.toml"', "is a whole model itself"),
+        ('model = "exp_synapse"', "exactly one neuron"),
+        ('model = "lif"\nparameters = { v_reset = 2 }', r"m\.toml: lif: .*v_reset"),
+    ):
+        (tmp_path / "m.toml").write_text(head + text)
+        (tmp_path / "other.toml").write_text(head + 'model = "lif"')
+        with pytest.raises(snn.TemplateError, match=message):
+            snn.load_model(tmp_path / "m.toml")
+    with pytest.raises(snn.TemplateError, match="exactly one neuron, found lif and lif"):
+        snn.load_model("lif", tmp_path / "other.toml")
