@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import symbol
-from .energy import energy
+from .energy import Energy, energy
 from .network import CodingNetwork
 from .readouts import least_squares_decoder, length_corrected, scalar_gain
 from .reference import simulate
@@ -30,10 +30,8 @@ class TradeoffPoint:
     ----------
     setting : float
         Value of the cost parameter, or factor of the decoder.
-    rate : float
-        Spikes per second of the population.
-    synaptic_events : float
-        Per second.
+    energy : Energy
+        Per second, in every unit.
     loss : dict of str to float
         Coding loss by read-out.
     penalties : dict of str to float
@@ -41,10 +39,14 @@ class TradeoffPoint:
     """
 
     setting: float
-    rate: float
-    synaptic_events: float
+    energy: Energy
     loss: dict[str, float]
     penalties: dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        """Spikes per second of the population."""
+        return self.energy.spikes
 
 
 def measure(
@@ -70,9 +72,8 @@ def measure(
     ValueError
         For an unknown read-out, a `discard` that is negative or leaves nothing, or the gain where there are no spikes.
     """
-    used = energy(response, discard)
     losses = {name: response.coding_loss(_estimate(response, name, discard), discard) for name in readouts}
-    return TradeoffPoint(float(setting), used.spikes, used.synaptic_events, losses, _penalties(response, discard))
+    return TradeoffPoint(float(setting), energy(response, discard), losses, _penalties(response, discard))
 
 
 def sweep_cost(
