@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .factors import nonzero_per_column
 from .network import CodingNetwork
 from .response import Response
 
@@ -32,16 +33,14 @@ class Energy:
 def synapses_per_spike(network: CodingNetwork) -> Array:
     """How many synapses a spike of each neuron activates, shape (N,).
 
-    Non-zero recurrent weights to other neurons (fast, and slow where the network implements dynamics), one synapse per
-    population trace that the threshold reads, and the non-zero read-out weights.
+    Recurrent synapses onto other neurons that share a signal with it (fast, and slow where the network implements
+    dynamics), one synapse per population trace that the threshold reads, and the non-zero read-out weights.
     """
-    fast = network.recurrent_weights() != 0
-    synapses = fast.sum(0) - fast.diagonal()
+    synapses = nonzero_per_column(network.encoder, network.decoder)
     if network.loss.dynamics is not None:
         # the pattern of DᵀW(A + lambda)D, not of its exact step, which couples signals only by rounding
         leak = np.eye(network.dimensions) / network.tau
-        slow = network.encoder @ (network.loss.dynamics + leak) @ network.decoder != 0
-        synapses = synapses + slow.sum(0) - slow.diagonal()
+        synapses = synapses + nonzero_per_column(network.encoder, (network.loss.dynamics + leak) @ network.decoder)
     in_threshold = {s.name for s in network.rule.threshold.free_symbols}
     shared = [t for t, trace in network.loss.traces.items() if trace.scope == "population" and t in in_threshold]
     return np.asarray(synapses + len(shared) + (network.decoder != 0).sum(0))

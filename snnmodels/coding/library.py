@@ -63,6 +63,9 @@ class _DecoderTable(Table):
 class _HomeostatTable(Table):
     budget: str
     gain: str
+    minimum: Number | None = None
+    maximum: Number | None = None
+    scope: Literal["population", "neuron"] = "population"
 
 
 class _CodingNetworkFile(Table):
@@ -147,6 +150,9 @@ def _compose(table: _CodingNetworkFile, file: str, name: str) -> CodingNetwork:
                 initial=parameters[parameter].value,
                 budget=quantity_in(homeostat.budget, "hertz")[0],
                 gain=quantity_in(homeostat.gain, "hertz")[0],
+                minimum=homeostat.minimum,
+                maximum=homeostat.maximum,
+                scope=homeostat.scope,
             )
     with located(file, "delay"):
         delay = quantity_in(table.delay, "second")[0]

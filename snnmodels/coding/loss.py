@@ -38,7 +38,8 @@ NORM = symbol("d")
 # names that the derivation and the rendered equations give a meaning to
 _RESERVED = re.compile(
     r"d|x|s|v|h|w|w_self|w_slow|w_slow_self|margin|theta|winner|best|better|number|noise|signal_drive"
-    r"|(enc|drive)\d+|(tau|jump|log|gain|budget|energy|course)_.*"
+    r"|y|own|own_h|bridge|w_diagonal|(enc|drive|left|right|slow|y|g)\d+"
+    r"|(tau|jump|log|gain|low|high|budget|energy|course)_.*"
 )
 
 

@@ -209,15 +209,31 @@ def _penalties(response: Response, discard: float) -> dict[str, float]:
         used = [t for t in network.loss.traces if symbol(t) in cost.expression.free_symbols]
         weights = [p for p in network.loss.parameters if symbol(p) in cost.expression.free_symbols]
         weights = [p for p in weights if not sp.diff(cost.expression, symbol(p)).has(symbol(p))]
-        traces = {t: response.trace(t)[first:] for t in used}
         for weight in weights:
             penalised = sp.diff(cost.expression, symbol(weight))
-            others = [p for p in weights if symbol(p) in penalised.free_symbols]
+            others = [p for p in network.loss.parameters if symbol(p) in penalised.free_symbols]
             if any(p not in network.constants() for p in others):
                 continue
-            names = [*used, *[s.name for s in penalised.free_symbols if s.name not in used]]
-            function = sp.lambdify([symbol(n) for n in names], penalised, "numpy")
-            value = np.asarray(function(*[traces[n] if n in traces else network.constants()[n] for n in names]))
-            total = value.sum(1) if value.ndim == 2 else value
-            found[weight] = float(np.mean(total))
+            found[weight] = _penalty(response, penalised, used, first)
     return found
+
+
+def _penalty(response: Response, penalised: sp.Expr, traces: Sequence[str], first: int) -> float:
+    """Time average of an expression in traces, summed over neurons where they are of single ones."""
+    network = response.network
+    constants = sorted(s.name for s in penalised.free_symbols if s.name not in traces)
+    function = sp.lambdify([symbol(n) for n in [*traces, *constants]], penalised, "numpy")
+    if network.loss.traces[traces[0]].scope == "population":
+        shared = [network.constants()[n] for n in constants]
+        return float(np.mean(function(*[response.trace(t)[first:] for t in traces], *shared)))
+    # neurons that never spike have traces of zero, and one number says what they cost
+    values = [np.broadcast_to(network.constants()[n], network.n) for n in constants]
+    silent = np.ones(network.n, bool)
+    silent[response.spike_neurons] = False
+    total = float(np.broadcast_to(function(*[0.0] * len(traces), *values), network.n)[silent].sum())
+    active = np.flatnonzero(~silent)
+    for some in np.array_split(active, len(active) // 64 + 1):
+        columns = [response.trace(t, some)[first:] for t in traces]
+        over_time = np.broadcast_to(function(*columns, *[v[some] for v in values]), columns[0].shape)
+        total += float(over_time.mean(0).sum())
+    return total
