@@ -4,7 +4,9 @@ A reconstruction, from the literature, of the networks in S. W. Keemink's talk "
 Spiking Networks" (2022); no code or paper of the talk is public.
 """
 
+from .alarms import BudgetWarning, ExplosionWarning, explosion_time
 from .brian import BrianNetwork, brian_network, simulate_brian, simulate_brian_together
+from .brian_populations import BrianPopulations, brian_populations, simulate_populations_brian
 from .decoders import golden_angle_decoder, log_uniform_norms, random_decoder, ring_decoder
 from .energy import Energy, energy, synapses_per_spike
 from .geometry import Box, bounding_box
@@ -12,6 +14,7 @@ from .library import coding_catalogue, load_coding_network
 from .lif import LIFPopulation, LIFResponse
 from .loss import Cost, JointLoss, LossError, Trace, joint_loss
 from .network import CodingNetwork, Homeostat, TimeCourse
+from .populations import PopulationsResponse, TwoPopulations, simulate_populations, split_signs
 from .rates import convex_rates
 from .readouts import least_squares_decoder, length_corrected, scalar_gain
 from .reference import simulate
@@ -24,24 +27,30 @@ from .tradeoff import TradeoffPoint, at_equal_rate, measure, slope, sweep_cost, 
 __all__ = [
     "Box",
     "BrianNetwork",
+    "BrianPopulations",
+    "BudgetWarning",
     "CodingNetwork",
     "CodingTerm",
     "Cost",
     "Energy",
+    "ExplosionWarning",
     "Homeostat",
     "JointLoss",
     "LIFPopulation",
     "LIFResponse",
     "LossError",
+    "PopulationsResponse",
     "Response",
     "Signal",
     "SpikeRule",
     "TimeCourse",
     "Trace",
     "TradeoffPoint",
+    "TwoPopulations",
     "at_equal_rate",
     "bounding_box",
     "brian_network",
+    "brian_populations",
     "circle_signal",
     "coding_catalogue",
     "convex_rates",
@@ -49,6 +58,7 @@ __all__ = [
     "dynamical_signal",
     "effective_cost",
     "energy",
+    "explosion_time",
     "golden_angle_decoder",
     "joint_loss",
     "least_squares_decoder",
@@ -62,8 +72,11 @@ __all__ = [
     "simulate",
     "simulate_brian",
     "simulate_brian_together",
+    "simulate_populations",
+    "simulate_populations_brian",
     "slope",
     "smooth_signal",
+    "split_signs",
     "sweep_cost",
     "sweep_scale",
     "synapses_per_spike",

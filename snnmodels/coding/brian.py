@@ -21,13 +21,16 @@ from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, second
 from brian2.devices.device import get_device, reset_device, set_device
 
 from ..targets.devices import BrianTarget, cpp_preferences, preferences, quiet, require_compiler
+from .alarms import sound_alarms
 from .factors import Recurrence
 from .network import CodingNetwork, Form
 from .rendering import render_population
 from .response import Response
 from .signals import Signal
 
-__all__ = ["BrianNetwork", "brian_network", "run_rendered", "simulate_brian", "simulate_brian_together"]
+__all__ = ["BrianNetwork", "brian_network", "recorded", "run_rendered", "simulate_brian", "simulate_brian_together"]
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class BrianNetwork:
     Attributes
     ----------
     neurons : NeuronGroup
-        Variables ``v`` (in the low-rank form an expression in the hub's ``y0``, ``y1``, ...), the per-neuron traces that
-        the rule reads, ``margin`` (v minus threshold).
+        Variables ``v`` (in the low-rank form an expression in the hub's ``y0``, ``y1``, ...), the per-neuron traces
+        that the rule reads, ``margin`` (v minus threshold).
     hub : NeuronGroup
         One neuron: ``winner``, population traces, homeostat-controlled parameters.
     recurrent : Synapses
@@ -64,12 +67,19 @@ class BrianNetwork:
         signal : Signal
             Those that the objects were made of.
         """
-        # Brian2 gives the time of the start of the step; half a step guards the division against rounding
-        steps = np.floor(np.asarray(self.spikes.t / second) / signal.dt + 0.5).astype(int)
-        controlled = {}
-        if self.levels is not None:
-            controlled = {p: np.asarray(getattr(self.levels, p)[0]) for p in self.levels.record_variables}
-        return Response(network, signal, steps, np.asarray(self.spikes.i, int), controlled)
+        response = Response(network, signal, *recorded(self.spikes, self.levels, signal))
+        sound_alarms(response)
+        return response
+
+
+def recorded(
+    spikes: SpikeMonitor, levels: StateMonitor | None, signal: Signal
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Steps and neurons of the spikes, and controlled parameters in every step."""
+    # Brian2 gives the time of the start of the step; half a step guards the division against rounding
+    steps = np.floor(np.asarray(spikes.t / second) / signal.dt + 0.5).astype(int)
+    controlled = {} if levels is None else {p: np.asarray(getattr(levels, p)[0]) for p in levels.record_variables}
+    return steps, np.asarray(spikes.i, int), controlled
 
 
 def brian_network(

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..templates.arguments import check_choice, check_kind, check_seed
+from .alarms import sound_alarms
 from .factors import Recurrence
 from .network import CodingNetwork, Form
 from .response import Response
@@ -53,6 +54,13 @@ def simulate(
     ------
     ValueError
         If signal and network don't fit, or the weight form doesn't exist.
+
+    Warns
+    -----
+    ExplosionWarning
+        If the population spikes in nearly every step to undo its own spikes, as with too long a delay for the price.
+    BudgetWarning
+        If a homeostat ended at a bound.
     """
     check_kind("network", network, CodingNetwork, "a CodingNetwork")
     check_kind("signal", signal, Signal, "a Signal")
@@ -86,7 +94,7 @@ def simulate(
             population.spike(best, k)
             population.arrive(best)
 
-    return Response(
+    response = Response(
         network,
         signal,
         np.asarray(population.spike_steps, int),
@@ -94,3 +102,6 @@ def simulate(
         population.controlled,
         worst_margin,
     )
+    if spikes != "all":
+        sound_alarms(response)
+    return response

@@ -54,7 +54,7 @@ class DenseVoltages:
     """N voltages; a spike subtracts a column of the N by N weights."""
 
     def __init__(self, encoder: Array, initial: Array, keep: float, fast: Factors | None, slow: Factors | None):
-        self._encoder, self._keep, self._slow = encoder, keep, slow is not None
+        self._encoder, self._keep, self._fast, self._slow = encoder, keep, fast is not None, slow is not None
         self._v = encoder @ initial
         if fast is not None:
             self._to_self, self._to_others = _split(fast.dense())
@@ -76,12 +76,14 @@ class DenseVoltages:
         return self._v
 
     def reset(self, j: int) -> None:
-        self._v[j] -= self._to_self[j]
+        if self._fast:
+            self._v[j] -= self._to_self[j]
         if self._slow:
             self._h[j] += self._slow_to_self[j]
 
     def arrive(self, j: int) -> None:
-        self._v -= self._to_others[j]
+        if self._fast:
+            self._v -= self._to_others[j]
         if self._slow:
             self._h += self._slow_to_others[j]
 
@@ -107,9 +109,10 @@ class LowRankVoltages:
     ):
         n, m = encoder.shape
         left = encoder if fast is None else fast.left
-        self._m, self._keep, self._fast, self._slow, self._delayed = m, keep, fast, slow, delayed
+        self._keep, self._fast, self._slow, self._delayed = keep, fast, slow, delayed
         self._columns = [np.ascontiguousarray(column) for column in left.T]
         self._y = np.concatenate([initial, np.zeros(left.shape[1] - m)])
+        self._of_signal = self._y[:m]  # a view
         self._v, self._product = np.empty(n), np.empty(n)
         # only where something is of one neuron alone: this would be the one array of N that every step decays
         self._own = np.zeros(n) if delayed or (fast is not None and fast.diagonal.any()) else None
@@ -122,11 +125,11 @@ class LowRankVoltages:
 
     def advance(self, drive: Array) -> None:
         self._y *= self._keep
-        self._y[: self._m] += drive
+        self._of_signal += drive
         if self._own is not None:
             self._own *= self._keep
         if self._slow is not None:
-            self._y[: self._m] += self._g
+            self._of_signal += self._g
             self._g *= self._keep
             if self._own is not None and self._delayed:
                 self._own += self._own_h
@@ -139,13 +142,14 @@ class LowRankVoltages:
 
     def read(self) -> Array:
         # in the order in which the rendered code sums, so that equal columns give equal voltages to the last bit
-        np.multiply(self._columns[0], self._y[0], out=self._v)
-        for column, y in zip(self._columns[1:], self._y[1:], strict=True):
-            np.multiply(column, y, out=self._product)
-            self._v += self._product
+        v, product, numbers = self._v, self._product, self._y.tolist()
+        np.multiply(self._columns[0], numbers[0], v)
+        for k in range(1, len(numbers)):
+            np.multiply(self._columns[k], numbers[k], product)
+            np.add(v, product, v)
         if self._own is not None:
-            self._v += self._own
-        return self._v
+            np.add(v, self._own, v)
+        return v
 
     def reset(self, j: int) -> None:
         if self._fast is None or self._own is None:
@@ -169,10 +173,10 @@ class LowRankVoltages:
         return np.ascontiguousarray(decoder.T)
 
     def add(self, row: Array) -> None:
-        self._y[: self._m] += row
+        self._of_signal += row
 
     def subtract(self, row: Array) -> None:
-        self._y[: self._m] -= row
+        self._of_signal -= row
 
 
 def make_voltages(
@@ -236,9 +240,10 @@ class Population:
         for p, budget in self._budgets.items():
             self._levels[p] = budget.advance(k)
 
-    def margin(self, k: int) -> Array:
-        """V - theta, shape (N,)."""
-        return self.voltages.read() - self._threshold(k, self._state, self._levels)
+    def margin(self, k: int, bridge: Array | None = None) -> Array:
+        """V - theta, or V - bridge - theta, shape (N,)."""
+        v = self.voltages.read() if bridge is None else self.voltages.read() - bridge
+        return v - self._threshold(k, self._state, self._levels)
 
     def spike(self, j: int, k: int) -> None:
         """What a spike of neuron j in step k does at once."""
