@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from snnmodels.coding import (
     CodingNetwork,
     golden_angle_decoder,
+    energy,
     load_coding_network,
-    measure,
     simulate,
     smooth_signal,
 )
@@ -73,7 +74,6 @@ def compute(quick: bool) -> dict[str, Any]:
 def _quantities(network: CodingNetwork, signal: Any) -> list[float]:
     """Energy in the four units, resting ATP, loss, loss with the length put right, median norm of the spikes."""
     response = simulate(network, signal)
-    point = measure(response, 0.0, discard=DISCARD)
     order = np.argsort(network.norms)
     counts = np.cumsum(response.rates(DISCARD)[order])
     median = float(network.norms[order][np.searchsorted(counts, counts[-1] / 2)])
@@ -84,8 +84,9 @@ def _quantities(network: CodingNetwork, signal: Any) -> list[float]:
     length = np.linalg.norm(x, axis=1, keepdims=True)
     longer = x * np.where(length > 0, 1 + bias / np.maximum(length, 1e-300), 0.0)
     corrected = response.coding_loss(longer, DISCARD)
-    e = point.energy
-    return [*(getattr(e, u) for u in UNITS), e.resting_atp, point.loss["raw"], corrected, median]
+    used = energy(response, DISCARD)
+    raw = response.coding_loss(discard=DISCARD)
+    return [*(getattr(used, u) for u in UNITS), used.resting_atp, raw, corrected, median]
 
 
 LOSS, CORRECTED, MEDIAN = 5, 6, 7
@@ -141,23 +142,28 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     _norms(grid[0, 1], data)
     spikes = data["spikes"]
     saved = {u: (spikes[:, 0, j] / spikes[:, -1, j]).mean() for j, u in enumerate(UNITS)}
+    charge = data["synaptic_charge"]
+    few, bad = ((charge[:, 0, j] / charge[:, -1, j]).mean() for j in (0, LOSS))
     titles = {
-        "spikes": f"A price per spike saves spikes, here {saved['spikes']:.0f} x;\na price per charge hardly any",
+        "spikes": f"A price per spike saves spikes, here {saved['spikes']:.0f} x;\none per charge {few:.1f} x, at {1 / bad:.0f} x the loss",
         "synaptic_events": "Synaptic events: the same as spikes,\nsince every neuron reaches all others",
-        "synaptic_charge": f"Synaptic charge: only a bias saves any,\n{saved['synaptic_charge']:.1f} x at the dearest spikes",
-        "atp": f"ATP (2012 budget): {saved['atp']:.1f} x less at the dearest spikes,\nthen the charge is what is left",
+        "synaptic_charge": f"Synaptic charge: only a bias saves any,\n{saved['synaptic_charge']:.1f} x by the price per spike of C",
+        "atp": f"ATP: {saved['atp']:.1f} x by the price per spike of C;\ncharge is what is left",
     }
     labels = ("spikes/s of the population", "synaptic events/s", "synaptic charge/s (resets of the receiver)", "ATP/s for spikes and synapses")
     axes_of = (grid[0, 2], grid[1, 0], grid[1, 1], grid[1, 2])
     for j, (unit, axes, label) in enumerate(zip(UNITS, axes_of, labels, strict=True)):
         _tradeoff(axes, data, j, unit)
         axes.set(xlabel=label, ylabel="coding loss $\\langle|x-\\hat x|^2\\rangle$", xscale="log", yscale="log")
-        axes.set_ylim(1e-4, 8)
+        axes.set_ylim(1e-4, 300)
         axes.set_title(titles[unit])
-    axes_of[0].legend(loc="lower left", fontsize=7, borderpad=0, handlelength=2)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes_of[0].legend(loc="upper right", fontsize=7, borderpad=0, handlelength=2)
     resting = float(spikes[0, 0, 4])
+    axes_of[2].set_xlim(4e3, 1.2e5)
+    axes_of[3].set_xlim(2e10, 1e12)
     axes_of[3].axvline(resting, color="0.6", ls=":", lw=1)
-    axes_of[3].text(resting, 4.5, " resting potentials", fontsize=7.5, color="0.4", va="center")
+    axes_of[3].text(1.05 * resting, 120, "resting potentials, on top of it", fontsize=7.5, color="0.4", va="center")
     for axes, text in zip(grid.flat, "ABCDEF", strict=True):
         letter(axes, text)
     return figure
@@ -188,8 +194,10 @@ def _norms(axes: Any, data: Mapping[str, np.ndarray]) -> None:
         axes.plot(fine, theory(data, unit, fine)["norm"], color=COLOURS[COLOUR[unit]], lw=1)
         _errorbar(axes, np.tile(prices, (len(data[unit]), 1)), data[unit][:, :, MEDIAN], COLOUR[unit], "o", NAMES[unit])
     axes.axhspan(0.5 * norms.min(), norms.min(), color="0.93", lw=0)
-    axes.text(0.8, 0.86 * norms.min(), "no such neurons", fontsize=7.5, color="0.4", va="center", ha="right")
+    axes.text(0.3, 0.86 * norms.min(), "no such neurons", fontsize=7.5, color="0.4", va="center", ha="right")
     axes.set(xscale="log", yscale="log", ylim=(0.75 * norms.min(), 1.3 * norms.max()))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_yticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
     axes.set_xlabel("price of the average neuron's spike")
     axes.set_ylabel("median norm of the spikes")
     axes.set_title("Norms at work (lines: theory)")
@@ -203,15 +211,14 @@ def _tradeoff(axes: Any, data: Mapping[str, np.ndarray], j: int, unit: str) -> N
         axes.plot(expected[unit], expected["loss"], color=COLOURS[COLOUR[priced]], lw=3, alpha=0.25)
         found = data[priced]
         _errorbar(axes, found[:, :, j], found[:, :, LOSS], COLOUR[priced], "o-", f"price {NAMES[priced]}, raw")
-        _errorbar(
-            axes, found[:, :, j], found[:, :, CORRECTED], COLOUR[priced], "o:", "the same, length put right", hollow=True
-        )
+        label = "dotted: read-out's length put right" if priced == "atp" else None
+        _errorbar(axes, found[:, :, j], found[:, :, CORRECTED], COLOUR[priced], "o:", label, hollow=True)
     found = data["rescaled"]
     _errorbar(axes, found[:, :, j], found[:, :, LOSS], "black", "D-", "equal neurons, rescaled")
 
 
 def _errorbar(
-    axes: Any, x: np.ndarray, y: np.ndarray, colour: str, style: str, label: str, hollow: bool = False
+    axes: Any, x: np.ndarray, y: np.ndarray, colour: str, style: str, label: str | None, hollow: bool = False
 ) -> None:
     """Mean over signals with standard deviations."""
     error = [v.std(axis=0, ddof=1) if len(v) > 1 else None for v in (x, y)]

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..templates.arguments import check_choice
+from .factors import nonzero_per_column
 from .metabolism import HOWARTH_2012, MetabolicBudget
 from .network import CodingNetwork
 from .response import Response
@@ -52,14 +53,12 @@ class Energy:
 def synapses_per_spike(network: CodingNetwork) -> Array:
     """How many synapses a spike of each neuron activates, shape (N,).
 
-    Non-zero recurrent weights to other neurons (fast, and slow where the network implements dynamics), one synapse per
-    population trace that the threshold reads, and the non-zero read-out weights.
+    Recurrent synapses onto other neurons that share a signal with it (fast, and slow where the network implements
+    dynamics), one synapse per population trace that the threshold reads, and the non-zero read-out weights.
     """
-    fast = network.recurrent_weights() != 0
-    synapses = fast.sum(0) - fast.diagonal()
-    slow = _slow_weights(network)
-    if slow is not None:
-        synapses = synapses + (slow != 0).sum(0) - (slow != 0).diagonal()
+    synapses = nonzero_per_column(network.encoder, network.decoder)
+    if network.loss.dynamics is not None:
+        synapses = synapses + nonzero_per_column(network.encoder, _slow_factor(network))
     in_threshold = {s.name for s in network.rule.threshold.free_symbols}
     shared = [t for t, trace in network.loss.traces.items() if trace.scope == "population" and t in in_threshold]
     return np.asarray(synapses + len(shared) + (network.decoder != 0).sum(0))
@@ -84,10 +83,13 @@ def charge_per_spike(network: CodingNetwork) -> Array:
         rows = slice(start, start + BLOCK)
         total += np.abs(network.encoder[rows] @ network.decoder / reset[rows, None]).sum(0)
     total -= 1  # the diagonal is the reset itself
-    slow = _slow_weights(network)
-    if slow is not None:
-        scaled = network.tau * np.abs(slow) / reset[:, None]
-        total += scaled.sum(0) - scaled.diagonal()
+    if network.loss.dynamics is not None:
+        slow = _slow_factor(network)
+        for start in range(0, network.n, BLOCK):
+            rows = np.arange(start, min(start + BLOCK, network.n))
+            scaled = network.tau * np.abs(network.encoder[rows] @ slow) / reset[rows, None]
+            scaled[np.arange(len(rows)), rows] = 0.0
+            total += scaled.sum(0)
     # rounding, where a neuron reaches nobody else
     return np.maximum(total, 0.0)
 
@@ -125,7 +127,7 @@ def energy_per_spike(network: CodingNetwork, unit: EnergyUnit, budget: Metabolic
 
 
 def energy(response: Response, discard: float = 0.0, budget: MetabolicBudget = HOWARTH_2012) -> Energy:
-    """Energy of a response.
+    """Energy of a response, in every unit; the charge takes all N² weights.
 
     Parameters
     ----------
@@ -145,12 +147,10 @@ def energy(response: Response, discard: float = 0.0, budget: MetabolicBudget = H
     return Energy(**used, resting_atp=network.n * budget.resting)
 
 
-def _slow_weights(network: CodingNetwork) -> Array | None:
-    """DᵀW(A + lambda)D, shape (N, N), where the network implements dynamics, else None.
+def _slow_factor(network: CodingNetwork) -> Array:
+    """(A + lambda)D, shape (M, N): the slow weights are the encoder times this.
 
-    Not its exact step, which couples signals only by rounding.
+    Not their exact step, which couples signals only by rounding.
     """
-    if network.loss.dynamics is None:
-        return None
     leak = np.eye(network.dimensions) / network.tau
-    return np.asarray(network.encoder @ (network.loss.dynamics + leak) @ network.decoder)
+    return np.asarray((network.loss.dynamics + leak) @ network.decoder)

@@ -18,7 +18,7 @@ from .network import CodingNetwork, Homeostat, TimeCourse
 from .response import Response
 from .signals import Signal
 
-__all__ = ["CodingWarning", "check_after", "check_before", "uncorrected_direction"]
+__all__ = ["CodingWarning", "check_after", "check_before", "check_number", "uncorrected_direction"]
 
 Array = np.ndarray
 
@@ -73,11 +73,17 @@ def check_after(response: Response) -> None:
     ----------
     response : Response
 
+    Raises
+    ------
+    ValueError
+        If a threshold was not a number at the greatest activity reached.
+
     Warns
     -----
     CodingWarning
         If at some time there is a spike in half of all steps or more: then the step, not the loss, limits the rate.
     """
+    _check_reached(response)
     signal, network = response.signal, response.network
     width = min(max(round(WINDOW * network.tau / signal.dt), 1), signal.steps)
     spiking = np.zeros(signal.steps + 1, int)
@@ -99,6 +105,46 @@ def check_after(response: Response) -> None:
         f"{(worst + width) * signal.dt:.4g} s: {cause}. Use a smaller dt than {signal.dt:g} s, longer decoder columns, "
         "higher costs or a smaller signal" + ("; with a delay or noise, higher costs" if network.delay or network.noise else "")
     )
+
+
+def _check_reached(response: Response) -> None:
+    """The threshold at the greatest value of every trace; polynomials can't fail."""
+    network = response.network
+    threshold, traces = network.rule.threshold, network.loss.traces
+    read = [t for t in traces if symbol(t) in threshold.free_symbols]
+    if threshold.is_polynomial(*map(symbol, read)):
+        return
+    known: dict[str, float | Array] = {name: response.trace(name).max(0) for name in read}
+    known |= {name: network.norms if name == "d" else _extremes(network, name)[0] for name in _others(threshold, read)}
+    function = sp.lambdify([symbol(n) for n in known], threshold, "numpy")
+    with np.errstate(all="ignore"):
+        check_number(network, -np.broadcast_to(function(*known.values()), (network.n,)), response.signal.duration)
+
+
+def _others(expression: sp.Expr, traces: list[str]) -> list[str]:
+    return sorted({s.name for s in expression.free_symbols} - set(traces))
+
+
+def check_number(network: CodingNetwork, margin: Array, time: float) -> None:
+    """Refuse margins V - theta that are not numbers: their neurons would never spike again, without a word.
+
+    Parameters
+    ----------
+    network : CodingNetwork
+    margin : array, shape (N,)
+    time : float
+        Seconds, for the message.
+
+    Raises
+    ------
+    ValueError
+    """
+    broken = np.flatnonzero(np.isnan(margin))
+    if broken.size:
+        raise ValueError(
+            f"{network.name}: the threshold of neuron {broken[0]} is not a number within {time:.6g} s: a cost can't be computed "
+            f"at the activity reached. The threshold is {brief(str(network.rule.threshold))}"
+        )
 
 
 def uncorrected_direction(network: CodingNetwork) -> Array | None:
@@ -146,12 +192,15 @@ def _extremes(network: CodingNetwork, name: str) -> list[float | Array]:
 
 def _corners(network: CodingNetwork, expression: sp.Expr) -> list[Array]:
     """An expression of parameters and traces, shape (N,), at rest, at the ends of every course that it depends on."""
-    at_rest = expression.xreplace(dict.fromkeys(map(symbol, network.loss.traces), sp.Integer(0)))
-    names = sorted(s.name for s in at_rest.free_symbols)
-    function = sp.lambdify([symbol(n) for n in names], at_rest, "numpy")
+    names = sorted(s.name for s in expression.free_symbols)
+    function = sp.lambdify([symbol(n) for n in names], expression, "numpy")
     known: list[dict[str, float | Array]] = [{}]
     for name in names:
-        values = [network.norms] if name == "d" else _extremes(network, name)
+        values: list[float | Array]
+        if name in network.loss.traces:
+            values = [np.zeros(1)]
+        else:
+            values = [network.norms] if name == "d" else _extremes(network, name)
         known = [{**one, name: v} for one in known for v in values]
     with np.errstate(all="ignore"):
         return [np.broadcast_to(np.asarray(function(*one.values()), float), (network.n,)) for one in known]
@@ -164,7 +213,7 @@ def _check_thresholds(network: CodingNetwork, signal: Signal) -> None:
         if bad.size:
             raise ValueError(
                 f"the threshold of neuron {bad[0]} is {theta[bad[0]]} at rest: a cost is not finite where no neuron has "
-                f"been active. The threshold is {brief(str(threshold), 200)}"
+                f"been active. The threshold is {brief(str(threshold))}"
             )
         low = np.flatnonzero(theta <= 0)
         if not low.size or _recovers(network):

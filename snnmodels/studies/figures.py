@@ -47,8 +47,6 @@ _STYLE: dict[str, Any] = {
 
 QUICK = "is_quick"
 """Name under which saved data tell whether they are of a --quick run."""
-_MARK: dict[str, Any] = {"fontsize": 8, "color": "#D55E00"}
-
 
 def run_figure(
     name: str,
@@ -103,7 +101,7 @@ def run_figure(
         print(line)
     with matplotlib.rc_context(_STYLE):
         figure = draw(results)
-        if QUICK in results and results[QUICK]:
+        if results.get(QUICK):
             mark_quick(figure)
         picture = save_figure(figure, given.out / f"{name}.png", dpi=given.dpi)
     print(picture)
@@ -112,7 +110,8 @@ def run_figure(
 
 def mark_quick(figure: Figure) -> None:
     """Write across the bottom of a figure that it is of a --quick run, below everything else."""
-    figure.supxlabel("--quick: shorter simulations, fewer points and seeds than the figure of the documentation", **_MARK)
+    text = "--quick: shorter simulations, fewer points and seeds than in the documentation"
+    figure.supxlabel(text, fontsize=8, color=COLOURS["red"])
 
 
 def letter(axes: Axes, text: str, x: float = -0.02) -> None:
