@@ -197,9 +197,9 @@ def describe(data: Mapping[str, np.ndarray]) -> list[str]:
 # --- the picture ------------------------------------------------------------------------------------------------------
 
 STYLES = {
-    "raw": ("red", "s-", "decoder frozen (raw)"),
-    "gain": ("orange", "^--", "raw x 1 refitted gain"),
-    "length": ("sky", "v:", "raw + 1 refitted length"),
+    "raw": ("red", "s-", "decoder frozen"),
+    "gain": ("orange", "^--", "frozen, one refitted gain"),
+    "length": ("sky", "v:", "frozen, one refitted length"),
     "retrained": ("green", "o-", "decoder retrained"),
 }
 
@@ -213,9 +213,10 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     _other(grid[0, 2], data)
     for axes in grid[0]:
         axes.set(xscale="log", yscale="log", xlabel="activity (spikes/s of the population)", xlim=(50, 2.5e4))
-        axes.set_ylim(2e-4, 3e2)
-        axes.set_ylabel("coding loss on a new signal, $\\langle|x-\\hat x|^2\\rangle$")
-        axes.legend(loc="upper right", handlelength=2.2, fontsize=7, borderpad=0, labelspacing=0.3)
+        axes.set_ylim(1e-4, 3e3)
+        axes.set_ylabel("coding loss $\\langle|x-\\hat x|^2\\rangle$ of a new signal")
+        legend = axes.legend(loc="upper right", handlelength=2.2, fontsize=7.3, borderpad=0, labelspacing=0.3)
+        legend.set_in_layout(False)
     shown = [int(m) for m in data["dimensions"]]
     for k, (axes, m) in enumerate(zip(grid[1], (*shown, *[0] * (3 - len(shown))), strict=True)):
         if not m:
@@ -223,9 +224,11 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
             axes.text(0.5, 0.5, "M = 32 only in the full figure", ha="center", color="0.5")
             continue
         _price(axes, data, m)
-        letter(axes, "DEF"[k])
+        letter(axes, "DEF"[k], -0.1)
     for axes, text in zip(grid[0], "ABC", strict=True):
-        letter(axes, text)
+        letter(axes, text, -0.1)
+    handles, labels = grid[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=2.4)
     return figure
 
 
@@ -245,8 +248,8 @@ def _standard(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     double = GAINS[2].index(4.4)
     raw, gain = (factors[r][:, double].mean() for r in ("raw", "gain"))
     axes.set_title(
-        f"Random LIF population: at {ratio[:, double].mean():.1f} x the rate its frozen\n"
-        f"decoder errs {raw:.0f} x as much as a retrained one, with a gain {gain:.1f} x"
+        f"Random LIF neurons, at {ratio[:, double].mean():.1f} x the rate: frozen decoder\n"
+        f"{raw:.0f} x the retrained one's loss; with one gain {gain:.1f} x"
     )
 
 
@@ -260,6 +263,7 @@ def _moved(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     for k, readout in enumerate(READOUTS, 1):
         colour, style, label = STYLES[readout]
         text = f"{label}: slope {_slope(curve, k).mean():.2f}" if readout == "raw" else label
+        text += " (as the gain)" if readout == "retrained" else ""
         _points(axes, curve[:, :, 0], curve[:, :, k], colour, style, text)
     rescaled = data["rescaled_2"]
     text = f"networks rescaled for each rate: slope {_slope(rescaled).mean():.2f}"
@@ -267,8 +271,8 @@ def _moved(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     _, over = coding_factors(data, 2)
     raw, length = over["raw"], over["length"]
     axes.set_title(
-        "One spike-coding network moved by ν: raw "
-        f"{np.nanmin(raw.mean(0)):.1f} to {np.nanmax(raw.mean(0)):.1f} x\nthe loss of rescaled ones, length-corrected "
+        "One spike-coding network moved by ν: "
+        f"{np.nanmin(raw.mean(0)):.1f} to {np.nanmax(raw.mean(0)):.1f} x\nthe loss of rescaled ones; its length put right "
         f"{np.nanmin(length.mean(0)):.1f} to {np.nanmax(length.mean(0)):.1f} x"
     )
 
@@ -285,26 +289,31 @@ def _other(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     _points(axes, equal[:, :, 0], equal[:, :, 2], "orange", "^--", "equal neurons, refitted gain")
     fewer, more = equal[:, -1, 0] / equal[:, 0, 0], equal[:, -1, 1:5].min(1) / equal[:, 0, 1]
     axes.set_title(
-        f"κ and μ move it as well; equal neurons save {100 * (1 - fewer.mean()):.0f} % of\n"
-        f"spikes for {more.mean():.0f} x the loss, at the best of the four read-outs"
+        f"κ and μ move it as well; equal neurons save {100 * (1 - fewer.mean()):.0f} %\n"
+        f"of spikes for {more.mean():.0f} x the loss, with the best read-out"
     )
 
 
 def _price(axes: Any, data: Mapping[str, np.ndarray], m: int) -> None:
     ratio, factors = lif_factors(data, m)
     rate, over = coding_factors(data, m)
-    middle = rate[:, [len(NUS[m]) // 2 - (m == 32)]]
+    middle = rate[:, [len(NUS[m]) // 2]]
     for readout in READOUTS[:3]:
         colour, _, label = STYLES[readout]
-        _points(axes, ratio, factors[readout], colour, "o-", f"LIF: {label}")
-        _points(axes, rate / middle, over[readout], colour, "s--", f"spike coding: {label}", hollow=True)
+        _points(axes, ratio, factors[readout], colour, "o-", f"LIF population, decoder {label.removeprefix('decoder ')}")
+        _points(axes, rate / middle, over[readout], colour, "s--", f"spike coding, moved by ν: {label}", hollow=True)
     axes.axhline(1, color="0.7", lw=0.8, zorder=0)
-    nu = NUS[m][len(NUS[m]) // 2 - (m == 32)]
+    nu = NUS[m][len(NUS[m]) // 2]
     axes.set(xscale="log", yscale="log", ylim=(0.5, 2e3), xlim=(0.05, 8))
     axes.set_xlabel(f"rate / rate at gain {REFERENCE:g} (LIF) or at ν = {nu:.2g}")
     axes.set_ylabel("loss / loss of a network retrained at that rate")
-    axes.set_title(f"M = {m} signals, N = {NEURONS[m]}")
-    axes.legend(loc="upper center", ncols=2, fontsize=7, handlelength=2.2, borderpad=0, labelspacing=0.3, columnspacing=1)
+    double = GAINS[m].index(4.4)
+    raw, gain = (factors[r][:, double].mean() for r in ("raw", "gain"))
+    moved = [f"{np.nanmean(over[r], axis=0).max():.1f}" for r in ("raw", "gain")]
+    axes.set_title(
+        f"M = {m}: LIF at {ratio[:, double].mean():.1f} x the rate {raw:.0f} x ({gain:.1f} x with a gain),\n"
+        f"spike coding at most {moved[0]} x ({moved[1]} x with a gain)"
+    )
 
 
 def _points(
