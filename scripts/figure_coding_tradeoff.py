@@ -73,8 +73,9 @@ def compute(quick: bool) -> dict[str, Any]:
 
 def _job(m: int, seed: int, quick: bool) -> dict[str, np.ndarray]:
     """All curves of one seed."""
-    long, test = _signal(m, TRAIN_LIF[m] / (4 if quick else 1), TRAIN_SEED + seed), _signal(m, TEST, TEST_SEED + seed)
-    train = Signal(long.values[: round(TRAIN_CODING / long.dt) + 1], long.dt)
+    long, test = _signal(m, TRAIN_LIF[m], TRAIN_SEED + seed), _signal(m, TEST, TEST_SEED + seed)
+    long = long.until(TRAIN_LIF[m] / (4 if quick else 1))
+    train = long.until(TRAIN_CODING)
     n, loss = NEURONS[m], load_coding_network("joint").loss
     norms = log_uniform_norms(n, 0.03, 0.6)
     mixed, equal = (

@@ -106,8 +106,9 @@ def test_boxes_say_the_same(three_costs) -> None:
     # the price of a charge moves all faces alike ...
     by_length = bounding_box(network.with_parameters(nu=0.3 * norms)).offsets
     np.testing.assert_allclose(by_length - free, 0.15, rtol=1e-9)
-    by_charge = bounding_box(network.with_parameters(nu=0.3 * norms.mean() * charge_per_spike(network) / charge_per_spike(network).mean()))
-    np.testing.assert_allclose(by_charge.offsets - free, 0.15, rtol=0.08)
+    charge = charge_per_spike(network)
+    by_charge = bounding_box(network.with_parameters(nu=0.3 * norms.mean() * charge / charge.mean())).offsets
+    np.testing.assert_allclose(by_charge - free, 0.15, rtol=0.08)
     # ... and on top of a price per spike it leaves the selected norm where it is
     both = bounding_box(network.with_parameters(nu=0.02 + 0.3 * norms)).offsets
     assert norms[np.argmin(both)] == pytest.approx(np.sqrt(0.02), rel=0.04)
@@ -124,9 +125,9 @@ def test_priced_rate_and_loss_against_simulation(eps_1, eps_2, mixed, circle) ->
 
 
 def test_fewer_spikes_move_the_same_charge(mixed, circle) -> None:
-    """Charge per second is (rho - bias)/tau times a constant: 13 times fewer spikes save only what the bias saves."""
-    cheap, dear = (energy(simulate(mixed.with_parameters(nu=nu), circle), 0.5) for nu in (0.002, 0.3))
-    bias = np.sqrt([0.002, 0.3]) / 2
-    assert cheap.spikes / dear.spikes > 10
+    """Charge per second is (rho - bias)/tau times a constant: fewer spikes save only what the bias saves."""
+    cheap, dear = (energy(simulate(mixed.with_parameters(nu=nu), circle), 0.5) for nu in (0.002, 0.15))
+    bias = np.sqrt([0.002, 0.15]) / 2
+    assert cheap.spikes / dear.spikes > 7
     assert cheap.synaptic_charge / dear.synaptic_charge == pytest.approx((1 - bias[0]) / (1 - bias[1]), rel=0.07)
     assert dear.atp / cheap.atp > dear.spikes / cheap.spikes
