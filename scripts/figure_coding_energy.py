@@ -21,8 +21,8 @@ from matplotlib.ticker import NullFormatter
 
 from snnmodels.coding import (
     CodingNetwork,
-    golden_angle_decoder,
     energy,
+    golden_angle_decoder,
     load_coding_network,
     simulate,
     smooth_signal,
@@ -116,17 +116,22 @@ def describe(data: Mapping[str, np.ndarray]) -> list[str]:
     lines = [f"charge of a spike over its norm: {q.min():.0f} to {q.max():.0f}"]
     for unit, prices in PRICES.items():
         found, expected = data[unit], theory(data, unit, prices)
-        lines.append(f"price {NAMES[unit]}, {len(found)} signal(s), mean ± standard deviation; in brackets over the theory")
+        lines.append(f"price {NAMES[unit]}, {len(found)} signal(s), mean ± standard deviation (over the theory)")
         for k, price in enumerate(prices):
-            values = [_spread(found[:, k, j]) + f" ({(found[:, k, j] / expected[u][k]).mean():.2f})" for j, u in enumerate(UNITS)]
+            values = [
+                _spread(found[:, k, j]) + f" ({(found[:, k, j] / expected[u][k]).mean():.2f})"
+                for j, u in enumerate(UNITS)
+            ]
             loss = f"{_spread(found[:, k, LOSS])} ({(found[:, k, LOSS] / expected['loss'][k]).mean():.2f})"
             norm = f"{_spread(found[:, k, MEDIAN])} ({(found[:, k, MEDIAN] / expected['norm'][k]).mean():.2f})"
             text = ", ".join(f"{u} {v}" for u, v in zip(UNITS, values, strict=True))
-            lines.append(f"  {price:.3g}: {text}; loss {loss}, length put right {_spread(found[:, k, CORRECTED])}, norm {norm}")
+            corrected = _spread(found[:, k, CORRECTED])
+            lines.append(f"  {price:.3g}: {text}; loss {loss}, length put right {corrected}, norm {norm}")
         first, last = found[:, 0], found[:, -1]
         text = ", ".join(f"{u} {_spread(first[:, j] / last[:, j])}" for j, u in enumerate(UNITS))
         total = (first[:, 3] + first[:, 4]) / (last[:, 3] + last[:, 4])
-        lines.append(f"  first over last price: {text}, ATP with rest {_spread(total)}, loss 1/{_spread(last[:, LOSS] / first[:, LOSS])}")
+        worse = _spread(last[:, LOSS] / first[:, LOSS])
+        lines.append(f"  first over last price: {text}, ATP with rest {_spread(total)}, loss 1/{worse}")
     return lines
 
 
@@ -145,12 +150,19 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     charge = data["synaptic_charge"]
     few, bad = ((charge[:, 0, j] / charge[:, -1, j]).mean() for j in (0, LOSS))
     titles = {
-        "spikes": f"A price per spike saves spikes, here {saved['spikes']:.0f} x;\none per charge {few:.1f} x, at {1 / bad:.0f} x the loss",
+        "spikes": f"A price per spike saves spikes, here {saved['spikes']:.0f} x;\n"
+        f"one per charge {few:.1f} x, at {1 / bad:.0f} x the loss",
         "synaptic_events": "Synaptic events: the same as spikes,\nsince every neuron reaches all others",
-        "synaptic_charge": f"Synaptic charge: only a bias saves any,\n{saved['synaptic_charge']:.1f} x by the price per spike of C",
+        "synaptic_charge": "Synaptic charge: only a bias saves any,\n"
+        f"{saved['synaptic_charge']:.1f} x by the price per spike of C",
         "atp": f"ATP: {saved['atp']:.1f} x by the price per spike of C;\ncharge is what is left",
     }
-    labels = ("spikes/s of the population", "synaptic events/s", "synaptic charge/s (resets of the receiver)", "ATP/s for spikes and synapses")
+    labels = (
+        "spikes/s of the population",
+        "synaptic events/s",
+        "synaptic charge/s (resets of the receiver)",
+        "ATP/s for spikes and synapses",
+    )
     axes_of = (grid[0, 2], grid[1, 0], grid[1, 1], grid[1, 2])
     for j, (unit, axes, label) in enumerate(zip(UNITS, axes_of, labels, strict=True)):
         _tradeoff(axes, data, j, unit)

@@ -2,8 +2,8 @@
 
 python scripts/figure_coding_tradeoff.py [--quick] [--out DIR]
 
-Every read-out is fitted on one signal and scored on another; see `snnmodels.coding.baselines`. The full figure takes about
-a quarter of an hour of CPU time on two processes; --quick is one of its seeds on shorter signals, without M = 32.
+Every read-out is fitted on one signal and scored on another; see `snnmodels.coding.baselines`. The full figure takes
+about a quarter of an hour of CPU time on two processes; --quick is one of its seeds on shorter signals, without M = 32.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ TRAIN_CODING, TEST, TRAIN_SEED, TEST_SEED = 8.0, 4.5, 100, 200
 REFERENCE = 2.0  # gain at which the standard population's decoder is frozen
 NEURONS = {2: 100, 8: 200, 32: 640}
 SEEDS = {2: 5, 8: 3, 32: 3}
-GAINS: dict[int, tuple[float, ...]] = {2: (0.5, 0.8, 1.2, 2.0, 3.0, 4.4, 8.0), 8: (0.5, 1.0, 2.0, 4.4, 8.0), 32: (0.5, 1.0, 2.0, 4.4)}
+GAINS: dict[int, tuple[float, ...]] = {
+    2: (0.5, 0.8, 1.2, 2.0, 3.0, 4.4, 8.0),
+    8: (0.5, 1.0, 2.0, 4.4, 8.0),
+    32: (0.5, 1.0, 2.0, 4.4),
+}
 NUS: dict[int, tuple[float, ...]] = {
     2: tuple(np.geomspace(0.002, 0.3, 5)),
     8: (0.003, 0.01, 0.03, 0.08),
@@ -121,7 +125,9 @@ def lif_factors(data: Mapping[str, np.ndarray], m: int) -> tuple[np.ndarray, dic
     return curve[:, :, 0] / reference, factors
 
 
-def coding_factors(data: Mapping[str, np.ndarray], m: int, name: str = "nu") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def coding_factors(
+    data: Mapping[str, np.ndarray], m: int, name: str = "nu"
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Rate, and loss over that of rescaled networks at equal rate, by seed; NaN where these have no such rate."""
     curve, rescaled = data[f"{name}_{m}"], data[f"rescaled_{m}"]
     factors = {}
@@ -158,7 +164,8 @@ def describe(data: Mapping[str, np.ndarray]) -> list[str]:
             parts = ", ".join(f"{r} {spread(f[:, k])}" for r, f in factors.items())
             rate = data[f"lif_{m}"][:, k, 0]
             lines.append(
-                f"  LIF, gain {gain:g}: {spread(rate)}/s ({ratio[:, k].mean():.2f} x), retrained {spread(loss)}; over it: {parts}"
+                f"  LIF, gain {gain:g}: {spread(rate)}/s ({ratio[:, k].mean():.2f} x), retrained {spread(loss)}; "
+                f"over it: {parts}"
             )
         lines.append(f"  LIF, retrained: slope {spread(_slope(data[f'lif_{m}'], FIELDS.index('retrained')))}")
         rate, over = coding_factors(data, m)
@@ -228,6 +235,8 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
         letter(axes, "DEF"[k], -0.1)
     for axes, text in zip(grid[0], "ABC", strict=True):
         letter(axes, text, -0.1)
+    for axes in grid.flat:
+        axes.title.set_fontsize(8.6)
     handles, labels = grid[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=2.4)
     return figure
@@ -236,7 +245,8 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
 def _theory(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     rate = np.geomspace(50, 2.5e4, 50)
     rho = float(data["rho_2"].mean())
-    axes.plot(rate, retrained_curve(rate, rho, float(data["tau"])), color="0.8", lw=4, zorder=0, label="theory (λρ)²/12f²")
+    loss = retrained_curve(rate, rho, float(data["tau"]))
+    axes.plot(rate, loss, color="0.8", lw=4, zorder=0, label="theory (λρ)²/12f²")
 
 
 def _standard(axes: Any, data: Mapping[str, np.ndarray]) -> None:
@@ -273,7 +283,8 @@ def _moved(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     raw, length = over["raw"], over["length"]
     axes.set_title(
         "One spike-coding network moved by ν: "
-        f"{np.nanmin(raw.mean(0)):.1f} to {np.nanmax(raw.mean(0)):.1f} x\nthe loss of rescaled ones; its length put right "
+        f"{np.nanmin(raw.mean(0)):.1f} to {np.nanmax(raw.mean(0)):.1f} x\n"
+        "the loss of rescaled ones; its length put right "
         f"{np.nanmin(length.mean(0)):.1f} to {np.nanmax(length.mean(0)):.1f} x"
     )
 
@@ -282,7 +293,10 @@ def _other(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     _theory(axes, data)
     rescaled = data["rescaled_2"]
     _points(axes, rescaled[:, :, 0], rescaled[:, :, 1], "black", "D-", "networks rescaled for each rate")
-    for cost, colour, style, name in (("kappa", "pink", "s-", "feedback inhibition κ"), ("mu", "blue", "^-", "adaptation μ")):
+    for cost, colour, style, name in (
+        ("kappa", "pink", "s-", "feedback inhibition κ"),
+        ("mu", "blue", "^-", "adaptation μ"),
+    ):
         curve = data[f"{cost}_2"]
         _points(axes, curve[:, :, 0], curve[:, :, 1], colour, style, f"{name}, raw: slope {_slope(curve).mean():.2f}")
     equal = data["equal_2"]
@@ -301,7 +315,8 @@ def _price(axes: Any, data: Mapping[str, np.ndarray], m: int) -> None:
     middle = rate[:, [len(NUS[m]) // 2]]
     for readout in READOUTS[:3]:
         colour, _, label = STYLES[readout]
-        _points(axes, ratio, factors[readout], colour, "o-", f"LIF population, decoder {label.removeprefix('decoder ')}")
+        lif = f"LIF population, decoder {label.removeprefix('decoder ')}"
+        _points(axes, ratio, factors[readout], colour, "o-", lif)
         _points(axes, rate / middle, over[readout], colour, "s--", f"spike coding, moved by ν: {label}", hollow=True)
     axes.axhline(1, color="0.7", lw=0.8, zorder=0)
     nu = NUS[m][len(NUS[m]) // 2]

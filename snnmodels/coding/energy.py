@@ -1,9 +1,9 @@
 """Energy of a simulation in four units: spikes, synaptic events, synaptic charge and ATP.
 
 They are not proportional to each other. A spike of a neuron with a long decoder column injects more charge into the
-others, in proportion to the column's length, and a code that gets by with fewer, longer spikes saves the one and not the
-other. Any of the four can be priced: `energy_per_spike` gives what one spike of each neuron uses, which is the parameter
-of a linear cost (``nu = price * energy_per_spike(network, "atp")``) or the `energy` of a `Homeostat`.
+others, in proportion to the column's length, and a code that gets by with fewer, longer spikes saves the one and not
+the other. Any of the four can be priced: `energy_per_spike` gives what one spike of each neuron uses, which is the
+parameter of a linear cost (``nu = price * energy_per_spike(network, "atp")``) or the `energy` of a `Homeostat`.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def charge_per_spike(network: CodingNetwork) -> Array:
     """The charge that a spike of each neuron moves through its recurrent synapses, shape (N,).
 
     Σ_{i≠j} |w_ij|/w_ii: in units of the receiving neuron's own reset w_ii = d_i², so that a spike which pulls one other
-    neuron down by as much as its own spike would counts 1. Excitatory and inhibitory charge count alike. For slow weights,
-    where the network implements dynamics, what they inject in all, τ |slow_ij|/w_ii, is added. The inhibition through
-    population traces, which is the threshold's and has no weights, is not included.
+    neuron down by as much as its own spike would counts 1. Excitatory and inhibitory charge count alike. For slow
+    weights, where the network implements dynamics, what they inject in all, τ |slow_ij|/w_ii, is added. The inhibition
+    through population traces, which is the threshold's and has no weights, is not included.
 
     Notes
     -----

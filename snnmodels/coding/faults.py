@@ -61,8 +61,8 @@ def check_before(network: CodingNetwork, signal: Signal) -> None:
         furthest = float((signal.values @ network.metric @ direction).max())
         what = f"the signal goes there, up to {furthest:.2g}" if furthest > 0 else "the signal never goes there"
         _warn(
-            f"the decoder is one-sided: no spike corrects an error in the direction ({at}), so that the bounding box is "
-            f"unbounded there ({what}); add neurons whose columns point that way"
+            f"the decoder is one-sided: no spike corrects an error in the direction ({at}), so that the bounding box "
+            f"is unbounded there ({what}); add neurons whose columns point that way"
         )
 
 
@@ -100,10 +100,11 @@ def check_after(response: Response) -> None:
         if stuck
         else "the time step is too large for the rate"
     )
+    late = "; with a delay or noise, higher costs" if network.delay or network.noise else ""
     _warn(
         f"there are spikes in {100 * busy[worst]:.0f} % of the steps from {worst * signal.dt:.4g} to "
         f"{(worst + width) * signal.dt:.4g} s: {cause}. Use a smaller dt than {signal.dt:g} s, longer decoder columns, "
-        "higher costs or a smaller signal" + ("; with a delay or noise, higher costs" if network.delay or network.noise else "")
+        f"higher costs or a smaller signal{late}"
     )
 
 
@@ -142,13 +143,13 @@ def check_number(network: CodingNetwork, margin: Array, time: float) -> None:
     broken = np.flatnonzero(np.isnan(margin))
     if broken.size:
         raise ValueError(
-            f"{network.name}: the threshold of neuron {broken[0]} is not a number within {time:.6g} s: a cost can't be computed "
-            f"at the activity reached. The threshold is {brief(str(network.rule.threshold))}"
+            f"{network.name}: the threshold of neuron {broken[0]} is not a number within {time:.6g} s: a cost can't be "
+            f"computed at the activity reached. The threshold is {brief(str(network.rule.threshold))}"
         )
 
 
 def uncorrected_direction(network: CodingNetwork) -> Array | None:
-    """A direction u in which no neuron corrects errors, D_iᵀ W u <= 0 for all i, of unit length; None if there is none.
+    """A unit vector u in which no neuron corrects errors, D_iᵀ W u <= 0 for all i; None if there is none.
 
     The bounding box is unbounded exactly if there is one.
 
@@ -212,8 +213,8 @@ def _check_thresholds(network: CodingNetwork, signal: Signal) -> None:
         bad = np.flatnonzero(~np.isfinite(theta))
         if bad.size:
             raise ValueError(
-                f"the threshold of neuron {bad[0]} is {theta[bad[0]]} at rest: a cost is not finite where no neuron has "
-                f"been active. The threshold is {brief(str(threshold))}"
+                f"the threshold of neuron {bad[0]} is {theta[bad[0]]} at rest: a cost is not finite where no neuron "
+                f"has been active. The threshold is {brief(str(threshold))}"
             )
         low = np.flatnonzero(theta <= 0)
         if not low.size or _recovers(network):
@@ -221,8 +222,8 @@ def _check_thresholds(network: CodingNetwork, signal: Signal) -> None:
         if not _has_inside(network, theta):
             raise ValueError(
                 f"the bounding box is empty: the threshold of neuron {low[0]} is {theta[low[0]]:.3g} and those of "
-                f"{low.size} of {network.n} neurons are not positive, so that somebody spikes in every step whatever the "
-                f"signal; raise the costs (a negative linear cost has to stay above -d² = "
+                f"{low.size} of {network.n} neurons are not positive, so that somebody spikes in every step whatever "
+                f"the signal; raise the costs (a negative linear cost has to stay above -d² = "
                 f"{-float(network.norms[low[0]] ** 2):.3g})"
             )
         _warn(
@@ -257,8 +258,8 @@ def _check_concavity(network: CodingNetwork) -> None:
         for slope in _slopes(network, trace):
             if (slope < 0).any():
                 _warn(
-                    f"activity lowers thresholds: their slope in the trace {trace!r} is {float(slope.min()):.3g} at rest, so "
-                    "that every spike makes the next one cheaper and rates may run away; the cost of that trace should "
+                    f"activity lowers thresholds: their slope in the trace {trace!r} is {float(slope.min()):.3g} at rest, "
+                    "so that every spike makes the next one cheaper and rates may run away; the cost of that trace should "
                     "be convex (a positive weight on its square)"
                 )
                 break

@@ -1,7 +1,7 @@
 """A standard population for comparison: heterogeneous LIF neurons with a trained linear read-out.
 
-Encoders in all directions, random biases, no recurrence: its code is not derived from a loss, so its decoder has to be fitted,
-and fitted again whenever its rates change.
+Encoders in all directions, random biases, no recurrence: its code is not derived from a loss, so its decoder has to be
+fitted, and fitted again whenever its rates change.
 """
 
 from __future__ import annotations

@@ -311,7 +311,8 @@ def _check_costs(loss: JointLoss) -> None:
         unknown = sorted(names - allowed)
         if unknown:
             raise LossError(
-                f"cost {cost.name!r} uses {', '.join(map(repr, unknown))}, which is neither a trace ({', '.join(loss.traces)}) "
+                f"cost {cost.name!r} uses {', '.join(map(repr, unknown))}, which is neither a trace "
+                f"({', '.join(loss.traces)}) "
                 f"nor a parameter ({', '.join(loss.parameters) or 'none declared'})"
             )
         traces = names & set(loss.traces)
@@ -333,8 +334,8 @@ def _check_costs(loss: JointLoss) -> None:
         used |= set(_names(trace.jump))
     unused = sorted({*loss.traces, *loss.parameters} - used)
     if unused:
-        are = "is" if len(unused) == 1 else "are"
-        raise LossError(f"{', '.join(map(repr, unused))} {are} declared but no cost uses {'it' if are == 'is' else 'them'}")
+        are, them = ("is", "it") if len(unused) == 1 else ("are", "them")
+        raise LossError(f"{', '.join(map(repr, unused))} {are} declared but no cost uses {them}")
 
 
 _SMOOTH = tuple(f for f in FUNCTIONS.values() if isinstance(f, type))

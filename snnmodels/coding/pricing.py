@@ -1,12 +1,12 @@
 """What a price does to the bounding box: which neurons it selects, and what rate and loss follow.
 
-Everything starts from the derived threshold. Neuron i's face is at theta_i/d_i, and the neurons whose faces are nearest do
-the work. For a cost of eps_1 per spike and eps_2 per unit of synaptic charge, which is proportional to d,
+Everything starts from the derived threshold. Neuron i's face is at theta_i/d_i, and the neurons whose faces are nearest
+do the work. For a cost of eps_1 per spike and eps_2 per unit of synaptic charge, which is proportional to d,
 
     (eps_1 + eps_2 d) r   ->   theta/d = (d + eps_1/d + eps_2)/2 :
 
-the price per spike is hard on small neurons and selects the norm sqrt(eps_1); the price per charge moves all faces alike
-and selects nobody.
+the price per spike is hard on small neurons and selects the norm sqrt(eps_1); the price per charge moves all faces
+alike and selects nobody.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def selected_norm(loss: JointLoss = LINEAR_PRICES) -> sp.Expr | None:
     Returns
     -------
     Expr or None
-        In the parameters of the loss. None if nearness grows towards ever smaller norms: then the smallest neurons there
-        are do the work, whatever the price.
+        In the parameters of the loss. None if nearness grows towards ever smaller norms: then the smallest neurons
+        there are do the work, whatever the price.
 
     Raises
     ------

@@ -54,8 +54,8 @@ def simulate(
     Raises
     ------
     ValueError
-        If signal and network don't fit, the weight form doesn't exist, no error satisfies all thresholds, or a threshold
-        is not a number.
+        If signal and network don't fit, the weight form doesn't exist, no error satisfies all thresholds, or a
+        threshold is not a number.
 
     Warns
     -----

@@ -47,7 +47,7 @@ def test_one_loop_of_gains_is_one_run_each() -> None:
 
 
 def test_a_gain_is_an_inverse_threshold() -> None:
-    """Neurons of threshold 1/g and current I are those of threshold 1 and current g I: moving one is moving the other."""
+    """Neurons of threshold 1/g and current I are those of threshold 1 and current g I: one knob, not two."""
     signal, tau, g = smooth_signal(0.2), 0.02, 2.5
     response = LIFPopulation(n=12, gain=g, refractory=0.0).simulate(signal)
     population, keep = response.population, np.exp(-signal.dt / tau)
@@ -107,7 +107,7 @@ def test_standard_population_at_twice_the_rate(seed) -> None:
 
 
 def test_one_network_moved_by_a_price_keeps_its_decoder() -> None:
-    """Held out, the same read-outs: raw within 4.5 x of rescaled networks; the length needs what theory says, no fit."""
+    """Held out, the same read-outs: the length needs what theory says, and no fit."""
     joint = load_coding_network("joint")
     train = Signal(TRAIN.values[:25001], TRAIN.dt)
     for point in held_out_coding(lambda nu: joint.with_parameters(nu=nu), (0.005, 0.05), train, TEST):
