@@ -172,7 +172,7 @@ def uncorrected_direction(network: CodingNetwork) -> Array | None:
 
 
 def _open_direction(normals: Array) -> Array | None:
-    """u != 0 with normals u <= 0, or None."""
+    """Some u != 0 with normals u <= 0, or None."""
     m = normals.shape[1]
     _, sizes, directions = np.linalg.svd(normals, full_matrices=True)
     if len(sizes) < m or sizes[-1] <= 1e-12 * sizes[0]:
@@ -258,9 +258,9 @@ def _check_concavity(network: CodingNetwork) -> None:
         for slope in _slopes(network, trace):
             if (slope < 0).any():
                 _warn(
-                    f"activity lowers thresholds: their slope in the trace {trace!r} is {float(slope.min()):.3g} at rest, "
-                    "so that every spike makes the next one cheaper and rates may run away; the cost of that trace should "
-                    "be convex (a positive weight on its square)"
+                    f"activity lowers thresholds: their slope in the trace {trace!r} is {float(slope.min()):.3g} at "
+                    "rest, so that every spike makes the next one cheaper and rates may run away; the cost of that "
+                    "trace should be convex (a positive weight on its square)"
                 )
                 break
 

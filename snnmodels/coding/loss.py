@@ -328,9 +328,9 @@ def _check_costs(loss: JointLoss) -> None:
         used |= names
     for name, trace in loss.traces.items():
         _check_smooth(f"the jump of trace {name!r}", trace.jump)
-        unknown = set(_names(trace.jump)) - set(loss.parameters) - {NORM.name}
-        if unknown:
-            raise LossError(f"trace {name!r} jumps by {trace.jump}, but {min(unknown)!r} is not a parameter")
+        strange = set(_names(trace.jump)) - set(loss.parameters) - {NORM.name}
+        if strange:
+            raise LossError(f"trace {name!r} jumps by {trace.jump}, but {min(strange)!r} is not a parameter")
         used |= set(_names(trace.jump))
     unused = sorted({*loss.traces, *loss.parameters} - used)
     if unused:

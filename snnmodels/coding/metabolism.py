@@ -4,7 +4,7 @@ Attwell & Laughlin (2001), An energy budget for signaling in the grey matter of 
 21:1133-1145, https://doi.org/10.1097/00004647-200110000-00001: rodent neocortex, 4 spikes/s, 8000 boutons per neuron
 that release with probability 1/4. Howarth, Gleeson & Attwell (2012), Updated energy budgets for neural computation in
 the neocortex and cerebellum, J. Cereb. Blood Flow Metab. 32:1222-1232, https://doi.org/10.1038/jcbfm.2012.35: the same,
-with action potentials whose sodium and potassium currents overlap less (1.24 times the least sodium entry, not 4 times).
+with action potentials whose sodium and potassium currents overlap less (1.24 times the least sodium entry, not 4).
 """
 
 from __future__ import annotations
