@@ -51,6 +51,8 @@ def run_figure(
     compute: Callable[[bool], dict[str, Any]],
     draw: Callable[[Data], Figure],
     arguments: list[str] | None = None,
+    *,
+    table: Callable[[Data], str] | None = None,
 ) -> Path:
     """Parse options, simulate or read saved data, draw, and save ``<name>.npz`` and ``<name>.png``.
 
@@ -64,6 +66,8 @@ def run_figure(
     draw : callable
     arguments : list of str or None
         Command line; None for that of the process.
+    table : callable or None
+        Numbers of the data as Markdown, which are printed and saved as ``<name>.md``.
 
     Returns
     -------
@@ -87,8 +91,12 @@ def run_figure(
         data = compute(given.quick)
         with atomic_file(file, "results") as opened:
             np.savez_compressed(opened, **data)
+    saved = read_archive(file, "file of results")
+    if table is not None:
+        print(text := table(saved))
+        (given.out / f"{name}.md").write_text(text + "\n")
     with matplotlib.rc_context(_STYLE):
-        picture = save_figure(draw(read_archive(file, "file of results")), given.out / f"{name}.png", dpi=given.dpi)
+        picture = save_figure(draw(saved), given.out / f"{name}.png", dpi=given.dpi)
     print(picture)
     return picture
 
