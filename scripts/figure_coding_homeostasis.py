@@ -82,7 +82,7 @@ def regimes(network: CodingNetwork, turns: int) -> tuple[dict[str, CodingNetwork
     rates = simulate(network.with_parameters(off=0.0), circle).rates(2.0)
     budget, each = float(rates.sum()), np.maximum(rates, 0.2)
     low, high = BOUNDS
-    prices = {
+    prices: dict[str, float | Homeostat] = {
         "fixed price": PRICE,
         "population, unbounded": Homeostat(PRICE, budget, GAIN, minimum=1e-12, maximum=1e6),
         "population, bounded": Homeostat(PRICE, budget, GAIN, minimum=low, maximum=high),

@@ -66,12 +66,13 @@ def simulated(net: Network, signal: Signal) -> tuple[Response | PopulationsRespo
     """The response, and the estimate of the signal."""
     dimensions = net.excitatory.dimensions if isinstance(net, TwoPopulations) else net.dimensions
     split = Signal(split_signs(signal.values, 1), signal.dt) if dimensions > signal.dimensions else signal
+    response: Response | PopulationsResponse
     if isinstance(net, TwoPopulations):
-        response: Response | PopulationsResponse = simulate_populations(net, split)
-        estimate = response.excitatory.estimate
+        response = both = simulate_populations(net, split)
+        estimate = both.excitatory.estimate
     else:
-        response = simulate(net, split)
-        estimate = response.estimate
+        response = one = simulate(net, split)
+        estimate = one.estimate
     half = signal.dimensions
     return response, estimate if dimensions == half else estimate[:, :half] - estimate[:, half:]
 
@@ -94,9 +95,9 @@ def measured(net: Network, signal: Signal, other: Signal) -> list[float]:
     gain = scalar_gain(known[first:], other.values[1:][first:])
     response, estimate = simulated(net, signal)
     error = (signal.values[1:] - gain * estimate)[first:]
-    both = isinstance(response, PopulationsResponse)
-    e = response.excitatory.rate(DISCARD) if both else response.rate(DISCARD)
-    i = response.inhibitory.rate(DISCARD) if both else 0.0
+    e, i = response.rate(DISCARD), 0.0
+    if isinstance(response, PopulationsResponse):
+        e, i = response.excitatory.rate(DISCARD), response.inhibitory.rate(DISCARD)
     return [e, i, synaptic_events(response), float((error**2).sum(1).mean())]
 
 
@@ -181,7 +182,8 @@ def table(data: Mapping[str, np.ndarray]) -> str:
 def draw(data: Mapping[str, np.ndarray]) -> Figure:
     """Left: a stretch of one response. Right: trade-off, price of the loop, tightness of balance."""
     figure = Figure(figsize=(10.5, 7.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1.15, 1])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1.15, 1])
+    left, right = halves
     signals, raster_e, raster_i, currents = left.subplots(4, 1, sharex=True, height_ratios=[1.1, 1.4, 0.7, 1.1])
     t = data["time"]
     signals.plot(t, data["signal"], color="black", lw=1)

@@ -9,7 +9,7 @@ starting phases of the signal, draws of the noise or of the lost neurons: means 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,14 +25,14 @@ from snnmodels.coding import (
     ring_decoder,
     simulate,
 )
-from snnmodels.coding.tolerance import burst_price, loss_of_survivors, mixed_norms_delay, noisy_rate
+from snnmodels.coding.tolerance import burst_price, loss_of_survivors, noisy_rate
 from snnmodels.studies.figures import COLOURS, letter, run_figure
 from snnmodels.studies.scripts import run
 
 LOSS = joint_loss({"sparsity": "nu*r"}, parameters={"nu": 0.0}, tau=0.02)
 D = 0.2
 RINGS = (6, 12, 24)
-DELAYS = (1, 2, 5, 10, 20, 40)  # steps of 0.1 ms
+DELAYS = (1, 2, 5, 10, 20)  # steps of 0.1 ms
 CALM = 1.2
 FREQUENCY = 0.5
 SPEED = float(np.hypot(2 * np.pi * FREQUENCY, 1 / 0.02))  # |dx/dt + x/tau| on a circle of radius 1
@@ -41,16 +41,16 @@ NOISY_PRICES = (0.25, 1.0, 2.0)
 LOST = (0.0, 0.25, 0.5, 0.625, 0.75)
 LOSING_PRICES = (0.0, 0.5, 2.0)
 LOSING_RING = 32
-MIXED = (25, 50, 100)
-MIXED_PRICES = (0.01, 0.03, 0.1, 0.3)
-SPAN = 20.0
-FINE = 1e-5
+MIXED = 50
+LARGEST = 0.2
+MIXED_PRICES = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 6.0)  # of the largest norm squared
 
 
-def circle(duration: float, phase: float, dt: float = 1e-4, ramp: float = 0.2) -> Signal:
+def circle(duration: float, phase: float, ramp: float = 0.2, frequency: float = FREQUENCY) -> Signal:
     """A circle signal that starts from 0 within `ramp` seconds; with ramp 0, from its full length."""
+    dt = 1e-4
     t = np.arange(round(duration / dt) + 1) * dt
-    angle = 2 * np.pi * FREQUENCY * t + phase
+    angle = 2 * np.pi * frequency * t + phase
     length = np.minimum(t / ramp, 1.0) if ramp else np.ones_like(t)
     return Signal(length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), dt)
 
@@ -69,25 +69,29 @@ def calm(n: int, price: float, steps: int, signal: Signal, undelayed: dict[float
 
 
 def critical_price(n: int, steps: int, signal: Signal, undelayed: dict[float, float]) -> float:
-    """The price from which on a ring is calm, to 1/16 of d², by bisection."""
+    """The price from which on a ring is calm, to 1/8 of d², by bisection."""
     low, high = 0.0, 8.0
-    while high - low > 1 / 16:
+    while high - low > 1 / 8:
         middle = (low + high) / 2
         low, high = (low, middle) if calm(n, middle, steps, signal, undelayed) else (middle, high)
     return high
 
 
-def critical_delay(n: int, nu: float, phase: float, highest: int) -> float:
-    """The longest delay, in seconds, that a population of mixed norms bears, by bisection in steps of 0.01 ms."""
-    decoder = golden_angle_decoder(n, log_uniform_norms(n, 0.6 / SPAN, 0.6))
-    signal = circle(0.25, phase, FINE, 0.05)
-    quiet = simulate(CodingNetwork(decoder, LOSS, {"nu": nu}), signal).rate(0.1)
-    low, high = 0, highest
-    while high - low > 1:
-        middle = (low + high) // 2
-        network = CodingNetwork(decoder, LOSS, {"nu": nu}, delay=middle * FINE)
-        low, high = (middle, high) if simulate(network, signal).rate(0.1) <= CALM * quiet else (low, middle)
-    return low * FINE
+def mixed_norms(price: float, steps: int = 0) -> CodingNetwork:
+    """Fine and coarse neurons in every direction; the price in units of the largest norm squared."""
+    decoder = golden_angle_decoder(MIXED, log_uniform_norms(MIXED, LARGEST / 10, LARGEST))
+    return CodingNetwork(decoder, LOSS, {"nu": price * LARGEST**2}, delay=steps * 1e-4)
+
+
+def longest_delay(price: float, phase: float, delays: Sequence[int]) -> int:
+    """The longest of the delays, in steps, up to which a population of mixed norms is calm; 0 if it bears none."""
+    signal = circle(0.7, phase, frequency=2.0)
+    quiet, borne = simulate(mixed_norms(price), signal).rate(0.2), 0
+    for steps in delays:
+        if simulate(mixed_norms(price, steps), signal).rate(0.2) > CALM * quiet:
+            break
+        borne = steps
+    return borne
 
 
 def compute(quick: bool) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def compute(quick: bool) -> dict[str, Any]:
     for k, n in enumerate(rings):
         for s, phase in enumerate(phases):
             for start, ramp in (("ramp", 0.2), ("cold", 0.0)):
-                signal, known = circle(0.6, phase, ramp=ramp), {}
+                signal, known = circle(0.6, phase, ramp=ramp), dict[float, float]()
                 for m, steps in enumerate(delays):
                     critical[start][k, m, s] = critical_price(n, steps, signal, known)
     data |= {f"critical_{start}": found for start, found in critical.items()}
@@ -130,16 +134,10 @@ def compute(quick: bool) -> dict[str, Any]:
                 predicted[p, k, s] = loss_of_survivors(network)
     data |= {"lost": lost, "lost_theory": predicted}
 
-    sizes, prices = (MIXED[:2], MIXED_PRICES[::3]) if quick else (MIXED, MIXED_PRICES)
-    data |= {"sizes": sizes, "mixed_prices": prices}
-    data["mixed_theory"] = [[mixed_norms_delay(nu, n, SPAN, SPEED) for nu in prices] for n in sizes]
-    found = np.empty((len(sizes), len(prices), min(seeds, 3)))
-    for a, n in enumerate(sizes):
-        for b, nu in enumerate(prices):
-            highest = round(8 * mixed_norms_delay(nu, n, SPAN, SPEED) / FINE) + 4
-            for s, phase in enumerate(phases[:3]):
-                found[a, b, s] = critical_delay(n, nu, phase, highest)
-    data["mixed"] = found
+    prices = MIXED_PRICES[::3] if quick else MIXED_PRICES
+    tried: Sequence[int] = DELAYS[:2] if quick else (*DELAYS, 40)
+    data["mixed_prices"] = prices
+    data["mixed"] = [[longest_delay(price, phase, tried) for phase in phases] for price in prices]
     return data
 
 
@@ -168,11 +166,9 @@ def table(data: Mapping[str, np.ndarray]) -> str:
             for p in range(len(LOSING_PRICES))
         ]
         lines.append(f"| {part:.1%} | " + " | ".join(cells) + " |")
-    lines += ["", "| N | ν | longest delay (ms) | theory |", "|---|---|---|---|"]
-    for a, n in enumerate(data["sizes"]):
-        for b, nu in enumerate(data["mixed_prices"]):
-            theory = 1e3 * data["mixed_theory"][a, b]
-            lines.append(f"| {n} | {nu:g} | {spread(1e3 * data['mixed'][a, b], 2)} | {theory:.2f} |")
+    lines += ["", "| ν / largest d² | longest calm delay of each signal (ms) |", "|---|---|"]
+    for price, borne in zip(data["mixed_prices"], data["mixed"], strict=True):
+        lines.append(f"| {price:g} | {', '.join(f'{steps / 10:g}' for steps in np.sort(borne))} |")
     return "\n".join(lines)
 
 
@@ -194,13 +190,14 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     delay.set_title("Rings: a price buys delay, redundancy costs it")
     delay.legend(loc="upper left")
 
-    for a, (n, colour) in enumerate(zip(data["sizes"], colours, strict=False)):
-        found = 1e3 * data["mixed"][a]
-        mixed.plot(data["mixed_prices"], 1e3 * data["mixed_theory"][a], color=colour, lw=1.2)
-        mixed.errorbar(data["mixed_prices"], found.mean(1), found.std(1), fmt="o", ms=4, color=colour, label=f"N = {n}")
-    mixed.plot([], [], color="0.4", label="theory: √ν ln(20)/(N λρ)")
-    mixed.set(xscale="log", yscale="log", xlabel="price ν", ylabel="longest calm delay (ms)")
-    mixed.set_title("Mixed norms: delay borne grows as √ν/N")
+    borne = np.maximum(data["mixed"] / 10, 0.05)
+    mixed.plot(data["mixed_prices"], borne, ".", ms=5, color=COLOURS["sky"])
+    middle = np.median(borne, 1)
+    mixed.plot(data["mixed_prices"], middle, "o-", ms=4.5, color=COLOURS["blue"], label="median of signals")
+    mixed.axvline(1, color="0.6", lw=0.8, ls=":")
+    mixed.set(xscale="log", yscale="log", xlabel="price ν / largest d²", ylabel="longest calm delay (ms)")
+    mixed.set_yticks([0.05, 0.1, 1], ["none", "0.1", "1"])
+    mixed.set_title(f"Mixed norms (N = {MIXED}): only above the largest d²")
     mixed.legend(loc="upper left")
 
     fine = np.linspace(0.01, 1, 100)
@@ -225,7 +222,8 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     lost.plot([], [], color="0.4", label="theory, median")
     lost.set(yscale="log", xlabel="neurons lost (% of 32)", ylabel="coding loss")
     lost.set_title("Loss of neurons: felt when the box opens, at any price")
-    lost.legend(loc="upper left")
+    lost.set_ylim(None, 3)
+    lost.legend(loc="upper left", ncols=2)
     for axes, text in zip((delay, mixed, noise, lost), "ABCD", strict=True):
         letter(axes, text, -0.1)
     return figure

@@ -3,6 +3,9 @@
 A spike moves the error by d across a box that is (d² + nu)/d wide: nu/d of room is left on the other side. Delayed
 spikes of neurons that correct the same error, and voltage noise, which shifts the faces, use up that room. When it is
 gone, corrections land outside the box on the other side, and are corrected in turn: an explosion.
+
+With mixed norms the neurons in use are those of norm sqrt(nu), for which nu = d²: two uncoordinated spikes fill the box
+whatever the price, as long as it is below the largest norm squared.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from scipy.stats import norm
 from .network import CodingNetwork
 from .rates import convex_rates
 
-__all__ = ["burst_price", "loss_of_survivors", "mixed_norms_delay", "noisy_rate", "one_step_price"]
+__all__ = ["burst_price", "loss_of_survivors", "noisy_rate", "one_step_price"]
 
 Array = np.ndarray
 
@@ -96,28 +99,6 @@ def _dies_out(error: Array, decoder: Array, threshold: float, most: int) -> bool
             return True
         error = error - jump
     return False
-
-
-def mixed_norms_delay(nu: float, n: int, span: float, speed: float) -> float:
-    """The delay that a population of log-uniform norms in all directions of a plane bears, in seconds.
-
-    Its faces in use are those near sqrt(nu), and a jump takes half the box: two uncoordinated spikes fill it. Neurons
-    whose face lies within delta of the closest one, sqrt(nu) cosh(s)/cos(phi) <= sqrt(nu) + delta, fill an ellipse of
-    area 2 pi delta/sqrt(nu) in (s, phi), of N/(2 pi ln span) neurons per unit; one more neuron than the first is there
-    for a drift of speed times delay = sqrt(nu) ln(span)/N.
-
-    Parameters
-    ----------
-    nu : float
-        Linear cost.
-    n : int
-        Number of neurons.
-    span : float
-        Largest over smallest norm.
-    speed : float
-        |dx/dt + x/tau|, per second.
-    """
-    return float(np.sqrt(nu) * np.log(span) / (n * speed))
 
 
 def noisy_rate(rate: float, nu: float, sigma: float, pairs: float, dt: float) -> float:
