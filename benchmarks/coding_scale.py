@@ -46,7 +46,7 @@ from snnmodels.coding import (
 from snnmodels.targets.devices import cpp_preferences, preferences, quiet
 
 RESULTS = Path("docs/results/coding_scale.json")
-ROWS = ((100, 2), (1000, 2), (10_000, 2), (100_000, 2), (100, 32), (1000, 32), (10_000, 32))
+ROWS = ((100, 2), (1000, 2), (10_000, 2), (100_000, 2), (1000, 32), (10_000, 32))
 SECONDS = 0.5
 LARGEST = {"NumPy, dense": 10_000, "C++, dense": 1000, "loop over M by hand": 100_000}
 KINDS = ("loop over M by hand", "NumPy, dense", "NumPy, low rank", "measure", "C++, dense", "C++, low rank")

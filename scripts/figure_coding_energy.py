@@ -110,7 +110,7 @@ def theory(data: Mapping[str, np.ndarray], unit: str, prices: np.ndarray) -> dic
     return {"norm": d, "loss": priced_loss(d, eps_1, eps_2), **used, "atp": (alpha + beta * d) * rate}
 
 
-def describe(data: Mapping[str, np.ndarray]) -> list[str]:
+def table(data: Mapping[str, np.ndarray]) -> str:
     """The numbers of docs/coding_networks.md."""
     q = data["charge_per_norm"]
     lines = [f"charge of a spike over its norm: {q.min():.0f} to {q.max():.0f}"]
@@ -132,7 +132,7 @@ def describe(data: Mapping[str, np.ndarray]) -> list[str]:
         total = (first[:, 3] + first[:, 4]) / (last[:, 3] + last[:, 4])
         worse = _spread(last[:, LOSS] / first[:, LOSS])
         lines.append(f"  first over last price: {text}, ATP with rest {_spread(total)}, loss 1/{worse}")
-    return lines
+    return "\n".join(lines)
 
 
 def _spread(values: np.ndarray) -> str:
@@ -242,4 +242,4 @@ def _errorbar(
 
 
 if __name__ == "__main__":
-    scripts.run(lambda: run_figure("coding_energy", __doc__ or "", compute, draw, describe=describe))
+    scripts.run(lambda: run_figure("coding_energy", __doc__ or "", compute, draw, table=table))

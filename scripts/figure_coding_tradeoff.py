@@ -152,7 +152,7 @@ def spread(values: np.ndarray) -> str:
     return f"{values.mean():.3g}" + (f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else "")
 
 
-def describe(data: Mapping[str, np.ndarray]) -> list[str]:
+def table(data: Mapping[str, np.ndarray]) -> str:
     """The numbers of docs/coding_networks.md."""
     lines = []
     for m in (int(m) for m in data["dimensions"]):
@@ -199,7 +199,7 @@ def describe(data: Mapping[str, np.ndarray]) -> list[str]:
     for k, nu in enumerate(EQUAL_NUS):
         parts = ", ".join(f"{r} {spread(f[:, k])}" for r, f in over.items())
         lines.append(f"M = 2, equal norms, nu {nu:g}: {spread(rate[:, k])}/s; over rescaled: {parts}")
-    return lines
+    return "\n".join(lines)
 
 
 # --- the picture ------------------------------------------------------------------------------------------------------
@@ -351,4 +351,4 @@ def _points(
 
 
 if __name__ == "__main__":
-    scripts.run(lambda: run_figure("coding_tradeoff", __doc__ or "", compute, draw, describe=describe))
+    scripts.run(lambda: run_figure("coding_tradeoff", __doc__ or "", compute, draw, table=table))

@@ -49,6 +49,8 @@ def explosion_time(response: Response) -> float | None:
     drive = network.drive(signal)[: windows * width]
     length = np.sqrt(np.einsum("km,mn,kn->k", drive, network.metric, drive))
     needed = length.reshape(windows, width).sum(1)
+    # the read-out starts at 0
+    needed[0] += float(np.sqrt(signal.values[0] @ network.metric @ signal.values[0]))
     exploding = (spikes > BUSY * width) & (needed < CANCELLED * moved)
     return float(np.argmax(exploding) * width * signal.dt) if exploding.any() else None
 
@@ -91,8 +93,8 @@ def sound_alarms(response: Response) -> None:
         ):
             if held:
                 warnings.warn(
-                    f"{network.name}: {p!r} ended at its {key} {bound:g}, where {spent:.2g} of the budget is used and its "
-                    f"homeostat can do no more; give another {key}, or another budget",
+                    f"{network.name}: {p!r} ended at its {key} {bound:g}, where {spent:.2g} of the budget is used "
+                    f"and its homeostat can do no more; give another {key}, or another budget",
                     BudgetWarning,
                     stacklevel=3,
                 )

@@ -110,10 +110,10 @@ class LowRankVoltages:
         n, m = encoder.shape
         left = encoder if fast is None else fast.left
         self._keep, self._fast, self._slow, self._delayed = keep, fast, slow, delayed
-        self._columns = [np.ascontiguousarray(column) for column in left.T]
+        self._left = np.ascontiguousarray(left)
         self._y = np.concatenate([initial, np.zeros(left.shape[1] - m)])
         self._of_signal = self._y[:m]  # a view
-        self._v, self._product = np.empty(n), np.empty(n)
+        self._v = np.empty(n)
         # only where something is of one neuron alone: this would be the one array of N that every step decays
         self._own = np.zeros(n) if delayed or (fast is not None and fast.diagonal.any()) else None
         if fast is not None:
@@ -141,15 +141,8 @@ class LowRankVoltages:
         self._own += amounts
 
     def read(self) -> Array:
-        # in the order in which the rendered code sums, so that equal columns give equal voltages to the last bit
-        v, product, numbers = self._v, self._product, self._y.tolist()
-        np.multiply(self._columns[0], numbers[0], v)
-        for k in range(1, len(numbers)):
-            np.multiply(self._columns[k], numbers[k], product)
-            np.add(v, product, v)
-        if self._own is not None:
-            np.add(v, self._own, v)
-        return v
+        np.dot(self._left, self._y, self._v)
+        return self._v if self._own is None else np.add(self._v, self._own, self._v)
 
     def reset(self, j: int) -> None:
         if self._fast is None or self._own is None:

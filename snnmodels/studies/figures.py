@@ -55,7 +55,7 @@ def run_figure(
     draw: Callable[[Data], Figure],
     arguments: list[str] | None = None,
     *,
-    describe: Callable[[Data], list[str]] | None = None,
+    table: Callable[[Data], str] | None = None,
 ) -> Path:
     """Parse options, simulate or read saved data, draw, and save ``<name>.npz`` and ``<name>.png``.
 
@@ -71,8 +71,8 @@ def run_figure(
     draw : callable
     arguments : list of str or None
         Command line; None for that of the process.
-    describe : callable or None
-        Lines of text to print, the numbers that the documentation cites.
+    table : callable or None
+        Numbers of the data, those that the documentation cites, which are printed and saved as ``<name>.md``.
 
     Returns
     -------
@@ -96,12 +96,13 @@ def run_figure(
         data = {**compute(given.quick), QUICK: bool(given.quick)}
         with atomic_file(file, "results") as opened:
             np.savez_compressed(opened, **data)
-    results = read_archive(file, "file of results")
-    for line in describe(results) if describe else ():
-        print(line)
+    saved = read_archive(file, "file of results")
+    if table is not None:
+        print(text := table(saved))
+        (given.out / f"{name}.md").write_text(text + "\n")
     with matplotlib.rc_context(_STYLE):
-        figure = draw(results)
-        if results.get(QUICK):
+        figure = draw(saved)
+        if saved.get(QUICK):
             mark_quick(figure)
         picture = save_figure(figure, given.out / f"{name}.png", dpi=given.dpi)
     print(picture)

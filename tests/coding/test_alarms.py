@@ -64,7 +64,7 @@ def test_a_budget_out_of_reach(mixed) -> None:
     with pytest.warns(BudgetWarning, match=r"'nu' ended at its maximum 0\.02"):
         simulate(mixed.with_parameters(nu=Homeostat(0.01, 20.0, 20.0, maximum=0.02)), smooth_signal(1.0))
     still = Signal(np.zeros((5001, 2)), 1e-4)
-    with pytest.warns(BudgetWarning, match=r"'nu' ended at its minimum 0\.001 "):
+    with pytest.warns(BudgetWarning, match=r"'nu' ended at its minimum 0\.001, where 0 of"):
         simulate(mixed.with_parameters(nu=Homeostat(0.01, 300.0, 20.0)), still)
 
 
