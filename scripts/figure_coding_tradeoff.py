@@ -134,11 +134,15 @@ def coding_factors(
     for k, readout in enumerate(READOUTS if name in ("nu", "equal") else ("raw", "corrected"), 1):
         rows = []
         for mine, reference in zip(curve, rescaled, strict=True):
-            known = np.log(reference[np.argsort(reference[:, 0])][:, :2])
-            at = np.interp(np.log(mine[:, 0]), *known.T, left=np.nan, right=np.nan)
-            rows.append(mine[:, k] / np.exp(at))
+            rows.append(mine[:, k] / _at(reference[:, :2], mine[:, 0]))
         factors[readout] = np.array(rows)
     return curve[:, :, 0], factors
+
+
+def _at(curve: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Loss of a curve of rates and losses at given rates, interpolated on logarithmic axes, NaN outside."""
+    x, y = np.log(curve[np.argsort(curve[:, 0])]).T
+    return np.exp(np.interp(np.log(rate), x, y, left=np.nan, right=np.nan))
 
 
 def _slope(curves: np.ndarray, k: int = 1) -> np.ndarray:
@@ -184,7 +188,7 @@ def table(data: Mapping[str, np.ndarray]) -> str:
         lines.append(f"  SCN slopes, raw: {slopes}")
         # the random population at the rate of the moved network
         at = [
-            np.exp(np.interp(np.log(c[:, 0]), *np.log(lif[:, [0, 4]]).T, left=np.nan, right=np.nan)) / c[:, 1]
+            _at(lif[:, [0, 4]], c[:, 0]) / c[:, 1]
             for c, lif in zip(data[f"nu_{m}"], data[f"lif_{m}"], strict=True)
         ]
         text = ", ".join(spread(column) for column in np.transpose(at))

@@ -58,7 +58,7 @@ def synapses_per_spike(network: CodingNetwork) -> Array:
     """
     synapses = nonzero_per_column(network.encoder, network.decoder)
     if network.loss.dynamics is not None:
-        synapses = synapses + nonzero_per_column(network.encoder, _slow_factor(network))
+        synapses = synapses + nonzero_per_column(network.encoder, _slow_factor(network, network.loss.dynamics))
     in_threshold = {s.name for s in network.rule.threshold.free_symbols}
     shared = [t for t, trace in network.loss.traces.items() if trace.scope == "population" and t in in_threshold]
     return np.asarray(synapses + len(shared) + (network.decoder != 0).sum(0))
@@ -84,11 +84,11 @@ def charge_per_spike(network: CodingNetwork) -> Array:
         total += np.abs(network.encoder[rows] @ network.decoder / reset[rows, None]).sum(0)
     total -= 1  # the diagonal is the reset itself
     if network.loss.dynamics is not None:
-        slow = _slow_factor(network)
+        slow = _slow_factor(network, network.loss.dynamics)
         for start in range(0, network.n, BLOCK):
-            rows = np.arange(start, min(start + BLOCK, network.n))
-            scaled = network.tau * np.abs(network.encoder[rows] @ slow) / reset[rows, None]
-            scaled[np.arange(len(rows)), rows] = 0.0
+            some = np.arange(start, min(start + BLOCK, network.n))
+            scaled = network.tau * np.abs(network.encoder[some] @ slow) / reset[some, None]
+            scaled[np.arange(len(some)), some] = 0.0
             total += scaled.sum(0)
     # rounding, where a neuron reaches nobody else
     return np.maximum(total, 0.0)
@@ -147,10 +147,10 @@ def energy(response: Response, discard: float = 0.0, budget: MetabolicBudget = H
     return Energy(**used, resting_atp=network.n * budget.resting)
 
 
-def _slow_factor(network: CodingNetwork) -> Array:
+def _slow_factor(network: CodingNetwork, dynamics: Array) -> Array:
     """(A + lambda)D, shape (M, N): the slow weights are the encoder times this.
 
     Not their exact step, which couples signals only by rounding.
     """
     leak = np.eye(network.dimensions) / network.tau
-    return np.asarray((network.loss.dynamics + leak) @ network.decoder)
+    return np.asarray((dynamics + leak) @ network.decoder)
