@@ -143,7 +143,7 @@ def compute(quick: bool) -> dict[str, Any]:
     noise, prices = (NOISE[::2], MIXED_PRICES[::3]) if quick else (NOISE, MIXED_PRICES)
     tried: Sequence[int] = DELAYS[:2] if quick else (*DELAYS, 40)
     phases = np.random.default_rng(0).uniform(0, 2 * np.pi, seeds).tolist()
-    with ProcessPoolExecutor(max_workers=6) as pool:
+    with ProcessPoolExecutor() as pool:
         of_rings = [[pool.submit(of_ring, n, phase, delays) for phase in phases] for n in rings[::-1]][::-1]
         noisy = [pool.submit(of_noise, phase, s, noise) for s, phase in enumerate(phases)]
         lost = [pool.submit(of_loss, s) for s in range(draws)]
