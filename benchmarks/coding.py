@@ -6,7 +6,7 @@ python benchmarks/coding.py [--neurons N] [--seconds T] [--dense-seconds T]
 * NumPy reference: the package's, one column of the weights at a spike only
 * C++ standalone: the rendered Brian2 network; compilation is listed apart
 
-Both of the package are in the dense form, with all N² weights; `benchmarks.coding_scale` compares it with the other one.
+Both of the package are in the dense form, with N² weights; `benchmarks.coding_scale` times the low-rank form.
 
 All on one thread. The dense loop is timed on the first second of the signal and its time scaled up, since its steps all
 cost the same; --dense-seconds 10 runs all of it. Spike trains are compared with the reference's.
