@@ -158,7 +158,7 @@ def compute(quick: bool) -> dict[str, Any]:
             "critical_cold": critical[:, :, 1].swapaxes(1, 2),
             "theory": [[burst_price(D, n, s, SPEED * s * 1e-4) / D**2 for s in delays] for n in rings],
             "noise": noise,
-            "noisy": np.moveaxis([one.result() for one in noisy], 0, -1),
+            "noisy": np.moveaxis(np.array([one.result() for one in noisy]), 0, -1),
             "lost": np.moveaxis(losses[:, 0], 0, -1),
             "lost_theory": np.moveaxis(losses[:, 1], 0, -1),
             "mixed_prices": prices,
