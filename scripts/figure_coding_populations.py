@@ -186,8 +186,8 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     left, right = halves
     signals, raster_e, raster_i, currents = left.subplots(4, 1, sharex=True, height_ratios=[1.1, 1.4, 0.7, 1.1])
     t = data["time"]
-    signals.plot(t, data["signal"], color="black", lw=1)
     signals.plot(t, data["estimate"], color=COLOURS["orange"], lw=0.8)
+    signals.plot(t, data["signal"], color="black", lw=0.9)
     signals.set(ylabel="signal,\nread-out", title="An excitatory and an inhibitory population")
     raster_e.plot(data["e_times"], data["e_neurons"], "|", ms=3, color=COLOURS["red"])
     raster_i.plot(data["i_times"], data["i_neurons"], "|", ms=3, color=COLOURS["blue"])

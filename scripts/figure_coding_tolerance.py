@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -94,51 +95,75 @@ def longest_delay(price: float, phase: float, delays: Sequence[int]) -> int:
     return borne
 
 
-def compute(quick: bool) -> dict[str, Any]:
-    """All four panels."""
+def of_ring(n: int, phase: float, delays: Sequence[int]) -> np.ndarray:
+    """Critical prices by delay, from a smooth start and from a jump."""
     warnings.simplefilter("ignore", ExplosionWarning)
-    seeds = 1 if quick else 5
-    rings, delays = (RINGS[:2], DELAYS[::3]) if quick else (RINGS, DELAYS)
-    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, seeds)
-    data: dict[str, Any] = {"rings": rings, "delays": delays}
-    critical = {"ramp": np.empty((len(rings), len(delays), seeds)), "cold": np.empty((len(rings), len(delays), seeds))}
-    for k, n in enumerate(rings):
-        for s, phase in enumerate(phases):
-            for start, ramp in (("ramp", 0.2), ("cold", 0.0)):
-                signal, known = circle(0.6, phase, ramp=ramp), dict[float, float]()
-                for m, steps in enumerate(delays):
-                    critical[start][k, m, s] = critical_price(n, steps, signal, known)
-    data |= {f"critical_{start}": found for start, found in critical.items()}
-    data["theory"] = [[burst_price(D, n, s, SPEED * s * 1e-4) / D**2 for s in delays] for n in rings]
+    found = []
+    for ramp in (0.2, 0.0):
+        signal, known = circle(0.6, phase, ramp=ramp), dict[float, float]()
+        found.append([critical_price(n, steps, signal, known) for steps in delays])
+    return np.array(found)
 
-    noise = NOISE[::2] if quick else NOISE
-    data["noise"] = noise
-    noisy = np.empty((len(NOISY_PRICES), len(noise), seeds))
-    for p, price in enumerate(NOISY_PRICES):
-        for k, sigma in enumerate(noise):
-            for s, phase in enumerate(phases):
-                network = ring(12, price, noise=sigma * price * D**2)
-                noisy[p, k, s] = simulate(network, circle(1.0, phase), seed=s).rate(0.3)
-    data["noisy"] = noisy
 
-    draws = 2 if quick else 10
-    lost, predicted = (np.empty((len(LOSING_PRICES), len(LOST), draws)) for _ in range(2))
+def of_noise(phase: float, seed: int, noise: Sequence[float]) -> np.ndarray:
+    """Rates by price and noise."""
+    warnings.simplefilter("ignore", ExplosionWarning)
+    return np.array(
+        [
+            [simulate(ring(12, p, noise=x * p * D**2), circle(1.0, phase), seed=seed).rate(0.3) for x in noise]
+            for p in NOISY_PRICES
+        ]
+    )
+
+
+def of_loss(seed: int) -> np.ndarray:
+    """Losses measured and predicted, by price and part of the neurons that is lost."""
+    order, found = np.random.default_rng(seed).permutation(LOSING_RING), np.empty((2, len(LOSING_PRICES), len(LOST)))
     for k, part in enumerate(LOST):
-        for s in range(draws):
-            order = np.random.default_rng(s).permutation(LOSING_RING)
-            kept = np.sort(order[: round(LOSING_RING * (1 - part))])
-            for p, price in enumerate(LOSING_PRICES):
-                decoder = ring_decoder(LOSING_RING, D)[:, kept]
-                network = CodingNetwork(decoder, LOSS, {"nu": price * D**2})
-                lost[p, k, s] = simulate(network, circle(2.2, 0.0)).coding_loss(discard=0.2)
-                predicted[p, k, s] = loss_of_survivors(network)
-    data |= {"lost": lost, "lost_theory": predicted}
+        kept = np.sort(order[: round(LOSING_RING * (1 - part))])
+        for p, price in enumerate(LOSING_PRICES):
+            network = CodingNetwork(ring_decoder(LOSING_RING, D)[:, kept], LOSS, {"nu": price * D**2})
+            found[:, p, k] = (
+                simulate(network, circle(2.2, 0.0)).coding_loss(discard=0.2),
+                loss_of_survivors(network, directions=36),
+            )
+    return found
 
-    prices = MIXED_PRICES[::3] if quick else MIXED_PRICES
+
+def of_mixed(phase: float, prices: Sequence[float], delays: Sequence[int]) -> np.ndarray:
+    """Longest delays by price."""
+    warnings.simplefilter("ignore", ExplosionWarning)
+    return np.array([longest_delay(price, phase, delays) for price in prices])
+
+
+def compute(quick: bool) -> dict[str, Any]:
+    """All four panels, in several processes."""
+    seeds, draws = (1, 2) if quick else (3, 6)
+    rings, delays = (RINGS[:2], DELAYS[::3]) if quick else (RINGS, DELAYS)
+    noise, prices = (NOISE[::2], MIXED_PRICES[::3]) if quick else (NOISE, MIXED_PRICES)
     tried: Sequence[int] = DELAYS[:2] if quick else (*DELAYS, 40)
-    data["mixed_prices"] = prices
-    data["mixed"] = [[longest_delay(price, phase, tried) for phase in phases] for price in prices]
-    return data
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, seeds).tolist()
+    with ProcessPoolExecutor() as pool:
+        of_rings = [[pool.submit(of_ring, n, phase, delays) for phase in phases] for n in rings[::-1]][::-1]
+        noisy = [pool.submit(of_noise, phase, s, noise) for s, phase in enumerate(phases)]
+        lost = [pool.submit(of_loss, s) for s in range(draws)]
+        mixed = [pool.submit(of_mixed, phase, prices, tried) for phase in phases]
+        # (rings, seeds, starts, delays)
+        critical = np.array([[one.result() for one in row] for row in of_rings])
+        losses = np.array([one.result() for one in lost])
+        return {
+            "rings": rings,
+            "delays": delays,
+            "critical_ramp": critical[:, :, 0].swapaxes(1, 2),
+            "critical_cold": critical[:, :, 1].swapaxes(1, 2),
+            "theory": [[burst_price(D, n, s, SPEED * s * 1e-4) / D**2 for s in delays] for n in rings],
+            "noise": noise,
+            "noisy": np.moveaxis(np.array([one.result() for one in noisy]), 0, -1),
+            "lost": np.moveaxis(losses[:, 0], 0, -1),
+            "lost_theory": np.moveaxis(losses[:, 1], 0, -1),
+            "mixed_prices": prices,
+            "mixed": np.transpose([one.result() for one in mixed]),
+        }
 
 
 def table(data: Mapping[str, np.ndarray]) -> str:

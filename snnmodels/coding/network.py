@@ -145,7 +145,7 @@ class Homeostat:
             object.__setattr__(self, "energy", real_array("energy", self.energy))
         if isinstance(self.budget, TimeCourse):
             budgets = self.budget.values
-        elif np.ndim(self.budget):
+        elif isinstance(self.budget, list | tuple | np.ndarray):
             object.__setattr__(self, "budget", budgets := real_array("budget", self.budget))
         else:
             check_numbers(budget=self.budget)
