@@ -257,6 +257,11 @@ class BackwardTrial:
         for p, row in zip(turn.parameters, rows[n:], strict=True):
             if p.name in q.learnable:
                 self.parameters[k][p.name][event.neuron] += row[0]
+            elif p.name in q.currents:
+                # as if it were an integral over that instant, of the interval in which it is
+                place = len(q.in_flow) + q.currents.index(p.name)
+                self.integrals[k][place, event.neuron] += row[0]
+                self.integrals[k][place + len(q.driven), event.neuron] += row[0] * (event.time - event.since)
 
     def _start(self) -> None:
         for k, q in enumerate(self.neurons):

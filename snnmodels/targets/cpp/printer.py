@@ -147,6 +147,9 @@ def model(name: str, r: Rules, order: int) -> str:
         + " };"
         for k in range(r.transitions)
     ]
+    decided = [k for k, decides in enumerate(r.deciding) if decides]
+    knots = [f"struct Decision{k} {{ template<class T> using Rule = Knot{k}<T>; }};" for k in decided]
+    set_ = " ".join(f"case {k}: f(Decision{k}()); break;" for k in decided)
     turned = " ".join(f"case {k}: f(Transition{k}()); break;" for k in range(r.transitions))
     each = ", ".join(f"F<Receptor{k}>" for k in range(len(r.receptors)))
     per_neuron = ", ".join(truth(q) for q in r.per_neuron) or "false"
@@ -168,6 +171,8 @@ def model(name: str, r: Rules, order: int) -> str:
             *parts,
             *receptors,
             *turns,
+            *knots,
+            f"template<class F> static SNN_INLINE void knot(int k, F f) {{ (void)f; switch (k) {{ {set_} }} }}",
             f"template<class F> static SNN_INLINE void transition(int k, F f) {{ (void)f; switch (k) {{ {turned} }} }}",
             f"template<template<class> class F> using EachReceptor = std::tuple<{each}>;",
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",

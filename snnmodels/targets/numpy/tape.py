@@ -91,6 +91,8 @@ class Knot(NamedTuple):
     values : array, shape (n,)
     slopes : array, shape (n,), or None
         None for 0.
+    decides : int
+        Place of the driven input among those of its population, where it jumps and conditions read it; else -1.
     """
 
     drive: int
@@ -99,6 +101,7 @@ class Knot(NamedTuple):
     state: int
     values: np.ndarray
     slopes: np.ndarray | None
+    decides: int = -1
 
 
 @dataclass(slots=True)

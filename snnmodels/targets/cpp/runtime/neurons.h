@@ -221,6 +221,7 @@ public:
     // happens in the order of the calls.
     // The state a time s after a known event of a kind with the state `before`
     virtual void follow(double s, int neuron, const double* before, int kind) = 0;
+    virtual void decide(int input, int neuron) = 0;
     // From the costate a time s after an event to that before it
     virtual void back_event(double s, int neuron, double* costate, const double* before, double sens, int kind) = 0;
     virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
@@ -664,6 +665,19 @@ public:
             sigma.at(0.0).run(in, two);
         });
         return two[1] > 0;
+    }
+
+    // conditions of a neuron that read a driven input, which has jumped
+    void decide(int input, int j) override
+    {
+        M::knot(input, [&](auto q) {
+            typename decltype(q)::template Rule<double> rule;
+            double before[S_], after[S_];
+            prepare_one(rule, j);
+            copy_state(j, before);
+            rule.at(0.0).run(before, after);
+            for (int i = 0; i < S_; i++) state(i)[j] = after[i];
+        });
     }
 
     void follow(double s, int j, const double* before, int kind) override

@@ -280,7 +280,9 @@ private:
         for (int j = 0; j < p.width; j++)
         {
             const std::size_t at = from + std::min(j, p.n - 1);
+            const bool jumps = d.input >= 0 && j < p.n && d.jumps[knot.number] != 0 && value[j] != d.values[at];
             value[j] = d.values[at], slope[j] = d.slopes ? d.slopes[at] : 0.0;
+            if (jumps) p.decide(d.input, j);
         }
     }
     // what a driven input was before it is set does not matter

@@ -571,7 +571,9 @@ private:
             const Drive& d = net.drive[knot.drive];
             if (d.population != k) continue;
             const std::int64_t at = d.row(b, knot.number) + j;
+            const bool turns = d.input >= 0 && d.jumps[knot.number] != 0 && x[d.state] != d.values[at];
             x[d.state] = d.values[at], x[d.state + 1] = d.slopes ? d.slopes[at] : 0.0;
+            if (turns) decide<M>(p, j, d.input, x);
         }
         for (int i = first; i < a; i++)
         {
