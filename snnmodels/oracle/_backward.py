@@ -85,7 +85,7 @@ class BackwardTrial:
                 case ReleaseEvent():
                     self._release(entry)
                 case TurnEvent():
-                    self._turn(entry)
+                    self._turn(n, entry)
                 case SpikeEvent():
                     self._kink(n, entry, after=True)
                     # the value just before moves with the spike too, so it counts in sigma, and only then in λ
@@ -246,10 +246,14 @@ class BackwardTrial:
                 for n, value in enumerate(by_amplitude @ self.derivatives[q, i][0]):
                     self._collect(Source(projection.source, i, n), float(value))
 
-    def _turn(self, event: TurnEvent) -> None:
+    def _turn(self, n: int, event: TurnEvent) -> None:
         k, own = event.population, slice(event.neuron, event.neuron + 1)
         q, turn, lam = self.neurons[k], self.neurons[k].dynamics.turns[event.number], self.lam[k][:, own]
         sigma = turn.sigma(event.before, event.p[:, own], lam)
+        # a maximum there, of a state that is the same just before and just after it, moves with it
+        pulled = [p for p in self.pulls if p.peak.entry == n and p.peak.kind == "turn"]
+        slopes = q.dynamics.f(event.before, event.p[:, own])[:, 0]
+        sigma = sigma + sum(p.error * slopes[p.state] for p in pulled)
         kick = np.zeros_like(sigma) if sigma[0, 0] == 0 else sigma / event.gdot
         rows = turn.back(event.before, event.p[:, own], lam, kick)
         n = len(q.states)
@@ -262,6 +266,7 @@ class BackwardTrial:
                 place = len(q.in_flow) + q.currents.index(p.name)
                 self.integrals[k][place, event.neuron] += row[0]
                 self.integrals[k][place + len(q.driven), event.neuron] += row[0] * (event.time - event.since)
+        self._add(pulled)
 
     def _start(self) -> None:
         for k, q in enumerate(self.neurons):

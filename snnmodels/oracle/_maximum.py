@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ._flow import Integrator, Piece
-from ._forward import NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape, TurnEvent
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Peak:
     Attributes
     ----------
     kind : str
-        ``"smooth"`` (the derivative vanishes), ``"arrival"`` or ``"spike"`` (a kink or step there, so the time of the
-        maximum moves with that event), ``"start"`` or ``"end"`` of the trial. The end of a refractory period is none of
+        ``"smooth"`` (the derivative vanishes), ``"arrival"``, ``"spike"`` or ``"turn"`` of a condition (a kink or step
+        there, so the time of the maximum moves with that event), ``"start"`` or ``"end"`` of the trial. The end of a refractory period is none of
         its own: a state that was held has its maximum where the plateau began.
     source : Source or None
         The spike whose arrival, or which itself, makes the kink.
@@ -104,6 +104,8 @@ def _edge(tape: Tape, n: int, direction: int, value: float, time: float, populat
             return Peak(value, time, "arrival", event.source, direction < 0, m)
         if isinstance(event, SpikeEvent) and event.population == population and event.spike.neuron == neuron:
             return Peak(value, time, "spike", event.spike, direction < 0, m)
+        if isinstance(event, TurnEvent) and event.population == population and event.neuron == neuron:
+            return Peak(value, time, "turn", None, direction < 0, m)
         m += direction
     if m < 0:
         return Peak(value, time, "start")
