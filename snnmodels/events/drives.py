@@ -60,7 +60,7 @@ class DrivePart:
 
     @property
     def jumps(self) -> np.ndarray:
-        """Whether the current jumps at each knot, shape (knots,): it begins there, or goes to another sample at once."""
+        """Whether the current jumps at each knot, shape (knots,): it begins, or goes to another sample at once."""
         before = np.concatenate([[-1], self.sample[:-1]])
         return (self.sample != before) & ((before < 0) | (not self.linear))
 

@@ -289,6 +289,10 @@ class Rules:
         """Whether an arrival can itself carry the neuron across its threshold."""
         return f"arrive{receptor}" in self.rules and self.rules[f"crossing{receptor}"].program.outputs["g"] != 0
 
+    def moves(self, receptor: int, state: int) -> bool:
+        """Whether an arrival through a receptor moves a state itself, by places."""
+        return bool(self.rules[f"arrive{receptor}"].program.outputs[f"y{state}"] != _x(state))
+
     @property
     def scatters(self) -> bool:
         """Whether arrivals may be added up without regard to their order (see runtime/scatter.h).

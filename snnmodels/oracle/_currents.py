@@ -63,7 +63,7 @@ class Interval:
         return p
 
     def jumps(self, k: int, before: Interval | None) -> list[int]:
-        """The driven inputs of population k, by place, that go on at another value than the interval before left them."""
+        """The driven inputs of population k, by place, that go on elsewhere than the interval before left them."""
         return sorted({place for drive, place in self._drives[k] if self._begins(drive.source, before)})
 
     def _begins(self, current: str, before: Interval | None) -> bool:

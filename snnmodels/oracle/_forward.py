@@ -409,7 +409,8 @@ class Trial:
         turn = q.dynamics.turns[number]
         before = self.x[k][:, own].copy()
         gdot = float(turn.event(before, self.p[k][:, own])[1, 0])
-        self.tape.entries.append(TurnEvent(self.t, self.intervals[self.place].start, k, j, number, before, gdot, self.p[k]))
+        since = self.intervals[self.place].start
+        self.tape.entries.append(TurnEvent(self.t, since, k, j, number, before, gdot, self.p[k]))
         self.x[k][:, own] = after = turn.after(before, self.p[k][:, own])
         if turn.event(after, self.p[k][:, own])[1, 0] > 0:
             raise ValueError(

@@ -321,7 +321,7 @@ class _Derivation:
         jacobian = h.jacobian(self.states)
         gradient = sp.Matrix([sp.diff(g, x) for x in self.states])
         gdot = _simple(gradient.dot(self.f))
-        # what is 0 is not left to rounding: a smooth maximum may be so flat that its rate of change is no more than that
+        # what is 0 is not left to rounding: a smooth maximum may be so flat that its ġ is no more than that
         sigma = given if smooth else given + self._displacement(h, jacobian, flow_after)
         before = jacobian.T * self.lam - gradient * Q_SPIKE
         parameters = {p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters}

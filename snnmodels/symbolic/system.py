@@ -123,6 +123,9 @@ class Record:
     the state stops to rise, or, while it rises, comes back to m. An event of another kind, with which its slope changes
     its sign, ends it as well, and then m moves with that event.
 
+    Where arrivals move the state itself, what counts is its value after all of one instant, whatever their order: what
+    m was before the instant is kept, and how long that has been.
+
     Attributes
     ----------
     state : Symbol
@@ -130,6 +133,9 @@ class Record:
         m.
     leads : Symbol
         Flag: 1 as long as m goes with the state.
+    jumps : tuple of Symbol
+        What m was before the last instant at which an arrival moved the state, and the time since; empty where none
+        does.
     rises : Symbol or None
         Flag of the switch whose surface is the slope of the state; None before that has one.
     """
@@ -137,17 +143,20 @@ class Record:
     state: sp.Symbol
     maximum: sp.Symbol
     leads: sp.Symbol
+    jumps: tuple[sp.Symbol, ...] = ()
     rises: sp.Symbol | None = None
 
     @classmethod
-    def of(cls, state: sp.Symbol) -> Record:
-        """That of a state."""
-        return cls(state, symbol(f"_maximum_{state.name}"), symbol(f"_leads_{state.name}"))
+    def of(cls, state: sp.Symbol, arrivals: Iterable[Arrival]) -> Record:
+        """That of a state on which some arrivals may act."""
+        moved = any(a.jump[state] != state for a in arrivals)
+        jumps = tuple(symbol(f"_{what}_{state.name}") for what in ("before", "since")) if moved else ()
+        return cls(state, symbol(f"_maximum_{state.name}"), symbol(f"_leads_{state.name}"), jumps)
 
     def renamed(self, names: Mapping[sp.Symbol, sp.Symbol]) -> Record:
         """With other names for states."""
-        rises = None if self.rises is None else names[self.rises]
-        return Record(names[self.state], names[self.maximum], names[self.leads], rises)
+        jumps, rises = tuple(names[x] for x in self.jumps), None if self.rises is None else names[self.rises]
+        return Record(names[self.state], names[self.maximum], names[self.leads], jumps, rises)
 
 
 @dataclass(frozen=True)
@@ -362,8 +371,16 @@ class HybridSystem:
         rises, value = flags.get(r.rises, r.rises), (jump or {}).get(r.state, r.state)
         if value == r.state:
             return {r.leads: r.leads * rises}
-        more = Step(value - r.maximum)
-        return {r.leads: rises * more, r.maximum: r.maximum + more * (value - r.maximum)}
+        before, since = r.jumps
+        first = Step(since)  # of this instant
+        then = first * r.maximum + (1 - first) * before
+        more = Step(value - then)
+        return {
+            r.leads: rises * more,
+            r.maximum: then + more * (value - then),
+            before: then,
+            since: sp.Integer(0),
+        }
 
     def _knot(self, value: sp.Symbol) -> dict[sp.Symbol, sp.Expr]:
         """The flags that change where the current `value` jumps, in terms of what it is then."""
@@ -647,16 +664,20 @@ def _may_turn_held(system: HybridSystem) -> bool:
 def _recorded(bare: HybridSystem, state: sp.Symbol) -> HybridSystem:
     """The system of a model that doesn't spike, conditions and all, with the largest value of a state; see `Record`."""
     assert bare.g is None
-    record, none = Record.of(state), sp.Integer(0)
-    kept = {record.maximum: record.maximum, record.leads: record.leads}
+    record, none, one = Record.of(state, bare.arrivals.values()), sp.Integer(0), sp.Integer(1)
+    more = (record.maximum, record.leads, *record.jumps)
+    kept = {x: x for x in more}
+    clock = record.jumps[1:]
     return replace(
         bare,
         states=(*bare.states, *kept),
-        f={**bare.f, record.maximum: none, record.leads: none},
+        f={**bare.f, **dict.fromkeys(more, none), **dict.fromkeys(clock, one)},
         h={**bare.h, **kept},
         arrivals={n: replace(a, jump={**a.jump, **kept}) for n, a in bare.arrivals.items()},
-        initial={**bare.initial, record.maximum: bare.initial[state], record.leads: none},
-        units={**bare.units, record.maximum: bare.units[state], record.leads: "1"},
+        initial={**bare.initial, **dict.fromkeys(more, bare.initial[state]), record.leads: none}
+        | dict.fromkeys(clock, one),
+        units={**bare.units, **dict.fromkeys(more, bare.units[state]), record.leads: "1"}
+        | dict.fromkeys(clock, "second"),
         record=record,
     )
 

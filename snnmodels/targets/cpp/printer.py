@@ -119,7 +119,7 @@ def model(name: str, r: Rules, order: int) -> str:
     for k in range(len(r.receptors)):
         arrive, back = r.rules[f"arrive{k}"], r.rules[f"arrive_back{k}"]
         jumps = ", ".join(
-            truth(arrive.program.outputs[f"y{i}"] != sp.Symbol(f"x{i}", real=True)) for i in range(len(x))
+            truth(r.moves(k, i)) for i in range(len(x))
         )
         keeps = all(back.program.outputs[f"l{i}"] == sp.Symbol(f"l{i}", real=True) for i in range(len(x)))
         # whether the gradient by a weight depends on it

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 #include "exchange.h"
+#include "kinks.h"
 #include "ladder.h"
 #include "lanes.h"
 
@@ -222,6 +223,8 @@ public:
     // The state a time s after a known event of a kind with the state `before`
     virtual void follow(double s, int neuron, const double* before, int kind) = 0;
     virtual void decide(int input, int neuron) = 0;
+    // By how much an arrival lowers the slope of the observed state; state: that just before it, where the rule reads it
+    virtual double lowers(int receptor, int neuron, double w, const double* state) = 0;
     // From the costate a time s after an event to that before it
     virtual void back_event(double s, int neuron, double* costate, const double* before, double sens, int kind) = 0;
     virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
@@ -605,6 +608,21 @@ public:
             for (int k = 0; k < G_; k++) grad[k][j] += out[2 + S_ + k];
         });
         return s;
+    }
+
+    double lowers(int r, int j, double w, const double* state) override
+    {
+        double result = 0;
+        M::receptor(r, [&](auto q) {
+            typename decltype(q)::template ArriveBack<double> rule;
+            prepare_one(rule, j);
+            double in[2 * S_ + 1] = {}, out[2 + S_ + G_];
+            if (decltype(q)::READS) for (int i = 0; i < S; i++) in[i] = state[std::size_t(i) * width + j];
+            in[S_ + observed] = 1, in[2 * S_] = w;
+            rule.at(0.0).run(in, out);
+            result = out[1];
+        });
+        return result;
     }
 
     void back_end() override

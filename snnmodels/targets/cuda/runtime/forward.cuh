@@ -2,6 +2,7 @@
 // targets/numpy/forward.py. Within a piece neurons do not see each other, so each thread follows its own to the end of it.
 #pragma once
 #include "crossing.cuh"
+#include "kinks.h"
 
 namespace snn {
 
