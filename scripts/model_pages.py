@@ -57,8 +57,8 @@ NEAR = {
 }
 FURTHER = {"partial_refractory_lif": (5.0, 8.0, 12.0)}  # more of the f-I curve, up to where it is another one
 SEEN = {
-    "partial_refractory_lif": "At the higher step the potential passes the threshold while spikes are still blocked; the "
-    "neuron spikes when `t_tot` is over, and no rate is higher than its inverse."
+    "partial_refractory_lif": "At the higher step the potential passes the threshold while spikes are still blocked; "
+    "the neuron spikes when `t_tot` is over, and no rate is higher than its inverse."
 }
 REPEATED = 4  # spikes from which on a neuron fires repetitively, if it goes on
 STILL = 1e-9  # a threshold that moves less, relative, does so by rounding

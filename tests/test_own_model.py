@@ -1,4 +1,4 @@
-"""A user's own neuron and mechanism, outside of the repository: shown, derived, checked, and trained, without Python of it."""
+"""A user's own neuron and mechanism, outside of the repository: shown, derived, checked and trained."""
 
 from __future__ import annotations
 
