@@ -1,14 +1,12 @@
-"""A user's own neuron and mechanism, outside of the repository: shown, derived, checked and trained."""
+"""A user's own neuron and mechanism, outside of the repository: shown and derived."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-import snnmodels as snn
 from snnmodels.cli import app
 
 # a switch: a resurgent current that is open in a band of the potential; a mode: a leak for some time after every spike
@@ -76,37 +74,3 @@ def test_commands_take_it(files: list[str]) -> None:
     derived = run("derive", *files)
     assert derived.exit_code == 0, derived.output
     assert "t_on" in derived.stdout
-
-
-@pytest.mark.slow
-def test_its_gradient_is_checked(files: list[str]) -> None:
-    checked = run("check-gradient", *files)
-    assert checked.exit_code == 0, checked.output
-    for name in ("tau_m", "v_open", "t_on", "q_a"):
-        assert f"hidden.{name}" in checked.stdout
-
-
-def test_it_learns_spike_times_by_its_own_parameters(files: list[str]) -> None:
-    """Three wanted spikes, from weights and a mode that make others: the error falls to a hundredth."""
-    model = snn.load_model(*files)
-    learnable = ("t_on", "g_k", "tau_a")
-    network = snn.Network(
-        "own",
-        (snn.SpikeInput("input", 6),),
-        (snn.Population("out", 1, model, learnable=learnable),),
-        (snn.Projection("w", "input", "out", np.full((6, 1), 2.2)),),
-        "out",
-        60e-3,
-    )
-    times = np.array([[1.0, 4.0, 15.0, 20.0, 30.0, 36.0]]) * 1e-3
-    wanted = np.array([[[9e-3, 25e-3, 44e-3]]])
-    optimiser = snn.Adam(0.02, transforms=dict.fromkeys(("out.t_on", "out.g_k", "out.tau_a"), "log"))
-    with snn.Simulation(network, snn.SpikeTimeError(tau=5e-3), batch_size=1) as simulation:
-        values = simulation.network.trainable()
-        before = simulation.run({"input": times}, wanted).loss
-        result = snn.train(
-            simulation, snn.Trials({"input": times}, wanted), optimiser, epochs=60, batch_size=1, progress=False
-        )
-        losses = result.history.column("train_loss")
-    assert losses[-1] < 0.01 * before
-    assert all(np.any(result.values[f"out.{name}"] != values[f"out.{name}"]) for name in learnable)
