@@ -45,13 +45,22 @@ DURATION, ONSET = 0.5, 0.02  # of a trial, and when the current starts; seconds
 TRIALS = {
     "hill_tononi": 3.0,  # sodium that came in is lost in 1.25 s
     "hindmarsh_rose": 2.0,  # several bursts
+    "partial_refractory_lif": 0.06,  # periods after a spike
     "resonate_and_fire": 0.1,  # about 16 turns
     "terman_rubin_gpe": 1.4,  # without input, the pause between two bursts
 }
 SAMPLE = 0.1e-3  # between the points of a drawn state
 BELOW, ABOVE = 0.9, 1.5  # the drawn currents, in rheobases and in least currents of repetitive firing
 CURRENTS = (1.02, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # those of the f-I curve, in the latter
-NEAR = {"resonate_and_fire": CURRENTS[0]}  # another than `ABOVE`: it would draw a spike every 0.5 ms
+NEAR = {
+    "resonate_and_fire": CURRENTS[0],  # another than `ABOVE`: it would draw a spike every 0.5 ms
+    "partial_refractory_lif": 8.0,  # so far above that the potential is at threshold while spikes are still blocked
+}
+FURTHER = {"partial_refractory_lif": (5.0, 8.0, 12.0)}  # more of the f-I curve, up to where it is another one
+SEEN = {
+    "partial_refractory_lif": "At the higher step the potential passes the threshold while spikes are still blocked; "
+    "the neuron spikes when `t_tot` is over, and no rate is higher than its inverse."
+}
 REPEATED = 4  # spikes from which on a neuron fires repetitively, if it goes on
 STILL = 1e-9  # a threshold that moves less, relative, does so by rounding
 LONG = 1.0  # seconds; lines of longer trials are thinner
@@ -187,7 +196,8 @@ def _respond(cell: Cell) -> Record:
         record["integrates"] = soon is None or soon > INTEGRATES * rheobase
         repetitive = _least(cell, typical, lambda times: len(times) >= REPEATED and cell.goes_on(times))
         record |= {"rheobase": rheobase, "repetitive": repetitive}
-        currents = [] if repetitive is None else [c * repetitive for c in CURRENTS]
+        multiples = (*CURRENTS, *FURTHER.get(record["neuron"], ()))
+        currents = [] if repetitive is None else [c * repetitive for c in multiples]
         drawn = [BELOW * rheobase, NEAR.get(record["neuron"], ABOVE) * (repetitive or rheobase)]
     for current in currents:
         times = [t for t in cell.spikes(current) if t > ONSET]
@@ -422,7 +432,7 @@ def _response(name: str, record: Record | None) -> str:
         steady += f". At {ended} firing ends within the trial, and the last rate is drawn as 0"
     return (
         f"{picture}\n\n{what}. {start} Right: the inverse of the first and of the last interval of a trial of "
-        f"{1e3 * record['duration']:g} ms. {steady}."
+        f"{1e3 * record['duration']:g} ms. {steady}." + (f" {SEEN[name]}" if name in SEEN else "")
     )
 
 

@@ -58,6 +58,12 @@ class DrivePart:
     interval: float
     linear: bool
 
+    @property
+    def jumps(self) -> np.ndarray:
+        """Whether the current jumps at each knot, shape (knots,): it begins, or goes to another sample at once."""
+        before = np.concatenate([[-1], self.sample[:-1]])
+        return (self.sample != before) & ((before < 0) | (not self.linear))
+
     @classmethod
     def of(cls, drive: int, current: int, source: CurrentInput, times: np.ndarray, duration: float) -> DrivePart:
         """A current at knots that include its own.
@@ -109,6 +115,8 @@ class DrivePlan:
     index : int
         Place among those of the plan.
     population : int
+    input : int
+        Place among the driven inputs of its population.
     state : int
         Place of the current among the states of its population; its slope is the next one.
     n : int
@@ -124,12 +132,18 @@ class DrivePlan:
 
     index: int
     population: int
+    input: int
     state: int
     n: int
     times: np.ndarray
     parts: tuple[DrivePart, ...]
     linear: bool
     wanted: bool
+
+    @property
+    def jumps(self) -> np.ndarray:
+        """Whether any current jumps at each knot, bool, shape (knots,); elsewhere the input only changes its slope."""
+        return np.logical_or.reduce([part.jumps for part in self.parts])
 
     def knots(self, samples: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Knots:
         """What the input is set to.
@@ -221,7 +235,7 @@ def drive_plans(
     plans: list[DrivePlan] = []
     for k, (system, inputs) in driven.items():
         p = network.populations[k]
-        for states in inputs:
+        for number, states in enumerate(inputs):
             drives = [
                 (m, d) for m, d in enumerate(network.drives) if d.target == p.name and d.input == states.input
             ]
@@ -233,5 +247,5 @@ def drive_plans(
             )
             wanted = input_gradients or any(d.learnable for _, d in drives)
             place, linear = system.states.index(states.value), any(part.linear for part in parts)
-            plans.append(DrivePlan(len(plans), k, place, p.n, times, parts, linear, wanted))
+            plans.append(DrivePlan(len(plans), k, number, place, p.n, times, parts, linear, wanted))
     return tuple(plans)

@@ -12,7 +12,7 @@ from ..symbolic.flows import evaluate
 from ..symbolic.parsing import symbol
 from .accuracy import MAX_EVENTS
 from .drives import Knots
-from .plan import EnginePlan, GroupPlan
+from .plan import EnginePlan, GroupPlan, KeptMaxima
 
 __all__ = [
     "FAILURES",
@@ -152,9 +152,13 @@ class Engine(ABC):
         return tuple(
             self.spike_times(self.plan.place(seen))
             if isinstance(seen, SpikeTimes)
-            else (self.samples(self.plan.samples.index(seen)) if isinstance(seen, Samples) else self.maxima())
+            else (self._sampled(seen) if isinstance(seen, Samples) else self.maxima())
             for seen in self.plan.observed
         )
+
+    def _sampled(self, seen: Samples) -> np.ndarray:
+        samples = self.samples(self.plan.samples.index(seen))
+        return samples[:, :, -1] if isinstance(seen, KeptMaxima) else samples
 
     def pull(self, derivatives: Sequence[np.ndarray]) -> None:
         """Differentiate the last batch for derivatives by each of `observed`, in the shapes of these."""
@@ -165,6 +169,8 @@ class Engine(ABC):
             if isinstance(seen, Maxima):
                 maxima = derivative if maxima is None else maxima + derivative
                 continue
+            if isinstance(seen, KeptMaxima):
+                derivative = derivative[:, :, None]
             timed = isinstance(seen, SpikeTimes)
             to, k = (spikes, self.plan.place(seen)) if timed else (samples, self.plan.samples.index(seen))
             to[k] = to[k] + derivative if k in to else derivative

@@ -12,14 +12,22 @@ from ..losses.base import simulated
 from ..losses.integrals import with_integrals
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
 from ..symbolic.parsing import UnsupportedExpression
-from ..symbolic.system import driven_system, source_system
+from ..symbolic.system import HybridSystem, driven_system, source_system
 from ..templates.arguments import check_numbers, check_whole
 from ..templates.errors import brief
 from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
 from .drives import DrivePlan, drive_plans, driven_inputs
 from .rules import Rules
 
-__all__ = ["Component", "EnginePlan", "GroupPlan", "PopulationPlan", "ProjectionPlan", "SourcePlan"]
+__all__ = ["Component", "EnginePlan", "GroupPlan", "KeptMaxima", "PopulationPlan", "ProjectionPlan", "SourcePlan"]
+
+
+@dataclass(frozen=True)
+class KeptMaxima(Samples):
+    """The largest values of a state: those at the end of a state of the system that keeps them; see `symbolic.Record`.
+
+    So they are found where f has conditions. Their shape is that of `Maxima`.
+    """
 
 
 _MOST_WINDOWS = 1e6  # of one trial
@@ -226,6 +234,10 @@ class EnginePlan:
         for k, p in enumerate(network.populations):
             values = {n: p.value(n) for n in p.model.parameters}
             peak = maxima.variable if maxima is not None and maxima.population == p.name else None
+            if peak is not None and driven[k][0].switches:
+                # it may be where a condition turns: one more state follows it through all events
+                driven[k] = driven_system(p.model, driven_inputs(network, p.name), record=peak)
+                observed, peak = tuple(_kept(o, driven[k][0], network.duration) for o in observed), None
             rules = Rules.of(driven[k][0], values, p.learnable, peak)
             populations.append(PopulationPlan(k, p, rules, p.n))
         groups: tuple[SpikeInput | Population, ...] = (*network.inputs, *network.populations)
@@ -326,6 +338,14 @@ def _sources(network: Network) -> tuple[SourcePlan, ...]:
             )
         found.append(SourcePlan(len(found), target, rules, sizes[q.source], k))
     return tuple(found)
+
+
+def _kept(seen: Primitive, system: HybridSystem, duration: float) -> Primitive:
+    """What is read instead of the maxima that a system keeps."""
+    if not isinstance(seen, Maxima):
+        return seen
+    assert system.record is not None
+    return KeptMaxima(seen.population, system.record.maximum.name, duration)
 
 
 def _maxima(observed: Sequence[Primitive]) -> Maxima | None:

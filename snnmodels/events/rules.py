@@ -215,11 +215,6 @@ class Rules:
         states = tuple(s.name for s in system.states)
         numbers = {f"p{k}": np.asarray(values[n], dtype=float) for k, n in enumerate(names)}
         linear = bare.is_linear and (bare.g is None or _affine(bare.g, bare.states))
-        if observed is not None and bare.switches:
-            raise ValueError(
-                f"{system.name}: the largest value of {observed!r} may be where a condition of the equations turns, "
-                "which isn't looked at; read samples of it instead"
-            )
         norm = _norm(_linear_part(bare), numbers)
         flow, longest = _flow(bare, numbers, norm) if linear else (None, np.inf)
         places = tuple(names.index(n) for n in learnable)
@@ -276,6 +271,11 @@ class Rules:
         return len(self.system.transitions)
 
     @property
+    def deciding(self) -> tuple[bool, ...]:
+        """Of the driven inputs, which a condition reads: a jump of such a one may turn it."""
+        return tuple(bool(k) for k in self.system.knots)
+
+    @property
     def eventful(self) -> bool:
         """Whether anything happens by itself."""
         return self.spiking or self.transitions > 0
@@ -295,6 +295,10 @@ class Rules:
     def fires(self, receptor: int) -> bool:
         """Whether an arrival can itself carry the neuron across its threshold."""
         return f"arrive{receptor}" in self.rules and self.rules[f"crossing{receptor}"].program.outputs["g"] != 0
+
+    def moves(self, receptor: int, state: int) -> bool:
+        """Whether an arrival through a receptor moves a state itself, by places."""
+        return bool(self.rules[f"arrive{receptor}"].program.outputs[f"y{state}"] != _x(state))
 
     @property
     def scatters(self) -> bool:
@@ -378,12 +382,15 @@ def _canonical(system: HybridSystem) -> HybridSystem:
         silence=None if system.silence is None else system.silence.renamed(names),
         switches=renamed(system.switches),
         latch=None if system.latch is None else names[system.latch],
+        knots=tuple(renamed(k) for k in system.knots),
+        record=None if system.record is None else system.record.renamed(names),
     )
 
 
 def _key(system: HybridSystem) -> Any:
     maps = (system.f, system.h, system.initial, system.switches, *(a.jump for a in system.arrivals.values()))
-    events = (system.g, system.refractory, system.latch, system.silence)
+    events = (system.g, system.refractory, system.latch, system.silence, system.record)
+    events += tuple(tuple(k.items()) for k in system.knots)
     return (system.states, system.parameters, *events, *(tuple(m.items()) for m in maps))
 
 
@@ -462,6 +469,10 @@ class _Writer:
             rules |= self._spike()
         for k in range(len(self.system.transitions)):
             rules |= self._transition(k)
+        for k, flags in enumerate(self.system.knots):
+            if flags:
+                after = {x: flags.get(x, x) for x in self.system.states}
+                rules[f"knot{k}"] = self._rule(self.x, dict(zip(self.y, after.values(), strict=True)))
         for k, name in enumerate(self.system.arrivals):
             rules |= self._arrival(k, name)
         if self.adjoint.release is not None:

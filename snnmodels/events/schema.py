@@ -187,7 +187,8 @@ def arrays(plan: EnginePlan, capacity: Capacity, entries: Mapping[int, Entries])
     for d in plan.drives:
         name, given = f"drive{d.index}", (capacity.drives[d.index], d.times.size, d.n)
         wanted = (trials if d.wanted else 0, d.times.size, d.n)
-        yield Array(f"{name}.times", (d.times.size,))
+        for key in ("times", "jumps"):
+            yield Array(f"{name}.{key}", (d.times.size,))
         yield Array(f"{name}.values", given)
         yield Array(f"{name}.slopes", given if d.linear else (0,))
         yield Array(f"{name}.gvalues", wanted)

@@ -85,7 +85,7 @@ class BackwardTrial:
                 case ReleaseEvent():
                     self._release(entry)
                 case TurnEvent():
-                    self._turn(entry)
+                    self._turn(n, entry)
                 case SpikeEvent():
                     self._kink(n, entry, after=True)
                     # the value just before moves with the spike too, so it counts in sigma, and only then in λ
@@ -106,10 +106,16 @@ class BackwardTrial:
             self.lam[p.population][p.state, p.neuron] += p.error
 
     def _kink(self, n: int, event: ArrivalEvent | SpikeEvent, *, after: bool, keep: bool = False) -> list[Pull]:
-        """Losses read at event n: the value moves with the event, at the slope of the side it is read on."""
+        """Losses read at event n: the value moves with the event, at the slope of the side it is read on.
+
+        Where several arrivals meet, it is that of arrivals one after another; see `_with_arrivals`.
+        """
         found = [p for p in self.pulls if p.peak.entry == n and p.peak.kind != "smooth" and p.peak.after == after]
         for p in found:
             q = self.neurons[p.population]
+            if len(p.peak.instant) > 1:
+                self._with_arrivals(p)
+                continue
             x, held = self._side(event, p.population, p.neuron, after)
             slope = q.dynamics.f(x, event.p[:, p.neuron : p.neuron + 1])[p.state, 0]
             if not (held and p.state in q.dynamics.hold):
@@ -117,6 +123,36 @@ class BackwardTrial:
         if not keep:
             self._add(found)
         return found
+
+    def _with_arrivals(self, p: Pull) -> None:
+        """A maximum at several arrivals, as if each came after the last, much sooner than that after the one before.
+
+        The state goes on up to the first after which it falls. Each arrival before that, later by itself, lets it
+        rise at the slope before it instead of that after it; what is read after all of them has that from the costates.
+        """
+        events = [self.tape.entries[n] for n in p.peak.instant]
+        arrivals = [e for e in events if isinstance(e, ArrivalEvent)]
+        q = self.neurons[p.population]
+
+        def slope(e: ArrivalEvent, after: bool) -> float:
+            x, held = self._side(e, p.population, p.neuron, after)
+            own = slice(p.neuron, p.neuron + 1)
+            return 0.0 if held and p.state in q.dynamics.hold else float(q.dynamics.f(x, e.p[:, own])[p.state, 0])
+
+        slopes = [slope(arrivals[0], False), *(slope(e, True) for e in arrivals)]
+        receptors = [self.network.projections[e.projection].receptor for e in arrivals]
+        x = q.dynamics.system.states[p.state]
+        moved = [n for n, r in enumerate(receptors) if q.dynamics.system.arrivals[r].jump[x] != x]
+        begin = max(moved, default=0) if p.peak.after else 0
+        falls = next((n for n in range(begin, len(arrivals)) if slopes[n + 1] <= 0), None)
+        if falls is None and not arrivals[0].time >= self.network.duration:
+            falls = len(arrivals) - 1
+        for n, e in enumerate(arrivals):
+            # up to where it falls the rise between arrivals counts, afterwards none
+            moves = slopes[n] - slopes[n + 1] if falls is None or n < falls else slopes[n] if n == falls else 0.0
+            if p.peak.after:
+                moves = 0.0 if n < begin else moves - (slopes[n] - slopes[n + 1])
+            self._moves(e, p.neuron, p.error * moves)
 
     def _side(
         self, event: ArrivalEvent | SpikeEvent, population: int, neuron: int, after: bool
@@ -246,10 +282,14 @@ class BackwardTrial:
                 for n, value in enumerate(by_amplitude @ self.derivatives[q, i][0]):
                     self._collect(Source(projection.source, i, n), float(value))
 
-    def _turn(self, event: TurnEvent) -> None:
+    def _turn(self, n: int, event: TurnEvent) -> None:
         k, own = event.population, slice(event.neuron, event.neuron + 1)
         q, turn, lam = self.neurons[k], self.neurons[k].dynamics.turns[event.number], self.lam[k][:, own]
         sigma = turn.sigma(event.before, event.p[:, own], lam)
+        # a maximum there, of a state that is the same just before and just after it, moves with it
+        pulled = [p for p in self.pulls if p.peak.entry == n and p.peak.kind == "turn"]
+        slopes = q.dynamics.f(event.before, event.p[:, own])[:, 0]
+        sigma = sigma + sum(p.error * slopes[p.state] for p in pulled)
         kick = np.zeros_like(sigma) if sigma[0, 0] == 0 else sigma / event.gdot
         rows = turn.back(event.before, event.p[:, own], lam, kick)
         n = len(q.states)
@@ -257,6 +297,12 @@ class BackwardTrial:
         for p, row in zip(turn.parameters, rows[n:], strict=True):
             if p.name in q.learnable:
                 self.parameters[k][p.name][event.neuron] += row[0]
+            elif p.name in q.currents:
+                # as if it were an integral over that instant, of the interval in which it is
+                place = len(q.in_flow) + q.currents.index(p.name)
+                self.integrals[k][place, event.neuron] += row[0]
+                self.integrals[k][place + len(q.driven), event.neuron] += row[0] * (event.time - event.since)
+        self._add(pulled)
 
     def _start(self) -> None:
         for k, q in enumerate(self.neurons):

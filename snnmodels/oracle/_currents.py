@@ -22,6 +22,7 @@ class _Line:
     begun: float  # when that was due
     first: Array
     rise: Array  # per second
+    meets: bool  # whether it begins where the line before it ended
 
     def at(self, t: float) -> Array:
         return self.first + (t - self.begun) * self.rise
@@ -56,18 +57,31 @@ class Interval:
             return q.p
         p = q.p.copy()
         for drive, place in self._drives[k]:
-            p[len(q.p) - len(q.driven) + place] += self.lines[drive.source].at(t) @ np.asarray(drive.weights)
+            line, w = self.lines[drive.source], np.asarray(drive.weights)
+            p[q.n_own + place] += line.at(t) @ w
+            p[q.n_own + len(q.driven) + place] += line.rise @ w
         return p
+
+    def jumps(self, k: int, before: Interval | None) -> list[int]:
+        """The driven inputs of population k, by place, that go on elsewhere than the interval before left them."""
+        return sorted({place for drive, place in self._drives[k] if self._begins(drive.source, before)})
+
+    def _begins(self, current: str, before: Interval | None) -> bool:
+        line, last = self.lines[current], None if before is None else before.lines[current]
+        if line.sample < 0 or (last is not None and last.sample == line.sample):
+            return False
+        return last is None or last.sample < 0 or not line.meets
 
 
 def _line(source: CurrentInput, samples: Array, start: float, duration: float) -> _Line:
     due, none = source.knots(duration), np.zeros(source.n)
     last = int(np.searchsorted(due, start, side="right")) - 1
     if last < 0:
-        return _Line(-1, 0.0, none, none)
+        return _Line(-1, 0.0, none, none, False)
     first = samples[:, last]
-    rise = none if source.interpolation == "hold" else (samples[:, last + 1] - first) / source.interval
-    return _Line(last, float(due[last]), first, rise)
+    held = source.interpolation == "hold"
+    rise = none if held else (samples[:, last + 1] - first) / source.interval
+    return _Line(last, float(due[last]), first, rise, not held)
 
 
 def intervals(network: Network, neurons: Sequence[Neurons], samples: Mapping[str, Array]) -> list[Interval]:

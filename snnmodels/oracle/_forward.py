@@ -99,9 +99,13 @@ class SpikeEvent:
 
 @dataclass(frozen=True, eq=False)
 class TurnEvent:
-    """Event `number` of a neuron's model that is no spike; `before` is its state, shape (n_states, 1)."""
+    """Event `number` of a neuron's model that is no spike; `before` is its state, shape (n_states, 1).
+
+    `since` is when the currents were as in its interval.
+    """
 
     time: float
+    since: float
     population: int
     neuron: int
     number: int
@@ -180,6 +184,7 @@ class Trial:
         self.n_spikes = 0
         self.t = 0.0
         self.x = [q.initial() for q in neurons]
+        self._decide(None)
         self.tape = Tape([x.copy() for x in self.x], spikes=[[[] for _ in range(q.n)] for q in neurons])
         for name, times in inputs.items():
             for neuron, index in np.argwhere(np.isfinite(times)):  # each neuron's in the order of time
@@ -216,7 +221,22 @@ class Trial:
         """Currents are what they are just after a knot at this time, if there is one."""
         while self._knot() <= self.t:
             self.place += 1
+            self._decide(self.intervals[self.place - 1])
         self.p = self.intervals[self.place](self.t)
+
+    def _decide(self, before: Interval | None) -> None:
+        """Decide anew the conditions that read a current which has jumped to where it is now."""
+        now = self.intervals[self.place]
+        values = now(self.t)
+        for k, q in enumerate(self.neurons):
+            for place in now.jumps(k, before):
+                if q.dynamics.redecided[place].none:
+                    continue
+                was = q.p[q.n_own + place] if before is None else before(self.t)[k][q.n_own + place]
+                moved = np.flatnonzero(values[k][q.n_own + place] != was)
+                after = q.dynamics.redecided[place].after
+                if moved.size:
+                    self.x[k][:, moved] = after(self.x[k][:, moved], values[k][:, moved])
 
     def _next(self) -> float:
         """Time of the next arrival or release."""
@@ -389,7 +409,8 @@ class Trial:
         turn = q.dynamics.turns[number]
         before = self.x[k][:, own].copy()
         gdot = float(turn.event(before, self.p[k][:, own])[1, 0])
-        self.tape.entries.append(TurnEvent(self.t, k, j, number, before, gdot, self.p[k]))
+        since = self.intervals[self.place].start
+        self.tape.entries.append(TurnEvent(self.t, since, k, j, number, before, gdot, self.p[k]))
         self.x[k][:, own] = after = turn.after(before, self.p[k][:, own])
         if turn.event(after, self.p[k][:, own])[1, 0] > 0:
             raise ValueError(

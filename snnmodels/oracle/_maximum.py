@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ._flow import Integrator, Piece
-from ._forward import NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape
+from ._forward import NODES, ArrivalEvent, Segment, Source, SpikeEvent, Tape, TurnEvent
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,19 @@ class Peak:
     Attributes
     ----------
     kind : str
-        ``"smooth"`` (the derivative vanishes), ``"arrival"`` or ``"spike"`` (a kink or step there, so the time of the
-        maximum moves with that event), ``"start"`` or ``"end"`` of the trial. The end of a refractory period is none of
-        its own: a state that was held has its maximum where the plateau began.
+        ``"smooth"`` (the derivative vanishes), ``"arrival"``, ``"spike"`` or ``"turn"`` of a condition (a kink or step
+        there, so the time of the maximum moves with that event), ``"start"`` or ``"end"`` of the trial. The end of a
+        refractory period is none of its own: a state that was held has its maximum where the plateau began.
     source : Source or None
         The spike whose arrival, or which itself, makes the kink.
     after : bool
         Whether it is the value just after that event, rather than just before.
     entry : int
         Index of the segment or event in the tape; -1 for the ends of the trial.
+    neuron : int
+        Whose it is, where it is at arrivals.
+    instant : tuple of int
+        The arrivals at the neuron in that round of the instant, as indices in the tape.
     """
 
     value: float
@@ -35,6 +39,8 @@ class Peak:
     source: Source | None = None
     after: bool = False
     entry: int = -1
+    neuron: int = -1
+    instant: tuple[int, ...] = ()
 
 
 class _Search:
@@ -101,11 +107,25 @@ def _edge(tape: Tape, n: int, direction: int, value: float, time: float, populat
     while 0 <= m < len(tape.entries) and not isinstance(tape.entries[m], Segment):
         event = tape.entries[m]
         if isinstance(event, ArrivalEvent) and event.population == population and neuron in event.columns:
-            return Peak(value, time, "arrival", event.source, direction < 0, m)
+            instant = _round(tape, m, direction, population, neuron)
+            return Peak(value, time, "arrival", event.source, direction < 0, m, neuron, instant)
         if isinstance(event, SpikeEvent) and event.population == population and event.spike.neuron == neuron:
             return Peak(value, time, "spike", event.spike, direction < 0, m)
+        if isinstance(event, TurnEvent) and event.population == population and event.neuron == neuron:
+            return Peak(value, time, "turn", None, direction < 0, m)
         m += direction
     if m < 0:
         return Peak(value, time, "start")
     # at the very end of the trial, or untouched inside it
     return Peak(value, time, "end") if m >= len(tape.entries) else Peak(value, time, "smooth", entry=n)
+
+
+def _round(tape: Tape, m: int, direction: int, population: int, neuron: int) -> tuple[int, ...]:
+    """Arrivals at a neuron from event m on, forward or backward, up to a spike, with which another round begins."""
+    found = []
+    while 0 <= m < len(tape.entries) and not isinstance(tape.entries[m], Segment | SpikeEvent):
+        event = tape.entries[m]
+        if isinstance(event, ArrivalEvent) and event.population == population and neuron in event.columns:
+            found.append(m)
+        m += direction
+    return tuple(sorted(found))

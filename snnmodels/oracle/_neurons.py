@@ -10,7 +10,8 @@ import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.divided_differences import MODULES
-from ..symbolic.system import HybridSystem, driven_system
+from ..symbolic.steps import Step
+from ..symbolic.system import DriveStates, HybridSystem, driven_system
 from ..templates.model import Model
 from ..templates.network import Population
 
@@ -50,39 +51,57 @@ class Arrivals:
 class Turn:
     """An event that is no spike: a condition of the equations turns, or the neuron comes below its threshold."""
 
-    def __init__(self, adjoint: Adjoint, k: int) -> None:
+    def __init__(self, adjoint: Adjoint, k: int, drives: Sequence[DriveStates]) -> None:
         system, jump = adjoint.system, adjoint.transitions[k]
         x, p, lam = system.states, system.parameters, list(adjoint.costates.values())
-        self.event = Rows([system.transitions[k].event, jump.gdot], x, p)
+        event = system.transitions[k].event
+        # its surface may move with the currents as well
+        moved = sp.Add(*(sp.diff(event, d.value) * d.slope for d in drives))
+        self.event = Rows([event, jump.gdot + moved], x, p)
         self.after = Rows([system.transitions[k].jump[s] for s in x], x, p)
         self.sigma = Rows([jump.sigma], x, p, lam)
         self.parameters = tuple(jump.parameters)
         self.back = Rows([*jump.jump.values(), *jump.parameters.values()], x, p, lam, [Q_SPIKE])
 
 
-def _with_currents(model: Model, driven: tuple[str, ...]) -> HybridSystem:
+class Redecided:
+    """The conditions that read a current, just after it has jumped: from x and p then to x."""
+
+    def __init__(self, system: HybridSystem, current: sp.Symbol) -> None:
+        again: dict[sp.Symbol, sp.Expr] = {}
+        for flag, surface in system.switches.items():  # one may contain those before it
+            if surface.free_symbols & {current, *again}:
+                again[flag] = Step(surface.xreplace(again))
+        self.none = not again
+        self.after = Rows([again.get(s, s) for s in system.states], system.states, system.parameters)
+
+
+def _with_currents(model: Model, driven: tuple[str, ...]) -> tuple[HybridSystem, tuple[DriveStates, ...]]:
     system, drives = driven_system(model, driven)
     added = {x for d in drives for x in (d.value, d.slope)}
     own = tuple(x for x in system.states if x not in added)
-    return replace(
+    bare = replace(
         system,
         states=own,
-        parameters=(*system.parameters, *(d.value for d in drives)),
+        parameters=(*system.parameters, *(d.value for d in drives), *(d.slope for d in drives)),
         f={x: system.f[x] for x in own},
         h={x: system.h[x] for x in own},
         arrivals={name: replace(a, jump={x: a.jump[x] for x in own}) for name, a in system.arrivals.items()},
         initial={x: system.initial[x] for x in own},
+        knots=(),
     )
+    return bare, drives
 
 
 class Dynamics:
     """A model compiled; arguments are states (n_states, m), parameters (n_parameters, m), costates (n_states, m).
 
-    Currents that drive inputs are the last parameters, which f alone reads and which change with time.
+    Currents that drive inputs are the last parameters, which change with time, followed by their slopes; f reads them,
+    and conditions may.
     """
 
     def __init__(self, model: Model, driven: tuple[str, ...] = ()) -> None:
-        system = _with_currents(model, driven)
+        system, drives = _with_currents(model, driven)
         adjoint = Adjoint.derive(system)
         x, p, lam = system.states, system.parameters, list(adjoint.costates.values())
         self.system, self.adjoint = system, adjoint
@@ -104,7 +123,8 @@ class Dynamics:
             self.release = Rows([release.sensitivity], x, p, lam)
             self.release_parameters = tuple(release.parameters)
             self.release_back = Rows(list(release.parameters.values()), p, [S_RELEASE])
-        self.turns = [Turn(adjoint, k) for k in range(len(system.transitions))]
+        self.redecided = [Redecided(system, d.value) for d in drives]
+        self.turns = [Turn(adjoint, k, drives) for k in range(len(system.transitions))]
         # what is watched, the event function of spikes first: rows are the function and its rate of change, which tells
         # a crossing from a touch
         self.watched = [turn.event for turn in self.turns]
@@ -163,7 +183,7 @@ class Neurons:
     Attributes
     ----------
     p : array, shape (n_parameters, n)
-        The last rows are those of `driven`, 0 here.
+        The last rows are the currents of `driven`, then their slopes, 0 here.
     driven : tuple of str
         Inputs of the model that currents drive.
     learnable : tuple of str
@@ -182,9 +202,10 @@ class Neurons:
         self.dynamics = d = _dynamics(population.model, driven)
         self.states = tuple(s.name for s in d.system.states)
         self.p = np.zeros((len(d.system.parameters), self.n))
-        for row, parameter in zip(self.p, d.system.parameters[: len(self.p) - len(driven)], strict=False):
+        self.n_own = len(self.p) - 2 * len(driven)
+        for row, parameter in zip(self.p, d.system.parameters[: self.n_own], strict=False):
             row[:] = population.value(parameter.name)
-        self.currents = tuple(s.name for s in d.system.parameters[len(self.p) - len(driven) :])
+        self.currents = tuple(s.name for s in d.system.parameters[self.n_own : self.n_own + len(driven)])
         self.learnable = tuple(population.learnable)
         flow_parameters = {s.name for s in d.adjoint.integrand}
         self.in_flow = tuple(name for name in self.learnable if name in flow_parameters)

@@ -66,7 +66,7 @@ def constants(contents: Contents, views: Mapping[str, np.ndarray]) -> dict[str, 
         own = [f"p{k}" for k in range(len(p.rules.parameters))]
         bounds = ("bounds", "peak_bounds") if isinstance(p, PopulationPlan) else ()
         keys += [f"{p.key}.{key}" for key in (*own, "initial", *bounds)]
-    keys += [f"drive{d.index}.times" for d in contents.plan.drives]
+    keys += [f"drive{d.index}.{key}" for d in contents.plan.drives for key in ("times", "jumps")]
     return {key: (_constant(key, FLOAT, views[key]), views[key]) for key in keys if views[key].size}
 
 
@@ -261,7 +261,7 @@ def _observed(contents: Contents, to: _Printer) -> Iterable[str]:
 
 def _kind(seen: Primitive) -> str:
     kinds: dict[type[Any], str] = {SpikeTimes: "SPIKES", Maxima: "MAXIMA", Samples: "SAMPLES"}
-    return kinds[type(seen)]
+    return next(kind for of, kind in kinds.items() if isinstance(seen, of))
 
 
 def _failures(contents: Contents) -> Iterable[str]:

@@ -266,7 +266,7 @@ class _Derivation:
             flow=self._flow(),
             spike=None if system.firing is None else self._spike(system.firing),
             transitions=tuple(
-                self._crossing(t.event, t.jump, self.f, sp.Integer(0), "a switch of the equations")
+                self._crossing(t.event, t.jump, self.f, sp.Integer(0), "a switch of the equations", smooth=t.smooth)
                 for t in system.transitions
             ),
             arrivals={name: self._arrival(name) for name in system.arrivals},
@@ -311,16 +311,18 @@ class _Derivation:
         flow_after: sp.Matrix,
         given: sp.Expr,
         what: str,
+        smooth: bool = False,
     ) -> SpikeJump:
         """The jump at a crossing of g, after which the states are `jump` and follow another flow.
 
-        `given` is the sensitivity to the time of the event itself.
+        `given` is the sensitivity to the time of the event itself; where the event is `smooth`, that is all there is.
         """
         h = sp.Matrix([jump[x] for x in self.states])
         jacobian = h.jacobian(self.states)
         gradient = sp.Matrix([sp.diff(g, x) for x in self.states])
         gdot = _simple(gradient.dot(self.f))
-        sigma = given + self._displacement(h, jacobian, flow_after)
+        # what is 0 is not left to rounding: a smooth maximum may be so flat that its ġ is no more than that
+        sigma = given if smooth else given + self._displacement(h, jacobian, flow_after)
         before = jacobian.T * self.lam - gradient * Q_SPIKE
         parameters = {p: self._tidy(self.lam.dot(h.diff(p)) - Q_SPIKE * sp.diff(g, p)) for p in self.system.parameters}
         result = SpikeJump(

@@ -29,6 +29,7 @@ __all__ = [
     "Arrival",
     "DriveStates",
     "HybridSystem",
+    "Record",
     "RefractoryPeriod",
     "Silence",
     "Transition",
@@ -115,6 +116,50 @@ class Silence:
 
 
 @dataclass(frozen=True)
+class Record:
+    """The largest value so far of a state of a neuron that doesn't spike, as a state m of its own.
+
+    As long as the state is at its largest and rises, m goes with it; else m stands still. Both ends of that are events:
+    the state stops to rise, or, while it rises, comes back to m. An event of another kind, with which its slope changes
+    its sign, ends it as well, and then m moves with that event.
+
+    Where arrivals move the state itself, what counts is its value after all of one instant, whatever their order: what
+    m was before the instant is kept, and how long that has been.
+
+    Attributes
+    ----------
+    state : Symbol
+    maximum : Symbol
+        m.
+    leads : Symbol
+        Flag: 1 as long as m goes with the state.
+    jumps : tuple of Symbol
+        What m was before the last instant at which an arrival moved the state, and the time since; empty where none
+        does.
+    rises : Symbol or None
+        Flag of the switch whose surface is the slope of the state; None before that has one.
+    """
+
+    state: sp.Symbol
+    maximum: sp.Symbol
+    leads: sp.Symbol
+    jumps: tuple[sp.Symbol, ...] = ()
+    rises: sp.Symbol | None = None
+
+    @classmethod
+    def of(cls, state: sp.Symbol, arrivals: Iterable[Arrival]) -> Record:
+        """That of a state on which some arrivals may act."""
+        moved = any(a.jump[state] != state for a in arrivals)
+        jumps = tuple(symbol(f"_{what}_{state.name}") for what in ("before", "since")) if moved else ()
+        return cls(state, symbol(f"_maximum_{state.name}"), symbol(f"_leads_{state.name}"), jumps)
+
+    def renamed(self, names: Mapping[sp.Symbol, sp.Symbol]) -> Record:
+        """With other names for states."""
+        jumps, rises = tuple(names[x] for x in self.jumps), None if self.rises is None else names[self.rises]
+        return Record(names[self.state], names[self.maximum], names[self.leads], jumps, rises)
+
+
+@dataclass(frozen=True)
 class DriveStates:
     """The states of a driven input: the current that is added to it, and the slope with which that changes."""
 
@@ -125,11 +170,15 @@ class DriveStates:
 
 @dataclass(frozen=True)
 class Transition:
-    """An event that is no spike: when `event` crosses 0 upwards, `flag` turns, and states become what ``jump`` says."""
+    """An event that is no spike: when `event` crosses 0 upwards, `flag` turns, and states become what ``jump`` says.
+
+    Where `smooth`, nothing depends on when that is: J f is the f after it.
+    """
 
     flag: sp.Symbol
     event: sp.Expr
     jump: Mapping[sp.Symbol, sp.Expr]
+    smooth: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,6 +215,10 @@ class HybridSystem:
         The refractory period of a neuron in which something other than a spike can happen meanwhile.
     sources : mapping of str to HybridSystem
         By receptor, the states that its sources have; see `source_system`.
+    knots : tuple of mapping Symbol to Expr
+        By driven input (see `driven_system`): the flags that jump with it, just after it has been set to another value.
+    record : Record or None
+        The largest value of a state that is kept, if one is.
     """
 
     name: str
@@ -183,6 +236,8 @@ class HybridSystem:
     latch: sp.Symbol | None = None
     silence: Silence | None = None
     sources: Mapping[str, HybridSystem] = field(default_factory=dict)
+    knots: tuple[Mapping[sp.Symbol, sp.Expr], ...] = ()
+    record: Record | None = None
 
     @classmethod
     def from_model(cls, model: Model) -> HybridSystem:
@@ -228,6 +283,7 @@ class HybridSystem:
     def variables(self) -> tuple[sp.Symbol, ...]:
         """States of the model, and the clock of a refractory period, without the flags."""
         flags = {*self.switches, self.latch, *(() if self.silence is None else self.silence.flags)}
+        flags |= set() if self.record is None else {self.record.leads}
         return tuple(x for x in self.states if x not in flags)
 
     @property
@@ -272,7 +328,15 @@ class HybridSystem:
     def transitions(self) -> tuple[Transition, ...]:
         """The events that are no spikes: those of the switches in order, then the end of being above threshold."""
         stay = {x: x for x in self.states}
-        found = [Transition(b, (1 - 2 * b) * s, stay | self._turned(b)) for b, s in self.switches.items()]
+        found = []
+        for b, s in self.switches.items():
+            turned = self._turned(b)
+            smooth = self.record is not None and b == self.record.rises
+            found.append(Transition(b, (1 - 2 * b) * s, stay | turned | self._leads_after(turned), smooth))
+        if (r := self.record) is not None and r.rises is not None:
+            returns = (1 - r.leads) * (r.rises * (r.state - r.maximum) - (1 - r.rises)) - r.leads
+            jump = {r.leads: sp.Integer(1), r.maximum: r.state}
+            found.append(Transition(r.leads, returns, stay | jump, smooth=True))
         if self.latch is not None and self.g is not None:
             falling = self.latch - 1 - self.latch * self.g
             found.append(Transition(self.latch, falling, stay | {self.latch: sp.Integer(0)}))
@@ -295,7 +359,34 @@ class HybridSystem:
             flags[b] = _above({**jump, **flags}, surface, b)
         if self.latch is not None and self.g is not None:
             flags[self.latch] = self.latch * _above(jump, self.g, sp.Integer(1))
-        return flags
+        return flags | self._leads_after(flags, jump)
+
+    def _leads_after(
+        self, flags: Mapping[sp.Symbol, sp.Expr], jump: Mapping[sp.Symbol, sp.Expr] | None = None
+    ) -> dict[sp.Symbol, sp.Expr]:
+        """What becomes of the largest value so far where flags, and by a jump states, have changed."""
+        r = self.record
+        if r is None or r.rises is None:
+            return {}
+        rises, value = flags.get(r.rises, r.rises), (jump or {}).get(r.state, r.state)
+        if value == r.state:
+            return {r.leads: r.leads * rises}
+        before, since = r.jumps
+        first = Step(since)  # of this instant
+        then = first * r.maximum + (1 - first) * before
+        more = Step(value - then)
+        return {
+            r.leads: rises * more,
+            r.maximum: then + more * (value - then),
+            before: then,
+            since: sp.Integer(0),
+        }
+
+    def _knot(self, value: sp.Symbol) -> dict[sp.Symbol, sp.Expr]:
+        """The flags that change where the current `value` jumps, in terms of what it is then."""
+        new = sp.Dummy(real=True)
+        flags = self._flags_after({x: x for x in self.states} | {value: new})
+        return {b: e.xreplace({new: value}) for b, e in flags.items() if e != b}
 
     def _turned(self, flag: sp.Symbol) -> dict[sp.Symbol, sp.Expr]:
         """The flag of a condition that turns, and those of the conditions that contain it."""
@@ -321,17 +412,22 @@ class HybridSystem:
         return sp.Matrix([self.f[x] for x in self.states]).jacobian(list(self.states))
 
 
-def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tuple[DriveStates, ...]]:
+def driven_system(
+    model: Model, inputs: Sequence[str], record: str | None = None
+) -> tuple[HybridSystem, tuple[DriveStates, ...]]:
     """The system of a model with currents added to some of its inputs.
 
     A current is piecewise linear in time: between two knots dI/dt = S and dS/dt = 0, and at a knot I and S are set. So
-    the system stays autonomous between its events, and linear where the model is.
+    the system stays autonomous between its events, and linear where the model is. Conditions may read I: their surfaces
+    move with it between knots, and where it jumps they are decided anew (`HybridSystem.knots`).
 
     Parameters
     ----------
     model : Model
     inputs : sequence of str
         Out of `Model.inputs`.
+    record : str, optional
+        A state whose largest value is to be kept as one more state; see `Record`.
 
     Returns
     -------
@@ -343,9 +439,9 @@ def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tu
     Raises
     ------
     UnsupportedExpression
-        If an equation uses something that has no derivative, or a condition reads one of these inputs.
+        If an equation uses something that has no derivative.
     """
-    if not inputs:
+    if not inputs and record is None:
         return HybridSystem.from_model(model), ()
     plain = _declared(model)
     drives = tuple(DriveStates(i, symbol(model.inputs[i].drive), symbol(f"_slope_{i}")) for i in inputs)
@@ -363,14 +459,8 @@ def driven_system(model: Model, inputs: Sequence[str]) -> tuple[HybridSystem, tu
         initial={**plain.initial, **more},
         units={**plain.units, **units, **{d.slope: f"{units[d.value]}/second" for d in drives}},
     )
-    system = _flagged(system)
-    for surface in system.switches.values():
-        if surface.free_symbols & set(more):
-            raise UnsupportedExpression(
-                f"{model.name}: a condition of its equations reads an input to which a current is added, and what it "
-                "is just after a sample isn't followed; let the condition read a state"
-            )
-    return system, drives
+    system = _flagged(system if record is None else _recorded(system, symbol(record)))
+    return replace(system, knots=tuple(system._knot(d.value) for d in drives)), drives
 
 
 def source_system(model: Model, receptor: str) -> HybridSystem | None:
@@ -514,6 +604,11 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
         return b
 
     f = {x: e.replace(Step, flag) for x, e in bare.f.items()}
+    if (record := bare.record) is not None:
+        rises = symbol(f"_switch{len(switches)}")
+        switches[rises] = f[record.state]
+        f[record.maximum] = record.leads * rises * f[record.state]
+        bare = replace(bare, record=replace(record, rises=rises))
     latch = symbol("_above") if bare.g is not None and not _moves(bare.h, bare.g) else None
     flags = (*switches, *(() if latch is None else (latch,)))
     if not flags:
@@ -525,6 +620,8 @@ def _flagged(bare: HybridSystem) -> HybridSystem:
         start[b] = Step(s.xreplace({**bare.initial, **start}))
     if latch is not None and bare.g is not None:
         start[latch] = Step(bare.g.xreplace(dict(bare.initial)))
+    if bare.record is not None and bare.record.rises is not None:
+        start[bare.record.leads] = start[bare.record.rises]
     system = replace(
         system,
         states=(*bare.states, *flags),
@@ -562,6 +659,27 @@ def _may_turn_held(system: HybridSystem) -> bool:
         return True
     f = system.held().f
     return any(sp.expand(sum(sp.diff(s, x) * rate for x, rate in f.items())) != 0 for s in system.switches.values())
+
+
+def _recorded(bare: HybridSystem, state: sp.Symbol) -> HybridSystem:
+    """The system of a model that doesn't spike, conditions and all, with the largest value of a state; see `Record`."""
+    assert bare.g is None
+    record, none, one = Record.of(state, bare.arrivals.values()), sp.Integer(0), sp.Integer(1)
+    more = (record.maximum, record.leads, *record.jumps)
+    kept = {x: x for x in more}
+    clock = record.jumps[1:]
+    return replace(
+        bare,
+        states=(*bare.states, *kept),
+        f={**bare.f, **dict.fromkeys(more, none), **dict.fromkeys(clock, one)},
+        h={**bare.h, **kept},
+        arrivals={n: replace(a, jump={**a.jump, **kept}) for n, a in bare.arrivals.items()},
+        initial={**bare.initial, **dict.fromkeys(more, bare.initial[state]), record.leads: none}
+        | dict.fromkeys(clock, one),
+        units={**bare.units, **dict.fromkeys(more, bare.units[state]), record.leads: "1"}
+        | dict.fromkeys(clock, "second"),
+        record=record,
+    )
 
 
 def _silenced(bare: HybridSystem) -> HybridSystem:

@@ -284,6 +284,18 @@ def test_the_last_sample_of_a_current_holds() -> None:
     assert end == pytest.approx(2e-3 + (at_5 - 2e-3) * np.exp(-15 / 4), rel=1e-12)
 
 
+def test_a_timed_array_in_a_condition() -> None:
+    """Closed form: v decays in the first and the third sample alone."""
+    own = {"stimulus": TimedArray([2.0, 1.0, 3.0] * mV, dt=5 * ms)}
+    equations = "dv/dt = -v*int(stimulus(t) > 1.5*mV)/(4*ms) : volt"
+    cells = NeuronGroup(1, equations, name="cells", method="euler", namespace=own)
+    cells.v = 1 * mV
+    network = snn.from_brian2([cells], "cells", 13 * ms)
+    with snn.Simulation(network, Samples(variable="v", interval=13e-3), batch_size=1) as simulation:
+        end = simulation.forward(dict(network.trial), gradient=False)[0, 0, 0]
+    assert end == pytest.approx(1e-3 * np.exp(-(5 + 3) / 4), rel=1e-9)
+
+
 ROUND_TRIPS = (
     *("lif+exp_synapse+refractory", "partial_refractory_lif", "morris_lecar", "lif_conductance+ampa"),
     "lif+tsodyks_markram",
@@ -681,15 +693,6 @@ REFUSED = {
     "last spike without a period": (
         lambda: [_spiked(group(threshold=None, reset=None))],
         "'cells': lastspike: has been set",
-    ),
-    "in a condition": (
-        lambda: [
-            group(
-                equations="dv/dt = -v*int(s(t) > 1*mV)/tau : volt",
-                namespace={**NUMBERS, "s": TimedArray([1] * mV, 1 * ms)},
-            )
-        ],
-        "NeuronGroup 'cells': equations: .* a condition of its equations reads an input to which a current",
     ),
     "in a threshold": (
         lambda: [group(threshold="v > s(t)", namespace={**NUMBERS, "s": TimedArray([1] * mV, 1 * ms)})],

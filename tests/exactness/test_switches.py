@@ -18,7 +18,6 @@ from snnmodels.brian import neuron_group, synapses
 from snnmodels.events.engine import SimulationError
 from snnmodels.gradients import GridSimulation, Simulation, probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
-from snnmodels.losses import MaxVoltageCrossEntropy
 from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import (
@@ -595,21 +594,7 @@ def test_conditions_of_which_no_event_can_be_made(tmp_path: Path) -> None:
         HybridSystem.from_model(load_model(file(tmp_path, named)))
 
 
-def test_what_else_is_refused(composed: Callable[[str], Model], tmp_path: Path) -> None:
-    text = RECTIFIED.replace('threshold = "v > v_th"\nreset = "v = v_reset"\n', "")
-    for name in ("v_th", "v_reset"):
-        text = "\n".join(line for line in text.splitlines() if not line.startswith(f"{name} ="))
-    readout = load_model(file(tmp_path, text), name="readout")
-    network = Network(
-        "read",
-        (SpikeInput("input", 1),),
-        (Population("out", 2, readout),),
-        (Projection("w", "input", "out", np.ones((1, 2))),),
-        "out",
-        30 * MS,
-    )
-    with pytest.raises(ValueError, match="may be where a condition of the equations turns"):
-        Simulation(network, MaxVoltageCrossEntropy(), batch_size=1)
+def test_what_else_is_refused(composed: Callable[[str], Model]) -> None:
     with pytest.raises(ValueError, match="the grid simulation does not support"):
         GridSimulation(driven(composed("burst"), [1.0]), SmoothSpikeTimes(), batch_size=1, dt=0.1 * MS)
 

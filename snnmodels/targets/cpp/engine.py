@@ -444,6 +444,7 @@ def write_times(views: Mapping[str, np.ndarray], plan: EnginePlan) -> None:
         views[f"samples{k}.times"][:] = seen.times(plan.network.duration)
     for d in plan.drives:
         views[f"drive{d.index}.times"][:] = d.times
+        views[f"drive{d.index}.jumps"][:] = d.jumps
 
 
 def write_parameters(

@@ -170,8 +170,9 @@ def describe(
         out += [len(c.populations), *c.populations, len(c.incoming), *c.incoming]
     out.append(len(plan.drives))
     for d in plan.drives:
-        out += [d.population, d.state, d.times.size]
-        for key in ("times", "values", "slopes", "gvalues", "gslopes"):
+        deciding = plan.populations[d.population].rules.deciding[d.input]
+        out += [d.population, d.input if deciding else -1, d.state, d.times.size]
+        for key in ("times", "jumps", "values", "slopes", "gvalues", "gslopes"):
             place(f"drive{d.index}.{key}")
     for key in ("sizes", "targets", "predictions", "numbers", "corrections", "results"):
         place(f"queue.{key}")

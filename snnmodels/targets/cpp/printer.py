@@ -119,7 +119,7 @@ def model(name: str, r: Rules, order: int) -> str:
     for k in range(len(r.receptors)):
         arrive, back = r.rules[f"arrive{k}"], r.rules[f"arrive_back{k}"]
         jumps = ", ".join(
-            truth(arrive.program.outputs[f"y{i}"] != sp.Symbol(f"x{i}", real=True)) for i in range(len(x))
+            truth(r.moves(k, i)) for i in range(len(x))
         )
         keeps = all(back.program.outputs[f"l{i}"] == sp.Symbol(f"l{i}", real=True) for i in range(len(x)))
         # whether the gradient by a weight depends on it
@@ -147,6 +147,9 @@ def model(name: str, r: Rules, order: int) -> str:
         + " };"
         for k in range(r.transitions)
     ]
+    decided = [k for k, decides in enumerate(r.deciding) if decides]
+    knots = [f"struct Decision{k} {{ template<class T> using Rule = Knot{k}<T>; }};" for k in decided]
+    set_ = " ".join(f"case {k}: f(Decision{k}()); break;" for k in decided)
     turned = " ".join(f"case {k}: f(Transition{k}()); break;" for k in range(r.transitions))
     each = ", ".join(f"F<Receptor{k}>" for k in range(len(r.receptors)))
     per_neuron = ", ".join(truth(q) for q in r.per_neuron) or "false"
@@ -169,6 +172,8 @@ def model(name: str, r: Rules, order: int) -> str:
             *parts,
             *receptors,
             *turns,
+            *knots,
+            f"template<class F> static SNN_INLINE void knot(int k, F f) {{ (void)f; switch (k) {{ {set_} }} }}",
             f"template<class F> static SNN_INLINE void transition(int k, F f) {{ (void)f; switch (k) {{ {turned} }} }}",
             f"template<template<class> class F> using EachReceptor = std::tuple<{each}>;",
             f"template<class F> static SNN_INLINE void receptor(int k, F f) {{ (void)f; switch (k) {{ {cases} }} }}",

@@ -118,7 +118,8 @@ def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], l
     files["models.cuh"] = text
     limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
     files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
-    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "ladder.h", "series.h", "taylor.h")}
+    shared = ("exchange.h", "kinks.h", "ladder.h", "series.h", "taylor.h")
+    files |= {name: (_SHARED / name).read_text() for name in shared}
     return files, numbers
 
 

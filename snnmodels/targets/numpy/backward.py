@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from ...events.plan import Component
 from .neurons import Neurons
 from .sources import SourcesBack
 from .state import State, Values
-from .tape import SPIKE, Arrival, ComponentTape, Event, Knot, Maxima, Piece, Release
+from .tape import SPIKE, Arrival, ComponentTape, Event, Knot, Maxima, Piece, Release, shares
 
 __all__ = ["ComponentBackward", "DriveSums", "Pulls", "Totals"]
 
@@ -153,21 +153,6 @@ class ComponentBackward:
                 for m, number in enumerate(numbers):
                     pulled = (plan.place(seen), plan.state(seen), pulls.samples[place][:, m])
                     self.sampled.setdefault(number, []).append(pulled)
-        # by the piece before it: neurons whose maximum, just before an instant, moves with an arrival of that piece
-        self.shifts: dict[int, list[int]] = {}
-        if self.watched >= 0 and tape.maxima is not None:
-            for j in np.flatnonzero(tape.maxima.kind == Maxima.EDGE):
-                self._shift(int(j), int(tape.maxima.piece[j]) + 1)
-
-    def _shift(self, j: int, first: int) -> None:
-        """Find the first arrival at a neuron in the instant at which a piece begins, in whatever round."""
-        pieces = self.tape.pieces
-        for m in range(first, len(pieces)):
-            if pieces[m].start != pieces[first].start:
-                return
-            if any(self._reaches_watched(a, j) for a in pieces[m].arrivals):
-                self.shifts.setdefault(m - 1, []).append(j)
-                return
 
     def _reaches_watched(self, a: Arrival, j: int) -> bool:
         """Whether an arrival reaches neuron j of the population that is watched."""
@@ -217,8 +202,9 @@ class ComponentBackward:
         costates = self.costates[self.watched][self.observed]
         which = self._peaks(Maxima.EDGE, number)
         costates[which] += self.pulls[which]
-        if number in self.shifts:
-            self._with_arrivals(self.shifts[number], self.tape.pieces[number + 1].arrivals)
+        for j in map(int, which):
+            if (first := self._round(j, number + 1)) is not None:
+                self._with_arrivals(j, first, after=False)
 
     def _after_jump(self, number: int) -> None:
         if self.watched < 0 or self.tape.maxima is None:
@@ -226,20 +212,51 @@ class ComponentBackward:
         assert self.pulls is not None
         which = self._peaks(Maxima.JUMP, number)
         self.costates[self.watched][self.observed, which] += self.pulls[which]
-        self._with_arrivals(which, self.tape.pieces[number].arrivals)
+        for j in map(int, which):
+            self._with_arrivals(j, number, after=True)
 
     def _peaks(self, kind: int, number: int) -> np.ndarray:
         best = self.tape.maxima
         assert best is not None
         return np.flatnonzero((best.kind == kind) & (best.piece == number))
 
-    def _with_arrivals(self, which: Iterable[int], arrivals: Sequence[Arrival]) -> None:
-        """Values at a kink move with the first arrival that reaches their neuron."""
-        assert self.tape.maxima is not None and self.pulls is not None
-        for j in which:
-            reaching = (a for a in arrivals if self._reaches_watched(a, int(j)))
-            if (a := next(reaching, None)) is not None:
-                self._moves(a, float(self.pulls[j] * self.tape.maxima.slope[j]), int(j))
+    def _round(self, j: int, first: int) -> int | None:
+        """The piece, of the instant at which a piece begins, with the first round that reaches neuron j."""
+        pieces = self.tape.pieces
+        for m in range(first, len(pieces)):
+            if pieces[m].start != pieces[first].start:
+                return None
+            if any(self._reaches_watched(a, j) for a in pieces[m].arrivals):
+                return m
+        return None
+
+    def _with_arrivals(self, j: int, number: int, after: bool) -> None:
+        """The value at a kink, before or after the arrivals of a piece, moves with these; see `shares`."""
+        best, piece = self.tape.maxima, self.tape.pieces[number]
+        assert best is not None and self.pulls is not None
+        reaching = [a for a in piece.arrivals if self._reaches_watched(a, j)]
+        slope, last = float(best.slope[j]), piece.start >= self.values.plan.network.duration
+        alone = len(reaching) == 1 and not last
+        changes = [(slope, after)] if alone else self._changes(number, j)
+        for a, share in zip(reaching, shares(slope, changes, after, last), strict=True):
+            self._moves(a, float(self.pulls[j]) * share, j)
+
+    def _changes(self, number: int, j: int) -> list[tuple[float, bool]]:
+        """By how much the arrivals of a piece at neuron j lower the slope of the watched state, and which move it."""
+        k, piece, one = self.watched, self.tape.pieces[number], np.array([j])
+        n, state = self.neurons[k], self._at_arrivals(k, number, piece)
+        unit = np.zeros((n.n_states, 1))
+        unit[self.observed] = 1.0
+        found = []
+        for a in piece.arrivals:
+            if self._reaches_watched(a, j):
+                receptor, x = self.values.plan.projections[a.projection].receptor, state.x[:, one]
+                w = self.values.connections[a.projection].arriving(a, one)
+                change = float(n(f"arrive_back{receptor}", *x, *unit, w, which=one)[1, 0])
+                found.append((change, n.rules.moves(receptor, self.observed)))
+            state.x = state.x.copy()
+            state.arrive([a])
+        return found
 
     # --- flow -----------------------------------------------------------------------------------------------------
 
@@ -384,13 +401,7 @@ class ComponentBackward:
         releases = [r for r in piece.releases if r.population == k]
         if not arrivals and not releases:
             return
-        n = self.neurons[k]
-        if k in self.states:
-            state = self.states[k].before(number)
-        else:
-            state = State(self.values, k, np.zeros((n.n_states, n.n)), np.zeros(n.n, dtype=bool))
-        state.set(piece.knots)
-        state.held = self.held[k].copy()
+        state = self._at_arrivals(k, number, piece)
         before = []
         for a in arrivals:
             before.append(state.x)
@@ -402,9 +413,20 @@ class ComponentBackward:
                 self._arrival(k, neurons, a, there, which)
         for r in releases:
             which = np.array([r.neuron])
-            s = n("release", *r.x[:, None], *self.costates[k][:, which], which=which)
+            s = self.neurons[k]("release", *r.x[:, None], *self.costates[k][:, which], which=which)
             self._moves(r, float(s[0, 0]), r.neuron)
             self.held[k][r.neuron] = True
+
+    def _at_arrivals(self, k: int, number: int, piece: Piece) -> State:
+        """States just before the arrivals of a piece; not those where no rule reads them."""
+        n = self.neurons[k]
+        if k in self.states:
+            state = self.states[k].before(number)
+        else:
+            state = State(self.values, k, np.zeros((n.n_states, n.n)), np.zeros(n.n, dtype=bool))
+        state.set(piece.knots)
+        state.held = self.held[k].copy()
+        return state
 
     def _arrival(self, k: int, neurons: Neurons, a: Arrival, x: np.ndarray, which: np.ndarray | None) -> None:
         costates = self.costates[k]

@@ -117,8 +117,9 @@ class NumpyEngine(Engine):
             Sources(self.plan, s, neurons, spikes[self.plan.projections[s.projection].source])
             for s, neurons in zip(self.plan.sources, self._values.sources, strict=True)
         ]
+        deciding = {p.index: p.rules.deciding for p in self.plan.populations}
         for component in self.plan.components:
-            knots = due(self.plan.drives, self._drives, trial, component.populations)
+            knots = due(self.plan.drives, self._drives, trial, component.populations, deciding)
             run = ComponentForward(self._values, component, spikes, gradient, knots, sources)
             tapes.append(run.run())
             self._smallest_gdot = min(self._smallest_gdot, run.smallest_gdot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,8 +15,12 @@ __all__ = ["Due", "due"]
 class Due:
     """The knots of one driven input that are still to come."""
 
-    def __init__(self, plan: DrivePlan, values: np.ndarray, slopes: np.ndarray | None) -> None:
+    def __init__(
+        self, plan: DrivePlan, values: np.ndarray, slopes: np.ndarray | None, decides: np.ndarray | None = None
+    ) -> None:
         self.plan, self.values, self.slopes = plan, values, slopes
+        # by knot: whether conditions that read the input have to be decided anew
+        self.decides = np.zeros(plan.times.size, dtype=bool) if decides is None else decides
         self.times: list[float] = plan.times.tolist()
         self.cursor = 0
 
@@ -31,10 +35,17 @@ class Due:
         k, plan = self.cursor, self.plan
         self.cursor += 1
         slopes = None if self.slopes is None else self.slopes[k]
-        return [Knot(plan.index, k, plan.population, plan.state, self.values[k], slopes)]
+        decides = plan.input if self.decides[k] else -1
+        return [Knot(plan.index, k, plan.population, plan.state, self.values[k], slopes, decides)]
 
 
-def due(plans: Iterable[DrivePlan], given: Sequence[Knots], trial: int, populations: Iterable[int]) -> list[Due]:
+def due(
+    plans: Iterable[DrivePlan],
+    given: Sequence[Knots],
+    trial: int,
+    populations: Iterable[int],
+    deciding: Mapping[int, Sequence[bool]],
+) -> list[Due]:
     """The driven inputs of some populations in one trial.
 
     Parameters
@@ -44,11 +55,15 @@ def due(plans: Iterable[DrivePlan], given: Sequence[Knots], trial: int, populati
         Of each plan.
     trial : int
     populations : iterable of int
+    deciding : mapping of int to sequence of bool
+        By population, which of its driven inputs conditions read; see `Rules.deciding`.
     """
     among = set(populations)
     found = []
     for plan, knots in zip(plans, given, strict=True):
         if plan.population in among:
             row = min(trial, len(knots.values) - 1)  # one for all trials
-            found.append(Due(plan, knots.values[row], None if knots.slopes is None else knots.slopes[row]))
+            slopes = None if knots.slopes is None else knots.slopes[row]
+            decides = plan.jumps & deciding[plan.population][plan.input]
+            found.append(Due(plan, knots.values[row], slopes, decides))
     return found

@@ -63,8 +63,11 @@ class State:
         """Set the states of driven inputs, those of this population."""
         for knot in knots:
             if knot.population == self.k:
+                jumps = np.flatnonzero(self.x[knot.state] != knot.values) if knot.decides >= 0 else np.empty(0, int)
                 self.x[knot.state] = knot.values
                 self.x[knot.state + 1] = 0.0 if knot.slopes is None else knot.slopes
+                if jumps.size:
+                    self.x[:, jumps] = self.neurons(f"knot{knot.decides}", *self.x[:, jumps], which=jumps)
 
     def release(self, releases: Sequence[Release]) -> None:
         """End refractory periods."""

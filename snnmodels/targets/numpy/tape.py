@@ -18,6 +18,7 @@ __all__ = [
     "Piece",
     "Release",
     "Spikes",
+    "shares",
     "spikes_of_input",
 ]
 
@@ -91,6 +92,8 @@ class Knot(NamedTuple):
     values : array, shape (n,)
     slopes : array, shape (n,), or None
         None for 0.
+    decides : int
+        Place of the driven input among those of its population, where it jumps and conditions read it; else -1.
     """
 
     drive: int
@@ -99,6 +102,7 @@ class Knot(NamedTuple):
     state: int
     values: np.ndarray
     slopes: np.ndarray | None
+    decides: int = -1
 
 
 @dataclass(slots=True)
@@ -239,3 +243,47 @@ class ComponentTape:
             if number % self.every:
                 return
         self.checkpoints[number] = [(x.copy(), held.copy()) for x, held in states]
+
+
+def shares(slope: float, changes: Sequence[tuple[float, bool]], after: bool, last: bool) -> list[float]:
+    """By how much a maximum at arrivals of one instant moves with each of them.
+
+    The derivative is that of arrivals that come one after another in their order, each gap much shorter than the one
+    before: the state goes on rising up to the first arrival after which it falls, which gets the slope that is left.
+
+    Parameters
+    ----------
+    slope : float
+        Of the state just before the first arrival, or just after the last.
+    changes : sequence of (float, bool)
+        By how much each lowers the slope, and whether it moves the state itself.
+    after : bool
+        Whether the value is that after all of them, with which arrivals that move the state move it anyhow.
+    last : bool
+        Whether the trial ends there, so that the state rises up to that time and no further.
+
+    Returns
+    -------
+    list of float
+        Beside what the costate of the value gives.
+    """
+    n, found = len(changes), [0.0] * len(changes)
+    if not after:
+        for k, (change, _) in enumerate(changes):
+            if slope - change <= 0 or (k == n - 1 and not last):
+                found[k] = slope
+                break
+            found[k], slope = change, slope - change
+        return found
+    slopes = [0.0] * n  # just after each
+    for k in range(n - 1, -1, -1):
+        slopes[k] = slope
+        slope += changes[k][0]
+    jump = max((k for k in range(n) if changes[k][1]), default=0)
+    # in a later round of the instant it may fall after all
+    top = next((k for k in range(jump, n) if slopes[k] <= 0), None if last else n - 1)
+    if top is not None:
+        found[top] = slopes[top]
+        for k in range(top + 1, n):
+            found[k] = -changes[k][0]
+    return found

@@ -25,11 +25,13 @@ struct Projection
     }
 };
 
-// An input of a population that currents drive: at every knot its two states are set, the current and, behind it, its slope
+// An input of a population that currents drive: at every knot its two states are set, the current and, behind it, its slope.
+// Where the current jumps, conditions that read it are decided anew; input: its place among those of its population, -1 where
+// no condition does.
 struct Drive
 {
-    int population, state, knots;
-    const double* times;
+    int population, input, state, knots;
+    const double *times, *jumps;
     const std::int64_t* trials;                    // 1 where all trials share the values
     const double *values, *slopes;                 // (trials, knots, n); slopes: null for 0
     double *value_gradient, *slope_gradient;       // the same of all trials; null where they are not wanted

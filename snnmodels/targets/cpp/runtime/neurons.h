@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 #include "exchange.h"
+#include "kinks.h"
 #include "ladder.h"
 #include "lanes.h"
 
@@ -222,6 +223,9 @@ public:
     // happens in the order of the calls.
     // The state a time s after a known event of a kind with the state `before`
     virtual void follow(double s, int neuron, const double* before, int kind) = 0;
+    virtual void decide(int input, int neuron) = 0;
+    // By how much an arrival lowers the slope of the observed state; state: that just before it, where the rule reads it
+    virtual double lowers(int receptor, int neuron, double w, const double* state) = 0;
     // From the costate a time s after an event to that before it
     virtual void back_event(double s, int neuron, double* costate, const double* before, double sens, int kind) = 0;
     virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
@@ -607,6 +611,21 @@ public:
         return s;
     }
 
+    double lowers(int r, int j, double w, const double* state) override
+    {
+        double result = 0;
+        M::receptor(r, [&](auto q) {
+            typename decltype(q)::template ArriveBack<double> rule;
+            prepare_one(rule, j);
+            double in[2 * S_ + 1] = {}, out[2 + S_ + G_];
+            if (decltype(q)::READS) for (int i = 0; i < S; i++) in[i] = state[std::size_t(i) * width + j];
+            in[S_ + observed] = 1, in[2 * S_] = w;
+            rule.at(0.0).run(in, out);
+            result = out[1];
+        });
+        return result;
+    }
+
     void back_end() override
     {
         if constexpr (G_ > 0)
@@ -665,6 +684,19 @@ public:
             sigma.at(0.0).run(in, two);
         });
         return two[1] > 0;
+    }
+
+    // conditions of a neuron that read a driven input, which has jumped
+    void decide(int input, int j) override
+    {
+        M::knot(input, [&](auto q) {
+            typename decltype(q)::template Rule<double> rule;
+            double before[S_], after[S_];
+            prepare_one(rule, j);
+            copy_state(j, before);
+            rule.at(0.0).run(before, after);
+            for (int i = 0; i < S_; i++) state(i)[j] = after[i];
+        });
     }
 
     void follow(double s, int j, const double* before, int kind) override

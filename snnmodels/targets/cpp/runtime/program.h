@@ -118,8 +118,8 @@ class Program : public Exchange
         for (int k = int(number()); k > 0; k--)
         {
             Drive d;
-            d.population = int(number()), d.state = int(number()), d.knots = int(number());
-            d.times = array<double>(), d.values = array<double>(), d.slopes = array<double>();
+            d.population = int(number()), d.input = int(number()), d.state = int(number()), d.knots = int(number());
+            d.times = array<double>(), d.jumps = array<double>(), d.values = array<double>(), d.slopes = array<double>();
             d.value_gradient = array<double>(), d.slope_gradient = array<double>();
             d.trials = batch + 2 + net.inputs + net.drives.size();
             for (Component& c : net.components)

@@ -284,7 +284,9 @@ private:
         for (int j = 0; j < p.width; j++)
         {
             const std::size_t at = from + std::min(j, p.n - 1);
+            const bool jumps = d.input >= 0 && j < p.n && d.jumps[knot.number] != 0 && value[j] != d.values[at];
             value[j] = d.values[at], slope[j] = d.slopes ? d.slopes[at] : 0.0;
+            if (jumps) p.decide(d.input, j);
         }
     }
     // what a driven input was before it is set does not matter
@@ -729,19 +731,41 @@ private:
     std::vector<int> chain_of;
     std::vector<std::size_t> first_place;
     std::vector<std::pair<int, int>> pulls;  // piece, neuron
-    struct Shift { int piece, arrival, neuron; };
+    struct Shift { int piece, neuron; };
     std::vector<Shift> shifts;
 
-    // A maximum just before or just after arrivals at the start of piece n moves with the first of that instant, in whatever
-    // round
+    // A maximum just before or just after arrivals at the start of piece n moves with those of the first round of that instant
+    // that reaches its neuron
     void shift(const Trial& trial, const ComponentTape& tape, int n, int j)
     {
         double w;
         int a = n ? tape.pieces[n - 1].arrivals : 0;
         for (int m = n; m < int(tape.pieces.size()) && tape.pieces[m].t == tape.pieces[n].t; m++)
             for (; a < tape.pieces[m].arrivals; a++)
-                if (reaches(trial, tape.arrivals[a], net.readout, j, w)) return shifts.push_back({m, a, j});
+                if (reaches(trial, tape.arrivals[a], net.readout, j, w)) return shifts.push_back({m, j});
     }
+    // states: of the component, just before each of the piece's arrivals, where their rules read them
+    void shift_back(Trial& trial, const Component& c, const ComponentTape& tape, const Piece& before, const Piece& piece, int j, double error, const double* states)
+    {
+        Neurons& out = *neurons[net.readout];
+        const Peak& peak = trial.peaks[j];
+        std::size_t own = 0;
+        for (int k : c.populations) { if (k == net.readout) break; own += neurons[k]->x.size(); }
+        const auto each = [&](auto f) {
+            int k = 0;
+            double w;
+            for (int a = before.arrivals; a < piece.arrivals; a++)
+            {
+                const Arrival& one = tape.arrivals[a];
+                if (!reaches(trial, one, net.readout, j, w)) continue;
+                const int receptor = net.projections[one.projection].receptor;
+                at = a;
+                f(k++, out.lowers(receptor, j, w, states ? states + std::size_t(a - before.arrivals) * state_size(c) + own : nullptr), out.jumps(receptor));
+            }
+        };
+        kink(peak.rate, peak.kind == Peak::AFTER, !(piece.t < net.duration), each, [&](int, double share) { collect(trial, tape.arrivals[at], error * share); });
+    }
+    int at = 0;  // the arrival that shift_back() looks at
 
     Chain& chain(int k, int j, double end)
     {
@@ -877,8 +901,8 @@ private:
             if (!pulls.empty()) kinks(trial, loss, n, Peak::BEFORE, active);
             for (; !shifts.empty() && shifts.back().piece == n; shifts.pop_back())
             {
-                const Shift& x = shifts.back();
-                collect(trial, tape.arrivals[x.arrival], loss.maxima[x.neuron] * trial.peaks[x.neuron].rate);
+                if (reading) before_arrivals(trial, c, tape, before, piece, &entered[std::size_t(n % every) * size]);
+                shift_back(trial, c, tape, before, piece, shifts.back().neuron, loss.maxima[shifts.back().neuron], reading ? arriving.data() : nullptr);
             }
             for (int r = piece.releases; r-- > before.releases;)
             {

@@ -356,9 +356,20 @@ private:
             const Peak& peak = of.trial.peaks[j];
             if (peak.kind != Peak::BEFORE) continue;
             pull(j, piece.t, of.loss->maxima[j]);
-            // the maximum is where the arrivals of this instant are, and moves with the first of them
-            if (const int a = before.arrivals; a < of.tape.arrivals_until(n))
-                of.collect(of.tape.arrivals[a], of.loss->maxima[j] * peak.rate);
+            // the maximum is where the arrivals of this instant are, and moves with those of the first round
+            const int a0 = before.arrivals;
+            std::size_t m = n;
+            while (of.tape.pieces[m].arrivals == a0 && m + 1 < of.tape.pieces.size() && of.tape.pieces[m + 1].t == piece.t) m++;
+            int at = a0;
+            const auto each = [&](auto f) {
+                for (at = a0; at < of.tape.pieces[m].arrivals; at++)
+                {
+                    const Arrival& one = of.tape.arrivals[at];
+                    const Projection& p = of.net.projections[one.projection];
+                    f(at - a0, Base::lowers(p.receptor, j, p.row(of.trial.trains[p.source].neuron[one.spike]).weight[j], nullptr), false);
+                }
+            };
+            kink(peak.rate, false, !(piece.t < of.net.duration), each, [&](int, double share) { of.collect(of.tape.arrivals[at], of.loss->maxima[j] * share); });
         }
     }
 

@@ -287,7 +287,7 @@ private:
         if (!__syncthreads_or(any)) return;
         if (threadIdx.x == 0)
             for (int j = 0; j < p.n; j++)
-                if (net.since[b * net.neurons + p.neurons + j] == number) with_arrivals(j, piece[number].arrivals, piece[number + 1].arrivals);
+                if (net.since[b * net.neurons + p.neurons + j] == number) with_arrivals(j, number + 1, piece[number].arrivals, false);
         __syncthreads();
     }
     __device__ void jump(int number, int first)
@@ -299,14 +299,43 @@ private:
         if (!__syncthreads_or(any)) return;
         if (threadIdx.x == 0)
             for (int j = 0; j < p.n; j++)
-                if (peaks_in(j, JUMP, number)) with_arrivals(j, first, tape(c->piece, c->room.pieces)[number].arrivals);
+                if (peaks_in(j, JUMP, number)) with_arrivals(j, number, first, true);
         __syncthreads();
     }
-    // Values at a kink move with the first arrival that reaches their neuron
-    __device__ void with_arrivals(int j, int first, int last)
+    // The value at a kink, before or after the arrivals of a piece, moves with these
+    __device__ void with_arrivals(int j, int number, int first, bool after)
     {
-        const int a = first_arrival(j, first, last);
-        if (a >= 0) moves(tape(c->arrival, c->room.arrivals)[a], pull(j) * net.peaks.slope[peak_at(j)], j);
+        const Piece& piece = tape(c->piece, c->room.pieces)[number];
+        const Arrival* of = tape(c->arrival, c->room.arrivals);
+        const Population& p = net.population[net.readout];
+        with_model(p.model, [&](auto tag) {
+            using M = typename decltype(tag)::type;
+            int at = first;
+            const auto each = [&](auto f) {
+                int k = 0;
+                std::int64_t entry;
+                for (at = first; at < piece.arrivals; at++)
+                {
+                    const Projection& q = net.projection[of[at].projection];
+                    if (q.target != net.readout || !reaches(q, of[at], j, entry)) continue;
+                    double change = 0;
+                    bool jumps = false;
+                    M::receptor(q.receptor, [&](auto r) {
+                        using R = decltype(r);
+                        double in[2 * M::S + 1] = {}, out[2 + M::S + M::G];
+                        if (R::READS) before_arrival<M>(net.readout, j, number, first, at, false, in);
+                        for (int i = 0; i < M::S; i++) in[M::S + i] = i == net.observed;
+                        in[2 * M::S] = weight(q, of[at], entry);
+                        run_rule<M, R::template ArriveBack>(p, j, in, out);
+                        constexpr bool moved = R::JUMPS[M::SEEN];
+                        change = out[1], jumps = moved;
+                    });
+                    f(k++, change, jumps);
+                }
+            };
+            kink(net.peaks.slope[peak_at(j)], after, !(piece.t < net.duration), each,
+                 [&](int, double share) { moves(of[at], pull(j) * share, j); });
+        });
     }
 
     // --- flow ----------------------------------------------------------------------------------------------------------
@@ -571,7 +600,9 @@ private:
             const Drive& d = net.drive[knot.drive];
             if (d.population != k) continue;
             const std::int64_t at = d.row(b, knot.number) + j;
+            const bool turns = d.input >= 0 && d.jumps[knot.number] != 0 && x[d.state] != d.values[at];
             x[d.state] = d.values[at], x[d.state + 1] = d.slopes ? d.slopes[at] : 0.0;
+            if (turns) decide<M>(p, j, d.input, x);
         }
         for (int i = first; i < a; i++)
         {

@@ -296,6 +296,16 @@ template <class M, class R> SNN_INLINE void run_turn(const Population& p, int j,
 template <class M, class R> SNN_INLINE void run_turn_sigma(const Population& p, int j, const double* in, double* out) { run_rule<M, R::template Sigma>(p, j, in, out); }
 template <class M, class R> SNN_INLINE void run_turn_back(const Population& p, int j, const double* in, double* out) { run_rule<M, R::template Back>(p, j, in, out); }
 
+// Conditions of a neuron that read a driven input, which has jumped to x
+template <class M> SNN_INLINE void decide(const Population& p, int j, int input, double* x)
+{
+    M::knot(input, [&](auto r) {
+        double before[M::S];
+        for (int i = 0; i < M::S; i++) before[i] = x[i];
+        run_rule<M, decltype(r)::template Rule>(p, j, before, x);
+    });
+}
+
 // An event that is no spike: the states after it; false where the neuron is driven back at once
 template <class M> SNN_INLINE bool turn(const Population& p, int j, int kind, const double* before, double* after)
 {

@@ -2,6 +2,7 @@
 // targets/numpy/forward.py. Within a piece neurons do not see each other, so each thread follows its own to the end of it.
 #pragma once
 #include "crossing.cuh"
+#include "kinks.h"
 
 namespace snn {
 
@@ -510,10 +511,20 @@ private:
         {
             const Population& p = net.population[d.population];
             const std::int64_t row = d.row(b, at);
+            const bool jumps = d.input >= 0 && d.jumps[at] != 0;
+            double *value = state(d.population) + std::int64_t(d.state) * p.width, *slope = value + p.width;
             for (int j = threadIdx.x; j < p.n; j += THREADS)
             {
-                state(d.population)[std::int64_t(d.state) * p.width + j] = d.values[row + j];
-                state(d.population)[std::int64_t(d.state + 1) * p.width + j] = d.slopes ? d.slopes[row + j] : 0.0;
+                const bool turns = jumps && value[j] != d.values[row + j];
+                value[j] = d.values[row + j], slope[j] = d.slopes ? d.slopes[row + j] : 0.0;
+                if (turns)
+                    with_model(p.model, [&](auto tag) {
+                        using M = typename decltype(tag)::type;
+                        double one[M::S];
+                        load<M>(x, d.population, j, one);
+                        decide<M>(p, j, d.input, one);
+                        keep<M>(x, d.population, j, one);
+                    });
             }
         }
         __syncthreads();

@@ -50,8 +50,8 @@ struct Train
 
 struct Drive
 {
-    int population, state, knots, shared, n;
-    const double *times, *values, *slopes;
+    int population, input, state, knots, shared, n;  // input: among those of its population, -1 where no condition reads it
+    const double *times, *jumps, *values, *slopes;
     double *value_gradient, *slope_gradient;
     SNN_INLINE std::int64_t row(int trial, int knot) const { return (std::int64_t(shared ? 0 : trial) * knots + knot) * n; }
     SNN_INLINE std::int64_t gradient_row(int trial, int knot) const { return (std::int64_t(trial) * knots + knot) * n; }

@@ -172,10 +172,10 @@ private:
     };
     struct DriveArrays
     {
-        int population, state, knots;
-        const double *times, *values, *slopes;
+        int population, input, state, knots;
+        const double *times, *jumps, *values, *slopes;
         double *value_gradient, *slope_gradient;
-        Buffer<double> at, value, slope, value_back, slope_back;
+        Buffer<double> at, jump, value, slope, value_back, slope_back;
     };
     struct TrainArrays { int room = 64; Buffer<double> t, sens, before; Buffer<int> neuron, place, round, cause, count; };
 
@@ -244,8 +244,8 @@ private:
         drives.resize(std::size_t(number()));
         for (DriveArrays& a : drives)
         {
-            a.population = int(number()), a.state = int(number()), a.knots = int(number());
-            a.times = array<double>(), a.values = array<double>(), a.slopes = array<double>();
+            a.population = int(number()), a.input = int(number()), a.state = int(number()), a.knots = int(number());
+            a.times = array<double>(), a.jumps = array<double>(), a.values = array<double>(), a.slopes = array<double>();
             a.value_gradient = array<double>(), a.slope_gradient = array<double>();
             for (ComponentArrays& c : components)
                 for (int p : c.populations)
@@ -410,9 +410,9 @@ private:
             DriveArrays& a = drives[k];
             Drive d = {};
             const std::int64_t given = batch[2 + net.inputs + k];
-            d.population = a.population, d.state = a.state, d.knots = a.knots, d.n = populations[a.population].n, d.shared = given <= 1;
+            d.population = a.population, d.input = a.input, d.state = a.state, d.knots = a.knots, d.n = populations[a.population].n, d.shared = given <= 1;
             const std::size_t size = std::size_t(given) * a.knots * d.n, wanted = trials * a.knots * d.n;
-            d.times = a.at.put(a.times, a.knots), d.values = a.value.put(a.values, size), d.slopes = a.slopes ? a.slope.put(a.slopes, size) : nullptr;
+            d.times = a.at.put(a.times, a.knots), d.jumps = a.jump.put(a.jumps, a.knots), d.values = a.value.put(a.values, size), d.slopes = a.slopes ? a.slope.put(a.slopes, size) : nullptr;
             d.value_gradient = a.value_gradient ? a.value_back.room(wanted) : nullptr;
             d.slope_gradient = a.slope_gradient ? a.slope_back.room(wanted) : nullptr;
             ds.push_back(d);
