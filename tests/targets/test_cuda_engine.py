@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
 from snnmodels.files import read_json
 from snnmodels.gradients import Outcome, Simulation, probe
-from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
+from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimes, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
 from snnmodels.targets.compilation import BuildFailed
 from snnmodels.targets.cuda import program
@@ -201,21 +202,76 @@ def yin_yang(trials: int, hidden: int = 150) -> tuple[Network, dict[str, np.ndar
     return network, {"input": rng.uniform(0, 30 * MS, (trials, 5))}, rng.integers(0, 3, trials)
 
 
+def trained(target: str, loss: Any, network: Network, batches: Any, **options: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """What ten batches of training in one call give: outcomes, and weights with their moments."""
+    adam = Adam(2e-3, **options)
+    values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+    with Simulation(network, loss, batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
+        assert simulation.fits(adam, values)
+        outcomes = simulation.fit(batches[:4], values, adam) + simulation.fit(batches[4:], values, adam)
+        spikes = [simulation.spike_times(p.name) for p in network.populations if p.model.spiking]
+    return (outcomes, spikes), values | adam.state_dict()
+
+
 @COMPILER
-def test_ten_steps_of_training(cuda: str) -> None:
+@pytest.mark.parametrize("kind", ["first spikes", pytest.param("maxima, masked", marks=SLOW)])
+def test_ten_batches_of_training_in_the_program(cuda: str, kind: str) -> None:
     """As in C++, and twice the same bits."""
+    loss: Any = TTFSCrossEntropy()
+    network, times, labels = yin_yang(80, hidden=40)
+    if kind != "first spikes":
+        loss = MaxVoltageCrossEntropy()
+        whole = load_network("mnist", input={"n": 5}, hidden={"n": 40}, output={"n": 3})
+        mask = np.random.default_rng(1).random((5, 40)) < 0.7
+        first, second = whole.projections
+        masked = dataclasses.replace(first, weights=np.where(mask, 20 * np.asarray(first.weights), 0.0), mask=mask)
+        network = dataclasses.replace(whole, projections=(masked, second))
+    sizes = [8, 5, 8, 1, 8, 8, 8, 3, 8, 7]
+    ends = np.cumsum(sizes)
+    batches = [({"input": times["input"][e - n : e]}, labels[e - n : e]) for n, e in zip(sizes, ends, strict=True)]
+    expected, cpp = trained("cpp_standalone", loss, network, batches)
+    (outcomes, spikes), one = trained("cuda_standalone", loss, network, batches)
+    _, other = trained("cuda_standalone", loss, network, batches)
+    for found, out in zip(outcomes, expected[0], strict=True):
+        np.testing.assert_allclose(found.loss, out.loss, rtol=1e-11)
+        np.testing.assert_allclose(found.smallest_gdot, out.smallest_gdot, rtol=1e-9)
+        assert (found.spikes, found.silent) == (out.spikes, out.silent)
+        assert found.spikes["hidden"] > 5
+        assert np.array_equal(found.predictions, out.predictions)
+    for found, out in zip(spikes, expected[1], strict=True):
+        np.testing.assert_allclose(found, out, rtol=0, atol=1e-12)
+    assert cpp.keys() == one.keys()
+    for key, value in cpp.items():
+        np.testing.assert_allclose(one[key], value, rtol=0, atol=1e-10 * np.abs(value).max(), err_msg=key)
+        assert np.array_equal(one[key], other[key]), key
+
+
+@COMPILER
+def test_training_in_the_program_is_that_of_single_steps(cuda: str) -> None:
+    """Losses, gradients and Adam of the program are those of Python on the same target."""
     network, times, labels = yin_yang(8, hidden=40)
-    weights = []
-    for target in ("cpp_standalone", "cuda_standalone", "cuda_standalone"):
-        adam = Adam(2e-3)
-        values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
-        with Simulation(network, TTFSCrossEntropy(), batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
-            for _ in range(10):
-                adam.step(values, simulation.run(times, labels, values).gradients)
-        weights.append(values)
-    for key, expected in weights[0].items():
-        np.testing.assert_allclose(weights[1][key], expected, rtol=0, atol=1e-10 * np.abs(expected).max(), err_msg=key)
-        assert np.array_equal(weights[1][key], weights[2][key]), key
+    adam, given = Adam(2e-3, scales={"hidden_output.w": 0.5}), ({"input": times["input"]}, labels)
+    values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+    whole = {key: np.array(w) for key, w in values.items()}
+    with Simulation(network, TTFSCrossEntropy(), batch_size=8, target="cuda_standalone") as simulation:
+        for _ in range(3):
+            adam.step(values, simulation.run(*given, values).gradients)
+        simulation.fit([given] * 3, whole, Adam(2e-3, scales={"hidden_output.w": 0.5}))
+    for key, expected in values.items():
+        np.testing.assert_allclose(whole[key], expected, rtol=0, atol=1e-12 * np.abs(expected).max(), err_msg=key)
+
+
+def test_training_that_fails_leaves_the_weights(cuda: str) -> None:
+    network, times, labels = yin_yang(8, hidden=40)
+    values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+    before, adam = {key: np.array(w) for key, w in values.items()}, Adam(2e-3)
+    few = {"max_spikes": 20}
+    with Simulation(network, TTFSCrossEntropy(), batch_size=8, target="cuda_standalone", **few) as simulation:  # type: ignore[arg-type]
+        given = [({"input": times["input"]}, labels)]
+        calm = [({"input": np.full_like(times["input"], np.inf)}, labels)]
+        with pytest.raises(SimulationError, match="max_spikes = 20"):
+            simulation.fit([*calm, *given], values, adam)
+        assert all(np.array_equal(values[key], w) for key, w in before.items())
 
 
 # --- what must not matter ---------------------------------------------------------------------------------------------

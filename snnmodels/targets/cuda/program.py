@@ -118,7 +118,7 @@ def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], l
     files["models.cuh"] = text
     limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
     files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
-    files |= {name: (_SHARED / name).read_text() for name in ("exchange.h", "ladder.h", "series.h", "taylor.h")}
+    files |= {name: (_SHARED / name).read_text() for name in ("adam.h", "exchange.h", "ladder.h", "losses.h", "series.h", "taylor.h")}
     return files, numbers
 
 

@@ -9,6 +9,7 @@
 
 #define SNN_INLINE __device__ __forceinline__
 #define SNN_DEVICE __device__
+#define SNN_EITHER __host__ __device__
 #define SNN_APART __device__ __attribute__((noinline))
 #define SNN_TABLE static __device__ const
 
