@@ -202,9 +202,9 @@ def yin_yang(trials: int, hidden: int = 150) -> tuple[Network, dict[str, np.ndar
     return network, {"input": rng.uniform(0, 30 * MS, (trials, 5))}, rng.integers(0, 3, trials)
 
 
-def trained(target: str, loss: Any, network: Network, batches: Any, **options: Any) -> tuple[Any, dict[str, np.ndarray]]:
+def trained(target: str, loss: Any, network: Network, batches: Any) -> tuple[Any, dict[str, np.ndarray]]:
     """What ten batches of training in one call give: outcomes, and weights with their moments."""
-    adam = Adam(2e-3, **options)
+    adam = Adam(2e-3)
     values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
     with Simulation(network, loss, batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
         assert simulation.fits(adam, values)
@@ -488,7 +488,8 @@ def test_the_script_compares_a_neuron(cuda: str, tmp_path: Path) -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.main(["--only", "lif", "--out", str(tmp_path)]) == 0
-    found = read_json(tmp_path / "results.json", "results file", "neurons", "times", "device")
+    found = read_json(tmp_path / "results" / "cuda.json", "results file", "neurons", "times", "device")
+    assert "| lif | closed form |" in (tmp_path / "cuda_check.md").read_text()
     (record,) = found["neurons"]
     assert record["neuron"] == "lif"
     assert script.passes(record)

@@ -45,8 +45,7 @@ def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float |
 
 
 class CompiledEngine(TrainingEngine):
-    """Runs a plan in a compiled program of its own, with which it shares arrays by mapped memory; it trains by itself where
-    the optimiser allows it.
+    """Runs a plan, and trains, in a compiled program of its own, with which it shares arrays by mapped memory.
 
     Parameters
     ----------
