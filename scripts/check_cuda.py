@@ -19,6 +19,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 import argparse
 import dataclasses
 import datetime
+import os
 import platform
 import shutil
 import subprocess
@@ -136,6 +137,19 @@ def networks() -> list[Record]:
     return [_compared("network", name, given) for name, given in cases.items()]
 
 
+def single() -> list[Record]:
+    """`networks` with the rules of linear models in float32: times, states and sums stay in float64."""
+    was = os.environ.get("NVCC")
+    os.environ["NVCC"] = " ".join([*cuda_compiler(), "-DSNN_REAL=float"])
+    try:
+        return networks()
+    finally:
+        if was is None:
+            del os.environ["NVCC"]
+        else:
+            os.environ["NVCC"] = was
+
+
 def train() -> list[Record]:
     """Batches of training in one call of the program.
 
@@ -232,8 +246,8 @@ def page(results: Mapping[str, Any]) -> str:
         "`cuda_standalone` is from `cpp_standalone`: spike times in seconds, at most; losses relative; of gradients,",
         "relative in norm, the array that is furthest off, and which one that is. Neurons of the library, in a network",
         "of two layers with a delay of each synapse, currents where it has an input for them, and every parameter",
-        f"learnable. Of {count} neurons {len(close)} are within {CLOSE:.0e}. Taylor steps of nonlinear flows are good for",
-        f"1e-10, and their rounding differs between compilers; they have to be within {GRADIENTS:.0e}.",
+        f"learnable. Of {count} neurons {len(close)} are within {CLOSE:.0e}. Taylor steps of nonlinear flows are good",
+        f"for 1e-10, and their rounding differs between compilers; they have to be within {GRADIENTS:.0e}.",
         "" if not missing else f"\nNot yet compared: {', '.join(missing)}.\n",
     ]
     head = "| {} | flow | spike times | loss | gradients | furthest off | within |"
@@ -241,6 +255,9 @@ def page(results: Mapping[str, Any]) -> str:
     out += [head.format("neuron"), rule, *(row(r, "neuron") for r in results["neurons"])]
     if results["networks"]:
         out += ["", "Networks:", "", head.format("network"), rule, *(row(r, "network") for r in results["networks"])]
+    if results["single"]:
+        out += ["", "The same with rules in float32, and times, states and sums in float64:", ""]
+        out += [head.format("network"), rule, *(row(r, "network") for r in results["single"])]
     if results["training"]:
         out += ["", f"{STEPS} batches of training in one call, with losses and Adam in the program:", ""]
         out += ["| task | weights | losses | two runs on CUDA |", "|---|--:|--:|---|"]
@@ -283,6 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": platform.processor() or platform.machine(),
         "neurons": neurons,
         "networks": [],
+        "single": [],
         "training": [],
         "times": [],
     }
@@ -305,6 +323,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results["networks"] = networks()
         for record in results["networks"]:
             tell(record["network"], record)
+        write()
+        results["single"] = single()
+        for record in results["single"]:
+            print(f"{record['network']}, float32: {record['times']} s, {record['gradients']}", flush=True)
+        write()
         results["training"] = train()
         for r in results["training"]:
             same = "the same bits twice" if r["same"] else "other bits the second time"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import cuba
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
 from snnmodels.files import read_json
@@ -26,6 +27,7 @@ from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_model, load_network
+from snnmodels.templates.network import Projection
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
 from tests.events.drawn import MS, Drawn
 from tests.events.test_drawn_networks import numbered
@@ -272,6 +274,51 @@ def test_training_that_fails_leaves_the_weights(cuda: str) -> None:
         with pytest.raises(SimulationError, match="max_spikes = 20"):
             simulation.fit([*calm, *given], values, adam)
         assert all(np.array_equal(values[key], w) for key, w in before.items())
+
+
+# --- many neurons for each thread of a block --------------------------------------------------------------------------
+
+
+def assert_as_cpp(network: Network, inputs: dict[str, np.ndarray], loss: Any, targets: np.ndarray) -> Outcome:
+    """The same spikes, loss and gradients as in C++; the outcome there."""
+    outcomes, spikes = [], []
+    for target in ("cpp_standalone", "cuda_standalone"):
+        with Simulation(network, loss, batch_size=len(targets), target=target, input_gradients=False) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(inputs, targets))
+            spikes.append([simulation.spike_times(p.name) for p in network.populations if p.model.spiking])
+    for one, other in zip(*spikes, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)
+    same_outcomes(*outcomes)
+    return outcomes[0]
+
+
+@COMPILER
+@SLOW
+@pytest.mark.parametrize("delays", ["common", "own", "none"])
+def test_4000_neurons_with_few_connections(cuda: str, delays: str) -> None:
+    """The CUBA network until just before its inhibitory neurons, which have no inputs, all spike at one time."""
+    network, times = cuba.network(4000, delays, duration=46 * MS)
+    outcome = assert_as_cpp(network, {"input": times}, cuba.SumOfSpikeTimes(), np.zeros(1, dtype=int))
+    assert outcome.spikes["exc"] > 2000
+
+
+@COMPILER
+@SLOW
+def test_two_hidden_layers_of_1000_neurons(cuda: str) -> None:
+    rng = np.random.default_rng(0)
+    whole = load_network("mnist")
+    hidden, output = whole.populations
+    layers = [dataclasses.replace(hidden, name=name, n=1000) for name in ("first", "second")]
+    sizes = ((784, 1000, 0.078, 0.045), (1000, 1000, 0.03, 0.02), (1000, 10, 0.1, 0.2))
+    ends = (("input", "first"), ("first", "second"), ("second", "output"))
+    projections = tuple(
+        Projection("", *end, rng.normal(mean, spread, (rows, columns)))
+        for end, (rows, columns, mean, spread) in zip(ends, sizes, strict=True)
+    )
+    network = dataclasses.replace(whole, populations=(*layers, output), projections=projections)
+    grey = np.where(rng.random((2, 784)) < 0.2, rng.uniform(0, 20 * MS, (2, 784)), np.inf)
+    outcome = assert_as_cpp(network, {"input": grey}, MaxVoltageCrossEntropy(), np.array([1, 2]))
+    assert min(outcome.spikes["first"], outcome.spikes["second"]) > 500
 
 
 # --- what must not matter ---------------------------------------------------------------------------------------------
