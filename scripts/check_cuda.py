@@ -314,11 +314,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = "other spikes" if record["times"] is None else f"{record['times']:.0e} s, {record['gradients']:.0e}"
         print(f"{name}: {said} ({record['worst']}): {'agrees' if passes(record) else 'DIFFERS'}", flush=True)
 
-    for name in given.only or (QUICK if given.quick else [name for name in known if name not in have]):
-        neurons.append(compare(name))
-        tell(name, neurons[-1])
-        write()
-    neurons.sort(key=lambda r: known.index(r["neuron"]))
     if not given.only:
         results["networks"] = networks()
         for record in results["networks"]:
@@ -332,6 +327,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for r in results["training"]:
             same = "the same bits twice" if r["same"] else "other bits the second time"
             print(f"{r['task']}, {STEPS} batches of training: weights {r['weights']:.0e}, {same}", flush=True)
+    for name in given.only or (QUICK if given.quick else [name for name in known if name not in have]):
+        neurons.append(compare(name))
+        tell(name, neurons[-1])
+        write()
+    neurons.sort(key=lambda r: known.index(r["neuron"]))
     for batch in () if given.only or given.no_times else BATCHES[:1] if given.quick else BATCHES:
         results["times"].append(measure(batch))
         cpp, cuda = (1e3 * results["times"][-1][target] for target in TARGETS)

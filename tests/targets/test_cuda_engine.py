@@ -458,7 +458,7 @@ def test_no_races() -> None:
 @COMPILER
 @SLOW
 @pytest.mark.usefixtures("races")
-@pytest.mark.parametrize("kind", ["delta", "maxima", "currents", "sources"])
+@pytest.mark.parametrize("kind", ["delta", "maxima", "currents", "sources", "training"])
 def test_no_races_elsewhere(kind: str) -> None:
     if kind == "delta":
         model = load_model("lif+delta_synapse+refractory")
@@ -469,6 +469,11 @@ def test_no_races_elsewhere(kind: str) -> None:
         closed(run(make, drawn.network, drawn.inputs, SumOfMaxima()))
     elif kind == "sources":
         check(plastic(load_model("lif+tsodyks_markram"), 1, weight=10), "cuda_standalone", timeout=300)
+    elif kind == "training":
+        small, times, labels = yin_yang(4, hidden=40)
+        values = {f"{q.name}.w": np.array(q.weights) for q in small.projections}
+        with Simulation(small, TTFSCrossEntropy(), batch_size=4, target="cuda_standalone") as simulation:
+            simulation.fit([({"input": times["input"]}, labels)] * 2, values, Adam())
     else:
         network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
         with Simulation(network, Polynomial(), batch_size=2, target="cuda_standalone") as simulation:
