@@ -247,7 +247,7 @@ def page(results: Mapping[str, Any]) -> str:
         for name, k in task["kernels"].items():
             sizes = f"{k['stack']} B | {k['spilled']} B | {k['shared']} B"
             out.append(f"| {name} | {k['registers']} | {sizes} | {k['blocks']} | {100 * k['occupancy']:.0f} % |")
-        out += ["", "| trials | forward | backward | launches | bus | together |", "|--:|" + "--:|" * 5]
+        out += ["", "| trials | forward | backward | launches | copies, bytes | together |", "|--:|" + "--:|" * 5]
         for b in task["batches"]:
             cells = [f"{1e3 * b['seconds'][part]:.2f} ms" for part in ("forward", "backward", "launches", "bus")]
             out.append(f"| {b['trials']} | {' | '.join(cells)} | {1e3 * b['together']:.2f} ms |")
