@@ -257,7 +257,11 @@ def page(results: Mapping[str, Any]) -> str:
         out += ["", "Networks:", "", head.format("network"), rule, *(row(r, "network") for r in results["networks"])]
     if results["single"]:
         out += ["", "The same with rules in float32, and times, states and sums in float64:", ""]
-        out += [head.format("network"), rule, *(row(r, "network") for r in results["single"])]
+        out += ["| network | spike times | loss | gradients | furthest off |", "|---|--:|--:|--:|---|"]
+        for r in results["single"]:
+            numbers = [r[key] for key in ("times", "loss", "gradients")]
+            cells = ["other spikes", "", ""] if None in numbers else [f"{x:.0e}" for x in numbers]
+            out.append(f"| {r['network']} | {' | '.join(cells)} | {r['worst']} |")
     if results["training"]:
         out += ["", f"{STEPS} batches of training in one call, with losses and Adam in the program:", ""]
         out += ["| task | weights | losses | two runs on CUDA |", "|---|--:|--:|---|"]
@@ -290,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     to = given.out / "results" / "cuda.json"
     neurons: list[Record] = []
     if given.missing and to.exists():
-        neurons = read_json(to, "results file", "neurons")["neurons"]
+        neurons = list(read_json(to, "results file", "neurons")["neurons"])
     have = {r["neuron"] for r in neurons}
     results: Record = {
         "command": "python scripts/check_cuda.py",
@@ -327,6 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for r in results["training"]:
             same = "the same bits twice" if r["same"] else "other bits the second time"
             print(f"{r['task']}, {STEPS} batches of training: weights {r['weights']:.0e}, {same}", flush=True)
+        write()
     for name in given.only or (QUICK if given.quick else [name for name in known if name not in have]):
         neurons.append(compare(name))
         tell(name, neurons[-1])
