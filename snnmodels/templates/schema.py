@@ -205,17 +205,28 @@ class DrawTable(Table):
     high: str | Number | None = None
 
 
+class ArrayTable(Table):
+    """A file of numbers in SI units, and which of its arrays where it is an archive."""
+
+    file: Text
+    array: Text | None = None
+
+
 def _way(value: Any) -> str:
+    if isinstance(value, ArrayTable) or (isinstance(value, dict) and "file" in value):
+        return "array of a file"
     if isinstance(value, dict | DrawTable):
         return "drawn values"
     return "values of neurons" if isinstance(value, list) else "one value"
 
 
-# one number for all neurons, a list of one for each, or how they are drawn; an error is then about what was meant
+# one number for all neurons, one for each in a list or a file, or how they are drawn; an error is then about what was
+# meant
 ParameterEntry = Annotated[
     Annotated[str | Number, Tag("one value")]
     | Annotated[list[str | Number], Tag("values of neurons")]
-    | Annotated[DrawTable, Tag("drawn values")],
+    | Annotated[DrawTable, Tag("drawn values")]
+    | Annotated[ArrayTable, Tag("array of a file")],
     Discriminator(_way),
 ]
 
@@ -262,12 +273,15 @@ class ValuesTable(Table):
     value: str | Number | None = None
     matrix: list[list[Number]] | None = None
     file: Text | None = None
+    array: Text | None = None
 
 
 class MaskTable(Table):
-    """Connections that exist, each with a probability."""
+    """Connections that exist: each with a `probability`, or those that are true in a `file`."""
 
-    probability: Annotated[Number, Field(gt=0, le=1)]
+    probability: Annotated[Number, Field(gt=0, le=1)] | None = None
+    file: Text | None = None
+    array: Text | None = None
 
 
 # one number for all connections, or a table as for weights; an error is then about the one that was meant
@@ -360,9 +374,10 @@ LossEntry = Annotated[
 
 
 class NetworkFile(Table):
-    """A network."""
+    """A network; `components` are templates of its own, which its populations name as those of the library."""
 
     kind: Literal["network"]
+    name: Text | None = None
     title: Text
     description: Text
     references: list[str] = []
@@ -374,6 +389,7 @@ class NetworkFile(Table):
     inputs: dict[str, NetworkInput]
     populations: dict[str, PopulationTable]
     projections: list[ProjectionTable]
+    components: dict[str, dict[str, Any]] = {}
 
 
 TemplateFile = NeuronFile | SynapseFile | MechanismFile | NetworkFile
@@ -447,7 +463,8 @@ def _location(error: Any, data: Any) -> list[str]:
 # pydantic adds the branch of a union that it tried to the location of an error
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
-    *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "spikes", "current"),
+    *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "array of a file"),
+    *("spikes", "current"),
     *("one loss", "several losses", "list[union[int,float]]", "true or false", "table of pseudospikes"),
 }
 
