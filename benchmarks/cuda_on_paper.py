@@ -45,8 +45,8 @@ class Card:
 
     The numbers of the H100 SXM are those of NVIDIA's documentation of compute capability 9.0 (CUDA C++ Programming
     Guide, "Features and Technical Specifications") and of its data sheet. The cycles of a barrier and of a read from
-    the second cache, and the time of a launch, are assumed: the size that microbenchmarks of its kind find (Luo et al.
-    2024, arXiv:2402.13499), rounded.
+    the second cache, and the times of a launch and of a copy, are assumed: the size that microbenchmarks of its kind
+    find (Luo et al. 2024, arXiv:2402.13499), rounded.
     """
 
     name: str = "H100 SXM"
@@ -58,6 +58,7 @@ class Card:
     blocks: int = 32
     clock: float = 1.755e9  # per second
     launch: float = 3e-6  # seconds
+    copy: float = 6e-6  # seconds, of a small copy that the host waits for
     bus: float = 50e9  # bytes per second, either way
     barrier: int = 40  # cycles, of a block
     read: int = 270  # cycles, from the second cache
@@ -133,8 +134,9 @@ def counted(task: Task) -> Record:
     Returns
     -------
     dict
-        ``plan``, ``pieces`` (by component), ``spikes`` (by population), ``bytes`` (of a trial, both ways), ``fixed``
-        (of a batch: weights and gradients) and ``launches``.
+        ``plan``, ``pieces`` (by component), ``spikes`` (by population), and of a batch of many in one call: ``bytes``
+        (of a trial, both ways), ``launches``, and ``copies`` that the host waits for. ``fixed``: bytes of a call, for
+        weights and their moments there and back.
     """
     network, trials = network_of(task), len(task.labels)
     times = task.times[:, :, None] if task.times.ndim == 2 else task.times
@@ -151,16 +153,19 @@ def counted(task: Task) -> Record:
         instants = [np.unique(np.concatenate(each)).size for each in zip(*at, strict=True)]
         # a piece ends at an arrival, or where it is as long as the window
         pieces.append(float(np.mean(instants)) + network.duration / plan.window)
-    seen = plan.readout.population.n * (8 if plan.maxima is None else 1)  # first spikes and derivatives have room for 8
     entries = sum(np.size(q.weights) for q in network.projections)
-    learnt = sum(len(p.rules.learnable) > 0 for p in plan.groups)
+    learnt = sum("w" in q.learnable for q in network.projections)
     return {
         "plan": plan,
         "pieces": pieces,
         "spikes": dict(outcome.spikes),
-        "bytes": 8 * (times[0].size + 2 * seen),
-        "fixed": 8 * 2 * entries,
-        "launches": 3 + 2 * len(plan.projections) + learnt,
+        # input spikes and a label; the loss, the smallest slope, two words on failures, and how many spikes there were
+        "bytes": 8 * (times[0].size + 1) + 24 + 8 + 2 * 24 + 4 * len(plan.populations),
+        "fixed": 8 * 6 * entries,
+        "launches": 4 + learnt,  # sort_inputs, forward, losses, backward; adam of each projection
+        # `train` of runtime/program.cuh: there what has changed (trains, twice populations, projections, room, flags of
+        # gradients); back room, twice failures, flags, losses, slopes and the spikes of each population
+        "copies": 12 + len(plan.populations),
     }
 
 
@@ -182,8 +187,8 @@ def estimate(count: Mapping[str, Any], found: Mapping[str, Kernel], trials: int,
     for kernel, (barriers, reads) in STEPS.items():
         rounds = -(-trials // (card.processors * found[kernel].blocks(card)))
         times[kernel] = rounds * pieces * (barriers * card.barrier + reads * card.read) / card.clock
-    moved = trials * count["bytes"] + count["fixed"]
-    times |= {"launches": count["launches"] * card.launch, "bus": moved / card.bus}
+    moved = trials * count["bytes"]
+    times |= {"launches": count["launches"] * card.launch, "bus": count["copies"] * card.copy + moved / card.bus}
     return {"trials": trials, "bytes": moved, "seconds": times, "together": sum(times.values())}
 
 
@@ -224,24 +229,25 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         f"What batches would take on an {results['card']}, from counts and from what nvcc {results['nvcc']} says of",
         f"the kernels; no GPU was there to measure any of it. `{results['command']}`, {results['date']}.",
-        "The assumptions (cycles of a barrier and of a read, barriers and dependent reads of a piece) stand in that",
-        "file; a factor of three either way is no surprise.",
+        "The assumptions (cycles of a barrier and of a read, barriers and dependent reads of a piece, the time of a",
+        "launch and of a copy) stand in that file; a factor of three either way is no surprise.",
     ]
     for task in results["tasks"]:
         pieces = " and ".join(f"{p:.0f}" for p in task["pieces"])
         spikes = ", ".join(f"{name} {n:.1f}" for name, n in task["spikes"].items())
         out += ["", f"## {task['task']}", ""]
         out.append(
-            f"A trial has {pieces} pieces of time in its populations; spikes: {spikes}. A batch has {task['launches']} "
-            f"launches, and takes {task['bytes'] / 1e3:.1f} kB a trial and {task['fixed'] / 1e3:.0f} kB of weights and "
-            "gradients over the bus."
+            f"A trial has {pieces} pieces of time in its populations; spikes: {spikes}. A batch of many in one call "
+            f"has {task['launches']} launches and {task['copies']} copies that the host waits for, and takes "
+            f"{task['bytes'] / 1e3:.1f} kB a trial over the bus; a call takes {task['fixed'] / 1e3:.0f} kB for weights "
+            "and their moments."
         )
         out += ["", "| kernel | registers | stack | spilled | shared | blocks of an SM | occupancy |"]
         out.append("|---|" + "--:|" * 6)
         for name, k in task["kernels"].items():
             sizes = f"{k['stack']} B | {k['spilled']} B | {k['shared']} B"
             out.append(f"| {name} | {k['registers']} | {sizes} | {k['blocks']} | {100 * k['occupancy']:.0f} % |")
-        out += ["", "| trials | forward | backward | launches | bus | together |", "|--:|" + "--:|" * 5]
+        out += ["", "| trials | forward | backward | launches | copies, bytes | together |", "|--:|" + "--:|" * 5]
         for b in task["batches"]:
             cells = [f"{1e3 * b['seconds'][part]:.2f} ms" for part in ("forward", "backward", "launches", "bus")]
             out.append(f"| {b['trials']} | {' | '.join(cells)} | {1e3 * b['together']:.2f} ms |")

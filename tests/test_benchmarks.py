@@ -271,9 +271,10 @@ def test_what_the_compiler_says_of_kernels_is_read() -> None:
 
 def test_a_batch_on_paper_takes_as_many_rounds_as_blocks_do_not_fit_at_once() -> None:
     found = cuda_on_paper.kernels(SAID)
-    count = {"pieces": [20.0, 80.0], "bytes": 1000, "fixed": 50_000, "launches": 7}
+    count = {"pieces": [20.0, 80.0], "bytes": 1000, "launches": 7, "copies": 14}
     small, full, more = (cuda_on_paper.estimate(count, found, n) for n in (1, 4 * 132, 4 * 132 + 1))
     assert small["seconds"]["forward"] == full["seconds"]["forward"] == more["seconds"]["forward"] / 2
     assert small["seconds"]["forward"] == pytest.approx(100 * (10 * 40 + 8 * 270) / 1.755e9)
-    assert more["bytes"] == 529 * 1000 + 50_000
+    assert more["bytes"] == 529 * 1000
+    assert more["seconds"]["bus"] == pytest.approx(14 * 6e-6 + 529_000 / 50e9)
     assert full["together"] == pytest.approx(sum(full["seconds"].values()))

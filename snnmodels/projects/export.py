@@ -256,7 +256,6 @@ def _sources(
     rules = [p.rules for p in plan.groups]
     if target == "cuda":
         files, models = cuda.sources(rules, plan.tolerance)
-        files |= {"losses.h": (cpp.RUNTIME / "losses.h").read_text()}
         ways = Ways()
         own.append("project.cu")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 import subprocess
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import cuba
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
 from snnmodels.files import read_json
 from snnmodels.gradients import Outcome, Simulation, probe
-from snnmodels.losses import SpikeTimes, TTFSCrossEntropy
+from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimes, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
 from snnmodels.targets.compilation import BuildFailed
 from snnmodels.targets.cuda import program
@@ -25,6 +27,7 @@ from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_model, load_network
+from snnmodels.templates.network import Projection
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
 from tests.events.drawn import MS, Drawn
 from tests.events.test_drawn_networks import numbered
@@ -201,21 +204,123 @@ def yin_yang(trials: int, hidden: int = 150) -> tuple[Network, dict[str, np.ndar
     return network, {"input": rng.uniform(0, 30 * MS, (trials, 5))}, rng.integers(0, 3, trials)
 
 
+def trained(target: str, loss: Any, network: Network, batches: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """What ten batches of training in one call give: outcomes, and weights with their moments."""
+    adam = Adam(2e-3)
+    values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+    with Simulation(network, loss, batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
+        assert simulation.fits(adam, values)
+        outcomes = simulation.fit(batches[:4], values, adam) + simulation.fit(batches[4:], values, adam)
+        spikes = [simulation.spike_times(p.name) for p in network.populations if p.model.spiking]
+    return (outcomes, spikes), values | adam.state_dict()
+
+
 @COMPILER
-def test_ten_steps_of_training(cuda: str) -> None:
+@pytest.mark.parametrize("kind", ["first spikes", pytest.param("maxima, masked", marks=SLOW)])
+def test_ten_batches_of_training_in_the_program(cuda: str, kind: str) -> None:
     """As in C++, and twice the same bits."""
+    loss: Any = TTFSCrossEntropy()
+    network, times, labels = yin_yang(80, hidden=40)
+    if kind != "first spikes":
+        loss = MaxVoltageCrossEntropy()
+        whole = load_network("mnist", input={"n": 5}, hidden={"n": 40}, output={"n": 3})
+        mask = np.random.default_rng(1).random((5, 40)) < 0.7
+        first, second = whole.projections
+        masked = dataclasses.replace(first, weights=np.where(mask, 20 * np.asarray(first.weights), 0.0), mask=mask)
+        network = dataclasses.replace(whole, projections=(masked, second))
+    sizes = [8, 5, 8, 1, 8, 8, 8, 3, 8, 7]
+    ends = np.cumsum(sizes)
+    batches = [({"input": times["input"][e - n : e]}, labels[e - n : e]) for n, e in zip(sizes, ends, strict=True)]
+    expected, cpp = trained("cpp_standalone", loss, network, batches)
+    (outcomes, spikes), one = trained("cuda_standalone", loss, network, batches)
+    _, other = trained("cuda_standalone", loss, network, batches)
+    for found, out in zip(outcomes, expected[0], strict=True):
+        np.testing.assert_allclose(found.loss, out.loss, rtol=1e-11)
+        np.testing.assert_allclose(found.smallest_gdot, out.smallest_gdot, rtol=1e-9)
+        assert (found.spikes, found.silent) == (out.spikes, out.silent)
+        assert found.spikes["hidden"] > 3
+        assert np.array_equal(found.predictions, out.predictions)
+    for found, out in zip(spikes, expected[1], strict=True):
+        np.testing.assert_allclose(found, out, rtol=0, atol=1e-12)
+    assert cpp.keys() == one.keys()
+    for key, value in cpp.items():
+        np.testing.assert_allclose(one[key], value, rtol=0, atol=1e-10 * np.abs(value).max(), err_msg=key)
+        assert np.array_equal(one[key], other[key]), key
+
+
+@COMPILER
+def test_training_in_the_program_is_that_of_single_steps(cuda: str) -> None:
+    """Losses, gradients and Adam of the program are those of Python on the same target."""
     network, times, labels = yin_yang(8, hidden=40)
-    weights = []
-    for target in ("cpp_standalone", "cuda_standalone", "cuda_standalone"):
-        adam = Adam(2e-3)
-        values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
-        with Simulation(network, TTFSCrossEntropy(), batch_size=8, target=target) as simulation:  # type: ignore[arg-type]
-            for _ in range(10):
-                adam.step(values, simulation.run(times, labels, values).gradients)
-        weights.append(values)
-    for key, expected in weights[0].items():
-        np.testing.assert_allclose(weights[1][key], expected, rtol=0, atol=1e-10 * np.abs(expected).max(), err_msg=key)
-        assert np.array_equal(weights[1][key], weights[2][key]), key
+    adam, given = Adam(2e-3, scales={"hidden_output.w": 0.5}), ({"input": times["input"]}, labels)
+    values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+    whole = {key: np.array(w) for key, w in values.items()}
+    with Simulation(network, TTFSCrossEntropy(), batch_size=8, target="cuda_standalone") as simulation:
+        for _ in range(3):
+            adam.step(values, simulation.run(*given, values).gradients)
+        simulation.fit([given] * 3, whole, Adam(2e-3, scales={"hidden_output.w": 0.5}))
+    for key, expected in values.items():
+        np.testing.assert_allclose(whole[key], expected, rtol=0, atol=1e-12 * np.abs(expected).max(), err_msg=key)
+
+
+def test_training_that_fails_leaves_the_weights(cuda: str) -> None:
+    network, times, labels = yin_yang(8, hidden=40)
+    values = {f"{q.name}.w": np.array(q.weights) for q in network.projections}
+    before, adam = {key: np.array(w) for key, w in values.items()}, Adam(2e-3)
+    few = {"max_spikes": 3}
+    with Simulation(network, TTFSCrossEntropy(), batch_size=8, target="cuda_standalone", **few) as simulation:  # type: ignore[arg-type]
+        given = [({"input": times["input"]}, labels)]
+        calm = [({"input": np.full_like(times["input"], np.inf)}, labels)]
+        with pytest.raises(SimulationError, match="max_spikes = 3"):
+            simulation.fit([*calm, *given], values, adam)
+        assert all(np.array_equal(values[key], w) for key, w in before.items())
+
+
+# --- many neurons for each thread of a block --------------------------------------------------------------------------
+
+
+def assert_as_cpp(network: Network, inputs: dict[str, np.ndarray], loss: Any, targets: np.ndarray) -> Outcome:
+    """The same spikes, loss and gradients as in C++; the outcome there."""
+    outcomes, spikes = [], []
+    for target in ("cpp_standalone", "cuda_standalone"):
+        with Simulation(network, loss, batch_size=len(targets), target=target, input_gradients=False) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(inputs, targets))
+            spikes.append([simulation.spike_times(p.name) for p in network.populations if p.model.spiking])
+    for one, other in zip(*spikes, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-13)
+    same_outcomes(*outcomes)
+    return outcomes[0]
+
+
+@COMPILER
+@SLOW
+@pytest.mark.parametrize("delays", ["common", "own", "none"])
+def test_4000_neurons_with_few_connections(cuda: str, delays: str) -> None:
+    """The CUBA network as its first neurons spike."""
+    whole, times = cuba.network(4000, delays, duration=46 * MS)
+    network = dataclasses.replace(whole, duration=17 * MS)
+    early = np.where(times < network.duration, times, np.inf)
+    outcome = assert_as_cpp(network, {"input": early}, cuba.SumOfSpikeTimes(), np.zeros(1, dtype=int))
+    assert outcome.spikes["exc"] > 200
+
+
+@COMPILER
+@SLOW
+def test_two_hidden_layers_of_1000_neurons(cuda: str) -> None:
+    rng = np.random.default_rng(0)
+    whole = load_network("mnist")
+    hidden, output = whole.populations
+    layers = [dataclasses.replace(hidden, name=name, n=1000) for name in ("first", "second")]
+    sizes = ((784, 1000, 0.078, 0.045), (1000, 1000, 0.008, 0.01), (1000, 10, 0.1, 0.2))
+    ends = (("input", "first"), ("first", "second"), ("second", "output"))
+    projections = tuple(
+        Projection("", *end, rng.normal(mean, spread, (rows, columns)))
+        for end, (rows, columns, mean, spread) in zip(ends, sizes, strict=True)
+    )
+    network = dataclasses.replace(whole, populations=(*layers, output), projections=projections)
+    grey = np.where(rng.random((2, 784)) < 0.2, rng.uniform(0, 20 * MS, (2, 784)), np.inf)
+    outcome = assert_as_cpp(network, {"input": grey}, MaxVoltageCrossEntropy(), np.array([1, 2]))
+    assert min(outcome.spikes["first"], outcome.spikes["second"]) > 500
 
 
 # --- what must not matter ---------------------------------------------------------------------------------------------
@@ -355,7 +460,7 @@ def test_no_races() -> None:
 @COMPILER
 @SLOW
 @pytest.mark.usefixtures("races")
-@pytest.mark.parametrize("kind", ["delta", "maxima", "currents", "sources"])
+@pytest.mark.parametrize("kind", ["delta", "maxima", "currents", "sources", "training"])
 def test_no_races_elsewhere(kind: str) -> None:
     if kind == "delta":
         model = load_model("lif+delta_synapse+refractory")
@@ -366,6 +471,11 @@ def test_no_races_elsewhere(kind: str) -> None:
         closed(run(make, drawn.network, drawn.inputs, SumOfMaxima()))
     elif kind == "sources":
         check(plastic(load_model("lif+tsodyks_markram"), 1, weight=10), "cuda_standalone", timeout=300)
+    elif kind == "training":
+        small, times, labels = yin_yang(4, hidden=40)
+        values = {f"{q.name}.w": np.array(q.weights) for q in small.projections}
+        with Simulation(small, TTFSCrossEntropy(), batch_size=4, target="cuda_standalone") as simulation:
+            simulation.fit([({"input": times["input"]}, labels)] * 2, values, Adam())
     else:
         network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
         with Simulation(network, Polynomial(), batch_size=2, target="cuda_standalone") as simulation:
@@ -432,7 +542,8 @@ def test_the_script_compares_a_neuron(cuda: str, tmp_path: Path) -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.main(["--only", "lif", "--out", str(tmp_path)]) == 0
-    found = read_json(tmp_path / "results.json", "results file", "neurons", "times", "device")
+    found = read_json(tmp_path / "results" / "cuda.json", "results file", "neurons", "times", "device")
+    assert "| lif | closed form |" in (tmp_path / "cuda_check.md").read_text()
     (record,) = found["neurons"]
     assert record["neuron"] == "lif"
     assert script.passes(record)

@@ -10,7 +10,6 @@ import numpy as np
 from ...events.bounds import Bounds
 from ...events.drives import Knots
 from ...events.engine import (
-    Engine,
     SimulationError,
     TrainingEngine,
     explain,
@@ -45,8 +44,8 @@ def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float |
     return CppEngine(plan, trials=trials, threads=threads, timeout=timeout)
 
 
-class CompiledEngine(Engine):
-    """Runs a plan in a compiled program of its own, with which it shares arrays by mapped memory.
+class CompiledEngine(TrainingEngine):
+    """Runs a plan, and trains, in a compiled program of its own, with which it shares arrays by mapped memory.
 
     Parameters
     ----------
@@ -295,64 +294,7 @@ class CompiledEngine(Engine):
         slopes = self._views[f"drive{drive}.gslopes"][: self._trials] if self.plan.drives[drive].linear else None
         return Knots(self._views[f"drive{drive}.gvalues"][: self._trials], slopes)
 
-    # --- the program ------------------------------------------------------------------------------------------------
-
-    def _ask(self, words: str) -> None:
-        said = self._process.ask(words)
-        if said:
-            what, population, neuron, time = said.split()
-            raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
-
-    @property
-    def usable(self) -> bool:
-        """Whether the program runs and the arrays are whole; see `Engine.usable`."""
-        return self._laid_out and self._arrays is not None and self._process.usable
-
-    def close(self) -> None:
-        """End the program; see `Engine.close`."""
-        self._arrays = None
-        self._process.close()
-
-
-class CppEngine(CompiledEngine, TrainingEngine):
-    """A program of C++, which trains by itself where the optimiser allows it.
-
-    Parameters
-    ----------
-    plan : EnginePlan
-    trials : int
-        Trials of a batch to make room for; a larger batch makes more.
-    threads : int
-        Threads among which trials are divided.
-    scatter : bool, optional
-        Whether arrivals are scattered where they may be (see runtime/sparse.h), which changes cost, never results;
-        where it pays if not given.
-    sweep : bool
-        Whether populations without feedback are swept where they may be (see runtime/sweep.h); the same holds.
-    timeout : float, optional
-        Seconds that the program may take for one answer.
-
-    Raises
-    ------
-    BuildFailed
-        If there is no compiler, or it refuses the program.
-    ProgramError
-        If the program dies or stops answering.
-    """
-
-    def __init__(
-        self,
-        plan: EnginePlan,
-        *,
-        trials: int = 1,
-        threads: int = 1,
-        scatter: bool | None = None,
-        sweep: bool = True,
-        timeout: float | None = None,
-    ) -> None:
-        can = scatters(plan) if scatter is None else scatter
-        path, models = program([p.rules for p in plan.groups], plan.tolerance, scatter=can)
-        super().__init__(plan, path, models, Ways(threads, scatter, sweep), trials=trials, timeout=timeout)
+    # --- training ---------------------------------------------------------------------------------------------------
 
     def train(
         self,
@@ -403,6 +345,65 @@ class CppEngine(CompiledEngine, TrainingEngine):
     def weights(self, projection: int) -> np.ndarray:
         """The weights as they are now; see `TrainingEngine.weights`."""
         return self._whole(projection, self._views[f"projection{projection}.w"])
+
+    # --- the program ------------------------------------------------------------------------------------------------
+
+    def _ask(self, words: str) -> None:
+        said = self._process.ask(words)
+        if said:
+            what, population, neuron, time = said.split()
+            raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
+
+    @property
+    def usable(self) -> bool:
+        """Whether the program runs and the arrays are whole; see `Engine.usable`."""
+        return self._laid_out and self._arrays is not None and self._process.usable
+
+    def close(self) -> None:
+        """End the program; see `Engine.close`."""
+        self._arrays = None
+        self._process.close()
+
+
+class CppEngine(CompiledEngine):
+    """A program of C++.
+
+    Parameters
+    ----------
+    plan : EnginePlan
+    trials : int
+        Trials of a batch to make room for; a larger batch makes more.
+    threads : int
+        Threads among which trials are divided.
+    scatter : bool, optional
+        Whether arrivals are scattered where they may be (see runtime/sparse.h), which changes cost, never results;
+        where it pays if not given.
+    sweep : bool
+        Whether populations without feedback are swept where they may be (see runtime/sweep.h); the same holds.
+    timeout : float, optional
+        Seconds that the program may take for one answer.
+
+    Raises
+    ------
+    BuildFailed
+        If there is no compiler, or it refuses the program.
+    ProgramError
+        If the program dies or stops answering.
+    """
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        *,
+        trials: int = 1,
+        threads: int = 1,
+        scatter: bool | None = None,
+        sweep: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        can = scatters(plan) if scatter is None else scatter
+        path, models = program([p.rules for p in plan.groups], plan.tolerance, scatter=can)
+        super().__init__(plan, path, models, Ways(threads, scatter, sweep), trials=trials, timeout=timeout)
 
 
 def scatters(plan: EnginePlan) -> bool:

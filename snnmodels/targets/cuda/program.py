@@ -20,6 +20,7 @@ __all__ = ["FLAGS", "compiler", "main_file", "models", "program", "sources"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
 _SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # what does not know how neurons lie in memory is C++'s
+_SHARED_FILES = ("adam.h", "exchange.h", "kinks.h", "ladder.h", "losses.h", "series.h", "taylor.h")
 FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
 
 
@@ -118,8 +119,7 @@ def sources(rules: Sequence[Rules], tolerance: float) -> tuple[dict[str, str], l
     files["models.cuh"] = text
     limits = f"constexpr int ROUNDS = {ROUNDS};\nconstexpr double CLOSE = {CLOSE!r};"
     files["limits.cuh"] = f"#pragma once\nnamespace snn {{\n{limits}\n}}\n"
-    shared = ("exchange.h", "kinks.h", "ladder.h", "series.h", "taylor.h")
-    files |= {name: (_SHARED / name).read_text() for name in shared}
+    files |= {name: (_SHARED / name).read_text() for name in _SHARED_FILES}
     return files, numbers
 
 

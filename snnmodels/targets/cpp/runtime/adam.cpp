@@ -5,12 +5,5 @@ extern "C" void snn_adam(double* __restrict value, const double* __restrict grad
 {
     const double rest1 = 1 - beta1, rest2 = 1 - beta2;
     for (std::size_t k = 0; k < n; k++)
-    {
-        const double g = gradient[k];
-        const double m = mean[k]*beta1 + g*rest1;
-        const double s = square[k]*beta2 + g*g*rest2;
-        mean[k] = m;
-        square[k] = s;
-        value[k] -= m/(std::sqrt(s) + epsilon)*rate;
-    }
+        snn::adam_step(value[k], gradient[k], mean[k], square[k], beta1, rest1, beta2, rest2, epsilon, rate);
 }

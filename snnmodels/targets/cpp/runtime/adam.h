@@ -4,5 +4,23 @@
 #include <cmath>
 #include <cstddef>
 
+#ifndef SNN_EITHER  // what is run on the device as well, where there is one; see cuda/runtime/device.cuh
+#define SNN_EITHER
+#endif
+
+namespace snn {
+
+SNN_EITHER inline void adam_step(double& value, double g, double& mean, double& square, double beta1, double rest1, double beta2,
+                                 double rest2, double epsilon, double rate)
+{
+    const double m = mean*beta1 + g*rest1;
+    const double s = square*beta2 + g*g*rest2;
+    mean = m;
+    square = s;
+    value -= m/(std::sqrt(s) + epsilon)*rate;
+}
+
+}  // namespace snn
+
 extern "C" void snn_adam(double* __restrict value, const double* __restrict gradient, double* __restrict mean,
                          double* __restrict square, std::size_t n, double beta1, double beta2, double epsilon, double rate);

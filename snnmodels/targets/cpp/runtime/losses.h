@@ -1,8 +1,11 @@
 // The losses that programs run themselves, on one trial; snnmodels/losses/classification.py defines them.
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
+
+#ifndef SNN_EITHER  // what is run on the device as well, where there is one; see cuda/runtime/device.cuh
+#define SNN_EITHER
+#endif
 
 namespace snn {
 
@@ -10,11 +13,15 @@ struct TrialLoss { double value; int prediction; bool silent; };
 
 // Cross-entropy on first spikes of n outputs, infinity where there is none: `constants` are tau0, tau1, alpha; `gradient` gets
 // dL/dt of each
-inline TrialLoss ttfs(const double* first, int n, std::int64_t label, int trials, const double* constants, double* gradient)
+SNN_EITHER inline TrialLoss ttfs(const double* first, int n, std::int64_t label, int trials, const double* constants, double* gradient)
 {
     const double tau0 = constants[0], tau1 = constants[1], alpha = constants[2];
-    std::fill_n(gradient, n, 0.0);
-    const double* earliest = std::min_element(first, first + n);
+    const double* earliest = first;
+    for (int j = 0; j < n; j++)
+    {
+        gradient[j] = 0;
+        if (first[j] < *earliest) earliest = first + j;
+    }
     const int prediction = std::isfinite(*earliest) ? int(earliest - first) : -1;
     const double t = first[label];
     if (!std::isfinite(t)) return {std::log(double(n)), prediction, true};
@@ -28,7 +35,7 @@ inline TrialLoss ttfs(const double* first, int n, std::int64_t label, int trials
 }
 
 // Cross-entropy on maxima: `constants` are the scale
-inline TrialLoss max_voltage(const double* maxima, int n, std::int64_t label, int trials, const double* constants, double* gradient)
+SNN_EITHER inline TrialLoss max_voltage(const double* maxima, int n, std::int64_t label, int trials, const double* constants, double* gradient)
 {
     const double scale = constants[0];
     int best = 0;

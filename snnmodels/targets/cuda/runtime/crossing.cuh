@@ -12,12 +12,41 @@ template <class M, int... I> SNN_INLINE void load_parameters(const Population& p
 {
     ((to[I] = p.parameters[I][M::PER_NEURON[I] ? j : 0]), ...);
 }
+#ifdef SNN_REAL
+// A rule in another arithmetic; times and states are kept in double
+template <template <class> class R> struct Rule
+{
+    using Real = SNN_REAL;
+    R<Real> rule;
+    struct At
+    {
+        typename R<Real>::template At<Real> at;
+        SNN_INLINE void run(const double* in, double* out) const
+        {
+            Real x[R<Real>::IN + 1], y[R<Real>::OUT + 1];
+            for (int i = 0; i < R<Real>::IN; i++) x[i] = Real(in[i]);
+            at.run(x, y);
+            for (int i = 0; i < R<Real>::OUT; i++) out[i] = y[i];
+        }
+    };
+    template <int N> SNN_INLINE void prepare(const double (&values)[N])
+    {
+        Real own[N];
+        for (int i = 0; i < N - 1; i++) own[i] = Real(values[i]);
+        rule.prepare(own);
+    }
+    SNN_INLINE At at(double s) const { return {rule.at(Real(s))}; }
+};
+#else
+template <template <class> class R> using Rule = R<double>;
+#endif
+
 // A rule with the parameters of a neuron
-template <class M, template <class> class R> SNN_INLINE R<double> rule_of(const Population& p, int j)
+template <class M, template <class> class R> SNN_INLINE Rule<R> rule_of(const Population& p, int j)
 {
     double values[M::P + 1];
     load_parameters<M>(p, j, values, std::make_integer_sequence<int, M::P>());
-    R<double> r;
+    Rule<R> r;
     r.prepare(values);
     return r;
 }

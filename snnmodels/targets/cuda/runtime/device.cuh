@@ -9,6 +9,7 @@
 
 #define SNN_INLINE __device__ __forceinline__
 #define SNN_DEVICE __device__
+#define SNN_EITHER __host__ __device__
 #define SNN_APART __device__ __attribute__((noinline))
 #define SNN_TABLE static __device__ const
 
@@ -21,6 +22,10 @@ constexpr int THREADS = 128, WARPS = THREADS / 32;
 template <class T> SNN_INLINE T as(double x) { return x; }
 SNN_INLINE double exp(double x) { return ::exp(x); }
 SNN_INLINE double sqrt(double x) { return ::sqrt(x); }
+#ifdef SNN_REAL  // the arithmetic of rules: -DSNN_REAL=float among the words of NVCC, see docs/cuda.md
+SNN_INLINE float exp(float x) { return ::expf(x); }
+SNN_INLINE float sqrt(float x) { return ::sqrtf(x); }
+#endif
 SNN_INLINE double log(double x) { return ::log(x); }
 SNN_INLINE double sin(double x) { return ::sin(x); }
 SNN_INLINE double cos(double x) { return ::cos(x); }

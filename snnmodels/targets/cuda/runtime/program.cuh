@@ -2,15 +2,13 @@
 // another. The order in which numbers are read here is that in which targets/cpp/layout.py writes them.
 #pragma once
 #include <algorithm>
-#include <cuda_runtime.h>
-#include <stdexcept>
-#include <string>
-#include <vector>
 #include "exchange.h"
+#include "memory.cuh"
 #include "crossing.cuh"
 #include "models.cuh"
 #include "forward.cuh"
 #include "backward.cuh"
+#include "training.cuh"
 
 namespace snn {
 
@@ -56,45 +54,6 @@ void control_steps(int model, double tolerance, double longest, std::vector<char
     });
 }
 
-void check(cudaError_t e)
-{
-    if (e == cudaErrorMemoryAllocation) throw std::bad_alloc();
-    if (e != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(e));
-}
-
-// Memory of the device
-template <class T> class Buffer
-{
-public:
-    Buffer() = default;
-    Buffer(const Buffer&) = delete;
-    Buffer(Buffer&& o) noexcept : data(o.data), length(o.length) { o.data = nullptr, o.length = 0; }
-    ~Buffer() { if (data) cudaFree(data); }
-    // room for n, of unknown content
-    T* room(std::size_t n)
-    {
-        if (n <= length && data) return data;
-        if (data) check(cudaFree(data)), data = nullptr, length = 0;
-        void* made = nullptr;
-        check(cudaMalloc(&made, (n ? n : 1) * sizeof(T)));
-        data = static_cast<T*>(made), length = n ? n : 1;
-        return data;
-    }
-    T* put(const T* from, std::size_t n)
-    {
-        room(n);
-        if (n) check(cudaMemcpy(data, from, n * sizeof(T), cudaMemcpyHostToDevice));
-        return data;
-    }
-    T* put(const std::vector<T>& from) { return put(from.data(), from.size()); }
-    void get(T* to, std::size_t n) const { if (n) check(cudaMemcpy(to, data, n * sizeof(T), cudaMemcpyDeviceToHost)); }
-    std::vector<T> get(std::size_t n) const { std::vector<T> to(n); get(to.data(), n); return to; }
-    T* data = nullptr;
-
-private:
-    std::size_t length = 0;
-};
-
 // Why there is no GPU to run on; nothing where there is one
 std::string no_device()
 {
@@ -120,6 +79,7 @@ private:
         else if (word == "values") values();
         else if (word == "forward") forward_batch();
         else if (word == "backward") backward_batch();
+        else if (word == "train") train();
         else if (word == "spikes") { const int k = argument(); if (k >= 0) spikes(k); }
         else return false;
         return true;
@@ -127,7 +87,13 @@ private:
 
     // What the shared file says, with its arrays
     struct SamplingArrays { int population, state, count; const double *times, *error; double* values; Buffer<double> to, from; };
-    struct InputArrays { int n; const double* times; double* gradient; Buffer<double> given, back; };
+    struct InputArrays
+    {
+        int n;
+        const double *times, *queued, *at;  // at: those of this batch, on the device
+        double* gradient;
+        Buffer<double> given, back;
+    };
     struct PopulationArrays
     {
         int model, n, width;
@@ -150,7 +116,8 @@ private:
         const std::int64_t* first;
         const int* neuron;
         std::int64_t entries;
-        Buffer<double> w, d, w_parts, d_parts, w_sum, d_sum;
+        double *mean, *square;  // null where the weights are not learnable
+        Buffer<double> w, d, w_parts, d_parts, w_sum, d_sum, means, squares;
         Buffer<std::int64_t> rows_at;
         Buffer<int> targets, sent, left;
         Buffer<double> amplitude, error, interval, begun, due;
@@ -162,7 +129,8 @@ private:
         Room room = {256, 512, 64, 256, 64};
         int knots = 0;
         std::int64_t states = 0;
-        Buffer<int> population, projection, drive, pieces;
+        Table<int> population, projection, drive;
+        Buffer<int> pieces;
         Buffer<Piece> piece;
         Buffer<Arrival> arrival;
         Buffer<Own> instant, own;
@@ -176,6 +144,14 @@ private:
         const double *times, *jumps, *values, *slopes;
         double *value_gradient, *slope_gradient;
         Buffer<double> at, jump, value, slope, value_back, slope_back;
+    };
+    // Batches to be trained on one after the other, as targets/cpp/runtime/program.h describes them
+    struct Queue
+    {
+        const std::int64_t *sizes, *targets;
+        std::int64_t* predictions;
+        const double *numbers, *corrections;
+        double* results;
     };
     struct TrainArrays { int room = 64; Buffer<double> t, sens, before; Buffer<int> neuron, place, round, cause, count; };
 
@@ -252,6 +228,10 @@ private:
                     if (p == a.population) c.drives.push_back(int(&a - drives.data())), c.knots += a.knots;
         }
         net.drives = int(drives.size());
+        queue.sizes = array<std::int64_t>(), queue.targets = array<std::int64_t>(), queue.predictions = array<std::int64_t>();
+        queue.numbers = array<double>(), queue.corrections = array<double>(), queue.results = array<double>();
+        for (InputArrays& a : inputs) a.queued = array<double>();
+        for (ProjectionArrays& a : projections) a.mean = array<double>(), a.square = array<double>();
         trains.resize(net.inputs + net.populations);
         plan_stops();
     }
@@ -301,6 +281,8 @@ private:
         for (ProjectionArrays& a : projections)
         {
             a.entries = a.sparse ? a.first[a.rows] : std::int64_t(a.rows) * a.width;
+            if (a.delayed && a.entries > std::numeric_limits<int>::max())
+                throw std::runtime_error("a projection of more than 2147483647 connections with delays of their own; target cpp_standalone takes it");
             a.d.put(a.delay, a.delayed ? a.entries : 1);
             if (a.sparse) a.rows_at.put(a.first, a.rows + 1), a.targets.put(a.neuron, a.entries);
         }
@@ -350,7 +332,7 @@ private:
             Projection p = {};
             p.source = a.source, p.target = a.target, p.receptor = a.receptor, p.sparse = a.sparse, p.delayed = a.delayed;
             p.timed = a.timed, p.rows = a.rows, p.width = a.width, p.entries = a.entries;
-            p.weight = a.w.put(a.weight, a.entries), p.delay = a.d.data, p.first = a.rows_at.data, p.neuron = a.targets.data;
+            p.weight = a.w.data, p.delay = a.d.data, p.first = a.rows_at.data, p.neuron = a.targets.data;
             p.weight_gradients = a.w_parts.data, p.delay_gradients = a.d_parts.data, p.sources = -1;
             q.push_back(p);
         }
@@ -364,7 +346,7 @@ private:
             {
                 InputArrays& in = inputs[k];
                 x.n = in.n, x.per = int(batch[2 + k]), a.room = std::max(1, x.n * x.per);
-                x.given = in.given.put(in.times, trials * x.n * x.per), x.gradient = in.back.room(trials * x.n * x.per);
+                x.given = in.at, x.gradient = in.back.room(trials * x.n * x.per);
             }
             const std::size_t size = trials * a.room;
             x.t = a.t.room(size), x.sens = a.sens.room(size), x.neuron = a.neuron.room(size), x.place = a.place.room(size);
@@ -430,7 +412,8 @@ private:
             along_at.push_back(along);
             if (a.delayed) along += std::int64_t(trials) * trains[a.source].room;
         }
-        net.population = population.put(pops), net.projection = projection.put(q), net.train = train.put(t);
+        projected = q;
+        net.population = population.put(pops), net.projection = projection.put(q), net.train = trained.put(t);
         net.component = component.put(cs), net.drive = drive.put(ds), net.sampling = sampling.put(ss);
         const std::size_t states = trials * net.states, neurons = trials * net.neurons;
         net.x = x.room(states), net.costate = costate.room(states);
@@ -450,6 +433,33 @@ private:
     void forward_batch()
     {
         net.trials = int(batch[0]), gradient = batch[1];
+        for (int k = 0; k < net.inputs; k++)
+        {
+            InputArrays& a = inputs[k];
+            a.at = a.given.put(a.times, std::size_t(net.trials) * a.n * batch[2 + k]);
+        }
+        for (ProjectionArrays& a : projections) a.w.put(a.weight, a.entries);
+        simulate();
+        double gdot = INF, met = 0;
+        for (double g : smallest.get(net.trials)) gdot = std::min(gdot, g);
+        for (int k : ties.get(net.trials)) met += k;
+        results[0] = gdot, results[1] = met;
+        for (int k = 0; k < net.populations; k++) results[2 + k] = spikes_of(k);
+        if (net.maxima) tops.get(maxima, std::size_t(net.trials) * populations[net.readout].n);
+        for (SamplingArrays& a : samplings) a.to.get(a.values, std::size_t(net.trials) * populations[a.population].n * a.count);
+        for (int k = 0; k < net.populations; k++) if (populations[k].cotangent) spikes(k);
+    }
+
+    double spikes_of(int k) const
+    {
+        double count = 0;
+        for (int n : trains[net.inputs + k].count.get(net.trials)) count += n;
+        return count;
+    }
+
+    // The batch forward in time, again with more room where there was too little
+    void simulate()
+    {
         while (true)
         {
             describe();
@@ -461,19 +471,6 @@ private:
             if (!grow()) break;
         }
         tell_failures();
-        double gdot = INF, met = 0;
-        for (double g : smallest.get(net.trials)) gdot = std::min(gdot, g);
-        for (int k : ties.get(net.trials)) met += k;
-        results[0] = gdot, results[1] = met;
-        for (int k = 0; k < net.populations; k++)
-        {
-            double count = 0;
-            for (int n : trains[net.inputs + k].count.get(net.trials)) count += n;
-            results[2 + k] = count;
-        }
-        if (net.maxima) tops.get(maxima, std::size_t(net.trials) * populations[net.readout].n);
-        for (SamplingArrays& a : samplings) a.to.get(a.values, std::size_t(net.trials) * populations[a.population].n * a.count);
-        for (int k = 0; k < net.populations; k++) if (populations[k].cotangent) spikes(k);
     }
 
     // Makes room for what was found to have none; whether anything was
@@ -536,33 +533,43 @@ private:
         }
     }
 
-    void backward_batch()
+    // Chunks of trials, and room for what each sums up
+    void divide()
     {
         std::int64_t numbers = 1;
         for (const ProjectionArrays& a : projections) numbers += a.entries + (a.delayed ? a.entries : 1);
         for (const PopulationArrays& a : populations) numbers += std::int64_t(MODELS[a.model].learnable) * a.width;
         net.chunks = std::max(1, std::min({MOST_CHUNKS, net.trials, int(std::min(MOST_BYTES / (8.0 * numbers), double(MOST_CHUNKS)))}));
-        std::vector<Projection> q = projection.get(projections.size());
         for (std::size_t k = 0; k < projections.size(); k++)
         {
             ProjectionArrays& a = projections[k];
-            q[k].weight_gradients = a.w_parts.room(net.chunks * a.entries);
-            q[k].delay_gradients = a.d_parts.room(net.chunks * (a.delayed ? a.entries : 1));
+            projected[k].weight_gradients = a.w_parts.room(net.chunks * a.entries);
+            projected[k].delay_gradients = a.d_parts.room(net.chunks * (a.delayed ? a.entries : 1));
         }
-        projection.put(q);
+        for (int k = 0; k < net.groups; k++) pops[k].gradients = populations[k].parts.room(std::size_t(net.chunks) * pops[k].G * populations[k].width);
+    }
+
+    // Backward in time; what the loss says is on the device
+    void differentiate()
+    {
+        net.projection = projection.put(projected), net.population = population.put(pops);
+        backward<<<net.chunks, THREADS>>>(net);
+        check(cudaGetLastError());
+    }
+
+    void backward_batch()
+    {
+        divide();
         for (int k = 0; k < net.groups; k++)
         {
             PopulationArrays& a = populations[k];
-            pops[k].gradients = a.parts.room(std::size_t(net.chunks) * pops[k].G * a.width);
             if (!a.cotangent) continue;
             pops[k].read = std::max(1, int(results[2 + net.populations + k]));
             pops[k].cotangent = a.pull.put(a.cotangent, std::size_t(net.trials) * a.n * pops[k].read);
         }
-        population.put(pops);
         for (SamplingArrays& a : samplings) a.from.put(a.error, std::size_t(net.trials) * populations[a.population].n * a.count);
         if (net.maxima) pulls.put(maxima_error, std::size_t(net.trials) * populations[net.readout].n);
-        backward<<<net.chunks, THREADS>>>(net);
-        check(cudaGetLastError());
+        differentiate();
         for (ProjectionArrays& a : projections)
         {
             sum(a.w_parts, a.w_sum, a.weight_gradient, a.entries);
@@ -598,6 +605,77 @@ private:
         total.get(to, n);
     }
 
+    // Batch after batch; the weights and their moments stay on the device until all are done, so that a failure leaves those of
+    // the host as they were
+    void train()
+    {
+        const int n_batches = int(queue.numbers[0]), kind = int(queue.numbers[1]), n_out = populations[net.readout].n;
+        const double* factors = queue.numbers + 8;
+        Constants constants;
+        std::copy_n(queue.numbers + 4, 4, constants.of);
+        std::size_t all = 0;
+        for (int k = 0; k < n_batches; k++) all += std::size_t(queue.sizes[k]);
+        const std::int64_t* label = labels.put(queue.targets, all);
+        for (int k = 0; k < net.inputs; k++) inputs[k].at = inputs[k].given.put(inputs[k].queued, all * inputs[k].n * batch[2 + k]);
+        for (ProjectionArrays& a : projections)
+        {
+            a.w.put(a.weight, a.entries);
+            if (a.mean) a.means.put(a.mean, a.entries), a.squares.put(a.square, a.entries);
+        }
+        gradient = true;
+        std::size_t done = 0;
+        for (int k = 0; k < n_batches; k++)
+        {
+            batch[0] = net.trials = int(queue.sizes[k]);
+            simulate();
+            divide();
+            const std::size_t outputs = std::size_t(net.trials) * n_out;
+            double* error = pulls.room(outputs);
+            losses<<<(net.trials + 31) / 32, 32>>>(net, kind, constants, label, kind == FIRST_SPIKES ? read.room(outputs) : nullptr, error, found.room(net.trials));
+            check(cudaGetLastError());
+            if (kind == FIRST_SPIKES) pops[net.readout].cotangent = error, pops[net.readout].read = 1;
+            else net.maxima_error = error;
+            differentiate();
+            bad.put(std::vector<unsigned long long>(projections.size(), ~0ull));
+            for (std::size_t q = 0; q < projections.size(); q++)
+            {
+                ProjectionArrays& a = projections[q];
+                if (!a.mean || !a.entries) continue;
+                const AdamStep step = {queue.numbers[2], queue.numbers[3], queue.corrections[2 * k], queue.corrections[2 * k + 1] * factors[q]};
+                adam<<<unsigned((a.entries + 255) / 256), 256>>>(a.w_parts.data, a.entries, net.chunks, step, a.w.data, a.means.data, a.squares.data, bad.data + q);
+                check(cudaGetLastError());
+            }
+            check(cudaDeviceSynchronize());
+            tell_failures();
+            tell_gradients(k);
+            report(queue.results + std::size_t(k) * (3 + net.populations), queue.predictions + done);
+            done += net.trials, label += net.trials;
+            for (int i = 0; i < net.inputs; i++) inputs[i].at += std::int64_t(net.trials) * inputs[i].n * batch[2 + i];
+        }
+        for (ProjectionArrays& a : projections)
+            if (a.mean) a.w.get(const_cast<double*>(a.weight), a.entries), a.means.get(a.mean, a.entries), a.squares.get(a.square, a.entries);
+    }
+    // The first gradient of a batch that is no number
+    void tell_gradients(int k)
+    {
+        const std::vector<unsigned long long> first = bad.get(projections.size());
+        for (std::size_t q = 0; q < projections.size(); q++)
+        {
+            const ProjectionArrays& a = projections[q];
+            if (first[q] != ~0ull) throw Failure{"gradient", a.target, a.sparse ? a.neuron[first[q]] : int(first[q] % a.width), double(k + 1)};
+        }
+    }
+    // What is told of a batch: loss, silent trials, smallest slope, spikes
+    void report(double* to, std::int64_t* predictions) const
+    {
+        std::fill_n(to, 3 + net.populations, 0.0);
+        to[2] = INF;
+        const std::vector<TrialLoss> of = found.get(net.trials);
+        for (int b = 0; b < net.trials; b++) to[0] += of[b].value / net.trials, to[1] += of[b].silent, predictions[b] = of[b].prediction;
+        for (double g : smallest.get(net.trials)) to[2] = std::min(to[2], g);
+        for (int p = 0; p < net.populations; p++) to[3 + p] = spikes_of(p);
+    }
+
     std::int64_t* batch = nullptr;
     double *results = nullptr, *maxima = nullptr;
     const double* maxima_error = nullptr;
@@ -613,19 +691,25 @@ private:
     std::vector<DriveArrays> drives;
     std::vector<TrainArrays> trains;
     std::vector<Population> pops;
-    Buffer<Population> population;
-    Buffer<Projection> projection;
-    Buffer<Train> train;
-    Buffer<Component> component;
-    Buffer<Drive> drive;
-    Buffer<Sampling> sampling;
+    std::vector<Projection> projected;
+    Table<Population> population;
+    Table<Projection> projection;
+    Table<Train> trained;
+    Table<Component> component;
+    Table<Drive> drive;
+    Table<Sampling> sampling;
+    Queue queue = {};
+    Buffer<std::int64_t> labels;
+    Buffer<TrialLoss> found;
+    Buffer<unsigned long long> bad;
+    Buffer<double> read;
     Buffer<Stop> stops;
     Buffer<Reading> readings;
     Buffer<Raw> raw;
     Buffer<TrialFailure> failure;
     Buffer<double> x, costate, when, until, raw_before, peak_value, peak_time, peak_slope, tops, pulls, smallest;
     Buffer<int> held, held_end, since, fired, counts, cursors, alongs, peak_piece, peak_kind, ties, overflow;
-    Buffer<std::int64_t> along_places;
+    Table<std::int64_t> along_places;
 };
 
 }  // namespace snn
