@@ -5,8 +5,8 @@ python -m benchmarks.fitting --data DIR --only nelder-mead       # some again, t
 python -m benchmarks.fitting --table                             # only the table, from docs/results/fitting.json
 
 The model is the LIF with a spike-triggered current, with the bounds of `snnmodels.studies.recorded_neuron`, on the
-first 7 s. Whatever a method minimises, its parameters are judged alike: by the distance without noise at 8 ms with every
-sample of the current, and by coincidence. The procedure's row is the committed fit (scripts/fit_recording.py).
+first 7 s. Whatever a method minimises, its parameters are judged alike: by the distance without noise at 8 ms, with all
+samples of the current, and by coincidence. The procedure's row is the committed fit (scripts/fit_recording.py).
 """
 
 from __future__ import annotations
