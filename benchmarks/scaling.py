@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from snnmodels.studies.plots import PALETTE
+from snnmodels.plots import PALETTE
 
 from .report import BASES
 from .run import ENTRIES, describe_machine, summarise

@@ -22,14 +22,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.fitting.procedure import DELAY, Settings
+from snnmodels.fitting.procedure import DELAY, ProcedureSettings
 from snnmodels.fitting.template import as_template, bare_model
 from snnmodels.studies import recorded_neuron as study
 from snnmodels.studies.figures import COLOURS
 from snnmodels.studies.plots import save_figure
 from snnmodels.templates import load_model
 
-QUICK = Settings(
+QUICK = ProcedureSettings(
     candidates=16, kernels=((25e-3, 4), (8e-3, 4)), draws=2, noise_generations=2, polish=2, refractory=(7.5e-3,)
 )
 DOCS = Path("docs")
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder_for(out / "figures", "folder of figures")
     data = study.read_recording(options.data)
     asked = options.only or (["current"] if options.quick else list(study.CANDIDATES))
-    settings = QUICK if options.quick else Settings(seed=options.seed)
+    settings = QUICK if options.quick else ProcedureSettings(seed=options.seed)
     for key in [] if options.redraw is not None else asked:
         made = f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}"
         _fit(key, data, settings, results, made)
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) -> None:
+def _fit(key: str, data: Any, settings: ProcedureSettings, folder: Path, command: str) -> None:
     """Fit one model and write its template and what is known of the fit."""
     candidate = study.CANDIDATES[key]
     others = {}

@@ -1,9 +1,15 @@
-"""Fits of models to recorded spike trains: losses, candidates in one compiled pass, and a procedure that uses them."""
+"""Models fitted to recordings: what was recorded, losses of it, searches, and the fitted model as a template again."""
 
 from .coincidence import Coincidence, coincidence_factor, compare_with_repetitions, intrinsic_reliability
+from .fit import FitInterrupted, fit
+from .free import free_parameters, parse_free, parse_value
 from .likelihood import ForcedSpikeLikelihood, forced_model
 from .noise import frozen_noise
-from .procedure import Repetitions, Settings, SpikeTrainFit, fit_spike_trains
+from .objective import Settings
+from .procedure import ProcedureSettings, Repetitions, SpikeTrainFit, fit_spike_trains
+from .reading import read_recording
+from .recording import Recording, Sweep, as_recording, crossings
+from .result import FitResult
 from .space import Bounds
 from .template import as_template, bare_model
 from .trains import MeanTrainDistance
@@ -11,17 +17,29 @@ from .trains import MeanTrainDistance
 __all__ = [
     "Bounds",
     "Coincidence",
+    "FitInterrupted",
+    "FitResult",
     "ForcedSpikeLikelihood",
     "MeanTrainDistance",
+    "ProcedureSettings",
+    "Recording",
     "Repetitions",
     "Settings",
     "SpikeTrainFit",
+    "Sweep",
+    "as_recording",
     "as_template",
     "bare_model",
     "coincidence_factor",
     "compare_with_repetitions",
+    "crossings",
+    "fit",
     "fit_spike_trains",
     "forced_model",
+    "free_parameters",
     "frozen_noise",
     "intrinsic_reliability",
+    "parse_free",
+    "parse_value",
+    "read_recording",
 ]
