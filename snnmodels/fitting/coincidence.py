@@ -88,7 +88,7 @@ def coincidence_factor(
             f"{n} spikes in {duration:g} s come within {window * 1e3:g} ms of anything by chance; take a window "
             f"shorter than {duration / n / 2 * 1e3:.3g} ms"
         )
-    return (coincidences(*given, window) - chance * m) / (0.5 * (n + m)) / (1 - chance)
+    return (coincidences(given[0], given[1], window) - chance * m) / (0.5 * (n + m)) / (1 - chance)
 
 
 def intrinsic_reliability(
