@@ -29,6 +29,7 @@ from ..templates.model import Model
 from .likelihood import SOFTNESS
 from .neurons import ForcedNeurons, Neurons, coarse
 from .noise import frozen_noise
+from .recording import Recording
 from .space import Bounds, Space
 from .trains import MeanTrainDistance
 
@@ -82,6 +83,31 @@ class Repetitions:
                     f"repetition {k} has a spike at {train[-1]:g} s, after the current's {end:g} s; give times in "
                     "seconds from the start of the current"
                 )
+
+
+    @classmethod
+    def of(cls, recording: Recording, fitted: float, validated: float) -> Repetitions:
+        """The repetitions of a recording with one sweep.
+
+        Parameters
+        ----------
+        recording : Recording
+        fitted, validated : float
+            See above.
+
+        Raises
+        ------
+        ValueError
+            If it has several sweeps, or no spikes were given.
+        """
+        if len(recording.sweeps) != 1:
+            raise ValueError(
+                f"the recording has {len(recording.sweeps)} sweeps; expected one, whose current was given several times"
+            )
+        (sweep,) = recording.sweeps
+        if not sweep.spikes:
+            raise ValueError("the recording has no spikes; give them, or let `crossings` find them in the voltage")
+        return cls(sweep.current, sweep.dt, sweep.spikes, fitted, validated)
 
 
 @dataclass(frozen=True)
