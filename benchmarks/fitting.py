@@ -234,11 +234,11 @@ def main(arguments: list[str] | None = None) -> None:
         write_rounded(RESULTS, results)
     text = table(results)
     print(text)
-    before, begin, rest = DOCS.read_text().partition(BEGIN)
+    head, begin, rest = DOCS.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         sys.exit(f"{DOCS}: the lines {BEGIN!r} and {END!r} must be there, around the table")
-    DOCS.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    DOCS.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 LABELS = {

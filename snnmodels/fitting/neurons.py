@@ -67,7 +67,7 @@ class _Driven:
             sources = spikes.shape[1]
             own = np.tile(np.eye(sources), (1, n // sources))
             inputs.append(SpikeInput("recorded", sources))
-            projections.append(Projection("forced", "recorded", "cells", own, FORCED, own > 0, learnable=False))
+            projections.append(Projection("forced", "recorded", "cells", own, FORCED, own > 0, learnable=()))
             self._inputs["recorded"] = spikes
         network = Network(
             "candidates",
@@ -77,7 +77,7 @@ class _Driven:
             "cells",
             self.duration,
             currents=(CurrentInput("current", 1, dt, unit=model.inputs[input].unit),),
-            drives=(Drive("gain", "current", "cells", np.ones((1, n)), input, learnable=False),),
+            drives=(Drive("gain", "current", "cells", np.ones((1, n)), input, learnable=()),),
         )
         self.simulation = Simulation(
             network, reads, batch_size=len(self._currents), target=target, input_gradients=False

@@ -10,7 +10,8 @@ are good. So the fit goes from what is smooth to what is wanted:
    repetitions, with a wide kernel and then the final one;
 4. the same from its best, on the distance averaged over frozen noise currents, plus a share of the likelihood;
 5. a polish of the best by clipped steps along the exact gradient of that;
-6. the choice among what these stages found by the noise-averaged distance on another part of the recording.
+6. the choice among what these stages found by the distance averaged over other noise. Another part of the recording is
+   left to the choice among models: its distance comes with the result.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Repetitions:
     fitted : float
         Where the part that is fitted ends, in seconds; it begins with the current.
     validated : float
-        Where the part on which is chosen ends, in seconds; it begins where the other ends.
+        Where the part that no stage has seen ends, in seconds; it begins where the other ends.
     """
 
     current: np.ndarray
@@ -333,7 +334,8 @@ class _Fit:
         places = self._deterministic(centre)
         self._averaged(places)
         finalists = self._judged()
-        best = min(finalists, key=lambda f: f["losses"]["validated, averaged"])
+        # by noise that no stage has seen; the validated part is left to the choice among models
+        best = min(finalists, key=lambda f: f["losses"]["fitted, averaged"])
         return SpikeTrainFit(
             best["values"], best["delay"], best["stage"], best["losses"], tuple(finalists), self.simulations,
             time.perf_counter() - began, _cpu_seconds() - cpu, self.space,
