@@ -22,14 +22,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.fitting.procedure import DELAY, ProcedureSettings
+from snnmodels.fitting.procedure import DELAY, Settings
 from snnmodels.fitting.template import as_template, bare_model
 from snnmodels.studies import recorded_neuron as study
 from snnmodels.studies.figures import COLOURS
 from snnmodels.studies.plots import save_figure
 from snnmodels.templates import load_model
 
-QUICK = ProcedureSettings(
+QUICK = Settings(
     candidates=16, kernels=((25e-3, 4), (8e-3, 4)), draws=2, noise_generations=2, polish=2, refractory=(7.5e-3,)
 )
 DOCS = Path("docs")
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder_for(out / "figures", "folder of figures")
     data = study.read_recording(options.data)
     asked = options.only or (["current"] if options.quick else list(study.CANDIDATES))
-    settings = QUICK if options.quick else ProcedureSettings(seed=options.seed)
+    settings = QUICK if options.quick else Settings(seed=options.seed)
     for key in [] if options.redraw is not None else asked:
         made = f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}"
         _fit(key, data, settings, results, made)
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(key: str, data: Any, settings: ProcedureSettings, folder: Path, command: str) -> None:
+def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) -> None:
     """Fit one model and write its template and what is known of the fit."""
     candidate = study.CANDIDATES[key]
     others = {}
@@ -186,8 +186,11 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
     top.set_title("fitted: 0 to 7 s (its last 2 s shown)", loc="left", fontsize=9)
     top.set_title("validation: 7 to 10 s", loc="right", fontsize=9)
     bottom.set_xlim(start, end)
-    numbers = "numbers: coincidence at ± 4 ms over the neuron's reliability, fitted and validation part"
-    bottom.set_xlabel(f"time (s); {numbers}")
+    bottom.set_xlabel("time (s)")
+    figure.supxlabel(
+        "numbers: coincidence at ± 4 ms over the neuron's own reliability, on the fitted and the validation part",
+        fontsize=9,
+    )
     return figure
 
 

@@ -22,14 +22,14 @@ def fit(
     ],
     free: Annotated[
         list[str],
-        typer.Option(help="`NAME:LOW:HIGH`, with units, and `:log` or `:linear` if wanted: `tau_m:5ms:50ms`. Repeatable."),
+        typer.Option(help="`NAME:LOW:HIGH` with units, and `:log` or `:linear`: `tau_m:5ms:50ms`. Repeatable."),
     ],
     fixed: Annotated[
         list[str] | None, typer.Option(help="`NAME=VALUE` in the place of the model's own, as `g_L=10nS`. Repeatable.")
     ] = None,
     loss: Annotated[
         list[str] | None,
-        typer.Option(help="`spikes=1`, `voltage=0.5`, `intervals=1` or `likelihood=0.3`; what was recorded, by default."),
+        typer.Option(help="`spikes=1`, `voltage=0.5`, `intervals=1`, `likelihood=0.3`; what was recorded, by default."),
     ] = None,
     input: Annotated[str, typer.Option(help="Of the model, that the current drives, if it has several.")] = "",
     dt: Annotated[str, typer.Option(help="Between samples, as `0.1ms`, where the file doesn't say.")] = "",
@@ -44,7 +44,8 @@ def fit(
 ) -> None:
     """Fit a model to a recording, and write it as a template again.
 
-    Writes `fitted.toml`, which `snnmodels show` and `load_model` read, `fit.json` and `fit.png`. A fit that is interrupted
+    Writes `fitted.toml`, which `snnmodels show` and `load_model` read, `fit.json` and `fit.png`. A fit that is
+    interrupted
     goes on from `checkpoint.json` in the same folder when the same command is given again (with one worker).
 
     Examples: `snnmodels fit lif_current cell.npz --free C_m:80pF:400pF --free v_th:-60mV:-45mV`;

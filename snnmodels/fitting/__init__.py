@@ -1,12 +1,16 @@
-"""Models fitted to recordings: what was recorded, losses of it, searches, and the fitted model as a template again."""
+"""Models fitted to recordings: what was recorded, losses of it, searches, and the fitted model as a template again.
+
+`fit` is for any recording; `fit_spike_trains` for the spikes of one current that was repeated, which it follows
+through a likelihood, distances and averages over noise.
+"""
 
 from .coincidence import Coincidence, coincidence_factor, compare_with_repetitions, intrinsic_reliability
 from .fit import FitInterrupted, fit
 from .free import free_parameters, parse_free, parse_value
 from .likelihood import ForcedSpikeLikelihood, forced_model
 from .noise import frozen_noise
-from .objective import Settings
-from .procedure import ProcedureSettings, Repetitions, SpikeTrainFit, fit_spike_trains
+from .objective import LossSettings
+from .procedure import Repetitions, Settings, SpikeTrainFit, fit_spike_trains
 from .reading import read_recording
 from .recording import Recording, Sweep, as_recording, crossings
 from .result import FitResult
@@ -20,8 +24,8 @@ __all__ = [
     "FitInterrupted",
     "FitResult",
     "ForcedSpikeLikelihood",
+    "LossSettings",
     "MeanTrainDistance",
-    "ProcedureSettings",
     "Recording",
     "Repetitions",
     "Settings",

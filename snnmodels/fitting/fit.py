@@ -24,7 +24,7 @@ from ..templates.network import in_unit
 from .coincidence import coincidence_factor, intrinsic_reliability
 from .free import free_parameters, unit_of
 from .likelihood import SOFTNESS
-from .objective import DELAY, LOSSES, Objective, Settings
+from .objective import DELAY, LOSSES, LossSettings, Objective
 from .progress import FitProgress, progress_of
 from .recording import Recording, as_recording
 from .result import FitResult
@@ -51,12 +51,12 @@ class _Task:
     weights: Mapping[str, float]
     input: str
     candidates: int
-    settings: Settings
+    settings: LossSettings
     kernels: tuple[tuple[float, int], ...]
     target: Target
     start: Array | None = field(default=None)
 
-    def objective(self, settings: Settings, n: int) -> Objective:
+    def objective(self, settings: LossSettings, n: int) -> Objective:
         return Objective(
             self.model, self.recording, self.space, self.fixed, self.weights, input=self.input, n=n, settings=settings,
             target=self.target,
@@ -75,7 +75,7 @@ def fit(
     fixed: Mapping[str, Any] | None = None,
     input: str = "",
     losses: Mapping[str, float] | None = None,
-    settings: Settings | None = None,
+    settings: LossSettings | None = None,
     candidates: int = 64,
     generations: int = 60,
     starts: int = 1,
@@ -90,7 +90,8 @@ def fit(
 ) -> FitResult:
     """Fit a model to a recording.
 
-    Candidates are searched by differential evolution, a whole population in each compiled pass; where spikes count, first
+    Candidates are searched by differential evolution, a whole population in each compiled pass; where spikes count,
+    first
     with a kernel three times as wide, whose landscape is smoother. The best is polished by trust-region steps on exact
     gradients and second derivatives from their differences. Everything that is drawn follows from `seed`.
 
@@ -103,18 +104,19 @@ def fit(
     current, dt, spikes, voltage
         As `as_recording` takes them.
     free : mapping of str to (low, high)
-        Bounds of the parameters that are fitted, with units or in SI, and ``"log"`` or ``"linear"`` behind them if wanted;
-        beside those of the model, ``"delay"``: how long after the model's spike the recording has its own.
+        Bounds of the parameters that are fitted, with units or in SI, and ``"log"`` or ``"linear"`` behind them if
+        wanted; beside those of the model, ``"delay"``: how long after the model's spike the recording has its own.
     fixed : mapping of str to float or Quantity, optional
         Values of other parameters than the model's own.
     input : str
         Of the model, that the current drives; may be left out if there is one.
     losses : mapping of str to float, optional
         Weights of what is minimised: ``"spikes"`` (`MeanTrainDistance` to the mean of the repetitions), ``"voltage"``
-        (mean square of the deviation between spikes over the variance of the recorded voltage; with the recorded spikes
-        forced on the model, where there are any), ``"intervals"`` (between spikes, in their order), ``"likelihood"``
-        (negative, of forced spikes; it needs ``"Delta_u"`` among `free` or `fixed`). What was recorded, by default.
-    settings : Settings, optional
+        (mean square of the deviation between spikes over the variance of the recorded voltage; with the recorded
+        spikes forced on the model, where there are any), ``"intervals"`` (between spikes, in their order),
+        ``"likelihood"`` (negative, of forced spikes; it needs ``"Delta_u"`` among `free` or `fixed`). What was
+        recorded, by default.
+    settings : LossSettings, optional
         Time constants, masks and the like.
     candidates, generations : int
         Size of the population, and for how long it evolves.
@@ -159,8 +161,8 @@ def fit(
     began = time.perf_counter()
     model = as_model(model)
     input = _input_of(model, input)
-    settings = settings or Settings()
-    check_kind("settings", settings, Settings, "Settings()")
+    settings = settings or LossSettings()
+    check_kind("settings", settings, LossSettings, "LossSettings()")
     recording = _recording_of(model, recording, current, dt, spikes, voltage, input, settings)
     for name, number in (("candidates", candidates), ("starts", starts)):
         check_whole(name, number, 4 if name == "candidates" else 1)
@@ -225,8 +227,7 @@ def _searched(
         evolution, stage = saved.evolution, saved.stage
         simulations = saved.simulations
         for k in range(stage, len(task.kernels)):
-            tau, generations = task.kernels[k]
-            with task.objective(replace(task.settings, tau=tau), task.candidates) as objective:
+            with task.objective(replace(task.settings, tau=task.kernels[k][0]), task.candidates) as objective:
                 if evolution is None:
                     evolution = Evolution(lambda x: objective(x)[0], _population(task, seed, number), [seed, number, 1])
                     evolution.begin()
@@ -288,8 +289,8 @@ def _polished(task: _Task, place: Array, loss: float, steps: int) -> tuple[Polis
             new = polish_spikes(objective.spike_residuals, objective.spike_counts, place, steps)
             new = new._replace(loss=float(objective(new.place[None])[0][0]))
             # a kernel has a kink where spikes meet: the mean square tells better which is nearer
-            better = np.mean(objective.spike_residuals(new.place)[0] ** 2) < np.mean(objective.spike_residuals(place)[0] ** 2)
-            found = new if better and np.isfinite(new.loss) else found
+            off, before = (objective.spike_residuals(x)[0] for x in (new.place, place))
+            found = new if np.mean(off**2) < np.mean(before**2) and np.isfinite(new.loss) else found
         elif steps:
             new = polish(sloped, place, steps)
             found = new if new.loss < loss else found
@@ -338,9 +339,10 @@ def _result(
         several = len(sweep.spikes) > 1
         factors.append((factor, intrinsic_reliability(sweep.spikes, sweep.duration) if several else 1.0))
     return FitResult(
-        model=task.model, recording=task.recording, input=task.input, fixed=dict(task.fixed), values=values, units=units,
-        weights=dict(task.weights), loss=polished.loss, bends=bends.loss, hessian=bends.hessian, compared=bends.count, space=task.space, place=polished.place,
-        count=count, spikes=tuple(trains), coincidence=tuple(factors), simulations=simulations, seconds=seconds,
+        model=task.model, recording=task.recording, input=task.input, fixed=dict(task.fixed), values=values,
+        units=units, weights=dict(task.weights), loss=polished.loss, bends=bends.loss, hessian=bends.hessian,
+        compared=bends.count, space=task.space, place=polished.place, count=count, spikes=tuple(trains),
+        coincidence=tuple(factors), simulations=simulations, seconds=seconds,
         polish=f"{polished.steps} steps: {polished.why}",
     )  # fmt: skip
 
@@ -386,8 +388,8 @@ class _Saved:
         for name in {**state["settings"], **self.settings}:
             if state["settings"].get(name) != self.settings.get(name):
                 raise ValueError(
-                    f"{self.path}: is of a fit with another {name}; remove it, name another file, or pass resume=False to "
-                    "overwrite it"
+                    f"{self.path}: is of a fit with another {name}; remove it, name another file, or pass resume=False "
+                    "to overwrite it"
                 )
         self.done = [(np.array(place), loss, simulations) for place, loss, simulations in state["done"]]
         self.stage, self.simulations = state["stage"], state["simulations"]
@@ -439,7 +441,7 @@ def _input_of(model: Model, input: str) -> str:
 
 
 def _recording_of(
-    model: Model, recording: Any, current: Any, dt: Any, spikes: Any, voltage: Any, input: str, settings: Settings
+    model: Model, recording: Any, current: Any, dt: Any, spikes: Any, voltage: Any, input: str, settings: LossSettings
 ) -> Recording:
     if recording is not None:
         check_kind("recording", recording, Recording, "a Recording, as read_recording gives")
@@ -455,7 +457,8 @@ def _recording_of(
     if not (recording.has_spikes or recording.has_voltage):
         raise ValueError("nothing was recorded: give spikes or voltage")
     if recording.has_voltage and settings.variable not in model.state_names:
-        raise ValueError(f"settings.variable: {model.name} has no state {settings.variable!r}; it has {model.state_names}")
+        hint = suggest(settings.variable, model.state_names)
+        raise ValueError(f"settings.variable: {model.name} has no state {settings.variable!r}; {hint}")
     return recording
 
 
@@ -507,12 +510,12 @@ def _weights(
     if "likelihood" in weights and SOFTNESS not in {**bounds, **fixed}:
         unit = unit_of(model, SOFTNESS)
         raise ValueError(
-            f"losses: 'likelihood' needs {SOFTNESS!r}, by which the hazard of a spike grows e-fold, in {unit}; give its "
-            "bounds in free, or its value in fixed"
+            f"losses: 'likelihood' needs {SOFTNESS!r}, over which the hazard of a spike grows e-fold, in {unit}; give "
+            "its bounds in free, or its value in fixed"
         )
     if forced and DELAY in bounds:
         raise ValueError(
-            f"free[{DELAY!r}]: recorded spikes are forced on the model for 'likelihood' and 'voltage', and can't be moved; "
-            f"give {DELAY!r} in fixed"
+            f"free[{DELAY!r}]: recorded spikes are forced on the model for 'likelihood' and 'voltage', and can't be "
+            f"moved; give {DELAY!r} in fixed"
         )
     return weights

@@ -1,8 +1,8 @@
 """What a fit minimises: a weighted sum of terms on spikes, voltages and intervals, for many candidates in one pass.
 
-Candidates are neurons of one population with parameters of their own, sweeps are trials. Spikes and intervals are those of
-models that run freely. The likelihood of spikes is that of models on which the recorded spikes are forced, and where there
-are recorded spikes, so is the voltage: then it is that of the same spikes, and smooth in the parameters.
+Candidates are neurons of one population with parameters of their own, sweeps are trials. Spikes and intervals are
+those of models that run freely. The likelihood of spikes is that of models on which the recorded spikes are forced, and
+where there are recorded spikes, so is the voltage: then it is that of the same spikes, and smooth in the parameters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..events.engine import SimulationError
 from ..gradients.simulation import Simulation
-from ..losses.observables import FinalValues, Observable, Samples, SpikeTimes
+from ..losses.observables import Observable, Samples, SpikeTimes
 from ..targets import Target
 from ..templates.constraints import violated
 from ..templates.model import Model
@@ -26,7 +26,7 @@ from .recording import Recording, Sweep
 from .space import Space
 from .trains import MeanTrainDistance
 
-__all__ = ["DELAY", "LOSSES", "Objective", "Settings"]
+__all__ = ["DELAY", "LOSSES", "LossSettings", "Objective"]
 
 Array = np.ndarray
 
@@ -36,7 +36,7 @@ DELAY = "delay"
 
 
 @dataclass(frozen=True)
-class Settings:
+class LossSettings:
     """What the terms of a loss are measured with.
 
     Attributes
@@ -91,7 +91,7 @@ class Objective:
         Of the model, that the current drives.
     n : int
         Candidates of one pass.
-    settings : Settings
+    settings : LossSettings
     target : str
 
     Attributes
@@ -112,7 +112,7 @@ class Objective:
         *,
         input: str,
         n: int,
-        settings: Settings,
+        settings: LossSettings,
         target: Target = "cpp_standalone",
     ) -> None:
         self.model, self.space, self.n, self.settings, self.weights = model, space, n, settings, dict(weights)
@@ -128,7 +128,7 @@ class Objective:
         forced = recording.has_spikes and model.spiking
         free = [name for name in ("spikes", "intervals") if name in weights]
         voltage_free = "voltage" in weights and not forced
-        on_forced = [name for name in ("likelihood", "voltage") if name in weights and not (name == "voltage" and not forced)]
+        on_forced = "likelihood" in weights or ("voltage" in weights and forced)
         self._parts: list[_Free | _Forced] = []
         total = len(recording.sweeps)
         for group in groups:
@@ -372,7 +372,8 @@ class _Free:
             some = wanted[begin : begin + of.n]
             for candidate, (k, j, _) in enumerate(some):
                 pulls[0][k, candidate, j] = 1.0
-            slopes[begin : begin + len(some)] = of.gather(self.simulation.backward(tuple(pulls)), of.names, 1)[: len(some)]
+            gradients = self.simulation.backward(tuple(pulls))
+            slopes[begin : begin + len(some)] = of.gather(gradients, of.names, 1)[: len(some)]
         if DELAY in of.space.names:
             slopes[:, of.space.index(DELAY)] = 1.0
         sweeps = np.array([k for k, _, _ in wanted], dtype=int)
@@ -439,7 +440,7 @@ class _Forced:
             kept = np.arange(r)[None, :] < self.repeated[:, None]  # sweeps, repetitions: there are some
             mask = np.tile(kept, (1, of.n))
             loss += weight * ((found[2] - found[1]) * mask).reshape(len(mask), of.n, r).sum(axis=(0, 2))
-            pulls[1], pulls[2] = -weight * mask, weight * mask
+            pulls[1], pulls[2] = -weight * mask.astype(float), weight * mask.astype(float)
         if self.voltage is not None:
             value, slope = self.voltage.evaluate(found[-1].reshape(len(self.group.sweeps), of.n, r, -1))
             weight = of.weights["voltage"] * self.share
@@ -462,7 +463,7 @@ class _Forced:
 class _Voltage:
     """Mean square of the deviation from the recorded voltage away from spikes, over the variance of the latter."""
 
-    def __init__(self, group: _Group, settings: Settings, forced: bool) -> None:
+    def __init__(self, group: _Group, settings: LossSettings, forced: bool) -> None:
         count = int(np.floor(group.duration / settings.voltage_interval * (1 + 1e-12)))
         times = np.minimum(settings.voltage_interval * np.arange(1, count + 1), group.duration)
         index = np.round(times / group.dt).astype(int)
@@ -497,7 +498,7 @@ class _Voltage:
         return value, (2 * off / self.scale).reshape(voltage.shape)
 
 
-def _interval_error(times: Array, trains: Sequence[Array], settings: Settings) -> tuple[Array, Array]:
+def _interval_error(times: Array, trains: Sequence[Array], settings: LossSettings) -> tuple[Array, Array]:
     """Mean square of the deviations of intervals in their order, for each recorded one; of all repetitions."""
     tau, missing = settings.interval_tau, settings.missing
     ends = np.isfinite(times)

@@ -34,7 +34,7 @@ from .recording import Recording
 from .space import Bounds, Space
 from .trains import MeanTrainDistance
 
-__all__ = ["DELAY", "ProcedureSettings", "Repetitions", "SpikeTrainFit", "evolve", "fit_spike_trains"]
+__all__ = ["DELAY", "Repetitions", "Settings", "SpikeTrainFit", "evolve", "fit_spike_trains"]
 
 DELAY = "delay"
 """What is searched beside the model's parameters: how long after the model's spike the recording has its own, in s."""
@@ -112,7 +112,7 @@ class Repetitions:
 
 
 @dataclass(frozen=True)
-class ProcedureSettings:
+class Settings:
     """How much is searched.
 
     Attributes
@@ -249,7 +249,7 @@ def fit_spike_trains(
     threshold: str = "v_th",
     likelihood: bool = True,
     start: Mapping[str, float] | None = None,
-    settings: ProcedureSettings | None = None,
+    settings: Settings | None = None,
     target: Target = "cpp_standalone",
     tell: Callable[[str], None] = lambda line: None,
 ) -> SpikeTrainFit:
@@ -272,7 +272,7 @@ def fit_spike_trains(
         Whether forced spikes are used: not for a model whose potential runs away before it spikes.
     start : mapping of str to float, optional
         Values around which a part of the first population is drawn, where there is no likelihood.
-    settings : ProcedureSettings, optional
+    settings : Settings, optional
     target : str
         As for `Simulation`.
     tell : callable
@@ -287,7 +287,7 @@ def fit_spike_trains(
     ValueError
         If `free` has no `DELAY`, or names that the model doesn't have.
     """
-    chosen = settings or ProcedureSettings()
+    chosen = settings or Settings()
     return _Fit(model, data, free, fixed, input, threshold, likelihood, start, chosen, target, tell).run()
 
 
@@ -304,7 +304,7 @@ class _Fit:
         threshold: str,
         likelihood: bool,
         start: Mapping[str, float] | None,
-        settings: ProcedureSettings,
+        settings: Settings,
         target: Target,
         tell: Callable[[str], None],
     ) -> None:

@@ -115,7 +115,7 @@ def as_recording(
     step = in_unit(dt, "second", "dt")
     if step.ndim or not 0 < step <= _LONGEST_STEP:
         raise ValueError(
-            f"dt is {brief(dt)}; expected the time between samples in seconds, at most {_LONGEST_STEP:g} (0.1 ms is 1e-4)"
+            f"dt is {brief(dt)}; expected the time between samples in seconds, at most {_LONGEST_STEP:g} (1 ms is 1e-3)"
         )
     several = _is_several(current)
     currents = list(current) if several else [current]
@@ -132,8 +132,8 @@ def as_recording(
         largest = float(np.abs(array).max(initial=0.0))
         if unit == "amp" and largest > _LARGEST_CURRENT:
             raise ValueError(
-                f"{where}current is up to {largest:g} A, which no cell bears: it seems to be in pA or nA; give ampere, or "
-                "a quantity such as current*pA"
+                f"{where}current is up to {largest:g} A, which no cell bears: it seems to be in pA or nA; give ampere, "
+                "or a quantity such as current*pA"
             )
         duration = float(step) * len(array)
         spikes_of = () if trains is None else _trains(trains, duration, where)
@@ -223,8 +223,8 @@ def _trains(given: Any, duration: float, where: str) -> tuple[Array, ...]:
         if len(t) and (t[0] < 0 or t[-1] >= duration):
             outside = t[0] if t[0] < 0 else t[-1]
             raise ValueError(
-                f"{what}: one at {outside:g} s, outside of the sweep of {duration:g} s; give seconds from the beginning "
-                "of the current, or a quantity such as times*ms"
+                f"{what}: one at {outside:g} s, outside of the sweep of {duration:g} s; give seconds from the "
+                "beginning of the current, or a quantity such as times*ms"
             )
         found.append(t)
     return tuple(found)

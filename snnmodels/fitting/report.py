@@ -28,7 +28,7 @@ def draw(result: FitResult) -> Figure:
     """
     sweeps = result.recording.sweeps[:_SWEEPS]
     state = next((s for s in result.model.states if s.name == "v"), result.model.states[0])
-    values = {name: value for name, value in result.fitted.items()}
+    values = dict(result.fitted)
     interval = 0.25e-3
     traces = simulate_sweeps(
         result.model, type(result.recording)(sweeps), values, result.input, variable=state.name, interval=interval
@@ -41,7 +41,8 @@ def draw(result: FitResult) -> Figure:
         t = interval * np.arange(1, len(trace) + 1)
         if sweep.voltage is not None:
             # the mean of several would have no spikes
-            ax.plot(sweep.dt * np.arange(len(sweep.current)), scale * sweep.voltage[0], color="0.6", lw=1.2, label="recorded")
+            at = sweep.dt * np.arange(len(sweep.current))
+            ax.plot(at, scale * sweep.voltage[0], color="0.6", lw=1.2, label="recorded")
         ax.plot(t, scale * trace, color=PALETTE[0], lw=1, label=result.model.name)
         rows = [*sweep.spikes, result.spikes[k]]
         for row, train in enumerate(rows):

@@ -17,8 +17,6 @@ from ..targets import Target
 from ..templates.model import Model
 from ..templates.network import CurrentInput, Drive, Network, Population
 from ..templates.saving import save_model
-from .likelihood import SOFTNESS
-from .objective import DELAY
 from .recording import Recording
 from .space import Space
 
@@ -98,12 +96,13 @@ class FitResult:
     spikes : tuple of array
         Of the fitted model in every sweep, in seconds, the delay included.
     coincidence : tuple of (float, float)
-        Of every sweep, mean coincidence factor at 4 ms with the repetitions, and that of these with one another (1 where
-        there is one); NaN where no spikes were recorded.
+        Of every sweep, mean coincidence factor at 4 ms with the repetitions, and that of these with one another (1
+        where there is one); NaN where no spikes were recorded.
     count : int
         Spikes and samples of the recording that were compared.
     bends, hessian, compared : float, array of shape (parameters, parameters), int
-        A loss at the result, its second derivatives by places between the bounds, and of how many data it is a mean: the
+        A loss at the result, its second derivatives by places between the bounds, and of how many data it is a mean:
+        the
         mean square of the deviations of spikes that have recorded ones within 4 ms where spikes are fitted (its second
         derivatives after Gauss and Newton), else that of `weights`.
     simulations : int
@@ -145,8 +144,8 @@ class FitResult:
     def errors(self) -> dict[str, float]:
         """Standard errors in SI base units, inf where the data do not tell.
 
-        The covariance is 2 bends/(compared - parameters) times the inverse of the second derivatives, as for a loss that
-        is a mean of squares (Seber & Wild 2003, Nonlinear Regression, section 2.1), or the inverse of count times
+        The covariance is 2 bends/(compared - parameters) times the inverse of the second derivatives, as for a loss
+        that is a mean of squares (Seber & Wild 2003, Nonlinear Regression, section 2.1), or the inverse of count times
         these for a likelihood alone. Both take the model for right: what a jump of the loss beside it hides is not in
         them, nor are spikes that it lacks.
         """
@@ -241,7 +240,9 @@ class FitResult:
             "loss": self.loss,
             "coincidence": [{"factor": plain(f), "reliability": plain(r)} for f, r in self.coincidence],
             "spikes": [len(t) for t in self.spikes],
-            "recorded": [float(np.mean([len(t) for t in s.spikes])) if s.spikes else None for s in self.recording.sweeps],
+            "recorded": [
+                float(np.mean([len(t) for t in s.spikes])) if s.spikes else None for s in self.recording.sweeps
+            ],
             "simulations": self.simulations,
             "seconds": self.seconds,
             "polish": self.polish,
@@ -257,6 +258,8 @@ class FitResult:
             lines.append(f"  {name.ljust(width)}  {value:.8g}{unit}  ({error}{mark})")
         for k, ((factor, reliability), train) in enumerate(zip(self.coincidence, self.spikes, strict=True)):
             if np.isfinite(factor):
-                of = f"; relative to that of the repetitions {factor / reliability:.3f}" if reliability not in (0, 1) else ""
-                lines.append(f"  sweep {k}: {len(train)} spikes, coincidence {factor:.3f} at 4 ms{of}")
+                told = f"  sweep {k}: {len(train)} spikes, coincidence {factor:.3f} at 4 ms"
+                if reliability not in (0, 1):
+                    told += f"; relative to that of the repetitions {factor / reliability:.3f}"
+                lines.append(told)
         return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""Search for the best of many candidates: differential evolution that can be interrupted, and polish by second derivatives."""
+"""Search for the best of many candidates: differential evolution that can be interrupted, and polish by second
+derivatives.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ _EDGE = 1e-6
 class Evolution:
     """Differential evolution of a population in the unit cube, every generation in one call.
 
-    With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson 2009,
+    With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson
+    2009,
     IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob. Optim.
-    11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and the wall.
+    11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and the
+    wall.
 
     Attributes
     ----------
@@ -121,8 +125,8 @@ def polish_spikes(
 ) -> Polished:
     """Gauss-Newton steps on the deviations of spikes, for a candidate that has every recorded spike and no other.
 
-    Spikes that cross the threshold slowly move a hundred times as far as others, and would rule all steps: their rows are
-    scaled down to ten times the median. Steps at which a spike appears or vanishes are rejected.
+    Spikes that cross the threshold slowly move a hundred times as far as others, and would rule all steps: their rows
+    are scaled down to ten times the median. Steps at which a spike appears or vanishes are rejected.
 
     Parameters
     ----------
@@ -162,8 +166,8 @@ def polish_spikes(
 def polish(sloped: Sloped, place: Array, steps: int = 60) -> Polished:
     """Trust-region steps on exact gradients, with second derivatives by their differences, within the unit cube.
 
-    A loss on spike times jumps where a spike appears or vanishes. What such a step promises is not what it gives, and the
-    region shrinks; of all places the best is kept.
+    A loss on spike times jumps where a spike appears or vanishes. What such a step promises is not what it gives, and
+    the region shrinks; of all places the best is kept.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import numpy as np
 from ..files import read_archive
 from ..fitting.coincidence import compare_with_repetitions
 from ..fitting.neurons import Neurons
-from ..fitting.procedure import DELAY, ProcedureSettings, Repetitions, SpikeTrainFit, fit_spike_trains
+from ..fitting.procedure import DELAY, Repetitions, Settings, SpikeTrainFit, fit_spike_trains
 from ..fitting.space import Bounds
 from ..fitting.template import bare_model
 from ..templates.model import Model
@@ -137,7 +137,7 @@ def read_recording(path: str | Path) -> Repetitions:
 def fit_candidate(
     candidate: Candidate,
     data: Repetitions,
-    settings: ProcedureSettings,
+    settings: Settings,
     others: Mapping[str, Mapping[str, float]],
     tell: Callable[[str], None],
 ) -> SpikeTrainFit:
@@ -147,7 +147,7 @@ def fit_candidate(
     ----------
     candidate : Candidate
     data : Repetitions
-    settings : ProcedureSettings
+    settings : Settings
     others : mapping of str to mapping
         Values of candidates that were fitted before.
     tell : callable

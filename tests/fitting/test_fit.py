@@ -14,7 +14,7 @@ from brian2 import ms, mV, nS, pF
 
 import snnmodels as snn
 from snnmodels import oracle
-from snnmodels.fitting import Bounds, FitInterrupted, Settings, as_recording, parse_free, parse_value
+from snnmodels.fitting import Bounds, FitInterrupted, LossSettings, as_recording, parse_free, parse_value
 from snnmodels.fitting.free import free_parameters
 from snnmodels.fitting.objective import Objective
 from snnmodels.fitting.result import simulate_sweeps
@@ -71,7 +71,7 @@ def test_a_subthreshold_voltage_of_two_sweeps_tells_the_membrane() -> None:
     data = replace(data, sweeps=tuple(replace(s, spikes=()) for s in data.sweeps))
     free = {"C_m": (50 * pF, 500 * pF), "g_L": (5 * nS, 50 * nS)}
     result = snn.fit(passive, data, free=free, fixed={"v_th": 1.0}, generations=15, candidates=16, progress=False,
-                     settings=Settings(voltage_interval=DT))  # fmt: skip
+                     settings=LossSettings(voltage_interval=DT))  # fmt: skip
     assert result.weights == {"voltage": 1.0}
     for name in free:
         assert result.values[name] == pytest.approx(truth[name], rel=1e-6)
@@ -80,7 +80,7 @@ def test_a_subthreshold_voltage_of_two_sweeps_tells_the_membrane() -> None:
 def objective(weights: Mapping[str, float], free: Mapping[str, Any] | None = None, **fixed: float) -> Objective:
     data = recorded(LIF, TRUTH, 200, (0, 3))
     space = Space(free_parameters(LIF, {**FREE, **(free or {})}))
-    return Objective(LIF, data, space, fixed, weights, input="I_syn", n=8, settings=Settings(), target="numpy")
+    return Objective(LIF, data, space, fixed, weights, input="I_syn", n=8, settings=LossSettings(), target="numpy")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_free_parameters_are_logarithmic_where_that_is_sensible() -> None:
     assert parse_free("C_m:80pF:400pF:linear", LIF) == ("C_m", Bounds(80e-12, 400e-12))
     assert parse_free("v_th:-60mV:-45e-3*volt", LIF)[1] == Bounds(-60e-3, -45e-3)
     assert parse_value("g_L=10nS", LIF) == ("g_L", pytest.approx(10e-9))
-    for text, message in (("C_m:1pF", "expected NAME:LOW:HIGH"), ("C_m:1pF:2ms", "--free"), ("x:1:2", "no parameter 'x'")):
+    for text, message in (("C_m:1pF", "NAME:LOW:HIGH"), ("C_m:1pF:2ms", "--free"), ("x:1:2", "no parameter 'x'")):
         with pytest.raises(ValueError, match=message):
             parse_free(text, LIF)
 

@@ -9,7 +9,7 @@ import pytest
 
 from snnmodels.fitting.neurons import ForcedNeurons, Neurons, coarse
 from snnmodels.fitting.noise import frozen_noise
-from snnmodels.fitting.procedure import DELAY, ProcedureSettings, Repetitions, evolve, fit_spike_trains
+from snnmodels.fitting.procedure import DELAY, Repetitions, Settings, evolve, fit_spike_trains
 from snnmodels.fitting.recording import as_recording
 from snnmodels.fitting.space import Bounds, Space
 from snnmodels.fitting.template import bare_model
@@ -131,7 +131,7 @@ def test_a_known_neuron_is_found() -> None:
         "t_ref": Bounds(2e-3, 9e-3), "b": Bounds(0.0, 150e-12), "tau_z": Bounds(20e-3, 300e-3, log=True),
         DELAY: Bounds(-0.5e-3, 1.5e-3),
     }  # fmt: skip
-    settings = replace(ProcedureSettings(), every=1, noise_std=2e-12, draws=3)
+    settings = replace(Settings(), every=1, noise_std=2e-12, draws=3)
     fit = fit_spike_trains(MODEL, data, free, FIXED, settings=settings)
     assert fit.losses["fitted"] < 0.1 and fit.losses["validated"] < 0.1
     assert fit.values["C_m"] == pytest.approx(TRUE["C_m"], rel=0.1)

@@ -66,7 +66,8 @@ def test_archives_csv_and_nwb_say_the_same(tmp_path: Any) -> None:
     np.savez(tmp_path / "r.npz", current=CURRENT, dt=DT, spikes_0=SPIKES, spikes_1=SPIKES, voltage=np.stack([v, v]))
     recording = read_recording(tmp_path / "r.npz")
     assert len(recording.sweeps[0].spikes) == 2
-    rows = "\n".join(f"{k},{c * 1e12!r},{u * 1e3!r}" for k, (c, u) in enumerate(zip(CURRENT, v, strict=True)))
+    columns = zip((CURRENT * 1e12).tolist(), (v * 1e3).tolist(), strict=True)
+    rows = "\n".join(f"{k},{c!r},{u!r}" for k, (c, u) in enumerate(columns))
     (tmp_path / "r.csv").write_text(f"time [ms],current [pA],voltage [mV]\n{rows}\n")
     (read,) = read_recording(tmp_path / "r.csv", detect=True).sweeps
     np.testing.assert_allclose(read.current, CURRENT, rtol=1e-14)
