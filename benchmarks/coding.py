@@ -6,6 +6,8 @@ python benchmarks/coding.py [--neurons N] [--seconds T] [--dense-seconds T]
 * NumPy reference: the package's, one column of the weights at a spike only
 * C++ standalone: the rendered Brian2 network; compilation is listed apart
 
+Both of the package are in the dense form, with N² weights; `benchmarks.coding_scale` times the low-rank form.
+
 All on one thread. The dense loop is timed on the first second of the signal and its time scaled up, since its steps all
 cost the same; --dense-seconds 10 runs all of it. Spike trains are compared with the reference's.
 """
@@ -69,7 +71,7 @@ def cpp_standalone(network: CodingNetwork, signal: Signal) -> tuple[float, float
     with tempfile.TemporaryDirectory() as directory, preferences(cpp_preferences()), quiet():
         brian2.set_device("cpp_standalone", directory=directory, build_on_run=False)
         start = time.perf_counter()
-        rendered = brian_network(network, signal)
+        rendered = brian_network(network, signal, recurrence="dense")
         run = brian2.Network(rendered.objects)
         run.run(signal.duration * brian2.second, namespace={})
         brian2.device.build(directory=directory, compile=True, run=False)
@@ -96,7 +98,7 @@ def main() -> None:
     start_of_it = Signal(signal.values[: round(options.dense_seconds / signal.dt) + 1], signal.dt)
 
     start = time.perf_counter()
-    response = simulate(network, signal)
+    response = simulate(network, signal, recurrence="dense")
     reference = time.perf_counter() - start
     expected = (response.spike_steps, response.spike_neurons)
     dense, dense_spikes = dense_loop(network, start_of_it)

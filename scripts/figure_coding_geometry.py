@@ -39,7 +39,7 @@ LOSS = joint_loss(
 def compute(quick: bool) -> dict[str, Any]:
     """Boxes and error clouds."""
     data: dict[str, Any] = {}
-    signal = smooth_signal(2.0 if quick else 12.0, seed=1)
+    signal = smooth_signal(12.0, seed=1).until(2.0 if quick else 12.0)
     late = slice(2000, None)
 
     ring = CodingNetwork(ring_decoder(8, D), LOSS)
@@ -74,8 +74,8 @@ def compute(quick: bool) -> dict[str, Any]:
 
 def draw(data: Mapping[str, np.ndarray]) -> Figure:
     """Four ideas, one panel or row each."""
-    figure = Figure(figsize=(10.5, 7.6), layout="constrained")
-    grid = figure.add_gridspec(2, 12, height_ratios=[1.15, 1])
+    figure = Figure(figsize=(10.5, 6.9), layout="constrained")
+    grid = figure.add_gridspec(2, 12, height_ratios=[1.3, 1])
     _growing(figure.add_subplot(grid[0, :4]), data)
     _cone(figure.add_subplot(grid[0, 4:8], projection="3d"), data)
     _adaptation(figure.add_subplot(grid[0, 8:]), data)
@@ -124,13 +124,13 @@ def _cone(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     axes.plot(*path.T, color=COLOURS["red"], lw=0.5, alpha=0.8)
     limit = np.abs(rings).max()
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), zlim=(0, levels[-1]))
-    axes.set_xlabel("error 1", labelpad=-8)
-    axes.set_ylabel("error 2", labelpad=-8)
-    axes.set_zlabel("population activity B", labelpad=-7)
-    axes.set(xticks=(-0.5, 0, 0.5), yticks=(-0.5, 0, 0.5), zticks=np.arange(0, levels[-1], 5))
-    axes.tick_params(pad=-3, labelsize=6.5)
+    axes.set_xlabel("error 1", labelpad=-2)
+    axes.set_ylabel("error 2", labelpad=0)
+    axes.set_zlabel("population activity B", labelpad=-3)
+    axes.set(xticks=(-0.5, 0.5), yticks=(-0.5, 0.5), zticks=np.arange(0, levels[-1], 5))
+    axes.tick_params(pad=-2, labelsize=7)
     axes.view_init(elev=14, azim=-58)
-    axes.set_box_aspect((1, 1, 1), zoom=0.92)
+    axes.set_box_aspect((1, 1, 1), zoom=0.86)
     axes.set_title("Feedback inhibition κ: the box opens\ninto a cone as the population fires")
     letter(axes, "B")
 
@@ -153,7 +153,7 @@ def _adaptation(axes: Any, data: Mapping[str, np.ndarray]) -> None:
 def _mixed(axes: Any, data: Mapping[str, np.ndarray], k: int) -> None:
     colours = [COLOURS["sky"], COLOURS["blue"], COLOURS["black"]]
     nearest = int(np.argmin([np.abs(data[f"mixed{k}_{j}"]).max() for j in range(3)]))
-    limit = 2.1 * float(np.abs(data[f"mixed{k}_{nearest}"]).max())
+    limit = 2.4 * float(np.abs(data[f"mixed{k}_{nearest}"]).max())
     for j in range(3):
         vertices = _closed(data[f"mixed{k}_{j}"])
         if j == nearest:
@@ -163,9 +163,10 @@ def _mixed(axes: Any, data: Mapping[str, np.ndarray], k: int) -> None:
     axes.set_title(f"ν = {NUS[k]:g}: d = {NORMS[nearest]:g} is in use\n(√ν = {np.sqrt(NUS[k]):.2f})")
     if k == 0:
         letter(axes, "D")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, columnspacing=0.7, handlelength=0.9)
     else:
         axes.set_ylabel("")
+    if k == 1:  # the one panel that shows all three
+        axes.legend(loc="upper center", ncols=3, columnspacing=0.6, handlelength=0.8, fontsize=7.5, borderpad=0)
 
 
 def _distances(axes: Any) -> None:

@@ -55,7 +55,7 @@ def compute(quick: bool) -> dict[str, Any]:
         data[f"{name}_loss"] = [r.coding_loss(discard=0.5) for r in runs]
 
     nus = np.geomspace(0.002, 0.2, 4 if quick else 8)
-    signal = smooth_signal(2.5 if quick else 8.0, seed=6)
+    signal = smooth_signal(8.0, seed=6).until(2.5 if quick else 8.0)
     found = []
     for nu in nus:
         rates = simulate(mixed.with_parameters(nu=nu), signal).rates(0.2)
@@ -87,7 +87,7 @@ def _hand_over(axes: Any, data: Mapping[str, np.ndarray], name: str, title: str,
     axes.plot(data[f"{name}_times"], data[f"{name}_angles"], "|", color=COLOURS["blue"], ms=5, mew=0.7)
     axes.axhline(float(data["signal_angle"]), color=COLOURS["orange"], lw=1.2, label="direction of the signal")
     axes.set(xlabel="time since the signal was switched on (s)", ylabel="decoder angle of the neuron (°)")
-    axes.set(xlim=(0, 2.5), ylim=(-105, 135), yticks=(-90, -45, 0, 45, 90))
+    axes.set(xlim=(0, 2.5), ylim=(-95, 125), yticks=(-90, -45, 0, 45, 90))
     axes.set_title(f"{title}\n({int(data[f'{name}_active'])} neurons active after 2 s)")
     axes.legend(loc="upper right")
     letter(axes, text, -0.04)
@@ -120,6 +120,9 @@ def _growth(axes: Any, data: Mapping[str, np.ndarray], quantity: str, text: str)
     axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.28)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    ticks = [100, 200, 500, 1000, 2000] if quantity == "rate" else [0.003, 0.005, 0.01, 0.02]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.legend(loc="upper left", handlelength=0.8, borderpad=0)
     letter(axes, text, -0.1)
 
@@ -137,7 +140,9 @@ def _norms(axes: Any, data: Mapping[str, np.ndarray]) -> None:
     axes.text(nus[0], 1.05 * high, "no such neurons", fontsize=8, color="0.4", va="bottom")
     axes.set(xlabel="linear cost ν", ylabel="decoder norm d", ylim=(0.75 * low, 1.6 * high))
     axes.set_title("The price picks the neurons:\nthose of norm √ν")
-    axes.legend(loc="lower right", borderpad=0)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_yticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
+    axes.legend(loc="lower right", borderpad=0, bbox_to_anchor=(1, 0.1))
     letter(axes, "E", -0.1)
 
 

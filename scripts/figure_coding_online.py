@@ -26,7 +26,7 @@ EVERY = 0.01
 def compute(quick: bool) -> dict[str, Any]:
     """Two simulations of one network on one signal, and static networks to compare with."""
     hold = 2.0 if quick else 6.0
-    signal = smooth_signal(3 * hold, seed=4)
+    signal = smooth_signal(18.0, seed=4).until(3 * hold)
     network = load_coding_network("joint")
     times = (0.0, hold, 2 * hold)
     stepped = TimeCourse.from_steps(dict(zip(times, LEVELS, strict=True)), signal.duration, 1e-3)
@@ -67,7 +67,7 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     for column, name, colour in ((0, "stepped", "blue"), (1, "budget", "red")):
         signals, price, rate, loss = axes[:, column]
         for m in range(2):
-            signals.plot(fine, data["signal"][:, m], color="black", lw=1.0, label="signal" if m == 0 else None)
+            signals.plot(fine, data["signal"][:, m], color="0.72", lw=3.5, label="signal" if m == 0 else None)
             label = "read-out" if m == 0 else None
             signals.plot(fine, data[f"{name}_estimate"][:, m], color=COLOURS[colour], lw=0.6, alpha=0.8, label=label)
         price.semilogy(fine, data[f"{name}_nu"], color=COLOURS[colour])

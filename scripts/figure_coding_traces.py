@@ -22,7 +22,7 @@ SHOWN = 4.0
 
 def compute(quick: bool) -> dict[str, Any]:
     """Three simulations of the same network."""
-    signal = smooth_signal(SHOWN if quick else 12.0, seed=2)
+    signal = smooth_signal(12.0, seed=2).until(SHOWN if quick else 12.0)
     network = load_coding_network("joint")
     data: dict[str, Any] = {"norms": network.norms}
     shown = round(SHOWN / signal.dt)
@@ -48,7 +48,7 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     for k, nu in enumerate(NUS):
         signals, raster, error = axes[:, k]
         for m, colour in enumerate((COLOURS["blue"], COLOURS["red"])):
-            signals.plot(t, data["signal"][:, m], color="black", lw=1, label="signal x" if m == 0 else None)
+            signals.plot(t, data["signal"][:, m], color="0.72", lw=4, label="signal x" if m == 0 else None)
             signals.plot(t, data[f"estimate{k}"][:, m], color=colour, lw=1, label=f"read-out $\\hat x_{m + 1}$")
         signals.set_title(
             f"ν = {nu:g}\n{float(data[f'rate{k}']):.0f} spikes/s, coding loss {float(data[f'loss{k}']):.2g}"

@@ -379,7 +379,7 @@ CALLS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, tuple[st
     "Homeostat": (
         Homeostat,
         {"initial": 0.1, "budget": 100.0, "gain": 1.0},
-        dict.fromkeys(("initial", "budget", "gain", "energy"), ()),
+        dict.fromkeys(("initial", "budget", "gain", "energy", "minimum", "maximum", "scope"), ()),
     ),
     "ring_decoder": (ring_decoder, {"n": 5}, {"n": ("neurons",), "norms": ()}),
     "random_decoder": (
@@ -390,7 +390,7 @@ CALLS: dict[str, tuple[Callable[..., object], dict[str, Any], dict[str, tuple[st
     "simulate": (
         simulate,
         {"network": CODING, "signal": SIGNAL},
-        dict.fromkeys(("network", "signal", "form", "spikes", "seed"), ()),
+        dict.fromkeys(("network", "signal", "form", "spikes", "recurrence", "seed"), ()),
     ),
     "LIFPopulation": (LIFPopulation, {}, dict.fromkeys(("n", "gain", "tau", "refractory", "seed"), ())),
     "evaluate": (

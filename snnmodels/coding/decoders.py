@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..templates.arguments import check_numbers, check_seed, check_whole, real_array
@@ -12,15 +10,15 @@ __all__ = ["golden_angle_decoder", "log_uniform_norms", "random_decoder", "ring_
 
 Array = np.ndarray
 
-MOST = 10_000_000_000  # weights: 80 GB
+MOST = 1_000_000_000  # entries of a decoder: 8 GB
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
 def check_neurons(n: int) -> None:
-    """Refuse a number of neurons whose weights, n of each to all, fit in no memory."""
+    """Refuse a number of neurons whose decoder fits in no memory."""
     check_whole("n", n)
-    if n * n > MOST:
-        raise ValueError(f"n = {n} neurons; expected at most {math.isqrt(MOST)}, as each has a weight to every other")
+    if n > MOST:
+        raise ValueError(f"n = {n} neurons; expected at most {MOST}")
 
 
 def _columns(directions: Array, norms: float | Array) -> Array:

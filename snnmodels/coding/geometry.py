@@ -60,9 +60,11 @@ class Box:
         ValueError
             If the box is empty or unbounded: too few neurons surround the origin, or costs are negative.
         """
-        corners = HalfspaceIntersection(
-            np.column_stack([self.normals, -self.offsets]), self._inner_point()
-        ).intersections
+        inside = self._inner_point()
+        if self.normals.shape[1] == 1:  # an interval, which Qhull has no word for
+            ends = self.offsets / self.normals[:, 0]
+            return np.array([[ends[ends <= inside].max()], [ends[ends >= inside].min()]])
+        corners = HalfspaceIntersection(np.column_stack([self.normals, -self.offsets]), inside).intersections
         hull = ConvexHull(corners)
         # for M = 2 the vertices of the hull come in counter-clockwise order
         return np.asarray(corners[hull.vertices])

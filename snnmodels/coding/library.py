@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import sympy as sp
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ..symbolic.parsing import UnsupportedExpression, parse_expression
 from ..templates.arguments import check_kind
@@ -39,6 +39,25 @@ class _CostTable(Table):
     description: str = ""
 
 
+class _ParameterTable(ParameterTable):
+    """Signals, traces and costs have no unit, and a file of one's own needs no descriptions."""
+
+    unit: Text = "1"
+    description: str = ""
+
+
+# a number, or a table as in the library's files; an error is then about the one that was meant
+_ParameterEntry = Annotated[
+    Annotated[str | Number, Tag("one value")] | Annotated[_ParameterTable, Tag("table of a parameter")],
+    Discriminator(lambda value: "table of a parameter" if isinstance(value, dict | ParameterTable) else "one value"),
+]
+# an expression, or a table as in the library's files
+_CostEntry = Annotated[
+    Annotated[Text, Tag("expression")] | Annotated[_CostTable, Tag("table of a cost")],
+    Discriminator(lambda value: "table of a cost" if isinstance(value, dict | _CostTable) else "expression"),
+]
+
+
 class _CodingTable(Table):
     trace: Text = "r"
     weight: Matrix | None = None
@@ -63,17 +82,20 @@ class _DecoderTable(Table):
 class _HomeostatTable(Table):
     budget: str
     gain: str
+    minimum: Number | None = None
+    maximum: Number | None = None
+    scope: Literal["population", "neuron"] = "population"
 
 
 class _CodingNetworkFile(Table):
     kind: Literal["coding_network"]
-    title: Text
-    description: Text
+    title: str = ""
+    description: str = ""
     references: list[str] = Field(default_factory=list)
     coding: _CodingTable = _CodingTable()
     traces: Annotated[dict[str, _TraceTable], Field(min_length=1)]
-    costs: dict[str, _CostTable] = Field(default_factory=dict)
-    parameters: dict[str, ParameterTable] = Field(default_factory=dict)
+    costs: dict[str, _CostEntry] = Field(default_factory=dict)
+    parameters: dict[str, _ParameterEntry] = Field(default_factory=dict)
     decoder: _DecoderTable
     homeostats: dict[str, _HomeostatTable] = Field(default_factory=dict)
     delay: str | Number = 0
@@ -122,7 +144,9 @@ def _compose(table: _CodingNetworkFile, file: str, name: str) -> CodingNetwork:
     with located(file, "coding"):
         loss = JointLoss(
             costs=tuple(
-                Cost(k, _expression(file, f"costs.{k}.expression", c.expression), c.description)
+                Cost(k, _expression(file, f"costs.{k}", c))
+                if isinstance(c, str)
+                else Cost(k, _expression(file, f"costs.{k}.expression", c.expression), c.description)
                 for k, c in table.costs.items()
             ),
             traces={k: _trace(file, k, t) for k, t in table.traces.items()},
@@ -147,6 +171,9 @@ def _compose(table: _CodingNetworkFile, file: str, name: str) -> CodingNetwork:
                 initial=parameters[parameter].value,
                 budget=quantity_in(homeostat.budget, "hertz")[0],
                 gain=quantity_in(homeostat.gain, "hertz")[0],
+                minimum=homeostat.minimum,
+                maximum=homeostat.maximum,
+                scope=homeostat.scope,
             )
     with located(file, "delay"):
         delay = quantity_in(table.delay, "second")[0]
@@ -154,8 +181,10 @@ def _compose(table: _CodingNetworkFile, file: str, name: str) -> CodingNetwork:
         return CodingNetwork(network.decoder, loss, values, delay=delay, noise=float(table.noise), name=name)
 
 
-def _parameter(file: str, name: str, table: ParameterTable) -> Parameter:
+def _parameter(file: str, name: str, table: ParameterTable | str | float) -> Parameter:
     with located(file, f"parameters.{name}"):
+        if not isinstance(table, ParameterTable):
+            table = _ParameterTable(default=table)
         if table.unit != "1":
             raise ValueError(f"unit {table.unit!r}, expected '1': signals, traces and costs have no unit")
         if table.scale is not None:

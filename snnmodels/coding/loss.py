@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 import sympy as sp
 
-from ..symbolic.parsing import UnsupportedExpression, parse_expression, symbol
+from ..symbolic.parsing import FUNCTIONS, UnsupportedExpression, parse_expression, symbol
 from ..symbolic.steps import Step
 from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array, sequence_of
 from ..templates.errors import brief
@@ -38,7 +38,8 @@ NORM = symbol("d")
 # names that the derivation and the rendered equations give a meaning to
 _RESERVED = re.compile(
     r"d|x|s|v|h|w|w_self|w_slow|w_slow_self|margin|theta|winner|best|better|number|noise|signal_drive"
-    r"|(enc|drive)\d+|(tau|jump|log|gain|budget|energy|course)_.*"
+    r"|y|own|own_h|bridge|w_diagonal|(enc|drive|left|right|slow|y|g)\d+"
+    r"|(tau|jump|log|gain|low|high|budget|energy|course)_.*"
 )
 
 
@@ -265,17 +266,32 @@ def _names(expression: sp.Expr) -> list[str]:
 
 
 def _check_names(loss: JointLoss) -> None:
-    names = [*loss.traces, *loss.parameters]
-    for name in names:
+    """Refuse names, all that are wrong at once."""
+    refused, reserved = [], []
+    for name in dict.fromkeys([*loss.traces, *loss.parameters]):
         try:
             check_identifier(name)
         except ValueError as error:
-            raise LossError(f"{name!r} can't be a name: {error}") from None
+            refused.append(f"{name!r} can't be a name: {error}")
+            continue
         if _RESERVED.fullmatch(name):
-            raise LossError(f"{name!r} is reserved for the network's own variables; choose another name")
-    twice = set(loss.traces) & set(loss.parameters)
+            reserved.append(repr(name))
+    if reserved:
+        are = "is" if len(reserved) == 1 else "are"
+        others = "another name" if len(reserved) == 1 else "other names"
+        refused.append(
+            f"{', '.join(reserved)} {are} reserved for the network's own variables; choose {others} (reserved are "
+            "d, x, s, v, h, w, theta, margin, number, noise, and what begins with tau_, jump_, log_, gain_, budget_, "
+            "energy_ or course_)"
+        )
+    twice = sorted(set(loss.traces) & set(loss.parameters))
     if twice:
-        raise LossError(f"{min(twice)!r} is declared both as a trace and as a parameter")
+        refused.append(f"{', '.join(map(repr, twice))} declared both as a trace and as a parameter")
+    if refused:
+        raise LossError("; ".join(refused))
+    for name, parameter in loss.parameters.items():
+        if not np.isfinite(parameter.value):
+            raise LossError(f"parameter {name!r} has the default {parameter.value!r}; expected a finite number")
     if loss.readout not in loss.traces:
         raise LossError(f"read-out trace {loss.readout!r} is not declared; traces are {', '.join(loss.traces)}")
     if loss.traces[loss.readout].scope != "neuron" or loss.traces[loss.readout].jump != 1:
@@ -290,11 +306,13 @@ def _check_costs(loss: JointLoss) -> None:
         if cost.name in seen:
             raise LossError(f"cost {cost.name!r} is declared twice")
         seen.add(cost.name)
+        _check_smooth(f"cost {cost.name!r}", cost.expression)
         names = set(_names(cost.expression))
-        unknown = names - allowed
+        unknown = sorted(names - allowed)
         if unknown:
             raise LossError(
-                f"cost {cost.name!r} uses {min(unknown)!r}, which is neither a trace ({', '.join(loss.traces)}) "
+                f"cost {cost.name!r} uses {', '.join(map(repr, unknown))}, which is neither a trace "
+                f"({', '.join(loss.traces)}) "
                 f"nor a parameter ({', '.join(loss.parameters) or 'none declared'})"
             )
         traces = names & set(loss.traces)
@@ -309,13 +327,32 @@ def _check_costs(loss: JointLoss) -> None:
             raise LossError(f"cost {cost.name!r} is of the population, where the norm d of one neuron has no meaning")
         used |= names
     for name, trace in loss.traces.items():
-        unknown = set(_names(trace.jump)) - set(loss.parameters) - {NORM.name}
-        if unknown:
-            raise LossError(f"trace {name!r} jumps by {trace.jump}, but {min(unknown)!r} is not a parameter")
+        _check_smooth(f"the jump of trace {name!r}", trace.jump)
+        strange = set(_names(trace.jump)) - set(loss.parameters) - {NORM.name}
+        if strange:
+            raise LossError(f"trace {name!r} jumps by {trace.jump}, but {min(strange)!r} is not a parameter")
         used |= set(_names(trace.jump))
-    unused = {*loss.traces, *loss.parameters} - used
+    unused = sorted({*loss.traces, *loss.parameters} - used)
     if unused:
-        raise LossError(f"{min(unused)!r} is declared but no cost uses it")
+        are, them = ("is", "it") if len(unused) == 1 else ("are", "them")
+        raise LossError(f"{', '.join(map(repr, unused))} {are} declared but no cost uses {them}")
+
+
+_SMOOTH = tuple(f for f in FUNCTIONS.values() if isinstance(f, type))
+
+
+def _check_smooth(what: str, expression: sp.Expr) -> None:
+    """Refuse what text could not say either: corners, steps, complex and infinite numbers, unknown functions."""
+    for part in sp.preorder_traversal(expression):
+        corner = isinstance(part, sp.Piecewise | sp.Max | sp.Min | sp.core.relational.Relational | Step)
+        unknown = isinstance(part, sp.Function) and not isinstance(part, _SMOOTH)
+        if corner or unknown:
+            raise LossError(
+                f"{what} contains {str(part)[:80]}, which is not smooth or not known on every target; use arithmetic "
+                f"and {', '.join(sorted(FUNCTIONS))}"
+            )
+        if part.has(sp.I, sp.oo, -sp.oo, sp.zoo, sp.nan) and not part.args:
+            raise LossError(f"{what} contains {part}; expected real, finite numbers")
 
 
 def _check_matrices(loss: JointLoss) -> None:

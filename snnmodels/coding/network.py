@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import symbol
-from ..templates.arguments import check_kind, check_mapping, check_numbers, real_array
+from ..templates.arguments import check_choice, check_kind, check_mapping, check_numbers, real_array
+from .factors import Factors, Recurrence
 from .loss import NORM, JointLoss
 from .signals import Signal, step_matrices
 from .spike_rule import SpikeRule, derive
@@ -24,31 +25,41 @@ __all__ = ["CodingNetwork", "Form", "Homeostat", "TimeCourse", "Value"]
 
 Array = np.ndarray
 Form = Literal["threshold", "weight"]
+Scope = Literal["population", "neuron"]
 
 
 @dataclass(frozen=True)
 class TimeCourse:
-    """A parameter that changes in time: constant within bins of `dt` seconds, the last value held for ever."""
+    """A parameter that changes in time: constant within bins of `dt` seconds, the last value held for ever.
+
+    Attributes
+    ----------
+    values : array, shape (bins,), or (bins, N) for a value per neuron
+    dt : float
+        Seconds.
+    """
 
     values: Array
     dt: float
 
     def __post_init__(self) -> None:
-        """Refuse anything but a row of finite numbers."""
+        """Refuse anything but rows of finite numbers."""
         object.__setattr__(self, "values", real_array("values of a time course", self.values))
         check_numbers(dt=self.dt)
-        if np.ndim(self.values) != 1 or len(self.values) == 0 or not np.isfinite(self.values).all():
-            raise ValueError("a time course needs a one-dimensional, non-empty array of finite values")
+        if np.ndim(self.values) not in (1, 2) or 0 in np.shape(self.values) or not np.isfinite(self.values).all():
+            raise ValueError(
+                "a time course needs a one-dimensional, non-empty array of finite values, or one of shape (bins, N)"
+            )
         if not self.dt > 0:
             raise ValueError(f"time course dt must be positive seconds, not {self.dt!r}")
 
     @classmethod
-    def from_steps(cls, steps: Mapping[float, float], duration: float, dt: float) -> TimeCourse:
+    def from_steps(cls, steps: Mapping[float, float | Array], duration: float, dt: float) -> TimeCourse:
         """A staircase of values that hold from a time on.
 
         Parameters
         ----------
-        steps : mapping of float to float
+        steps : mapping of float to float, or to arrays of shape (N,)
             Values by time in seconds; the first time must be 0.
         duration, dt : float
             Length of the course and of a bin, in seconds.
@@ -68,7 +79,7 @@ class TimeCourse:
         return cls(np.asarray([steps[t] for t in times], float)[index], dt)
 
     def on_grid(self, steps: int, dt: float) -> Array:
-        """Value in every step of a simulation, shape (steps,).
+        """Value in every step of a simulation, shape (steps,) or (steps, N).
 
         Parameters
         ----------
@@ -88,41 +99,97 @@ class TimeCourse:
         return np.asarray(self.values, float)[np.minimum(np.arange(steps) // ratio, len(self.values) - 1)]
 
 
+SPAN = 10.0
+"""A controlled parameter stays within this factor of its initial value where no bounds are given."""
+
+
 @dataclass(frozen=True)
 class Homeostat:
-    """Control of a cost parameter p by an energy budget: d ln p/dt = gain (energy rate / budget - 1).
+    """Control of a cost parameter p by an energy budget: d ln p/dt = gain (energy rate / budget - 1), within bounds.
+
+    The control is integral, so without bounds p would fall as long as a silent population saves its budget, and the
+    population would spend the savings in one burst when its input returns (integrator wind-up). ln p itself is kept
+    within the bounds, not only what is used of it, so that it leaves them at the first spike above the budget
+    (Åström & Rundqwist 1989, conditional integration).
 
     Attributes
     ----------
     initial : float
         p at time 0, positive.
-    budget : float or TimeCourse
-        Energy per second that the population may use; with unit energies, spikes per second.
+    budget : float, array of shape (N,) or TimeCourse
+        Energy per second that the population may use, or every neuron with scope "neuron"; with unit energies, spikes
+        per second.
     gain : float
         In 1/s.
     energy : array, shape (N,), or None
         Energy of one spike of each neuron, for example its number of synapses; None for 1.
+    minimum, maximum : float or None
+        Bounds of p; None for a tenth of the initial value, and ten times it.
+    scope : "population" or "neuron"
+        Whether all neurons share p and the budget, or each has its own.
     """
 
     initial: float
-    budget: float | TimeCourse
+    budget: float | Array | TimeCourse
     gain: float
     energy: Array | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    scope: Scope = "population"
 
     def __post_init__(self) -> None:
-        """Refuse values for which the logarithm or the quotient do not exist."""
+        """Refuse values for which the logarithm or the quotient do not exist, and bounds without the initial value."""
         check_numbers(initial=self.initial, gain=self.gain)
-        if not isinstance(self.budget, TimeCourse):
-            check_numbers(budget=self.budget)
+        check_choice("scope", self.scope, get_args(Scope))
         if self.energy is not None:
             object.__setattr__(self, "energy", real_array("energy", self.energy))
-        budgets = self.budget.values if isinstance(self.budget, TimeCourse) else np.asarray([self.budget])
+        if isinstance(self.budget, TimeCourse):
+            budgets = self.budget.values
+        elif isinstance(self.budget, list | tuple | np.ndarray):
+            object.__setattr__(self, "budget", budgets := real_array("budget", self.budget))
+        else:
+            check_numbers(budget=self.budget)
+            budgets = np.asarray([self.budget])
         if not self.initial > 0:
             raise ValueError(f"a homeostat needs a positive initial value, not {self.initial!r}")
-        if not (np.asarray(budgets) > 0).all():
+        if not (np.asarray(budgets) > 0).all() or not np.isfinite(budgets).all():
             raise ValueError("a homeostat needs a positive budget")
+        per_neuron = isinstance(self.budget, np.ndarray) or np.ndim(budgets) == 2
+        if per_neuron and self.scope == "population":
+            raise ValueError("a budget for each neuron needs scope='neuron'; a population has one budget")
         if not self.gain > 0:
             raise ValueError(f"a homeostat needs a positive gain, not {self.gain!r}")
+        for key in ("minimum", "maximum"):
+            if getattr(self, key) is not None:
+                check_numbers(**{key: getattr(self, key)})
+        if not 0 < self.low <= self.initial <= self.high:
+            raise ValueError(
+                "a homeostat needs 0 < minimum <= initial <= maximum, not "
+                f"{self.low!r}, {self.initial!r}, {self.high!r}"
+            )
+
+    @property
+    def low(self) -> float:
+        """The least p."""
+        return self.initial / SPAN if self.minimum is None else self.minimum
+
+    @property
+    def high(self) -> float:
+        """The greatest p."""
+        return self.initial * SPAN if self.maximum is None else self.maximum
+
+    def budget_in_steps(self, steps: int, dt: float) -> Array:
+        """The budget in every step, shape (steps,), or (steps, N) where it is one per neuron.
+
+        Parameters
+        ----------
+        steps : int
+        dt : float
+            Of the simulation, in seconds.
+        """
+        if isinstance(self.budget, TimeCourse):
+            return self.budget.on_grid(steps, dt)
+        return np.broadcast_to(self.budget, (steps, *np.shape(self.budget)))
 
 
 Value = float | Array | TimeCourse | Homeostat
@@ -183,6 +250,7 @@ class CodingNetwork:
             if isinstance(value, TimeCourse | Homeostat):
                 if name in in_jumps:
                     raise ValueError(f"{name!r} scales the jump of a trace and must stay constant")
+                self._check_per_neuron(name, value, name in population)
                 continue
             value = real_array(f"{name!r}", value)
             if np.ndim(value) and np.shape(value) != (self.n,):
@@ -191,6 +259,18 @@ class CodingNetwork:
                 raise ValueError(f"{name!r} belongs to a population cost and must be one number")
             if not np.isfinite(value).all():
                 raise ValueError(f"{name!r} must be finite")
+
+    def _check_per_neuron(self, name: str, value: TimeCourse | Homeostat, of_population: bool) -> None:
+        """What has a value for each neuron has N of them, and belongs to a cost of each neuron."""
+        budget = value.budget if isinstance(value, Homeostat) else value
+        values = budget.values[0] if isinstance(budget, TimeCourse) else budget
+        if np.ndim(values) and np.shape(values) != (self.n,):
+            raise ValueError(f"{name!r} has {np.size(values)} values at a time; use one, or one per neuron ({self.n})")
+        if isinstance(value, Homeostat) and value.energy is not None and value.energy.shape != (self.n,):
+            raise ValueError(f"the energy of {name!r} has shape {value.energy.shape}; use one per neuron ({self.n},)")
+        own = value.scope == "neuron" if isinstance(value, Homeostat) else np.ndim(values) > 0
+        if own and of_population:
+            raise ValueError(f"{name!r} belongs to a population cost and must be one number")
 
     @property
     def dimensions(self) -> int:
@@ -239,6 +319,11 @@ class CodingNetwork:
         """The value of a parameter: the network's own, else the default."""
         return self.parameters.get(name, self.loss.parameters[name].value)
 
+    @property
+    def homeostats(self) -> dict[str, Homeostat]:
+        """Those among the values, by parameter."""
+        return {p: h for p in self.loss.parameters if isinstance(h := self.value(p), Homeostat)}
+
     def constants(self) -> dict[str, float | Array]:
         """Parameters that don't change in time, and the decoder norms under the name ``d``."""
         fixed = {p: self.value(p) for p in self.loss.parameters}
@@ -266,16 +351,29 @@ class CodingNetwork:
         ValueError
             For the weight form of costs that are not quadratic or whose weights change in time.
         """
-        weights = self.encoder @ self.decoder
+        return self.recurrent_factors(form).dense()
+
+    def recurrent_factors(self, form: Form = "threshold") -> Factors:
+        """The same weights as DᵀW times D; the weight form adds to the diagonal, and a column per population trace.
+
+        Raises
+        ------
+        ValueError
+            As for `recurrent_weights`.
+        """
+        left, right, diagonal = [self.encoder], [self.decoder], np.zeros(self.n)
         if form == "weight":
             self._check_weight_form()
             for trace, weight in self.rule.activity_weights.items():
                 if self.loss.traces[trace].scope == "neuron":
-                    weights[np.diag_indices(self.n)] += self.evaluate(weight)
-                else:
-                    coefficient = (self.rule.coefficients or {})[trace]
-                    weights += np.outer(self.evaluate(coefficient), self.jump(trace))
-        return weights
+                    diagonal += self.evaluate(weight)
+                    continue
+                coefficient = self.evaluate((self.rule.coefficients or {})[trace])
+                # a cost that is off would only raise the rank
+                if coefficient.any():
+                    left.append(coefficient[:, None])
+                    right.append(self.jump(trace)[None, :])
+        return Factors(np.hstack(left), np.vstack(right), diagonal)
 
     def _check_weight_form(self) -> None:
         if self.delay:
@@ -306,15 +404,37 @@ class CodingNetwork:
         _, gain = step_matrices(self.loss.dynamics, signal.dt)
         return signal.drive @ gain.T
 
+    def chosen_recurrence(self, form: Form, asked: Recurrence | None) -> Recurrence:
+        """What is asked for, or, where nothing is, the low-rank form whenever its rank is below the number of neurons.
+
+        A step costs both forms N times M operations, for the signal has to be encoded anyhow, and a spike costs the
+        dense form N more: the low-rank form never does more work then, and takes 2 M N numbers instead of N².
+
+        Raises
+        ------
+        ValueError
+            For anything but "dense", "low_rank" and None.
+        """
+        if asked is not None:
+            check_choice("recurrence", asked, get_args(Recurrence))
+            return asked
+        return "low_rank" if self.recurrent_factors(form).rank < self.n else "dense"
+
     def slow_weights(self, dt: float) -> Array | None:
         """What r adds to the voltages in one step where the network implements dynamics, shape (N, N), else None.
 
         Exact for the step: DᵀW (exp(A dt) - e) D, which is dt DᵀW (A + lambda) D for small steps.
         """
+        factors = self.slow_factors(dt)
+        return None if factors is None else factors.dense()
+
+    def slow_factors(self, dt: float) -> Factors | None:
+        """The same weights as DᵀW times (exp(A dt) - e) D, else None."""
         if self.loss.dynamics is None:
             return None
         propagator, _ = step_matrices(self.loss.dynamics, dt)
-        return self.encoder @ (propagator - np.exp(-dt / self.tau) * np.eye(self.dimensions)) @ self.decoder
+        right = (propagator - np.exp(-dt / self.tau) * np.eye(self.dimensions)) @ self.decoder
+        return Factors(self.encoder, right, np.zeros(self.n))
 
     def delay_steps(self, dt: float) -> int:
         """The delay in whole steps; refused if it isn't a multiple of dt."""
@@ -324,7 +444,7 @@ class CodingNetwork:
         return steps
 
     def course(self, name: str, signal: Signal) -> float | Array:
-        """A constant parameter, or the values of a time course in every step, shape (steps,).
+        """A constant parameter, or the values of a time course in every step, shape (steps,) or (steps, N).
 
         Parameters
         ----------

@@ -96,6 +96,9 @@ def _coefficients(expression: sp.Expr, f: sp.Symbol, name: str) -> tuple[sp.Expr
 
 def _nonnegative_quadratic(a: Array, b: Array, p: Array) -> Array:
     """Minimise |a f - b|² + p·f over f >= 0, by least-distance programming on `scipy.optimize.nnls`."""
+    if not p.any():
+        # without linear costs the polytope may be one point, and its multipliers a matter of rounding
+        return np.asarray(nnls(a, b)[0])
     g, h = -a.T, a.T @ b - p / 2
     # a common scale for the two parts keeps nnls well conditioned
     scale = max(float(np.abs(h).max()), 1e-300)

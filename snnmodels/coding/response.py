@@ -28,7 +28,7 @@ class Response:
     spike_steps, spike_neurons : int array, shape (spikes,)
         In order of time. A spike in step k happens at the end of the step, when the signal is ``values[k + 1]``.
     controlled : mapping of str to array, shape (steps,)
-        Parameters that a homeostat sets, at the time of the spike decision of every step.
+        Parameters that a homeostat sets for the population, at the time of the spike decision of every step.
     worst_margin : array, shape (steps,), or None
         Greatest V_i - theta_i left after the spikes of each step; sequential rule only.
     """
@@ -61,18 +61,72 @@ class Response:
         keep = np.exp(-self.signal.dt / self.network.tau)
         return filtered(self.spike_steps, self.network.decoder.T[self.spike_neurons], keep, self.signal.steps)
 
-    def trace(self, name: str) -> Array:
-        """A trace after the spikes of every step: shape (steps, N) per neuron, (steps,) for the population."""
+    def trace(self, name: str, neurons: Array | None = None) -> Array:
+        """A trace after the spikes of every step.
+
+        Parameters
+        ----------
+        name : str
+        neurons : int array or None
+            Which neurons, for a trace of single neurons; None for all.
+
+        Returns
+        -------
+        array, shape (steps, neurons), or (steps,) for a trace of the population
+        """
         trace = self.network.loss.traces[name]
         keep = np.exp(-self.signal.dt / trace.tau)
         jump = self.network.jump(name)[self.spike_neurons]
         if trace.scope == "neuron":
-            one_hot = np.zeros((self.signal.steps, self.network.n))
-            np.add.at(one_hot, (self.spike_steps, self.spike_neurons), jump)
+            chosen = np.arange(self.network.n) if neurons is None else np.asarray(neurons, int)
+            column = np.full(self.network.n, -1)
+            column[chosen] = np.arange(len(chosen))
+            column = column[self.spike_neurons]
+            one_hot = np.zeros((self.signal.steps, len(chosen)))
+            np.add.at(one_hot, (self.spike_steps[column >= 0], column[column >= 0]), jump[column >= 0])
             return lfilter([1.0], [1.0, -keep], one_hot, axis=0)
         arrival = self.spike_steps + self.network.delay_steps(self.signal.dt)
         inside = arrival < self.signal.steps
         return filtered(arrival[inside], jump[inside, None], keep, self.signal.steps)[:, 0]
+
+    def prices(self, name: str, every: int = 1) -> Array:
+        """A parameter that a homeostat sets, at the time of the spike decision of every `every`-th step.
+
+        Those of single neurons follow from their spikes, and are not recorded while simulating.
+
+        Parameters
+        ----------
+        name : str
+        every : int
+            In steps.
+
+        Returns
+        -------
+        array, shape (steps // every,), or (steps // every, N) for a homeostat of each neuron
+
+        Raises
+        ------
+        ValueError
+            If no homeostat sets it.
+        """
+        homeostat = self.network.homeostats.get(name)
+        if homeostat is None:
+            raise ValueError(f"{name!r} is set by no homeostat; {', '.join(self.network.homeostats) or 'none'} is")
+        if homeostat.scope == "population":
+            return np.asarray(self.controlled[name])[every - 1 :: every]
+        n, steps, dt = self.network.n, self.signal.steps, self.signal.dt
+        low, high, budget = np.log(homeostat.low), np.log(homeostat.high), homeostat.budget_in_steps(steps, dt)
+        energy = np.ones(n) if homeostat.energy is None else homeostat.energy
+        level, found = np.full(n, np.log(homeostat.initial)), np.empty((steps // every, n))
+        starts = np.searchsorted(self.spike_steps, np.arange(steps + 1))
+        for k in range(steps):
+            np.maximum(level - homeostat.gain * dt, low, out=level)
+            if (k + 1) % every == 0:
+                found[k // every] = level
+            for j in self.spike_neurons[starts[k] : starts[k + 1]]:
+                allowed = budget[k] if budget.ndim == 1 else budget[k, j]
+                level[j] = min(level[j] + homeostat.gain * energy[j] / allowed, high)
+        return np.asarray(np.exp(found))
 
     def rates(self, discard: float = 0.0) -> Array:
         """Spikes per second of every neuron, shape (N,)."""

@@ -75,6 +75,19 @@ class Signal:
             raise ValueError(f"can't discard {discard} s of a simulation of {self.duration} s")
         return first
 
+    def until(self, seconds: float) -> Signal:
+        """The start of this signal.
+
+        Raises
+        ------
+        ValueError
+            If it is not between one step and the whole signal.
+        """
+        steps = round(seconds / self.dt)
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"a signal of {self.duration:g} s has no start of {seconds:g} s")
+        return Signal(self.values[: steps + 1], self.dt, None if self.drive is None else self.drive[:steps])
+
     @property
     def times(self) -> Array:
         """Times of the values, shape (steps + 1,)."""

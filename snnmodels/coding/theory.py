@@ -190,7 +190,8 @@ def _column(response: Response, name: str) -> Array:
     if name == NORM.name:
         return network.norms
     if isinstance(network.value(name), Homeostat):
-        return response.controlled[name][:, None]
+        prices = response.prices(name)
+        return prices if prices.ndim == 2 else prices[:, None]
     value = np.asarray(network.course(name, response.signal))
     is_course = value.ndim == 1 and name not in network.constants()
     return value[:, None] if is_course else np.atleast_1d(value)

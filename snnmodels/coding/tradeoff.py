@@ -9,9 +9,9 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.parsing import symbol
-from .energy import energy
+from .energy import synapses_per_spike
 from .network import CodingNetwork
-from .readouts import least_squares_decoder, length_corrected, scalar_gain
+from .readouts import length_corrected
 from .reference import simulate
 from .response import Response
 from .signals import Signal
@@ -19,7 +19,7 @@ from .signals import Signal
 __all__ = ["TradeoffPoint", "at_equal_rate", "measure", "slope", "sweep_cost", "sweep_scale"]
 
 Array = np.ndarray
-READOUTS = ("raw", "gain", "corrected", "least_squares")
+READOUTS = ("raw", "corrected")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TradeoffPoint:
     rate : float
         Spikes per second of the population.
     synaptic_events : float
-        Per second.
+        Per second; `energy` has the other units.
     loss : dict of str to float
         Coding loss by read-out.
     penalties : dict of str to float
@@ -57,7 +57,8 @@ def measure(
     response : Response
     setting : float
         What is varied; only passed on.
-    readouts : sequence of "raw", "gain", "corrected", "least_squares"
+    readouts : sequence of "raw", "corrected"
+        Those that need no fit, which this signal could not score; `held_out_coding` has the others.
     discard : float
         Seconds at the start to leave out.
 
@@ -68,11 +69,12 @@ def measure(
     Raises
     ------
     ValueError
-        For an unknown read-out, a `discard` that is negative or leaves nothing, or the gain where there are no spikes.
+        For an unknown read-out, or a `discard` that is negative or leaves nothing.
     """
-    used = energy(response, discard)
-    losses = {name: response.coding_loss(_estimate(response, name, discard), discard) for name in readouts}
-    return TradeoffPoint(float(setting), used.spikes, used.synaptic_events, losses, _penalties(response, discard))
+    rates = response.rates(discard)
+    losses = {name: response.coding_loss(_estimate(response, name), discard) for name in readouts}
+    events = float(rates @ synapses_per_spike(response.network))
+    return TradeoffPoint(float(setting), float(rates.sum()), events, losses, _penalties(response, discard))
 
 
 def sweep_cost(
@@ -186,19 +188,16 @@ def at_equal_rate(points: Sequence[TradeoffPoint], reference: Sequence[TradeoffP
     return np.asarray([p.loss[readout] for p in points]) / np.exp(np.interp(wanted, rates, losses))
 
 
-def _estimate(response: Response, readout: str, discard: float) -> Array:
-    first = response.signal.first_step(discard)
+def _estimate(response: Response, readout: str) -> Array:
     match readout:
         case "raw":
             return response.estimate
-        case "gain":
-            return scalar_gain(response.estimate[first:], response.target[first:]) * response.estimate
         case "corrected":
             return length_corrected(response)
-        case "least_squares":
-            r = response.trace(response.network.loss.readout)
-            return r @ least_squares_decoder(r[first:], response.target[first:], 1e-6).T
-    raise ValueError(f"read-out {readout!r} is not one of {', '.join(READOUTS)}")
+    raise ValueError(
+        f"read-out {readout!r} is not one of {', '.join(READOUTS)}; read-outs that are fitted are scored on another "
+        "signal, by snnmodels.coding.held_out_coding"
+    )
 
 
 def _penalties(response: Response, discard: float) -> dict[str, float]:
@@ -209,15 +208,31 @@ def _penalties(response: Response, discard: float) -> dict[str, float]:
         used = [t for t in network.loss.traces if symbol(t) in cost.expression.free_symbols]
         weights = [p for p in network.loss.parameters if symbol(p) in cost.expression.free_symbols]
         weights = [p for p in weights if not sp.diff(cost.expression, symbol(p)).has(symbol(p))]
-        traces = {t: response.trace(t)[first:] for t in used}
         for weight in weights:
             penalised = sp.diff(cost.expression, symbol(weight))
-            others = [p for p in weights if symbol(p) in penalised.free_symbols]
+            others = [p for p in network.loss.parameters if symbol(p) in penalised.free_symbols]
             if any(p not in network.constants() for p in others):
                 continue
-            names = [*used, *[s.name for s in penalised.free_symbols if s.name not in used]]
-            function = sp.lambdify([symbol(n) for n in names], penalised, "numpy")
-            value = np.asarray(function(*[traces[n] if n in traces else network.constants()[n] for n in names]))
-            total = value.sum(1) if value.ndim == 2 else value
-            found[weight] = float(np.mean(total))
+            found[weight] = _penalty(response, penalised, used, first)
     return found
+
+
+def _penalty(response: Response, penalised: sp.Expr, traces: Sequence[str], first: int) -> float:
+    """Time average of an expression in traces, summed over neurons where they are of single ones."""
+    network = response.network
+    constants = sorted(s.name for s in penalised.free_symbols if s.name not in traces)
+    function = sp.lambdify([symbol(n) for n in [*traces, *constants]], penalised, "numpy")
+    if network.loss.traces[traces[0]].scope == "population":
+        shared = [network.constants()[n] for n in constants]
+        return float(np.mean(function(*[response.trace(t)[first:] for t in traces], *shared)))
+    # neurons that never spike have traces of zero, and one number says what they cost
+    values = [np.broadcast_to(network.constants()[n], network.n) for n in constants]
+    silent = np.ones(network.n, bool)
+    silent[response.spike_neurons] = False
+    total = float(np.broadcast_to(function(*[0.0] * len(traces), *values), network.n)[silent].sum())
+    active = np.flatnonzero(~silent)
+    for some in np.array_split(active, len(active) // 64 + 1):
+        columns = [response.trace(t, some)[first:] for t in traces]
+        over_time = np.broadcast_to(function(*columns, *[v[some] for v in values]), columns[0].shape)
+        total += float(over_time.mean(0).sum())
+    return total

@@ -15,7 +15,7 @@ from ..files import atomic_file, folder_for, read_archive
 from . import scripts
 from .plots import save_figure
 
-__all__ = ["COLOURS", "letter", "run_figure", "window_mean"]
+__all__ = ["COLOURS", "QUICK", "letter", "mark_quick", "run_figure", "window_mean"]
 
 Array = np.ndarray
 Data = Mapping[str, Array]
@@ -45,14 +45,21 @@ _STYLE: dict[str, Any] = {
 }
 
 
+QUICK = "is_quick"
+"""Name under which saved data tell whether they are of a --quick run."""
+
 def run_figure(
     name: str,
     description: str,
     compute: Callable[[bool], dict[str, Any]],
     draw: Callable[[Data], Figure],
     arguments: list[str] | None = None,
+    *,
+    table: Callable[[Data], str] | None = None,
 ) -> Path:
     """Parse options, simulate or read saved data, draw, and save ``<name>.npz`` and ``<name>.png``.
+
+    A picture of a ``--quick`` run says so, also when it is drawn again.
 
     Parameters
     ----------
@@ -64,6 +71,8 @@ def run_figure(
     draw : callable
     arguments : list of str or None
         Command line; None for that of the process.
+    table : callable or None
+        Numbers of the data, those that the documentation cites, which are printed and saved as ``<name>.md``.
 
     Returns
     -------
@@ -84,13 +93,26 @@ def run_figure(
     file = scripts.saved(given, f"{name}.npz")
     if file is None:
         file = given.out / f"{name}.npz"
-        data = compute(given.quick)
+        data = {**compute(given.quick), QUICK: bool(given.quick)}
         with atomic_file(file, "results") as opened:
             np.savez_compressed(opened, **data)
+    saved = read_archive(file, "file of results")
+    if table is not None:
+        print(text := table(saved))
+        (given.out / f"{name}.md").write_text(text + "\n")
     with matplotlib.rc_context(_STYLE):
-        picture = save_figure(draw(read_archive(file, "file of results")), given.out / f"{name}.png", dpi=given.dpi)
+        figure = draw(saved)
+        if saved.get(QUICK):
+            mark_quick(figure)
+        picture = save_figure(figure, given.out / f"{name}.png", dpi=given.dpi)
     print(picture)
     return picture
+
+
+def mark_quick(figure: Figure) -> None:
+    """Write across the bottom of a figure that it is of a --quick run, below everything else."""
+    text = "--quick: shorter simulations, fewer points and seeds than in the documentation"
+    figure.supxlabel(text, fontsize=8, color=COLOURS["red"])
 
 
 def letter(axes: Axes, text: str, x: float = -0.02) -> None:

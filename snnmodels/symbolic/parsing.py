@@ -125,6 +125,8 @@ def parse_expression(text: str, *, numbers: bool = True) -> sp.Expr:
                 return sp.Rational(repr(unit_value(name)))
             case ast.Name(id=name):
                 return symbol(name)
+            case ast.BinOp(op=ast.BitXor()):
+                raise UnsupportedExpression(f"{text!r} contains '^', which is not a power here; write ** for it")
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -convert(operand)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):

@@ -479,6 +479,7 @@ _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
     *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "array of a file"),
     *("spikes", "current"),
+    *("table of a parameter", "expression", "table of a cost"),
     *("one loss", "several losses", "list[union[int,float]]", "true or false", "table of pseudospikes"),
 }
 

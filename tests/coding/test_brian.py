@@ -76,8 +76,9 @@ def compare(cases, signal, target, **options) -> None:
         assert_same(simulate(network, signal, form=form), response)
 
 
-def test_numpy(cases, signal) -> None:
-    compare(cases, signal, "numpy")
+@pytest.mark.parametrize("recurrence", ["dense", "low_rank"])
+def test_numpy(cases, signal, recurrence) -> None:
+    compare(cases, signal, "numpy", recurrence=recurrence)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,9 @@ def own_costs_and_dynamics() -> list[tuple[CodingNetwork, str]]:
     return [(load_coding_network("wiring_cost"), "threshold"), (oscillator, "threshold"), (late, "threshold")]
 
 
-def test_numpy_with_costs_of_ones_own_and_with_dynamics(own_costs_and_dynamics, driven) -> None:
-    compare(own_costs_and_dynamics, driven, "numpy")
+@pytest.mark.parametrize("recurrence", ["dense", "low_rank"])
+def test_numpy_with_costs_of_ones_own_and_with_dynamics(own_costs_and_dynamics, driven, recurrence) -> None:
+    compare(own_costs_and_dynamics, driven, "numpy", recurrence=recurrence)
 
 
 def test_cpp_standalone(everything, signal, tmp_path) -> None:

@@ -82,6 +82,21 @@ def test_mistakes_are_named(tmp_path, old, new, key, message) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_ones_own_needs_no_descriptions(tmp_path) -> None:
+    short = GOOD.replace('title = "t"\ndescription = "d"\n', "")
+    short = short.replace('sparsity = { expression = "nu*r" }', 'sparsity = "nu*r"')
+    short = short.replace('nu = { default = 0.03, unit = "1", description = "cost" }', "nu = 0.03")
+    assert short.count("{") == 1
+    for name, text in (("short", short), ("long", GOOD)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    one, other = (load_coding_network(tmp_path / f"{name}.toml") for name in ("short", "long"))
+    assert one.loss.costs == other.loss.costs
+    assert one.loss.defaults == other.loss.defaults
+    (tmp_path / "short.toml").write_text(short.replace("nu = 0.03", "nu = [1]"))
+    with pytest.raises(TemplateError, match=r"parameters\.nu: expected"):
+        load_coding_network(tmp_path / "short.toml")
+
+
 def test_unknown_names() -> None:
     with pytest.raises(TemplateError, match="did you mean 'oscillator'"):
         load_coding_network("oscilator")

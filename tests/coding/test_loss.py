@@ -7,6 +7,8 @@ import pytest
 import sympy as sp
 
 from snnmodels.coding import Cost, LossError, Trace, joint_loss
+from snnmodels.symbolic.parsing import symbol
+from snnmodels.templates.model import Parameter
 
 TRACES = {"a": Trace("neuron", 0.1), "B": Trace("population", 0.05)}
 
@@ -17,7 +19,10 @@ TRACES = {"a": Trace("neuron", 0.1), "B": Trace("population", 0.05)}
         ({"c": "nu*q"}, {}, {"nu": 1.0}, "'q', which is neither a trace .r. nor a parameter"),
         ({"c": "nu"}, {}, {"nu": 1.0}, "contains no trace"),
         ({"c": "kappa*a*B"}, TRACES, {"kappa": 1.0}, "mixes per-neuron and population"),
-        ({"c": "nu*r"}, TRACES, {"nu": 1.0}, "'B' is declared but no cost uses it"),
+        ({"c": "nu*r"}, TRACES, {"nu": 1.0}, "'B', 'a' are declared but no cost uses them"),
+        ({"c": "v*r + w*r"}, {}, {"v": 1.0, "w": 1.0}, "'v', 'w' are reserved.*reserved are d, x"),
+        ({"c": "nu*p*q*r"}, {}, {"nu": 1.0}, "uses 'p', 'q', which is neither"),
+        ({"c": "nu*r^2"}, {}, {"nu": 1.0}, "'\\^', which is not a power here; write \\*\\*"),
         ({"c": "r"}, {}, {"nu": 1.0}, "'nu' is declared but no cost uses it"),
         ({"c": "v*r"}, {}, {"v": 1.0}, "'v' is reserved"),
         ({"c": "tau_a*r"}, {}, {"tau_a": 1.0}, "'tau_a' is reserved"),
@@ -32,6 +37,38 @@ TRACES = {"a": Trace("neuron", 0.1), "B": Trace("population", 0.05)}
 def test_mistakes_are_named(costs, traces, parameters, message) -> None:
     with pytest.raises(LossError, match=message):
         joint_loss(costs, traces, parameters)
+
+
+R, NU = sp.symbols("r nu")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        NU * sp.Abs(R - 1),
+        NU * sp.Max(R, 0),
+        NU * sp.Piecewise((R, R > 1), (0, True)),
+        NU * sp.Heaviside(R - 1),
+        NU * sp.floor(R),
+        NU * sp.gamma(R + 1),
+        sp.I * NU * R,
+        sp.oo * NU * R,
+    ],
+    ids=str,
+)
+def test_what_text_cannot_say_sympy_cannot_either(expression) -> None:
+    """Accepted, these would die in Brian2 only, or not at all."""
+    with pytest.raises(LossError, match=r"cost 'c' contains .* (not smooth|real, finite numbers)"):
+        joint_loss({"c": expression}, parameters={"nu": 1.0})
+    with pytest.raises(LossError, match="cost 'c' contains"):
+        joint_loss([Cost("c", expression.xreplace({s: symbol(s.name) for s in (R, NU)}))], parameters={"nu": 1.0})
+
+
+def test_jumps_must_be_smooth_and_defaults_finite() -> None:
+    with pytest.raises(LossError, match="the jump of trace 'g' contains Abs"):
+        joint_loss({"c": "g"}, {"g": Trace("population", 0.1, sp.Abs(symbol("d")))})
+    with pytest.raises(LossError, match="'nu' has the default nan; expected a finite number"):
+        joint_loss({"c": "nu*r"}, parameters={"nu": Parameter("nu", float("nan"), "1", "nan")})
 
 
 @pytest.mark.parametrize(("scope", "tau"), [("neurons", 0.1), ("neuron", 0.0), ("neuron", np.inf), ("neuron", -1.0)])

@@ -101,7 +101,7 @@ def test_online_step_of_a_cost_equals_the_static_network(mixed) -> None:
 def test_homeostat_keeps_its_books(mixed) -> None:
     """Mean of f/f* - 1 equals the change of ln nu over eta T, exactly: what is spent moves the price."""
     budget, gain, signal = 300.0, 3.0, smooth_signal(8.0)
-    response = simulate(mixed.with_parameters(nu=Homeostat(0.002, budget, gain)), signal)
+    response = simulate(mixed.with_parameters(nu=Homeostat(0.002, budget, gain, maximum=1.0)), signal)
     nu = response.controlled["nu"]
     spent = len(response.spike_steps) / signal.duration / budget - 1
     # the last recorded price does not yet contain a spike of the last step
