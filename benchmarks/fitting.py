@@ -5,8 +5,8 @@ python -m benchmarks.fitting --data DIR --only nelder-mead       # some again, t
 python -m benchmarks.fitting --table                             # only the table, from docs/results/fitting.json
 
 The model is the LIF with a spike-triggered current, with the bounds of `snnmodels.studies.recorded_neuron`, on the
-first 7 s. Whatever a method minimises, its parameters are judged alike: by the distance without noise at 8 ms with every
-sample of the current, and by coincidence. The procedure's row is the committed fit (scripts/fit_recording.py).
+first 7 s. Whatever a method minimises, its parameters are judged alike: by the distance without noise at 8 ms, with all
+samples of the current, and by coincidence. The procedure's row is the committed fit (scripts/fit_recording.py).
 """
 
 from __future__ import annotations
@@ -234,11 +234,11 @@ def main(arguments: list[str] | None = None) -> None:
         write_rounded(RESULTS, results)
     text = table(results)
     print(text)
-    before, begin, rest = DOCS.read_text().partition(BEGIN)
+    head, begin, rest = DOCS.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         sys.exit(f"{DOCS}: the lines {BEGIN!r} and {END!r} must be there, around the table")
-    DOCS.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    DOCS.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 LABELS = {

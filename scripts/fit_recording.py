@@ -162,11 +162,12 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
     shown = (t >= start) & (t < end)
     top.plot(t[shown], 1e12 * data.current[shown], color=COLOURS["grey"], linewidth=0.4)
     top.set_ylabel("current (pA)")
-    names, height = [], 0
+    names, height, offsets = [], 0.0, []
     for k, train in enumerate(data.trains):
         kept = train[(train >= start) & (train < end)]
         bottom.eventplot(kept, lineoffsets=-height, linelengths=0.8, colors="black", linewidths=0.8)
         names.append("neuron" if k == len(data.trains) // 2 else "")
+        offsets.append(-height)
         height += 1
     for r, colour in zip(rows.values(), ("red", "orange", "green", "blue", "pink"), strict=False):
         height += 0.5
@@ -175,9 +176,8 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
         bottom.eventplot(kept, lineoffsets=-height, linelengths=0.8, colors=COLOURS[colour], linewidths=1.0)
         by = {(j["part"], j["window"]): j["relative"] for j in r["judged"]}
         names.append(f"{r['title']}: {by['fitted', 4e-3]:.2f}, {by['validated', 4e-3]:.2f}")
+        offsets.append(-height)
         height += 1
-    offsets = [-k for k in range(len(data.trains))]
-    offsets += [-(len(data.trains) + 0.5 * (k + 1) + k) for k in range(len(rows))]
     bottom.set_yticks(offsets, names)
     bottom.tick_params(axis="y", length=0)
     for axes in (top, bottom):
@@ -186,8 +186,11 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
     top.set_title("fitted: 0 to 7 s (its last 2 s shown)", loc="left", fontsize=9)
     top.set_title("validation: 7 to 10 s", loc="right", fontsize=9)
     bottom.set_xlim(start, end)
-    numbers = "numbers: coincidence at ± 4 ms over the neuron's reliability, fitted and validation part"
-    bottom.set_xlabel(f"time (s); {numbers}")
+    bottom.set_xlabel("time (s)")
+    figure.supxlabel(
+        "numbers: coincidence at ± 4 ms over the neuron's own reliability, on the fitted and the validation part",
+        fontsize=9,
+    )
     return figure
 
 

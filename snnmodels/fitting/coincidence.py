@@ -50,7 +50,7 @@ def coincidence_factor(
     With N_c coincidences within +-`window`, the numbers N of spikes of the train and N_r of the reference, and the
     train's rate nu = N/duration it is (N_c - 2 nu window N_r)/((N + N_r)/2)/(1 - 2 nu window). Source: Kistler,
     Gerstner & van Hemmen (1997), Neural Comput. 9:1015; in this form Jolivet et al. (2008), J. Neurosci. Methods
-    169:417, eq. 1, with the model as the train and the recording as the reference.
+    169:417, with the model as the train and the recording as the reference.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def coincidence_factor(
             f"{n} spikes in {duration:g} s come within {window * 1e3:g} ms of anything by chance; take a window "
             f"shorter than {duration / n / 2 * 1e3:.3g} ms"
         )
-    return (coincidences(*given, window) - chance * m) / (0.5 * (n + m)) / (1 - chance)
+    return (coincidences(given[0], given[1], window) - chance * m) / (0.5 * (n + m)) / (1 - chance)
 
 
 def intrinsic_reliability(

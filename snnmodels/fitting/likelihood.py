@@ -2,17 +2,14 @@
 
 The recorded spikes do all that a spike of the model does (reset, adaptation, refractory period), at their own times. In
 between the model would spike with the hazard lambda = exp(m/Delta_u)/ms, where m is what is left minus what is right of
-``>`` in its threshold: the escape rate of Gerstner & Kistler (Spiking Neuron Models, 2002, eq. 5.42) as Jolivet, Rauch,
-Luescher & Gerstner (2006, J. Comput. Neurosci. 21:35) and Mensi et al. (2012, J. Neurophysiol. 107:1756, eqs. 3 and 15)
-fit it. The negative log-likelihood of a train is int lambda dt - sum_s ln lambda(t_s-), with the integral over all
-times
-at which the neuron is not refractory. No spike appears or vanishes with the parameters: it is smooth, and teaches about
-missing and extra spikes too.
+``>`` in its threshold: the escape rate with which Jolivet, Rauch, Luescher & Gerstner (2006, J. Comput. Neurosci.
+21:35) and Mensi et al. (2012, J. Neurophysiol. 107:1756) fit threshold models. The negative log-likelihood of a train
+is int lambda dt - sum_s ln lambda(t_s-), with the integral over all times at which the neuron is not refractory. No
+spike appears or vanishes with the parameters: it is smooth, and teaches about missing and extra spikes too.
 
 Nothing of the engine is made for it. `forced_model` derives from a model one whose threshold is crossed by arrivals
-from
-a `SpikeInput` and by nothing else; the integral and the sum are states of it, and `ForcedSpikeLikelihood` reads their
-last values.
+from a `SpikeInput` and by nothing else; the integral and the sum are states of it, and `ForcedSpikeLikelihood`
+reads their last values.
 """
 
 from __future__ import annotations

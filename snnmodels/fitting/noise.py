@@ -22,7 +22,7 @@ def frozen_noise(
     """Currents of an Ornstein-Uhlenbeck process, drawn once.
 
     Its samples are those of the stationary process in continuous time, whatever `dt` is: x[k + 1] = x[k] exp(-dt/tau) +
-    std sqrt(1 - exp(-2 dt/tau)) times a normal number (Gillespie 1996, Phys. Rev. E 54:2084, eq. 1.9).
+    std sqrt(1 - exp(-2 dt/tau)) times a normal number (Gillespie 1996, Phys. Rev. E 54:2084).
 
     Parameters
     ----------

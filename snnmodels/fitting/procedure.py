@@ -10,7 +10,8 @@ are good. So the fit goes from what is smooth to what is wanted:
    repetitions, with a wide kernel and then the final one;
 4. the same from its best, on the distance averaged over frozen noise currents, plus a share of the likelihood;
 5. a polish of the best by clipped steps along the exact gradient of that;
-6. the choice among what these stages found by the noise-averaged distance on another part of the recording.
+6. the choice among what these stages found by the distance averaged over other noise. Another part of the recording is
+   left to the choice among models: its distance comes with the result.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..templates.model import Model
 from .likelihood import SOFTNESS
 from .neurons import ForcedNeurons, Neurons, coarse
 from .noise import frozen_noise
+from .recording import Recording
 from .space import Bounds, Space
 from .trains import MeanTrainDistance
 
@@ -56,7 +58,7 @@ class Repetitions:
     fitted : float
         Where the part that is fitted ends, in seconds; it begins with the current.
     validated : float
-        Where the part on which is chosen ends, in seconds; it begins where the other ends.
+        Where the part that no stage has seen ends, in seconds; it begins where the other ends.
     """
 
     current: np.ndarray
@@ -82,6 +84,31 @@ class Repetitions:
                     f"repetition {k} has a spike at {train[-1]:g} s, after the current's {end:g} s; give times in "
                     "seconds from the start of the current"
                 )
+
+
+    @classmethod
+    def of(cls, recording: Recording, fitted: float, validated: float) -> Repetitions:
+        """The repetitions of a recording with one sweep.
+
+        Parameters
+        ----------
+        recording : Recording
+        fitted, validated : float
+            See above.
+
+        Raises
+        ------
+        ValueError
+            If it has several sweeps, or no spikes were given.
+        """
+        if len(recording.sweeps) != 1:
+            raise ValueError(
+                f"the recording has {len(recording.sweeps)} sweeps; expected one, whose current was given several times"
+            )
+        (sweep,) = recording.sweeps
+        if not sweep.spikes:
+            raise ValueError("the recording has no spikes; give them, or let `crossings` find them in the voltage")
+        return cls(sweep.current, sweep.dt, sweep.spikes, fitted, validated)
 
 
 @dataclass(frozen=True)
@@ -307,7 +334,8 @@ class _Fit:
         places = self._deterministic(centre)
         self._averaged(places)
         finalists = self._judged()
-        best = min(finalists, key=lambda f: f["losses"]["validated, averaged"])
+        # by noise that no stage has seen; the validated part is left to the choice among models
+        best = min(finalists, key=lambda f: f["losses"]["fitted, averaged"])
         return SpikeTrainFit(
             best["values"], best["delay"], best["stage"], best["losses"], tuple(finalists), self.simulations,
             time.perf_counter() - began, _cpu_seconds() - cpu, self.space,

@@ -1,5 +1,6 @@
 """Search for the best of many candidates: differential evolution that can be interrupted, and polish by second
-derivatives."""
+derivatives.
+"""
 
 from __future__ import annotations
 

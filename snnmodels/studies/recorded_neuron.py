@@ -2,9 +2,8 @@
 
 The recording is the test set "Cell3_Ger1Test" of the GIF Fitting Toolbox (Pozzorini et al. 2015, PLoS Comput. Biol.
 11:e1004275): nine repetitions of one fluctuating current. Spike times alone are fitted: the potential's unit and its
-zero
-are then conventions, here a leak conductance of 10 nS and a rest of -70 mV, and what an electrode does to a measured
-potential doesn't matter.
+zero are then conventions, here a leak conductance of 10 nS and a rest of -70 mV, and what an electrode does to a
+measured potential doesn't matter.
 """
 
 from __future__ import annotations

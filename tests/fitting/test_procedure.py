@@ -10,6 +10,7 @@ import pytest
 from snnmodels.fitting.neurons import ForcedNeurons, Neurons, coarse
 from snnmodels.fitting.noise import frozen_noise
 from snnmodels.fitting.procedure import DELAY, Repetitions, Settings, evolve, fit_spike_trains
+from snnmodels.fitting.recording import as_recording
 from snnmodels.fitting.space import Bounds, Space
 from snnmodels.fitting.template import bare_model
 from snnmodels.fitting.trains import MeanTrainDistance
@@ -147,6 +148,11 @@ def test_what_can_not_be_fitted_is_told() -> None:
         Repetitions(CURRENT, DT, [train[::-1]], 1.0, 2.0)
     with pytest.raises(ValueError, match="expected the latter later"):
         Repetitions(CURRENT, DT, [train], 1.0, 3.0)
+    assert Repetitions.of(as_recording(CURRENT, DT, [train, train]), 1.0, 2.0).trains == (train, train)
+    with pytest.raises(ValueError, match="2 sweeps; expected one"):
+        Repetitions.of(as_recording([CURRENT, CURRENT], DT, [train, train]), 1.0, 2.0)
+    with pytest.raises(ValueError, match="has no spikes"):
+        Repetitions.of(as_recording(CURRENT, DT), 1.0, 2.0)
     data = Repetitions(CURRENT, DT, [train], 1.0, 2.0)
     with pytest.raises(ValueError, match="free has no 'delay'"):
         fit_spike_trains(MODEL, data, {"C_m": Bounds(1e-10, 2e-10)}, FIXED)

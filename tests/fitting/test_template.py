@@ -14,7 +14,7 @@ from snnmodels.templates import Model
 
 VALUES = {"C_m": 203.456789e-12, "t_ref": 5.5e-3}
 COMPOSITIONS = {
-    "gif": {"v_th": -55e-3},
+    "gif": {"v_th": -50e-3},
     "lif_current+current_adaptation": {"v_th": -56e-3, "b": 60e-12},
     "lif_current+adaptive_threshold": {"beta": 2e-3},
     "adex+refractory": {"v_T": -52e-3},

@@ -1,0 +1,45 @@
+"""The fitted templates of the recorded neuron: they load, and hold what was searched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import snnmodels as snn
+from snnmodels.fitting.procedure import DELAY
+from snnmodels.studies.recorded_neuron import CANDIDATES, judged, read_recording
+
+FITTED = Path(__file__).parents[2] / "docs" / "results" / "recording"
+
+
+@pytest.mark.parametrize("key", CANDIDATES)
+def test_a_fitted_model_is_a_template(key: str) -> None:
+    model, told = snn.load_model(FITTED / f"{key}.toml"), json.loads((FITTED / f"{key}.json").read_text())
+    candidate = CANDIDATES[key]
+    for name, bounds in candidate.free.items():
+        value = told[DELAY] if name == DELAY else model.parameters[name].value
+        room = 1e-6 * (bounds.high - bounds.low)
+        assert bounds.low - room <= value <= bounds.high + room
+        if name != DELAY:
+            assert value == pytest.approx(told["values"][name], rel=1e-5)
+    for name, fixed in candidate.fixed.items():
+        assert model.parameters[name].value == pytest.approx(fixed, rel=1e-9)
+    assert told["cpu_seconds"] < 180
+    best = min(told["finalists"], key=lambda f: f["losses"]["fitted, averaged"])
+    assert told["stage"] == best["stage"]
+
+
+def test_a_recording_is_read_from_a_folder(tmp_path: Path) -> None:
+    train = np.arange(0.05, 9.9, 0.1)
+    np.savez(tmp_path / "first_half.npz", current=np.zeros(100_000), dt=1e-4, spikes_0=train, spikes_1=train + 1e-3)
+    data = read_recording(tmp_path)
+    assert len(data.trains) == 2 and data.validated == 10.0
+    found = judged(train, data)
+    assert [f["part"] for f in found] == ["fitted", "fitted", "validated", "validated"]
+    assert found[0]["spikes"] == 70 and found[0]["relative"] == pytest.approx(1.0)
+    np.savez(tmp_path / "first_half.npz", current=np.zeros(100_000), dt=1e-4)
+    with pytest.raises(ValueError, match="no array 'spikes_0'"):
+        read_recording(tmp_path)
