@@ -55,9 +55,9 @@ struct Piece { double t, end; int releases, arrivals, instants, owns, samples, k
 
 struct ComponentTape
 {
-    std::vector<Piece> pieces;
-    std::vector<Arrival> arrivals;
-    std::vector<Own> instants, owns;
+    Plain<Piece> pieces;
+    Plain<Arrival> arrivals;
+    Plain<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
     std::vector<Knot> knots;
