@@ -144,12 +144,13 @@ class SynapsesContender(PackageContender):
         return simulation, simulation._session
 
 
+CONTENDERS: dict[str, type[Contender]] = {
+    "limit": LimitContender,
+    "grid": GridContender,
+    "package": PackageContender,
+    "calls": CallsContender,
+    "synapses": SynapsesContender,
+}
+
 if __name__ == "__main__":
-    contenders = {
-        "limit": LimitContender,
-        "grid": GridContender,
-        "package": PackageContender,
-        "calls": CallsContender,
-        "synapses": SynapsesContender,
-    }
-    serve(contenders[sys.argv.pop(1)], __version__)
+    serve(CONTENDERS[sys.argv.pop(1)], __version__)

@@ -195,7 +195,7 @@ def _start(
     key: str, entry: Entry, name: str, file: Path, cache: Path, options: argparse.Namespace
 ) -> tuple[Process, dict[str, Any]]:
     """Start a contender: ours twice, first with an empty cache of compiled programs."""
-    extra = dict(entry.options)
+    extra, cold = dict(entry.options), None
     if key == "synapses":
         extra["batch_size"] = min(options.batch_size, options.synapses_batch or _SYNAPSES_BATCH.get(name, 10**9))
     if entry.peer:
@@ -205,17 +205,18 @@ def _start(
             hint = (seen.stderr.strip().splitlines() or ["it can't be imported"])[-1]
             raise ContenderFailed(f"{hint}; see docs/benchmarks.md for how to install it")
         process = Process(entry.module, file, extra, python)
-        cold = process.ready["start"]
+        cold = None if options.skip_cold else process.ready["start"]
     else:
         environment = {"SNNMODELS_CACHE": str(cache), "CCACHE_DISABLE": "1"}
         if options.skip_cold:
             environment["SNNMODELS_CACHE"] = str(cache_folder())
-        with Process(entry.module, file, extra, environment=environment) as first:
-            cold = first.ready["start"]
+        else:
+            with Process(entry.module, file, extra, environment=environment) as first:
+                cold = first.ready["start"]
         process = Process(entry.module, file, extra, environment=environment)
     ready = process.ready
     about = {"label": entry.label, "version": ready["version"], "batch_size": ready["batch_size"]}
-    return process, about | {"start_cold": None if options.skip_cold else cold, "start_warm": ready["start"]}
+    return process, about | {"start_cold": cold, "start_warm": ready["start"]}
 
 
 def summarise(

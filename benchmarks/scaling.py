@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,9 +24,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from snnmodels.studies.plots import PALETTE
 
+from .contenders import CONTENDERS
 from .report import BASES
 from .run import ENTRIES, describe_machine, summarise
-from .serving import Process
+from .serving import Meter, round_of
 from .tasks import yin_yang
 
 RESULTS = Path("docs/results/scaling.json")
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> dict[str, Any]:
-    """Run all sweeps; at each point the contenders take turns.
+    """Run all sweeps; at each point the contenders, all in this process, take turns.
 
     Parameters
     ----------
@@ -87,21 +87,21 @@ def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> 
 
 def _point(settings: Mapping[str, Any], rounds: int, trials: int) -> dict[str, Any]:
     task = yin_yang(max(trials, settings.get("batch_size", 1)), **settings)
-    batches = max(1, trials // task.settings["batch_size"])
-    with tempfile.TemporaryDirectory(prefix="scaling-") as folder, ExitStack() as stack:
-        file = Path(folder) / "task.npz"
-        task.save(file)
-        processes = {
-            key: stack.enter_context(Process(ENTRIES[key].module, file, ENTRIES[key].options))
-            for key in COLOURS
-        }
+    size = task.settings["batch_size"]
+    batches = max(1, trials // size)
+    with ExitStack() as stack:
+        contenders = {}
+        for key in COLOURS:
+            contenders[key] = CONTENDERS[key](task, Meter(), {})
+            stack.callback(contenders[key].close)
+        for contender in contenders.values():
+            contender.meter.find_children()  # those of all, of which one works at a time
         answers: dict[str, list[dict[str, Any]]] = {key: [] for key in COLOURS}
-        for _ in range(rounds):
-            for key, process in processes.items():
-                answers[key].append(process.round(batches, 60.0))
-        about = {key: process.ready for key, process in processes.items()}
-    bases = {key: (answers[key], about[key]) for key in BASES if key in answers}
-    return {key: summarise(answers[key], about[key], bases) for key in COLOURS}
+        for k in range(rounds):
+            for key, contender in contenders.items():
+                answers[key].append(round_of(contender, batches, 60.0, warm_up=k == 0))
+    bases = {key: (answers[key], {"batch_size": size}) for key in BASES if key in answers}
+    return {key: summarise(answers[key], {"batch_size": size}, bases) for key in COLOURS}
 
 
 def draw(results: Mapping[str, Any]) -> Figure:
@@ -126,7 +126,10 @@ def _panel(axes: Axes, name: str, points: Sequence[Mapping[str, Any]]) -> None:
             label = f"{ENTRIES[key].label}, {what}"
             axes.plot(x, y, style, color=colour, markersize=4, markerfacecolor=filled, linewidth=1.3, label=label)
     axes.set(xlabel=LABELS[name], ylabel="CPU time per trial (ms)", xscale="log", yscale="log")
-    places = [float(f"{v:.2g}") for v in x] if name == "drive" else x
+    places: list[float] = []
+    for v in (float(f"{v:.2g}") for v in x) if name == "drive" else x:
+        if not places or v >= 1.9 * places[-1]:  # their numbers need room
+            places.append(v)
     axes.set_xticks(places)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):

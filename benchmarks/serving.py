@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Contender", "ContenderFailed", "Meter", "Process", "Task", "serve"]
+__all__ = ["Contender", "ContenderFailed", "Meter", "Process", "Task", "round_of", "serve"]
 
 # One thread each, for fair CPU times; set for all processes, before anything reads them.
 ONE_THREAD = {
@@ -183,17 +183,23 @@ def serve(kind: Callable[[Task, Meter, Mapping[str, Any]], Contender], version: 
     _answer({"version": version, "start": ready, "batch_size": contender.batch_size})
     for count, line in enumerate(sys.stdin):
         batches, seconds = int(line.split()[0]), float(line.split()[1])
-        for k in range(0, _WARM_UP if count == 0 else 0, contender.together):
-            contender.steps(_some(task, k, contender))
-        meter.clear()
-        began = time.perf_counter()
-        for k in range(0, batches, contender.together):
-            contender.steps(_some(task, k, contender))
-            if time.perf_counter() - began > seconds:
-                break
-        answer = {"cpu": meter.cpu, "wall": meter.wall, "memory": meter.peak_memory()}
-        _answer(answer | {"hidden_spikes": contender.hidden_spikes()})
+        _answer(round_of(contender, batches, seconds, warm_up=count == 0))
     contender.close()
+
+
+def round_of(contender: Contender, batches: int, seconds: float, *, warm_up: bool) -> dict[str, Any]:
+    """Train on batches, for some seconds at most, and return the times of each, peak memory and hidden spikes."""
+    task, meter = contender.task, contender.meter
+    for k in range(0, _WARM_UP if warm_up else 0, contender.together):
+        contender.steps(_some(task, k, contender))
+    meter.clear()
+    began = time.perf_counter()
+    for k in range(0, batches, contender.together):
+        contender.steps(_some(task, k, contender))
+        if time.perf_counter() - began > seconds:
+            break
+    answer = {"cpu": meter.cpu, "wall": meter.wall, "memory": meter.peak_memory()}
+    return answer | {"hidden_spikes": contender.hidden_spikes()}
 
 
 def _some(task: Task, k: int, contender: Contender) -> list[tuple[np.ndarray, np.ndarray]]:
