@@ -139,6 +139,7 @@ def _keep(options: argparse.Namespace, results: dict[str, Any]) -> None:
             found = old["tasks"].get(name, {}).get("contenders", {}).get(key)
             if found is not None:
                 task["contenders"][key] = {"date": old["machine"]["date"]} | found
+        task["contenders"] = {key: task["contenders"][key] for key in ENTRIES if key in task["contenders"]}
 
 
 def describe_machine() -> dict[str, Any]:
