@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from snnmodels.studies.plots import PALETTE
+from snnmodels.plots import PALETTE
 
 from .contenders import CONTENDERS
 from .report import BASES

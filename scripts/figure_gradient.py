@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from snnmodels.files import atomic_file, folder_for, read_archive
 from snnmodels.gradients.grid import GridSimulation
 from snnmodels.losses import SpikeTimeError
-from snnmodels.studies.plots import PALETTE, save_figure
+from snnmodels.plots import PALETTE
+from snnmodels.studies.plots import save_figure
 from snnmodels.studies.recording import record
 from snnmodels.studies.scripts import options, run, saved
 from snnmodels.templates import load_model

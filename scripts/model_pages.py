@@ -28,8 +28,9 @@ from matplotlib.figure import Figure
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.losses.observables import Observable, Samples, SpikeTimes
+from snnmodels.plots import PALETTE
 from snnmodels.reports import added_equations, equations
-from snnmodels.studies.plots import PALETTE, save_figure
+from snnmodels.studies.plots import save_figure
 from snnmodels.symbolic import Adjoint, HybridSystem
 from snnmodels.templates import TemplateError, catalogue, load_model
 from snnmodels.templates.library import Entry, read

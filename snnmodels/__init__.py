@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 _NAMES = {
     "brian": ("from_brian2", "neuron_group", "synapses"),
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
-    "datasets": ("Trials",),
+    "datasets": ("Trials", "padded_spikes", "spike_pairs"),
+    "fitting": ("FitResult", "Recording", "fit", "read_recording"),
     "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
         "ActivityPrice",
@@ -46,11 +47,13 @@ _NAMES = {
         "SpikeInput",
         "TemplateError",
         "load_model",
+        "save_model",
+        "save_network",
         "with_values",
     ),
     "training": ("EarlyStopping", "TrainingInterrupted", "evaluate", "load_checkpoint", "train"),
 }
-_MODULES = (*_NAMES, "oracle", "symbolic")
+_MODULES = (*_NAMES, "oracle", "plots", "symbolic")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *sorted(_MODULES)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -208,8 +210,11 @@ def test_wheel_ships_the_model_library_and_works_alone(root: Path, tmp_path: Pat
     package = (p.relative_to(root) for p in (root / "snnmodels").rglob("*") if p.is_file())
     assert {str(p) for p in package if "__pycache__" not in p.parts} <= names  # templates and Makefiles, too
     assert not any(name.startswith(("tests/", "equations/")) for name in names)
-    with tarfile.open(archive) as content:
-        assert any(name.endswith("/Makefile") for name in content.getnames())
+    if (root / ".git").exists():
+        listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True)
+        with tarfile.open(archive) as content:
+            shipped = {name.partition("/")[2] for name in content.getnames()}
+        assert set(listed.stdout.split("\n")[:-1]) <= shipped  # so that make test passes from its own files
 
     # beside the dependencies of this environment, but not beside the checkout
     target = tmp_path / "site"
@@ -228,6 +233,19 @@ print(snnmodels.__file__, load_model("lif").name)
         timeout=120,
     )
     assert result.stdout.split() == [str(target / "snnmodels/__init__.py"), "lif+exp_synapse"], result.stderr
+    for example in ("own_loop", "coding_network"):
+        environment = {**os.environ, "PYTHONPATH": str(target), "MPLBACKEND": "Agg"}
+        command = [sys.executable, root / "examples" / f"{example}.py"]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
+
+
+def test_the_conda_recipe_needs_what_the_package_needs(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    recipe = (root / "packaging/conda/meta.yaml").read_text()
+    run = re.findall(r"^    - (\S+) (>\S+)$", recipe.partition("  run:")[2].partition("\ntest:")[0], re.M)
+    needs = {name.replace("matplotlib-base", "matplotlib"): version for name, version in run}
+    needed = dict(re.match(r"([\w-]+)(.*)", text).groups() for text in project["dependencies"])  # type: ignore[union-attr]
+    assert needs == {"python": project["requires-python"], **needed}
 
 
 def test_licence_is_the_whole_agreement(root: Path) -> None:

@@ -81,7 +81,9 @@ def neuron_group(
     -------
     brian2.NeuronGroup
         Parameters are constants of the group, shared unless an array was given, and can be set like any other
-        (``group.tau_m = 10*ms``). States are at the model's initial values.
+        (``group.tau_m = 10*ms``). States are at the model's initial values. A neuron that begins above its threshold
+        spikes in the first step, as any of Brian2's; the event engine refuses it, or, of a model that resets nothing,
+        waits until it has been below.
 
     Raises
     ------
@@ -126,6 +128,10 @@ def neuron_group(
     }
     per_neuron = [name for name, value in values.items() if np.ndim(value) > 0]
     equations = _equations(model, per_neuron, drives or {})
+    reset = [*map(str, model.reset)]
+    if below := _time_below(model):
+        equations += f"\nd{below}/dt = int(not ({model.threshold})) : second"
+        reset.append(f"{below} = 0*second")
     if method is None and drives:
         method = "rk4" if HybridSystem.from_model(model).is_linear else "rk2"
     if method is None:
@@ -137,9 +143,9 @@ def neuron_group(
         N,
         equations,
         threshold=model.threshold,
-        reset="\n".join(map(str, model.reset)) or None,
+        reset="\n".join(reset) or None,
         method=method,
-        **_silence(model),
+        **_silence(model, below),
         **{name: value for name, value in kwargs.items() if name in options},
     )
     for name, value in values.items():
@@ -156,14 +162,28 @@ def _check_quantity(name: str, value: Any) -> None:
     real_array(name, value if getattr(value, "dim", None) is None else np.asarray(value))
 
 
-def _silence(model: Model) -> dict[str, str]:
-    """What keeps Brian2's neurons from spiking: a refractory period, or that they are still above threshold."""
-    above = model.spiking and _stays_above(model)
+def _silence(model: Model, below: str) -> dict[str, str]:
+    """What keeps Brian2's neurons from spiking: a refractory period, or that they are still above threshold.
+
+    A neuron that has come below within its period, and is above again, spikes at its end: `below` is the variable that
+    tells, where there is one.
+    """
     if model.refractory is None:
-        return {"refractory": str(model.threshold)} if above else {}
-    if not above:
+        return {"refractory": str(model.threshold)} if model.spiking and _stays_above(model) else {}
+    if not below:
         return {"refractory": model.refractory.duration}
-    return {"refractory": f"({model.threshold}) or not {_passed(model.refractory.duration)}"}
+    still = f"({model.threshold}) and {below} == 0*second"
+    return {"refractory": f"not {_passed(model.refractory.duration)} or ({still})"}
+
+
+def _time_below(model: Model) -> str:
+    """The variable that counts how long a neuron has been below threshold since its last spike; empty without need."""
+    if model.refractory is None or not model.spiking or not _stays_above(model):
+        return ""
+    name = "time_below"
+    while name in {*model.parameters, *model.state_names, *attributes()}:
+        name += "_"
+    return name
 
 
 def _passed(duration: str, suffix: str = "") -> str:

@@ -3,6 +3,7 @@
 from .digits import load_digits
 from .encoding import drop_spikes, image_latency, level_crossings, yin_yang_latency
 from .mnist import MNIST_FILES, ImageSet, load_mnist, read_idx
+from .spikes import padded_spikes, spike_pairs
 from .targets import named_targets
 from .trials import Trials
 from .yin_yang import CLASS_NAMES, PUBLISHED_SETS, YinYangSet, classify_yin_yang, yin_yang, yin_yang_split
@@ -21,7 +22,9 @@ __all__ = [
     "load_digits",
     "load_mnist",
     "named_targets",
+    "padded_spikes",
     "read_idx",
+    "spike_pairs",
     "yin_yang",
     "yin_yang_latency",
     "yin_yang_split",

@@ -64,6 +64,13 @@ class Trials:
         if len(self.targets) == 0:
             raise ValueError("targets: expected at least one trial, got none")
 
+    def __repr__(self) -> str:
+        samples = [f"{name} {array.shape[1:]}" for name, array in self.samples.items()]
+        targets = "label" if self.targets.shape[1:] == () and self.targets.dtype.names is None else "targets"
+        of = "" if targets == "label" else f" {self.targets.dtype.names or self.targets.shape[1:]}"
+        encoder = [f"encoded by {getattr(self.encode, '__name__', type(self.encode).__name__)}"] if self.encode else []
+        return f"<Trials: {len(self)} of {', '.join((*samples, targets + of, *encoder))}>"
+
     def __len__(self) -> int:
         return len(self.targets)
 

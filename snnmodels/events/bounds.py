@@ -69,9 +69,9 @@ class Bounds:
             row = sp.zeros(1, len(s.states))
             row[rules.observed] = 1
             first, third = row, -row * a * a * a
-        arguments = tuple(p.name for p in s.parameters)
+        read = [p for p in s.parameters if p.name in rules.lasting]
         entries = [*a, *first, *third]
-        return cls(sp.lambdify(list(s.parameters), entries, MODULES, cse=True), arguments, len(s.states))
+        return cls(sp.lambdify(read, entries, MODULES, cse=True), tuple(p.name for p in read), len(s.states))
 
     def table(self, values: Mapping[str, np.ndarray], longest: float) -> np.ndarray:
         """The table for parameter values.

@@ -280,10 +280,17 @@ class Rules:
         """Whether anything happens by itself."""
         return self.spiking or self.transitions > 0
 
+    @functools.cached_property
+    def lasting(self) -> frozenset[str]:
+        """Canonical names of the parameters that anything reads but the states at time 0."""
+        own = {n for name, r in self.rules.items() if not name.startswith("initial") for n in r.reads}
+        own &= {p.name for p in self.system.parameters}
+        return frozenset(own if self.held is None else own | self.held.lasting)
+
     @property
     def shared(self) -> bool:
-        """Whether all neurons have the same parameters."""
-        return not any(self.per_neuron)
+        """Whether all neurons have the same parameters, but for those that their states at time 0 alone read."""
+        return not any(own and f"p{k}" in self.lasting for k, own in enumerate(self.per_neuron))
 
     def fires(self, receptor: int) -> bool:
         """Whether an arrival can itself carry the neuron across its threshold."""
@@ -293,18 +300,32 @@ class Rules:
     def scatters(self) -> bool:
         """Whether arrivals may be added up without regard to their order (see runtime/scatter.h).
 
-        They may where the flow is linear and the jumps are additive and leave the event function as it is. Parameter
-        gradients, refractory periods and what is observed between spikes read states that are not kept then.
+        They may where the flow is linear and the jumps are additive and leave the event function as it is. What is
+        observed between spikes reads states that are not kept then. A refractory neuron is followed as if it were free
+        until its release, which puts the held states back: so nothing else may read them meanwhile, and nothing arrive
+        at them. The gradient by a parameter is summed from each arrival to the neuron's next event of its own, over
+        which a flow has to have a closed form.
         """
         return bool(
             self.linear
             and self.spiking
             and self.shared
-            and self.held is None
             and self.observed is None
-            and not self.learnable
+            and self._resumes
+            and (not self.learnable or np.isinf(self.longest))
             and len(self.states) <= 7
             and all(f"response{k}" in self.rules for k in range(len(self.receptors)))
+        )
+
+    @property
+    def _resumes(self) -> bool:
+        """Whether nothing but themselves reads the states that a refractory period holds, and nothing arrives there."""
+        if self.system.refractory is None:
+            return self.held is None
+        hold = set(self.system.refractory.hold)
+        arrivals = self.system.arrivals.values()
+        return all(x in hold or not f.free_symbols & hold for x, f in self.system.f.items()) and all(
+            a.jump[x] == x for a in arrivals for x in hold
         )
 
     @functools.cached_property
@@ -536,29 +557,33 @@ class _Writer:
             f"arrive_back{k}": self._rule((*self.x, *self.l, "w"), back),
             f"crossing{k}": self._rule((*self.x, "w"), {"g": jump.crossing}),
         }
-        wanted = jump.crossing == 0 and not self.learnable and self.observed is None  # see Rules.scatters
-        response = self._response(arrival.jump, back) if wanted else None
-        return rules | ({} if response is None else {f"response{k}": response})
+        wanted = jump.crossing == 0 and self.system.g is not None and self.observed is None  # see Rules.scatters
+        return rules | (self._responses(k, arrival.jump, back) if wanted else {})
 
-    def _response(self, jump: Mapping[sp.Symbol, sp.Expr], back: Mapping[str, sp.Expr]) -> Rule | None:
+    def _responses(
+        self, receptor: int, jump: Mapping[sp.Symbol, sp.Expr], back: Mapping[str, sp.Expr]
+    ) -> dict[str, Rule]:
         """What an arrival of unit weight has made of the states after the time ``s``, if it is an additive jump.
 
         ``y`` is the flow of the jump without its constant part. With costates there, ``l·y`` is the derivative by the
-        weight, and ``w l·z`` that by the time of the arrival.
+        weight, and ``w l·z`` that by the time of the arrival. Another rule gives, with the same costates, its share of
+        the gradient by each learnable parameter, over ``w``: at the arrival, and in the flow until then.
         """
         costates = [symbol(name) for name in self.l]
         adds = [sp.expand(e - x) for x, e in jump.items()]
         slopes = [sp.diff(e, WEIGHT) for e in adds]
         moves = [sp.diff(back["s"], costate, WEIGHT) for costate in costates]
+        given = {g: sp.expand(sp.diff(back[g], WEIGHT)) for g in self.g}
         varying = {WEIGHT, *self.system.states, *costates}
         if (
             not self.flows
             or any(sp.expand(e - WEIGHT * c) != 0 for e, c in zip(adds, slopes, strict=True))
             or any(e.free_symbols & varying for e in (*slopes, *moves))
             or any(sp.expand(back[costate.name] - costate) != 0 for costate in costates)
-            or any(back[g] != 0 for g in self.g)
+            or any(sp.expand(back[g] - WEIGHT * e) != 0 for g, e in given.items())
+            or any(e.free_symbols & {WEIGHT, *self.system.states} for e in given.values())
         ):
-            return None
+            return {}
         transposed = self.flows["back"].program
         statements: list[tuple[sp.Symbol, sp.Expr]] = []
         outputs: dict[str, sp.Expr] = {}
@@ -568,4 +593,21 @@ class _Writer:
             for name, vector in (("y", slopes), ("z", moves)):
                 outputs[f"{name}{i}"] = sp.Add(*(part.outputs[j] * c for j, c in zip(self.l, vector, strict=True)))
         order = [f"{name}{i}" for name in "yz" for i in range(len(self.x))]
-        return Rule(Program(tuple(statements), {n: outputs[n] for n in order}).simplified(), (), tuple(order))
+        program = Program(tuple(statements), {n: outputs[n] for n in order}).simplified()
+        rules = {f"response{receptor}": Rule(program, (), tuple(order))}
+        if self.learnable:
+            rules[f"response_gradient{receptor}"] = self._response_gradient(slopes, given)
+        return rules
+
+    def _response_gradient(self, slopes: Sequence[sp.Expr], given: Mapping[str, sp.Expr]) -> Rule:
+        """The gradient by parameters that the jump `slopes` gives, with what it gives at once (in costates there)."""
+        gradient, back = self.flows["gradient"].program, self.flows["back"].program.local("b")
+        statements = list(back.statements)
+        sides = []
+        for prefix, start in (("u", slopes), ("v", [sp.Integer(0)] * len(slopes))):
+            part = gradient.rename(dict(zip(self.system.states, start, strict=True))).local(prefix)
+            statements += part.statements
+            sides.append(part.outputs)
+        at = {symbol(name): back.outputs[name] for name in self.l}
+        outputs = {g: sides[0][g] - sides[1][g] + given[g].xreplace(at) for g in self.g}
+        return Rule(Program(tuple(statements), outputs).simplified(), self.l, self.g)

@@ -140,6 +140,11 @@ class Simulation:
         self._engine = self._open(network)
         self._plan = self._engine.plan  # that of the network's own values
 
+    def __repr__(self) -> str:
+        reads = "observables alone" if self._loss is None else f"{type(self._loss).__name__}"
+        what = f"network {self._given.name!r}, {reads}, target {self.target}, batches of up to {self.batch_size}"
+        return f"<Simulation: {what}{', closed' if self._closed else ''}>"
+
     def _open(self, network: Network, plan: EnginePlan | None = None) -> Engine:
         """An engine with a plan and the values of its network; without one, with that of `network`."""
         plan = plan or EnginePlan.of(network, self._observables, **self._lowering)

@@ -59,6 +59,13 @@ class Outcome:
     unresolved: int = 0
     pseudospikes: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        spikes = [f"{n:g} spikes of {name}" for name, n in self.spikes.items()]
+        gradients = [f"{key} {gradient.shape}" for key, gradient in self.gradients.items()]
+        by = [f"gradients by {', '.join(gradients)}"] if gradients else []
+        odd = [f"{n} {what}" for n, what in ((self.silent, "silent trials"), (self.ties, "ties")) if n]
+        return f"<Outcome: {'; '.join((f'loss {self.loss:.6g}', *spikes, *odd, *by))}>"
+
 
 class GradientSource(Protocol):
     """Whatever simulates a network and returns its loss and gradients; `Simulation` is one.

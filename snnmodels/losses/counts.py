@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..templates.arguments import check_choice, check_numbers
+from ..templates.network import take_seconds
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times
@@ -38,6 +39,7 @@ class _Counting(Loss):
 
     def __post_init__(self) -> None:
         check_choice("surrogate", self.surrogate, ("", *SURROGATES))
+        take_seconds(self, "width", "end")
         check_positive(width=self.width)
         if self.end is not None:
             check_positive(end=self.end)
@@ -110,6 +112,7 @@ class CountError(_Counting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        take_seconds(self, "per")
         check_positive(per=self.per, scale=self.scale)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..templates.arguments import check_kind
 from ..templates.errors import brief, suggest
-from ..templates.network import Network, Population
+from ..templates.network import Network, Population, take_seconds
 
 __all__ = ["FinalValues", "FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
 
@@ -202,6 +202,9 @@ class Samples(_State):
 
     interval: float = 1e-3
     what: ClassVar[str] = "samples"
+
+    def __post_init__(self) -> None:
+        take_seconds(self, "interval")
 
     def times(self, duration: float) -> np.ndarray:
         """Times of all samples of a trial, in seconds."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..templates.network import take_seconds
 from .base import Loss, LossValue
 from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
@@ -25,6 +26,7 @@ class Deviations(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
+        take_seconds(self, "tau")
         check_positive(tau=self.tau, missing=self.missing)
 
     @property

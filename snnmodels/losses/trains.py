@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..templates.network import take_seconds
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
@@ -43,6 +44,7 @@ class VanRossumDistance(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
+        take_seconds(self, "tau", "end")
         check_positive(tau=self.tau)
         if self.end is not None:
             check_positive(end=self.end)

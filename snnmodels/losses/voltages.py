@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..templates.errors import brief
+from ..templates.network import take_seconds
 from .base import Loss, LossValue
 from .observables import Observable, Samples
 from .observed import check_positive
@@ -47,6 +48,7 @@ class VoltageError(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
+        take_seconds(self, "interval")
         check_positive(interval=self.interval, scale=self.scale)
         if not (isinstance(self.skip, int | np.integer) and self.skip >= 0):
             raise ValueError(f"skip: expected a whole number of at least 0, got {brief(self.skip)}")

@@ -83,6 +83,7 @@ class Adam(Optimiser):
         moments : dict of str to tuple of array
             Mean and square of every value; what is written into them is kept.
         """
+        self.check_epoch()
         for key, value in values.items():
             self._check_state(key, value)
             if key not in self._state:

@@ -76,18 +76,34 @@ class Optimiser(ABC):
         self._steps = 0
         self._state: dict[str, tuple[np.ndarray, ...]] = {}
         self.start_epoch(0)
+        self._told = isinstance(self.schedule, ConstantRate)
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the schedule's learning rate for an epoch, counted from 0."""
+        """Take the schedule's learning rate for an epoch, counted from 0; `train` does, a loop of one's own has to."""
         assert callable(self.schedule)
         rate = self.schedule(epoch)
         check_numbers(**{f"learning rate of epoch {epoch + 1}": rate})
         self._rate = rate
+        self._told = True
 
     @property
     def learning_rate(self) -> float:
         """The rate in use."""
         return self._rate
+
+    def check_epoch(self) -> None:
+        """Refuse a step with a rate that nobody has asked for: a schedule would stay at its first epoch.
+
+        Raises
+        ------
+        ValueError
+            If the rate depends on the epoch, and no epoch has been started.
+        """
+        if not self._told:
+            raise ValueError(
+                "the learning rate depends on the epoch, which the optimiser doesn't know; call "
+                "optimiser.start_epoch(epoch) at the beginning of each, counted from 0"
+            )
 
     def step(self, values: Values, gradients: Values) -> None:
         """Update every value in place.
@@ -103,9 +119,10 @@ class Optimiser(ABC):
         ------
         ValueError
             If a gradient is missing or has another shape, a value can't be updated in place or is not between the
-            bounds of its transform, or `scales`, `bounds` or `transforms` name a key that isn't there. Nothing is
-            changed then.
+            bounds of its transform, or `scales`, `bounds` or `transforms` name a key that isn't there, or the rate
+            depends on the epoch and `start_epoch` was never called. Nothing is changed then.
         """
+        self.check_epoch()
         check_mapping("values", values, "a mapping of keys to arrays")
         check_mapping("gradients", gradients, "a mapping of keys to arrays")
         for key in (*self.scales, *self.bounds, *self.transforms):

@@ -14,13 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..files import atomic_file, folder_for
+from ..plots import PALETTE
 from ..training.history import History
 
-__all__ = ["PALETTE", "plot_confusion", "plot_history", "plot_latency_images", "plot_yin_yang", "save_figure"]
+__all__ = ["plot_confusion", "plot_history", "plot_latency_images", "plot_yin_yang", "save_figure"]
 
-# Okabe & Ito, https://jfly.uni-koeln.de/color: distinguishable with any common colour vision; their yellow, hard to see
-# on white, made darker, and two more to have ten.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999", "#882255", "#B8B000")
 _SETS = {"train": ("training", "#0072B2"), "validation": ("validation", "#E69F00"), "test": ("test", "#D55E00")}
 # Without its light end, which fades on white.
 _SEQUENTIAL = LinearSegmentedColormap.from_list("viridis_dark", colormaps["viridis"](np.linspace(0, 0.9, 256)))

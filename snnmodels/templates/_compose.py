@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ._check import check_composition, check_defaults, check_used
 from ._component import IDLE, Component, Context, read_component
@@ -14,14 +13,14 @@ from ._merge import Merged, merge
 from .arguments import check_kind
 from .errors import TemplateError, located, suggest
 from .expressions import add_term, free_names, is_name, substitute
-from .library import find, read
-from .model import DRIVE, Assignment, Input, Model, Parameter
-from .schema import MechanismFile, NetworkFile, NeuronFile, SynapseFile, validate
+from .library import find, read_toml
+from .model import DRIVE, Assignment, Document, Input, Model, Parameter
+from .schema import MechanismFile, ModelFile, NetworkFile, NeuronFile, SynapseFile, validate
 
-__all__ = ["Document", "as_model", "compose_model", "load_model"]
+__all__ = ["as_model", "component", "compose_model", "load_components", "load_model"]
 
 _ORDER = ("neuron", "synapse", "mechanism")
-_NO_COMPONENT = "a network is no component; expected neuron, synapse or mechanism"
+_NO_COMPONENT = "is no component; expected neuron, synapse or mechanism"
 
 
 def load_model(*components: str | Path, name: str | None = None) -> Model:
@@ -47,9 +46,10 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     ----------
     *components : str or Path
         Library names (``"lif"``), paths ending in ``.toml``, or several of them joined by plus signs
-        (``"lif+exp_synapse+adaptive_threshold"``).
+        (``"lif+exp_synapse+adaptive_threshold"``). A file of ``kind = "model"`` stands for the components that it
+        names, with its defaults.
     name : str, optional
-        Name of the model; by default the components' names joined by plus signs.
+        Name of the model; by default that of the file of a whole model, or the components' names joined by plus signs.
 
     Returns
     -------
@@ -65,26 +65,91 @@ def load_model(*components: str | Path, name: str | None = None) -> Model:
     >>> load_model("lif", "adaptive_threshold").name
     'lif+exp_synapse+adaptive_threshold'
     """
-    return _composed(_read_components(components), name)
+    return load_components(_split(components), name)
 
 
-@dataclass(frozen=True)
-class Document:
-    """A component that is in no file: what one would hold, and what messages call it.
+def load_components(components: Iterable[str | Document], name: str | None = None) -> Model:
+    """As `load_model`, of components one by one, of which some may be documents.
 
-    Attributes
+    Parameters
     ----------
-    name : str
-        Of the component; that of a synapse is its receptor's.
-    where : str
-        What stands for the name of a file in messages, and in `Model.files`.
-    content : mapping
-        As TOML would be read.
+    components : iterable of str or Document
+    name : str, optional
     """
+    given = list(components)
+    documents: list[Document] = []
+    whole: list[tuple[ModelFile, Document]] = []
+    for reference in given:
+        document = reference if isinstance(reference, Document) else _found(reference)
+        source = validate(dict(document.content), document.where)
+        if isinstance(source, ModelFile):
+            whole.append((source, document))
+            documents += _of_model(source, document)
+        else:
+            documents.append(document)
+    if len(given) > 1 or not whole:
+        return _composed(*_read_components(documents), name)
+    ((head, document),) = whole
+    model = _composed(*_read_components(documents), name or document.name)
+    references = tuple(head.references) or model.references
+    return replace(model, title=head.title, description=head.description.strip(), references=references)
 
-    name: str
-    where: str
-    content: Mapping[str, Any]
+
+def component(part: str, folder: Path, own: Mapping[str, Document]) -> str | Document:
+    """A component as a file names it: one of the file's own tables, or a user's file that stands beside it.
+
+    Parameters
+    ----------
+    part : str
+        As in a composition, with its instance.
+    folder : Path
+        Of the file.
+    own : mapping of str to Document
+        The file's tables.
+    """
+    file, colon, alias = part.rpartition(":")
+    if not (colon and is_name(alias)):
+        file, colon, alias = part, "", ""
+    if file in own:
+        return replace(own[file], alias=alias)
+    return f"{folder / file}{colon}{alias}" if os.path.isfile(folder / file) else part
+
+
+def _of_model(head: ModelFile, document: Document) -> list[Document]:
+    """The components that the file of a whole model names, with its defaults in the place of theirs."""
+    if document.alias:
+        raise TemplateError(document.where, "", f"only synapses and mechanisms can be renamed (':{document.alias}')")
+    file, folder = document.where, Path(document.where).parent
+    own = {name: Document(name, f"{file}: components.{name}", table) for name, table in head.components.items()}
+    parts = head.model.split("+") if isinstance(head.model, str) else head.model
+    documents = []
+    with located(file, "model"):
+        for part in parts:
+            found = component(part.strip(), folder, own)
+            documents.append(found if isinstance(found, Document) else _found(found))
+            if documents[-1].content.get("kind") == "model":
+                raise ValueError(f"{part} is a whole model itself; name its components")
+    if unused := own.keys() - {d.name for d in documents}:
+        raise TemplateError(file, f"components.{min(unused)}", "the model doesn't name it")
+    for name, value in head.parameters.items():
+        documents = _with_default(documents, name, value, file)
+    return documents
+
+
+def _with_default(documents: Sequence[Document], name: str, value: str | float, file: str) -> list[Document]:
+    """Documents with another default of a parameter in all that declare it."""
+    changed = []
+    for d in documents:
+        tables = d.content.get("parameters", {})
+        own = name.removesuffix(f"_{d.alias}") if d.alias else name
+        if (own != name or not d.alias) and own in tables:
+            content = {**d.content, "parameters": {**tables, own: {**tables[own], "default": value}}}
+            d = replace(d, content=content, where=d.where if d.where.startswith(file) else f"{file}: {d.reference}")
+        changed.append(d)
+    if changed == list(documents):
+        names = [f"{p}_{d.alias}" if d.alias else p for d in documents for p in d.content.get("parameters", {})]
+        raise TemplateError(file, f"parameters.{name}", f"no component has such a parameter; {suggest(name, names)}")
+    return changed
 
 
 def compose_model(*documents: Document, name: str) -> Model:
@@ -105,16 +170,21 @@ def compose_model(*documents: Document, name: str) -> Model:
     context = Context()
     parts = []
     for document in documents:
-        source = validate(dict(document.content), document.where)
-        if isinstance(source, NetworkFile):
-            raise TemplateError(document.where, "kind", _NO_COMPONENT)
+        source = _checked(document)
         parts.append(read_component(source, document.name, document.where, context))
     if [part.kind == "neuron" for part in parts] != [True, *(False for _ in parts[1:])]:
         raise TemplateError(name, "", "expected documents of a neuron, then of its synapses and mechanisms")
-    return _composed(parts, name)
+    return _composed(parts, documents, name)
 
 
-def _composed(components_read: list[Component], name: str | None) -> Model:
+def _checked(document: Document) -> NeuronFile | SynapseFile | MechanismFile:
+    source = validate(dict(document.content), document.where)
+    if isinstance(source, NetworkFile | ModelFile):
+        raise TemplateError(document.where, "kind", f"a {source.kind} {_NO_COMPONENT}")
+    return source
+
+
+def _composed(components_read: list[Component], documents: Sequence[Document], name: str | None) -> Model:
     parts = _connect_inputs(components_read)
     merged = merge(parts)
     opened = merge(_connect_inputs(components_read, opened=True))
@@ -123,6 +193,7 @@ def _composed(components_read: list[Component], name: str | None) -> Model:
     for part in components_read:
         check_used(part)
     model = _model(name or "+".join(part.name for part in parts), parts, merged, opened)
+    model = replace(model, components=tuple(documents))
     if model.pseudospike is not None:
         free = merge(_connect_inputs(components_read, constant=model.pseudospike.input))
         inner = _flattened(free)
@@ -165,50 +236,56 @@ def _split(components: Iterable[str | Path]) -> list[str]:
     return references
 
 
-def _read_components(components: Iterable[str | Path]) -> list[Component]:
+def _read_components(documents: Iterable[Document]) -> tuple[list[Component], list[Document]]:
     """The components in the order neuron, synapses, mechanisms, each read knowing those before it."""
-    files: list[tuple[NeuronFile | SynapseFile | MechanismFile, Path, str]] = []
-    for reference in _split(components):
-        path, colon, alias = reference.rpartition(":")
-        if not (colon and is_name(alias)):
-            path, alias = reference, ""
-        file = find(path, _ORDER)
-        source = read(file)
-        if isinstance(source, NetworkFile):
-            raise TemplateError(str(file), "kind", _NO_COMPONENT)
+    files: list[tuple[NeuronFile | SynapseFile | MechanismFile, Document]] = []
+    for document in documents:
+        source, alias = _checked(document), document.alias
         if alias and source.kind == "neuron":
-            raise TemplateError(str(file), "", f"only synapses and mechanisms can be renamed (':{alias}')")
-        if source.kind == "mechanism" and any(file == other and alias == its for _, other, its in files):
-            name = f"{file.stem}:{alias}" if alias else file.stem
-            raise TemplateError(str(file), "", f"{name} is there twice; rename one, as in {file.stem}:slow")
-        files.append((source, file, alias))
+            raise TemplateError(document.where, "", f"only synapses and mechanisms can be renamed (':{alias}')")
+        same = (other for _, other in files if (other.where, other.alias) == (document.where, alias))
+        if source.kind == "mechanism" and any(same):
+            name = f"{document.name}:{alias}" if alias else document.name
+            raise TemplateError(document.where, "", f"{name} is there twice; rename one, as in {document.name}:slow")
+        files.append((source, document))
 
-    neurons = [(source, file) for source, file, _ in files if isinstance(source, NeuronFile)]
+    neurons = [(source, document) for source, document in files if isinstance(source, NeuronFile)]
     if len(neurons) != 1:
-        label = "+".join(file.stem for _, file, _ in files)
-        found = " and ".join(file.stem for _, file in neurons) or "none"
+        label = "+".join(document.name for _, document in files)
+        found = " and ".join(document.name for _, document in neurons) or "none"
         raise TemplateError(label, "", f"a model has exactly one neuron, found {found}")
-    neuron, neuron_path = neurons[0]
-    if neuron.default_synapse and not any(isinstance(source, SynapseFile) for source, _, _ in files):
-        with located(str(neuron_path), "default_synapse"):
+    neuron, of_neuron = neurons[0]
+    if neuron.default_synapse and not any(isinstance(source, SynapseFile) for source, _ in files):
+        with located(of_neuron.where, "default_synapse"):
             file = find(neuron.default_synapse, ("synapse",))
-            default = read(file)
-        if not isinstance(default, SynapseFile):
-            raise TemplateError(str(neuron_path), "default_synapse", f"{file} is a {default.kind}, not a synapse")
-        files.append((default, file, ""))
+            default = Document(file.stem, str(file), read_toml(file))
+            synapse = _checked(default)
+        if not isinstance(synapse, SynapseFile):
+            raise TemplateError(of_neuron.where, "default_synapse", f"{file} is a {synapse.kind}, not a synapse")
+        files.append((synapse, default))
 
     files.sort(key=lambda entry: _ORDER.index(entry[0].kind))
     context = Context()
     parts: list[tuple[Component, str]] = []
     written: dict[tuple[str, str], Component] = {}
-    for source, file, alias in files:
+    for source, document in files:
+        name, alias = document.name, document.alias
         required = source.requires if isinstance(source, MechanismFile) else ()
-        here = context.for_instance(alias, [written[name, alias] for name in required if (name, alias) in written])
-        part = read_component(source, file.stem, str(file), here)
+        here = context.for_instance(alias, [written[other, alias] for other in required if (other, alias) in written])
+        part = read_component(source, name, document.where, here)
         context.add_instance(alias, part, here)
         parts.append((part, alias))
-        written[file.stem, alias] = part
-    return [_instance(part, alias, written) for part, alias in parts]
+        written[name, alias] = part
+    return [_instance(part, alias, written) for part, alias in parts], [document for _, document in files]
+
+
+def _found(reference: str) -> Document:
+    """The component that a name of the library or a path stands for, with its instance."""
+    path, colon, alias = reference.rpartition(":")
+    if not (colon and is_name(alias)):
+        path, alias = reference, ""
+    file = find(path, _ORDER)
+    return Document(file.stem, str(file), read_toml(file), alias)
 
 
 def _instance(part: Component, alias: str, written: Mapping[tuple[str, str], Component]) -> Component:

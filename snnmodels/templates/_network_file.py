@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ._compose import load_model
+from ..files import read_archive, read_array
+from ._compose import component, load_components
 from .arguments import check_seed
 from .errors import TemplateError, located, suggest
-from .expressions import is_name
 from .library import find, read_toml
-from .model import Model, Parameter
+from .model import Document, Model, Parameter
 from .network import (
     MOST,
     CurrentInput,
@@ -23,14 +22,17 @@ from .network import (
     Network,
     Population,
     Projection,
+    Settled,
     SpikeInput,
     gain_unit,
     learnable_names,
 )
 from .schema import (
+    ArrayTable,
     CurrentInputTable,
     DrawTable,
     LossTable,
+    MaskTable,
     NetworkFile,
     PopulationTable,
     ProjectionTable,
@@ -95,16 +97,24 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
     inputs = tuple(_input(name, t.n, file) for name, t in given if not isinstance(t, CurrentInputTable))
     currents = tuple(_current(name, t, file) for name, t in given if isinstance(t, CurrentInputTable))
     start = source.seed if seed is None else seed
-    populations = {name: _population(name, table, path, start) for name, table in source.populations.items()}
+    files = _Files(path.parent)
+    own = {name: Document(name, f"{file}: components.{name}", table) for name, table in source.components.items()}
+    populations = {
+        name: _population(name, table, path, start, own, files) for name, table in source.populations.items()
+    }
+    if unused := own.keys() - {c.name for p in populations.values() for c in p.model.components}:
+        raise TemplateError(file, f"components.{min(unused)}", "no population names it")
     sizes = {**{i.name: i.n for i in inputs}, **{p.name: p.n for p in populations.values()}}
     models = {name: population.model for name, population in populations.items()}
     tables = [(f"projections.{k}", table) for k, table in enumerate(source.projections)]
     driving = {c.name: c for c in currents}
     projections = tuple(
-        _projection(table, key, path, sizes, models, start) for key, table in tables if table.source not in driving
+        _projection(table, key, path, sizes, models, start, files)
+        for key, table in tables
+        if table.source not in driving
     )
     drives = tuple(
-        _drive(table, key, path, driving[table.source], populations, start)
+        _drive(table, key, path, driving[table.source], populations, start, files)
         for key, table in tables
         if table.source in driving
     )
@@ -120,7 +130,7 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
         )
     with located(file, ""):
         return Network(
-            name=path.stem,
+            name=path.stem if source.name is None else source.name,
             inputs=inputs,
             populations=tuple(populations.values()),
             projections=projections,
@@ -131,6 +141,42 @@ def load_network(name_or_path: str | Path, seed: int | None = None, **overrides:
             drives=drives,
             loss=tuple(_loss(table, where, file) for where, table in _losses(source)),
         )
+
+
+class _Files:
+    """Arrays of files that stand beside the network's; an archive is read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._archives: dict[Path, Mapping[str, Array]] = {}
+
+    def read(self, table: ArrayTable | ValuesTable | MaskTable) -> Array:
+        """What a table names."""
+        assert table.file is not None
+        path = self._folder / table.file
+        if (path.suffix == ".npz") != (table.array is not None):
+            raise ValueError(f"{path}: name one of the arrays of an archive (.npz) by array, and of no other file")
+        try:
+            match path.suffix:
+                case ".npz":
+                    return self._of_archive(path, str(table.array))
+                case ".npy":
+                    return read_array(path, "array")
+                case ".csv":
+                    return np.loadtxt(path, delimiter=",", ndmin=1 if isinstance(table, ArrayTable) else 2)
+        except OSError as error:
+            raise ValueError(f"{path} can't be read: {error}") from None
+        except ValueError as error:
+            raise ValueError(str(error) if path.suffix != ".csv" else f"{path} can't be read: {error}") from None
+        raise ValueError(f"{path}: expected a file that ends in .npy, .npz or .csv")
+
+    def _of_archive(self, path: Path, name: str) -> Array:
+        if path not in self._archives:
+            self._archives[path] = read_archive(path, "archive of arrays")
+        arrays = self._archives[path]
+        if name not in arrays:
+            raise ValueError(f"{path} has no array {name!r}; {suggest(name, arrays)}")
+        return arrays[name]
 
 
 def _override(data: dict[str, Any], overrides: Mapping[str, Any], file: str) -> None:
@@ -172,11 +218,13 @@ def _current(name: str, table: CurrentInputTable, file: str) -> CurrentInput:
         return CurrentInput(name, table.n, interpolation=table.interpolation, unit=table.unit, **times)
 
 
-def _population(name: str, table: PopulationTable, path: Path, seed: int) -> Population:
+def _population(
+    name: str, table: PopulationTable, path: Path, seed: int, own: Mapping[str, Document], files: _Files
+) -> Population:
     file, key = str(path), f"populations.{name}"
     parts = table.model.split("+") if isinstance(table.model, str) else table.model
     with located(file, f"{key}.model"):
-        model = load_model(*(_beside(part, path.parent) for part in parts))
+        model = load_components(component(part.strip(), path.parent, own) for part in parts)
     with located(file, f"{key}.n"):
         if table.n > MOST:
             raise ValueError(f"is {table.n}; expected at most {MOST}")
@@ -192,20 +240,14 @@ def _population(name: str, table: PopulationTable, path: Path, seed: int) -> Pop
                 drawn = _drawn(value.model_dump(exclude_none=True), (table.n,), unit, rng)
                 _check_drawn(drawn, model.parameters[parameter])
                 parameters[parameter] = drawn
+            elif isinstance(value, ArrayTable):
+                parameters[parameter] = _numbers(files.read(value), (table.n,), "(n,)")
             elif isinstance(value, list):
                 parameters[parameter] = np.array([quantity_in(item, unit)[0] for item in value])
             else:
                 parameters[parameter] = quantity_in(value, unit)[0]
     with located(file, key):
-        return Population(name, table.n, model, parameters, tuple(table.learnable))
-
-
-def _beside(part: str, folder: Path) -> str | Path:
-    """A component as the network's file names it: a user's own files stand beside that."""
-    file, colon, alias = part.rpartition(":")
-    if not (colon and is_name(alias)):
-        file, colon, alias = part, "", ""
-    return f"{folder / file}{colon}{alias}" if os.path.isfile(folder / file) else part
+        return Population(name, table.n, model, Settled(parameters), tuple(table.learnable))
 
 
 def _check_drawn(values: Array, parameter: Parameter) -> None:
@@ -236,7 +278,13 @@ def _loss(table: LossTable, key: str, file: str) -> dict[str, Any]:
 
 
 def _projection(
-    table: ProjectionTable, key: str, path: Path, sizes: Mapping[str, int], models: Mapping[str, Model], seed: int
+    table: ProjectionTable,
+    key: str,
+    path: Path,
+    sizes: Mapping[str, int],
+    models: Mapping[str, Model],
+    seed: int,
+    files: _Files,
 ) -> Projection:
     file = str(path)
     if table.input is not None:
@@ -255,13 +303,14 @@ def _projection(
     shape = _shape(sizes[table.source], sizes[table.target], file, key)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     with located(file, f"{key}.weights"):
-        weights = _values(table.weights, shape, receptors[receptor].weight_unit, path.parent, rng)
-    mask = None if table.mask is None else rng.random(shape) < table.mask.probability
+        weights = _values(table.weights, shape, receptors[receptor].weight_unit, files, rng)
+    with located(file, f"{key}.mask"):
+        mask = None if table.mask is None else _mask(table.mask, shape, files, rng)
     delay: float | Array
     with located(file, f"{key}.delay"):
         if isinstance(table.delay, ValuesTable):
             draws = np.random.default_rng([seed, zlib.crc32(f"{name}.delay".encode())])
-            delay = _values(table.delay, shape, "second", path.parent, draws)
+            delay = _values(table.delay, shape, "second", files, draws)
         else:
             delay = quantity_in(table.delay or 0, "second")[0]
     with located(file, key):
@@ -276,6 +325,7 @@ def _drive(
     source: CurrentInput,
     populations: Mapping[str, Population],
     seed: int,
+    files: _Files,
 ) -> Drive:
     file = str(path)
     for given in ("receptor", "delay", "mask"):
@@ -295,7 +345,7 @@ def _drive(
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     shape = _shape(source.n, target.n, file, key)
     with located(file, f"{key}.weights"):
-        weights = _values(table.weights, shape, gain_unit(inputs[driven].unit, source.unit), path.parent, rng)
+        weights = _values(table.weights, shape, gain_unit(inputs[driven].unit, source.unit), files, rng)
     with located(file, key):
         learnable = learnable_names(table.learnable, f"drive {name!r}", ("w",))
         return Drive(name, source.name, target.name, weights, driven, learnable)
@@ -308,7 +358,7 @@ def _shape(n_source: int, n_target: int, file: str, key: str) -> tuple[int, int]
     return n_source, n_target
 
 
-def _values(table: ValuesTable, shape: tuple[int, int], unit: str, folder: Path, rng: np.random.Generator) -> Array:
+def _values(table: ValuesTable, shape: tuple[int, int], unit: str, files: _Files, rng: np.random.Generator) -> Array:
     given = table.model_dump(exclude_none=True)
     ways = [way for way in ("distribution", "value", "matrix", "file") if way in given]
     if len(ways) != 1:
@@ -317,15 +367,29 @@ def _values(table: ValuesTable, shape: tuple[int, int], unit: str, folder: Path,
     way = ways[0]
     if way == "distribution":
         return _drawn(given, shape, unit, rng)
-    if set(given) != {way}:
+    if set(given) - ({way, "array"} if way == "file" else {way}):
         raise ValueError(f"{way} goes with nothing else; found {', '.join(given)}")
     match way:
         case "value":
             return np.full(shape, quantity_in(given["value"], unit)[0])
         case "matrix":
-            return _matrix(given["matrix"], shape)
+            return _numbers(given["matrix"], shape, "(n_source, n_target)")
         case _:
-            return _matrix(_read_matrix(folder / given["file"]), shape)
+            return _numbers(files.read(table), shape, "(n_source, n_target)")
+
+
+def _mask(table: MaskTable, shape: tuple[int, int], files: _Files, rng: np.random.Generator) -> Array:
+    """Which connections exist."""
+    if (table.probability is None) == (table.file is None):
+        raise ValueError("expected either probability or file")
+    if table.probability is not None:
+        if table.array is not None:
+            raise ValueError("array goes with file")
+        return rng.random(shape) < table.probability
+    mask = _numbers(files.read(table), shape, "(n_source, n_target)")
+    if not np.isin(mask, (0, 1)).all():
+        raise ValueError("expected an array of true and false, or of 1 and 0")
+    return mask != 0
 
 
 def _drawn(given: Mapping[str, Any], shape: tuple[int, ...], unit: str, rng: np.random.Generator) -> Array:
@@ -343,23 +407,13 @@ def _drawn(given: Mapping[str, Any], shape: tuple[int, ...], unit: str, rng: np.
     return rng.uniform(a, b, shape)
 
 
-def _matrix(values: Any, shape: tuple[int, int]) -> Array:
+def _numbers(values: Any, shape: tuple[int, ...], axes: str) -> Array:
     try:
-        matrix = np.asarray(values, dtype=float)
+        numbers = np.asarray(values, dtype=float)
     except (ValueError, TypeError):
         raise ValueError("expected rows of numbers of equal length") from None
-    if matrix.shape != shape:
-        raise ValueError(f"shape is {matrix.shape}; expected (n_source, n_target) = {shape}")
-    return matrix
+    if numbers.shape != shape:
+        raise ValueError(f"shape is {numbers.shape}; expected {axes} = {shape}")
+    return numbers
 
 
-def _read_matrix(path: Path) -> Array:
-    try:
-        match path.suffix:
-            case ".npy":
-                return np.asarray(np.load(path, allow_pickle=False))
-            case ".csv":
-                return np.loadtxt(path, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} can't be read: {error}") from None
-    raise ValueError(f"{path}: expected a file that ends in .npy or .csv")

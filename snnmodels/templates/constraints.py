@@ -9,7 +9,6 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from .expressions import called_functions, check_expression, parse
 from .model import Model
@@ -84,7 +83,11 @@ def _read(condition: str) -> tuple[CodeType, dict[str, Any], list[str]]:
 def _function(name: str) -> Any:
     if name == "int":
         return lambda x: np.asarray(x).astype(int)
-    return scipy.special.exprel if name == "exprel" else getattr(np, name)
+    if name == "exprel":
+        from scipy.special import exprel  # takes as long to import as all of NumPy
+
+        return exprel
+    return getattr(np, name)
 
 
 def violated(model: Model, values: Mapping[str, float | Array]) -> str:

@@ -14,7 +14,13 @@ from .schema import KINDS, TemplateFile, validate
 
 __all__ = ["Entry", "catalogue", "equations_path", "find", "read", "read_toml"]
 
-_FOLDERS = {"neuron": "neurons", "synapse": "synapses", "mechanism": "mechanisms", "network": "networks"}
+_FOLDERS = {
+    "neuron": "neurons",
+    "synapse": "synapses",
+    "mechanism": "mechanisms",
+    "model": "models",
+    "network": "networks",
+}
 
 
 @dataclass(frozen=True)

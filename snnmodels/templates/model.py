@@ -10,10 +10,39 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from ._html import page, table
 from .errors import brief, suggest
+
+
+@dataclass(frozen=True)
+class Document:
+    """A component of a model as its file holds it, or would hold it where there is none.
+
+    Attributes
+    ----------
+    name : str
+        Of the component; that of a synapse is its receptor's.
+    where : str
+        The file, or what stands for its name in messages; also in `Model.files`.
+    content : mapping
+        As TOML is read.
+    alias : str
+        Of the instance, as in ``"exp_synapse:inh"``; empty for a component under its own name.
+    """
+
+    name: str
+    where: str
+    content: Mapping[str, Any]
+    alias: str = ""
+
+    @property
+    def reference(self) -> str:
+        """How a composition names it: ``"lif"``, ``"exp_synapse:inh"``."""
+        return f"{self.name}:{self.alias}" if self.alias else self.name
 
 
 @dataclass(frozen=True)
@@ -312,6 +341,8 @@ class Model:
         What the neuron's file says, of it with its default synapse; None where it says nothing.
     pseudospike : Pseudospike or None
         None for a neuron whose file declares no pseudospikes.
+    components : tuple of Document
+        What it was composed of.
     """
 
     name: str
@@ -334,6 +365,23 @@ class Model:
     open_derivatives: Mapping[str, str] = field(default_factory=dict)
     accuracy: Accuracy | None = None
     pseudospike: Pseudospike | None = None
+    components: tuple[Document, ...] = field(default=(), compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        spikes = "no spikes" if self.threshold is None else f"spikes at {self.threshold}"
+        receptors = f"receptors {', '.join(self.receptors)}" if self.receptors else "no receptors"
+        return f"<Model {self.name!r}: states {', '.join(self.state_names)}; {spikes}; {receptors}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: equations, events and parameters."""
+        lines = [f"d{name}/dt = {rhs}" for name, rhs in self.derivatives.items()]
+        if self.threshold is not None:
+            lines += [f"spike when {self.threshold}", *(f"then {statement}" for statement in self.reset)]
+        for r in self.receptors.values():
+            lines += [f"on arrival at {r.name}: {statement}" for statement in r.on_pre]
+        parameters = [(p.name, p.default, p.unit, p.description) for p in self.parameters.values()]
+        title = f"{self.name}: {self.title}"
+        return page(title, "\n".join(lines), table(("parameter", "default", "unit", "meaning"), parameters))
 
     @property
     def spiking(self) -> bool:

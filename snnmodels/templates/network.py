@@ -6,17 +6,19 @@ a number in SI units is, and are checked against the unit that is expected.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ._html import page, table
 from .arguments import check_kind, check_mapping, real_array, sequence_of
 from .constraints import violated
 from .errors import brief, suggest
 from .expressions import is_name
-from .model import Model
+from .model import Model, Parameter
 
 __all__ = [
     "INTERPOLATIONS",
@@ -26,12 +28,14 @@ __all__ = [
     "Network",
     "Population",
     "Projection",
+    "Settled",
     "SpikeInput",
     "check_inputs",
     "check_network",
     "gain_unit",
     "in_unit",
     "learnable_names",
+    "take_seconds",
 ]
 
 Array = np.ndarray
@@ -41,6 +45,9 @@ MOST = 1_000_000_000  # neurons of a population, connections of a projection: 8 
 
 INTERPOLATIONS = ("hold", "linear")
 
+_SHOWN = 30  # parts of a network that its repr shows
+
+_FAR = 999  # times a usual value: a unit was left out, rather than meant so
 _ROUNDING = 1e-12  # of a trial: a sample that is due so little before its end is due at it
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
@@ -126,6 +133,10 @@ class CurrentInput:
         return int(np.ceil((duration * (1 - _ROUNDING) - self.start) / self.interval))
 
 
+class Settled(dict[str, float | Array]):
+    """Values of a population that have been checked: they may have had a unit when they were given."""
+
+
 @dataclass(frozen=True)
 class Population:
     """`n` neurons of one model.
@@ -176,10 +187,17 @@ class Population:
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
+            if not hasattr(value, "dim") and not isinstance(self.parameters, Settled):
+                _warn_of_size(what, array, known[name])
             values[name] = array if array.ndim else float(array)
         if problem := violated(self.model, {name: values.get(name, p.value) for name, p in known.items()}):
             raise ValueError(f"population {self.name!r}: {problem}")
-        object.__setattr__(self, "parameters", values)
+        object.__setattr__(self, "parameters", Settled(values))
+
+    def __repr__(self) -> str:
+        units = {name: parameter.unit for name, parameter in self.model.parameters.items()}
+        own = [f"{name} = {_shown(value, units[name])}" for name, value in self.parameters.items()]
+        return f"<Population {self.name!r}: {'; '.join((f'{self.n} {self.model.name}', *own, *_learns(self)))}>"
 
     def value(self, parameter: str) -> float | Array:
         """The value of a parameter in SI units: the population's own, else the model's default."""
@@ -223,6 +241,12 @@ class Projection:
     learnable: Sequence[str] = ("w",)
     delay: float | Array = 0.0
 
+    def __repr__(self) -> str:
+        connections = "all-to-all" if self.mask is None else f"{int(np.sum(self.mask))} connections"
+        parts = [f"{self.source} -> {self.target}", *([self.receptor] if self.receptor else ()), connections]
+        delay = [f"delay {_shown(self.delay, 'second')}"] if np.any(self.delay) or "delay" in self.learnable else []
+        return f"<Projection {self.name!r}: {'; '.join((*parts, *delay, *_learns(self)))}>"
+
     def __post_init__(self) -> None:
         _name_by_ends("projection", self, "receptor")
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"projection {self.name!r}"))
@@ -259,6 +283,10 @@ class Drive:
     weights: Array
     input: str = ""
     learnable: Sequence[str] = ("w",)
+
+    def __repr__(self) -> str:
+        parts = [f"{self.source} -> {self.target}", *([self.input] if self.input else ()), *_learns(self)]
+        return f"<Drive {self.name!r}: {'; '.join(parts)}>"
 
     def __post_init__(self) -> None:
         _name_by_ends("drive", self, "input")
@@ -348,6 +376,26 @@ class Network:
         currents = {c.name: c for c in self.currents}
         object.__setattr__(self, "drives", tuple(_settled_drive(d, currents, populations) for d in self.drives))
 
+    def __repr__(self) -> str:
+        loss = [f"loss {', '.join(_kind(term) for term in self.loss)}"] if self.loss else []
+        head = "; ".join((f"trials of {self.duration:g} s", f"output {self.output}", *loss))
+        parts = [*self.inputs, *self.currents, *self.populations, *self.projections, *self.drives]
+        more = [f"  and {len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+        return "\n".join([f"<Network {self.name!r}: {head}", *(f"  {part}" for part in parts[:_SHOWN]), *more]) + ">"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: populations and projections."""
+        inputs = [(x.name, x.n, "input") for x in self.inputs] + [(x.name, x.n, "current") for x in self.currents]
+        neurons = [(p.name, p.n, p.model.name, ", ".join(p.learnable)) for p in self.populations]
+        links: list[Projection | Drive] = [*self.projections, *self.drives]
+        ends = [(q.name, q.source, q.target, np.size(q.weights), ", ".join(q.learnable)) for q in links]
+        return page(
+            f"{self.name}: trials of {self.duration:g} s, output {self.output}",
+            "",
+            table(("name", "size", "model", "learns"), [*((*x, "") for x in inputs), *neurons]),
+            table(("projection", "from", "to", "weights", "learns"), ends),
+        )
+
     def population(self, name: str) -> Population:
         """The population of a name.
 
@@ -381,6 +429,34 @@ class Network:
             for name in q.learnable:
                 values[f"{q.name}.{name}"] = np.asarray(q.value(name), dtype=float)
         return values
+
+
+def _warn_of_size(what: str, values: Array, parameter: Parameter) -> None:
+    """Warn of bare numbers that are of another size than such values are: 20 for 20 ms."""
+    usual = parameter.scale or abs(parameter.value)
+    largest = np.abs(values).max()
+    if parameter.unit == "1" or not usual or not largest or 1 / _FAR < largest / usual < _FAR:
+        return
+    warnings.warn(
+        f"{what} is {largest:g} {parameter.unit}, where {usual:g} {parameter.unit} is usual: a number without a unit "
+        "is in SI units; give a quantity, such as 20*ms, to say that it is meant so",
+        stacklevel=4,  # where the population is made
+    )
+
+
+def _shown(value: float | Array, unit: str) -> str:
+    """One value, or the range of several."""
+    array = np.asarray(value)
+    said = f"{array:g}" if not array.ndim else f"{array.min():g} to {array.max():g}"
+    return said if unit == "1" else f"{said} {unit}"
+
+
+def _learns(of: Population | Projection | Drive) -> list[str]:
+    return [f"learns {', '.join(of.learnable)}"] if of.learnable else []
+
+
+def _kind(term: Mapping[str, Any]) -> str:
+    return str(term.get("kind", "expression"))
 
 
 def learnable_names(
@@ -553,6 +629,23 @@ def _dimension_of(unit: str) -> Any:
     from .units import unit_dimension
 
     return unit_dimension(unit)
+
+
+def take_seconds(of: Any, *names: str) -> None:
+    """Times among the attributes of a frozen object that were given with units, as plain numbers of seconds.
+
+    Raises
+    ------
+    ValueError
+        For another unit, or an array.
+    """
+    for name in names:
+        value = getattr(of, name)
+        if hasattr(value, "dim"):
+            seconds = in_unit(value, "second", name)
+            if seconds.ndim:
+                raise ValueError(f"{name}: expected one time, got {brief(value)}")
+            object.__setattr__(of, name, float(seconds))
 
 
 def in_unit(value: Any, unit: str, where: str) -> Array:

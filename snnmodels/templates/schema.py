@@ -16,6 +16,7 @@ from .errors import TemplateError, brief, suggest
 __all__ = [
     "KINDS",
     "MechanismFile",
+    "ModelFile",
     "NetworkFile",
     "NeuronFile",
     "SynapseFile",
@@ -188,6 +189,18 @@ class MechanismFile(ComponentFile):
     refractory: RefractoryTable | None = None
 
 
+class ModelFile(Table):
+    """A whole model: a composition, with other defaults of its parameters and templates of its own."""
+
+    kind: Literal["model"]
+    title: Text
+    description: Text
+    references: list[str] = []
+    model: str | list[str]
+    parameters: dict[str, str | Number] = {}
+    components: dict[str, dict[str, Any]] = {}
+
+
 class SpikeInputTable(Table):
     """Sources of input spikes."""
 
@@ -205,17 +218,28 @@ class DrawTable(Table):
     high: str | Number | None = None
 
 
+class ArrayTable(Table):
+    """A file of numbers in SI units, and which of its arrays where it is an archive."""
+
+    file: Text
+    array: Text | None = None
+
+
 def _way(value: Any) -> str:
+    if isinstance(value, ArrayTable) or (isinstance(value, dict) and "file" in value):
+        return "array of a file"
     if isinstance(value, dict | DrawTable):
         return "drawn values"
     return "values of neurons" if isinstance(value, list) else "one value"
 
 
-# one number for all neurons, a list of one for each, or how they are drawn; an error is then about what was meant
+# one number for all neurons, one for each in a list or a file, or how they are drawn; an error is then about what was
+# meant
 ParameterEntry = Annotated[
     Annotated[str | Number, Tag("one value")]
     | Annotated[list[str | Number], Tag("values of neurons")]
-    | Annotated[DrawTable, Tag("drawn values")],
+    | Annotated[DrawTable, Tag("drawn values")]
+    | Annotated[ArrayTable, Tag("array of a file")],
     Discriminator(_way),
 ]
 
@@ -262,12 +286,15 @@ class ValuesTable(Table):
     value: str | Number | None = None
     matrix: list[list[Number]] | None = None
     file: Text | None = None
+    array: Text | None = None
 
 
 class MaskTable(Table):
-    """Connections that exist, each with a probability."""
+    """Connections that exist: each with a `probability`, or those that are true in a `file`."""
 
-    probability: Annotated[Number, Field(gt=0, le=1)]
+    probability: Annotated[Number, Field(gt=0, le=1)] | None = None
+    file: Text | None = None
+    array: Text | None = None
 
 
 # one number for all connections, or a table as for weights; an error is then about the one that was meant
@@ -360,9 +387,10 @@ LossEntry = Annotated[
 
 
 class NetworkFile(Table):
-    """A network."""
+    """A network; `components` are templates of its own, which its populations name as those of the library."""
 
     kind: Literal["network"]
+    name: Text | None = None
     title: Text
     description: Text
     references: list[str] = []
@@ -374,13 +402,15 @@ class NetworkFile(Table):
     inputs: dict[str, NetworkInput]
     populations: dict[str, PopulationTable]
     projections: list[ProjectionTable]
+    components: dict[str, dict[str, Any]] = {}
 
 
-TemplateFile = NeuronFile | SynapseFile | MechanismFile | NetworkFile
+TemplateFile = NeuronFile | SynapseFile | MechanismFile | ModelFile | NetworkFile
 KINDS: dict[str, type[TemplateFile]] = {
     "neuron": NeuronFile,
     "synapse": SynapseFile,
     "mechanism": MechanismFile,
+    "model": ModelFile,
     "network": NetworkFile,
 }
 
@@ -447,7 +477,8 @@ def _location(error: Any, data: Any) -> list[str]:
 # pydantic adds the branch of a union that it tried to the location of an error
 _UNION_BRANCHES = {
     *("str", "int", "float", "bool", "list[str]", "list[union[str,int,float]]"),
-    *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "spikes", "current"),
+    *("one delay", "table of delays", "one value", "values of neurons", "drawn values", "array of a file"),
+    *("spikes", "current"),
     *("one loss", "several losses", "list[union[int,float]]", "true or false", "table of pseudospikes"),
 }
 

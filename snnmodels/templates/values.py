@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import check_mapping, real_array
 from .constraints import holds
-from .network import Network, Population, check_network
+from .network import Network, Population, Settled, check_network
 from .units import variables_in
 
 __all__ = ["all_finite", "keep_possible", "with_values"]
@@ -61,7 +61,7 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
     for p in network.populations:
         new = {k: np.asarray(values[f"{p.name}.{k}"], dtype=float) for k in p.learnable if f"{p.name}.{k}" in values}
         own = {k: float(v) if v.ndim == 0 else v for k, v in new.items()}
-        populations.append(dataclasses.replace(p, parameters={**p.parameters, **own}) if own else p)
+        populations.append(dataclasses.replace(p, parameters=Settled({**p.parameters, **own})) if own else p)
     return dataclasses.replace(
         network, projections=tuple(projections), populations=tuple(populations), drives=tuple(drives)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from ..datasets.trials import Trials
 from ..gradients.source import GradientSource, Outcome
 from ..losses.base import Loss, Observed, alike, shown
-from ..templates.arguments import check_kind, check_whole
+from ..templates.arguments import check_whole
 from ..templates.errors import brief
 from ..templates.network import Network
+from .data import as_trials, batches
 
-__all__ = ["Evaluation", "Totals", "batches", "check_source", "check_trials", "evaluate"]
+__all__ = ["Evaluation", "Totals", "check_source", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,18 @@ class Evaluation:
 
 
 def evaluate(
-    source: GradientSource, data: Trials, values: Mapping[str, np.ndarray] | None = None, batch_size: int = 32
+    source: GradientSource,
+    data: Trials | tuple[Any, Any],
+    values: Mapping[str, np.ndarray] | None = None,
+    batch_size: int = 32,
 ) -> Evaluation:
     """Run a network on trials without gradients.
 
     Parameters
     ----------
     source : GradientSource
-    data : Trials
+    data : Trials, or (inputs, targets)
+        Inputs by name, or one array where the network has one input.
     values : mapping of str to array, optional
         Replaces the network's own.
     batch_size : int
@@ -70,12 +75,12 @@ def evaluate(
         For an argument of another kind, or that the source refuses.
     """
     check_source(source)
-    check_trials("data", data)
     check_whole("batch_size", batch_size)
+    trials = as_trials("data", data, source.network)
     totals = Totals()
     outputs = []
-    for which in batches(np.arange(len(data)), int(batch_size)):
-        inputs, targets = data.take(which)
+    for which in batches(np.arange(len(trials)), int(batch_size)):
+        inputs, targets = trials.take(which)
         outcome = source.run(inputs, targets, values, gradient=False)
         totals.add(source, outcome, targets)
         seen = zip(source.loss.observables, alike(source.loss, outcome.output), strict=True)
@@ -103,16 +108,6 @@ def check_source(source: Any) -> None:
     gives = isinstance(getattr(source, "network", None), Network) and isinstance(getattr(source, "loss", None), Loss)
     if isinstance(source, type) or not (gives and callable(getattr(source, "run", None))):
         raise ValueError(f"source is {brief(source)}; expected a Simulation of a network with a loss")
-
-
-def check_trials(name: str, trials: Any) -> None:
-    """Refuse what is no `Trials`, by its name.
-
-    Raises
-    ------
-    ValueError
-    """
-    check_kind(name, trials, Trials, "Trials(inputs, targets)")
 
 
 @dataclass
@@ -173,8 +168,3 @@ class Totals:
         """Predictions of all trials, if the loss classifies."""
         return np.concatenate(self.predictions) if self.predictions else None
 
-
-def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Parts of an order, each of `size` but for the last."""
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

@@ -78,6 +78,9 @@ class History:
     epochs: list[EpochRecord] = field(default_factory=list)
     status: str = "running"
 
+    def __repr__(self) -> str:
+        return f"<History: {len(self.epochs)} epochs, {self.status}>"
+
     def column(self, name: str) -> np.ndarray:
         """One field of every epoch as a float array, NaN where it is None."""
         return np.array(

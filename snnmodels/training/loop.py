@@ -7,7 +7,8 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,8 @@ from ..templates.arguments import check_kind, check_mapping, check_numbers, chec
 from ..templates.errors import brief
 from ..templates.values import all_finite, keep_possible
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
-from .evaluation import Totals, batches, check_source, check_trials, evaluate
+from .data import Batch, TrainingData, as_training_data, as_trials, epoch_of, length_of
+from .evaluation import Totals, check_source, evaluate
 from .history import EpochRecord, History, package_versions
 from .progress import NoProgress, TrainingProgress, default_progress
 from .settings import refuse_other, settings_of, warn_of_versions
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 Arrays = dict[str, np.ndarray]
+
+_trained: weakref.WeakSet[Any] = weakref.WeakSet()  # sources that a training has gone through
 
 TOGETHER = 512  # trials that are trained on in one call where the source can: enough for the call to cost nothing
 _ADVICE = "a smaller learning rate may help"
@@ -111,18 +115,25 @@ class TrainingResult:
     epoch: int
     history: History
 
+    def __repr__(self) -> str:
+        last = self.history.epochs[self.epoch - 1] if self.epoch else None
+        names = ("train_loss", "train_error", "validation_loss", "validation_error", "test_loss", "test_error")
+        measures = [] if last is None else [(n.replace("_", " "), getattr(last, n)) for n in names]
+        told = [f"{name} {value:.4g}" for name, value in measures if value is not None]
+        return f"<TrainingResult: {'; '.join((f'epoch {self.epoch}', *told, f'values of {", ".join(self.values)}'))}>"
+
 
 def train(
     source: GradientSource,
-    data: Trials,
+    data: Trials | tuple[Any, Any] | Iterable[Any],
     optimiser: Optimiser,
     *,
     epochs: int,
     batch_size: int = 32,
     seed: int = 0,
     values: Mapping[str, np.ndarray] | None = None,
-    validation: Trials | None = None,
-    test: Trials | None = None,
+    validation: Trials | tuple[Any, Any] | None = None,
+    test: Trials | tuple[Any, Any] | None = None,
     input_dropout: float = 0.0,
     early_stopping: EarlyStopping | None = None,
     checkpoint: str | Path | None = None,
@@ -139,8 +150,11 @@ def train(
     ----------
     source : GradientSource
         Simulates the network; see `Simulation`.
-    data : Trials
-        Training set; it is shuffled in every epoch, and the last batch may be smaller.
+    data : Trials, (inputs, targets), or iterable of batches
+        Training set; it is shuffled in every epoch, and the last batch may be smaller. Inputs are a mapping of names to
+        arrays, or one array where the network has one input. Batches of one's own are pairs of these; they are gone
+        through once in every epoch, as they come, so that what `seed` and a checkpoint promise of their order, and
+        that a checkpoint is of the same data, is theirs to keep.
     optimiser : Optimiser
         Fresh, unless `checkpoint` is resumed.
     epochs : int
@@ -151,8 +165,9 @@ def train(
         For shuffling and input dropout; initial weights are the network's.
     values : mapping of str to array, optional
         Initial values, by key of `source.network.trainable()`, where not the network's own; not changed. Those named
-        are trained, and nothing else.
-    validation, test : Trials, optional
+        are trained, and nothing else. To go on from an earlier result, ``values=result.values``: without, every call
+        begins with the network's own.
+    validation, test : Trials, or (inputs, targets), optional
         Evaluated after every epoch.
     input_dropout : float
         Probability with which each input spike of a training trial is dropped, in [0, 1).
@@ -187,7 +202,10 @@ def train(
     """
     _check_arguments(epochs, batch_size, seed, input_dropout, validation, early_stopping)
     check_source(source)
-    _check_kinds(data, optimiser, validation, test)
+    data = as_training_data(data, source.network)
+    validation = None if validation is None else as_trials("validation", validation, source.network)
+    test = None if test is None else as_trials("test", test, source.network)
+    check_kind("optimiser", optimiser, Optimiser, "one such as Adam(1e-3)")
     check_kind("early_stopping", early_stopping, (EarlyStopping, type(None)), "EarlyStopping()")
     check_kind("checkpoint", checkpoint, (str, Path, type(None)), "the path of a file")
     check_kind("progress", progress, (bool, TrainingProgress), "True, False or a TrainingProgress")
@@ -219,9 +237,16 @@ def train(
         warn_of_versions(Path(checkpoint), state.history.versions)
     if checkpoint is not None and state.epoch < epochs:
         check_writable(checkpoint, "checkpoint")  # an epoch may take hours
+    if values is None and not state.epoch and source in _trained:
+        warnings.warn(
+            "this source has been trained before; training begins again with the network's own values, not with those "
+            "that it found: pass values=result.values to go on from them, or values=network.trainable() to begin again",
+            stacklevel=2,
+        )
     optimiser.load_state_dict(state.optimiser)
     run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, _progress_of(progress))
-    run.progress.start(epochs, state.epoch, math.ceil(len(data) / batch_size))
+    run.progress.start(epochs, state.epoch, length_of(data, batch_size))
+    _trained.add(source)
     try:
         _train_epochs(run, state, epochs, early_stopping, checkpoint)
     except KeyboardInterrupt:
@@ -236,7 +261,7 @@ class _Run:
     """What stays the same over a run."""
 
     source: GradientSource
-    data: Trials
+    data: TrainingData
     optimiser: Optimiser
     batch_size: int
     seed: int
@@ -252,7 +277,7 @@ def _train_epochs(
     """Bring `state` up to `epochs`; it changes only when an epoch is complete."""
     silence_told = False
     while state.epoch < epochs and not _exhausted(state, stopping):
-        values, record = _train_epoch(run, state.epoch, state.values)
+        values, record, trials = _train_epoch(run, state.epoch, state.values)
         # Prepared first, so that Ctrl-C finds either the old state or the new one.
         best = _better(state.best, record, values, stopping)
         optimiser = run.optimiser.state_dict()
@@ -272,10 +297,10 @@ def _train_epochs(
                 vars(state).update(vars(new))
             raise
         run.progress.epoch(record)
-        if 2 * record.silent_trials >= len(run.data) and not silence_told:
+        if 2 * record.silent_trials >= trials and not silence_told:
             silence_told = True
             warnings.warn(
-                f"epoch {record.epoch}: in {record.silent_trials} of {len(run.data)} trials a spike that the loss "
+                f"epoch {record.epoch}: in {record.silent_trials} of {trials} trials a spike that the loss "
                 "needs was missing, and they teach nothing or less, however small the loss is: begin with larger "
                 "weights, or add a loss of sampled potentials, which sees silent neurons; "
                 "Simulation.spike_report tells more",
@@ -295,8 +320,8 @@ def _holds(path: str | Path, state: Checkpoint) -> bool:
     return False
 
 
-def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRecord]:
-    """One pass over the training data; `epoch` counts from 0."""
+def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRecord, int]:
+    """One pass over the training data, and how many trials that were; `epoch` counts from 0."""
     began = time.perf_counter()
     values = {key: value.copy() for key, value in before.items()}
     rng = np.random.default_rng([run.seed, epoch])
@@ -309,10 +334,9 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     currents = {c.name for c in network.currents}
     restricted = [key for key in values if key not in weights]
     batch = 0
-    for some in _groups(batches(rng.permutation(len(run.data)), run.batch_size), together):
-        taken = []
-        for which in some:
-            inputs, targets = run.data.take(which)
+    for some in _groups(epoch_of(run.data, run.batch_size, rng), together):
+        taken: list[Batch] = []
+        for inputs, targets in some:
             if run.input_dropout:
                 inputs = {
                     name: given if name in currents else drop_spikes(given, run.input_dropout, rng)
@@ -344,6 +368,8 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         for key, value in values.items():
             if not all_finite(value):
                 raise TrainingError(f"epoch {epoch + 1}, batch {batch}: {key} is no longer finite; {_ADVICE}")
+    if not batch:
+        raise ValueError(f"data has no batch left in epoch {epoch + 1}; it must begin anew in each epoch")
     measures: dict[str, float | None] = {}
     for name, trials in (("validation", run.validation), ("test", run.test)):
         if trials is not None:
@@ -363,10 +389,10 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
         pseudospikes=totals.pseudospikes,
         **measures,
     )
-    return values, record
+    return values, record, totals.trials
 
 
-def _groups(batches: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     while some := list(itertools.islice(batches, size)):
         yield some
 
@@ -415,7 +441,7 @@ def _check_arguments(
     batch_size: int,
     seed: int,
     dropout: float,
-    validation: Trials | None,
+    validation: Any,
     stopping: EarlyStopping | None,
 ) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
@@ -438,6 +464,8 @@ def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray])
     for key, value in values.items():
         if not np.issubdtype(np.asarray(value).dtype, np.number):
             continue  # refused by the first run, which knows what it has to be
+        if key in optimiser.transforms:
+            continue  # a step is relative to the value, or to its distance to the bounds
         step, largest = rate * optimiser.scales.get(key, 1.0), float(np.abs(value).max(initial=0.0))
         if largest and step > largest:
             warnings.warn(
@@ -445,13 +473,6 @@ def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray])
                 f"give the optimiser scales={{{key!r}: {largest / rate / 100:.1g}}} or so",
                 stacklevel=3,
             )
-
-
-def _check_kinds(data: Trials, optimiser: Optimiser, validation: Trials | None, test: Trials | None) -> None:
-    for name, trials in (("data", data), ("validation", validation), ("test", test)):
-        if trials is not None or name == "data":
-            check_trials(name, trials)
-    check_kind("optimiser", optimiser, Optimiser, "one such as Adam(1e-3)")
 
 
 def _check_finite(outcome: Outcome, values: Arrays, where: str) -> None:

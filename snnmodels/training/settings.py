@@ -15,6 +15,7 @@ from ..files import as_json
 from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
 from ..templates.identity import description, identity
+from .data import OwnBatches, TrainingData
 from .history import package_versions
 
 __all__ = ["refuse_other", "settings_of", "warn_of_versions"]
@@ -30,7 +31,7 @@ _CHECKSUMS = {
 
 def settings_of(
     source: GradientSource,
-    data: Mapping[str, Trials | None],
+    data: Mapping[str, TrainingData | None],
     optimiser: Optimiser,
     start: Mapping[str, np.ndarray],
     **others: Any,
@@ -40,8 +41,8 @@ def settings_of(
     Parameters
     ----------
     source : GradientSource
-    data : mapping of str to Trials or None
-        ``"data"`` and what it is judged on.
+    data : mapping of str to Trials, OwnBatches or None
+        ``"data"`` and what it is judged on. Of batches of one's own nothing is known.
     optimiser : Optimiser
     start : mapping of str to array
         Initial values.
@@ -57,9 +58,9 @@ def settings_of(
             "loss": description(source.loss),
             "simulation": {"class": type(source).__qualname__, **getattr(source, "settings", {})},
             "optimiser": optimiser.settings(),
-            "trials": len(trials),
-            "encoder": description(trials.encode),
-            **{name: None if given is None else _fingerprint(given) for name, given in data.items()},
+            "trials": "batches of one's own" if isinstance(trials, OwnBatches) else len(trials),
+            "encoder": None if isinstance(trials, OwnBatches) else description(trials.encode),
+            **{name: _fingerprint(given) if isinstance(given, Trials) else None for name, given in data.items()},
             "initial_values": _checksum(start.values()),
             **{name: description(other) for name, other in others.items()},
         }

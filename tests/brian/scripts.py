@@ -263,6 +263,54 @@ def several_synapses() -> Script:
 
 
 @script
+def short_term_plasticity() -> Script:
+    """Tsodyks and Markram's synapses, in the two ways in which Brian2's documentation has them."""
+    eqs = """
+    dv/dt = (E_L - v + ge + gi)/(12*ms) : volt
+    dge/dt = -ge/(3*ms) : volt
+    dgi/dt = -gi/(6*ms) : volt
+    """
+    cells = NeuronGroup(3, eqs, threshold="v > v_th", reset="v = E_L", name="cells", method="exact")
+    cells.v = -70 * mV
+    source = draw(4, 4, 25, 6)
+    depressing = Synapses(
+        source,
+        cells,
+        """
+        w : volt
+        dx/dt = (1 - x)/taud : 1 (event-driven)
+        du/dt = (U - u)/tauf : 1 (event-driven)
+        """,
+        on_pre="ge += w*u*x\nx *= 1 - u\nu += U*(1 - u)",
+        delay=1.25 * ms,
+        name="depressing",
+    )
+    depressing.connect()
+    depressing.w = "40*mV + 4*mV*j"
+    depressing.x, depressing.u = 1, 0.5
+    facilitating = Synapses(
+        source,
+        cells,
+        """
+        w_S : volt
+        U_0 : 1
+        r_S : 1
+        du_S/dt = -Omega_f*u_S : 1 (event-driven)
+        dx_S/dt = Omega_d*(1 - x_S) : 1 (event-driven)
+        """,
+        on_pre="u_S += U_0*(1 - u_S); r_S = u_S*x_S; x_S -= r_S; gi += w_S*r_S",
+        name="facilitating",
+    )
+    facilitating.connect(condition="i != j")
+    facilitating.w_S, facilitating.U_0 = "-8*mV - 1*mV*i", 0.2
+    facilitating.x_S = 0.8
+    numbers = {"E_L": -70 * mV, "v_th": -58 * mV, "taud": 20 * ms, "tauf": 9 * ms, "U": 0.5}
+    numbers |= {"Omega_d": 40 * Hz, "Omega_f": 30 * Hz}
+    learnable = {"cells": ["v_th", "taud", "tauf", "U", "Omega_d", "Omega_f", "U_0"], "depressing": ["w", "delay"]}
+    return Script([cells, source, depressing, facilitating], "cells", 30e-3, learnable, numbers)
+
+
+@script
 def heterogeneous() -> Script:
     """Time constants, thresholds and refractory periods of each neuron; a drive that depends on its number."""
     eqs = """

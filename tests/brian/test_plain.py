@@ -330,6 +330,49 @@ def test_a_refractory_neuron_spikes_as_in_the_reference(components, weight, para
     assert np.diff(found).min() >= 2e-3 - dt
 
 
+OSCILLATOR = """
+kind = "neuron"
+title = "Oscillator that spikes without reset"
+description = "A spike where v rises through its threshold, and none for a while after it."
+equations = "dv/dt = omega*y : 1\\ndy/dt = -omega*v : 1"
+threshold = "v > 0.5"
+reset = []
+refractory = { duration = "t_dead", hold = [] }
+states.v = { description = "position" }
+states.y = { initial = "1", description = "velocity" }
+
+[parameters]
+omega = { default = "628.3185307179586*Hz", unit = "hertz", description = "angular frequency" }
+t_dead = { default = "12*ms", unit = "second", description = "dead time" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("dead", "gaps"),
+    [
+        (4, [10, 10, 10, 10, 10]),  # below when the dead time ends
+        (2, [10, 10, 10, 10, 10]),  # still above
+        (12, [12, 18, 12]),  # above again: a spike at once, and none at the next end, where it is below
+    ],
+)
+def test_a_dead_time_without_reset_ends_as_in_the_engine(tmp_path, dead, gaps):
+    """A neuron that has been below, and is above again when its dead time ends, spikes then, and no other does."""
+    path = tmp_path / "oscillator.toml"
+    path.write_text(OSCILLATOR)
+    model, dt = load_model(path), 20e-6
+    values = {"t_dead": dead * ms}
+    net = snn.Network("one", (), (snn.Population("cell", 1, model, values),), (), "cell", 60e-3)
+    with snn.Simulation(net, [SpikeTimes()]) as simulation:
+        (exact,) = simulation.forward({})
+    expected = exact[0, 0][np.isfinite(exact[0, 0])]
+    np.testing.assert_allclose(np.diff(expected), np.array(gaps) * 1e-3, rtol=0, atol=1e-9)
+    brian2.defaultclock.dt = dt * second
+    group = neuron_group(model, 1, **values)
+    spikes = SpikeMonitor(group)
+    Network(group, spikes).run(60 * ms)
+    np.testing.assert_allclose(spikes.t / second, expected, rtol=0, atol=3 * len(expected) * dt)
+
+
 def test_what_arrives_at_a_held_state_depends_on_the_model():
     ends = {}
     for arrivals in ("ignore", "apply"):

@@ -244,6 +244,22 @@ def test_rates_that_a_timed_array_gives_are_followed() -> None:
         assert (np.diff(row[np.isfinite(row)]) >= 0).all()
 
 
+def test_rates_that_time_or_several_arrays_give_are_followed() -> None:
+    names: dict[str, object] = {"slow": TimedArray([100, 900, 300] * Hz, dt=100 * ms), "fall": 100 * ms}
+    names |= {"fast": TimedArray([200, 0, 500, 100] * Hz, dt=50 * ms), "peak": 2000 * Hz, **NUMBERS}
+    both = PoissonGroup(1, rates="slow(t) + fast(t)", name="both")
+    decaying = PoissonGroup(2, rates="peak*exp(-t/fall)*(1 + i) + slow(t)", name="decaying")
+    drawn = snn.from_brian2([group(), both, decaying], "cells", 0.25, namespace=names).trial
+    edges = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.25])
+    steps = np.array([100, 100, 900, 900, 300])  # Hz of the slow array; the last sample of the fast one holds
+    means = {("both", 0): (steps + np.array([200, 0, 500, 100, 100])) * 0.05}
+    means |= {("decaying", k): 200 * (1 + k) * -np.diff(np.exp(-edges / 0.1)) + steps * 0.05 for k in (0, 1)}
+    for (name, k), mean in means.items():
+        row = drawn[name][0, k]
+        counts, _ = np.histogram(row[np.isfinite(row)], bins=edges)
+        assert (abs(counts - mean) < 5 * np.sqrt(mean)).all(), name  # five standard deviations
+
+
 def test_spikes_with_a_period_come_again() -> None:
     source = SpikeGeneratorGroup(2, [0, 1, 1], [1, 2, 3] * ms, period=10 * ms, name="source")
     cells = group()
@@ -268,12 +284,16 @@ def test_the_last_sample_of_a_current_holds() -> None:
     assert end == pytest.approx(2e-3 + (at_5 - 2e-3) * np.exp(-15 / 4), rel=1e-12)
 
 
-ROUND_TRIPS = ("lif+exp_synapse+refractory", "partial_refractory_lif", "morris_lecar", "lif_conductance+ampa")
+ROUND_TRIPS = (
+    *("lif+exp_synapse+refractory", "partial_refractory_lif", "morris_lecar", "lif_conductance+ampa"),
+    "lif+tsodyks_markram",
+)
 ALL = [e.name for e in catalogue() if e.kind == "neuron"]
 ALL += [
     *("lif+exp_synapse+dead_time", "lif+delta_synapse+refractory", "lif+alpha_synapse", "lif+exp_conductance"),
     *("lif+exp_synapse+adaptive_threshold", "lif+exp_synapse+relative_refractory", "lif+exp_synapse+soft_reset"),
     *("adex+exp_synapse+refractory", "lif+exp_synapse:exc+exp_synapse:inh"),
+    *("lif+tsodyks_markram", "lif_conductance+nmda_saturating"),
 ]
 
 
@@ -302,6 +322,14 @@ def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> No
         other = here.arrivals[f"to_{receptor}"]
         names = {other.weight: arrival.weight}
         assert all((other.jump[x].xreplace(names) - arrival.jump[x]).expand() == 0 for x in there.states)
+    assert {f"to_{receptor}" for receptor in there.sources} == here.sources.keys()
+    for receptor, sent in there.sources.items():
+        (arrival,), (other,) = (s.arrivals.values() for s in (sent, here.sources[f"to_{receptor}"]))
+        assert set(here.sources[f"to_{receptor}"].states) == set(sent.states)
+        for x in sent.states:
+            assert (here.sources[f"to_{receptor}"].f[x] - sent.f[x]).expand() == 0
+            assert (other.jump[x] - arrival.jump[x]).expand() == 0
+            assert (here.sources[f"to_{receptor}"].initial[x] - sent.initial[x]).expand() == 0
 
 
 GRADIENTS = (
@@ -447,12 +475,9 @@ def test_numbers_of_a_shared_namespace_are_put_where_they_are_learned() -> None:
     network.to_brian2({"cells.tau": np.float64(8e-3), "other.tau": np.float64(9e-3)})
     assert [float(o.namespace["tau"]) for o in (cells, other)] == [8e-3, 9e-3]
     assert (numbers["tau"], syn.namespace) == (10 * ms, numbers)
-    jump = {"other.jump": np.float64(3e-3)}
-    network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 3e-3)})
+    assert network.trainable().keys() == {"cells.tau", "other.tau", "other.jump"}  # of both pathways
+    network.to_brian2({"other.jump": np.float64(3e-3)})
     assert all(float(o.namespace["jump"]) == 3e-3 for o in (syn, *syn._pathways))
-    with pytest.raises(ValueError, match="'syn': 'jump' is to have several values at once"):
-        network.to_brian2({**jump, "syn_up.w": np.full((2, 1), 4e-3)})
-    assert float(syn.namespace["jump"]) == 3e-3
 
 
 def test_numbers_of_connections_and_exponents_are_numbers() -> None:
@@ -491,6 +516,17 @@ def test_products_of_synaptic_values_are_weights() -> None:
 def stdp(cells: NeuronGroup) -> list[object]:
     model = "w : volt\ndapre/dt = -apre/(20*ms) : volt (event-driven)"
     return driven(cells, model=model, on_pre="ge += w\napre += 1*mV", on_post="w = clip(w + apre, 0*mV, 5*mV)")
+
+
+def plastic(
+    on_pre: object,
+    start: object,
+    delay: object = None,
+    model: str = "w : volt\ndx/dt = (1 - x)/(20*ms) : 1 (event-driven)",
+) -> list[object]:
+    objects = driven(group(), model=model, on_pre=on_pre, delay=delay)
+    objects[2].x = start
+    return objects
 
 
 def regularly(cells: NeuronGroup) -> list[object]:
@@ -535,9 +571,45 @@ COUPLED = "dv/dt = x/tau : volt\nx : volt"
 REFUSED = {
     "noise": (lambda: [group(equations="dv/dt = -v/tau + sigma*xi : volt")], r"cells': equations.v: noise \(xi\)"),
     "stdp": (lambda: stdp(group()), r"Synapses 'syn': on_post \(post\): what changes synapses"),
-    "event-driven": (
-        lambda: driven(group(), model="w : volt\ndx/dt = -x/(20*ms) : 1 (event-driven)", on_pre="ge += w*x\nx += 1"),
-        r"Synapses 'syn': equations.x: is event-driven, which isn't read from a script; write .* with \[source\]",
+    "states that differ": (
+        lambda: plastic("ge += w*x; x *= 0.5", "rand()"),
+        r"Synapses 'syn': equations.x: they start from values that differ; states of synapses are read where all syn",
+    ),
+    "states that start late": (
+        lambda: plastic("ge += w*x; x *= 0.5", 0.3, delay=1 * ms),
+        r"equations.x: it starts at 0.3, and not at rest, and with a delay would start later by that; let 'x' start",
+    ),
+    "states of two pathways": (
+        lambda: plastic({"up": "ge += w*x", "down": "x *= 0.5"}, 1),
+        "equations.x: a state of synapses that have several pathways; let one pathway do all of it",
+    ),
+    "states that do nothing": (
+        lambda: plastic("ge += w*x; v += w; x *= 0.5", 1),
+        "on_pre: what changes 'v' has no factor of the states; let its synapses be others",
+    ),
+    "two amplitudes": (
+        lambda: plastic("ge += w*x; v += w*x**2", 1),
+        "on_pre: statements that make several things of the states; a spike has one amplitude",
+    ),
+    "states of the target": (
+        lambda: plastic("ge += w*x; x *= 1 - ge_post/mV", 1),
+        r"on_pre: the states read 'ge_post'; what they read are numbers of the script, and parameters that all syn",
+    ),
+    "states that weights follow": (
+        lambda: plastic("ge += w*x; w = w*x", 1),
+        r"'w = w\*x' changes 'w' of the synapse; what changes synapses",
+    ),
+    "states that are kept": (
+        lambda: plastic("r = x*0.5; ge += w*r", 1, model="w : volt\nr : 1\ndx/dt = (r - x)/(9*ms) : 1 (event-driven)"),
+        "equations.x: reads 'r', which keeps what the last spike made of it",
+    ),
+    "states that are no sums": (
+        lambda: plastic("ge += w + 2*mV*x", 1),
+        r"on_pre: 'w \+ 2\*mV\*x' is no product with a factor of the states; write a weight times what they make",
+    ),
+    "states behind a shorthand": (
+        lambda: plastic("r = x*0.5; ge += w*r*x", 1),
+        "on_pre: 'w.r.x' reads r, x; let one of them be all that on_pre makes of the states",
     ),
     "on_post": (lambda: driven(group(), on_post="w += 1*mV"), r"Synapses 'syn': on_post \(post\): what changes"),
     "weights": (lambda: driven(group(), on_pre="ge += w; w *= 0.9"), r"syn': on_pre: 'w \*= 0.9' changes 'w' of the"),
@@ -566,7 +638,11 @@ REFUSED = {
     ),
     "undefined": (lambda: [group(equations="dv/dt = -v/tau_x : volt")], "equations.v: 'tau_x' is not defined"),
     "boolean": (lambda: [group(equations="dv/dt = int(a)*mV/ms : volt\na : boolean")], "equations.v: 'a' is boolean"),
-    "rates": (lambda: poisson(group(), "10*Hz*(1 + t/ms)"), "PoissonGroup 'source': rates: .* changes in time"),
+    "rates below 0": (
+        lambda: poisson(group(), "10*Hz*(1 - t/(20*ms))"),
+        "PoissonGroup 'source': rates: .* is -0.05 Hz for neuron 0 at 0.0201 s; a rate is a number from 0 up",
+    ),
+    "drawn rates": (lambda: poisson(group(), "10*Hz*rand()"), r"source': rates: 'rand\(\)' draws while it runs"),
     "several": (
         lambda: driven(group(), model="w : volt\nu : 1", on_pre="ge += w + u*v_post"),
         "on_pre: .* is no weight times something of the target",
@@ -655,6 +731,37 @@ def test_what_has_no_gradient_or_no_limit_is_refused_by_name(what: str) -> None:
         snn.from_brian2(objects, "cells", 50 * ms)
 
 
+def test_a_number_that_all_synapses_share_is_learned_as_one() -> None:
+    """It is a parameter of the target, of all that reads it; else each synapse has a weight that begins with it."""
+    numbers = {**NUMBERS, "jump": 6 * mV}
+    cells = group(namespace=numbers)
+    source = SpikeGeneratorGroup(3, [0, 1, 2, 0, 1], [1, 2, 3, 5, 6] * ms, name="source")
+    syn = Synapses(source, cells, on_pre="ge += 2*jump", delay=1 * ms, name="syn", namespace=numbers)
+    syn.connect()
+    cells.v = -60 * mV
+    other = Synapses(source, cells, on_pre="ge -= less", delay=2 * ms, name="other", namespace={"less": 1 * mV})
+    other.connect(p=1)
+    objects = [cells, source, syn, other]
+    gradients = []
+    for learnable in ({"cells": ["jump"]}, {}):
+        network = snn.from_brian2(objects, "cells", 40 * ms, learnable=learnable)
+        with snn.Simulation(network, SmoothSpikeTimes(), batch_size=1) as simulation:
+            gradients.append(simulation.run(network.trial, np.zeros(1)).gradients)
+            (spikes,) = simulation.spike_times("cells")
+    assert np.isfinite(spikes).any(axis=1).all()
+    shared, own = gradients
+    assert [key for key in shared if key != "source.times"] == ["other.w", "cells.jump"]
+    np.testing.assert_allclose(shared["cells.jump"], 2 * own["syn.w"].sum(), rtol=1e-12)
+    np.testing.assert_allclose(shared["other.w"], own["other.w"], rtol=1e-12)
+    network = snn.from_brian2(objects, "cells", 40 * ms, learnable={"cells": ["jump"]})
+    network.to_brian2({"cells.jump": np.float64(7e-3)})
+    assert float(syn.namespace["jump"]) == 7e-3
+    third = Synapses(source, cells, on_pre="ge -= jump", name="third", namespace={"jump": 1 * mV})
+    third.connect()
+    with pytest.raises(TemplateError, match="'third': on_pre: 'jump', which 'cells' is to learn, is another number in"):
+        snn.from_brian2([*objects, third], "cells", 40 * ms, learnable={"cells": ["jump"]})
+
+
 LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
 
 
@@ -663,7 +770,6 @@ LEAK = "dv/dt = k*(v/mV)**p*mV/tau - p*v/tau : volt\ngain : 1 (constant)"
     [
         ("v += w*gain_pre", "gain", "syn': on_pre: 'gain', which 'cells' is to learn, is part of a weight"),
         ("v += w*(u + k)", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
-        ("v += 2*mV*k", "k", "syn': on_pre: 'k', which 'cells' is to learn, is part of a weight"),
         ("v += w", "p", "cells': equations.v: 'p', which 'cells' is to learn, is part of an exponent"),
     ],
 )

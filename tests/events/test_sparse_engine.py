@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,13 +29,29 @@ MODELS = {
 DELAYS = ("none", "common", "own", "tiny", "mixed")
 
 
+FILES = Path(__file__).parents[1] / "files"
+OWN = f"{FILES}/neurons/own_start.toml+exp_synapse:exc+exp_synapse:inh"
+SCALED = f"{FILES}/neurons/own_start.toml+{FILES}/synapses/scaled.toml"
+# and those that learn all of their parameters, most of them refractory; one has a scale of its synapses among them
+LEARNING = {
+    OWN: 2.2,
+    SCALED: 2.2,
+    "lif+exp_synapse+current_adaptation+refractory": 2.2,
+    "lif+alpha_synapse+refractory": 2.2,
+    "lif+alpha_synapse": 1.6,
+}
+CHEAP = tuple(LEARNING)[:1]
+
+
 @functools.cache
 def model(name: str) -> Model:
     """A model; with two synapses, the second one is slower."""
     return load_model(name)
 
 
-def network(name: str, delays: str, seed: int, *, equal: bool = False) -> tuple[Network, Inputs]:
+def network(
+    name: str, delays: str, seed: int, *, equal: bool = False, learns: bool = False
+) -> tuple[Network, Inputs]:
     """Two sparse populations with weights of both signs, two inputs, of which one is dense, and an output.
 
     Parameters
@@ -43,12 +60,18 @@ def network(name: str, delays: str, seed: int, *, equal: bool = False) -> tuple[
         Of all synapses: none, one for each projection, one for each synapse, such from zero on, all kinds.
     equal : bool
         Whether inputs come at the same times.
+    learns : bool
+        Whether the gradient by all parameters is wanted; the first population's neurons start where each likes.
     """
     rng = np.random.default_rng([11, seed])
-    m, unit = model(name), MODELS[name]
+    m, unit = model(name), (MODELS | LEARNING)[name]
     values = {"tau_syn_exc": 3 * MS, "tau_syn_inh": 8 * MS} if "tau_syn_exc" in m.parameters else {}
     sizes = {"first": int(rng.integers(12, 30)), "second": int(rng.integers(8, 16)), "out": 4}
-    populations = tuple(Population(p, n, m, values) for p, n in sizes.items())
+    own = {"start": rng.uniform(0, 0.5, sizes["first"])} if "start" in m.parameters else {}
+    populations = tuple(
+        Population(p, n, m, values | (own if p == "first" else {}), tuple(m.parameters) if learns else ())
+        for p, n in sizes.items()
+    )
     size = {"dense": 6, "few": 8, **sizes}
     ends = [("dense", "first", 0.8), ("few", "first", 1.4), ("few", "second", 1.4)]
     ends += [("first", "first", 0.5), ("first", "second", 0.5), ("second", "first", -0.5), ("second", "second", 0.4)]
@@ -124,13 +147,42 @@ def test_agrees_with_program_by_hand(delays: str) -> None:
     assert agreement["gradients"] < 1e-10
 
 
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in CHEAP else [pytest.mark.slow]) for n in LEARNING])
+@pytest.mark.parametrize("delays", DELAYS)
+def test_refractory_neurons_and_parameters(name: str, delays: str) -> None:
+    net, inputs = network(name, delays, len(name) % 17 + DELAYS.index(delays), learns=True)
+    plan = EnginePlan.of(net, [SpikeTimes()])
+    assert all(p.rules.scatters for p in plan.populations)
+    reference = reference_of(net, inputs)
+    assert np.isfinite(reference.spikes["first"]).sum() > 10
+    assert sum(np.any(g != 0) for key, g in reference.gradients.items() if key.startswith("first.")) > 4
+    for window in (None, 0.3 * MS):
+        assert_agrees(run(lambda plan: engine(plan, True), net, inputs, window=window), reference)
+
+
+def test_a_neuron_that_is_above_its_threshold_when_released_goes_the_general_way() -> None:
+    m = model(OWN)
+    rng = np.random.default_rng(0)
+    population = Population("p", 5, m, {"v_reset": 1.2, "start": np.linspace(0, 0.4, 5)}, tuple(m.parameters))
+    ends = (("i", 3, 3.0), ("p", 5, 0.1))
+    projections = tuple(
+        Projection(f"q{source}", source, "p", rng.normal(w, 0.1, (n, 5)), "exc", rng.random((n, 5)) < 0.7, delay=MS)
+        for source, n, w in ends
+    )
+    net = Network("n", (SpikeInput("i", 3),), (population,), projections, "p", 20 * MS)
+    inputs = {"i": rng.uniform(0, 10 * MS, (2, 3, 1))}
+    reference = reference_of(net, inputs)
+    assert np.isfinite(reference.spikes["p"]).sum() > 20  # again and again, with every release
+    assert_agrees(run(lambda plan: engine(plan, True), net, inputs), reference)
+
+
 def test_general_way_where_states_are_read() -> None:
     m = model("lif+exp_synapse:exc+exp_synapse:inh")
     rng = np.random.default_rng(0)
-    population = Population("p", 5, m, {}, ("tau_m",))
+    population = Population("p", 5, m, {"tau_m": rng.uniform(8, 12, 5) * MS}, ("tau_m",))
     projections = (Projection("q", "i", "p", rng.normal(3, 1, (3, 5)), "exc", rng.random((3, 5)) < 0.7),)
     net = Network("n", (SpikeInput("i", 3),), (population,), projections, "p", 20 * MS)
     plan = EnginePlan.of(net, [SpikeTimes()])
-    assert not plan.populations[0].rules.scatters
+    assert not plan.populations[0].rules.scatters  # each neuron has a time constant of its own
     inputs = {"i": rng.uniform(0, 10 * MS, (2, 3, 1))}
     assert_agrees(run(lambda plan: engine(plan, True), net, inputs), reference_of(net, inputs))

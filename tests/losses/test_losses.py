@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+from brian2 import ms, volt
 
 from snnmodels.losses import (
+    CountError,
+    ExpressionLoss,
     MaxVoltageCrossEntropy,
     SpikeTimeError,
     SpikeTimeFunction,
     TTFSCrossEntropy,
+    VanRossumDistance,
     VoltageError,
 )
+from snnmodels.losses.observables import Samples
 
 INF = np.inf
 MS = 1e-3
@@ -299,3 +304,22 @@ def test_voltage_error_refuses(samples, targets, message):
 def test_voltage_error_options(options, message):
     with pytest.raises(ValueError, match=message):
         VoltageError(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda t: SpikeTimeError(tau=t), "tau"),
+        (lambda t: VanRossumDistance(tau=t, end=t), "end"),
+        (lambda t: TTFSCrossEntropy(tau0=t), "tau0"),
+        (lambda t: CountError(per=t, width=t), "width"),
+        (lambda t: VoltageError(interval=t), "interval"),
+        (lambda t: ExpressionLoss("sample(v)**2", interval=t), "interval"),
+        (lambda t: Samples(interval=t), "interval"),
+    ],
+)
+def test_times_of_losses_may_have_units(make, name):
+    assert make(5 * ms) == make(0.005)
+    assert type(getattr(make(5 * ms), name)) is float
+    with pytest.raises(ValueError, match="has unit volt; expected second"):
+        make(5 * volt)

@@ -85,6 +85,7 @@ def test_restored_state_continues_bit_for_bit(make):
     rng = np.random.default_rng(3)
     values, gradients = draw(rng), [draw(rng) for _ in range(6)]
     first = make()
+    first.start_epoch(0)
     for gradient in gradients[:3]:
         first.step(values, gradient)
     state = first.state_dict()
@@ -92,6 +93,7 @@ def test_restored_state_continues_bit_for_bit(make):
     for gradient in gradients[3:]:
         first.step(values, gradient)
     second = make()
+    second.start_epoch(0)
     second.load_state_dict(state)
     for gradient in gradients[3:]:
         second.step(copy, gradient)

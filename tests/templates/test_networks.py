@@ -2,10 +2,11 @@
 
 import dataclasses
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
-from brian2 import ms, mV, volt
+from brian2 import ms, mV, second, volt
 
 from snnmodels.templates import (
     Network,
@@ -16,6 +17,7 @@ from snnmodels.templates import (
     equations_path,
     load_model,
     load_network,
+    save_network,
 )
 
 LIF = load_model("lif")
@@ -384,7 +386,7 @@ def test_wrong_delays(tmp_path, delay, message):
         (
             "{ matrix = [[0.001, 0.002, 0.003], [0.004, 0.005, 0.006]] }",
             '{ file = "w.mat" }',
-            r"expected a file that ends in .npy or .csv",
+            r"expected a file that ends in .npy, .npz or .csv",
         ),
     ],
 )
@@ -465,3 +467,30 @@ def test_instances_beside_the_network(tmp_path):
 def test_an_unknown_network_lists_what_exists():
     with pytest.raises(TemplateError, match=r"not among the library's networks.*there is mnist, yin_yang"):
         load_network("cifar")
+
+
+def test_bare_numbers_of_another_size_than_usual_are_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match=r"'tau_m' is 20 second, where 0.02 second is usual: .* in SI units"):
+        population = Population("hidden", 3, LIF, {"tau_m": 20})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataclasses.replace(population, learnable=["tau_m"])  # it has been said
+        Population("hidden", 3, LIF, {"tau_m": 20 * second})
+        Population("hidden", 3, LIF, {"tau_m": 5e-3, "v_th": 5000.0})  # what has no unit can't lack one
+        slow = Population("hidden", 3, LIF, {"tau_m": 30 * second})
+        save_network(network(populations=(slow, Population("output", 1, READOUT))), tmp_path / "slow.toml")
+        load_network(tmp_path / "slow.toml")
+
+
+def test_what_is_printed_is_short():
+    whole = network()
+    assert len(repr(whole)) < 700
+    for name in ("'small'", "input -> hidden", "6 connections", "3 lif+exp_synapse"):
+        assert name in repr(whole)
+    assert "tau_m = 0.01 to 0.02 second; learns tau_m" in repr(
+        Population("hidden", 2, LIF, {"tau_m": [0.01, 0.02]}, learnable=["tau_m"])
+    )
+    assert "delay 0.001 second" in repr(delayed(1e-3).projections[0])
+    assert repr(LIF) == "<Model 'lif+exp_synapse': states v, I_syn; spikes at v > v_th; receptors exp_synapse>"
+    assert "spike when v &gt; v_th" in LIF._repr_html_()
+    assert "<td style='text-align:left'>recurrent</td>" in whole._repr_html_()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from brian2 import Subgroup, Synapses
-from brian2.equations.equations import BOOLEAN, DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION
+from brian2.equations.equations import BOOLEAN, PARAMETER, SUBEXPRESSION
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
 from ...symbolic.parsing import UnsupportedExpression, parse_expression, print_expression, symbol
@@ -21,6 +21,7 @@ from ...templates.units import expression_dimension, unit_dimension, unit_of_dim
 from ._population import WEIGHT, PopulationReader, Shorthands, read_statements
 from ._scope import place, refuse
 from ._slots import Array, Slot, quantity
+from ._states import SynapticStates, differential_equations
 
 __all__ = ["Arrivals", "assigned", "read_arrivals", "whole_group"]
 
@@ -74,10 +75,10 @@ def whole_group(group: Any) -> tuple[Any, int]:
 
 def assigned(synapses: Synapses) -> set[str]:
     """Variables of the target that the synapses assign to."""
-    found = set()
+    found, own = set(), {*synapses.equations, *differential_equations(synapses)}
     for pathway in synapses._pathways:
         for s in read_statements(pathway.code, place(synapses), f"on_pre ({pathway.objname})"):
-            if s.variable not in synapses.equations:
+            if s.variable not in own:
                 found.add(s.variable.removesuffix("_post"))
     return found
 
@@ -109,9 +110,12 @@ def read_arrivals(synapses: Synapses, reader: PopulationReader, learned: Collect
         name = synapses.name if len(synapses._pathways) == 1 else f"{synapses.name}_{pathway.objname}"
         delays = _delay_slot(synapses, pathway)
         delay = np.asarray(pathway.variables["delay"].get_value(), dtype=float)
-        for part, (statements, weight) in _Pathway(synapses, pathway, reader, slots, learned).parts().items():
+        reading = _Pathway(synapses, pathway, reader, slots, learned)
+        parts = reading.parts()
+        source_states = None if reading.states is None else reading.states.document(reading.sent, delay)
+        for part, (statements, weight) in parts.items():
             whole = f"{name}_{part}" if part else name
-            receptor = reader.receptor(whole, place(synapses), statements, weight.unit, weight.name)
+            receptor = reader.receptor(whole, place(synapses), statements, weight.unit, weight.name, source_states)
             own = (
                 (source is reader.group)
                 & (i + first_source == j + first_target)
@@ -161,14 +165,10 @@ def _refuse_plasticity(synapses: Synapses) -> None:
     for pathway in synapses._pathways:
         if pathway.prepost != "pre":
             raise refuse(synapses, f"on_post ({pathway.objname})", _PLASTIC)
-    for name, e in synapses.equations.items():
-        if e.type == DIFFERENTIAL_EQUATION:
-            hint = "if it is linear, let spikes drive one state of the target"
-            raise refuse(synapses, f"equations.{name}", f"states of synapses aren't followed; {hint}")
-    if synapses.event_driven is not None:
-        name = next(iter(synapses.event_driven.diff_eq_names))
-        hint = "write what only its source's spikes change as a synapse with [source] (equations/README.md)"
-        raise refuse(synapses, f"equations.{name}", f"is event-driven, which isn't read from a script; {hint}")
+    for name in differential_equations(synapses):
+        if len(synapses._pathways) > 1:
+            hint = "let one pathway do all of it"
+            raise refuse(synapses, f"equations.{name}", f"a state of synapses that have several pathways; {hint}")
     for name in synapses.summed_updaters:
         hint = "let spikes drive a state of the target instead"
         raise refuse(synapses, f"equations.{name}", f"a summed variable couples neurons continuously; {hint}")
@@ -213,6 +213,20 @@ class _Pathway:
 
     def __post_init__(self) -> None:
         self.shorthands = Shorthands(self.synapses, self.key)
+        has_states = bool(differential_equations(self.synapses))
+        self.states = SynapticStates(self.synapses, self.reader, self.key) if has_states else None
+        self._sending = False  # whether what is read is of the source, for all of its synapses
+        self._key_of_equation = ""  # where that is an equation
+        self._temporary: dict[str, tuple[int, str]] = {}
+        self._constants: dict[str, str] = {}
+
+    def sent(self, text: str, key: str) -> str:
+        """An expression that has one value for all synapses of a source, in names of the model."""
+        self._sending, self._key_of_equation = True, key if key.startswith("equations.") else ""
+        try:
+            return self.reader.scope.expression(text, self.synapses, key, self._lookup)
+        finally:
+            self._sending, self._key_of_equation = False, ""
 
     @property
     def key(self) -> str:
@@ -222,18 +236,34 @@ class _Pathway:
         """Statements with their weight; those of different weights by the state that they change."""
         scope = self.reader.scope
         read: list[tuple[str, Assignment, str, _Weight | None]] = []
+        amplified = []
         for s in read_statements(self.pathway.code, place(self.synapses), self.key):
+            if self.states is not None and s.variable in self.states.names:
+                self.states.assign(s, self.sent(s.expression, self.key))
+                self.shorthands.state_changed(self.states.names[s.variable])
+                continue
             state = self._state(s)
             if state is None:
-                self.shorthands.define(s.variable, self._expression(s.expression))
+                self._define(s)
                 continue
             jump = self._constant_jump(s) if state in scope.state_names else None
             if jump is not None:
                 read.append((state, s, WEIGHT, jump))
+                amplified.append(False)
             else:
-                text = self._expression(s.expression)
+                text, by_states = self._expression(s.expression), False
+                if self.states is not None:
+                    text, by_states = self.states.factor(text, self._temporary)
                 read.append((state, s, text, None))
+                amplified.append(by_states)
             self.shorthands.state_changed(state)
+        if any(amplified) and not all(s.operator in ("+=", "-=") for _, s, *_ in read):
+            hint = "add what the states give, as in g += w*u*x"
+            raise refuse(self.synapses, self.key, f"a statement that sets what the states are a factor of; {hint}")
+        if self.states is not None and not all(amplified):
+            hint = "let its synapses be others, without states"
+            state = next(x for x, found in zip((x for x, *_ in read), amplified, strict=True) if not found)
+            raise refuse(self.synapses, self.key, f"what changes {state!r} has no factor of the states; {hint}")
         single = self._single(*(text for _, _, text, _ in read))
         if single and all(jump is None for *_, jump in read):
             texts = [Assignment(x, s.operator, substitute(text, {single: WEIGHT})) for x, s, text, _ in read]
@@ -253,23 +283,49 @@ class _Pathway:
     def _state(self, s: Assignment) -> str | None:
         """The state of the target that a statement changes; None where it makes a variable of its own."""
         name, synapses, scope = s.variable, self.synapses, self.reader.scope
-        if name in synapses.equations:
+        if name in synapses.equations and not self._is_temporary(s):
             raise refuse(synapses, self.key, f"{str(s)!r} changes {name!r} of the synapse; {_PLASTIC}")
         if name.endswith("_pre") and name not in scope.equations:
             raise refuse(synapses, self.key, f"{str(s)!r} changes the source; let another pathway of synapses do that")
         post = name.removesuffix("_post")
         if post in scope.state_names:
             return post
-        if name in synapses.variables or s.operator != "=":
+        if (name in synapses.variables and not self._is_temporary(s)) or s.operator != "=":
             target = self.reader.group.name
             raise refuse(synapses, self.key, f"{str(s)!r} assigns to {name!r}, which is no state of {target!r}")
         return None
+
+    def _is_temporary(self, s: Assignment) -> bool:
+        """Whether a parameter of synapses with states is set anew by every spike, before anything reads it."""
+        if self.states is None or s.operator != "=" or s.variable not in self.synapses.equations:
+            return False
+        e = self.synapses.equations[s.variable]
+        if s.variable in free_names(s.expression):
+            return False
+        return e.type == PARAMETER and f"_each_{s.variable}" not in self.here and s.variable not in self._constants
+
+    def _define(self, s: Assignment) -> None:
+        """Let a variable that a statement makes stand for its right side."""
+        if self.states is None:
+            self.shorthands.define(s.variable, self._expression(s.expression))
+            return
+        text = self.sent(s.expression, self.key)
+        self.shorthands.define(s.variable, text)
+        self._temporary[f"_temporary_{s.variable}"] = self.states.place, text
 
     def _expression(self, text: str) -> str:
         return self.reader.scope.expression(text, self.synapses, self.key, self._lookup)
 
     def _lookup(self, name: str) -> str | None:
         synapses, scope = self.synapses, self.reader.scope
+        if self.states is not None and name in self.states.names:
+            return self.states.names[name]
+        if not self._sending and f"_temporary_{name}" in self._temporary:
+            return f"_temporary_{name}"  # as it was when it was made, whatever has changed since
+        if self._key_of_equation and f"_temporary_{name}" in self._temporary:
+            hint = "make it a state of its own, with the derivative 0"
+            message = f"reads {name!r}, which keeps what the last spike made of it; {hint}"
+            raise refuse(synapses, self._key_of_equation, message)
         if meaning := self.shorthands.get(name):
             return meaning
         equation = synapses.equations.get(name)
@@ -279,9 +335,17 @@ class _Pathway:
             if equation.var_type == BOOLEAN or "linked" in equation.flags:
                 expected = "expected a number for each synapse, neither boolean nor linked"
                 raise refuse(synapses, f"equations.{name}", expected)
+            if self._sending:
+                return self._shared(name, equation.dim)
             return self._each(name, equation.dim, parameter=True)
         if name in ("i", "j", "N_pre", "N_post", "N_incoming", "N_outgoing", "N"):
             return self._each(name, DIMENSIONLESS)
+        if self._sending and name in synapses.variables and name != "dt":
+            constant = scope.internal(name.removesuffix("_post"), synapses, self.key) if name.endswith("_post") else ""
+            if constant in self.reader.constants and not np.ndim(self.reader.constants[constant].value):
+                return constant  # a parameter that all neurons of the target share
+            hint = "what they read are numbers of the script, and parameters that all synapses or neurons share"
+            raise refuse(synapses, self.key, f"the states read {name!r}; {hint}")
         if name.endswith("_pre") and name in synapses.variables:
             return self._of_source(name)
         if name.endswith("_post") or (name in synapses.variables and name != "dt"):
@@ -297,6 +361,16 @@ class _Pathway:
         if (own := name.removesuffix("_pre")) in self.learned:
             raise refuse(self.synapses, self.key, f"{own!r}, which {group.name!r} is to learn, is part of {_PRODUCT}")
         return self._each(name, equation.dim)
+
+    def _shared(self, name: str, dim: Any) -> str:
+        """The parameter of the model that is a parameter of the synapses which all of them share."""
+        assert self.states is not None
+        if name not in self._constants:
+            value, unit = self.states.shared(name, "have"), unit_of_dimension(dim)
+            parameter = self.reader.scope.fresh(name)
+            self._constants[name] = self.reader.scope.constant(parameter, unit, value, f"{name!r} of the synapses")
+            self.reader.constants[parameter].slots[self.synapses.name] = self._slot(name, dim)
+        return self._constants[name]
 
     def _each(self, name: str, dim: Any, *, parameter: bool = False) -> str:
         """The name that stands for what each synapse has a value of."""
@@ -335,6 +409,8 @@ class _Pathway:
             return None
         if any(n in self.shorthands or n in synapses.variables for n in names):
             return None
+        if any(scope.learns(n, synapses, self.key) for n in names):
+            return None  # a parameter of the target, which all these synapses share
         numbers = {n: scope.number(n, synapses, self.key) for n in names}
         value = float(evaluated(s.expression, {n: v for n, (v, _) in numbers.items()}))
         dim = self._dimension(s.expression, {n: d for n, (_, d) in numbers.items()})

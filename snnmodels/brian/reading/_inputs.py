@@ -21,6 +21,8 @@ from ._slots import Array, Slot
 
 __all__ = ["current_input", "poisson_arrivals", "samples", "sources"]
 
+_ROUNDING = 1e-12  # of a time
+
 
 def _given(group: SpikeGeneratorGroup, duration: float) -> Array:
     """Spike times of a trial, shape (1, n, spikes), in seconds, filled with ``inf``; periods are gone through."""
@@ -38,34 +40,43 @@ def _given(group: SpikeGeneratorGroup, duration: float) -> Array:
 def _poisson(group: PoissonGroup, duration: float, seed: int, namespace: Mapping[str, Any]) -> Array:
     """Spike times drawn for a trial, likewise; they depend on the seed, the rates and the name of the group alone."""
     if not isinstance(group._rates, str):
-        rates = np.asarray(group.variables["rates"].get_value(), dtype=float)
-        return _drawn(np.broadcast_to(rates, len(group))[:, None], duration, duration, seed, group.name)
+        rates = np.broadcast_to(np.asarray(group.variables["rates"].get_value(), dtype=float), len(group))[:, None]
+        _check_rates(group, rates, np.zeros(1))
+        return _drawn(rates, np.zeros(1), duration, seed, group.name)
     scope = Scope(group, namespace, set())
     text = scope.read(group._rates, "rates")
-    intervals = {c.array.dt for c in scope.currents}
-    if scope.time or len(intervals) > 1:
-        hint = "let one TimedArray say how, or draw the spikes yourself and give them as a SpikeGeneratorGroup"
-        raise refuse(group, "rates", f"{group._rates!r} changes in time, which isn't read; {hint}")
-    interval = intervals.pop() if intervals else duration
-    pieces = np.arange(int(np.ceil(duration / interval)))
+    # where t is read they hold for a time step of the group, as Brian2's do; else for as long as samples hold
+    intervals = {float(group.clock.dt_)} if scope.time else {c.array.dt for c in scope.currents}
+    starts = np.unique(np.concatenate([[0.0], *(x * np.arange(int(np.ceil(duration / x))) for x in intervals)]))
+    starts = starts[np.r_[True, np.diff(starts) > _ROUNDING * duration]]
     values: dict[str, Array] = {c.name: np.reshape(c.value, (-1, 1)) for c in scope.constants.values()}
     dims = {c.name: unit_dimension(c.unit) for c in scope.constants.values()}
+    if scope.time:
+        values[scope.time], dims[scope.time] = starts, unit_dimension("second")
     for c in scope.currents:
         columns = c.array.values.reshape(len(c.array.values), -1)
-        values[c.name] = columns[np.minimum(pieces, len(columns) - 1)][:, c.columns].T
+        samples = np.floor(starts / c.array.dt * (1 + _ROUNDING) + _ROUNDING).astype(int)
+        values[c.name] = columns[np.minimum(samples, len(columns) - 1)][:, c.columns].T
         dims[c.name] = c.array.dim
     with located(place(group), "rates"):
         if (dim := expression_dimension(text, dims)) is not unit_dimension("hertz"):
             raise ValueError(f"{group._rates!r} {wrong_unit(dim, unit_dimension('hertz'))}")
-        rates = evaluated(text, values)
-    return _drawn(np.broadcast_to(rates, (len(group), len(pieces))), interval, duration, seed, group.name)
+        rates = np.broadcast_to(evaluated(text, values), (len(group), len(starts)))
+    _check_rates(group, rates, starts)
+    return _drawn(rates, starts, duration, seed, group.name)
 
 
-def _drawn(rates: Array, interval: float, duration: float, seed: int, name: str) -> Array:
-    """Spike times of Poisson processes whose rates, shape (n, intervals), hold for an interval each."""
+def _check_rates(group: PoissonGroup, rates: Array, starts: Array) -> None:
+    for neuron, k in np.argwhere(~(np.isfinite(rates) & (rates >= 0)))[:1]:
+        hint = "a rate is a number from 0 up, as clip can keep it"
+        message = f"{group._rates!r} is {rates[neuron, k]:g} Hz for neuron {neuron} at {starts[k]:g} s; {hint}"
+        raise refuse(group, "rates", message)
+
+
+def _drawn(rates: Array, starts: Array, duration: float, seed: int, name: str) -> Array:
+    """Spike times of Poisson processes whose rates, shape (n, pieces), hold from a start to the next one."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    starts = interval * np.arange(rates.shape[1])
-    lengths = np.minimum(interval, duration - starts)
+    lengths = np.diff(np.r_[starts, duration])
     counts = rng.poisson(rates * lengths)
     index, piece = (np.repeat(k, counts.ravel()) for k in np.indices(counts.shape).reshape(2, -1))
     return _padded(index, starts[piece] + rng.uniform(0, lengths[piece]), len(rates))
@@ -120,7 +131,7 @@ def poisson_arrivals(source: PoissonInput, reader: PopulationReader) -> Arrivals
 def _poisson_input(source: PoissonInput, duration: float, seed: int) -> Array:
     """Spike times drawn for a trial: those of all its inputs of one neuron are one Poisson process."""
     rate = float(Quantity(source.rate)) * source.N
-    return _drawn(np.full((len(source._group), 1), rate), duration, duration, seed, source.name)
+    return _drawn(np.full((len(source._group), 1), rate), np.zeros(1), duration, seed, source.name)
 
 
 def current_input(name: str, array: TimedArray) -> CurrentInput:

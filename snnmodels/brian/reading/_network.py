@@ -112,8 +112,9 @@ def from_brian2(
     learnable : mapping of str to sequence of str, optional
         By name of the group or the synapses, what the gradient is wanted of: parameters, and initial values such as
         ``"v_0"``, of a group (none by default); ``"w"`` and ``"delay"`` of synapses (the weights, by default).
-        Numbers of the script are parameters of each group that reads them. What equations declare for each neuron,
-        and initial values, are learned for each.
+        Numbers of the script are parameters of each group that reads them, or whose synapses do: the number of
+        ``on_pre="ge += we"`` is one weight for each synapse, unless the group is to learn ``"we"``, which all share.
+        What equations declare for each neuron, and initial values, are learned for each.
     seed : int
         Of the spikes that are drawn, once, for PoissonGroup and PoissonInput.
     namespace : mapping, optional
@@ -307,8 +308,14 @@ def _changed(group: Any, incoming: Iterable[Any]) -> set[str]:
 
 def _projection(a: Arrivals, n_source: int, n_target: int, wanted: Sequence[str] | None) -> Projection:
     shape = (n_source, n_target)
-    weights, mask = np.zeros(shape), np.zeros(shape, dtype=bool)
-    weights[a.i, a.j], mask[a.i, a.j] = a.weights, True
+    learns = (("w",) if a.learnable else ()) if wanted is None else wanted
+    mask = np.zeros(shape, dtype=bool)
+    mask[a.i, a.j] = True
+    if "w" in learns or (a.weights != a.weights[:1]).any():
+        weights = np.zeros(shape)
+        weights[a.i, a.j] = a.weights
+    else:  # one number, in no more memory than that
+        weights = np.broadcast_to(a.weights[:1].sum(), shape)
     delay: float | Array = 0.0
     if np.ndim(a.delay) == 0:
         delay = a.delay
@@ -317,7 +324,6 @@ def _projection(a: Arrivals, n_source: int, n_target: int, wanted: Sequence[str]
         if (delays != delays[0]).any() or "delay" in (wanted or ()):
             delay = np.full(shape, delays.min())
             delay[a.i, a.j] = delays
-    learns = (("w",) if a.learnable else ()) if wanted is None else wanted
     return Projection(a.name, a.source, a.target, weights, a.receptor, None if mask.all() else mask, learns, delay)
 
 

@@ -88,6 +88,7 @@ class _Receptor:
     statements: tuple[Assignment, ...]
     unit: str
     weight: str
+    source: Mapping[str, Any] | None = None
 
 
 class PopulationReader:
@@ -116,7 +117,15 @@ class PopulationReader:
         """Parameters of the model by name."""
         return self.scope.constants
 
-    def receptor(self, name: str, where: str, statements: tuple[Assignment, ...], unit: str, weight: str) -> str:
+    def receptor(
+        self,
+        name: str,
+        where: str,
+        statements: tuple[Assignment, ...],
+        unit: str,
+        weight: str,
+        source: Mapping[str, Any] | None = None,
+    ) -> str:
         """The name of the receptor whose arrivals do this, which several synapses may share.
 
         Parameters
@@ -131,14 +140,16 @@ class PopulationReader:
             Of the weight.
         weight : str
             What a new one's weight would be called.
+        source : mapping, optional
+            The states that its sources have, as a template has them.
         """
         if reader := self._reads_what_is_ignored(statements):
             hint = "give it a pathway of its own, or let the state be held by int(not_refractory)*(...)"
             raise refuse(self.group, "on_pre", f"{reader} after {where} has set it; {hint}")
         for known in self._receptors:
-            if (known.statements, known.unit) == (statements, unit):
+            if (known.statements, known.unit, known.source) == (statements, unit, source):
                 return known.name
-        self._receptors.append(_Receptor(name, where, statements, unit, weight))
+        self._receptors.append(_Receptor(name, where, statements, unit, weight, source))
         return name
 
     def at_own_reset(self, name: str) -> bool:
@@ -200,7 +211,10 @@ class PopulationReader:
                 str(Assignment(s.variable, s.operator, substitute(s.expression, {WEIGHT: weight})))
                 for s in r.statements
             ]
-            used = {name for s in r.statements for name in variables_in(s.expression)} & self.constants.keys()
+            used = {name for s in r.statements for name in variables_in(s.expression)}
+            if r.source is not None:
+                used |= {n for line in r.source["equations"].splitlines() for n in _right_side(line)}
+                used |= {n for s in parse_statements(r.source["on_pre"]) for n in free_names(s.expression)}
             content = {
                 "kind": "synapse",
                 "title": r.where,
@@ -209,6 +223,8 @@ class PopulationReader:
                 "weight": {"name": weight, "unit": r.unit, "description": "weight"},
                 "parameters": self._tables(used),
             }
+            if r.source is not None:
+                content["source"] = r.source
             documents.append(Document(r.name, r.where, content))
         model = compose_model(*documents, name=self.group.name)
         for c in self.scope.currents:
@@ -377,15 +393,15 @@ class PopulationReader:
 
     def _used(self, document: Mapping[str, Any]) -> set[str]:
         """Which constants the template of the neuron reads."""
-        texts = [line.partition("=")[2].rpartition(":")[0] for line in document["equations"].splitlines()]
-        texts += [s["initial"] for s in document["states"].values()]
+        texts = [s["initial"] for s in document["states"].values()]
         if "threshold" in document:
             texts += parse_threshold(document["threshold"])
             texts += [s.expression for s in parse_statements(document["reset"])]
         if "refractory" in document:
             table = document["refractory"]
             texts += [table[key] for key in ("duration", "hold_duration") if key in table]
-        return {name for text in texts for name in free_names(text)} & self.constants.keys()
+        used = {name for text in texts for name in free_names(text)}
+        return used | {name for line in document["equations"].splitlines() for name in _right_side(line)}
 
     def _tables(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
         """Parameters as a template declares them; the value of the first neuron is the default."""
@@ -422,6 +438,11 @@ class PopulationReader:
             f"would at the end of its refractory period; {once} in Brian2, too",
             stacklevel=4,
         )
+
+
+def _right_side(line: str) -> list[str]:
+    """Names on the right side of an equation."""
+    return list(free_names(line.partition("=")[2].rpartition(":")[0]))
 
 
 WEIGHT = "_weight"

@@ -198,7 +198,7 @@ class Scope:
             case "i":
                 index = np.arange(len(self.group), dtype=float)
                 if not self.index:
-                    self.index = self._constant(self.fresh("neuron_index"), "1", index, "number of the neuron, from 0")
+                    self.index = self.constant(self.fresh("neuron_index"), "1", index, "number of the neuron, from 0")
                     self._keep(self.index, self.group, lambda _: None, "the number of a neuron is none to learn")
                 return self.index
             case "t":
@@ -231,7 +231,7 @@ class Scope:
         unit = unit_of_dimension(dim)
         known = self._externals.get((name, value, unit))
         if known is None:
-            known = self._constant(self.fresh(name), unit, value, f"{name!r} of the script")
+            known = self.constant(self.fresh(name), unit, value, f"{name!r} of the script")
             self._externals[name, value, unit] = known
         self.constants[known].slots[owner.name] = self.number_slot(name, owner, value, dim)
         return known
@@ -298,6 +298,25 @@ class Scope:
             raise refuse(owner, key, f"{name!r} is {value!r}; expected one real number")
         return float(value), found.dim
 
+    def learns(self, name: str, owner: Group, key: str) -> bool:
+        """Whether a number of the script, as its owner calls it, is a parameter of the group that is to be learned.
+
+        Raises
+        ------
+        TemplateError
+            If it might be another number, which other synapses call the same.
+        """
+        if name not in self.learnable or name in self.equations.names:
+            return False
+        value, dim = self.number(name, owner, key)
+        known = [number for number, parameter in self._externals.items() if parameter == name]
+        if not known or known[0] == (name, value, unit_of_dimension(dim)):
+            return True
+        if self.group.name not in (others := self.constants[name].slots):
+            message = f"{name!r}, which {self.group.name!r} is to learn, is another number in {sorted(others)[0]!r}"
+            raise refuse(owner, key, f"{message}; call them differently")
+        return False  # but the group's own number
+
     def _resolved(self, name: str, owner: Group, key: str) -> Any:
         try:
             return owner.resolve_all([name], self.namespace, user_identifiers={name})[name]
@@ -360,7 +379,7 @@ class Scope:
         values = np.asarray(group.variables[name].get_value(), dtype=float)
         unit = unit_of_dimension(equation.dim)
         value = float(values.flat[0]) if "shared" in equation.flags else self._own_values(name, values)
-        constant = self._constant(name, unit, value, "parameter of the group")
+        constant = self.constant(name, unit, value, "parameter of the group")
 
         def put(new: Array) -> None:
             setattr(group, name, quantity(new, equation.dim))
@@ -369,7 +388,8 @@ class Scope:
         self._keep(constant, group, put, refusal)
         return constant
 
-    def _constant(self, name: str, unit: str, value: float | Array, description: str, *, time: bool = True) -> str:
+    def constant(self, name: str, unit: str, value: float | Array, description: str, *, time: bool = True) -> str:
+        """A parameter of the model, made where there is none of the name; `time`: it may have to be positive."""
         if name not in self.constants:
             self._taken.add(name)
             positive = time and unit == "second" and bool(np.all(np.asarray(value) > 0))
@@ -406,14 +426,14 @@ class Scope:
             setattr(group, state, quantity(new, equation.dim))
 
         name, unit = self.fresh(f"{state}_0"), unit_of_dimension(equation.dim)
-        self._constant(name, unit, self._own_values(name, values), f"initial value of {state}", time=False)
+        self.constant(name, unit, self._own_values(name, values), f"initial value of {state}", time=False)
         self._keep(name, group, put)
         return name
 
     def period(self, duration: Any) -> str:
         """A refractory period that is a number of the script, as a parameter."""
         group = self.group
-        name = self._constant(self.fresh("t_ref"), "second", float(duration), "refractory period")
+        name = self.constant(self.fresh("t_ref"), "second", float(duration), "refractory period")
 
         def put(new: Array) -> None:
             group._refractory = quantity(new, Quantity(duration).dim)

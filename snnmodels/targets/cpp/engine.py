@@ -127,7 +127,10 @@ class CompiledEngine(Engine):
     def _write_whole(self, projection: int, values: np.ndarray, to: np.ndarray) -> None:
         """Write a value of every connection, given as a matrix."""
         if projection in self._entries:
-            to[:] = np.ravel(values)[self._entries[projection].place]
+            place = self._entries[projection].place
+            # what is one number everywhere need not be made a matrix
+            whole = values.flags.c_contiguous
+            to[:] = values.reshape(-1)[place] if whole else values[np.divmod(place, values.shape[1])]
         else:
             to[:, : values.shape[1]] = values
 

@@ -158,6 +158,7 @@ def model(name: str, r: Rules, order: int) -> str:
             f"static constexpr bool SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
             f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.may_stay_above)};",
             f"static constexpr bool REFRACTORY = {truth(r.held is not None)};",
+            f"static constexpr bool HOLDS[{max(1, len(r.states))}] = {{{', '.join(map(truth, _holds(r)))}}};",
             f"static constexpr bool LINEAR = {truth(r.linear)}, SERIES = {truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {truth(r.observed is not None)};",
@@ -174,6 +175,12 @@ def model(name: str, r: Rules, order: int) -> str:
             "};",
         ]
     )
+
+
+def _holds(r: Rules) -> list[bool]:
+    """Which states are held while a neuron is refractory."""
+    hold = () if r.system.refractory is None else r.system.refractory.hold
+    return [x in hold for x in r.system.states]
 
 
 def _steps(r: Rules, order: int) -> list[str]:
@@ -203,7 +210,14 @@ def _response(r: Rules, receptor: int) -> str:
     response = r.rules[f"response{receptor}"]
     touched = [any(response.program.outputs[f"{n}{i}"] != 0 for n in "yz") for i in range(len(r.states))]
     flags = ", ".join(truth(t) for t in touched)
-    return f"static constexpr bool TOUCHES[{len(touched)}] = {{{flags}}};\n{rule('Response', response)}"
+    by_parameters = r.rules.get(f"response_gradient{receptor}", _ABSENT)
+    return "\n".join(
+        [
+            f"static constexpr bool TOUCHES[{len(touched)}] = {{{flags}}};",
+            rule("Response", response),
+            rule("ResponseGradient", by_parameters),
+        ]
+    )
 
 
 def _camel(name: str) -> str:

@@ -48,6 +48,7 @@ struct Arrival { int projection, spike, entry; };  // entry: of a sparse project
 // A spike by a crossing, or, of another kind, an event that is no spike: `spike` is its place among the turns then
 struct Own { double t; int population, spike, kind; };
 struct Release { double t; int population, neuron, spike; };  // of a refractory neuron
+struct Later { bool operator()(const Release& a, const Release& b) const { return a.t > b.t || (a.t == b.t && a.spike > b.spike); } };
 struct Knot { int drive, number; };
 // Knots, releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by
 // where its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
@@ -55,6 +56,7 @@ struct Piece { double t, end; int releases, arrivals, instants, owns, samples, k
 
 struct ComponentTape
 {
+    bool scattered = false;  // see sparse.h: how the trial was run
     Plain<Piece> pieces;
     Plain<Arrival> arrivals;
     Plain<Own> instants, owns;

@@ -185,6 +185,7 @@ struct Peak
 };
 
 class Scatter;  // see scatter.h
+struct NotScattered {};  // thrown by what is found out only on the way and can't be scattered: the general way is taken
 struct Sweep;    // see sweep.h
 
 class Neurons

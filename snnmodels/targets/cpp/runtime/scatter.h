@@ -34,16 +34,26 @@ public:
     virtual void look() = 0;  // next crossings of the neurons that something happened to
     virtual void step() = 0;  // past the horizon, to the next one
     virtual void commit(double limit) = 0;  // crossings up to `limit`: to `found`
+    // a neuron that has spiked is refractory, until a time of the trial; and at a time of the window no longer: its states then
+    virtual void hold(int neuron, double until) = 0;
+    virtual void release(int neuron, double t, double* state) = 0;
     virtual void finish(double until) = 0;
     virtual bool finite(int& neuron) const = 0;
     // backward, window by window
     virtual void back_begin(int slots, double span) = 0;  // slots: of windows whose costates are kept, one if events come in order
     virtual void spike_back(int window, double t, int neuron, const double* before, double sens) = 0;
+    // the end of a refractory period, with the states there; the derivative by its time
+    virtual double release_back(int window, double t, int neuron, const double* state) = 0;
     // a row that arrives at t, which is in the window; the derivative by the time of the arrival, if that is wanted
     virtual double row_back(int receptor, const Row& row, int window, double t, double* gradient, bool timed) = 0;
     // a row of a spike at t with arrivals before `until`, each after a delay of its own
     virtual double rows_back(int receptor, const Row& row, double t, const double* delay, double until, double* gradient, double* delay_gradient) = 0;
     virtual void age(int window) = 0;
+    // gradients by parameters, when all costates are known: from the start, then from all spikes of one projection after the
+    // other, in the order of time; delay: one for all of the row, or for each
+    virtual void from_start() = 0;
+    virtual void rewind() = 0;
+    virtual void row_by_parameters(int receptor, const Row& row, double t, const double* delay, bool delayed, double until) = 0;
 
     double earliest = INF;           // crossing in the window
     double horizon = 0, length = 0;  // how far neurons have been looked at; of the window

@@ -11,6 +11,14 @@
 // bucket) are in all states from the start; a hot neuron has those that are still to come in a list instead, along which it
 // is followed to the window's end. Where more arrivals are to be found in the window, that would be in vain: neurons are
 // looked at up to the horizon, the next one that is known.
+//
+// A refractory neuron goes on as if it were free, but that it is not looked at: what is not held goes the same way in either
+// case, and arrivals need not ask. At its release the held states are put back to what the reset made of them. Backward,
+// their costates wait from the release to the spike, and are 0 in between, so that nothing of what they did counts.
+//
+// Nothing is kept of states between events. The gradient by a parameter is linear in them, and they are sums: of what each
+// of a neuron's own events left, and of what each arrival added. So each gives its part, up to the neuron's next own event,
+// in closed form; costates there are kept. This is done last, spike by spike.
 #pragma once
 #include <tuple>
 #include "sweep.h"
@@ -21,8 +29,8 @@ namespace snn {
 
 template <class M> class ScatterOf : public Scatter
 {
-    static constexpr int S = M::S, V = S < 4 ? 4 : 8, CELLS = 256;
-    static constexpr double NEVER = 1e300;
+    static constexpr int S = M::S, G = M::G, V = S < 4 ? 4 : 8, CELLS = 256;
+    static constexpr double NEVER = 1e300, FREE = -INF;
     using Of = Records<V>;
     using One = typename Of::One;
 
@@ -31,6 +39,7 @@ template <class M> class ScatterOf : public Scatter
     {
         using Type = R;
         typename R::template Response<double> response;
+        typename R::template ResponseGradient<double> by_parameters;
         double high[CELLS + 1], low[CELLS + 1];  // within the time that is left, by its length
         double rise, fall, curve_;               // largest and smallest slope
     };
@@ -49,15 +58,16 @@ public:
         double values[M::P + 1];
         for (int k = 0; k < M::P; k++) values[k] = *p.parameters[k];
         flow.prepare(values), rate.prepare(values), event.prepare(values), reset.prepare(values), search.prepare(values);
-        back.prepare(values), sigma.prepare(values), spike.prepare(values);
+        back.prepare(values), sigma.prepare(values), spike.prepare(values), gradient.prepare(values);
         std::apply([&](auto&... r) { (tabulate(r, values), ...); }, receptors);
         state.resize(std::size_t(V) * width);
         slot.assign(width, -1), flag.assign(width + 64, 0);
+        if (M::REFRACTORY) status.resize(width), until.assign(width, FREE), kept.resize(std::size_t(S) * width), waits_.resize(std::size_t(S) * width);
         const int most = width + LANES;
         for (auto& row : hot_state) row.assign(most, 0);
         for (auto* row : {&crossing, &since}) row->assign(most, INF);
         for (auto* row : {&hot, &next, &candidate, &listed, &again}) row->assign(most, 0);
-        marked.assign(most, 0);
+        marked.assign(most, 0), blocked.assign(most, 0);
     }
 
     void begin() override
@@ -72,6 +82,7 @@ public:
         sums.resize(std::size_t(V) * width);
         known.clear(), undo.clear(), rows.clear(), aside.clear(), waiting.clear(), found.clear(), before.clear(), soon.clear();
         n_hot = n_changed = 0, earliest = INF;
+        if (M::REFRACTORY) resting.clear(), status.fill(0), std::fill(until.begin(), until.end(), FREE);
     }
 
     // --- forward -------------------------------------------------------------------------------------------------------
@@ -95,6 +106,16 @@ public:
                 std::copy_n(y, S, a.y);
                 bounds(r, length - t, a.high, a.low);
             });
+        if (M::REFRACTORY)
+        {
+            int m = 0;
+            for (int j : resting)
+            {
+                status[j] = until[j] == FREE ? 0 : until[j] < begun + length ? NEVER : -NEVER;
+                if (status[j] != 0) resting[m++] = j;
+            }
+            resting.resize(m);
+        }
         for (const auto& [r, b] : buckets_) if (b->n) pour(r, *b);
         pour_rows();
         if (buckets_.empty() && rows.empty()) pass<false>(last);
@@ -104,7 +125,7 @@ public:
         horizon = length;
         stepwise = buckets_.empty() && rows.empty();
         if (!stepwise || !n_hot) return;
-        for (int s = 0; s < n_hot; s++) pass_entries(s, 0);  // at the very start
+        for (int s = 0; s < n_hot; s++) if (!blocked[s]) pass_entries(s, 0);  // at the very start
         set_horizon(0);
     }
 
@@ -167,6 +188,29 @@ public:
         find_earliest();
     }
 
+    void hold(int j, double until_) override
+    {
+        if (status[j] == 0) resting.push_back(j);
+        until[j] = until_, status[j] = -NEVER;
+    }
+
+    void release(int j, double t, double* at) override
+    {
+        int s = slot[j];
+        if (s < 0) s = promote(j, t);
+        for (; next[s] < listed[s] && entry(s, next[s])[V - 1] < t; next[s]++) add_entry(s);  // what arrives now comes after it
+        double x[S], v[3];
+        for (int i = 0; i < S; i++) x[i] = hot_state[i][s];
+        flow.at(t).run(x, at);
+        for (int i = 0; i < S; i++) if (M::HOLDS[i]) at[i] = kept[std::size_t(i) * width + j];
+        search.at(0.0).run(at, v);
+        if (v[0] > 0 || (v[0] == 0 && v[1] > 0)) throw NotScattered();  // it would spike at once
+        flow.at(-t).run(at, x);
+        for (int i = 0; i < S; i++) hot_state[i][s] = x[i];
+        until[j] = FREE, blocked[s] = 0, since[s] = t, crossing[s] = INF;
+        change(s);
+    }
+
     // The window ends, maybe before it was planned to: known arrivals from then on are taken out by the next pass
     void finish(double until) override
     {
@@ -205,6 +249,9 @@ public:
         pieces.resize(slots), split.resize(slots);
         for (auto& x : pieces) x.clear();
         for (auto& x : split) x.clear();
+        waits_.fill(0);
+        if (G == 0) return;
+        costs.clear(), ends.clear(), of.clear(), latest.assign(width, -1);
     }
 
     void spike_back(int window, double t, int j, const double* before_, double sens) override
@@ -216,12 +263,45 @@ public:
         const double s = (window + 1) * span - t;
         std::copy_n(before_, S, in);
         back.at(s).run(l, in + S);
+        if (M::REFRACTORY) for (int i = 0; i < S; i++) if (M::HOLDS[i])
+        {
+            double& held = waits_[std::size_t(i) * width + j];
+            in[S + i] = held, held = 0;
+        }
+        if constexpr (G > 0)
+        {
+            double after_[S];
+            reset.at(0.0).run(before_, after_);
+            from(j, after_, t);
+        }
         in[2 * S] = sens;
         sigma.at(0.0).run(in, two);
         in[2 * S] = two[0] != 0 ? two[0] / two[1] : 0.0;
         spike.at(0.0).run(in, out);
+        if constexpr (G > 0)
+        {
+            for (int k = 0; k < G; k++) p.grad[k][j] += out[S + k];
+            until_here(j, t, out);
+        }
         back.at(-s).run(out, l);
         for (int i = 0; i < S; i++) (keeps ? current[std::size_t(i) * width + j] : row[std::size_t(i) * width]) = l[i];
+    }
+
+    double release_back(int window, double t, int j, const double* x) override
+    {
+        const int at = window & mask;
+        double *row = ring.begin() + std::size_t(at) * S * width + j, l[S], in[S];
+        for (int i = 0; i < S; i++) l[i] = row[std::size_t(i) * width];
+        if (keeps) keep(at, t, j, l);
+        const double s = (window + 1) * span - t;
+        back.at(s).run(l, in);
+        const double sens = p.release_back(j, x, in);
+        if constexpr (G > 0) from(j, x, t), p.duration_back(j, sens);
+        for (int i = 0; i < S; i++) if (M::HOLDS[i]) waits_[std::size_t(i) * width + j] = in[i], in[i] = 0;
+        if constexpr (G > 0) until_here(j, t, in);
+        back.at(-s).run(in, l);
+        for (int i = 0; i < S; i++) (keeps ? current[std::size_t(i) * width + j] : row[std::size_t(i) * width]) = l[i];
+        return sens;
     }
 
     double row_back(int which, const Row& row, int window, double t, double* gradient, bool timed) override
@@ -276,7 +356,103 @@ public:
         }
     }
 
+    // --- gradients by parameters ---------------------------------------------------------------------------------------
+
+    void from_start() override
+    {
+        if constexpr (G > 0)
+        {
+            const int size = int(ends.size());
+            first.assign(n + 1, 0);
+            for (int j : of) first[j + 1]++;
+            for (int j = 0; j < n; j++) first[j + 1] += first[j] + 1;  // behind those of each neuron, one without an end
+            end.assign(first[n], INF);
+            for (auto& x : cost) x.assign(first[n], 0);
+            cursor.assign(n, 0);
+            for (int j = 0; j < n; j++) cursor[j] = first[j + 1] - 1;
+            for (int e = 0; e < size; e++)  // the last ones first
+            {
+                const int to = --cursor[of[e]];
+                end[to] = ends[e];
+                for (int i = 0; i < S; i++) cost[i][to] = costs[std::size_t(e) * S + i];
+            }
+            for (int j = 0; j < n; j++)
+            {
+                if (end[first[j]] == INF) continue;
+                double x[S], l[S], out[G];
+                for (int i = 0; i < S; i++) x[i] = p.initial[std::size_t(i) * width + j];
+                from(j, x, 0);
+                for (int i = 0; i < S; i++) x[i] = cost[i][first[j]];
+                back.at(end[first[j]]).run(x, l);
+                typename M::template InitialBack<double> rule;
+                p.prepare_one(rule, j);
+                rule.at(0.0).run(l, out);
+                for (int k = 0; k < G; k++) p.grad[k][j] += out[k];
+            }
+        }
+    }
+
+    void rewind() override { if constexpr (G > 0) std::copy_n(first.begin(), n, cursor.begin()); }
+
+    void row_by_parameters(int which, const Row& row, double t, const double* delay, bool delayed, double until_) override
+    {
+        if constexpr (G > 0)
+            receptor(which, [&](auto& r) {
+                using R = std::decay_t<decltype(r)>;
+                if constexpr (!R::Type::template ResponseGradient<double>::ZERO)
+                {
+                    D8 sum[G];
+                    for (int k = 0; k < G; k++) sum[k] = all(0);
+                    for (int q = 0; q < row.n; q += LANES)
+                    {
+                        const int m = std::min(LANES, row.n - q);
+                        D8 s = all(0), l[S], g[G];
+                        for (int i = 0; i < S; i++) l[i] = all(0);
+                        bool some = false;
+                        for (int lane = 0; lane < m; lane++)
+                        {
+                            const int j = row.target ? row.target[q + lane] : q + lane;
+                            if (j >= n) break;
+                            const double at = t + (delayed ? delay[q + lane] : *delay);
+                            int& c = cursor[j];
+                            while (end[c] <= t) c++;
+                            int e = c;
+                            while (end[e] <= at) e++;
+                            if (end[e] == INF || !(at < until_)) continue;
+                            s[lane] = end[e] - at, some = true;
+                            for (int i = 0; i < S; i++) l[i][lane] = cost[i][e];
+                        }
+                        if (!some) continue;
+                        r.by_parameters.at(s).run(l, g);
+                        const D8 w = load_some(row.weight + q, m);
+                        for (int k = 0; k < G; k++) sum[k] += w * g[k];
+                    }
+                    // of parameters that all neurons share: what they get is summed anyway
+                    for (int k = 0; k < G; k++) p.grad[k][0] += total(sum[k]);
+                }
+            });
+    }
+
 private:
+    // From an own event of a neuron at t with the states x just after it, to its next one
+    void from(int j, const double* x, double t)
+    {
+        if constexpr (G > 0 && !M::template Gradient<double>::ZERO)
+        {
+            if (latest[j] < 0) return;
+            double in[2 * S], out[G];
+            std::copy_n(x, S, in), std::copy_n(&costs[std::size_t(latest[j]) * S], S, in + S);
+            gradient.at(ends[latest[j]] - t).run(in, out);
+            for (int k = 0; k < G; k++) p.grad[k][j] += out[k];
+        }
+    }
+    // An own event at t, with the costates just before it
+    void until_here(int j, double t, const double* l)
+    {
+        latest[j] = int(ends.size());
+        ends.push_back(t), of.push_back(j), costs.insert(costs.end(), l, l + S);
+    }
+
     struct Known  // a dense row
     {
         double t;
@@ -302,7 +478,7 @@ private:
     // the chord by no more than its second derivative allows, and that is bounded by |c A^2| exp(|A| d) |y|.
     template <class R> void tabulate(R& r, const double* values)
     {
-        r.response.prepare(values);
+        r.response.prepare(values), r.by_parameters.prepare(values);
         const double longest = p.ladder.longest, d = longest / CELLS;
         per_cell = 1 / d;
         double c[S], a[S][S], zero[S] = {}, g0, f0[S], second[S] = {}, ca[S] = {};
@@ -535,6 +711,8 @@ private:
         reset.at(0.0).run(x, after);
         search.at(0.0).run(x, v);
         search.at(0.0).run(after, w);
+        if (M::REFRACTORY) for (int i = 0; i < S; i++) if (M::HOLDS[i])
+            for (int l = 0; l < m; l++) kept[std::size_t(i) * width + hot[s[l]]] = after[i][l];
         for (int i = 0; i < S; i++) after[i] = D8{0, 0, 0, 0, after[i][0], after[i][1], after[i][2], after[i][3]};
         over.run(after, x0);
         const unsigned stays = bits((w[0] > 0.0) | ((w[0] == 0.0) & (w[1] > 0.0)));
@@ -542,9 +720,9 @@ private:
         {
             const int k = s[l], j = hot[k];
             p.smallest_gdot = std::min(p.smallest_gdot, v[1][l]);
-            if (stays >> l & 1) throw Failure{"reset", p.index, j, begun + t[l]};
+            if (!M::REFRACTORY && stays >> l & 1) throw Failure{"reset", p.index, j, begun + t[l]};
             for (int i = 0; i < S; i++) hot_state[i][k] = x0[i][l + UP];
-            since[k] = t[l], crossing[k] = INF;
+            since[k] = t[l], crossing[k] = INF, blocked[k] = M::REFRACTORY;
             change(k);
             found.push_back({t[l], p.index, j, before.size()});
             for (int i = 0; i < S; i++) before.push_back(x[i][l]);
@@ -641,6 +819,7 @@ private:
                 for (int i = 0; i < S; i++) more[i] += w * a.y[i];
                 g += larger(w * a.high, w * a.low);
             }
+            if constexpr (M::REFRACTORY) g += load8(status.begin() + j);  // not at all, or surely
             const I8 there = lanes_below(n - j), yes = there & ~(g < 0.0);
             for (unsigned b = bits(yes); b; b &= b - 1)
             {
@@ -648,7 +827,8 @@ private:
                 for (int i = 0; i < S; i++) hot_state[i][s] = y[i][l];
                 hot[s] = j + l, slot[j + l] = s, flag[j + l] = 1;
                 since[s] = 0, crossing[s] = INF, next[s] = listed[s] = 0;
-                again[n_changed++] = s, marked[s] = 1;
+                marked[s] = 0, blocked[s] = M::REFRACTORY && status[j + l] != 0;
+                change(s);
             }
             for (int i = 0; i < S; i++) y[i] += more[i];
             for (int i = S; i < V; i++) y[i] = all(0);
@@ -681,7 +861,7 @@ private:
         for (int i = 0; i < S; i++) hot_state[i][s] += e[i];
     }
     void pass_entries(int s, double t) { for (; next[s] < listed[s] && entry(s, next[s])[V - 1] <= t; next[s]++) add_entry(s); }
-    void change(int s) { if (!marked[s]) marked[s] = 1, again[n_changed++] = s; }
+    void change(int s) { if (!marked[s] && !(M::REFRACTORY && blocked[s])) marked[s] = 1, again[n_changed++] = s; }
 
     void append_known(int s, double after)
     {
@@ -750,7 +930,7 @@ private:
         const int s = n_hot++;
         if (s % LANES == 0) for (int k = s; k < s + LANES; k++) crossing[k] = INF;
         slot[j] = s, hot[s] = j, flag[j] = 1;
-        since[s] = t, crossing[s] = INF, next[s] = listed[s] = 0, marked[s] = 0;
+        since[s] = t, crossing[s] = INF, next[s] = listed[s] = 0, marked[s] = blocked[s] = 0;
         double* from = state.begin() + std::size_t(V) * j;
         for (int i = 0; i < S; i++) hot_state[i][s] = from[i];
         from[V - 1] = NEVER;
@@ -910,6 +1090,7 @@ private:
     typename M::template Back<double> back;
     typename M::template Sigma<double> sigma;
     typename M::template SpikeBack<double> spike;
+    typename M::template Gradient<double> gradient;
     Aligned<double> state, sums;  // records: states at the start of the window, and the excess of the bound
     std::vector<Known> known, undo;
     std::vector<Coming> rows;
@@ -919,12 +1100,23 @@ private:
     // happened to them; the next crossing, and the place in the list that it was found at
     std::vector<double> hot_state[S], since, crossing, lists;
     std::vector<int> hot, next, candidate, listed, again, slot, hits;
-    std::vector<unsigned char> marked, flag;
+    std::vector<unsigned char> marked, flag, blocked;  // blocked: refractory
+    // neurons that are refractory: until when, or FREE; what their held states will be then; what that makes of bounds
+    std::vector<int> resting;
+    std::vector<double> until;
+    Aligned<double> status, kept;
     // backward
     Aligned<double> ring, current;
     std::vector<int> heads;
     std::vector<std::vector<Later>> pieces;
     std::vector<std::vector<int>> split;
+    Aligned<double> waits_;  // costates of held states, from the release back to the spike
+    // own events, the last one first: costates just before, when, whose; and the first one so far of every neuron
+    std::vector<double> costs, ends;
+    std::vector<int> of, latest;
+    // the same by neuron, in the order of time, where those of each begin, and where one is
+    std::vector<double> end, cost[S];
+    std::vector<int> first, cursor;
 };
 
 template <class M> class ScatteringPopulation : public SweptPopulation<M>

@@ -33,8 +33,8 @@ public:
         for (std::size_t s = 0; s < source_states.size(); s++) source_states[s].begin(trial.sent[s]);
         for (std::size_t c = 0; c < net.components.size(); c++)
         {
-            if (scattered(net.components[c])) sparse->forward(trial, net.components[c], trial.tapes[c], ties);
-            else if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
+            if (trial.tapes[c].scattered = scattered(net.components[c]) && scatter(trial, net.components[c], trial.tapes[c])) continue;
+            if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
             else component(trial, net.components[c], trial.tapes[c], number, keep);
         }
     }
@@ -72,7 +72,11 @@ public:
         for (std::size_t s = 0; s < source_states.size(); s++) source_states[s].back_begin(trial.sent[s], parameter_sums[net.populations + s].begin());
         for (int c = int(net.components.size()) - 1; c >= 0; c--)
         {
-            if (scattered(net.components[c])) sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
+            if (trial.tapes[c].scattered)
+            {
+                gradients_begin(net.components[c]);
+                sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
+            }
             else if (swept(net.components[c]))
                 neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), &loss, &weight_sums, &delay_sums});
             else component_back(trial, net.components[c], trial.tapes[c], loss);
@@ -343,6 +347,26 @@ private:
         return false;
     }
 
+    // where the sums over parameters go
+    void gradients_begin(const Component& c)
+    {
+        for (int k : c.populations)
+        {
+            std::vector<double*> rows(neurons[k]->G + 1);
+            for (int g = 0; g < neurons[k]->G; g++) rows[g] = parameter_sums[k].begin() + std::size_t(g) * neurons[k]->width;
+            neurons[k]->back_begin(rows.data());
+        }
+    }
+
+    // false where it turns out that it can't be
+    bool scatter(Trial& trial, const Component& c, ComponentTape& tape)
+    {
+        const long before = ties;
+        try { sparse->forward(trial, c, tape, ties); }
+        catch (const NotScattered&) { ties = before; return false; }
+        return true;
+    }
+
     bool scattered(const Component& c) const { return sparse && c.drives.empty() && sparse->suits(c) && !sampled(c) && !sourced(c); }
 
     // whether weights of what comes in are multiplied by something
@@ -606,7 +630,6 @@ private:
         }
     }
 
-    struct Later { bool operator()(const Release& a, const Release& b) const { return a.t > b.t || (a.t == b.t && a.spike > b.spike); } };
     std::priority_queue<Release, std::vector<Release>, Later> waiting;
 
     void release(ComponentTape& tape, const Release& r)
@@ -777,10 +800,8 @@ private:
         {
             first_place[k] = places, places += neurons[k]->n;
             neurons[k]->release_all();
-            std::vector<double*> rows(neurons[k]->G + 1);
-            for (int g = 0; g < neurons[k]->G; g++) rows[g] = parameter_sums[k].begin() + std::size_t(g) * neurons[k]->width;
-            neurons[k]->back_begin(rows.data());
         }
+        gradients_begin(c);
         for (const auto& [k, j] : tape.held) neurons[k]->hold(j, true);
         release_sens.assign(tape.releases.size(), 0);
         chain_of.assign(places, -1);

@@ -26,7 +26,7 @@ public:
         int size = 0;
         for (int k : c.populations)
         {
-            if (!scatters[k]) return false;
+            if (!scatters[k] || (neurons[k]->refractory() && !(neurons[k]->duration(0) > 0))) return false;
             size += neurons[k]->n;
         }
         if (net.scattering == 1) return true;
@@ -44,6 +44,7 @@ public:
     {
         tape.clear();
         prepare(trial, c);
+        waiting = {};
         for (int k : c.populations)
         {
             neurons[k]->begin();
@@ -86,6 +87,8 @@ public:
         weights = &weight_sums, delays = &delay_sums;
         if (calendar) backward_by_spikes(trial, c, tape);
         else backward_in_order(trial, c, tape);
+        for (int k : c.populations) if (neurons[k]->G) scatters[k]->from_start();
+        for (const Incoming& in : incoming) by_parameters(trial, in);
     }
 
 private:
@@ -155,10 +158,14 @@ private:
     void prepare(const Trial& trial, const Component& c)
     {
         incoming.clear(), streams.clear(), outgoing.assign(neurons.size(), {}), buckets.assign(neurons.size(), {}), flights = {};
-        calendar = false, shortest = INF, longest = 0;
+        calendar = false, shortest = soonest = INF, longest = 0;
         double first = INF;  // shortest delay of a single synapse
         int size = 0;
-        for (int k : c.populations) size += neurons[k]->n;
+        for (int k : c.populations)
+        {
+            size += neurons[k]->n;
+            if (neurons[k]->refractory()) soonest = std::min(soonest, neurons[k]->duration(0));
+        }
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
@@ -286,18 +293,24 @@ private:
             if (row != now) for (int k : c.populations) look(k);
             for (int k : c.populations) spike = std::min(spike, scatters[k]->earliest);
             spike = spike < INF ? std::min(t0 + spike, t1) : INF;
-            double horizon = INF;
+            double horizon = INF, free = waiting.empty() || !(waiting.top().t < t1) ? INF : waiting.top().t;
             for (int k : c.populations) if (scatters[k]->horizon < scatters[k]->length) horizon = std::min(horizon, t0 + scatters[k]->horizon);
-            if (horizon < row && horizon < spike)
+            if (horizon < row && horizon < spike && horizon < free)
             {
                 for (int k : c.populations) if (t0 + scatters[k]->horizon == horizon) scatters[k]->step();
                 continue;
             }
-            if (!(row < t1) && spike == INF) return;
-            if (spike <= row)
+            if (!(row < t1) && spike == INF && free == INF) return;
+            if (spike <= row && spike <= free)
             {
                 // what none of these spikes can reach
-                now = spikes(trial, c, tape, t0, spike, std::min(std::min(row, spike + shortest), std::min(horizon, t1)), t1, ties);
+                const double alone = std::min(std::min(row, free), spike + std::min(shortest, soonest));
+                now = spikes(trial, c, tape, t0, spike, std::min(alone, std::min(horizon, t1)), t1, ties);
+                continue;
+            }
+            if (free <= row)
+            {
+                release(tape, std::max(free - t0, 0.0));
                 continue;
             }
             const double t = std::max(row - t0, 0.0);
@@ -322,6 +335,17 @@ private:
         }
     }
 
+    // The next refractory neuron is no longer, at t of the window
+    void release(ComponentTape& tape, double t)
+    {
+        const Release r = waiting.top();
+        waiting.pop();
+        tape.releases.push_back(r);
+        tape.released_at.push_back(tape.released.size());
+        tape.released.resize(tape.released.size() + neurons[r.population]->S);
+        scatters[r.population]->release(r.neuron, t, &tape.released[tape.released_at.back()]);
+    }
+
     // Spikes from the next one to `until`; the time of the last
     double spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double first, double until, double t1, long& ties)
     {
@@ -344,6 +368,12 @@ private:
             Train& train = trial.trains[net.inputs + f.population];
             ties += o > 0 && order[o - 1].t == f.t && !(o > 1 && order[o - 2].t == f.t);
             tape.owns.push_back({f.t, f.population, train.size()});
+            if (neurons[f.population]->refractory())
+            {
+                const double free = f.t + neurons[f.population]->duration(0);
+                scatters[f.population]->hold(f.neuron, free < net.duration ? free : INF);
+                if (free < net.duration) waiting.push({free, f.population, f.neuron, train.size()});
+            }
             train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW);
             const double* from = &scatters[f.population]->before[f.before];
             train.before.insert(train.before.end(), from, from + neurons[f.population]->S);
@@ -367,21 +397,24 @@ private:
         return last;
     }
 
-    // Arrivals and spikes from the last to the first: at one instant arrivals before spikes, which they came after
+    // Arrivals, releases and spikes from the last to the first: at one instant in this order, as they came in the other one
     void backward_in_order(Trial& trial, const Component& c, const ComponentTape& tape)
     {
         span = net.window;
         for (int k : c.populations) scatters[k]->back_begin(1, span);
         for (Stream& s : streams)
             for (s.next = s.train->size() - 1; s.behind() && !(s.t < net.duration);) s.next--;
-        int own = int(tape.owns.size()) - 1, window = int(std::ceil(net.duration / span - 1e-9)) - 1;
+        int own = int(tape.owns.size()) - 1, end = int(tape.releases.size()) - 1, window = int(std::ceil(net.duration / span - 1e-9)) - 1;
         while (true)
         {
             double t = own >= 0 ? tape.owns[own].t : -INF;
+            const bool released = end >= 0 && tape.releases[end].t >= t;
+            if (released) t = tape.releases[end].t;
             Stream* latest = nullptr;
             for (Stream& s : streams) if (s.t > t || (s.t == t && !latest && t > -INF)) t = s.t, latest = &s;
             if (t == -INF) return;
             for (; window > 0 && t < window * span; window--) for (int k : c.populations) scatters[k]->age(window);
+            if (!latest && released) { release_back(trial, tape, window, end--); continue; }
             if (!latest) { spike_back(trial, window, tape.owns[own--]); continue; }
             for (const Incoming& in : latest->rows)
             {
@@ -399,13 +432,15 @@ private:
         while (slots < longest / span + 3) slots *= 2;
         for (int k : c.populations) scatters[k]->back_begin(slots, span);
         for (Incoming& in : incoming) in.next = trial.trains[net.projections[in.projection].source].size() - 1;
-        int own = int(tape.owns.size()) - 1;
+        int own = int(tape.owns.size()) - 1, end = int(tape.releases.size()) - 1;
+        const auto released = [&](int window, double from) { for (; end >= 0 && tape.releases[end].t >= from; end--) release_back(trial, tape, window, end); };
         for (int window = int(std::ceil(net.duration / span - 1e-9)) - 1; window >= 0; window--)
         {
             const double low = window ? window * span : -INF;
             for (; own >= 0 && tape.owns[own].t >= low; own--)
             {
                 const Own& o = tape.owns[own];
+                released(window, o.t);
                 if (own > 2)
                 {
                     const Own& soon = tape.owns[own - 2];
@@ -414,6 +449,7 @@ private:
                 for (const Incoming& in : outgoing[o.population]) rows_back(trial, in, o.spike);
                 spike_back(trial, window, o);
             }
+            released(window, low);
             for (Incoming& in : incoming)
             {
                 const Train& train = trial.trains[net.projections[in.projection].source];
@@ -427,6 +463,11 @@ private:
     {
         const Train& train = trial.trains[net.inputs + o.population];
         scatters[o.population]->spike_back(window, o.t, train.neuron[o.spike], &train.before[std::size_t(o.spike) * neurons[o.population]->S], train.sens[o.spike]);
+    }
+    void release_back(Trial& trial, const ComponentTape& tape, int window, int which)
+    {
+        const Release& r = tape.releases[which];
+        trial.trains[net.inputs + r.population].sens[r.spike] += scatters[r.population]->release_back(window, r.t, r.neuron, &tape.released[tape.released_at[which]]);
     }
     void row_back(Trial& trial, const Incoming& in, int spike, int window, double t)
     {
@@ -451,6 +492,20 @@ private:
         const std::size_t at = place(p, j);
         double* by_delay = p.delay_learnable ? (*delays)[in.projection].begin() + at : nullptr;
         train.sens[spike] += scatters[p.target]->rows_back(p.receptor, p.row(j), train.t[spike], p.delay + at, net.duration, (*weights)[in.projection].begin() + at, by_delay);
+    }
+    // what all arrivals through a projection give to the gradients by its target's parameters
+    void by_parameters(const Trial& trial, const Incoming& in)
+    {
+        const Projection& p = net.projections[in.projection];
+        if (!neurons[p.target]->G) return;
+        const Train& train = trial.trains[p.source];
+        scatters[p.target]->rewind();
+        for (int spike = 0; spike < train.size(); spike++)
+        {
+            const int j = train.neuron[spike];
+            const Row row = p.row(j);
+            if (row.n) scatters[p.target]->row_by_parameters(p.receptor, row, train.t[spike], p.delay + (p.delayed ? place(p, j) : 0), p.delayed, net.duration);
+        }
     }
     static std::size_t place(const Projection& p, int j) { return p.sparse ? std::size_t(p.first[j]) : std::size_t(j) * p.width; }
 
@@ -484,12 +539,14 @@ private:
     std::vector<std::vector<Bucket>> rings;                                     // of projections, by window; kept for their room
     std::vector<std::vector<std::pair<int, const Bucket*>>> buckets;            // of each population: receptor, arrivals
     std::priority_queue<Flight, std::vector<Flight>, std::greater<Flight>> flights;
+    std::priority_queue<Release, std::vector<Release>, Later> waiting;          // refractory neurons
     std::vector<Scatter::Found> order;
     TimeSort<Scatter::Found> by_time;
     std::vector<Sums> *weights = nullptr, *delays = nullptr;  // sums of gradients
     std::vector<int> above;
     bool calendar = false;  // windows of equal length, for arrivals of single synapses
     double shortest = INF, longest = 0, span = 0, most = 0;
+    double soonest = INF;  // shortest refractory period
     double latest = 0;  // of the rows that were known when the window began
     int number = 0, mask = 0;
 };

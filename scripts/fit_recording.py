@@ -1,0 +1,195 @@
+"""Fit five models of the library to nine repetitions of one current in a cortical neuron: table, figure, templates.
+
+    python scripts/fit_recording.py --data DIR                  # DIR with first_half.npz; some minutes of CPU time each
+    python scripts/fit_recording.py --data DIR --only gif adex  # these again, the others as they are
+    python scripts/fit_recording.py --data DIR --quick          # a minute: small populations, one model
+    python scripts/fit_recording.py --data DIR --redraw         # table and figure from the fitted templates
+
+The first 7 s are fitted, the next 3 s choose. Every fitted model is a template in docs/results/recording, which
+`load_model` reads; the table and the figure are of these files, simulated anew.
+"""
+
+from __future__ import annotations
+
+from snnmodels.studies import scripts  # first: it sets the number of NumPy's threads
+
+# isort: split
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
+from snnmodels.fitting.procedure import DELAY, Settings
+from snnmodels.fitting.template import as_template, bare_model
+from snnmodels.studies import recorded_neuron as study
+from snnmodels.studies.figures import COLOURS
+from snnmodels.studies.plots import save_figure
+from snnmodels.templates import load_model
+
+QUICK = Settings(
+    candidates=16, kernels=((25e-3, 4), (8e-3, 4)), draws=2, noise_generations=2, polish=2, refractory=(7.5e-3,)
+)
+DOCS = Path("docs")
+PAGE = DOCS / "recording.md"
+BEGIN, END = "<!-- recording: written by python scripts/fit_recording.py -->", "<!-- recording: end -->"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fit what is asked for, and write templates, results, table and figure; return the exit status."""
+    parser = scripts.options(
+        __doc__, quick="one model, small populations", out="docs, or output/recording with --quick", dpi=150
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with first_half.npz")
+    parser.add_argument("--only", nargs="+", choices=tuple(study.CANDIDATES), help="fit these, and keep the others")
+    parser.add_argument("--seed", type=int, default=0, help="of the search, default: %(default)s")
+    options = parser.parse_args(arguments)
+    out = options.out or (Path("output/recording") if options.quick else DOCS)
+    results = out / "results" / "recording"
+    folder_for(results, "folder of results")
+    folder_for(out / "figures", "folder of figures")
+    data = study.read_recording(options.data)
+    asked = options.only or (["current"] if options.quick else list(study.CANDIDATES))
+    settings = QUICK if options.quick else Settings(seed=options.seed)
+    for key in [] if options.redraw is not None else asked:
+        made = f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}"
+        _fit(key, data, settings, results, made)
+    found = {key: results / f"{key}.json" for key in study.CANDIDATES if (results / f"{key}.json").is_file()}
+    if not found:
+        raise FileNotFoundError(f"{results}: no fitted model; run once without --redraw")
+    rows = {key: _row(key, path, data) for key, path in found.items()}
+    table = _table(rows)
+    print(table)
+    if out == DOCS:
+        before, begin, rest = PAGE.read_text().partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not begin or not end:
+            raise ValueError(f"{PAGE}: the lines {BEGIN!r} and {END!r} must be there, around the table")
+        _write(PAGE, f"{before}{BEGIN}\n\n{table}\n{END}{after}")
+    save_figure(_draw(rows, data), out / "figures" / "recording.png", dpi=options.dpi)
+    return 0
+
+
+def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) -> None:
+    """Fit one model and write its template and what is known of the fit."""
+    candidate = study.CANDIDATES[key]
+    others = {}
+    if candidate.after:
+        before = folder / f"{candidate.after}.json"
+        if not before.is_file():
+            raise FileNotFoundError(f"{key} begins with the values of {candidate.after}; fit that first")
+        others[candidate.after] = read_json(before, "results file", "values")["values"]
+    print(f"{candidate.title} ({len(candidate.free)} parameters)", flush=True)
+    fit = study.fit_candidate(candidate, data, settings, others, lambda line: print("  " + line, flush=True))
+    model = bare_model(candidate.components)
+    values = {**candidate.fixed, **fit.values}
+    description = (
+        f"{model.name} of the library, fitted to the spike times of a cortical neuron: nine repetitions of one "
+        f"current, 'Cell3_Ger1Test' of Pozzorini et al. (2015), from 0 to 7 s. The recording calls a spike what comes "
+        f"{fit.delay * 1e3:.3f} ms after this model's. Spike times tell neither the potential's zero nor its unit: a "
+        "rest of -70 mV and a leak conductance of 10 nS are conventions. The input is the recorded current itself."
+    )
+    text = as_template(model, values, title=f"{candidate.title}, fitted", description=description)
+    _write(folder / f"{key}.toml", text)
+    write_rounded(
+        folder / f"{key}.json",
+        {
+            "command": command,
+            "values": {name: float(x) for name, x in fit.values.items()},
+            DELAY: fit.delay,
+            "stage": fit.stage,
+            "losses": fit.losses,
+            "finalists": [{**f, "values": dict(f["values"])} for f in fit.finalists],
+            "simulations": fit.simulations,
+            "seconds": fit.seconds,
+            "cpu_seconds": fit.cpu_seconds,
+            "at_bounds": list(fit.at_bounds),
+        },
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def _row(key: str, path: Path, data: Any) -> dict[str, Any]:
+    """What a fitted template does at the recorded current."""
+    told = read_json(path, "results file", DELAY, "losses", "stage", "simulations", "cpu_seconds", "seconds")
+    candidate = study.CANDIDATES[key]
+    model = load_model(path.with_suffix(".toml"))
+    free = {name: model.parameters[name].value for name in candidate.free if name != DELAY}
+    train = study.trace(model, free, data, told[DELAY])
+    told |= {"title": candidate.title, "free": len(candidate.free)}
+    return {**told, "train": train, "judged": study.judged(train, data)}
+
+
+def _table(rows: dict[str, dict[str, Any]]) -> str:
+    """Coincidence relative to the reliability, counts and costs, in Markdown."""
+    first = next(iter(rows.values()))["judged"]
+    reliabilities = ", ".join(
+        f"{r['reliability']:.3f} within ± {r['window'] * 1e3:g} ms on the {r['part']} part" for r in first
+    )
+    lines = [
+        "| model (fitted parameters) | fit ± 4 ms | fit ± 2 ms | spikes | validation ± 4 ms | ± 2 ms | spikes | "
+        "loss: fit | validation | stage | simulations | CPU (s) |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|",
+    ]
+    for r in rows.values():
+        by = {(j["part"], j["window"]): j for j in r["judged"]}
+        cells = [f"{r['title']} ({r['free']})"]
+        for part in ("fitted", "validated"):
+            cells += [f"{by[part, w]['relative']:.2f}" for w in study.WINDOWS]
+            one = by[part, study.WINDOWS[0]]
+            cells.append(f"{one['spikes']} of {one['recorded']:.1f}")
+        cells += [f"{r['losses'][x]:.3f}" for x in ("fitted, averaged", "validated, averaged")]
+        cells += [r["stage"], f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    best = min(rows.values(), key=lambda r: r["losses"]["validated, averaged"])
+    chosen = f"Chosen by the loss on the validation part: {best['title']}."
+    lines += ["", f"{chosen} Intrinsic reliability: {reliabilities}."]
+    return "\n".join(lines) + "\n"
+
+
+def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
+    """Rasters of the neuron and the models around the end of the fitted part, and coincidences."""
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=[1, 3], sharex=True)
+    start, end = data.fitted - 2.0, data.validated
+    t = data.dt * np.arange(len(data.current))
+    shown = (t >= start) & (t < end)
+    top.plot(t[shown], 1e12 * data.current[shown], color=COLOURS["grey"], linewidth=0.4)
+    top.set_ylabel("current (pA)")
+    names, height = [], 0
+    for k, train in enumerate(data.trains):
+        kept = train[(train >= start) & (train < end)]
+        bottom.eventplot(kept, lineoffsets=-height, linelengths=0.8, colors="black", linewidths=0.8)
+        names.append("neuron" if k == len(data.trains) // 2 else "")
+        height += 1
+    for r, colour in zip(rows.values(), ("red", "orange", "green", "blue", "pink"), strict=False):
+        height += 0.5
+        train = r["train"]
+        kept = train[(train >= start) & (train < end)]
+        bottom.eventplot(kept, lineoffsets=-height, linelengths=0.8, colors=COLOURS[colour], linewidths=1.0)
+        by = {(j["part"], j["window"]): j["relative"] for j in r["judged"]}
+        names.append(f"{r['title']}: {by['fitted', 4e-3]:.2f}, {by['validated', 4e-3]:.2f}")
+        height += 1
+    offsets = [-k for k in range(len(data.trains))]
+    offsets += [-(len(data.trains) + 0.5 * (k + 1) + k) for k in range(len(rows))]
+    bottom.set_yticks(offsets, names)
+    bottom.tick_params(axis="y", length=0)
+    for axes in (top, bottom):
+        axes.axvline(data.fitted, color="black", linestyle=":", linewidth=1)
+        axes.spines[["top", "right"]].set_visible(False)
+    top.set_title("fitted: 0 to 7 s (its last 2 s shown)", loc="left", fontsize=9)
+    top.set_title("validation: 7 to 10 s", loc="right", fontsize=9)
+    bottom.set_xlim(start, end)
+    numbers = "numbers: coincidence at ± 4 ms over the neuron's reliability, fitted and validation part"
+    bottom.set_xlabel(f"time (s); {numbers}")
+    return figure
+
+
+if __name__ == "__main__":
+    scripts.run(main, "interrupted; models that were fitted are kept")

@@ -1,0 +1,64 @@
+"""Frozen noise: a few currents that are added to a recorded one, so that a loss is averaged over what they do.
+
+A loss on spike times jumps where a spike appears or vanishes as parameters move. Averaged over currents that differ a
+little, it has many small jumps in the place of a large one, and asks for spikes that are safe: what a fit gains on one
+current by chance it does not gain on all. The currents are drawn once, so that the averaged loss is a function of the
+parameters alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..losses.observed import check_positive
+from ..templates.arguments import check_seed, check_whole
+
+__all__ = ["frozen_noise"]
+
+
+def frozen_noise(
+    draws: int, samples: int, dt: float, *, std: float = 8e-12, tau: float = 3e-3, seed: int = 0, silent: bool = True
+) -> np.ndarray:
+    """Currents of an Ornstein-Uhlenbeck process, drawn once.
+
+    Its samples are those of the stationary process in continuous time, whatever `dt` is: x[k + 1] = x[k] exp(-dt/tau) +
+    std sqrt(1 - exp(-2 dt/tau)) times a normal number (Gillespie 1996, Phys. Rev. E 54:2084, eq. 1.9).
+
+    Parameters
+    ----------
+    draws, samples : int
+        Currents, and samples of each.
+    dt : float
+        Seconds between samples.
+    std : float
+        Standard deviation, in the unit of the current (ampere for a recording).
+    tau : float
+        Correlation time, in seconds.
+    seed : int
+    silent : bool
+        Whether the first current is 0, so that what the model does without noise is one of those that are averaged.
+
+    Returns
+    -------
+    array, shape (draws, samples)
+
+    Raises
+    ------
+    ValueError
+        For numbers that are not positive, and a seed that is none.
+    """
+    check_whole("draws", draws)
+    check_whole("samples", samples)
+    check_positive(dt=dt, std=std, tau=tau)
+    check_seed(seed)
+    rng = np.random.default_rng(seed)
+    keep = np.exp(-dt / tau)
+    steps = rng.normal(0.0, std * np.sqrt(-np.expm1(-2 * dt / tau)), (draws, samples))
+    out = np.empty((draws, samples))
+    x = rng.normal(0.0, std, draws)
+    for k in range(samples):
+        out[:, k] = x
+        x = keep * x + steps[:, k]
+    if silent:
+        out[0] = 0.0
+    return out

@@ -1,0 +1,265 @@
+"""What a fit has found: values with their uncertainty, how good they are, and the model as a template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import as_json, atomic_file
+from ..gradients.simulation import Simulation
+from ..losses.observables import Observable, Samples, SpikeTimes
+from ..targets import Target
+from ..templates.model import Model
+from ..templates.network import CurrentInput, Drive, Network, Population
+from ..templates.saving import save_model
+from .recording import Recording
+from .space import Space
+
+__all__ = ["FitResult", "simulate_sweeps"]
+
+Array = np.ndarray
+
+_FLAT = 1e-8  # of the largest curvature: below, a direction is not seen by the data
+_EDGE = 0.005  # of the range of a parameter: nearer to a bound, it has ended there
+
+
+def simulate_sweeps(
+    model: Model,
+    recording: Recording,
+    values: Mapping[str, float],
+    input: str,
+    *,
+    variable: str = "",
+    interval: float = 0.5e-3,
+    target: Target = "numpy",
+) -> list[tuple[Array, Array]]:
+    """Spikes and sampled potential of one neuron in every sweep of a recording.
+
+    Parameters
+    ----------
+    model : Model
+    recording : Recording
+    values : mapping of str to float
+        Parameters that are not the model's own, in SI base units.
+    input : str
+        That the current drives.
+    variable : str
+        State that is sampled; none if empty.
+    interval : float
+        Seconds between samples, which begin after the first.
+    target : str
+
+    Returns
+    -------
+    list of (spikes, samples)
+        Of every sweep: seconds, and the state in SI base units.
+    """
+    found = []
+    for sweep in recording.sweeps:
+        network = Network(
+            "neuron",
+            (),
+            (Population("cell", 1, model, values),),
+            (),
+            "cell",
+            sweep.duration,
+            currents=(CurrentInput("current", 1, sweep.dt, unit=model.inputs[input].unit),),
+            drives=(Drive("gain", "current", "cell", np.ones((1, 1)), input, learnable=()),),
+        )
+        reads: list[Observable] = [SpikeTimes("cell")] if model.spiking else []
+        reads += [Samples("cell", variable, interval)] if variable else []
+        with Simulation(network, reads, batch_size=1, target=target) as simulation:
+            seen = simulation.forward({"current": sweep.current[None, None]}, gradient=False)
+        arrays = list(seen) if isinstance(seen, tuple) else [seen]
+        times = arrays.pop(0)[0, 0] if model.spiking else np.empty(0)
+        found.append((times[np.isfinite(times)], arrays[0][0, 0] if variable else np.empty(0)))
+    return found
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model.
+
+    Attributes
+    ----------
+    values : dict of str to float
+        Fitted parameters in SI base units, the delay among them where it was free.
+    units : dict of str to str
+        Their base units.
+    loss : float
+        Weighted sum of the terms of `weights`.
+    spikes : tuple of array
+        Of the fitted model in every sweep, in seconds, the delay included.
+    coincidence : tuple of (float, float)
+        Of every sweep, mean coincidence factor at 4 ms with the repetitions, and that of these with one another (1
+        where there is one); NaN where no spikes were recorded.
+    count : int
+        Spikes and samples of the recording that were compared.
+    bends, hessian, compared : float, array of shape (parameters, parameters), int
+        A loss at the result, its second derivatives by places between the bounds, and of how many data it is a mean:
+        the
+        mean square of the deviations of spikes that have recorded ones within 4 ms where spikes are fitted (its second
+        derivatives after Gauss and Newton), else that of `weights`.
+    simulations : int
+        Sweeps simulated, one for each candidate, forced ones for each repetition.
+    seconds : float
+        Wall time.
+    polish : str
+        How many steps it took, and why it ended.
+    model, recording, input, fixed, weights, space, place
+        What was fitted.
+    """
+
+    model: Model = field(repr=False)
+    recording: Recording = field(repr=False)
+    input: str
+    fixed: Mapping[str, float]
+    values: dict[str, float]
+    units: dict[str, str]
+    weights: Mapping[str, float]
+    loss: float
+    bends: float = field(repr=False)
+    hessian: Array = field(repr=False)
+    compared: int
+    space: Space = field(repr=False)
+    place: Array = field(repr=False)
+    count: int
+    spikes: tuple[Array, ...] = field(repr=False)
+    coincidence: tuple[tuple[float, float], ...]
+    simulations: int
+    seconds: float
+    polish: str
+
+    @property
+    def at_bounds(self) -> tuple[str, ...]:
+        """Parameters that ended at one of their bounds."""
+        return tuple(n for n, x in zip(self.space.names, self.place, strict=True) if min(x, 1 - x) < _EDGE)
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard errors in SI base units, inf where the data do not tell.
+
+        The covariance is 2 bends/(compared - parameters) times the inverse of the second derivatives, as for a loss
+        that is a mean of squares (Seber & Wild 2003, Nonlinear Regression, section 2.1), or the inverse of count times
+        these for a likelihood alone. Both take the model for right: what a jump of the loss beside it hides is not in
+        them, nor are spikes that it lacks.
+        """
+        vectors, curvatures = self._directions()
+        seen = curvatures > _FLAT * max(curvatures.max(initial=0.0), 1e-300)
+        size = 1.0 / self.count if set(self.weights) == {"likelihood"} else (
+            2 * self.bends / max(self.compared - len(self.values), 1)
+        )  # fmt: skip
+        variance = ((vectors[:, seen] ** 2) / curvatures[seen]).sum(axis=1) * size
+        hidden = (vectors[:, ~seen] ** 2).sum(axis=1) > 1e-3
+        spread = np.where(hidden, np.inf, np.sqrt(variance)) * self.space.slopes(self.place)
+        return dict(zip(self.space.names, spread.tolist(), strict=True))
+
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """Parameters that the data do not determine: their standard error is more than a quarter of their range."""
+        ranges = {name: b.high - b.low for name, b in self.space.bounds.items()}
+        return tuple(name for name, error in self.errors.items() if not error <= ranges[name] / 4)
+
+    def _directions(self) -> tuple[Array, Array]:
+        curvatures, vectors = np.linalg.eigh(self.hessian)
+        return vectors, curvatures
+
+    @property
+    def fitted(self) -> dict[str, float]:
+        """Values of the model's own parameters, fitted and fixed, in SI base units."""
+        every = {**self.fixed, **self.values}
+        return {name: value for name, value in every.items() if name in self.model.parameters}
+
+    def save(self, path: str | Path, title: str = "") -> None:
+        """Write the fitted model as a template that `load_model` reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.toml``.
+        title : str
+            Of the template.
+
+        Raises
+        ------
+        ValueError, OSError
+            As `save_model`.
+        """
+        told = ", ".join(f"{name} = {value:.6g} {self.units[name]}" for name, value in self.values.items())
+        save_model(
+            self.model, path, self.fitted, title=title or f"{self.model.title}, fitted",
+            description=f"{self.model.description}\n\nFitted to a recording: {told}; loss {self.loss:.6g}.",
+        )  # fmt: skip
+
+    def report(self, folder: str | Path) -> None:
+        """Write ``fitted.toml``, ``fit.json`` and ``fit.png`` (potential and spikes beside the recorded ones).
+
+        Parameters
+        ----------
+        folder : str or Path
+            Is made where it doesn't exist.
+
+        Raises
+        ------
+        OSError
+            If something can't be written.
+        """
+        from .report import draw
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.save(folder / "fitted.toml")
+        with atomic_file(folder / "fit.json", "report") as file:
+            file.write(json.dumps(as_json(self.summary()), indent=1).encode())
+        figure = draw(self)
+        with atomic_file(folder / "fit.png", "figure") as file:
+            figure.savefig(file, format="png", dpi=150)
+
+    def summary(self) -> dict[str, Any]:
+        """What a report keeps, as plain values; NaN and inf as None."""
+
+        def plain(x: float) -> float | None:
+            return float(x) if np.isfinite(x) else None
+
+        errors = self.errors
+        return {
+            "model": self.model.name,
+            "parameters": {
+                name: {"value": value, "unit": self.units[name], "standard_error": plain(errors[name])}
+                for name, value in self.values.items()
+            },
+            "fixed": dict(self.fixed),
+            "undetermined": list(self.undetermined),
+            "at_bounds": list(self.at_bounds),
+            "losses": dict(self.weights),
+            "loss": self.loss,
+            "coincidence": [{"factor": plain(f), "reliability": plain(r)} for f, r in self.coincidence],
+            "spikes": [len(t) for t in self.spikes],
+            "recorded": [
+                float(np.mean([len(t) for t in s.spikes])) if s.spikes else None for s in self.recording.sweeps
+            ],
+            "simulations": self.simulations,
+            "seconds": self.seconds,
+            "polish": self.polish,
+        }
+
+    def __str__(self) -> str:
+        errors, width = self.errors, max(map(len, self.values))
+        lines = [f"{self.model.name}: loss {self.loss:.6g}, {self.simulations} simulations, {self.seconds:.1f} s"]
+        for name, value in self.values.items():
+            unit = "" if self.units[name] == "1" else f" {self.units[name]}"
+            error = f"± {errors[name]:.2g}" if np.isfinite(errors[name]) else "not determined by the data"
+            mark = ", at a bound" if name in self.at_bounds else ""
+            lines.append(f"  {name.ljust(width)}  {value:.8g}{unit}  ({error}{mark})")
+        for k, ((factor, reliability), train) in enumerate(zip(self.coincidence, self.spikes, strict=True)):
+            if np.isfinite(factor):
+                told = f"  sweep {k}: {len(train)} spikes, coincidence {factor:.3f} at 4 ms"
+                if reliability not in (0, 1):
+                    told += f"; relative to that of the repetitions {factor / reliability:.3f}"
+                lines.append(told)
+        return "\n".join(lines)

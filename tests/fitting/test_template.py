@@ -1,0 +1,65 @@
+"""A fitted model as a file: what is loaded is the model, with the fitted values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import snnmodels as snn
+from snnmodels.fitting.template import as_template, bare_model
+from snnmodels.losses import SpikeTimes
+from snnmodels.templates import Model
+
+VALUES = {"C_m": 203.456789e-12, "t_ref": 5.5e-3}
+COMPOSITIONS = {
+    "gif": {"v_th": -55e-3},
+    "lif_current+current_adaptation": {"v_th": -56e-3, "b": 60e-12},
+    "lif_current+adaptive_threshold": {"beta": 2e-3},
+    "adex+refractory": {"v_T": -52e-3},
+}
+
+
+def spikes(model: Model, values: dict[str, float]) -> np.ndarray:
+    """Of one neuron in 200 ms of a strong current."""
+    network = snn.Network(
+        "one",
+        inputs=[],
+        populations=[snn.Population("cells", 1, model, values)],
+        projections=[],
+        output="cells",
+        duration=0.2,
+        currents=[snn.CurrentInput("stimulus", 1, 20e-3, unit="amp")],
+        drives=[snn.Drive("gain", "stimulus", "cells", np.ones((1, 1)), "I_syn")],
+    )
+    samples = np.random.default_rng(0).normal(1.2e-9, 0.3e-9, 10)
+    with snn.Simulation(network, SpikeTimes(), batch_size=1) as simulation:
+        return np.asarray(simulation.forward({"stimulus": samples}, gradient=False))
+
+
+@pytest.mark.parametrize("components", COMPOSITIONS)
+def test_the_file_is_the_model_with_its_values(components: str, tmp_path: Path) -> None:
+    model, values = bare_model(components), {**VALUES, **COMPOSITIONS[components]}
+    assert not model.receptors
+    file = tmp_path / "fitted.toml"
+    file.write_text(as_template(model, values, title="Fitted", description='With "quotes",\nand a second line.'))
+    loaded = snn.load_model(file)
+    assert set(loaded.parameters) - set(loaded.inputs) == set(model.parameters) - set(model.inputs)
+    for name, parameter in loaded.parameters.items():
+        expected = values.get(name, model.parameters[name].value if name in model.parameters else 0.0)
+        assert parameter.value == pytest.approx(expected, rel=1e-9)
+        if name in model.parameters:
+            own = model.parameters[name]
+            assert (parameter.unit, parameter.positive) == (own.unit, own.positive)
+    assert (loaded.threshold, loaded.reset, loaded.constraints) == (model.threshold, model.reset, model.constraints)
+    found, expected_spikes = spikes(loaded, {}), spikes(model, values)
+    assert np.isfinite(expected_spikes).sum() > 3
+    np.testing.assert_allclose(found, expected_spikes, rtol=1e-8)
+
+
+def test_what_has_no_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="take bare_model"):
+        as_template(snn.load_model("lif"), {}, title="", description="")
+    with pytest.raises(ValueError, match="no parameter 'tau_n'"):
+        as_template(bare_model("lif_current"), {"tau_n": 1.0}, title="", description="")
