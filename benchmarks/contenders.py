@@ -1,12 +1,12 @@
 """The contenders that live in this project: the package, its portable form, and what is written by hand.
 
-python -m benchmarks.contenders limit|grid|package|synapses TASK.npz OPTIONS, as `benchmarks.serving` starts it.
+python -m benchmarks.contenders limit|grid|package|calls|synapses TASK.npz OPTIONS, as `benchmarks.serving` starts it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from snnmodels import __version__
 from snnmodels.gradients import GradientSource, GridSimulation, Simulation
 from snnmodels.optimisers import Adam
+from snnmodels.training.loop import TOGETHER
 
 from .limit import Limit
 from .limit._binding import Loop
@@ -75,6 +76,7 @@ class PackageContender(Contender):
 
     def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
         super().__init__(task, meter, options)
+        self.simulation: Any
         self.simulation, passes = self.start(task)
         for name in ("forward", "backward"):
             setattr(passes, name, meter.timed(name, getattr(passes, name)))
@@ -112,6 +114,20 @@ class PackageContender(Contender):
         self.simulation.close()
 
 
+class CallsContender(PackageContender):
+    """The same, many batches in a call, as `train` has them trained on where nothing in Python looks in between."""
+
+    def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
+        super().__init__(task, meter, options)
+        self.together = max(1, TOGETHER // self.batch_size)
+
+    def steps(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Train on several batches."""
+        with self.meter.section("batch", len(batches)):
+            given = [({self.input: times}, labels) for times, labels in batches]
+            outcomes = self.simulation.fit(given, self.values, self.optimiser)
+        self._spikes = outcomes[-1].spikes[self.hidden]
+
 class SynapsesContender(PackageContender):
     """`GridSimulation`, Brian2 Synapses on a time grid, at the task's dt; writing inputs is no part of its passes."""
 
@@ -128,11 +144,13 @@ class SynapsesContender(PackageContender):
         return simulation, simulation._session
 
 
+CONTENDERS: dict[str, type[Contender]] = {
+    "limit": LimitContender,
+    "grid": GridContender,
+    "package": PackageContender,
+    "calls": CallsContender,
+    "synapses": SynapsesContender,
+}
+
 if __name__ == "__main__":
-    contenders = {
-        "limit": LimitContender,
-        "grid": GridContender,
-        "package": PackageContender,
-        "synapses": SynapsesContender,
-    }
-    serve(contenders[sys.argv.pop(1)], __version__)
+    serve(CONTENDERS[sys.argv.pop(1)], __version__)

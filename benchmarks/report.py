@@ -72,20 +72,26 @@ def _bases(task: Mapping[str, Any]) -> list[str]:
 
 def _row(c: Mapping[str, Any], batch_size: int, bases: Sequence[str]) -> str:
     label = f"{c['label']} {c['version']}"
+    if "date" in c:
+        label += f", {c['date']}"
     if c["batch_size"] != batch_size:
         label += f", batch {c['batch_size']}"
     cold, warm = c["start_cold"], c["start_warm"]
     start = f"{'–' if cold is None else _seconds(cold)}, {_seconds(warm)}"
     cells = [
         label,
-        *(f"{c['cpu'][section]:.3g} ms" for section in ("forward", "backward", "batch")),
-        *(f"{c['ratios'][key]['passes']:.3g}, {c['ratios'][key]['batch']:.3g}" for key in bases),
+        *(_number(c["cpu"], section, " ms") for section in ("forward", "backward", "batch")),
+        *(f"{_number(c['ratios'][key], 'passes')}, {_number(c['ratios'][key], 'batch')}" for key in bases),
         f"{c['wall']['batch']:.3g} ms",
         start,
         f"{c['memory_mb']:.0f} MB",
         "–" if c["hidden_spikes"] is None else f"{c['hidden_spikes']:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _number(of: Mapping[str, float], section: str, unit: str = "") -> str:
+    return f"{of[section]:.3g}{unit}" if section in of else "–"
 
 
 def _seconds(start: Mapping[str, float]) -> str:

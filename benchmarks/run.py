@@ -50,6 +50,9 @@ class Entry:
     peer : str
         Package that another environment has to have, or empty.
     tasks : sequence of str
+        Which of them it is set up for.
+    large : bool
+        Whether it is timed with the large batch, too.
     """
 
     label: str
@@ -57,10 +60,12 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)
     peer: str = ""
     tasks: Sequence[str] = ("yin_yang", "mnist")
+    large: bool = False
 
 
+_LARGE = "_large"  # behind the name of a task with the large batch
 ENTRIES = {
-    "limit": Entry("event engine by hand (the limit)", ["benchmarks.contenders", "limit"]),
+    "limit": Entry("event engine by hand (the limit)", ["benchmarks.contenders", "limit"], large=True),
     "first": Entry(
         "the same, outputs stopped at their first spike",
         ["benchmarks.contenders", "limit"],
@@ -69,11 +74,13 @@ ENTRIES = {
     ),
     "grid": Entry("grid method by hand", ["benchmarks.contenders", "grid"]),
     "fine_grid": Entry("grid method by hand, dt 0.1 ms", ["benchmarks.contenders", "grid"], {"dt": 0.1e-3}),
-    "package": Entry("snnmodels", ["benchmarks.contenders", "package"]),
+    "package": Entry("snnmodels", ["benchmarks.contenders", "package"], large=True),
+    "calls": Entry("snnmodels, batches of 512 trials in a call", ["benchmarks.contenders", "calls"], large=True),
     "synapses": Entry("snnmodels on Brian2 synapses, time grid", ["benchmarks.contenders", "synapses"]),
     "eventax": Entry("eventax", ["benchmarks.peers.eventax"], {"first_batch_counts": True}, "eventax", ("yin_yang",)),
     "spyx": Entry("spyx (surrogate gradient)", ["benchmarks.peers.spyx"], {"first_batch_counts": True}, "spyx"),
 }
+_BATCHES = 19  # different ones; of 256 trials, all that Yin-Yang has
 # Memory of one synapse per weight and trial, in both directions
 _SYNAPSES_BATCH = {"mnist": 4}
 
@@ -100,24 +107,39 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run everything; results as they are written."""
-    trials = options.batch_size * 20
-    tasks: dict[str, Callable[[], Task]] = {
-        "yin_yang": lambda: yin_yang(trials, batch_size=options.batch_size, weights=options.weights),
-        "mnist": lambda: mnist(trials, batch_size=options.batch_size, data=options.data),
+    tasks: dict[str, Callable[[int], Task]] = {
+        "yin_yang": lambda size: yin_yang(size * _BATCHES, batch_size=size, weights=options.weights),
+        "mnist": lambda size: mnist(size * _BATCHES, batch_size=size, data=options.data),
     }
     results: dict[str, Any] = {
         "machine": describe_machine(),
         "options": {"rounds": options.rounds, "batches": options.batches},
         "tasks": {},
     }
-    for name in options.tasks:
+    every = [(name, options.batch_size) for name in options.tasks]
+    every += [(name + _LARGE, options.large_batch) for name in options.tasks if options.large_batch]
+    for name, size in every:
         with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-            task = tasks[name]()
+            task = tasks[name.removesuffix(_LARGE)](size)
             file = Path(folder) / "task.npz"
             task.save(file)
             results["tasks"][name] = {"settings": dict(task.settings)} | _run_task(name, file, Path(folder), options)
+    _keep(options, results)
     results["machine"]["load_after"] = os.getloadavg()[0]
     return results
+
+
+def _keep(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Take over what is asked for from the results that are there, with its date."""
+    if not options.keep:
+        return
+    old = json.loads(options.out.read_text())
+    for name, task in results["tasks"].items():
+        for key in options.keep:
+            found = old["tasks"].get(name, {}).get("contenders", {}).get(key)
+            if found is not None:
+                task["contenders"][key] = {"date": old["machine"]["date"]} | found
+        task["contenders"] = {key: task["contenders"][key] for key in ENTRIES if key in task["contenders"]}
 
 
 def describe_machine() -> dict[str, Any]:
@@ -149,9 +171,13 @@ def _run_task(name: str, file: Path, folder: Path, options: argparse.Namespace) 
         processes: dict[str, Process] = {}
         for key in options.contenders:
             entry = ENTRIES[key]
+            if key in options.keep:
+                continue
+            if name.endswith(_LARGE) and not entry.large:
+                continue
             print(f"{name}: {entry.label} starts", file=sys.stderr)
             try:
-                if name not in entry.tasks:
+                if name.removesuffix(_LARGE) not in entry.tasks:
                     raise ContenderFailed("not set up for this task")
                 process, found[key] = _start(key, entry, name, file, folder / key, options)
                 processes[key] = stack.enter_context(process)
@@ -170,7 +196,7 @@ def _start(
     key: str, entry: Entry, name: str, file: Path, cache: Path, options: argparse.Namespace
 ) -> tuple[Process, dict[str, Any]]:
     """Start a contender: ours twice, first with an empty cache of compiled programs."""
-    extra = dict(entry.options)
+    extra, cold = dict(entry.options), None
     if key == "synapses":
         extra["batch_size"] = min(options.batch_size, options.synapses_batch or _SYNAPSES_BATCH.get(name, 10**9))
     if entry.peer:
@@ -180,17 +206,18 @@ def _start(
             hint = (seen.stderr.strip().splitlines() or ["it can't be imported"])[-1]
             raise ContenderFailed(f"{hint}; see docs/benchmarks.md for how to install it")
         process = Process(entry.module, file, extra, python)
-        cold = process.ready["start"]
+        cold = None if options.skip_cold else process.ready["start"]
     else:
         environment = {"SNNMODELS_CACHE": str(cache), "CCACHE_DISABLE": "1"}
         if options.skip_cold:
             environment["SNNMODELS_CACHE"] = str(cache_folder())
-        with Process(entry.module, file, extra, environment=environment) as first:
-            cold = first.ready["start"]
+        else:
+            with Process(entry.module, file, extra, environment=environment) as first:
+                cold = first.ready["start"]
         process = Process(entry.module, file, extra, environment=environment)
     ready = process.ready
     about = {"label": entry.label, "version": ready["version"], "batch_size": ready["batch_size"]}
-    return process, about | {"start_cold": None if options.skip_cold else cold, "start_warm": ready["start"]}
+    return process, about | {"start_cold": cold, "start_warm": ready["start"]}
 
 
 def summarise(
@@ -201,7 +228,7 @@ def summarise(
     """Medians of a contender in ms per trial, and its ratios to others: to their rounds, and what is known about them.
 
     Sections are ``forward``, ``backward``, their sum ``passes``, and ``batch`` with everything. A contender that can't
-    tell the passes apart has the loss alone as forward, and the rest of the batch as backward.
+    tell the passes apart has the loss alone as forward, and the rest of the batch as backward, or only the batch.
     """
     per_round = [per_trial(r, about["batch_size"]) for r in rounds]
     result: dict[str, Any] = {
@@ -226,8 +253,9 @@ def per_trial(answer: Mapping[str, Any], batch_size: int) -> dict[str, dict[str,
     result: dict[str, dict[str, float]] = {}
     for clock in ("cpu", "wall"):
         times = {section: 1e3 * median(values) / batch_size for section, values in answer[clock].items()}
-        times.setdefault("backward", times["batch"] - times["forward"])
-        times["passes"] = times["forward"] + times["backward"]
+        if "forward" in times:
+            times.setdefault("backward", times["batch"] - times["forward"])
+            times["passes"] = times["forward"] + times["backward"]
         result[clock] = times
     return result
 
@@ -242,6 +270,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=("yin_yang", "mnist"), default=["yin_yang", "mnist"])
     parser.add_argument("--contenders", nargs="+", choices=tuple(ENTRIES), default=list(ENTRIES))
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--large-batch", type=int, default=256, help="of a second table; 0 for none (default: 256)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batches", type=int, default=40, help="training batches of a round (default: 40)")
     parser.add_argument("--seconds", type=float, default=10, help="longest round; slow contenders do fewer batches")
@@ -249,6 +278,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint with trained Yin-Yang weights")
     parser.add_argument("--synapses-batch", type=int, metavar="N", help="batch of Brian2 synapses (MNIST: 4)")
     parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON", help="interpreter with the peers")
+    parser.add_argument(
+        "--keep",
+        nargs="+",
+        choices=tuple(ENTRIES),
+        default=[],
+        help="contenders that are not timed anew, with the numbers, ratios and date of the results that are there",
+    )
     parser.add_argument("--skip-cold", action="store_true", help="keep compiled programs; no times of cold starts")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
     parser.add_argument("--docs", type=Path, default=None, help="file whose table is written")
@@ -257,6 +293,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.batches, options.seconds, options.tasks = 2, 5, 3.0, ["yin_yang"]
+        options.large_batch = 0
     if options.write_docs and options.docs is None:
         options.docs = DOCS
     for name in ("batch_size", "rounds", "batches"):

@@ -1,11 +1,11 @@
-"""How the cost of a trial grows with batch size, hidden neurons, time step and spikes: Yin-Yang, package and limits.
+"""How the cost of a trial grows with batch size, hidden neurons and spikes: Yin-Yang, package and limit.
 
 python -m benchmarks.scaling             # writes docs/results/scaling.json and docs/figures/scaling.png
 python -m benchmarks.scaling --quick     # three points of each, few batches
 python -m benchmarks.scaling --draw      # only the figure, from the results
 
-One thing is varied at a time, from 200 hidden neurons, batch 32, dt = 0.25 ms and the published initial weights. Spikes
-are varied by a factor on the input weights.
+One thing is varied at a time, from 200 hidden neurons, batch 32 and the published initial weights. Spikes are varied by
+a factor on the input weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,32 +24,26 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from snnmodels.plots import PALETTE
 
+from .contenders import CONTENDERS
 from .report import BASES
 from .run import ENTRIES, describe_machine, summarise
-from .serving import Process
+from .serving import Meter, round_of
 from .tasks import yin_yang
 
 RESULTS = Path("docs/results/scaling.json")
 FIGURE = Path("docs/figures/scaling.png")
 SWEEPS: dict[str, Sequence[float]] = {
-    "batch_size": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    "batch_size": (1, 4, 16, 32, 64, 128, 256, 512),
     "hidden": (50, 100, 200, 500, 1000, 2000),
-    "dt": (0.1e-3, 0.25e-3, 0.5e-3, 1e-3),
     "drive": (0.6, 0.8, 1.0, 1.5, 2.0, 3.0),
 }
 QUICK: dict[str, Sequence[float]] = {
     "batch_size": (1, 8, 32),
     "hidden": (50, 100, 200),
-    "dt": (0.25e-3, 0.5e-3, 1e-3),
     "drive": (0.8, 1.0, 1.5),
 }
-LABELS = {
-    "batch_size": "batch size",
-    "hidden": "hidden neurons",
-    "dt": "time step (ms)",
-    "drive": "hidden spikes per trial",
-}
-CONTENDERS = ("limit", "grid", "package")
+LABELS = {"batch_size": "batch size", "hidden": "hidden neurons", "drive": "hidden spikes per trial"}
+COLOURS = {"limit": PALETTE[6], "package": PALETTE[0], "calls": PALETTE[2]}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> dict[str, Any]:
-    """Run all sweeps; at each point the contenders take turns.
+    """Run all sweeps; at each point the contenders, all in this process, take turns.
 
     Parameters
     ----------
@@ -94,27 +87,27 @@ def measure(sweeps: Mapping[str, Sequence[float]], rounds: int, trials: int) -> 
 
 def _point(settings: Mapping[str, Any], rounds: int, trials: int) -> dict[str, Any]:
     task = yin_yang(max(trials, settings.get("batch_size", 1)), **settings)
-    batches = max(1, trials // task.settings["batch_size"])
-    with tempfile.TemporaryDirectory(prefix="scaling-") as folder, ExitStack() as stack:
-        file = Path(folder) / "task.npz"
-        task.save(file)
-        processes = {
-            key: stack.enter_context(Process(ENTRIES[key].module, file, ENTRIES[key].options))
-            for key in CONTENDERS
-        }
-        answers: dict[str, list[dict[str, Any]]] = {key: [] for key in CONTENDERS}
-        for _ in range(rounds):
-            for key, process in processes.items():
-                answers[key].append(process.round(batches, 60.0))
-        about = {key: process.ready for key, process in processes.items()}
-    bases = {key: (answers[key], about[key]) for key in BASES if key in answers}
-    return {key: summarise(answers[key], about[key], bases) for key in CONTENDERS}
+    size = task.settings["batch_size"]
+    batches = max(1, trials // size)
+    with ExitStack() as stack:
+        contenders = {}
+        for key in COLOURS:
+            contenders[key] = CONTENDERS[key](task, Meter(), {})
+            stack.callback(contenders[key].close)
+        for contender in contenders.values():
+            contender.meter.find_children()  # those of all, of which one works at a time
+        answers: dict[str, list[dict[str, Any]]] = {key: [] for key in COLOURS}
+        for k in range(rounds):
+            for key, contender in contenders.items():
+                answers[key].append(round_of(contender, batches, 60.0, warm_up=k == 0))
+    bases = {key: (answers[key], {"batch_size": size}) for key in BASES if key in answers}
+    return {key: summarise(answers[key], {"batch_size": size}, bases) for key in COLOURS}
 
 
 def draw(results: Mapping[str, Any]) -> Figure:
     """CPU time per trial of the passes (lines) and of a whole batch (dashed) in each sweep."""
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
-    grid = figure.subplots(2, 2).ravel()
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    grid = figure.subplots(1, 3)
     for axes, (name, points) in zip(grid, results["sweeps"].items(), strict=True):
         _panel(axes, name, points)
     handles, labels = grid[0].get_legend_handles_labels()
@@ -123,17 +116,20 @@ def draw(results: Mapping[str, Any]) -> Figure:
 
 
 def _panel(axes: Axes, name: str, points: Sequence[Mapping[str, Any]]) -> None:
-    for colour, key in zip((PALETTE[6], PALETTE[2], PALETTE[0]), CONTENDERS, strict=True):
-        if key not in points[0]:  # measured before there was such a contender
-            continue
-        x = [p[key]["hidden_spikes"] if name == "drive" else p["value"] * (1e3 if name == "dt" else 1) for p in points]
+    for key, colour in COLOURS.items():
+        x = [p[key]["hidden_spikes"] if name == "drive" else p["value"] for p in points]
         for section, style, what in (("passes", "o-", "forward and backward"), ("batch", "o--", "whole batch")):
+            if section not in points[0][key]["cpu"]:  # nobody can tell the passes apart
+                continue
             y = [p[key]["cpu"][section] for p in points]
             filled = colour if section == "passes" else "white"
             label = f"{ENTRIES[key].label}, {what}"
             axes.plot(x, y, style, color=colour, markersize=4, markerfacecolor=filled, linewidth=1.3, label=label)
     axes.set(xlabel=LABELS[name], ylabel="CPU time per trial (ms)", xscale="log", yscale="log")
-    places = [float(f"{v:.2g}") for v in x] if name == "drive" else x
+    places: list[float] = []
+    for v in (float(f"{v:.2g}") for v in x) if name == "drive" else x:
+        if not places or v >= 1.9 * places[-1]:  # their numbers need room
+            places.append(v)
     axes.set_xticks(places)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Contender", "ContenderFailed", "Meter", "Process", "Task", "serve"]
+__all__ = ["Contender", "ContenderFailed", "Meter", "Process", "Task", "round_of", "serve"]
 
 # One thread each, for fair CPU times; set for all processes, before anything reads them.
 ONE_THREAD = {
@@ -90,12 +90,12 @@ class Meter:
         return time.process_time() + sum(time.clock_gettime((~pid << 3) | 2) for pid in self._children)
 
     @contextlib.contextmanager
-    def section(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
+    def section(self, name: str, shares: int = 1) -> Iterator[None]:
+        """Time what happens inside; one of `shares` equal parts of it counts."""
         wall, cpu = time.perf_counter(), self.now()
         yield
-        self.cpu.setdefault(name, []).append(self.now() - cpu)
-        self.wall.setdefault(name, []).append(time.perf_counter() - wall)
+        self.cpu.setdefault(name, []).append((self.now() - cpu) / shares)
+        self.wall.setdefault(name, []).append((time.perf_counter() - wall) / shares)
 
     def timed(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
         """Return the function as a section."""
@@ -140,7 +140,14 @@ class Contender(ABC):
         Gets the sections ``batch`` and, where they can be told apart, ``forward`` and ``backward``.
     options : mapping
         What the runner passes on.
+
+    Attributes
+    ----------
+    together : int
+        Batches that it is given at once.
     """
+
+    together = 1
 
     def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
         self.task, self.meter, self.options = task, meter, options
@@ -149,6 +156,11 @@ class Contender(ABC):
     @abstractmethod
     def step(self, times: np.ndarray, labels: np.ndarray) -> None:
         """Train on a batch: forward, loss, backward, Adam."""
+
+    def steps(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Train on `together` batches, one after the other."""
+        for times, labels in batches:
+            self.step(times, labels)
 
     def hidden_spikes(self) -> float | None:
         """Spikes of the hidden population per trial in the last batch, where known."""
@@ -171,17 +183,28 @@ def serve(kind: Callable[[Task, Meter, Mapping[str, Any]], Contender], version: 
     _answer({"version": version, "start": ready, "batch_size": contender.batch_size})
     for count, line in enumerate(sys.stdin):
         batches, seconds = int(line.split()[0]), float(line.split()[1])
-        for k in range(_WARM_UP if count == 0 else 0):
-            contender.step(*task.batch(k, contender.batch_size))
-        meter.clear()
-        began = time.perf_counter()
-        for k in range(batches):
-            contender.step(*task.batch(k, contender.batch_size))
-            if time.perf_counter() - began > seconds:
-                break
-        answer = {"cpu": meter.cpu, "wall": meter.wall, "memory": meter.peak_memory()}
-        _answer(answer | {"hidden_spikes": contender.hidden_spikes()})
+        _answer(round_of(contender, batches, seconds, warm_up=count == 0))
     contender.close()
+
+
+def round_of(contender: Contender, batches: int, seconds: float, *, warm_up: bool) -> dict[str, Any]:
+    """Train on batches, for some seconds at most, and return the times of each, peak memory and hidden spikes."""
+    task, meter = contender.task, contender.meter
+    for k in range(0, _WARM_UP if warm_up else 0, contender.together):
+        contender.steps(_some(task, k, contender))
+    meter.clear()
+    began = time.perf_counter()
+    for k in range(0, batches, contender.together):
+        contender.steps(_some(task, k, contender))
+        if time.perf_counter() - began > seconds:
+            break
+    answer = {"cpu": meter.cpu, "wall": meter.wall, "memory": meter.peak_memory()}
+    return answer | {"hidden_spikes": contender.hidden_spikes()}
+
+
+def _some(task: Task, k: int, contender: Contender) -> list[tuple[np.ndarray, np.ndarray]]:
+    """As many batches from number k on as the contender takes at once."""
+    return [task.batch(k + i, contender.batch_size) for i in range(contender.together)]
 
 
 def _finished_children() -> float:

@@ -44,7 +44,7 @@ Arrays = dict[str, np.ndarray]
 
 _trained: weakref.WeakSet[Any] = weakref.WeakSet()  # sources that a training has gone through
 
-_TOGETHER = 512  # trials that are trained on in one call where the source can: enough for the call to cost nothing
+TOGETHER = 512  # trials that are trained on in one call where the source can: enough for the call to cost nothing
 _ADVICE = "a smaller learning rate may help"
 
 
@@ -328,7 +328,7 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
     run.optimiser.start_epoch(epoch)
     totals = Totals()
     trainer = run.source if isinstance(run.source, BatchTrainer) and run.source.fits(run.optimiser, values) else None
-    together = max(1, _TOGETHER // run.batch_size) if trainer is not None else 1
+    together = max(1, TOGETHER // run.batch_size) if trainer is not None else 1
     network = run.source.network
     weights = {f"{q.name}.w" for q in network.projections} | {f"{d.name}.w" for d in network.drives}
     currents = {c.name for c in network.currents}

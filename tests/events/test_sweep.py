@@ -116,6 +116,27 @@ def test_a_sweep_agrees_with_the_reference(seed: int, readout: bool) -> None:
     assert_agrees(found, reference_of(drawn.network, drawn.inputs, loss))
 
 
+@pytest.mark.parametrize("n", [1, 8, 9, 16, 17])
+def test_few_neurons_that_spike_often(n: int) -> None:
+    """Up to two vectors of neurons are searched where they are, more of them as a list."""
+    rng = np.random.default_rng(n)
+    model = load_model("lif+exp_synapse")
+    w = rng.uniform(2, 40, (4, n))  # several spikes of a neuron between two arrivals
+    w[:, 0] = 40.0
+    if n > 2:
+        w[:, 1] = w[:, 2]  # spikes of two neurons at once
+    populations, projections = (Population("p", n, model),), (Projection("q", "in", "p", w, "exp_synapse"),)
+    net = Network("few", (SpikeInput("in", 4),), populations, projections, "p", 40 * MS)
+    inputs = {"in": np.sort(np.round(rng.uniform(0, 30 * MS, (2, 4, 2)), 3), axis=2)}
+    swept, other = (run(lambda plan, s=s: CppEngine(plan, trials=2, sweep=s), net, inputs) for s in (True, False))
+    assert np.isfinite(swept.spikes["p"]).sum(axis=2).max() > 3 * 8  # of 8 arrivals
+    assert swept.engine.ties == other.engine.ties > 0
+    np.testing.assert_allclose(swept.spikes["p"], other.spikes["p"], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(swept.gradients["q.w"], other.gradients["q.w"], rtol=1e-10, atol=0)
+    assert_agrees(swept, reference_of(net, inputs))
+    swept.engine.close(), other.engine.close()
+
+
 # time constants in ms, and weights that make a few spikes
 STIFF = ((1, 20, 0.7, 0.2), (20, 1, 20, 18), (0.3, 60, 0.43, 0.12), (2, 2, 3, 2.2), (1000, 0.5, 1000, 1500))
 

@@ -132,7 +132,9 @@ def test_training_in_the_program_is_training_batch_by_batch() -> None:
         for inputs, labels in batches:
             expected.append(simulation.run(inputs, labels, one))
             adam.step(one, expected[-1].gradients)
+        last = simulation.spike_times("hidden")
         found = simulation.fit(batches, other, same)
+        np.testing.assert_allclose(simulation.spike_times("hidden"), last, rtol=0, atol=1e-12)
         assert simulation.network is network
     for a, b in zip(found, expected, strict=True):
         assert a.loss == pytest.approx(b.loss, rel=1e-12)

@@ -57,6 +57,8 @@ SNN_INLINE unsigned bits(I8 m)
 #endif
 }
 SNN_INLINE I8 lanes_below(int n) { const I8 number = {0, 1, 2, 3, 4, 5, 6, 7}; return number < n; }
+// those of which a bit is set
+SNN_INLINE I8 lanes_of(unsigned bits) { const I8 bit = {1, 2, 4, 8, 16, 32, 64, 128}; return (bit & std::int64_t(bits)) != 0; }
 SNN_INLINE D8 pick(I8 m, D8 yes, D8 no) { return m ? yes : no; }
 SNN_INLINE double pick(bool m, double yes, double no) { return m ? yes : no; }
 // the second where one is not a number, as the comparison gives

@@ -59,9 +59,9 @@ struct Piece { double t, end; int releases, arrivals, instants, owns, samples, k
 struct ComponentTape
 {
     bool scattered = false;  // see sparse.h: how the trial was run
-    std::vector<Piece> pieces;
-    std::vector<Arrival> arrivals;
-    std::vector<Own> instants, owns;
+    Plain<Piece> pieces;
+    Plain<Arrival> arrivals;
+    Plain<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
     std::vector<Knot> knots;

@@ -40,6 +40,15 @@ private:
     std::size_t length = 0;
 };
 
+// Vectors of which new elements are left as they are, since all of them are written
+template <class T> struct Unset : std::allocator<T>
+{
+    template <class U> struct rebind { using other = Unset<U>; };
+    template <class U> void construct(U* p) noexcept { ::new (static_cast<void*>(p)) U; }
+    template <class U, class... A> void construct(U* p, A&&... a) { ::new (static_cast<void*>(p)) U(std::forward<A>(a)...); }
+};
+template <class T> using Plain = std::vector<T, Unset<T>>;
+
 // Sums over trials: in an array of its own, or where they are to go
 class Sums
 {
@@ -101,8 +110,8 @@ constexpr int FLOW = -1;  // cause of a spike: a crossing; else the index of an 
 // Spikes of a population or an input in one trial, in the order of time
 struct Train
 {
-    std::vector<double> t, sens, before;  // sens: of the backward pass; before: the S states just before the reset, spike after spike
-    std::vector<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
+    Plain<double> t, sens, before;  // sens: of the backward pass; before: the S states just before the reset, spike after spike
+    Plain<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
     std::vector<std::pair<int, int>> rounds;  // spike and round of those that come in one: from 1 on; see EventSimulator
     int size() const { return int(t.size()); }
     int round(int spike) const
@@ -114,6 +123,11 @@ struct Train
     {
         const std::size_t n = t.size() + m;
         t.resize(n), neuron.resize(n), cause.resize(n, FLOW), before.resize(n * S);
+    }
+    void add(double when, int j, const double* state, int S)
+    {
+        t.push_back(when), neuron.push_back(j), cause.push_back(FLOW);
+        before.insert(before.end(), state, state + S);
     }
     void clear() { t.clear(), sens.clear(), before.clear(), neuron.clear(), cause.clear(), slot.clear(), rounds.clear(); }
 };

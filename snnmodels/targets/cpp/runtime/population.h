@@ -560,47 +560,93 @@ private:
         return c;
     }
 
+    // What follows from crossings of up to eight neurons at `root` after the start of a piece, of states that were x0 at `offset`
+    struct Crossed
+    {
+        D8 before[S_], after[S_], to[S_];  // the spike, and at `limit`
+        unsigned more;                     // who may spike again before that
+    };
+    SNN_INLINE void cross(const Pack& pack, const D8* x0, D8 root, D8 offset, I8 mine, double t, double limit, double end, Crossed& c)
+    {
+        D8 v[3], d[S_];
+        const auto there = pack.flow().at(pick(mine, root - offset, all(0)));
+        const D8 rest = pick(mine, larger(limit - root, all(0)), all(0));
+        there.run(x0, c.before);
+        const auto search = pack.search().at(0.0);
+        search.run(c.before, v);
+        const D8 slope = pick(mine, v[1], all(INF));
+        if (bits_above(all(smallest_gdot), slope)) for (int l = 0; l < LANES; l++) smallest_gdot = std::min(smallest_gdot, slope[l]);
+        pack.reset().at(0.0).run(c.before, c.after);
+        search.run(c.after, v);
+        c.more = 0;
+        if (M::REFRACTORY) return;
+        pack.flow().at(rest).run(c.after, c.to);
+        if (const unsigned stays = bits(mine & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0)))))
+            throw Failure{"reset", index, pack.neurons[__builtin_ctz(stays)], std::min(t + root[__builtin_ctz(stays)], end)};
+        D8 g = v[0];
+        pack.rate().at(0.0).run(c.after, d);
+        const int level = ladder.level(limit);
+        for (int i = 0; i < S_; i++) g += larger(pack.bound(level, 0, i) * d[i], pack.bound(level, 1, i) * d[i]);
+        c.more = bits(mine) & bits_above(g, all(0)) & bits_above(rest, all(0));
+    }
+
     // Spikes of the m neurons from place k of the list on; who may spike again before `limit` goes on the other list
     void spikes(int k, int m, double t, double limit, double end, Train& train, int n0)
     {
         const int* neurons = &hot.neuron[k];
         const Pack pack(*this, neurons, m);
         const D8 root = load8(&hot.root[k]), offset = load8(&hot.offset[k]);
-        const I8 mine = lanes_below(m);
-        D8 x0[S_], before[S_], after[S_], to[S_], v[3];
+        D8 x0[S_];
+        Crossed c;
         take(hot.state.data(), k, x0, hot.stride);
-        pack.flow().at(pick(mine, root - offset, all(0))).run(x0, before);
-        const auto search = pack.search().at(0.0);
-        search.run(before, v);
-        for (int l = 0; l < m; l++) smallest_gdot = std::min(smallest_gdot, v[1][l]);
-        pack.reset().at(0.0).run(before, after);
-        search.run(after, v);
-        const D8 rest = pick(mine, larger(limit - root, all(0)), all(0));
-        if (!M::REFRACTORY) pack.flow().at(rest).run(after, to);
-        unsigned stays = bits(mine & ((v[0] > 0.0) | ((v[0] == 0.0) & (v[1] > 0.0))));
-        if (!M::REFRACTORY && stays) throw Failure{"reset", index, neurons[__builtin_ctz(stays)], std::min(t + root[__builtin_ctz(stays)], end)};
+        cross(pack, x0, root, offset, lanes_below(m), t, limit, end, c);
         for (int l = 0; l < m; l++)
         {
             const int j = neurons[l];
             train.t[n0 + l] = std::min(t + root[l], end), train.neuron[n0 + l] = j;
-            for (int i = 0; i < S_; i++) train.before[std::size_t(n0 + l) * S_ + i] = before[i][l];
+            for (int i = 0; i < S_; i++) train.before[std::size_t(n0 + l) * S_ + i] = c.before[i][l];
             if (M::REFRACTORY)
             {
                 double from[S_], held_to[S_];
-                for (int i = 0; i < S_; i++) from[i] = after[i][l];
+                for (int i = 0; i < S_; i++) from[i] = c.after[i][l];
                 hold(j, true);
-                flow_one(rest[l], j, from, held_to);
+                flow_one(std::max(limit - root[l], 0.0), j, from, held_to);
                 for (int i = 0; i < S_; i++) state(i)[j] = held_to[i];
             }
-            else for (int i = 0; i < S_; i++) state(i)[j] = to[i][l];
+            else for (int i = 0; i < S_; i++) state(i)[j] = c.to[i][l];
         }
-        if (M::REFRACTORY) return;
-        D8 d[S_], g = v[0];
-        pack.rate().at(0.0).run(after, d);
-        const int level = ladder.level(limit);
-        for (int i = 0; i < S_; i++) g += larger(pack.bound(level, 0, i) * d[i], pack.bound(level, 1, i) * d[i]);
-        const unsigned more = ones_below(m) & bits_above(g, all(0)) & bits_above(rest, all(0));
-        if (more) again.push(more, after, to, root, neurons);
+        if (c.more) again.push(c.more, c.after, c.to, root, neurons);
+    }
+
+    // All crossings in a piece of those of eight neurons that a bit marks, with the states at its start and `x1` at its end
+    __attribute__((noinline)) void cross_all(int j, unsigned marked, double t, double s, double end, int level, const D8* start, D8* x1, Train& train)
+    {
+        int neurons[LANES];
+        for (int l = 0; l < LANES; l++) neurons[l] = j + l;
+        const Pack pack(*this, neurons, LANES);
+        const auto course = threshold(pack, level);
+        D8 x0[S_], root, offset = all(0);
+        std::copy_n(start, S_, x0);
+        while (marked)
+        {
+            const I8 mine = first_crossing(lanes_of(marked), course, x0, x1, s - offset, root);
+            marked = bits(mine);
+            if (!marked) return;
+            Crossed c;
+            root += offset;
+            cross(pack, x0, root, offset, mine, t, s, end, c);
+            for (unsigned m = marked; m; m &= m - 1)
+            {
+                const int l = __builtin_ctz(m);
+                double before[S_];
+                for (int i = 0; i < S_; i++) before[i] = c.before[i][l];
+                train.add(std::min(t + root[l], end), j + l, before, S_);
+            }
+            this->refuse_runaway(train);
+            for (int i = 0; i < S_; i++) x0[i] = pick(mine, c.after[i], x0[i]), x1[i] = pick(mine, c.to[i], x1[i]);
+            offset = pick(mine, root, offset);
+            marked = c.more;
+        }
     }
 
     void peak_at(int j, const double* x0, double s, double* out) const

@@ -359,7 +359,7 @@ class Program : public Exchange
             const int n = int(queue.sizes[k]);
             batch[0] = n;
             if (int(trials.size()) < n) trials.resize(n);
-            losses.assign(n, {});
+            losses.assign(n, {}), spiked.resize(n * populations.size());
             for (auto& s : simulators)
             {
                 s->ties = 0;
@@ -367,7 +367,8 @@ class Program : public Exchange
                 for (auto& p : s->populations()) p->smallest_gdot = INF;
             }
             each_trial([&](Simulator& s, int b) {
-                Trial& trial = trials[b];
+                // what nobody reads later is written where the processor has the last trial at hand; of the last batch, spikes may be asked for
+                Trial& trial = k + 1 < n_batches ? s.trial : trials[b];
                 trial.trains.resize(net.inputs + populations.size());
                 for (int i = 0; i < net.inputs; i++) schedule(i, inputs[i].queued, done + b, trial.trains[i]);
                 s.forward(trial, -1, true);
@@ -394,6 +395,7 @@ class Program : public Exchange
                     loss.maxima = error.data();
                 }
                 s.backward(trial, loss);
+                for (std::size_t p = 0; p < populations.size(); p++) spiked[b * populations.size() + p] = trial.trains[net.inputs + p].size();
             });
             double* result = queue.results + k * per_batch;
             std::fill_n(result, per_batch, 0.0);
@@ -402,7 +404,7 @@ class Program : public Exchange
             {
                 result[0] += losses[b].value / n, result[1] += losses[b].silent;
                 queue.predictions[done + b] = losses[b].prediction;
-                for (std::size_t p = 0; p < populations.size(); p++) result[3 + p] += trials[b].trains[net.inputs + p].size();
+                for (std::size_t p = 0; p < populations.size(); p++) result[3 + p] += spiked[b * populations.size() + p];
             }
             for (auto& s : simulators) for (auto& p : s->populations()) result[2] = std::min(result[2], p->smallest_gdot);
             for (std::size_t q = 0; q < net.projections.size(); q++)
@@ -426,6 +428,7 @@ class Program : public Exchange
     }
     Queue queue;
     std::vector<TrialLoss> losses;
+    std::vector<int> spiked;  // by trial and population
 
     template <class F> void sum(double* to, std::int64_t size, F of)
     {

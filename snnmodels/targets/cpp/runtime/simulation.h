@@ -147,7 +147,7 @@ private:
     }
 
     // arrivals at t up to a round, in the order (projection, source, spike); spikes of one source are in the order of time
-    int gather(Trial& trial, const Component& c, double t, int round, std::vector<Arrival>& to)
+    int gather(Trial& trial, const Component& c, double t, int round, Plain<Arrival>& to)
     {
         const int before = int(to.size());
         landed.clear();
@@ -416,9 +416,9 @@ private:
     };
     std::vector<Source> sources;
 
-    void sweep(Trial& trial, const Component& c, ComponentTape& tape)
+    // Pieces between the arrivals of a trial, of which all are known
+    void cut(Trial& trial, const Component& c, ComponentTape& tape)
     {
-        begin(trial, c, tape);
         sources.clear();
         std::size_t most = 0;
         for (int q : c.incoming)
@@ -453,9 +453,40 @@ private:
             round = again ? round + 1 : 0;
             t = end;
         }
+    }
+    // The same where one projection comes in and no spike waits for a round
+    void cut(Trial& trial, const Component& c, ComponentTape& tape, int projection)
+    {
+        const Projection& p = net.projections[projection];
+        const Train& train = trial.trains[p.source];
+        const double *times = train.t.data(), delay = *p.delay;
+        const int n = train.size();
+        tape.arrivals.resize(n);
+        for (int k = 0; k < n; k++) tape.arrivals[k] = {projection, k, -1};
+        int k = 0;
+        for (double t = 0, end;; t = end)
+        {
+            const int from = k;
+            while (k < n && times[k] + delay <= t) k++;
+            const bool more = t < net.duration;
+            end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
+            Piece& piece = tape.pieces.emplace_back();
+            piece.t = t, piece.end = end, piece.releases = 0, piece.arrivals = k, piece.instants = 0, piece.owns = 0, piece.samples = 0, piece.knots = 0;
+            if (k - from > 1) ties++;
+            if (!more) break;
+        }
+        tape.arrivals.resize(k);  // what comes after the end never does
+    }
+
+    void sweep(Trial& trial, const Component& c, ComponentTape& tape)
+    {
+        begin(trial, c, tape);
+        if (c.incoming.size() == 1 && (*net.projections[c.incoming[0]].delay > 0 || trial.trains[net.projections[c.incoming[0]].source].rounds.empty()))
+            cut(trial, c, tape, c.incoming[0]);
+        else cut(trial, c, tape);
         neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c)});
         int from = 0;
-        for (const Piece& piece : tape.pieces) ties += same(tape, from, piece.owns), from = piece.owns;
+        for (const Piece& piece : tape.pieces) ties += piece.owns > from + 1 ? same(tape, from, piece.owns) : 0, from = piece.owns;
         finish(trial, c);
     }
 

@@ -21,6 +21,7 @@ public:
     std::vector<Sums> weight_sums, delay_sums;
     std::vector<Aligned<double>> parameter_sums;
     std::vector<double> scratch;
+    Trial trial;
 
 protected:
     std::vector<std::unique_ptr<Neurons>> neurons;

@@ -45,6 +45,12 @@ public:
         {
             const int pieces = int(of.tape.pieces.size());
             int a = 0;
+            if constexpr (M::SPIKING)
+                if (width <= FEW && one_receptor(of, 0, pieces, 0))
+                {
+                    M::receptor(of.of(of.tape.arrivals[0]).receptor, [&](auto q) { width == LANES ? few<decltype(q), 1>(of) : few<decltype(q), 2>(of); });
+                    return;
+                }
             for (int first = 0; first < pieces; first += LANES)
             {
                 D8 length = all(0);
@@ -110,10 +116,12 @@ private:
         }
         piece.owns = int(of.tape.owns.size());
         if (!(s > 0)) return arrive(receptor), a;
-        if (a < int(of.tape.arrivals.size()))  // which row comes next, no processor can guess
+        // which rows come next, no processor can guess: one is fetched beside each that is read
+        coming.clear();
+        for (int k = 0; k < int(rows.size()); k++)
         {
-            const double* row = of.of(of.tape.arrivals[a]).weight + of.row(of.tape.arrivals[a]);
-            for (int k = 0; k < width; k += LANES) __builtin_prefetch(row + k);
+            const Arrival& next = of.tape.arrivals[std::min(a + k, int(of.tape.arrivals.size()) - 1)];
+            coming.push_back(of.of(next).weight + of.row(next));
         }
         const int level = ladder.level(s);
         if (rows.empty()) pass(of, n, s, level, f, typename Base::Nothing());
@@ -124,9 +132,11 @@ private:
                 const auto arrive = rule.at(0.0);
                 pass(of, n, s, level, f, [&](int j, auto& states) {
                     constexpr int B = std::extent_v<std::remove_reference_t<decltype(states)>>;
-                    for (const double* row : rows)
+                    for (std::size_t k = 0; k < rows.size(); k++)
                         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
                         {
+                            const double* row = rows[k];
+                            __builtin_prefetch(coming[k] + j + b * LANES);
                             D8 in[S_ + 1];
                             SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[i] = states[b][i];
                             in[S_] = load8(row + j + b * LANES);
@@ -145,6 +155,66 @@ private:
             }
         piece.owns = int(of.tape.owns.size());
         return a;
+    }
+
+    // A population of few vectors, of which the states stay in registers, and who may cross where it is
+    static constexpr int FEW = 2 * LANES;
+    template <class R, int V> __attribute__((noinline)) void few(const Sweep& of)
+    {
+        ComponentTape& tape = of.tape;
+        Train& train = of.trial.trains[of.net.inputs + index];
+        typename R::template Arrive<double> rule;
+        prepare(rule, 0);
+        const auto arrive = rule.at(0.0);
+        const auto slopes = Base::rate[0].at(0.0);
+        const auto event = Base::event_at();
+        const int pieces = int(tape.pieces.size());
+        D8 state[V][S_ + 1];
+        SNN_IN_REGISTERS for (int b = 0; b < V; b++) take(x.begin(), b * LANES, state[b]);
+        int a = 0;
+        for (int first = 0; first < pieces; first += LANES)
+        {
+            D8 length = all(0);
+            const int m = std::min(LANES, pieces - first);
+            for (int k = 0; k < m; k++) length[k] = tape.pieces[first + k].end - tape.pieces[first + k].t;
+            const auto flows = flow[0].at(length);
+            for (int k = 0; k < m; k++)
+            {
+                Piece& piece = tape.pieces[first + k];
+                const double s = piece.end - piece.t;
+                for (; a < piece.arrivals; a++)
+                {
+                    const double* row = of.of(tape.arrivals[a]).weight + of.row(tape.arrivals[a]);
+                    SNN_IN_REGISTERS for (int b = 0; b < V; b++)
+                    {
+                        D8 after[S_];
+                        state[b][S_] = load8(row + b * LANES);
+                        arrive.run(state[b], after);
+                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
+                    }
+                }
+                const int from = train.size();
+                if (s > 0)
+                {
+                    const int level = ladder.level(s);
+                    const auto f = one(flow[0], flows, k);
+                    SNN_IN_REGISTERS for (int b = 0; b < V; b++)
+                    {
+                        D8 d[S_], g, to[S_];
+                        slopes.run(state[b], d), event.run(state[b], &g);
+                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += larger(Base::bound(Base::bounds, level, 0, i, 0) * d[i], Base::bound(Base::bounds, level, 1, i, 0) * d[i]);
+                        f.run(state[b], to);
+                        if (const unsigned marked = bits_above(g, all(0)) & ones_below(std::max(0, Base::n - b * LANES)))
+                            Base::cross_all(b * LANES, marked, piece.t, s, piece.end, level, state[b], to, train);
+                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = to[i];
+                    }
+                    if (train.size() > from + 1) Base::sort(train, from, S_);
+                    for (int o = from; o < train.size(); o++) tape.own(train.t[o], index, o);
+                }
+                piece.owns = int(tape.owns.size());
+            }
+        }
+        SNN_IN_REGISTERS for (int b = 0; b < V; b++) put(x.begin(), b * LANES, state[b]);
     }
 
     // what came to another receptor at the same instant
@@ -238,7 +308,7 @@ private:
                     Base::block_peaks(j + b * LANES, level[k], from[k][b], to[k][b], top[k][b], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
     }
 
-    std::vector<const double*> rows;
+    std::vector<const double*> rows, coming;
 
     template <class R> using BackRule = typename R::template ArriveBack<K>;
     typename M::template EachReceptor<BackRule> arrive_back_;  // one for each receptor
@@ -434,6 +504,11 @@ private:
         {
             const std::size_t row = of.row(of.tape.arrivals[from + k]);
             weights[k] = of.net.projections[q].weight + row, gradients[k] = (*of.weight_sums)[q].begin() + row;
+        }
+        if (from > 0 && of.tape.arrivals[from - 1].projection == q)  // which row comes next, no processor can guess
+        {
+            const double* next = (*of.weight_sums)[q].begin() + of.row(of.tape.arrivals[from - 1]);
+            for (int k = 0; k < width; k += LANES) __builtin_prefetch(next + k, 1);
         }
         D8 moved[LANES];
         for (D8& s : moved) s = all(0);
