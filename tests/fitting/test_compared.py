@@ -1,4 +1,4 @@
-"""A fit compares voltages at their own times, spikes of their own sweep, and goes on from checkpoints of its own model."""
+"""A fit compares voltages at their own times, and goes on from checkpoints of its own model only."""
 
 from __future__ import annotations
 
