@@ -35,7 +35,7 @@ MODELS: dict[str, tuple[str, Mapping[str, tuple[float, Any, Any]]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xfail(reason="one search of 60 generations ends in another basin, with 0.6 digits"))
+    pytest.param(name, marks=pytest.mark.xfail(reason="one search ends in another basin: 0.6 digits"))
     if name == "both" else name for name in MODELS
 ])  # fmt: skip
 def test_parameters_of_five_models_come_back_from_spikes_alone(name: str) -> None:
