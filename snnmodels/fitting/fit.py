@@ -368,7 +368,8 @@ class _Saved:
         self.evolution: Evolution | None = None
         self.stage, self.simulations = 0, 0
         self.settings = json.loads(json.dumps({
-            "model": description(task.model.equations), "threshold": task.model.threshold, "fixed": dict(task.fixed),
+            # whole: its own values and its reset decide the losses as well as its equations
+            "model": description(task.model), "input": task.input, "fixed": dict(task.fixed),
             "free": {name: [b.low, b.high, b.log] for name, b in task.space.bounds.items()},
             "losses": dict(task.weights), "settings": description(task.settings), "candidates": task.candidates,
             "kernels": [list(k) for k in task.kernels], "seed": int(seed), "starts": int(starts),

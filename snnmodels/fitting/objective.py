@@ -466,8 +466,8 @@ class _Voltage:
     def __init__(self, group: _Group, settings: LossSettings, forced: bool) -> None:
         count = int(np.floor(group.duration / settings.voltage_interval * (1 + 1e-12)))
         times = np.minimum(settings.voltage_interval * np.arange(1, count + 1), group.duration)
-        index = np.round(times / group.dt).astype(int)
-        there = index < group.samples
+        sampled = group.dt * np.arange(group.samples)
+        there = times <= sampled[-1] * (1 + 1e-12)
         r = max(group.repetitions, 1) if forced else 1
         self.target = np.zeros((len(group.sweeps), r, count))
         self.counts = np.zeros((len(group.sweeps), r, count), dtype=bool)
@@ -477,7 +477,8 @@ class _Voltage:
                 continue
             rows = sweep.voltage if forced else sweep.voltage.mean(axis=0, keepdims=True)
             for j, row in enumerate(rows):
-                self.target[k, j, there] = row[index[there]]
+                # the nearest sample would be off by up to half a step where the intervals are no multiples of dt
+                self.target[k, j, there] = np.interp(times[there], sampled, row)
                 self.counts[k, j] = there
                 for t in sweep.spikes[j] if forced and sweep.spikes else ():
                     self.counts[k, j] &= (times < t - before) | (times > t + after)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..files import named, read_archive
 from ..templates.units import quantity_in
-from .recording import Recording, as_recording, crossings
+from .recording import Recording, as_recording, crossings, is_several
 
 __all__ = ["read_recording"]
 
@@ -61,8 +61,8 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
                 [crossings(row, s.dt, level) for row in (s.voltage if s.voltage is not None else ())]
                 for s in recording.sweeps
             ]
-            several = len(recording.sweeps) > 1
-            recording = as_recording(current, step, found if several else found[0], voltage)
+            # one sweep may be given as a list of one, and its spikes then are too
+            recording = as_recording(current, step, found if is_several(current) else found[0], voltage)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return recording

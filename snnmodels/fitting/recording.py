@@ -117,7 +117,7 @@ def as_recording(
         raise ValueError(
             f"dt is {brief(dt)}; expected the time between samples in seconds, at most {_LONGEST_STEP:g} (1 ms is 1e-3)"
         )
-    several = _is_several(current)
+    several = is_several(current)
     currents = list(current) if several else [current]
     count = len(currents)
     if not count:
@@ -175,7 +175,8 @@ def crossings(voltage: Array, dt: float, level: float = 0.0, apart: float = 2e-3
     return np.array(kept)
 
 
-def _is_several(current: Any) -> bool:
+def is_several(current: Any) -> bool:
+    """Whether a current is given as a sequence of sweeps, be it of one, and not as the samples of one."""
     if hasattr(current, "dim") or isinstance(current, np.ndarray):
         return np.ndim(current) == 2
     return isinstance(current, Sequence) and len(current) > 0 and np.ndim(current[0]) == 1
