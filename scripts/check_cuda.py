@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +202,9 @@ def measure(batch: int) -> Record:
         options: Any = {"batch_size": batch, "target": target, "input_gradients": False}
         values = {f"{q.name}.w": np.array(q.weights) for q in given.network.projections}
         with Simulation(given.network, given.loss, **options) as simulation:
-            record[target] = _fastest(lambda s=simulation: s.run(given.inputs, given.targets))
+            record[target] = _fastest(partial(simulation.run, given.inputs, given.targets))
             # of a rate at which the weights stay about where they are, so that all batches are the same work
-            record[f"{target} fit"] = _fastest(lambda s=simulation, v=values: s.fit(ten, v, Adam(1e-9))) / 10
+            record[f"{target} fit"] = _fastest(partial(simulation.fit, ten, values, Adam(1e-9))) / 10
     return record
 
 

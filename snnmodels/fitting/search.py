@@ -1,6 +1,4 @@
-"""Search for the best of many candidates: differential evolution that can be interrupted, and polish by second
-derivatives.
-"""
+"""Search for the best of many candidates by differential evolution that can be interrupted, and its polish."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path: Path, monkeypat
         step(self)
 
     monkeypatch.setattr(Evolution, "step", interrupted)
-    with pytest.raises(FitInterrupted, match="search 2, after generation 1; .*fit.json holds it"):
+    with pytest.raises(FitInterrupted, match=r"search 2, after generation 1; .*fit\.json holds it"):
         snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **options)
     resumed = snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **options)
     assert resumed.values == whole.values

@@ -106,7 +106,7 @@ def test_files_that_are_no_recordings_are_refused(name: str, content: str, messa
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_recording(tmp_path / name)
-    with pytest.raises(OSError, match="none.npz"):
+    with pytest.raises(OSError, match=r"none\.npz"):
         read_recording(tmp_path / "none.npz")
 
 
