@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import brian2
 import pytest
 
 # before anything imports pyplot
@@ -45,7 +46,6 @@ def quiet_brian() -> None:
 def runtime_device() -> Iterator[None]:
     """Hand Brian2 back on its runtime device, whatever device the test has set."""
     yield
-    import brian2
 
     if brian2.get_device() is not brian2.all_devices["runtime"]:
         brian2.device.reinit()
