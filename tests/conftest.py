@@ -6,13 +6,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import brian2
 import pytest
 
 # before anything imports pyplot
 os.environ["MPLBACKEND"] = "Agg"
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Import Brian2 now: xdist takes warnings of ours from its workers in a thread, where that can't be done."""
+    import brian2  # noqa: F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
