@@ -50,6 +50,7 @@ def quiet_brian() -> None:
 def runtime_device() -> Iterator[None]:
     """Hand Brian2 back on its runtime device, whatever device the test has set."""
     yield
+    import brian2
 
     if brian2.get_device() is not brian2.all_devices["runtime"]:
         brian2.device.reinit()
