@@ -1,6 +1,7 @@
 """A neuron fitted to a recording: spikes of one second, and a template at the end.
 
-The recording is made here, by a neuron whose parameters are known; yours is an array, or a file for `snn.read_recording`.
+The recording is made here, by a neuron whose parameters are known; yours is arrays, or a file for
+`snn.read_recording`.
 """
 
 import numpy as np

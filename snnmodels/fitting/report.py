@@ -78,7 +78,8 @@ def draw(result: FitResult) -> Figure:
             told += f", coincidence {factor:.2f}" + (f" (repetitions: {reliability:.2f})" if reliability != 1 else "")
         ax.set_xlim(0, end)
         ax.set_ylabel(f"sweep {k}\n{state.name}" + (f" ({unit})" if unit else ""))
-        ax.text(1.0, -0.02, told, transform=ax.transAxes, ha="right", va="top", fontsize="small")
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
+        ax.text(0.995, 0.03, told, transform=ax.transAxes, ha="right", va="bottom", fontsize="small", bbox=box)
     all_axes[-1].set_xlabel("time (s)")
     all_axes[0].legend(loc="lower left", frameon=False, fontsize="small")
     return figure
