@@ -19,14 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve
-from scipy.signal import lfilter
 
 from .lif import LIFPopulation, LIFResponse
 from .network import CodingNetwork
 from .readouts import scalar_gain
 from .reference import simulate
 from .response import Response
-from .signals import Signal
+from .signals import Signal, low_pass
 
 __all__ = ["READOUTS", "HeldOutPoint", "Samples", "held_out", "held_out_coding", "held_out_lif", "length_offset"]
 
@@ -102,7 +101,7 @@ class Samples:
         traces = np.zeros((count, n))
         # a spike decays until the end of its block, where the block is sampled
         np.add.at(traces, (steps // every, neurons), keep ** (every - 1 - steps % every))
-        traces = lfilter([1.0], [1.0, -(keep**every)], traces, axis=0)
+        traces = low_pass(traces, keep**every)
         first = signal.first_step(discard)
         late = np.arange(count) * every + every - 1 >= first
         if not late.any():

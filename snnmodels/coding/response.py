@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy.signal import lfilter
 
 from .network import CodingNetwork
-from .signals import Signal
+from .signals import Signal, low_pass
 
 __all__ = ["Response", "filtered"]
 
@@ -84,7 +83,7 @@ class Response:
             column = column[self.spike_neurons]
             one_hot = np.zeros((self.signal.steps, len(chosen)))
             np.add.at(one_hot, (self.spike_steps[column >= 0], column[column >= 0]), jump[column >= 0])
-            return lfilter([1.0], [1.0, -keep], one_hot, axis=0)
+            return low_pass(one_hot, keep)
         arrival = self.spike_steps + self.network.delay_steps(self.signal.dt)
         inside = arrival < self.signal.steps
         return filtered(arrival[inside], jump[inside, None], keep, self.signal.steps)[:, 0]
@@ -168,4 +167,4 @@ def filtered(steps: Array, jumps: Array, keep: float, length: int) -> Array:
     """
     events = np.zeros((length, jumps.shape[1]))
     np.add.at(events, steps, jumps)
-    return lfilter([1.0], [1.0, -keep], events, axis=0)
+    return low_pass(events, keep)

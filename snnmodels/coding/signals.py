@@ -6,14 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import expm
-from scipy.signal import lfilter
 
 from ..templates.arguments import check_numbers, check_seed, check_whole, real_array
 
-__all__ = ["Signal", "circle_signal", "dynamical_signal", "smooth_signal"]
+__all__ = ["Signal", "circle_signal", "dynamical_signal", "low_pass", "smooth_signal"]
 
 Array = np.ndarray
 MOST = 1_000_000_000  # steps of a signal
+
+
+def low_pass(x: Array, keep: float, gain: float = 1.0) -> Array:
+    """Filter along the first axis: y[k] = keep y[k - 1] + gain x[k].
+
+    Parameters
+    ----------
+    x : array, shape (steps, ...)
+    keep : float
+        What is left of a value after a step.
+    gain : float
+    """
+    from scipy.signal import lfilter  # takes half a second to import
+
+    filtered: Array = lfilter([gain], [1.0, -keep], x, axis=0)
+    return filtered
 
 
 @dataclass(frozen=True)
@@ -149,7 +164,7 @@ def smooth_signal(
     warm_up = round(10 * tau / dt)
     x = np.random.default_rng(seed).standard_normal((warm_up + steps + 1, dimensions))
     for _ in range(2):
-        x = lfilter([1 - keep], [1, -keep], x, axis=0)
+        x = low_pass(x, keep, 1 - keep)
     x = x[warm_up:]
     return Signal(x * rms / np.sqrt((x**2).mean()), dt)
 

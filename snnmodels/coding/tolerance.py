@@ -11,7 +11,7 @@ whatever the price, as long as it is below the largest norm squared.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import erfc
 
 from .network import CodingNetwork
 from .rates import convex_rates
@@ -123,7 +123,7 @@ def noisy_rate(rate: float, nu: float, sigma: float, pairs: float, dt: float) ->
     """
     if sigma == 0:
         return rate
-    part = 1 - (1 - norm.sf(nu / (np.sqrt(2) * sigma))) ** pairs
+    part = 1 - (1 - erfc(nu / (2 * sigma)) / 2) ** pairs
     return float((1 - part) * rate + part / dt)
 
 

@@ -48,7 +48,7 @@ def test_calm_and_merely_busy_populations_are_not(n, price, delay, scale, three_
     """The last one spikes in three of four steps because its signal asks for it."""
     network = ring(n, price, three_costs, delay=delay)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", ExplosionWarning)
         response = simulate(network, circle_signal(0.5, radius=scale))
     assert explosion_time(response) is None
     if scale > 1:
