@@ -22,7 +22,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.fitting.procedure import DELAY, Settings
+from snnmodels.fitting.procedure import Settings
+from snnmodels.fitting.space import DELAY
 from snnmodels.fitting.template import as_template, bare_model
 from snnmodels.studies import recorded_neuron as study
 from snnmodels.studies.figures import COLOURS

@@ -14,8 +14,7 @@ from ..templates.model import Model
 from ..templates.network import in_unit
 from ..templates.units import quantity_in
 from .likelihood import SOFTNESS
-from .objective import DELAY
-from .space import Bounds
+from .space import DELAY, Bounds
 
 __all__ = ["free_parameters", "parse_free", "parse_value", "unit_of"]
 

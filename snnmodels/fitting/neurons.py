@@ -18,7 +18,7 @@ from ..targets import Target
 from ..templates.constraints import violated
 from ..templates.model import Model
 from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
-from .likelihood import FORCED, SOFTNESS, ForcedSpikeLikelihood, forced_model
+from .likelihood import FORCED, SOFTNESS, ForcedSpikeLikelihood, forced_model, spiked_late
 
 __all__ = ["ForcedNeurons", "Neurons", "coarse"]
 
@@ -288,7 +288,8 @@ class ForcedNeurons(_Driven):
             return np.full(count, np.inf), np.zeros(count), np.zeros(values.shape) if gradient else None
         rows = _filled(values, possible, self.candidates)
         spikes, logs, integral = self._forward(np.repeat(rows, r, axis=0), gradient)
-        possible &= ~self._late(spikes).reshape(self.candidates, r).any(axis=1)[:count]
+        late = spiked_late(spikes, np.tile(self._times, (1, self.candidates, 1)))
+        possible &= ~late.reshape(self.candidates, -1).any(axis=1)[:count]
         total = integral[0].reshape(self.candidates, r).sum(axis=1)
         mean = logs[0].reshape(self.candidates, r).sum(axis=1) / self._spikes
         self.simulations += count * r
@@ -300,11 +301,3 @@ class ForcedNeurons(_Driven):
         by_integral = np.repeat(1 / total, r).reshape(integral.shape)
         found = self._gradients((np.zeros(spikes.shape), by_log, by_integral))
         return value, constant[:count], found.reshape(self.candidates, r, -1).sum(axis=1)[:count]
-
-    def _late(self, spikes: np.ndarray) -> np.ndarray:
-        """Which neurons have spiked later than they were forced to, as they were refractory."""
-        wanted = np.tile(self._times, (1, self.candidates, 1))
-        short = max(wanted.shape[2] - spikes.shape[2], 0)
-        found = np.pad(spikes, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : wanted.shape[2]]
-        with np.errstate(invalid="ignore"):
-            return ~((found == wanted) | (np.abs(found - wanted) < 1e-9)).all(axis=2)[0]

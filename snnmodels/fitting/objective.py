@@ -21,18 +21,16 @@ from ..targets import Target
 from ..templates.constraints import violated
 from ..templates.model import Model
 from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
-from .likelihood import FORCED, SOFTNESS, ForcedSpikeLikelihood, forced_model
+from .likelihood import FORCED, SOFTNESS, ForcedSpikeLikelihood, forced_model, spiked_late
 from .recording import Recording, Sweep
-from .space import Space
+from .space import DELAY, Space
 from .trains import MeanTrainDistance
 
-__all__ = ["DELAY", "LOSSES", "LossSettings", "Objective"]
+__all__ = ["LOSSES", "LossSettings", "Objective"]
 
 Array = np.ndarray
 
 LOSSES = ("spikes", "voltage", "intervals", "likelihood")
-DELAY = "delay"
-"""What may be searched beside the model's parameters: how long after the model's spike the recording has its own."""
 
 
 @dataclass(frozen=True)
@@ -434,7 +432,8 @@ class _Forced:
         found = found if isinstance(found, tuple) else (found,)
         of.simulations += of.n * r * len(self.group.sweeps)
         loss, pulls = np.zeros(of.n), [np.zeros(np.shape(x)) for x in found]
-        late = self._late(found[0]).reshape(len(self.group.sweeps), of.n, r).any(axis=(0, 2))
+        late = spiked_late(found[0], np.tile(self.times, (1, of.n, 1)))
+        late = late.reshape(len(self.group.sweeps), of.n, -1).any(axis=(0, 2))
         if self.likelihood:
             weight = of.weights["likelihood"] * self.share / max(self.recorded, 1)
             kept = np.arange(r)[None, :] < self.repeated[:, None]  # sweeps, repetitions: there are some
@@ -450,14 +449,6 @@ class _Forced:
         if not gradient:
             return loss, np.zeros((of.n, len(of.space)))
         return loss, of.gather(self.simulation.backward(tuple(pulls)), self.names, r)
-
-    def _late(self, spikes: Array) -> Array:
-        """Which neurons spiked later than they were forced to, as they were refractory: their likelihood is 0."""
-        wanted = np.tile(self.times, (1, self.of.n, 1))
-        short = max(wanted.shape[2] - spikes.shape[2], 0)
-        found = np.pad(spikes, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : wanted.shape[2]]
-        with np.errstate(invalid="ignore"):
-            return ~((found == wanted) | (np.abs(found - wanted) < 1e-9)).all(axis=2)
 
 
 class _Voltage:
