@@ -14,6 +14,11 @@ os.environ["MPLBACKEND"] = "Agg"
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Import Brian2 now: xdist takes warnings of ours from its workers in a thread, where that can't be done."""
+    import brian2  # noqa: F401
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run the tests marked slow")
 

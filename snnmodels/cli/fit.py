@@ -53,7 +53,7 @@ def fit(
     """
     from ..files import folder_for
     from ..fitting import fit as fitted
-    from ..fitting import parse_free, parse_value, read_recording
+    from ..fitting import parse_free, parse_value, read_recording, write_report
     from ..targets.devices import require_compiler
     from ..templates import load_model
 
@@ -80,7 +80,7 @@ def fit(
             result = fitted(loaded, read, executor=executor, **options)  # type: ignore[arg-type]
     else:
         result = fitted(loaded, read, checkpoint=folder / "checkpoint.json", **options)  # type: ignore[arg-type]
-    result.report(folder)
+    write_report(result, folder)
     typer.echo(str(result))
     typer.echo(f"{folder}: fitted.toml, fit.json, fit.png")
 

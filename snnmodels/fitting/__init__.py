@@ -13,6 +13,7 @@ from .objective import LossSettings
 from .procedure import Repetitions, Settings, SpikeTrainFit, fit_spike_trains
 from .reading import read_recording
 from .recording import Recording, Sweep, as_recording, crossings
+from .report import write_report
 from .result import FitResult
 from .space import Bounds
 from .template import as_template, bare_model
@@ -46,4 +47,5 @@ __all__ = [
     "parse_free",
     "parse_value",
     "read_recording",
+    "write_report",
 ]

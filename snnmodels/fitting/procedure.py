@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
+from ..events.engine import SimulationError
 from ..targets import Target
 from ..templates.model import Model
 from .likelihood import SOFTNESS
@@ -401,7 +402,12 @@ class _Fit:
         with self._neurons(coarse(self.current, s.every) + noise, every=1, n=n) as neurons:
             forced = self._forced(n, s.repetitions, self._delay()) if self.likely else None
             for step in range(s.polish):
-                loss, slope = self._slopes(neurons, distance, x[:, :k])
+                try:
+                    loss, slope = self._slopes(neurons, distance, x[:, :k])
+                except SimulationError as error:
+                    # a gradient that is not finite: what the steps before have found is kept
+                    self.tell(f"polish ends before step {step + 1}: {error}")
+                    break
                 slope = np.hstack([slope, np.zeros((n, x.shape[1] - k))])
                 if forced is not None:
                     value, rise = self._likelihoods(forced, x, gradient=True)
@@ -416,8 +422,9 @@ class _Fit:
             if forced is not None:
                 self.simulations += forced.simulations
                 forced.simulation.close()
-        self.tell(f"polished: {least:.4f}")
-        self.finalists.append(("polished", best[:k]))
+        if np.isfinite(least):
+            self.tell(f"polished: {least:.4f}")
+            self.finalists.append(("polished", best[:k]))
 
     def _judged(self) -> list[dict[str, Any]]:
         """Losses of all finalists, with every sample of the current, on both parts."""

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..files import as_json, atomic_file
 from ..plots import PALETTE
-from .result import simulate_sweeps
+from .result import FitResult, simulate_sweeps
 
-if TYPE_CHECKING:
-    from .result import FitResult
-
-__all__ = ["draw"]
+__all__ = ["draw", "write_report"]
 
 _SWEEPS = 4  # that are shown
 _SHOWN = 2.0  # seconds of each
+
+
+def write_report(result: FitResult, folder: str | Path) -> None:
+    """Write ``fitted.toml``, ``fit.json`` and ``fit.png`` (potential and spikes beside the recorded ones).
+
+    Parameters
+    ----------
+    result : FitResult
+    folder : str or Path
+        Is made where it doesn't exist.
+
+    Raises
+    ------
+    OSError
+        If something can't be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    result.save(folder / "fitted.toml")
+    with atomic_file(folder / "fit.json", "report") as file:
+        file.write(json.dumps(as_json(result.summary()), indent=1).encode())
+    figure = draw(result)
+    with atomic_file(folder / "fit.png", "figure") as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def draw(result: FitResult) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..files import as_json, atomic_file
 from ..gradients.simulation import Simulation
 from ..losses.observables import Observable, Samples, SpikeTimes
 from ..targets import Target
@@ -186,30 +184,6 @@ class FitResult:
             self.model, path, self.fitted, title=title or f"{self.model.title}, fitted",
             description=f"{self.model.description}\n\nFitted to a recording: {told}; loss {self.loss:.6g}.",
         )  # fmt: skip
-
-    def report(self, folder: str | Path) -> None:
-        """Write ``fitted.toml``, ``fit.json`` and ``fit.png`` (potential and spikes beside the recorded ones).
-
-        Parameters
-        ----------
-        folder : str or Path
-            Is made where it doesn't exist.
-
-        Raises
-        ------
-        OSError
-            If something can't be written.
-        """
-        from .report import draw
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.save(folder / "fitted.toml")
-        with atomic_file(folder / "fit.json", "report") as file:
-            file.write(json.dumps(as_json(self.summary()), indent=1).encode())
-        figure = draw(self)
-        with atomic_file(folder / "fit.png", "figure") as file:
-            figure.savefig(file, format="png", dpi=150)
 
     def summary(self) -> dict[str, Any]:
         """What a report keeps, as plain values; NaN and inf as None."""

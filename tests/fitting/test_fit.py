@@ -14,7 +14,7 @@ from brian2 import ms, mV, nS, pF
 
 import snnmodels as snn
 from snnmodels import oracle
-from snnmodels.fitting import Bounds, FitInterrupted, LossSettings, as_recording, parse_free, parse_value
+from snnmodels.fitting import Bounds, FitInterrupted, LossSettings, as_recording, parse_free, parse_value, write_report
 from snnmodels.fitting.free import free_parameters
 from snnmodels.fitting.objective import Objective
 from snnmodels.fitting.result import simulate_sweeps
@@ -53,7 +53,7 @@ def test_parameters_come_back_from_spikes_alone(tmp_path: Path) -> None:
         assert result.values[name] == pytest.approx(value, rel=1e-9)
     assert result.coincidence[0] == (1.0, 1.0)
     assert not result.undetermined
-    result.report(tmp_path)
+    write_report(result, tmp_path)
     again = snn.load_model(tmp_path / "fitted.toml")
     assert again.parameters["C_m"].value == result.values["C_m"]
     assert (tmp_path / "fit.png").stat().st_size > 10_000
