@@ -400,7 +400,7 @@ class _Saved:
         self.done = [(np.array(place), loss, simulations) for place, loss, simulations in state["done"]]
         self.stage, self.simulations = state["stage"], state["simulations"]
         if state.get("evolution") is not None:
-            self.evolution = Evolution(lambda x: np.empty(0), np.array(state["evolution"]["places"]), 0)
+            self.evolution = Evolution(lambda x, limits: np.empty(0), np.array(state["evolution"]["places"]), 0)
             self.evolution.restore(state["evolution"])
 
     def write(self, evolution: Evolution, stage: int, simulations: int) -> None:
