@@ -26,8 +26,9 @@ from scipy.optimize import minimize
 from snnmodels.files import write_rounded
 from snnmodels.fitting.neurons import Neurons, coarse
 from snnmodels.fitting.noise import frozen_noise
-from snnmodels.fitting.procedure import DELAY, Repetitions, evolve
-from snnmodels.fitting.space import Space
+from snnmodels.fitting.procedure import Repetitions
+from snnmodels.fitting.search import evolve
+from snnmodels.fitting.space import DELAY, Space
 from snnmodels.fitting.template import bare_model
 from snnmodels.fitting.trains import MeanTrainDistance
 from snnmodels.studies import recorded_neuron as study

@@ -22,12 +22,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.fitting.procedure import DELAY, Settings
-from snnmodels.fitting.template import as_template, bare_model
+from snnmodels.fitting.procedure import Settings
+from snnmodels.fitting.space import DELAY
+from snnmodels.fitting.template import bare_model
 from snnmodels.studies import recorded_neuron as study
 from snnmodels.studies.figures import COLOURS
 from snnmodels.studies.plots import save_figure
-from snnmodels.templates import load_model
+from snnmodels.templates import load_model, save_model
 
 QUICK = Settings(
     candidates=16, kernels=((25e-3, 4), (8e-3, 4)), draws=2, noise_generations=2, polish=2, refractory=(7.5e-3,)
@@ -91,8 +92,9 @@ def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) ->
         f"{fit.delay * 1e3:.3f} ms after this model's. Spike times tell neither the potential's zero nor its unit: a "
         "rest of -70 mV and a leak conductance of 10 nS are conventions. The input is the recorded current itself."
     )
-    text = as_template(model, values, title=f"{candidate.title}, fitted", description=description)
-    _write(folder / f"{key}.toml", text)
+    save_model(
+        model, folder / f"{key}.toml", values, title=f"{candidate.title}, fitted", description=description
+    )  # fmt: skip
     write_rounded(
         folder / f"{key}.json",
         {

@@ -16,7 +16,7 @@ from .recording import Recording, Sweep, as_recording, crossings
 from .report import write_report
 from .result import FitResult
 from .space import Bounds
-from .template import as_template, bare_model
+from .template import bare_model
 from .trains import MeanTrainDistance
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "SpikeTrainFit",
     "Sweep",
     "as_recording",
-    "as_template",
     "bare_model",
     "coincidence_factor",
     "compare_with_repetitions",

@@ -24,12 +24,12 @@ from ..templates.network import in_unit
 from .coincidence import coincidence_factor, intrinsic_reliability
 from .free import free_parameters, unit_of
 from .likelihood import SOFTNESS
-from .objective import DELAY, LOSSES, LossSettings, Objective
+from .objective import LOSSES, LossSettings, Objective
 from .progress import FitProgress, progress_of
 from .recording import Recording, as_recording
 from .result import FitResult
-from .search import Evolution, Polished, curvature, polish, polish_spikes
-from .space import Space
+from .search import Evolution, Losses, Polished, curvature, polish, polish_spikes
+from .space import DELAY, Space
 
 __all__ = ["FitInterrupted", "fit"]
 
@@ -229,11 +229,11 @@ def _searched(
         for k in range(stage, len(task.kernels)):
             with task.objective(replace(task.settings, tau=task.kernels[k][0]), task.candidates) as objective:
                 if evolution is None:
-                    evolution = Evolution(lambda x: objective(x)[0], _population(task, seed, number), [seed, number, 1])
+                    evolution = Evolution(_losses_of(objective), _population(task, seed, number), [seed, number, 1])
                     evolution.begin()
                     _check_spiking(task, objective)
                 else:
-                    evolution.objective = lambda x: objective(x)[0]
+                    evolution.objective = _losses_of(objective)
                     if k != stage or not evolution.generation:
                         evolution.begin()
                 evolution.greed = 0.5 if k + 1 < len(task.kernels) else 0.8
@@ -250,6 +250,11 @@ def _searched(
         place, loss = evolution.best
         saved.finish((place.copy(), loss, simulations))
     return saved.done
+
+
+def _losses_of(objective: Objective) -> Losses:
+    """Losses as an evolution asks for them; none is cheaper for being above its limit."""
+    return lambda places, limits: objective(places)[0]
 
 
 def _population(task: _Task, seed: int, number: int) -> Array:
@@ -395,7 +400,7 @@ class _Saved:
         self.done = [(np.array(place), loss, simulations) for place, loss, simulations in state["done"]]
         self.stage, self.simulations = state["stage"], state["simulations"]
         if state.get("evolution") is not None:
-            self.evolution = Evolution(lambda x: np.empty(0), np.array(state["evolution"]["places"]), 0)
+            self.evolution = Evolution(lambda x, limits: np.empty(0), np.array(state["evolution"]["places"]), 0)
             self.evolution.restore(state["evolution"])
 
     def write(self, evolution: Evolution, stage: int, simulations: int) -> None:

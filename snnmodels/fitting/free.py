@@ -14,8 +14,7 @@ from ..templates.model import Model
 from ..templates.network import in_unit
 from ..templates.units import quantity_in
 from .likelihood import SOFTNESS
-from .objective import DELAY
-from .space import Bounds
+from .space import DELAY, Bounds
 
 __all__ = ["free_parameters", "parse_free", "parse_value", "unit_of"]
 
@@ -140,7 +139,7 @@ def parse_value(text: str, model: Model) -> tuple[str, float]:
 
 def _number(text: str, unit: str) -> float:
     """A number with its unit: 5ms is 5*ms."""
-    written = re.sub(r"^([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([A-Za-z].*)$", r"\1*\2", text.strip())
+    written = re.sub(r"^([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*((?![eE][-+]?\d)[A-Za-z].*)$", r"\1*\2", text.strip())
     plain = re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", written)
     return float(quantity_in(float(written) if plain else written, unit)[0])
 

@@ -26,7 +26,7 @@ from ..templates.model import Assignment, Model, Parameter, Receptor, State
 from ..templates.network import Network
 from ..templates.units import expression_dimension, unit_dimension, unit_of_dimension
 
-__all__ = ["FORCED", "SOFTNESS", "ForcedSpikeLikelihood", "forced_model"]
+__all__ = ["FORCED", "SOFTNESS", "ForcedSpikeLikelihood", "forced_model", "spiked_late"]
 
 FORCED = "forced_spikes"
 """Name of the receptor at which recorded spikes arrive, with weight 1."""
@@ -111,6 +111,27 @@ def forced_model(model: Model, softness: float) -> Model:
     )
 
 
+def spiked_late(times: np.ndarray, forced: np.ndarray) -> np.ndarray:
+    """Which forced spikes came later, as the neuron was refractory: the likelihood of such a train is 0.
+
+    Parameters
+    ----------
+    times : array, shape (trials, n, spikes)
+        Of the neurons, in seconds, padded with ``inf``.
+    forced : array, shape (trials, n, k)
+        When they were to spike, likewise.
+
+    Returns
+    -------
+    bool array, shape (trials, n, k)
+    """
+    short = max(forced.shape[2] - times.shape[2], 0)
+    found = np.pad(times, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : forced.shape[2]]
+    with np.errstate(invalid="ignore"):  # inf - inf
+        late: np.ndarray = ~((found == forced) | (np.abs(found - forced) <= _TIMES))
+    return late
+
+
 @dataclass(frozen=True)
 class ForcedSpikeLikelihood(Loss):
     """Negative log-likelihood of recorded spikes for each of them: (int lambda dt - sum_s ln(lambda(t_s-) ms))/N.
@@ -162,10 +183,7 @@ class ForcedSpikeLikelihood(Loss):
     @staticmethod
     def _check_forced(times: np.ndarray, wanted: np.ndarray) -> None:
         """Refuse spikes that came later than they were forced."""
-        short = max(wanted.shape[2] - times.shape[2], 0)
-        found = np.pad(times, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : wanted.shape[2]]
-        with np.errstate(invalid="ignore"):
-            wrong = np.argwhere(~((found == wanted) | (np.abs(found - wanted) <= _TIMES)))
+        wrong = np.argwhere(spiked_late(times, wanted))
         if len(wrong):
             trial, n, k = wrong[0]
             raise ValueError(

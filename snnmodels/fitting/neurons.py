@@ -5,7 +5,6 @@ All get the same current, or in every trial another one (with noise that is adde
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -15,10 +14,9 @@ from ..events.engine import SimulationError
 from ..gradients.simulation import Simulation
 from ..losses.observables import Observable, SpikeTimes
 from ..targets import Target
-from ..templates.constraints import violated
 from ..templates.model import Model
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
-from .likelihood import FORCED, SOFTNESS, ForcedSpikeLikelihood, forced_model
+from .candidates import driven_network, filled, possible_candidates, runaway_neuron
+from .likelihood import SOFTNESS, ForcedSpikeLikelihood, forced_model, spiked_late
 
 __all__ = ["ForcedNeurons", "Neurons", "coarse"]
 
@@ -30,11 +28,6 @@ def coarse(current: np.ndarray, every: int) -> np.ndarray:
     """
     count = current.shape[-1] // every
     return current[..., : count * every].reshape(*current.shape[:-1], count, every).mean(axis=-1)
-
-
-def _filled(values: np.ndarray, possible: np.ndarray, n: int) -> np.ndarray:
-    """As many rows as there are neurons, a possible one in the place of those that are not."""
-    return np.resize(np.where(possible[:, None], values, values[np.argmax(possible)]), (n, values.shape[1]))
 
 
 class _Driven:
@@ -58,27 +51,14 @@ class _Driven:
         self._currents = np.atleast_2d(currents)[:, None, :]
         self.duration = dt * self._currents.shape[-1]
         self.simulations = 0
-        values: dict[str, Any] = dict(fixed)
-        values |= {p: np.full(n, model.parameters[p].value) for p in self.names if p not in fixed}
-        self._fixed = {p: v for p, v in values.items() if p not in self.names}
+        self._fixed = {name: value for name, value in fixed.items() if name not in self.names}
         self._inputs: dict[str, np.ndarray] = {"current": self._currents}
-        inputs, projections = [], []
         if spikes is not None:
-            sources = spikes.shape[1]
-            own = np.tile(np.eye(sources), (1, n // sources))
-            inputs.append(SpikeInput("recorded", sources))
-            projections.append(Projection("forced", "recorded", "cells", own, FORCED, own > 0, learnable=()))
             self._inputs["recorded"] = spikes
-        network = Network(
-            "candidates",
-            tuple(inputs),
-            (Population("cells", n, model, values, learnable=self.names),),
-            tuple(projections),
-            "cells",
-            self.duration,
-            currents=(CurrentInput("current", 1, dt, unit=model.inputs[input].unit),),
-            drives=(Drive("gain", "current", "cells", np.ones((1, n)), input, learnable=()),),
-        )
+        network = driven_network(
+            model, self.names, self._fixed, n, dt=dt, duration=self.duration, input=input,
+            trains=0 if spikes is None else spikes.shape[1],
+        )  # fmt: skip
         self.simulation = Simulation(
             network, reads, batch_size=len(self._currents), target=target, input_gradients=False
         )
@@ -90,15 +70,7 @@ class _Driven:
         self.simulation.close()
 
     def _possible(self, values: np.ndarray) -> np.ndarray:
-        """Which candidates fulfil the model's constraints, ``(candidates,)``."""
-
-        def all_values(rows: np.ndarray) -> dict[str, Any]:
-            own = {p: rows[..., k] for k, p in enumerate(self.names)}
-            return {p.name: own.get(p.name, self._fixed.get(p.name, p.value)) for p in self.model.parameters.values()}
-
-        if not violated(self.model, all_values(values)):
-            return np.ones(len(values), dtype=bool)
-        return np.array([not violated(self.model, all_values(row)) for row in values])
+        return possible_candidates(self.model, self.names, self._fixed, values)
 
     def _forward(self, values: np.ndarray, gradient: bool) -> Any:
         """Simulate all neurons, each with a row of values."""
@@ -180,15 +152,15 @@ class Neurons(_Driven):
             raise ValueError(f"{count} candidates for a pass of {self.n}; give as many at most")
         possible = self._possible(values)
         while possible.any():
-            rows = _filled(values, possible, self.n)
+            rows = filled(values, possible, self.n)
             try:
                 times = self._forward(rows, gradient)
             except SimulationError as error:
                 # of one neuron, whose states run away: the others are simulated without it
-                told = re.search(r"neuron (\d+)", str(error))
-                if told is None or not possible[int(told[1]) % count]:
+                neuron = runaway_neuron(error)
+                if neuron is None or not possible[neuron % count]:
                     raise
-                possible[int(told[1]) % count] = False
+                possible[neuron % count] = False
                 continue
             self.simulations += count * len(self._currents)
             return times[:, :count], possible
@@ -286,9 +258,10 @@ class ForcedNeurons(_Driven):
         possible = self._possible(values)
         if not possible.any():
             return np.full(count, np.inf), np.zeros(count), np.zeros(values.shape) if gradient else None
-        rows = _filled(values, possible, self.candidates)
+        rows = filled(values, possible, self.candidates)
         spikes, logs, integral = self._forward(np.repeat(rows, r, axis=0), gradient)
-        possible &= ~self._late(spikes).reshape(self.candidates, r).any(axis=1)[:count]
+        late = spiked_late(spikes, np.tile(self._times, (1, self.candidates, 1)))
+        possible &= ~late.reshape(self.candidates, -1).any(axis=1)[:count]
         total = integral[0].reshape(self.candidates, r).sum(axis=1)
         mean = logs[0].reshape(self.candidates, r).sum(axis=1) / self._spikes
         self.simulations += count * r
@@ -300,11 +273,3 @@ class ForcedNeurons(_Driven):
         by_integral = np.repeat(1 / total, r).reshape(integral.shape)
         found = self._gradients((np.zeros(spikes.shape), by_log, by_integral))
         return value, constant[:count], found.reshape(self.candidates, r, -1).sum(axis=1)[:count]
-
-    def _late(self, spikes: np.ndarray) -> np.ndarray:
-        """Which neurons have spiked later than they were forced to, as they were refractory."""
-        wanted = np.tile(self._times, (1, self.candidates, 1))
-        short = max(wanted.shape[2] - spikes.shape[2], 0)
-        found = np.pad(spikes, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : wanted.shape[2]]
-        with np.errstate(invalid="ignore"):
-            return ~((found == wanted) | (np.abs(found - wanted) < 1e-9)).all(axis=2)[0]

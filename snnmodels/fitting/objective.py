@@ -7,10 +7,9 @@ where there are recorded spikes, so is the voltage: then it is that of the same 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -18,21 +17,18 @@ from ..events.engine import SimulationError
 from ..gradients.simulation import Simulation
 from ..losses.observables import Observable, Samples, SpikeTimes
 from ..targets import Target
-from ..templates.constraints import violated
 from ..templates.model import Model
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
-from .likelihood import FORCED, SOFTNESS, ForcedSpikeLikelihood, forced_model
+from .candidates import driven_network, filled, possible_candidates, runaway_neuron
+from .likelihood import SOFTNESS, ForcedSpikeLikelihood, forced_model, spiked_late
 from .recording import Recording, Sweep
-from .space import Space
+from .space import DELAY, Space
 from .trains import MeanTrainDistance
 
-__all__ = ["DELAY", "LOSSES", "LossSettings", "Objective"]
+__all__ = ["LOSSES", "LossSettings", "Objective"]
 
 Array = np.ndarray
 
 LOSSES = ("spikes", "voltage", "intervals", "likelihood")
-DELAY = "delay"
-"""What may be searched beside the model's parameters: how long after the model's spike the recording has its own."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +172,11 @@ class Objective:
     def _pass(self, places: Array, gradient: bool) -> tuple[Array, Array]:
         count = len(places)
         values = self.space.values(places)
-        possible = np.array([self._possible(row) for row in values])
+        possible = possible_candidates(self.model, self.space.names, self.fixed, values)
         loss, by_value = np.zeros(count), np.zeros(values.shape)
         if not possible.any():
             return np.full(count, np.inf), by_value
-        rows = np.resize(np.where(possible[:, None], values, values[np.argmax(possible)]), (self.n, values.shape[1]))
+        rows = filled(values, possible, self.n)
         for part in self._parts:
             while True:
                 try:
@@ -188,8 +184,8 @@ class Objective:
                     break
                 except SimulationError as error:
                     # of one neuron, whose states run away: the others are simulated without it
-                    told = re.search(r"neuron (\d+)", str(error))
-                    candidate = None if told is None else int(told[1]) // part.per_candidate % count
+                    neuron = runaway_neuron(error)
+                    candidate = None if neuron is None else neuron // part.per_candidate % count
                     if candidate is None or not possible[candidate] or possible.sum() == 1:
                         raise
                     possible[candidate] = False
@@ -199,11 +195,6 @@ class Objective:
             by_value += slope[:count]
         loss = np.where(possible & np.isfinite(loss), loss, np.inf)
         return loss, by_value * self.space.slopes(places)
-
-    def _possible(self, row: Array) -> bool:
-        own = dict(zip(self.space.names, row.tolist(), strict=True))
-        values = {p.name: own.get(p.name, self.fixed.get(p.name, p.value)) for p in self.model.parameters.values()}
-        return not violated(self.model, values)
 
     def spike_residuals(self, place: Array, window: float = 4e-3) -> tuple[Array, Array]:
         """Deviations of the spikes of one candidate from those recorded, and their derivatives by its place.
@@ -265,25 +256,13 @@ def _simulation(
     reads: Sequence[Observable], target: Target, forced: Array | None = None,
 ) -> tuple[Simulation, dict[str, Array]]:  # fmt: skip
     """A population that the currents of a group drive, and what is given to it."""
-    values: dict[str, Any] = {k: v for k, v in fixed.items() if k not in names}
-    values |= {name: np.full(n, model.parameters[name].value) for name in names}
     inputs: dict[str, Array] = {"current": group.currents}
-    sources, projections = [], []
     if forced is not None:
         inputs["recorded"] = forced
-        one = np.tile(np.eye(forced.shape[1]), (1, n // forced.shape[1]))
-        sources.append(SpikeInput("recorded", forced.shape[1]))
-        projections.append(Projection("forced", "recorded", "cells", one, FORCED, one > 0, learnable=()))
-    network = Network(
-        "candidates",
-        tuple(sources),
-        (Population("cells", n, model, values, learnable=tuple(names)),),
-        tuple(projections),
-        "cells",
-        group.duration,
-        currents=(CurrentInput("current", 1, group.dt, unit=model.inputs[input].unit),),
-        drives=(Drive("gain", "current", "cells", np.ones((1, n)), input, learnable=()),),
-    )
+    network = driven_network(
+        model, names, fixed, n, dt=group.dt, duration=group.duration, input=input,
+        trains=0 if forced is None else forced.shape[1],
+    )  # fmt: skip
     simulation = Simulation(network, list(reads), batch_size=len(group.sweeps), target=target, input_gradients=False)
     return simulation, inputs
 
@@ -434,7 +413,8 @@ class _Forced:
         found = found if isinstance(found, tuple) else (found,)
         of.simulations += of.n * r * len(self.group.sweeps)
         loss, pulls = np.zeros(of.n), [np.zeros(np.shape(x)) for x in found]
-        late = self._late(found[0]).reshape(len(self.group.sweeps), of.n, r).any(axis=(0, 2))
+        late = spiked_late(found[0], np.tile(self.times, (1, of.n, 1)))
+        late = late.reshape(len(self.group.sweeps), of.n, -1).any(axis=(0, 2))
         if self.likelihood:
             weight = of.weights["likelihood"] * self.share / max(self.recorded, 1)
             kept = np.arange(r)[None, :] < self.repeated[:, None]  # sweeps, repetitions: there are some
@@ -450,14 +430,6 @@ class _Forced:
         if not gradient:
             return loss, np.zeros((of.n, len(of.space)))
         return loss, of.gather(self.simulation.backward(tuple(pulls)), self.names, r)
-
-    def _late(self, spikes: Array) -> Array:
-        """Which neurons spiked later than they were forced to, as they were refractory: their likelihood is 0."""
-        wanted = np.tile(self.times, (1, self.of.n, 1))
-        short = max(wanted.shape[2] - spikes.shape[2], 0)
-        found = np.pad(spikes, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : wanted.shape[2]]
-        with np.errstate(invalid="ignore"):
-            return ~((found == wanted) | (np.abs(found - wanted) < 1e-9)).all(axis=2)
 
 
 class _Voltage:

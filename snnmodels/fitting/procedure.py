@@ -32,16 +32,11 @@ from .likelihood import SOFTNESS
 from .neurons import ForcedNeurons, Neurons, coarse
 from .noise import frozen_noise
 from .recording import Recording
-from .space import Bounds, Space
+from .search import Losses, evolve
+from .space import DELAY, Bounds, Space
 from .trains import MeanTrainDistance
 
-__all__ = ["DELAY", "Repetitions", "Settings", "SpikeTrainFit", "evolve", "fit_spike_trains"]
-
-DELAY = "delay"
-"""What is searched beside the model's parameters: how long after the model's spike the recording has its own, in s."""
-
-Objective = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Losses of places ``(candidates, parameters)``, of which those that are surely not below given limits may be inf."""
+__all__ = ["Repetitions", "Settings", "SpikeTrainFit", "fit_spike_trains"]
 
 
 @dataclass(frozen=True)
@@ -195,49 +190,6 @@ class SpikeTrainFit:
         """Free parameters that ended within a hundredth of their range from a bound: the data may want them beyond."""
         place = self.space.placed({**self.values, DELAY: self.delay})
         return tuple(n for n, x in zip(self.space.names, place, strict=True) if min(x, 1 - x) < 0.01)
-
-
-def evolve(
-    objective: Objective, places: np.ndarray, generations: int, rng: np.random.Generator, greed: float = 0.8
-) -> tuple[np.ndarray, np.ndarray]:
-    """Differential evolution of a population in the unit cube, every generation in one call.
-
-    With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson
-    2009, IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob.
-    Optim. 11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its
-    parent and the wall.
-
-    Parameters
-    ----------
-    objective : callable
-        Losses of places ``(candidates, parameters)``; where one isn't below a limit, which comes with it, it may be
-        inf.
-    places : array, shape (candidates, parameters)
-        To begin with.
-    generations : int
-    rng : Generator
-    greed : float
-
-    Returns
-    -------
-    places, losses : array
-        Of the last population.
-    """
-    x = places.copy()
-    losses = objective(x, np.full(len(x), np.inf))
-    n, dimensions = x.shape
-    for _ in range(generations):
-        best = x[np.argsort(losses)[: max(2, n // 10)]]
-        a, b, c = (x[rng.integers(0, n, n)] for _ in range(3))
-        scale = rng.uniform(0.3, 0.9, (n, 1))
-        drawn = x + scale * (best[rng.integers(0, len(best), n)] - x)
-        trial = np.where(rng.random((n, 1)) < greed, drawn, c) + scale * (a - b)
-        trial = np.where(rng.random((n, dimensions)) < 0.9, trial, x)
-        trial = np.where(trial < 0, x / 2, np.where(trial > 1, (1 + x) / 2, trial))
-        found = objective(trial, losses)
-        better = found < losses
-        x[better], losses[better] = trial[better], found[better]
-    return x, losses
 
 
 def fit_spike_trains(
@@ -522,7 +474,7 @@ class _Fit:
     def _distance(self, tau: float) -> MeanTrainDistance:
         return MeanTrainDistance(self.data.trains, tau, 0.0, self.data.fitted)
 
-    def _on(self, neurons: Neurons, tau: float) -> Objective:
+    def _on(self, neurons: Neurons, tau: float) -> Losses:
         """The distance of places, averaged over the currents."""
         distance = self._distance(tau)
 
@@ -533,7 +485,7 @@ class _Fit:
 
         return objective
 
-    def _with_likelihood(self, distance: Objective, forced: ForcedNeurons) -> Objective:
+    def _with_likelihood(self, distance: Losses, forced: ForcedNeurons) -> Losses:
         """A distance and a share of the likelihood, of places with a softness behind them.
 
         Forced spikes cost more than free ones: they are simulated for those alone that will be below their limits if

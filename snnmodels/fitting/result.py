@@ -13,8 +13,8 @@ from ..gradients.simulation import Simulation
 from ..losses.observables import Observable, Samples, SpikeTimes
 from ..targets import Target
 from ..templates.model import Model
-from ..templates.network import CurrentInput, Drive, Network, Population
 from ..templates.saving import save_model
+from .candidates import driven_network
 from .recording import Recording
 from .space import Space
 
@@ -59,18 +59,9 @@ def simulate_sweeps(
     """
     found = []
     for sweep in recording.sweeps:
-        network = Network(
-            "neuron",
-            (),
-            (Population("cell", 1, model, values),),
-            (),
-            "cell",
-            sweep.duration,
-            currents=(CurrentInput("current", 1, sweep.dt, unit=model.inputs[input].unit),),
-            drives=(Drive("gain", "current", "cell", np.ones((1, 1)), input, learnable=()),),
-        )
-        reads: list[Observable] = [SpikeTimes("cell")] if model.spiking else []
-        reads += [Samples("cell", variable, interval)] if variable else []
+        network = driven_network(model, (), values, 1, dt=sweep.dt, duration=sweep.duration, input=input)
+        reads: list[Observable] = [SpikeTimes("cells")] if model.spiking else []
+        reads += [Samples("cells", variable, interval)] if variable else []
         with Simulation(network, reads, batch_size=1, target=target) as simulation:
             seen = simulation.forward({"current": sweep.current[None, None]}, gradient=False)
         arrays = list(seen) if isinstance(seen, tuple) else [seen]

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-__all__ = ["Evolution", "Polished", "curvature", "polish", "polish_spikes"]
+__all__ = ["Evolution", "Losses", "Polished", "curvature", "evolve", "polish", "polish_spikes"]
 
 Array = np.ndarray
-Losses = Callable[[Array], Array]
+Losses = Callable[[Array, Array], Array]
+"""Losses of places ``(candidates, parameters)``; one that is surely not below its limit, which is given, may be inf."""
 Sloped = Callable[[Array], tuple[Array, Array]]
 
 _STEP = 1e-4  # of the unit cube, between gradients whose differences are second derivatives
@@ -22,10 +23,19 @@ class Evolution:
     """Differential evolution of a population in the unit cube, every generation in one call.
 
     With the chance `greed` a candidate is drawn towards one of the best tenth ("current to pbest", Zhang & Sanderson
-    2009,
-    IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob. Optim.
-    11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and the
-    wall.
+    2009, IEEE Trans. Evol. Comput. 13:945), else it starts at a random one ("rand/1", Storn & Price 1997, J. Glob.
+    Optim. 11:341); nine of ten coordinates are taken over. What leaves the cube is put half-way between its parent and
+    the wall.
+
+    Parameters
+    ----------
+    objective : callable
+        See `Losses`.
+    places : array, shape (candidates, parameters)
+        To begin with.
+    seed : int, sequence of int or Generator
+        A generator is drawn from as it is.
+    greed : float
 
     Attributes
     ----------
@@ -42,7 +52,7 @@ class Evolution:
 
     def begin(self) -> None:
         """Find the losses of the first population."""
-        self.losses = self.objective(self.places)
+        self.losses = self.objective(self.places, np.full(len(self.places), np.inf))
 
     def step(self) -> None:
         """One generation; nothing changes before it is complete."""
@@ -57,7 +67,7 @@ class Evolution:
             trial = np.where(rng.random((n, 1)) < self.greed, drawn, c) + scale * (a - b)
             trial = np.where(rng.random((n, dimensions)) < 0.9, trial, x)
             trial = np.where(trial < 0, x / 2, np.where(trial > 1, (1 + x) / 2, trial))
-            found = self.objective(trial)
+            found = self.objective(trial, losses)
         except BaseException:
             self.rng.bit_generator.state = state  # so that the generation is the same when it is tried again
             raise
@@ -83,6 +93,17 @@ class Evolution:
         self.places, self.losses = np.array(state["places"]), np.array(state["losses"])
         self.generation = int(state["generation"])
         self.rng.bit_generator.state = state["random"]
+
+
+def evolve(
+    objective: Losses, places: Array, generations: int, rng: np.random.Generator, greed: float = 0.8
+) -> tuple[Array, Array]:
+    """An `Evolution` of so many generations: places and losses of the last population."""
+    evolution = Evolution(objective, places, rng, greed)
+    evolution.begin()
+    for _ in range(generations):
+        evolution.step()
+    return evolution.places, evolution.losses
 
 
 class Polished(NamedTuple):

@@ -10,7 +10,10 @@ import numpy as np
 
 from ..templates.arguments import check_kind, check_mapping, check_numbers
 
-__all__ = ["Bounds", "Space"]
+__all__ = ["DELAY", "Bounds", "Space"]
+
+DELAY = "delay"
+"""What may be searched beside a model's parameters: how long after the model's spike the recorded one is, in s."""
 
 
 @dataclass(frozen=True)

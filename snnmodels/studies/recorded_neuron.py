@@ -18,8 +18,8 @@ import numpy as np
 from ..files import read_archive
 from ..fitting.coincidence import compare_with_repetitions
 from ..fitting.neurons import Neurons
-from ..fitting.procedure import DELAY, Repetitions, Settings, SpikeTrainFit, fit_spike_trains
-from ..fitting.space import Bounds
+from ..fitting.procedure import Repetitions, Settings, SpikeTrainFit, fit_spike_trains
+from ..fitting.space import DELAY, Bounds
 from ..fitting.template import bare_model
 from ..templates.model import Model
 

@@ -163,7 +163,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"free": {"taum": (1, 2)}}, "no parameter 'taum'; did you mean"),
+        ({"free": {"tref": (1, 2)}}, "no parameter 'tref'; did you mean 't_ref'"),
         ({"free": {}}, "free names no parameter"),
         ({"free": {"C_m": (1 * mV, 2 * mV)}}, r"free\['C_m'\] has unit volt; expected farad"),
         ({"free": {"C_m": (2e-10, 1e-10)}}, r"free\['C_m'\]: .* must be less"),

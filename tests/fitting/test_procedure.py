@@ -9,9 +9,10 @@ import pytest
 
 from snnmodels.fitting.neurons import ForcedNeurons, Neurons, coarse
 from snnmodels.fitting.noise import frozen_noise
-from snnmodels.fitting.procedure import DELAY, Repetitions, Settings, evolve, fit_spike_trains
+from snnmodels.fitting.procedure import Repetitions, Settings, fit_spike_trains
 from snnmodels.fitting.recording import as_recording
-from snnmodels.fitting.space import Bounds, Space
+from snnmodels.fitting.search import evolve
+from snnmodels.fitting.space import DELAY, Bounds, Space
 from snnmodels.fitting.template import bare_model
 from snnmodels.fitting.trains import MeanTrainDistance
 from tests.needs import COMPILER

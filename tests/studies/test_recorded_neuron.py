@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import snnmodels as snn
-from snnmodels.fitting.procedure import DELAY
+from snnmodels.fitting.space import DELAY
 from snnmodels.studies.recorded_neuron import CANDIDATES, judged, read_recording
 
 FITTED = Path(__file__).parents[2] / "docs" / "results" / "recording"
