@@ -176,7 +176,7 @@ def fit(
         raise ValueError(f"{min(both)!r} is both free and fixed")
     weights = _weights(model, recording, losses, bounds, given)
     space = Space(bounds)
-    near = None if start is None else space.placed(_values(model, start, "start"))
+    near = None if start is None else _near(space, _values(model, start, "start"))
     wide = ((3 * settings.tau, (generations + 1) // 2), (settings.tau, generations - (generations + 1) // 2))
     kernels = wide if "spikes" in weights else ((settings.tau, generations),)
     task = _Task(
@@ -482,6 +482,17 @@ def _recording_of(
         hint = suggest(settings.variable, model.state_names)
         raise ValueError(f"settings.variable: {model.name} has no state {settings.variable!r}; {hint}")
     return recording
+
+
+def _near(space: Space, start: Mapping[str, float]) -> Array:
+    """The place of the values near which to begin, which must be within the bounds of free parameters."""
+    for name, value in start.items():
+        if name not in space.names:
+            raise ValueError(f"start[{name!r}]: it is not free; {suggest(name, space.names)}")
+        bounds = space.bounds[name]
+        if not bounds.low <= value <= bounds.high:
+            raise ValueError(f"start[{name!r}] is {value:g}, outside of its bounds {bounds.low:g} and {bounds.high:g}")
+    return space.placed(start)
 
 
 def _values(model: Model, given: Mapping[str, Any] | None, what: str) -> dict[str, float]:

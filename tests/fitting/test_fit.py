@@ -206,6 +206,8 @@ def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"start": {"g_L": 10 * nS}}, r"start\['g_L'\]: it is not free"),
+        ({"start": {"C_m": 900 * pF}}, r"start\['C_m'\] is 9e-10, outside of its bounds 8e-11 and 4e-10"),
         ({"free": {"taum": (1, 2)}}, "no parameter 'taum'; did you mean"),
         ({"free": {}}, "free names no parameter"),
         ({"free": {"C_m": (1 * mV, 2 * mV)}}, r"free\['C_m'\] has unit volt; expected farad"),
