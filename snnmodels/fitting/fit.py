@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ def fit(
         raise ValueError(f"{min(both)!r} is both free and fixed")
     weights = _weights(model, recording, losses, bounds, given)
     space = Space(bounds)
-    near = None if start is None else space.placed(_values(model, start, "start"))
+    near = None if start is None else _near(space, _values(model, start, "start"))
     wide = ((3 * settings.tau, (generations + 1) // 2), (settings.tau, generations - (generations + 1) // 2))
     kernels = wide if "spikes" in weights else ((settings.tau, generations),)
     task = _Task(
@@ -186,15 +186,20 @@ def fit(
         raise ValueError("checkpoint: a fit whose starts run elsewhere keeps none; give either executor or checkpoint")
     watch = progress_of(progress)
     watch.start(generations * (1 if executor is not None else starts))
+    found: list[tuple[Array, float, int]] | None = None
     try:
         if executor is not None:
-            futures = [executor.submit(_search, task, seed, k) for k in range(starts)]
-            found = [future.result() for future in futures]
+            found = _elsewhere(executor, task, seed, starts)
         else:
             found = _searched(task, seed, starts, checkpoint, resume, watch)
         place, loss, simulations = min(found, key=lambda f: f[1])[0], min(f[1] for f in found), sum(f[2] for f in found)
         polished, bends, count, more = _polished(task, place, loss, polish_steps)
         result = _result(task, polished, bends, count, simulations + more, time.perf_counter() - began)
+    except FitInterrupted:
+        raise
+    except KeyboardInterrupt:
+        where = "interrupted in the searches" if found is None else "interrupted after the searches"
+        raise FitInterrupted(_kept(where, checkpoint)) from None
     finally:
         watch.stop()
     if result.at_bounds:
@@ -203,6 +208,25 @@ def fit(
             stacklevel=2,
         )
     return result
+
+
+def _elsewhere(executor: Executor, task: _Task, seed: int, starts: int) -> list[tuple[Array, float, int]]:
+    """All searches by an executor, which is left without those that did not begin if one fails or Ctrl-C comes."""
+    futures: list[Future[tuple[Array, float, int]]] = []
+    try:
+        futures.extend(executor.submit(_search, task, seed, k) for k in range(starts))
+        return [future.result() for future in futures]
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def _kept(where: str, path: str | Path | None) -> str:
+    """What an interruption leaves."""
+    if path is None or not Path(path).exists():
+        return f"{where}; nothing is kept{' without a checkpoint' if path is None else ' yet'}"
+    return f"{where}; {path} holds it, and the same call goes on from there"
 
 
 def _search(task: _Task, seed: int, number: int, watch: FitProgress | None = None) -> tuple[Array, float, int]:
@@ -431,10 +455,7 @@ class _Saved:
 
     def kept(self, number: int, generation: int) -> str:
         """What an interruption leaves."""
-        where = f"interrupted in search {number + 1}, after generation {generation}"
-        if self.path is None:
-            return f"{where}; nothing is kept without a checkpoint"
-        return f"{where}; {self.path} holds it, and the same call goes on from there"
+        return _kept(f"interrupted in search {number + 1}, after generation {generation}", self.path)
 
 
 def _input_of(model: Model, input: str) -> str:
@@ -466,6 +487,17 @@ def _recording_of(
         hint = suggest(settings.variable, model.state_names)
         raise ValueError(f"settings.variable: {model.name} has no state {settings.variable!r}; {hint}")
     return recording
+
+
+def _near(space: Space, start: Mapping[str, float]) -> Array:
+    """The place of the values near which to begin, which must be within the bounds of free parameters."""
+    for name, value in start.items():
+        if name not in space.names:
+            raise ValueError(f"start[{name!r}]: it is not free; {suggest(name, space.names)}")
+        bounds = space.bounds[name]
+        if not bounds.low <= value <= bounds.high:
+            raise ValueError(f"start[{name!r}] is {value:g}, outside of its bounds {bounds.low:g} and {bounds.high:g}")
+    return space.placed(start)
 
 
 def _values(model: Model, given: Mapping[str, Any] | None, what: str) -> dict[str, float]:

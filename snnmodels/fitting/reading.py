@@ -78,6 +78,14 @@ def _from_npz(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
     if voltage is not None:
         voltage = voltage * float(arrays.get("voltage_scale", np.array(1.0)))
     several = current.ndim == 2
+    expected = [f"sweep_{k}_spikes" for k in range(len(current))] if several else ["spikes"]
+    for key in arrays:
+        # any other name would be left out without a word
+        if "spikes" in key and (several or key != "spikes") and key.rpartition("_")[0] not in expected:
+            found = f"{len(current)} sweeps" if several else "one sweep"
+            raise ValueError(f"has {key}, which is none of {found}; expected {expected[0]}_0, {expected[0]}_1, ...")
+    if "spikes" in arrays and "spikes_0" in arrays:
+        raise ValueError("has both spikes and spikes_0; expected one of them")
     if several:
         trains: Any = [_numbered(arrays, f"sweep_{k}_spikes") for k in range(len(current))]
         spikes = trains if any(t is not None for t in trains) else None
@@ -108,9 +116,14 @@ def _from_csv(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
     for cell in rows[0]:
         name, _, unit = cell.partition("[")
         head.append(name.strip().lower())
+        if head[-1] in head[:-1]:
+            raise ValueError(f"has two columns of the name {head[-1]!r}; which of them was recorded isn't known")
         units.append(unit.rstrip("] ").strip())
     if "current" not in head or ("time" not in head and dt is None):
         raise ValueError(f"has the columns {', '.join(head)}; expected time and current, and voltage if there is one")
+    for k, row in enumerate(rows[1:], 2):
+        if len(row) != len(head):
+            raise ValueError(f"line {k} has {len(row)} cells and the head {len(head)}; expected the same number")
     try:
         table = np.array([[float(cell) for cell in row] for row in rows[1:]])
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -139,8 +140,12 @@ def _content(network: Network, arrays: dict[str, np.ndarray], archive: str) -> d
     """The document; what is an array goes to `arrays`, and the document names it."""
 
     def stored(name: str, array: Any) -> dict[str, str]:
-        arrays[name] = np.asarray(array)
-        return {"file": archive, "array": name}
+        kept = np.ascontiguousarray(array)
+        # named by what it holds: where a crash comes between the archive and the file, they are of different networks,
+        # and must not be read as one
+        key = f"{name}-{hashlib.sha256(f'{kept.dtype}{kept.shape}'.encode() + kept.tobytes()).hexdigest()[:16]}"
+        arrays[key] = kept
+        return {"file": archive, "array": key}
 
     from .. import __version__
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,54 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path: Path, monkeypat
     assert elsewhere.values == whole.values
 
 
+@pytest.mark.parametrize("where", ["_population", "_polished", "_result"])
+def test_ctrl_c_outside_of_a_generation_says_what_is_kept(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = replace_voltage(recorded(LIF, TRUTH, 200))
+    options: dict[str, Any] = {"free": FREE, "candidates": 8, "generations": 2, "polish_steps": 1, "progress": False,
+                               "target": "numpy"}  # fmt: skip
+
+    def ctrl_c(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    module = sys.modules["snnmodels.fitting.fit"]
+    monkeypatch.setattr(module, where, ctrl_c)
+    kept = "nothing is kept yet" if where == "_population" else r"fit\.json holds it"
+    with pytest.raises(FitInterrupted, match=kept):
+        snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **options)
+    with pytest.raises(FitInterrupted, match="nothing is kept without a checkpoint"):
+        snn.fit(LIF, data, **options)
+    monkeypatch.undo()
+    snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **options)
+
+
+def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
+    class Interrupted(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            raise KeyboardInterrupt
+
+    class Waiting(Executor):
+        def __init__(self) -> None:
+            self.given: list[Future[Any]] = []
+
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            self.given.append(Interrupted())
+            return self.given[-1]
+
+    executor = Waiting()
+    with pytest.raises(FitInterrupted, match="interrupted in the searches; nothing is kept"):
+        snn.fit(LIF, replace_voltage(recorded(LIF, TRUTH, 200)), free=FREE, starts=3, executor=executor,
+                progress=False, target="numpy")  # fmt: skip
+    assert [f.cancelled() for f in executor.given] == [True] * 3
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"free": {"tref": (1, 2)}}, "no parameter 'tref'; did you mean 't_ref'"),
+        ({"start": {"g_L": 10 * nS}}, r"start\['g_L'\]: it is not free"),
+        ({"start": {"C_m": 900 * pF}}, r"start\['C_m'\] is 9e-10, outside of its bounds 8e-11 and 4e-10"),
         ({"free": {}}, "free names no parameter"),
         ({"free": {"C_m": (1 * mV, 2 * mV)}}, r"free\['C_m'\] has unit volt; expected farad"),
         ({"free": {"C_m": (2e-10, 1e-10)}}, r"free\['C_m'\]: .* must be less"),

@@ -96,6 +96,8 @@ def test_archives_csv_and_nwb_say_the_same(tmp_path: Any) -> None:
     ("name", "content", "message"),
     [
         ("r.csv", "time,current\n0,1e-10\n0.001,x\n", "line 3 is not all numbers"),
+        ("r.csv", "time,current\n0,1e-10\n0.001\n", "line 3 has 1 cells and the head 2"),
+        ("r.csv", "time,current [pA],current [nA]\n0,1,2\n0.001,1,2\n", "two columns of the name 'current'"),
         ("r.csv", "time,current\n0,1e-10\n0.001,1e-10\n0.005,1e-10\n", "equal steps"),
         ("r.csv", "t,i\n0,1\n1,2\n", "expected time and current"),
         ("r.txt", "", "ends in .npz, .csv or .nwb"),
@@ -108,6 +110,27 @@ def test_files_that_are_no_recordings_are_refused(name: str, content: str, messa
         read_recording(tmp_path / name)
     with pytest.raises(OSError, match=r"none\.npz"):
         read_recording(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "names", "message"),
+    [
+        (2, ["spikes"], "has spikes, which is none of 2 sweeps"),
+        (2, ["spikes_0", "spikes_1"], "has spikes_0, which is none of 2 sweeps"),
+        (2, ["sweep_0_spikes_0", "sweep_1_spikes_0", "sweep_2_spikes_0"], "has sweep_2_spikes_0"),
+        (0, ["sweep_0_spikes_0"], "none of one sweep; expected spikes_0"),
+        (0, ["spikes", "spikes_0"], "both spikes and spikes_0"),
+    ],
+)
+def test_spikes_under_a_name_that_is_not_read_are_refused(
+    sweeps: int, names: list[str], message: str, tmp_path: Any
+) -> None:
+    shape = (sweeps, len(CURRENT)) if sweeps else (len(CURRENT),)
+    every = dict.fromkeys(names, SPIKES)
+    np.savez(tmp_path / "r.npz", current=np.broadcast_to(CURRENT, shape), dt=DT,
+             voltage=np.full((sweeps, 1, len(CURRENT)) if sweeps else shape, -0.07), **every)  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        read_recording(tmp_path / "r.npz")
 
 
 def test_names_of_the_package() -> None:

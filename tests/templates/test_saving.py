@@ -1,5 +1,6 @@
 """Networks that are saved and read again are the same, and what no file can hold is refused."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -130,11 +131,12 @@ def test_an_archive_that_does_not_fit_is_an_error_with_the_key(tmp_path):
     snn.save_network(network, path)
     with np.load(tmp_path / "saved.npz") as archive:
         arrays = dict(archive)
-    np.savez(tmp_path / "saved.npz", **{**arrays, "input_hidden.w": np.zeros((5, 4))})
+    (key,) = [name for name in arrays if name.startswith("input_hidden.w-")]
+    np.savez(tmp_path / "saved.npz", **{**arrays, key: np.zeros((5, 4))})
     with pytest.raises(snn.TemplateError, match=r"projections\.0\.weights: shape is \(5, 4\)"):
         snn.load_network(path)
-    np.savez(tmp_path / "saved.npz", **{"input_hidden.w": arrays["input_hidden.w"]})
-    with pytest.raises(snn.TemplateError, match=r"no array 'hidden_output\.w'"):
+    np.savez(tmp_path / "saved.npz", **{key: arrays[key]})
+    with pytest.raises(snn.TemplateError, match=r"no array 'hidden_output\.w-"):
         snn.load_network(path)
     (tmp_path / "saved.npz").unlink()
     with pytest.raises(snn.TemplateError, match=r"saved\.npz"):
@@ -197,3 +199,27 @@ def test_what_a_models_file_can_not_say_is_refused(tmp_path):
             snn.load_model(tmp_path / "m.toml")
     with pytest.raises(snn.TemplateError, match="exactly one neuron, found lif and lif"):
         snn.load_model("lif", tmp_path / "other.toml")
+
+
+def test_a_file_is_not_read_with_the_archive_of_another_network(tmp_path, monkeypatch):
+    """Between the archive and the file that names its arrays, a crash leaves one of each network."""
+    network = everything(tmp_path)
+    snn.save_network(network, tmp_path / "saved.toml")
+    q = network.projections[0]
+    changed = replace(network, projections=[replace(q, weights=q.weights + 1.0), *network.projections[1:]])
+    module = importlib.import_module("snnmodels.templates.saving")
+    whole = module.atomic_file
+
+    def crash(path, what):
+        if path.suffix == ".toml":
+            raise OSError("disk full")
+        return whole(path, what)
+
+    monkeypatch.setattr(module, "atomic_file", crash)
+    with pytest.raises(OSError, match="disk full"):
+        snn.save_network(changed, tmp_path / "saved.toml")
+    monkeypatch.undo()
+    with pytest.raises(snn.TemplateError, match="has no array"):
+        snn.load_network(tmp_path / "saved.toml")
+    snn.save_network(changed, tmp_path / "saved.toml")
+    same(changed, snn.load_network(tmp_path / "saved.toml"))
