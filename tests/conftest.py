@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     """Import Brian2 now: xdist takes warnings of ours from its workers in a thread, where that can't be done."""
     import brian2  # noqa: F401
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Brian2's own takes pytest's for one that isn't called so
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import library
+from snnmodels.coding import load_coding_network
 from snnmodels.gradients import Simulation
 from snnmodels.losses import Pseudospikes, SpikeTimeError, load_network
 from snnmodels.templates import Network, Population, load_model
@@ -55,7 +56,10 @@ def test_printed_python_runs_and_says_something(block: str, capsys: pytest.Captu
 def test_printed_toml_is_what_files_may_hold(block: str, tmp_path: Path) -> None:
     """Whole files are loaded; a part of one is put into the whole file of its kind that is printed, too."""
     part, file = tomllib.loads(block), tmp_path / "printed.toml"
-    if block in WHOLE.values():
+    if part.get("kind") == "coding_network":
+        file.write_text(block)
+        assert load_coding_network(file).n > 0
+    elif block in WHOLE.values():
         file.write_text(block)
         network = part["kind"] == "network"
         assert load_network(file).projections if network else load_model(file).states

@@ -120,11 +120,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "all delays": (lambda: network(delay=np.full((3, 2), 1.5)), "'q' has a delay of 1.5 s, so that nothing arrives"),
     "a delay in volts": (lambda: network(delay=1 * mV), "projection 'q': delay has unit volt; expected second"),
     "a duration in volts": (lambda: network(30 * mV), "network 'small': duration has unit volt; expected second"),
-    "tau0 with a unit": (lambda: TTFSCrossEntropy(tau0=0.5 * ms), "tau0: expected a plain number in SI units, got 0.5"),
+    "tau0 in volts": (lambda: TTFSCrossEntropy(tau0=0.5 * mV), "tau0 has unit volt; expected second"),
     "alpha in words": (lambda: TTFSCrossEntropy(alpha="a"), "alpha: expected a finite number, got 'a'"),  # type: ignore[arg-type]
     "a scale with a unit": (lambda: MaxVoltageCrossEntropy(scale=1 * mV), "scale: expected a plain number in SI units"),
-    "tau with a unit": (lambda: SpikeTimeError(tau=1 * ms), "tau: expected a plain number in SI units, got 1."),
-    "an interval with a unit": (lambda: VoltageError(interval=1 * ms), "interval: expected a plain number in SI units"),
+    "tau in volts": (lambda: SpikeTimeError(tau=1 * mV), "tau has unit volt; expected second"),
+    "an interval in volts": (lambda: VoltageError(interval=1 * mV), "interval has unit volt; expected second"),
     "a rate with a unit": (lambda: Adam(1e-3 * second), "rate: expected a plain number in SI units"),
     "a rate in words": (lambda: SGD("fast"), "rate: expected a finite number, got 'fast'"),  # type: ignore[arg-type]
     "a decay with a unit": (lambda: ExponentialDecay(1e-3 * ms), "initial: expected a plain number in SI units"),

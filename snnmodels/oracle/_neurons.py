@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import sympy as sp
@@ -169,7 +169,8 @@ _compiled: dict[str, Dynamics] = {}
 
 def _dynamics(model: Model, driven: tuple[str, ...]) -> Dynamics:
     """Compiled once per model: a check by differences asks for the same one again and again."""
-    key = repr((model, driven))
+    # by all that a model is compared by; what it prints of itself is shorter
+    key = repr(([getattr(model, f.name) for f in fields(model) if f.compare], driven))
     if key not in _compiled:
         if len(_compiled) > 64:
             _compiled.clear()

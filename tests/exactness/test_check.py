@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from snnmodels import oracle
 from snnmodels.cli import app, gradient
 from snnmodels.gradients import Outcome, ProbeError, Simulation, SimulationError, check_gradient, probe
 from snnmodels.gradients.gradient_report import GradientReport, GradientRow
@@ -131,13 +132,13 @@ def spoiled_spikes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spoiled_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = check.reference.gradient
+    right = oracle.gradient
 
     def spoiled(*args: object, **kwargs: object) -> object:
         exact = right(*args, **kwargs)  # type: ignore[arg-type]
         return dataclasses.replace(exact, gradients={k: 1.1 * v for k, v in exact.gradients.items()})
 
-    monkeypatch.setattr(check.reference, "gradient", spoiled)
+    monkeypatch.setattr(oracle, "gradient", spoiled)
 
 
 def coarse_differences(monkeypatch: pytest.MonkeyPatch) -> None:
