@@ -68,7 +68,11 @@ CHECKS = (digits, brian2_network, own_model, fit_neuron, delays, coding_network,
 SAY = {check.__name__: check for check in CHECKS}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+SLOW = ("digits", "own_model", "resume")  # half a minute and more each
+RUN = [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in EXAMPLES]
+
+
+@pytest.mark.parametrize("path", RUN)
 def test_an_example_runs_and_says_what_it_should(path: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run([sys.executable, path], cwd=tmp_path, env=environment, capture_output=True, text=True)
