@@ -265,8 +265,8 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         "What last bits do: how far that array of C++ is from itself, at most, where every weight and parameter is the",
         "next number up or down. Where a neuron barely reaches its threshold, gradients are divided by a small slope,",
-        f"and no order of summation is better than another. Closed forms have to be within {CLOSE:.0e}, or within twice",
-        "what last bits do, since each target is off by as much.",
+        "and no order of summation is better than another. Closed forms have to be within",
+        f"{CLOSE:.0e}, or within twice what last bits do, since each target is off by as much.",
         "" if not missing else f"\nNot yet compared: {', '.join(missing)}.\n",
     ]
     head = "| {} | flow | spike times | loss | gradients | furthest off | last bits do | within |"
