@@ -32,12 +32,15 @@ class TargetDifference:
         Relative in norm, of the array that is furthest off.
     worst : str
         The key of that array.
+    arrays : mapping of str to float
+        The same of every array, by key.
     """
 
     loss: float
     times: float
     gradients: float
     worst: str
+    arrays: Mapping[str, float]
 
 
 def target_difference(given: Probe, target: Target, reference: Target) -> TargetDifference | None:
@@ -58,7 +61,7 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
         late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
     apart = _apart(one.gradients, other.gradients)
     worst = max(apart, key=lambda key: apart[key])
-    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst)
+    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst, apart)
 
 
 def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
