@@ -56,12 +56,12 @@ BATCHES = (32, 256, 1024, 4096, 8192)
 REPEATS = 5
 TARGETS = ("cpp_standalone", "cuda_standalone")
 ROUNDING = (
-    "What last bits do: how far that array of C++ is from itself, at most, where every weight and parameter is the next "
-    "number up or down. Where a neuron barely reaches its threshold, gradients are divided by a small slope, and some "
-    "are sums that come to little or, where last bits do as much as 1, to nothing: no order of summation is better than "
-    f"another there. All have to be within {CLOSE:.0e}, or within twice what last bits do, since each target is off by "
-    f"as much; by Taylor steps, which are good for 1e-10, within {GRADIENTS:.0e}. Furthest off is what is so in "
-    "proportion to the first two."
+    "What last bits do: how far that array of C++ is from itself, at most, where every weight and parameter is the "
+    "next number up or down. Where a neuron barely reaches its threshold, gradients are divided by a small slope, and "
+    "some are sums that come to little or, where last bits do as much as 1, to nothing: no order of summation is "
+    f"better than another there. All have to be within {CLOSE:.0e}, or within twice what last bits do, since each "
+    f"target is off by as much; by Taylor steps, which are good for 1e-10, within {GRADIENTS:.0e}. Furthest off is "
+    "what is so in proportion to the first two."
 )
 QUICK = ("lif", "izhikevich_2007")
 
