@@ -58,10 +58,11 @@ TARGETS = ("cpp_standalone", "cuda_standalone")
 ROUNDING = (
     "What last bits do: how far that array of C++ is from itself, at most, where every weight and parameter is the "
     "next number up or down. Where a neuron barely reaches its threshold, gradients are divided by a small slope, and "
-    "some are sums that come to little or, where last bits do as much as 1, to nothing: no order of summation is "
-    f"better than another there. All have to be within {CLOSE:.0e}, or within twice what last bits do, since each "
-    f"target is off by as much; by Taylor steps, which are good for 1e-10, within {GRADIENTS:.0e}. Furthest off is "
-    "what is so in proportion to the first two."
+    "some are sums that come to little: no order of summation is better than another there. All have to be within "
+    f"{CLOSE:.0e}, or within twice what last bits do, since each target is off by as much; by Taylor steps, which are "
+    f"good for 1e-10, within {GRADIENTS:.0e}. Furthest off is what is so in proportion to the first two. Parameters "
+    "that have no effect here (less than 1e-13 of the largest, on both targets) are left out: their gradients are 0 "
+    "but for rounding."
 )
 QUICK = ("lif", "izhikevich_2007")
 
@@ -100,7 +101,7 @@ def _compared(what: str, name: str, given: Probe) -> Record:
     with quiet():
         rounding = changes_by_last_bits(given, "cpp_standalone")
     # of several arrays that one which is furthest off for what rounding may do to it
-    worst = max(rounding, key=lambda key: found.arrays[key] / max(CLOSE, 2 * rounding[key]))
+    worst = max(found.arrays, key=lambda key: found.arrays[key] / max(CLOSE, 2 * rounding[key]))
     numbers = {"times": found.times, "loss": found.loss, "gradients": found.arrays[worst], "rounding": rounding[worst]}
     return {what: name, "flow": flows, **numbers, "worst": worst}
 
