@@ -84,7 +84,8 @@ def choose(settings: RangeSettings, out: Path, command: str) -> int:
 
 def describe(results: Results) -> list[str]:
     """The table of the documentation: errors, and how much smaller those of the last arm are on the same seeds."""
-    lines = ["| task | arm | start | error (octaves) | learned ones are smaller by | seeds |", "|---|---|--:|--:|--:|--:|"]
+    heads = ("task", "arm", "start", "error (octaves)", "learned ones are smaller by", "seeds")
+    lines = [f"| {' | '.join(heads)} |", "|---|---|--:|--:|--:|--:|"]
     for name, arms in results["tasks"].items():
         *_, own = (_errors(runs) for runs in arms.values())
         for k, (arm, runs) in enumerate(arms.items()):

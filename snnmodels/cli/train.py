@@ -79,7 +79,7 @@ def train_network(
     decay: Annotated[float, typer.Option(help="Factor on the rate per epoch.")] = 1.0,
     size: Annotated[
         list[str] | None,
-        typer.Option(help="`KEY=SIZE`: what the rate of a group is relative to, as `input_hidden.delay=1*ms`. Repeatable."),
+        typer.Option(help="`KEY=SIZE`: what a group's rate is relative to, as `input_hidden.delay=1*ms`. Repeatable."),
     ] = None,
     bounds: Annotated[
         list[str] | None,
@@ -91,7 +91,8 @@ def train_network(
     ] = None,
     target: TargetOption = "cpp_standalone",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the results. [default: output/NAME]", show_default=False)
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the results. [default: output/NAME]", show_default=False),
     ] = None,
 ) -> None:
     """Train a network file of your own on your own trials, by the loss that it declares.

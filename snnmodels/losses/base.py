@@ -142,7 +142,7 @@ class Loss(ABC):
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """Names of what it compares with, where a mapping of targets has to have them; empty where that is one array."""
+        """Names that a mapping of targets has to have; empty where it compares with one array."""
         return ()
 
     def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network that has what they observe)

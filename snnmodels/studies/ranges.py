@@ -170,7 +170,8 @@ def elapsed_network(settings: RangeSettings, start: float, seed: int) -> Network
 def intensity_network(settings: RangeSettings, start: float, seed: int) -> Network:
     """The network of intensities: `start` is the threshold of the hidden neurons."""
     rng = np.random.default_rng([seed, 1])
-    own: dict[str, Any] = {"tau_m": 10e-3, "t_ref": 3e-3, "v_th": start * np.exp(SPREAD * rng.standard_normal(settings.hidden))}
+    thresholds = start * np.exp(SPREAD * rng.standard_normal(settings.hidden))
+    own: dict[str, Any] = {"tau_m": 10e-3, "t_ref": 3e-3, "v_th": thresholds}
     model = load_model("lif+exp_synapse+refractory")
     hidden = Population("hidden", settings.hidden, model, own, learnable=("v_th",))
     onto = np.ones((1, settings.hidden))
@@ -269,10 +270,9 @@ TASKS: Mapping[str, Task] = {
         2.0,
         (8e-3, 16e-3, 32e-3, 64e-3, 128e-3),
         {
-            "shared": Arm(16e-3),
             "best shared": Arm(32e-3),
             "best shared, cue weights learned": Arm(32e-3, ("cue_hidden.w",)),
-            "learned": Arm(16e-3, ("hidden.tau_syn",)),
+            "learned": Arm(32e-3, ("hidden.tau_syn",)),
         },
         elapsed_trials,
         elapsed_network,
@@ -281,7 +281,7 @@ TASKS: Mapping[str, Task] = {
         "hidden.v_th",
         3.0,
         (0.125, 0.25, 0.5, 1.0, 2.0),
-        {"shared": Arm(0.25), "best shared": Arm(1.0), "learned": Arm(0.25, ("hidden.v_th",))},
+        {"shared, as learned begins": Arm(1.0), "best shared": Arm(0.25), "learned": Arm(1.0, ("hidden.v_th",))},
         intensity_trials,
         intensity_network,
     ),
