@@ -29,7 +29,7 @@ _LONGEST = 10.0  # seconds; the recordings are below two
 
 
 class SpeechSet(NamedTuple):
-    """`spikes` of each trial; `labels`, shape (trials,), int64; `speakers`, likewise, or None where the file has none."""
+    """`spikes` and `labels` of each trial, shape (trials,), int64; `speakers` alike, or None where there are none."""
 
     spikes: SpikeLists
     labels: np.ndarray

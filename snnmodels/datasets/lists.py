@@ -89,7 +89,7 @@ class SpikeLists:
             If there is no trial, or times and units are not as many; and as `SpikeLists`, naming the trial.
         """
         if len(times) != len(units) or len(times) == 0:
-            raise ValueError(f"{len(times)} trials of times and {len(units)} of units; expected as many, and one or more")
+            raise ValueError(f"{len(times)} trials of times and {len(units)} of units; expected as many, and some")
         in_seconds, indices = [], []
         for k, (t, i) in enumerate(zip(times, units, strict=True)):
             seconds = in_unit(t, "second", f"times of trial {k}") if hasattr(t, "dim") else np.asarray(t)

@@ -65,6 +65,9 @@ class CheckpointFailed(OSError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)  # from another process
+
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C, with a message on what is kept.
@@ -78,6 +81,9 @@ class TrainingInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, result: TrainingResult) -> None:
         super().__init__(message)
         self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)  # from another process
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,11 @@ def test_trials_take_lists_as_samples_of_an_input():
 
 
 def test_training_on_lists_is_that_on_their_arrays(tmp_path):
-    network = snn.load_network("yin_yang", hidden={"n": 5}, input={"n": 2}, seed=1, hidden_output={"weights": {"value": 3}},
-                               input_hidden={"weights": {"distribution": "normal", "mean": 6, "std": 1}})  # fmt: skip
+    onto = {
+        "input_hidden": {"weights": {"distribution": "normal", "mean": 6, "std": 1}},
+        "hidden_output": {"weights": {"value": 3}},
+    }
+    network = snn.load_network("yin_yang", hidden={"n": 5}, input={"n": 2}, seed=1, **onto)
     labels = np.array([0, 1, 2])
     results, values = [], network.trainable()
     file = tmp_path / "run.npz"
@@ -208,7 +211,7 @@ def test_recordings_of_another_form_are_refused(tmp_path):
 
 
 def test_nmnist_is_read_by_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="Train/0: no such folder. Download N-MNIST"):
+    with pytest.raises(FileNotFoundError, match=r"Train/0: no such folder\. Download N-MNIST"):
         load_nmnist(tmp_path, "train")
     for digit in range(10):
         for k in range(2):
