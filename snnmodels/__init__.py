@@ -15,7 +15,7 @@ _NAMES = {
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
     "datasets": ("SpikeLists", "Trials", "padded_spikes", "spike_pairs"),
     "fitting": ("FitResult", "Recording", "fit", "read_recording"),
-    "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
+    "gradients": ("GridSimulation", "MPISimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
         "ActivityPrice",
         "CountError",
@@ -35,6 +35,7 @@ _NAMES = {
         "loss_of",
     ),
     "optimisers": ("SGD", "Adam", "ExponentialDecay"),
+    "parallel": ("WorkerPool", "run_all"),
     "projects": ("export_simulation", "load_results"),
     "reports": ("derivation",),
     "templates": (

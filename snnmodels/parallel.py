@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["WorkerPool", "executor_from", "run_all", "some_executor"]
+__all__ = ["WorkerPool", "executor_from", "run_all", "sendable", "some_executor"]
 
 _GRACE = 10.0  # seconds that a worker whose parent died has to leave things in order
 
@@ -208,21 +208,26 @@ def _guarded[Result](function: Callable[..., Result], args: Any, kwargs: Any) ->
             raise KeyboardInterrupt
         return function(*args, **kwargs)
     except BaseException as error:
-        if not _travels(error):
-            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+        if (told := sendable(error)) is not error:
+            raise told from None
         raise
     finally:
         _worker.armed = False
         _worker.busy.release()
 
 
-def _travels(error: BaseException) -> bool:
-    """Whether an error can be sent to another process; one that can't would end the pool with another message."""
+def sendable(error: BaseException) -> BaseException:
+    """An error that can be sent to another process: itself, or what it says as a ``RuntimeError``.
+
+    Parameters
+    ----------
+    error : BaseException
+    """
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return False
-    return True
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def executor_from(text: str) -> Executor:
