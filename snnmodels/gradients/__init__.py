@@ -3,6 +3,7 @@
 from .check import check_gradient
 from .gradient_report import GradientReport, GradientRow
 from .grid import GridSimulation, UnresolvedSpikes
+from .mpi import MPISimulation
 from .probe import Probe, ProbeError, probe
 from .simulation import Simulation, SimulationError
 from .source import GradientSource, GradientWrapper, Outcome
@@ -14,6 +15,7 @@ __all__ = [
     "GradientSource",
     "GradientWrapper",
     "GridSimulation",
+    "MPISimulation",
     "Outcome",
     "Probe",
     "ProbeError",
