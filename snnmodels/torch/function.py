@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..templates.network import check_inputs, in_unit
 __all__ = ["missing_time", "simulate"]
 
 _DTYPES = (torch.float32, torch.float64)
+_NOT_THE_CALLER = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
 
 
 class _Call:
@@ -105,8 +107,8 @@ def simulate(
 ) -> Any:
     """Simulate a batch; a differentiable function of spike times, samples of currents, weights and parameters.
 
-    It is computed in float64 on the processor, wherever the tensors are. What it returns has the dtype and the device of
-    the inputs: use float64 where digits count, as a time of 20 ms in float32 is off by up to 1 ns.
+    It is computed in float64 on the processor, wherever the tensors are. What it returns has the dtype and the device
+    of the inputs: use float64 where digits count, as a time of 20 ms in float32 is off by up to 1 ns.
 
     Parameters
     ----------
@@ -124,8 +126,8 @@ def simulate(
     Returns
     -------
     tensor or tuple of tensor
-        As the observables say, trials first: spike times ``(trials, n, spikes)``, ascending and padded with `missing` to
-        the largest number of any neuron in the batch (at least 1).
+        As the observables say, trials first: spike times ``(trials, n, spikes)``, ascending and padded with `missing`
+        to the largest number of any neuron in the batch (at least 1).
 
     Raises
     ------
@@ -214,9 +216,9 @@ def _warn_of_silence(call: _Call) -> None:
     """Say that nothing spikes that is read, once for each place in the caller's code."""
     if all(np.isinf(x).all() for x in call.observed):
         warnings.warn(
-            f"network {call.simulation.network.name!r}: no neuron that is read spikes in this batch, so that no gradient "
-            "comes back; make its weights or inputs larger (spike_report of the simulation says how far neurons are from "
-            "their thresholds)",
+            f"network {call.simulation.network.name!r}: no neuron that is read spikes in this batch, so that no "
+            "gradient comes back; make its weights or inputs larger (spike_report of the simulation says how far they "
+            "are from their thresholds)",
             RuntimeWarning,
-            stacklevel=4,
+            skip_file_prefixes=_NOT_THE_CALLER,
         )

@@ -59,7 +59,7 @@ def layer(
     if not isinstance(source, Network):
         raise ValueError(f"source is {brief(source)}; expected a Network, as load_network gives, or a Simulation")
     if isinstance(reads, Loss):
-        raise ValueError(f"reads is {brief(reads)}; a layer returns observables, as SpikeTimes(): take the loss in torch")
+        raise ValueError(f"reads is {brief(reads)}; a layer returns observables, as SpikeTimes(); take losses in torch")
     if reads is None:
         output = source.population(source.output)
         if not output.model.spiking:
@@ -68,18 +68,27 @@ def layer(
                 "return; say what is read, as reads=Maxima() or reads=Samples(interval=1*ms)"
             )
         reads = SpikeTimes()
+    if not isinstance(reads, Observable | tuple | list):
+        raise ValueError(f"reads is {brief(reads)}; expected an observable, as SpikeTimes(), or a list of them")
     observables = reads if isinstance(reads, Observable) else tuple(reads)
     return Layer(Simulation(source, observables, **options), missing=missing)
+
+
+class _Values(torch.nn.Module):
+    """What is learnable of one part of a network."""
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name} {tuple(p.shape)}" for name, p in self.named_parameters(recurse=False))
 
 
 class Layer(torch.nn.Module):
     """A simulated network with its learnable values as parameters; made by `layer`.
 
     Parameters are named as everywhere in the package: ``"<projection>.w"``, ``"<projection>.delay"``, ``"<drive>.w"``,
-    ``"<population>.<parameter>"``, in `named_parameters` and `state_dict` too. They are float64 and in SI base units, so
-    that time constants and delays are of the order of 0.01 and want smaller steps than weights: give an optimiser groups
-    of parameters with a rate each. Optimisers of torch know no bounds; a value that has become impossible is refused by
-    the next forward pass.
+    ``"<population>.<parameter>"``, in `named_parameters` and `state_dict` too. They are float64 and in SI base units,
+    so that time constants and delays are of the order of 0.01 and want smaller steps than weights: give an optimiser
+    groups of parameters with a rate each. Optimisers of torch know no bounds; a value that has become impossible is
+    refused by the next forward pass.
 
     A copy or a pickle of it has a simulation of its own, with a program of its own where it is compiled.
 
@@ -103,13 +112,14 @@ class Layer(torch.nn.Module):
             owner, name = key.split(".")
             try:
                 if owner not in self._modules:
-                    self.add_module(owner, torch.nn.Module())
-                self.get_submodule(owner).register_parameter(name, torch.nn.Parameter(torch.from_numpy(np.array(value))))
+                    self.add_module(owner, _Values())
+                start = torch.nn.Parameter(torch.from_numpy(np.array(value)))
+                self.get_submodule(owner).register_parameter(name, start)
             except KeyError:
                 taken = name if hasattr(self._modules.get(owner), name) else owner
                 raise ValueError(
-                    f"{key!r} can't be a parameter of a layer: torch.nn.Module has an attribute {taken!r}; rename it in "
-                    "the network or the model, or pass values to snnmodels.torch.simulate"
+                    f"{key!r} can't be a parameter of a layer: torch.nn.Module has an attribute {taken!r}; rename it "
+                    "in the network or the model, or pass values to snnmodels.torch.simulate"
                 ) from None
             self._keys.append(key)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
 import sys
 import threading
 import warnings
@@ -19,7 +18,6 @@ import snnmodels as snn
 from snnmodels.losses import FinalValues, FirstSpikes, Maxima, Samples, SpikeTimes
 from tests.needs import COMPILER, on_both
 
-ROOT = Path(__file__).parents[2]
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'snnmodels[torch]'")
 MS = 1e-3
 ALL = ["tau_m", "tau_syn", "v_th"]
@@ -352,8 +350,9 @@ def test_a_silent_neuron_passes_nothing_on() -> None:
 
     with torch.no_grad():
         unmasked.a.w.fill_(-1.0)
-    with pytest.warns(RuntimeWarning, match=r"network 'small': no neuron that is read spikes in this batch"):
+    with pytest.warns(RuntimeWarning, match=r"network 'small': no neuron that is read spikes in this batch") as told:
         unmasked(x)
+    assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with torch.no_grad():
@@ -382,6 +381,7 @@ def test_state_copies_and_pickles(tmp_path: Path) -> None:
         assert_same(gradients_of(one, squares(one(x)), x), expected)
     assert read.missing == 40e-3
     assert repr(read.simulation) == repr(layer.simulation)
+    assert "(hidden): _Values(tau_m (3,), tau_syn (), v_th ())" in repr(layer)
     # keys are those of the package, both ways
     assert list(layer.state_dict()) == list(layer.network.trainable())
     with pytest.raises(RuntimeError, match=r"size mismatch for a\.w"):
@@ -464,9 +464,10 @@ def test_transforms_of_torch() -> None:
         (lambda: snn.torch.layer("small"), r"source is 'small'; expected a Network"),
         (lambda: snn.torch.layer(small(readout=True)), r"output 'out' \(.*\) has no threshold"),
         (lambda: snn.torch.layer(small(), snn.TTFSCrossEntropy()), "a layer returns observables"),
+        (lambda: snn.torch.layer(small(), 3), "reads is 3; expected an observable"),
         (lambda: snn.torch.layer(small(), missing=5 * ms * ms), "missing has unit"),
         (lambda: snn.torch.layer(small(), missing=np.nan), "expected a number of seconds, or inf"),
-        (lambda: snn.torch.layer(snn.Simulation(small(), SpikeTimes()), target="numpy"), "target: given beside a simulation"),
+        (lambda: snn.torch.layer(snn.Simulation(small(), SpikeTimes()), target="numpy"), "target: given beside a sim"),
         (lambda: snn.torch.layer(small())({}), r"inputs are \[\]; network 'small' has \['in'\]"),
         (lambda: snn.torch.layer(small())(some_times()[0]), r"expected \(trials, n\)"),
         (lambda: snn.torch.layer(small(), batch_size=1)(some_times()), r"2 trials; this simulation takes 1 to"),
@@ -537,5 +538,6 @@ def test_it_trains() -> None:
 
 
 def test_the_module_of_torch_is_not_shadowed() -> None:
-    code = "import snnmodels as snn; import torch; snn.torch.layer; assert torch.nn and snn.torch is not torch"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert sys.modules["torch"] is torch
+    assert snn.torch is not torch
+    assert snn.torch.simulate.__module__ == "snnmodels.torch.function"
