@@ -17,8 +17,11 @@ __all__ = ["ForwardPass"]
 class _Runs(Protocol):
     """What a pass asks of its simulation."""
 
-    lock: AbstractContextManager[Any]
-    runs: int
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...
+
+    @property
+    def runs(self) -> int: ...
 
     def holds(self, run: int) -> bool: ...
 

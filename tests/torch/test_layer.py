@@ -269,7 +269,8 @@ def test_several_layers_in_one_graph(target: str) -> None:
 
 @on_both
 def test_threads_take_turns(target: str) -> None:
-    layer = snn.torch.layer(small(), batch_size=2, target=target)
+    own = {} if target == "numpy" else {"threads": 2}  # and those of the program
+    layer = snn.torch.layer(small(), batch_size=2, target=target, **own)
     batches = [some_times(2, seed) for seed in range(4)]
 
     def one(x: Any) -> list[Any]:
