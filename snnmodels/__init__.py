@@ -54,7 +54,7 @@ _NAMES = {
     ),
     "training": ("EarlyStopping", "TrainingInterrupted", "evaluate", "load_checkpoint", "train"),
 }
-_MODULES = (*_NAMES, "oracle", "plots", "symbolic")
+_MODULES = (*_NAMES, "oracle", "plots", "symbolic", "torch")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *sorted(_MODULES)]
