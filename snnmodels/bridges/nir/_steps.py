@@ -1,0 +1,101 @@
+"""Whether a graph is a model in discrete time, and what that means for one in continuous time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+
+from ...templates import Population, Projection
+from ._graph import NEURONS, Graph
+from ._neurons import KINDS
+
+__all__ = ["FEW", "UNITS", "check_steps", "check_weights", "short_times", "step_of"]
+
+UNITS = {"second": 1.0, "ms": 1e-3}
+FEW = 5  # steps within a time constant, below which a model in steps is another system than its limit
+
+_FAR = 1000  # times the distance from reset to threshold that a jump is off
+
+
+def step_of(graph: Graph) -> float | None:
+    """The step in whose terms weights are written (r = tau/dt, w_in = tau_syn/dt), in the graph's unit of time.
+
+    None where the parameters give no single one that is shorter than the time constants.
+    """
+    found = set()
+    for name in graph.of("LIF", "LI", "CubaLIF", "CubaLI"):
+        pairs = [("tau", "r")] if graph.kind(name) in ("LIF", "LI") else [("tau_mem", "r"), ("tau_syn", "w_in")]
+        for time, factor in pairs:
+            tau, k = graph.value(name, time).ravel(), graph.value(name, factor).ravel()
+            if tau.size != k.size or (tau <= 0).any() or (k <= 1).any():
+                return None
+            found |= set((tau / k).tolist())
+    if not found or max(found) > (1 + 1e-5) * min(found):
+        return None
+    return float(np.median(list(found)))
+
+
+def short_times(graph: Graph, step: float) -> list[str]:
+    """Time constants of less than `FEW` steps, in words; `step` in the graph's unit of time."""
+    said = []
+    for name in graph.of(*NEURONS):
+        for key in KINDS[graph.kind(name)].times:
+            shortest = graph.value(name, key).min()
+            if 0 < shortest < FEW * step * (1 - 1e-9):
+                said.append(f"{key} of {name!r} is {shortest / step:.3g} dt")
+    return said
+
+
+def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> None:
+    """Warn of graphs that are models in discrete time.
+
+    Parameters
+    ----------
+    graph : Graph
+    step : float or None
+        In seconds, of the simulator that the graph is from.
+    unit : float
+        Of time in the graph, in seconds.
+    known : bool
+        Whether the graph says itself what a spike is.
+    """
+    guess = None
+    if step is None and not known:
+        guess = step_of(graph)
+        # where weights are written for pulses of area 1, factors are the time constants themselves
+        if guess is not None and not np.isclose(guess, 1.0):
+            warnings.warn(
+                f"r and w_in of this graph are its time constants over {guess * unit:.3g} s, as those of simulators "
+                f"with that step, in which a spike lasts one step; give dt={guess * unit:.3g}, or every jump is "
+                f"{1 / guess:.3g} times theirs",
+                stacklevel=3,
+            )
+        else:
+            guess = None
+    used = step / unit if step is not None else guess
+    if used is not None and (short := short_times(graph, used)):
+        more = f" and {len(short) - 3} more" if len(short) > 3 else ""
+        warnings.warn(
+            f"{', '.join(short[:3])}{more}: with less than {FEW} steps in a time constant a simulation in steps is "
+            "another system than these equations in continuous time, which is what is read; expect other spikes",
+            stacklevel=3,
+        )
+
+
+def check_weights(populations: Iterable[Population], projections: Iterable[Projection]) -> None:
+    """Warn of jumps that are far from the distance between reset and threshold: a spike was meant otherwise."""
+    spiking = {p.name: p for p in populations if p.model.spiking}
+    for q in projections:
+        p = spiking.get(q.target)
+        largest = np.abs(q.weights).max()
+        if p is None or not largest:
+            continue
+        distance = float(np.median(np.asarray(p.value("v_th")) - np.asarray(p.value("v_reset"))))
+        if not 1 / _FAR <= largest / distance <= _FAR:
+            warnings.warn(
+                f"projection {q.name!r}: the largest weight is {largest / distance:.3g} times the distance from reset "
+                f"to threshold of {p.name!r}; is a spike there a pulse of area 1, or of a step dt? (argument dt)",
+                stacklevel=3,
+            )
