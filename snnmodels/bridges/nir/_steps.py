@@ -11,7 +11,7 @@ from ...templates import Population, Projection
 from ._graph import NEURONS, Graph
 from ._neurons import KINDS
 
-__all__ = ["FEW", "UNITS", "check_steps", "check_weights", "short_times", "step_of"]
+__all__ = ["FEW", "UNITS", "check_steps", "check_weights", "step_of", "warn_of_short"]
 
 UNITS = {"second": 1.0, "ms": 1e-3}
 FEW = 5  # steps within a time constant, below which a model in steps is another system than its limit
@@ -37,19 +37,8 @@ def step_of(graph: Graph) -> float | None:
     return float(np.median(list(found)))
 
 
-def short_times(graph: Graph, step: float) -> list[str]:
-    """Time constants of less than `FEW` steps, in words; `step` in the graph's unit of time."""
-    said = []
-    for name in graph.of(*NEURONS):
-        for key in KINDS[graph.kind(name)].times:
-            shortest = graph.value(name, key).min()
-            if 0 < shortest < FEW * step * (1 - 1e-9):
-                said.append(f"{key} of {name!r} is {shortest / step:.3g} dt")
-    return said
-
-
-def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> None:
-    """Warn of graphs that are models in discrete time.
+def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> bool:
+    """Warn of graphs that are models in discrete time; whether a missing step was warned of.
 
     Parameters
     ----------
@@ -75,12 +64,34 @@ def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> N
         else:
             guess = None
     used = step / unit if step is not None else guess
-    if used is not None and (short := short_times(graph, used)):
-        more = f" and {len(short) - 3} more" if len(short) > 3 else ""
+    if used is not None:
+        warn_of_short(graph, used, stacklevel=4)
+    return guess is not None
+
+
+def warn_of_short(graph: Graph, step: float, stacklevel: int) -> None:
+    """Warn of time constants of less than `FEW` steps.
+
+    Parameters
+    ----------
+    graph : Graph
+    step : float
+        In the graph's unit of time.
+    stacklevel : int
+        Of whoever is to be told.
+    """
+    said = []
+    for name in graph.of(*NEURONS):
+        for key in KINDS[graph.kind(name)].times:
+            shortest = graph.value(name, key).min()
+            if 0 < shortest < FEW * step * (1 - 1e-9):
+                said.append(f"{key} of {name!r} is {shortest / step:.3g} dt")
+    if said:
+        more = f" and {len(said) - 3} more" if len(said) > 3 else ""
         warnings.warn(
-            f"{', '.join(short[:3])}{more}: with less than {FEW} steps in a time constant a simulation in steps is "
-            "another system than these equations in continuous time, which is what is read; expect other spikes",
-            stacklevel=3,
+            f"{', '.join(said[:3])}{more}: with less than {FEW} steps in a time constant a simulation in steps is "
+            "another system than these equations in continuous time, and has other spikes",
+            stacklevel=stacklevel,
         )
 
 

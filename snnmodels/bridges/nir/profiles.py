@@ -12,7 +12,8 @@ from ...templates.errors import suggest
 from ...templates.network import in_unit
 from ._graph import LINEAR, NEURONS, Graph, NIRError, read_graph
 from ._neurons import KINDS
-from ._steps import UNITS, short_times
+from ._notes import note_of
+from ._steps import UNITS, step_of, warn_of_short
 
 __all__ = ["PROFILES", "Gauge", "Profile", "Rule", "check_nir", "profile_of"]
 
@@ -33,7 +34,8 @@ class Rule:
         Types of nodes.
     parameter : str
     value : str
-        ``"same"`` for one value within a node, a number, or a product such as ``"tau_mem/dt"``.
+        ``"same"`` for one value within a node, a number, or another parameter, as it is or over the step:
+        ``"tau_syn"``, ``"tau_mem/dt"``.
     """
 
     kinds: tuple[str, ...]
@@ -57,10 +59,11 @@ class Rule:
         above, _, below = self.value.partition("/")
         if below and dt is None:
             return ""
-        wanted = values[above] / dt if below and dt else float(above)
+        wanted = np.asarray(values[above] if above in values else float(above)) / (dt if below and dt else 1.0)
         if np.allclose(given, wanted, rtol=_CLOSE, atol=0 if np.any(wanted) else 1e-12):
             return ""
-        return f"is {_range(given)}; it takes {self.value}" + (f" = {_range(np.asarray(wanted))}" if below else "")
+        told = f" = {_range(wanted)}" if above in values else ""
+        return f"is {_range(given)}; it takes {self.value}{told}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class Profile:
     chain: bool = False
     unit: str = "second"
     gauge: Gauge | None = None
+
+    @property
+    def stepped(self) -> bool:
+        """Whether a spike is a 1 that lasts one step."""
+        return self.gauge is None or self.gauge.stepped
 
 
 def _ones(tau: Array, dt: float) -> Array:
@@ -199,6 +207,7 @@ PROFILES = {
             (*_DENSE, "CubaLIF"),
             (
                 Rule(("CubaLIF",), "r", "1"),
+                Rule(("CubaLIF",), "w_in", "tau_syn"),
                 Rule(("Affine",), "bias", "0"),
                 *_same(("CubaLIF",), "tau_mem", "tau_syn", "v_leak", "v_reset", "v_threshold"),
             ),
@@ -213,6 +222,7 @@ PROFILES = {
             (
                 *_same(_CUBA, "tau_mem", "tau_syn", "v_leak"),
                 *_same(("CubaLIF",), "v_reset", "v_threshold", "r"),
+                Rule(_CUBA, "w_in", "tau_syn"),
             ),
             circles="none",
             unit="ms",
@@ -240,7 +250,7 @@ PROFILES = {
         ),
     )
 }
-"""By name. Transcribed from the import code (or NIR's own table) of each in 2026; none of them runs in the tests here."""
+"""By name. Transcribed from the import code of each, or NIR's own table; none of them runs in the tests here."""
 
 
 def profile_of(name: str) -> Profile:
@@ -270,7 +280,7 @@ def check_nir(graph: Any, profile: str = "nir", *, dt: Any = None) -> list[str]:
     Returns
     -------
     list of str
-        One line for each problem; empty where it takes all.
+        One line for each problem; empty where it takes all, and means by it what the graph says.
 
     Raises
     ------
@@ -278,6 +288,11 @@ def check_nir(graph: Any, profile: str = "nir", *, dt: Any = None) -> list[str]:
         For an unknown profile, and for what is no graph.
     OSError
         If a file can't be read.
+
+    Warns
+    -----
+    UserWarning
+        For time constants below 5 `dt`, with which a backend in steps simulates another system than the equations.
     """
     wanted = profile_of(profile)
     step = None
@@ -286,11 +301,36 @@ def check_nir(graph: Any, profile: str = "nir", *, dt: Any = None) -> list[str]:
         if seconds.ndim or not 0 < seconds < np.inf:
             raise ValueError(f"dt is {dt}; expected a positive time in seconds")
         step = float(seconds) / UNITS[wanted.unit]
-    return problems(read_graph(graph), wanted, step)
+    read = read_graph(graph)
+    if step is not None and wanted.stepped:
+        warn_of_short(read, step, stacklevel=3)
+    return _of_writing(read, wanted, step) + problems(read, wanted, step)
+
+
+def _of_writing(graph: Graph, profile: Profile, step: float | None) -> list[str]:
+    """Whether a spike of the graph is what a spike of the backend is."""
+    written, stepped = note_of(graph.metadata, "the graph"), profile.stepped
+    if not written:
+        own = step_of(graph)
+        if own is None or step is None or np.isclose(own, step, rtol=1e-3):
+            return []
+        return [f"the graph: its r and w_in are those of a step of {own:.6g}, and dt is {step:.6g}"]
+    found = []
+    if (unit := written.get("unit", "second")) != profile.unit:
+        found.append(f"the graph: its times are in {unit}; {profile.name} takes {profile.unit}")
+    kept = None if written.get("dt") is None else written["dt"] / UNITS[profile.unit]
+    again = f"write the network again with profile {profile.name!r}"
+    if stepped and kept is None:
+        told = f"a spike is a pulse of area 1; in {profile.name} it is a 1 that lasts one step"
+        found.append(f"the graph: {told}" + (f"; {again}" if profile.gauge else ""))
+    elif kept is not None and (not stepped or (step is not None and not np.isclose(kept, step, rtol=1e-6))):
+        other = f"has dt = {step:.6g}" if stepped and step else "is a pulse of area 1"
+        found.append(f"the graph: a spike lasts one step of {kept:.6g}; in {profile.name} it {other}; {again}")
+    return found
 
 
 def problems(graph: Graph, profile: Profile, step: float | None) -> list[str]:
-    """As `check_nir`, of a graph that has been read; `step` in the profile's unit of time."""
+    """What a profile can't take of nodes and edges; `step` in the profile's unit of time."""
     found = []
     for name in graph.nodes:
         kind = graph.kind(name)
@@ -304,10 +344,7 @@ def problems(graph: Graph, profile: Profile, step: float | None) -> list[str]:
         values = {key: graph.value(name, key) for key in _read_by(kind)} if rules else {}
         said = [(rule.parameter, rule.problem(values, step)) for rule in rules]
         found += [f"{graph.said(name)}: {parameter} {text}" for parameter, text in said if text]
-    found += _of_edges(graph, profile)
-    if step is not None and profile.gauge is not None and profile.gauge.stepped:
-        found += [f"{text}: fewer than 5 steps are too few for the equations" for text in short_times(graph, step)]
-    return found
+    return found + _of_edges(graph, profile)
 
 
 def _read_by(kind: str) -> tuple[str, ...]:

@@ -110,8 +110,8 @@ def from_nir(
     )
     length = _time(duration, "duration", written.get("duration"))
     if length is None:
-        raise ValueError("duration is missing; NIR has no trials: give the length of one in seconds, as duration=0.1")
-    check_steps(read, chosen.step, UNITS[chosen.unit], known=bool(written))
+        raise ValueError("duration is missing; NIR has no trials: give the length of one")
+    told = check_steps(read, chosen.step, UNITS[chosen.unit], known=bool(written))
     names = _names(read)
     sources = _sources(read, names, inputs, _time(interval, "interval", None), chosen.step)
     signals = Signals(read)
@@ -135,7 +135,8 @@ def from_nir(
         raise refuse(
             read.said(idle[0]), "is on while its input is above a level, which is no spike", "use a LIF or IF node"
         )
-    check_weights(populations, projections)
+    if not told:
+        check_weights(populations, projections)
     order = written.get("order", [])
     projections.sort(key=lambda q: order.index(q.name) if q.name in order else len(order))
     ordered = [sources[n] for n in _ordered(list(sources), written)]

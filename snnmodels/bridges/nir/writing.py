@@ -15,7 +15,7 @@ from ...templates.network import check_network, in_unit
 from ._graph import Graph, NIRError, package, refuse
 from ._neurons import Match, gains, match
 from ._notes import noted
-from ._steps import UNITS
+from ._steps import UNITS, warn_of_short
 from .profiles import Gauge, Profile, problems, profile_of
 
 __all__ = ["to_nir"]
@@ -51,10 +51,15 @@ def to_nir(network: Network, path: str | Path | None = None, *, profile: str = "
     Raises
     ------
     NIRError
-        For what has no counterpart in NIR, or the profile doesn't take, by name, with what to do; if the package ``nir``
-        is missing.
+        For what has no counterpart in NIR, or the profile doesn't take, by name, with what to do; if the package
+        ``nir`` is missing.
     OSError
         If the file can't be written.
+
+    Warns
+    -----
+    UserWarning
+        For time constants below 5 `dt`, with which the backend simulates another system.
 
     Examples
     --------
@@ -66,7 +71,9 @@ def to_nir(network: Network, path: str | Path | None = None, *, profile: str = "
     writer = _Writer(network, wanted, _step(wanted, dt), nir)
     graph = writer.graph()
     plain = Graph(graph.nodes, tuple(graph.edges))
-    if found := problems(plain, wanted, writer.step if wanted.gauge and wanted.gauge.stepped else None):
+    if writer.step is not None:
+        warn_of_short(plain, writer.step, stacklevel=3)
+    if found := problems(plain, wanted, writer.step):
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise NIRError(f"network {network.name!r} for {wanted.name}: {'; '.join(found[:3])}{more}")
     if path is not None:
@@ -84,12 +91,12 @@ def _step(profile: Profile, dt: Any) -> float | None:
             f"{profile.name} reads parameters otherwise than NIR's equations say, or how is not known, so that nothing "
             "can be written for it; write with profile 'nir' and look at what check_nir says"
         )
-    if not profile.gauge.stepped:
+    if not profile.stepped:
         if dt is not None:
             raise NIRError(f"dt is given, and profile {profile.name!r} writes pulses of area 1; leave it out")
         return None
     if dt is None:
-        raise NIRError(f"dt is missing; a spike of {profile.name} is a 1 that lasts one step: give that in seconds")
+        raise NIRError(f"dt is missing; a spike of {profile.name} is a 1 that lasts one step: give its length")
     seconds = in_unit(dt, "second", "dt")
     if seconds.ndim or not 0 < seconds < np.inf:
         raise NIRError(f"dt is {dt}; expected a positive time in seconds")
@@ -104,8 +111,9 @@ class _Writer:
         self.unit = UNITS[profile.unit]
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
-        every: Sequence[Any] = (*network.inputs, *network.currents, *network.populations, *network.projections, *network.drives)
-        self.names = {x.name: x.name for x in every}
+        ends: Sequence[Any] = (*network.inputs, *network.currents, *network.populations)
+        links: Sequence[Any] = (*network.projections, *network.drives)
+        self.names = {x.name: x.name for x in (*ends, *links)}
         if "output" in self.names:  # which is the name that backends look for
             self.names["output"] = self._unused("output_neurons")
         self.matches = {p.name: match(p) for p in network.populations}
