@@ -23,6 +23,7 @@ Array = np.ndarray
 NEURONS = ("CubaLI", "CubaLIF", "I", "IF", "LI", "LIF")
 SPATIAL = ("AvgPool2d", "Conv1d", "Conv2d", "SumPool2d")
 PASSING = ("Flatten", "Identity")
+ELEMENTWISE = {"Delay": "delay", "Scale": "scale", "Threshold": "threshold"}
 LINEAR = (*SPATIAL, *PASSING, "Affine", "Delay", "Linear", "Scale")
 ENDS = ("Input", "Output")
 
@@ -101,6 +102,19 @@ class Graph:
         """A parameter of a node as float64."""
         return array(self.nodes[name], parameter, self.said(name))
 
+    def each(self, name: str, parameter: str) -> Array:
+        """A parameter of a node, one for each of its values, flattened.
+
+        Raises
+        ------
+        NIRError
+            If there are more or fewer.
+        """
+        value, n = self.value(name, parameter), int(np.prod(self.shape(name)))
+        if value.ndim and value.size != n:
+            raise refuse(self.said(name), f"has {value.size} values of {parameter}", f"expected {n}, one for each")
+        return np.broadcast_to(value.ravel(), (n,)).copy()
+
     @cached_property
     def before(self) -> dict[str, list[str]]:
         """The nodes that lead to each."""
@@ -168,8 +182,9 @@ class Graph:
         if kind in ENDS:
             ports = node.input_type if kind == "Input" else node.output_type
             return _declared(ports, where)
-        if kind in NEURONS or kind in ("Delay", "Scale", "Threshold"):
-            return self.value(name, {"Delay": "delay", "Scale": "scale", "Threshold": "threshold"}.get(kind, "r")).shape
+        if kind in NEURONS or kind in ELEMENTWISE:
+            # single numbers, as some simulators write them, are those of all that comes in
+            return self.value(name, ELEMENTWISE.get(kind, "r")).shape or self.entering(name, within)
         if kind in ("Linear", "Affine"):
             weight = self.value(name, "weight")
             if weight.ndim != 2:

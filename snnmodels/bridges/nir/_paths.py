@@ -184,10 +184,10 @@ class Signals:
         coming = self.into(name, within)
         paths, bias = coming.paths, coming.bias
         if kind == "Scale":
-            factor = graph.value(name, "scale").ravel()
+            factor = graph.each(name, "scale")
             return Signal(tuple(p.scaled(factor) for p in paths), None if bias is None else factor * bias)
         if kind == "Delay":
-            delay = graph.value(name, "delay").ravel()
+            delay = graph.each(name, "delay")
             if (delay < 0).any():
                 raise refuse(where, f"has a delay of {delay.min():g}", "a signal can't come before it is sent")
             if bias is not None and bias[delay > 0].any():

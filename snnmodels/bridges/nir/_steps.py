@@ -16,25 +16,33 @@ __all__ = ["FEW", "UNITS", "check_steps", "check_weights", "step_of", "warn_of_s
 UNITS = {"second": 1.0, "ms": 1e-3}
 FEW = 5  # steps within a time constant, below which a model in steps is another system than its limit
 
+_LONGEST = 2e-3  # s, of a step that is taken for one
 _FAR = 1000  # times the distance from reset to threshold that a jump is off
 
 
-def step_of(graph: Graph) -> float | None:
+def step_of(graph: Graph, unit: float) -> float | None:
     """The step in whose terms weights are written (r = tau/dt, w_in = tau_syn/dt), in the graph's unit of time.
 
-    None where the parameters give no single one that is shorter than the time constants.
+    None where the parameters give no single one that is shorter than the time constants, and not too long for a step.
+
+    Parameters
+    ----------
+    graph : Graph
+    unit : float
+        Of time in the graph, in seconds.
     """
     found = set()
     for name in graph.of("LIF", "LI", "CubaLIF", "CubaLI"):
         pairs = [("tau", "r")] if graph.kind(name) in ("LIF", "LI") else [("tau_mem", "r"), ("tau_syn", "w_in")]
         for time, factor in pairs:
             tau, k = graph.value(name, time).ravel(), graph.value(name, factor).ravel()
-            if tau.size != k.size or (tau <= 0).any() or (k <= 1).any():
+            if tau.size != k.size or (tau <= 0).any() or (k < 1.5).any():
                 return None
             found |= set((tau / k).tolist())
     if not found or max(found) > (1 + 1e-5) * min(found):
         return None
-    return float(np.median(list(found)))
+    step = float(np.median(list(found)))
+    return step if step * unit <= _LONGEST else None
 
 
 def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> bool:
@@ -52,17 +60,14 @@ def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> b
     """
     guess = None
     if step is None and not known:
-        guess = step_of(graph)
-        # where weights are written for pulses of area 1, factors are the time constants themselves
-        if guess is not None and not np.isclose(guess, 1.0):
+        guess = step_of(graph, unit)
+        if guess is not None:
             warnings.warn(
                 f"r and w_in of this graph are its time constants over {guess * unit:.3g} s, as those of simulators "
                 f"with that step, in which a spike lasts one step; give dt={guess * unit:.3g}, or every jump is "
                 f"{1 / guess:.3g} times theirs",
                 stacklevel=3,
             )
-        else:
-            guess = None
     used = step / unit if step is not None else guess
     if used is not None:
         warn_of_short(graph, used, stacklevel=4)

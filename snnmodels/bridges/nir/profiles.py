@@ -311,7 +311,7 @@ def _of_writing(graph: Graph, profile: Profile, step: float | None) -> list[str]
     """Whether a spike of the graph is what a spike of the backend is."""
     written, stepped = note_of(graph.metadata, "the graph"), profile.stepped
     if not written:
-        own = step_of(graph)
+        own = step_of(graph, UNITS[profile.unit])
         if own is None or step is None or np.isclose(own, step, rtol=1e-3):
             return []
         return [f"the graph: its r and w_in are those of a step of {own:.6g}, and dt is {step:.6g}"]

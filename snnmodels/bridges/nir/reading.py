@@ -189,13 +189,7 @@ class _Neurons:
         self.note = note_of(graph.nodes[node].metadata, self.where)
         self.arrays = arrays_of(graph.nodes[node].metadata)
         asked = ["r", *self.kind.parameters, *(["w_in"] if self.kind.filtered else [])]
-        values = {key: graph.value(node, key) for key in asked}
-        for key, value in values.items():
-            if value.size != self.n:
-                raise refuse(self.where, f"has {value.size} values of {key}, and {self.n} of r", "give one per neuron")
-        if not graph.shape(node):
-            raise refuse(self.where, "has parameters that are single numbers", "give arrays with one per neuron")
-        self.values = {key: value.ravel() for key, value in values.items()}
+        self.values = {key: graph.each(node, key) for key in asked}
         for key in self.kind.times:
             if (self.values[key] <= 0).any():
                 raise refuse(self.where, f"has {key} = {self.values[key].min():g}", "a time constant is more than 0")

@@ -238,15 +238,14 @@ class _Writer:
             self.edges += [(source, here), (here, target)]
             return
         late = self._unused(f"{here}_delay")
-        if delay.ndim == 0 or (delay == delay[:1]).all():
-            behind = np.broadcast_to(delay[0] if delay.ndim else delay, (weights.shape[1],))
-            self._delay(late, behind)
-            self._linear(here, q.target, weight, noted(note, **arrays))
-            self.edges += [(source, here), (here, late), (late, target)]
-        elif (delay == delay[:, :1]).all():
-            self._delay(late, delay[:, 0])
+        if delay.ndim == 0 or (delay == delay[:, :1]).all():
+            self._delay(late, np.broadcast_to(delay[:, 0] if delay.ndim else delay, weights.shape[:1]))
             self._linear(here, q.target, weight, noted(note, **arrays))
             self.edges += [(source, late), (late, here), (here, target)]
+        elif (delay == delay[:1]).all() and self.biases[q.target] is None:  # a bias must not be delayed
+            self._delay(late, delay[0])
+            self._linear(here, q.target, weight, noted(note, **arrays))
+            self.edges += [(source, here), (here, late), (late, target)]
         else:
             self._each_delayed(q, there, weight, noted(note, **arrays, delay=delay), late)
 
