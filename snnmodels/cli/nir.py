@@ -77,7 +77,9 @@ def import_graph(
     ] = None,
     initial: Annotated[str | None, typer.Option(help="Where v starts: `reset`, `leak`, or a number.")] = None,
     output: Annotated[str | None, typer.Option(help="The Output node that losses read, if there are several.")] = None,
-    unit: Annotated[str | None, typer.Option(help="Of the graph's times: `second` or `ms`.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Of the graph's times: `second`, `ms`, or seconds as a number.")
+    ] = None,
 ) -> None:
     """Read a NIR graph, and write it as a network's file with its weights beside it.
 
@@ -95,9 +97,9 @@ def import_graph(
             inputs="current" if current else None,
             interval=_seconds("--interval", interval),
             reset=reset,
-            initial=_beginning(initial),
+            initial=_number_or_word(initial),
             output=output,
-            unit=unit,
+            unit=_number_or_word(unit),
         )
     save_network(network, file)
     typer.echo(repr(network))
@@ -141,7 +143,7 @@ def _seconds(name: str, value: float | None) -> float | None:
     return None if value is None else milliseconds(name, value)
 
 
-def _beginning(value: str | None) -> str | float | None:
+def _number_or_word(value: str | None) -> str | float | None:
     if value is None:
         return None
     try:

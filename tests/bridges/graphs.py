@@ -18,6 +18,9 @@ Array = np.ndarray
 Spikes = dict[str, list[tuple[int, float]]]
 Currents = dict[str, tuple[float, Array]]
 
+WAYS = (
+    ("linear", "affine", "scaled", "gain", "delayed", "behind", "between", "flat", "two", "biased two", "none")
+)
 NEURONS = ("LIF", "LI", "IF", "I", "CubaLIF", "CubaLI")
 
 
@@ -273,12 +276,12 @@ def drawn(seed: int, nir: Any) -> tuple[Any, Spikes, Currents]:
     size = n
     for layer in range(int(rng.integers(1, 4))):
         last = source
-        out = int(rng.integers(1, 4))
+        way = str(rng.choice(WAYS))
+        out = size if way == "none" else int(rng.integers(1, 4))
         kind = str(rng.choice(NEURONS if layer else ["LIF", "IF", "CubaLIF"]))
         cuba = kind.startswith("Cuba")
         neurons = neuron(kind, out, rng, nir)
         jump = per_weight(kind, neurons)
-        way = str(rng.choice(["linear", "affine", "scaled", "delayed", "behind", "between", "flat", "two"]))
         weight = rng.normal(2.5 if cuba else 0.7, 0.5, (out, size)) / jump[:, None]
         if way in ("delayed", "between") and size > 1:
             last = add(f"d{layer}", nir.Delay(rng.uniform(0, 4e-3, size)), last)
@@ -289,11 +292,19 @@ def drawn(seed: int, nir: Any) -> tuple[Any, Spikes, Currents]:
             last = add(f"f{layer}", nir.Flatten({"input": np.array([size])}, 0, -1), last)
         if way == "two":
             last = add(f"a{layer}", nir.Linear(rng.normal(0, 1, (size, size)) + np.eye(size)), last)
-        if way == "affine":
+        if way in ("affine", "biased two"):
             bias = rng.normal(0, 0.2, out) / per_current(kind, neurons)
             last = add(f"w{layer}", nir.Affine(weight, bias), last)
+            if way == "biased two":
+                last = add(f"m{layer}", nir.Linear(np.eye(out) + 0.1 * rng.normal(size=(out, out))), last)
+        elif way == "none":
+            neurons.r = np.full(out, 0.7 * neurons.r / jump)  # one spike of the one before moves it by 0.7
+            if cuba:
+                neurons.r = neurons.r * 3
         else:
             last = add(f"w{layer}", nir.Linear(weight), last)
+        if way == "gain":
+            last = add(f"g{layer}", nir.Scale(rng.uniform(0.8, 1.5, out)), last)
         if way in ("behind", "between"):
             last = add(f"b{layer}", nir.Delay(rng.uniform(1e-3, 4e-3, out)), last)
             if way == "between":

@@ -64,7 +64,7 @@ def array(node: Any, name: str, where: str) -> Array:
     """
     try:
         value = np.asarray(getattr(node, name), dtype=float)
-    except (TypeError, ValueError):
+    except (AttributeError, RuntimeError, TypeError, ValueError):  # tensors that aren't detached, too
         found = brief(getattr(node, name, None))
         raise refuse(where, f"has {name} = {found}", "expected an array of numbers") from None
     if not np.isfinite(value).all():

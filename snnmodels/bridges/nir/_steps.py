@@ -17,6 +17,7 @@ UNITS = {"second": 1.0, "ms": 1e-3}
 FEW = 5  # steps within a time constant, below which a model in steps is another system than its limit
 
 _LONGEST = 2e-3  # s, of a step that is taken for one
+_SLOW = 1.0  # s, from which time constants are taken for milliseconds or steps
 _FAR = 1000  # times the distance from reset to threshold that a jump is off
 
 
@@ -58,6 +59,15 @@ def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> b
     known : bool
         Whether the graph says itself what a spike is.
     """
+    shortest = [
+        graph.value(name, key).min() * unit for name in graph.of(*NEURONS) for key in KINDS[graph.kind(name)].times
+    ]
+    if shortest and min(shortest) >= _SLOW:
+        warnings.warn(
+            f"the shortest time constant of this graph is {min(shortest):g} s; if its times are in milliseconds give "
+            "unit='ms', if in steps the length of one, as unit=1e-3",
+            stacklevel=3,
+        )
     guess = None
     if step is None and not known:
         guess = step_of(graph, unit)

@@ -14,7 +14,7 @@ from ...templates.arguments import check_kind
 from ...templates.errors import brief, suggest
 from ...templates.expressions import is_name
 from ...templates.network import in_unit
-from ._graph import NEURONS, PASSING, Graph, read_graph, refuse
+from ._graph import LINEAR, NEURONS, PASSING, Graph, read_graph, refuse
 from ._neurons import KINDS, Kind, gains, model_of
 from ._notes import arrays_of, note_of
 from ._paths import Path, Signal, Signals
@@ -38,7 +38,7 @@ def from_nir(
     reset: str | None = None,
     initial: str | float | None = None,
     output: str | None = None,
-    unit: str | None = None,
+    unit: Any = None,
     name: str | None = None,
 ) -> Network:
     """A NIR graph as a network, in continuous time as its equations say.
@@ -70,8 +70,9 @@ def from_nir(
         or at a number. ``"reset"`` unless given.
     output : str, optional
         The Output node or population that losses read; may be left out where there is one Output.
-    unit : {"second", "ms"}, optional
-        Of all times in the graph. ``"second"`` unless given.
+    unit : {"second", "ms"}, float or Quantity, optional
+        Of all times in the graph, in seconds where it is a number, as for graphs that count steps. ``"second"`` unless
+        given.
     name : str, optional
         Of the network.
 
@@ -93,7 +94,8 @@ def from_nir(
     -----
     UserWarning
         For time constants below 5 `dt` (such a graph is a model in discrete time, whose limit is another system), for
-        a graph that looks like one in steps where no `dt` is given, and for weights a thousand times off.
+        a graph that looks like one in steps where no `dt` is given, for time constants of seconds, and for weights a
+        thousand times off.
 
     Examples
     --------
@@ -111,9 +113,12 @@ def from_nir(
     length = _time(duration, "duration", written.get("duration"))
     if length is None:
         raise ValueError("duration is missing; NIR has no trials: give the length of one")
-    told = check_steps(read, chosen.step, UNITS[chosen.unit], known=bool(written))
+    told = check_steps(read, chosen.step, chosen.unit, known=bool(written))
     names = _names(read)
+    _check_ends(read)
     sources = _sources(read, names, inputs, _time(interval, "interval", None), chosen.step)
+    if interval is not None and not any(isinstance(s, CurrentInput) for s in sources.values()):
+        raise ValueError("interval is given, and no input is a current; say which with inputs, or leave it out")
     signals = Signals(read)
     populations, projections, drives = [], [], []
     taken = set(names.values())
@@ -152,7 +157,7 @@ def from_nir(
     )
 
 
-def _check_written(written: Mapping[str, Any], dt: Any, unit: str | None) -> None:
+def _check_written(written: Mapping[str, Any], dt: Any, unit: Any) -> None:
     """Refuse another step or unit than a graph says itself: all weights would be others."""
     if not written:
         return
@@ -160,7 +165,7 @@ def _check_written(written: Mapping[str, Any], dt: Any, unit: str | None) -> Non
     if dt is not None and (step is None or not np.isclose(_time(dt, "dt", None) or 0, step, rtol=1e-9)):
         told = "is a pulse of area 1" if step is None else f"lasts {step:g} s"
         raise ValueError(f"dt is {brief(dt)}, and the graph says that a spike {told}; leave dt out")
-    if unit not in (None, own):
+    if unit is not None and _unit(unit, None) != UNITS.get(own):
         raise ValueError(f"unit is {brief(unit)}, and the graph says that its times are in {own}; leave unit out")
 
 
@@ -169,14 +174,14 @@ class _Choices:
     """What a graph doesn't say."""
 
     step: float | None
-    unit: str
+    unit: float
     reset: str | None
     initial: str | float | None
 
     @property
     def area(self) -> float:
         """Of a spike, in the graph's unit of time."""
-        return 1.0 if self.step is None else self.step / UNITS[self.unit]
+        return 1.0 if self.step is None else self.step / self.unit
 
 
 class _Neurons:
@@ -198,7 +203,7 @@ class _Neurons:
 
     def population(self, bias: Array | None, driven: bool) -> Population:
         """The population, with a bias and whether sampled currents drive it."""
-        kind, unit = self.kind, UNITS[self.chosen.unit]
+        kind, unit = self.kind, self.chosen.unit
         values = {ours: self.values[k] * (unit if k in kind.times else 1) for k, ours in kind.parameters.items()}
         if kind.name in ("IF", "I"):
             r = self.values["r"]
@@ -240,7 +245,7 @@ class _Neurons:
     def projection(self, path: Path, graph: Graph, source: str, name: str) -> Projection:
         """A path from spikes."""
         note, arrays = _of_weights(path, graph)
-        unit = UNITS[self.chosen.unit]
+        unit = self.chosen.unit
         if path.weight.ndim == 1:
             exists: Array | None = np.eye(self.n, dtype=bool)
             weights = np.diag(path.weight * self.spikes)
@@ -327,6 +332,15 @@ def _sources(
             raise ValueError(f"inputs: {node!r} is a current; give interval, the time between its samples, or dt")
         found[node] = CurrentInput(names[node], n, **{**kept, "interval": between})
     return found
+
+
+def _check_ends(graph: Graph) -> None:
+    """Refuse linear nodes that nothing comes to, or that lead nowhere: nir itself would add inputs and outputs."""
+    for node in graph.of(*LINEAR, "Threshold"):
+        if not graph.before[node]:
+            raise refuse(graph.said(node), "has no node before it", "put an Input there")
+        if not graph.after[node]:
+            raise refuse(graph.said(node), "leads nowhere", "connect it, or leave it out")
 
 
 def _check_sources(graph: Graph, node: str, signal: Signal) -> None:
@@ -424,11 +438,14 @@ def _time(value: Any, key: str, otherwise: float | None) -> float | None:
     return float(time)
 
 
-def _unit(value: str | None, otherwise: Any) -> str:
-    found = value or otherwise or "second"
-    if found not in UNITS:
-        raise ValueError(f"unit is {brief(found)}; expected {' or '.join(map(repr, UNITS))}")
-    return str(found)
+def _unit(value: Any, otherwise: Any) -> float:
+    found = otherwise or "second" if value is None else value
+    if isinstance(found, str):
+        if found not in UNITS:
+            expected = ", ".join(map(repr, UNITS))
+            raise ValueError(f"unit is {brief(found)}; expected {expected} or a time in seconds")
+        return UNITS[found]
+    return _time(found, "unit", None) or 1.0
 
 
 def _one_of(key: str, value: Any, known: tuple[str, ...]) -> str | None:
