@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES = {
+    "bridges": ("from_nir", "to_nir"),
     "brian": ("from_brian2", "neuron_group", "synapses"),
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
     "datasets": ("SpikeLists", "Trials", "padded_spikes", "spike_pairs"),
