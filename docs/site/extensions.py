@@ -65,7 +65,7 @@ class FoldersAsText(SphinxTransform):
 
 
 def _literal_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """In a docstring \\|x\\| is an absolute value or a choice; to reStructuredText it would be a substitution."""
+    """In a docstring bars around x are an absolute value; to reStructuredText they would be a substitution."""
     for k, line in enumerate(lines):
         parts = re.split(r"(``?[^`]+``?)", line)
         lines[k] = "".join(part if part.startswith("`") else part.replace("|", r"\|") for part in parts)

@@ -1,4 +1,4 @@
-"""Puts the sources of the site together in one folder: pages of the repository where they are, and generated references.
+"""Puts the sources of the site together in one folder: pages of the repository, and generated references.
 
     python docs/site/stage.py build/site/source
 

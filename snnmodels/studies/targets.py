@@ -10,7 +10,23 @@ import numpy as np
 from ..gradients import Outcome, Probe, Simulation
 from ..targets import Target
 
-__all__ = ["TargetDifference", "target_difference"]
+__all__ = ["FEATURES", "TargetDifference", "target_difference"]
+
+# What the engine can do, each by a model that needs it; all targets are to find the same of each.
+FEATURES = {
+    "linear": "lif+exp_synapse",
+    "linear, many states": "glif5+exp_synapse",
+    "jump at an arrival": "lif+delta_synapse",
+    "current that rises before it falls": "lif+alpha_synapse",
+    "refractory period, states held": "lif+exp_synapse+refractory",
+    "refractory period, nothing held": "lif+exp_synapse+dead_time",
+    "no threshold": "leaky_integrator+exp_synapse",
+    "nonlinear": "qif+exp_synapse",
+    "conductance": "lif+exp_conductance",
+    "no reset": "fitzhugh_nagumo+exp_synapse",
+    "condition in an equation": "izhikevich_2007+exp_synapse",
+    "states of sources": "lif+tsodyks_markram",
+}
 
 
 @dataclass(frozen=True)
