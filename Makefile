@@ -30,7 +30,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 test: lint  ## lint, types, and the tests that together take minutes
 	$(PYTEST)
 
-test-all: lint  ## the same with the slow proofs: builds from copied projects, CUDA, training, packaging
+test-all: lint $(VENV)/.docs  ## the same with the slow proofs: builds from copied projects, CUDA, training, packaging, the site
 	$(PYTEST) --run-slow
 
 # the examples are run for the gallery's figures where SNNMODELS_DOCS_RUN is 1

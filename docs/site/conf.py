@@ -32,7 +32,7 @@ extensions = [
 ]
 root_doc = "index"
 templates_path = [str(HERE / "templates")]  # autosummary looks beside the sources, not here
-exclude_patterns = ["gallery_scripts"]
+exclude_patterns = ["gallery_scripts", "tutorial_scripts", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 nitpicky = False  # docstrings name parameters and arrays as well as objects
 
 myst_enable_extensions = ["dollarmath"]
@@ -51,9 +51,10 @@ intersphinx_mapping = {"brian2": ("https://brian2.readthedocs.io/en/stable/", in
 
 run = os.environ.get("SNNMODELS_DOCS_RUN", "") not in ("", "0")
 sphinx_gallery_conf = {
-    "examples_dirs": "gallery_scripts",
-    "gallery_dirs": "gallery",
+    "examples_dirs": ["tutorial_scripts", "gallery_scripts"],
+    "gallery_dirs": ["tutorials", "gallery"],
     "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
     "plot_gallery": "True" if run else "False",
     "abort_on_example_error": True,
     "download_all_examples": False,

@@ -33,12 +33,25 @@ GALLERY = """Examples
 
 Short scripts to copy from; each is run by the tests.
 """
+TUTORIALS = """Tutorials
+=========
+
+From the first network on. Each is a script that the tests run, and can be had as a notebook.
+"""
 
 
 def gallery_script(name: str, text: str) -> str:
     """A script of `examples/` with the title that the gallery needs, from its name."""
     title = name.replace("_", " ").capitalize()
     return text.replace('"""', f'"""{title}\n{"=" * len(title)}\n\n', 1)
+
+
+def further(index: str) -> str:
+    """What the index ends with: pages of `docs` that it does not list."""
+    names = [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))]
+    listed = set(index.split())
+    rest = "\n".join(name for name in names if name not in listed)
+    return f"\n```{{toctree}}\n:caption: Further pages\n:maxdepth: 1\n:hidden:\n\n{rest}\n```\n" if rest else ""
 
 
 def files() -> Iterator[tuple[str, bytes]]:
@@ -50,8 +63,12 @@ def files() -> Iterator[tuple[str, bytes]]:
                 yield name, path.read_bytes()
     pages = ROOT / "docs/site/pages"
     for path in sorted(pages.rglob("*.md")):
-        yield str(path.relative_to(pages)), path.read_bytes()
+        text = path.read_text()
+        yield str(path.relative_to(pages)), (text + further(text) if path.name == "index.md" else text).encode()
     yield "gallery_scripts/GALLERY_HEADER.rst", GALLERY.encode()
+    yield "tutorial_scripts/GALLERY_HEADER.rst", TUTORIALS.encode()
+    for path in sorted((ROOT / "docs/tutorials").glob("*.py")):
+        yield f"tutorial_scripts/{path.name}", path.read_bytes()
     for path in sorted((ROOT / "examples").glob("*.py")):
         yield f"gallery_scripts/{path.name}", gallery_script(path.stem, path.read_text()).encode()
     for name, text in [*api_pages(), *toml_pages(), ("reference/command_line.md", command_line())]:
@@ -64,7 +81,8 @@ def stage(folder: Path) -> None:
     Parameters
     ----------
     folder : path
-        Is made if it is not there. What Sphinx generates in it stays: `gallery`, and the pages of names that there are.
+        Is made if it is not there. What Sphinx generates in it stays: `gallery`, `tutorials`, and the
+        pages of names that there are.
     """
     wanted = dict(files())
     names = {f"api/generated/{name}.rst" for name in documented()}  # autosummary leaves pages of names that are gone
@@ -75,7 +93,7 @@ def stage(folder: Path) -> None:
             path.write_bytes(content)
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and name not in wanted.keys() | names and not name.startswith("gallery/"):
+        if path.is_file() and name not in wanted.keys() | names and not name.startswith(("gallery/", "tutorials/")):
             path.unlink()
 
 

@@ -43,6 +43,8 @@ class Simulation:
     Taylor series with a step for each neuron, to `tolerance`. The gradient is that of the same system (Wunderlich &
     Pehle 2021, Sci. Rep. 11:12829), for every weight, delay, parameter, input spike time and sample of a current.
 
+    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
+
     Parameters
     ----------
     network : Network
@@ -68,8 +70,6 @@ class Simulation:
         Of one population in one trial. More are taken for a network that runs away.
     timeout : float, optional
         Seconds that a batch (or the batches of one `fit`) may take on a compiled target; without, any time.
-
-    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
 
     Examples
     --------
