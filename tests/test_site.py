@@ -62,6 +62,7 @@ def test_a_folder_of_sources_holds_what_it_should_and_nothing_else(
     monkeypatch.syspath_prepend(str(SITE))
     import stage
 
+    monkeypatch.setattr(stage, "SHOWN", ("README.md", "docs/*.md"))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/gone.md").write_text("# Gone\n")
     stage.stage(tmp_path)

@@ -68,6 +68,7 @@ html_theme = "furo"
 html_title = f"snnmodels {release}"
 html_show_sphinx = False
 html_static_path = [str(HERE / "static")]
-html_css_files = ["site.css"]
+# scripts that have not been run have no pictures
+html_css_files = ["site.css"] if run else ["site.css", "not_run.css"]
 html_math_renderer = "mathml"
 pygments_style = "friendly"

@@ -28,8 +28,8 @@ SHOWN = (
     "examples/*.py",
     "examples/README.md",
 )
-GALLERY = """Examples
-========
+GALLERY = """Gallery of examples
+===================
 
 Short scripts to copy from; each is run by the tests.
 """
