@@ -24,6 +24,8 @@ PAGES = [
 PAGES = [page for page in PAGES if "docs/site" not in page.as_posix()]
 # what examples use without importing it
 OFFERED = {name: getattr(snnmodels, name) for name in NAMES} | {"snnmodels": snnmodels}
+# of numpydoc: blank lines, order of sections, unknown arguments and their order, missing summaries and returns
+FORM = {"GL01", "GL02", "GL03", "GL05", "GL06", "GL07", "GL08", "PR02", "PR03", "PR10", "RT01", "SS01", "SS02", "YD01"}
 SECTION = re.compile(r"^(Parameters|Attributes|Returns|Yields|Raises|Examples|Notes|References)\n-+\n", re.M)
 
 
@@ -74,6 +76,15 @@ def test_all_that_a_name_takes_and_gives_is_documented(name: str) -> None:
 def test_errors_are_documented(name: str) -> None:
     """Every function of the top level checks what it is given, and says with what error."""
     assert "Raises" in sections(getattr(snnmodels, name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_docstrings_are_in_the_form_of_numpydoc(name: str) -> None:
+    """What numpydoc says of sections, their order, and arguments; not of what it wants beyond ours."""
+    validate = pytest.importorskip("numpydoc.validate", reason="needs numpydoc: pip install '.[docs]'").validate
+    errors = {code: message for code, message in validate(f"snnmodels.{name}")["errors"] if code in FORM}
+    assert errors == {}
 
 
 def test_an_undocumented_argument_is_seen() -> None:

@@ -59,15 +59,15 @@ class ExpressionLoss(Loss):
         Expression with a value for each neuron; the predicted class is the neuron in which it is largest, -1 where none
         has one. Without it the loss doesn't classify.
 
-    Examples
-    --------
-    >>> ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "second"}).targets
-    {'wanted': 'second'}
-
     Raises
     ------
     ValueError
         For an expression that can't be read or has no derivative, unknown names, or values without the right unit.
+
+    Examples
+    --------
+    >>> ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "second"}).targets
+    {'wanted': 'second'}
     """
 
     expression: str
