@@ -12,6 +12,8 @@ HAS_NVCC = shutil.which("nvcc") is not None
 HAS_COMPILER = shutil.which("g++") is not None
 COMPILER = pytest.mark.skipif(not HAS_COMPILER, reason="needs a C++ compiler")
 BRIAN2CUDA = pytest.mark.skipif(importlib.util.find_spec("brian2cuda") is None, reason="needs Brian2CUDA")
+TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: the extra [torch]")
+JAX = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
 COMPILED = pytest.param("cpp_standalone", marks=COMPILER)
 TARGETS = ["numpy", COMPILED]
 on_both = pytest.mark.parametrize("target", TARGETS)

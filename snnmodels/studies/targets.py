@@ -13,10 +13,26 @@ from ..gradients import Outcome, Probe, Simulation
 from ..targets import Target
 from ..templates.network import Network, Population
 
-__all__ = ["TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
+__all__ = ["FEATURES", "TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
 
 NOTHING = 1e-13
 DRAWS = 6  # of directions in which last bits are moved
+
+# What the engine can do, each by a model that needs it; all targets are to find the same of each.
+FEATURES = {
+    "linear": "lif+exp_synapse",
+    "linear, many states": "glif5+exp_synapse",
+    "jump at an arrival": "lif+delta_synapse",
+    "current that rises before it falls": "lif+alpha_synapse",
+    "refractory period, states held": "lif+exp_synapse+refractory",
+    "refractory period, nothing held": "lif+exp_synapse+dead_time",
+    "no threshold": "leaky_integrator+exp_synapse",
+    "nonlinear": "qif+exp_synapse",
+    "conductance": "lif+exp_conductance",
+    "no reset": "fitzhugh_nagumo+exp_synapse",
+    "condition in an equation": "izhikevich_2007+exp_synapse",
+    "states of sources": "lif+tsodyks_markram",
+}
 
 
 @dataclass(frozen=True)
