@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     cls=_Train,
     no_args_is_help=True,
     help="Train a network and save its history, figure and weights: one of your own (`snnmodels train mine.toml --data "
-    "trials.npz`; `snnmodels train network --help` tells more) or one of two published ones.",
+    "trials.npz`; `snnmodels train network --help` tells more) or a published one.",
 )
 
 
@@ -58,7 +59,17 @@ SeedsOption = Annotated[
 ]
 BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=1)]
 TargetOption = Annotated[Target, typer.Option(help="Where the simulation runs; numpy needs no compiler.")]
-ProcessesOption = Annotated[int, typer.Option(help="Seeds trained at a time.", min=1)]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", "--processes", help="Seeds trained at a time, in processes of this machine.", min=1)
+]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:FACTORY",
+        help="What trains the seeds instead: a function that makes an Executor of `concurrent.futures`, in a module "
+        "or a `.py` file (docs/machines.md).",
+    ),
+]
 
 
 @app.command(_OWN)
@@ -181,7 +192,8 @@ def train_yin_yang(
     seed: SeedsOption = None,
     batch_size: BatchOption = 32,
     target: TargetOption = "cpp_standalone",
-    processes: ProcessesOption = 1,
+    workers: WorkersOption = 1,
+    executor: ExecutorOption = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/yin_yang"),
 ) -> None:
     """Train the 5-200-3 network on Yin-Yang by exact EventProp, with the published settings.
@@ -189,12 +201,13 @@ def train_yin_yang(
     The folder gets a checkpoint per seed, `results.json` with the history and the figure. An interrupted run goes on
     where it was when the same command is given again.
 
-    Examples: `snnmodels train yin-yang --epochs 10`; `snnmodels train yin-yang --seed 1 --seed 2 --processes 2`.
+    Examples: `snnmodels train yin-yang --epochs 10`; `snnmodels train yin-yang --seed 1 --seed 2 --workers 2`.
     """
-    from ..studies.experiments import Setup, draw_yin_yang, yin_yang
+    from ..studies.experiment_figures import draw_yin_yang
+    from ..studies.experiments import Setup, yin_yang
 
     setup = Setup(epochs, batch_size, target)
-    _train(yin_yang(), setup, seed, out, processes)
+    _train(yin_yang, setup, seed, out, workers, executor)
     typer.echo(f"figure: {draw_yin_yang(out, out)}")
 
 
@@ -208,7 +221,8 @@ def train_mnist(
     seed: SeedsOption = None,
     batch_size: BatchOption = 8,
     target: TargetOption = "cpp_standalone",
-    processes: ProcessesOption = 1,
+    workers: WorkersOption = 1,
+    executor: ExecutorOption = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/mnist"),
 ) -> None:
     """Train the 784-350-10 network on MNIST by exact EventProp.
@@ -218,27 +232,63 @@ def train_mnist(
 
     Example: `snnmodels train mnist --data ~/mnist --epochs 5`.
     """
-    from ..studies.experiments import MNIST_SETUPS, Setup, draw_images, keep_examples, mnist
+    from ..studies.experiment_figures import draw_images
+    from ..studies.experiments import MNIST_SETUPS, Setup, mnist
+    from ..studies.runs import keep_examples
 
     rates = MNIST_SETUPS[loss.value]
     setup = Setup(epochs, batch_size, target, rates.learning_rate, rates.decay)
-    experiment = mnist(data, loss.value)
-    seeds = _train(experiment, setup, seed, out, processes)
+    experiment, seeds = _train(lambda: mnist(data, loss.value), setup, seed, out, workers, executor)
     keep_examples(experiment, seeds[0], out)
     for figure in draw_images(out, out):
         typer.echo(f"figure: {figure}")
 
 
-def _train(experiment: Experiment, setup: Setup, seed: list[int] | None, out: Path, processes: int) -> list[int]:
-    """Train every seed, write ``results.json``, print the accuracy; return the seeds."""
-    from ..studies.experiments import summarise, train_seeds, write_results
+@app.command("shd")
+def train_shd(
+    data: Annotated[Path, typer.Option(help="Folder with `shd_train.h5` and `shd_test.h5`.")],
+    hidden: Annotated[int, typer.Option(help="Recurrent neurons.", min=1)] = 256,
+    speaker: Annotated[int, typer.Option(help="Whose trials are kept for validation.", min=0)] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training trials.", min=1)] = 100,
+    seed: SeedsOption = None,
+    batch_size: BatchOption = 32,
+    target: TargetOption = "cpp_standalone",
+    workers: WorkersOption = 1,
+    executor: ExecutorOption = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("output/shd"),
+) -> None:
+    """Train a recurrent network with learned delays on the Spiking Heidelberg Digits by exact EventProp.
+
+    The folder gets a checkpoint per seed, `results.json` with the history, the curves and the confusion matrix. An
+    interrupted run goes on where it was. An epoch takes an hour or more of one core (docs/training.md).
+
+    Example: `snnmodels train shd --data ~/shd --epochs 5 --hidden 128`.
+    """
+    from ..studies.experiment_figures import draw_confusion
+    from ..studies.experiments import SHD_SETUP, Setup, shd
+
+    setup = Setup(epochs, batch_size, target, SHD_SETUP.learning_rate, SHD_SETUP.decay)
+    experiment, _ = _train(lambda: shd(data, hidden, speaker), setup, seed, out, workers, executor)
+    names = [name[0] + name[-1] for name in experiment.class_names]  # E0 to E9 and G0 to G9
+    for figure in draw_confusion(out, out, names):
+        typer.echo(f"figure: {figure}")
+
+
+def _train(
+    make: Callable[[], Experiment], setup: Setup, seed: list[int] | None, out: Path, workers: int, executor: str
+) -> tuple[Experiment, list[int]]:
+    """Train every seed, write ``results.json``, print the accuracy; return the experiment and the seeds."""
+    from ..parallel import some_executor
+    from ..studies.runs import summarise, train_seeds, write_results
     from ..targets.devices import require_compiler
 
     prepare_brian()
     if setup.target != "numpy":
         require_compiler()
     seeds = seed or [1]
-    histories = train_seeds(experiment, setup, seeds, out, processes)
+    experiment = make()
+    with some_executor(workers, executor) as some:
+        histories = train_seeds(experiment, setup, seeds, out, some)
     write_results(out / "results.json", experiment, seeds, histories, shlex.join(["snnmodels", *sys.argv[1:]]))
     summary = summarise(histories)
     typer.echo(
@@ -246,4 +296,4 @@ def _train(experiment: Experiment, setup: Setup, seed: list[int] | None, out: Pa
         f"{summary['epochs']} epochs, standard deviation {summary['test_accuracy_std']:.2f})"
     )
     typer.echo(f"results: {out / 'results.json'}")
-    return seeds
+    return experiment, seeds

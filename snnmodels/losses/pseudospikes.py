@@ -61,15 +61,15 @@ class Pseudospikes(Loss):
     spikes : int, optional
         How many spikes each neuron has at least, with pseudospikes; as many as the loss needs unless given.
 
-    Examples
-    --------
-    >>> Pseudospikes(TTFSCrossEntropy(), drive=0.5).drive  # doctest: +SKIP
-    0.5
-
     Raises
     ------
     ValueError
         For a loss that reads no spike times, or their number alone.
+
+    Examples
+    --------
+    >>> Pseudospikes(TTFSCrossEntropy(), drive=0.5).drive
+    0.5
     """
 
     loss: Loss

@@ -270,8 +270,9 @@ private:
             for (int k = first; k < n; k++)
             {
                 const std::int64_t at = in_train(from, k);
-                const int j = from.neuron[at], last = since[p.neurons + j];
+                const int j = from.neuron[at];
                 if (j % THREADS != int(threadIdx.x)) continue;
+                const int last = since[p.neurons + j];  // its own thread's: others may not even read it
                 double y[M::S], z[M::S];
                 load<M>(x, q.sources, j, y);
                 const double interval = from.t[at] - (last >= 0 ? from.t[in_train(from, last)] : 0.0);
