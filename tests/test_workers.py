@@ -60,14 +60,15 @@ def same(one, two):
 
 
 @pytest.mark.parametrize("to", ["terminal", "parent"])
-def test_training(tmp_path, to):
+def test_ctrl_c_while_workers_train(tmp_path, to):
     command = ["train", "yin-yang", "--epochs", 5, "--seed", 1, "--seed", 2, "--out"]
     complete(*command, tmp_path / "one")
     out = tmp_path / "two"
     files = [out / f"yin_yang_seed{seed}.npz" for seed in (1, 2)]
     process = begin(*command, out, "--workers", 2)
     said = interrupt(process, lambda: any(file.exists() for file in files), to)
-    assert "interrupted; one of the seeds" in said
+    assert f"interrupted; {out} holds a checkpoint of" in said
+    assert "of 2 seeds, and the same call goes on from there" in said
     complete(*command, out, "--workers", 2)
     for file in files:
         same(tmp_path / "one" / file.name, file)
@@ -75,7 +76,7 @@ def test_training(tmp_path, to):
 
 
 @pytest.mark.parametrize("to", ["terminal", "parent"])
-def test_fit(tmp_path, to):
+def test_ctrl_c_while_workers_fit(tmp_path, to):
     n, dt = 3000, 1e-4
     rng = np.random.default_rng(0)
     current = 0.5e-9 + 0.2e-9 * np.repeat(rng.normal(size=n // 50), 50)
