@@ -31,7 +31,7 @@ from snnmodels.files import atomic_file, read_json, write_rounded
 from snnmodels.gradients import GradientReport, Probe, check_gradient, probe
 from snnmodels.gradients.gradient_report import FLOOR
 from snnmodels.parallel import run_all
-from snnmodels.studies.targets import target_difference
+from snnmodels.studies.targets import FEATURES, target_difference
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets.devices import quiet, require_compiler
 from snnmodels.templates import catalogue, load_model
@@ -46,22 +46,6 @@ DIFFERENCES = 1e-6  # what a gradient may be from central differences
 UNDECLARED = {True: Accuracy(1e-12, 1e-9), False: Accuracy(1e-9, 1e-6)}
 TARGETS = 1e-12  # and one target from the other
 ELEMENTS = {True: 6, False: 2}  # of a group, that are changed for differences
-
-# What the engine can do, each by a model that needs it; both targets are to find the same of each.
-FEATURES = {
-    "linear": "lif+exp_synapse",
-    "linear, many states": "glif5+exp_synapse",
-    "jump at an arrival": "lif+delta_synapse",
-    "current that rises before it falls": "lif+alpha_synapse",
-    "refractory period, states held": "lif+exp_synapse+refractory",
-    "refractory period, nothing held": "lif+exp_synapse+dead_time",
-    "no threshold": "leaky_integrator+exp_synapse",
-    "nonlinear": "qif+exp_synapse",
-    "conductance": "lif+exp_conductance",
-    "no reset": "fitzhugh_nagumo+exp_synapse",
-    "condition in an equation": "izhikevich_2007+exp_synapse",
-    "states of sources": "lif+tsodyks_markram",
-}
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""``snnmodels train``: the published experiments."""
+"""``snnmodels train``: a network file of one's own on one's own data, and the published experiments."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..targets import Target
 from .common import prepare_brian
@@ -19,10 +20,24 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+
+class _Train(TyperGroup):
+    """Takes what is the name of no command for a network's file, or for an option of its command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [_OWN, *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+_OWN = "network"
+
 app = typer.Typer(
+    cls=_Train,
     no_args_is_help=True,
-    help="Train a network on published data and save its history, figure and weights. A network file of your own is "
-    "trained in Python: snn.train, as README shows.",
+    help="Train a network and save its history, figure and weights: one of your own (`snnmodels train mine.toml --data "
+    "trials.npz`; `snnmodels train network --help` tells more) or a published one.",
 )
 
 
@@ -55,6 +70,120 @@ ExecutorOption = Annotated[
         "or a `.py` file (docs/machines.md).",
     ),
 ]
+
+
+@app.command(_OWN)
+def train_network(
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="Path of a network's `.toml` file that declares a `[loss]`.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="`.npz` file of the training trials: spikes or samples of every input, and targets."),
+    ],
+    test: Annotated[
+        Path | None, typer.Option(help="Trials of the same form that it is judged on after every epoch.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training trials.", min=1)] = 20,
+    batch_size: BatchOption = 32,
+    rate: Annotated[float, typer.Option(help="Size of Adam's steps, relative to the values of each group.")] = 0.01,
+    decay: Annotated[float, typer.Option(help="Factor on the rate per epoch.")] = 1.0,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="`KEY=SIZE`: what a group's rate is relative to, as `input_hidden.delay=1*ms`. Repeatable."),
+    ] = None,
+    bounds: Annotated[
+        list[str] | None,
+        typer.Option(help="`KEY=LOW:HIGH`: limits of a group, as `hidden.tau_m=2*ms:80*ms`. Repeatable."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of what the file draws, instead of the file's, and of the order of trials.", min=0),
+    ] = None,
+    target: TargetOption = "cpp_standalone",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the results. [default: output/NAME]", show_default=False),
+    ] = None,
+) -> None:
+    """Train a network file of your own on your own trials, by the loss that it declares.
+
+    What the file makes learnable is learned (docs/training.md says what the data file holds and how steps are sized).
+    The folder gets a checkpoint after every epoch, and at the end `trained.toml` with `trained.npz` (the network with
+    its trained values, for every command and for `snn.load_network`), `history.json` and `history.png`. An interrupted
+    run goes on where it was when the same command is given again.
+
+    Examples: `snnmodels train mine.toml --data trials.npz --test others.npz --epochs 30`;
+    `snnmodels train mine.toml --data trials.npz --bounds hidden.tau_m=2*ms:80*ms --target numpy`.
+    """
+    from matplotlib.figure import Figure
+
+    from ..files import folder_for
+    from ..gradients import Simulation
+    from ..losses import load_network
+    from ..plots import learning_curves
+    from ..studies.plots import save_figure
+    from ..targets.devices import require_compiler
+    from ..templates import save_network, with_values
+    from ..training import read_trials, relative_adam, train
+
+    prepare_brian()
+    if target != "numpy":
+        require_compiler()
+    loaded = load_network(network, seed)
+    optimiser = relative_adam(
+        loaded,
+        rate,
+        decay,
+        sizes=_pairs("size", size),
+        bounds={key: _limits(key, pair) for key, pair in _pairs("bounds", bounds).items()},
+    )
+    with Simulation(loaded, batch_size=batch_size, target=target, input_gradients=False) as simulation:
+        trials = read_trials(data, loaded, simulation.loss)
+        others = None if test is None else read_trials(test, loaded, simulation.loss)
+        folder = folder_for(out or Path("output", Path(network).stem), "results")
+        result = train(
+            simulation,
+            trials,
+            optimiser,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed or 0,
+            test=others,
+            checkpoint=folder / "checkpoint.npz",
+        )
+    save_network(with_values(loaded, result.values), folder / "trained.toml")
+    result.history.save(folder / "history.json")
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    learning_curves(result.history, figure.subplots())
+    save_figure(figure, folder / "history.png", dpi=150)
+    first, last = result.history.epochs[0], result.history.epochs[-1]
+    for name in ("train", "test"):
+        loss, error = (getattr(last, f"{name}_{measure}") for measure in ("loss", "error"))
+        if loss is not None:
+            wrong = "" if error is None else f", {100 * error:.2f} % of trials wrong"
+            typer.echo(f"{name} loss {loss:.4g} (after the first epoch {getattr(first, f'{name}_loss'):.4g}){wrong}")
+    typer.echo(f"{folder}: trained.toml, trained.npz, history.json, history.png")
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """``KEY=VALUE`` by key."""
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if not (key and sign and value):
+            raise ValueError(f"--{option} {text}: expected KEY=VALUE, as in hidden.tau_m=2*ms")
+        if key in pairs:
+            raise ValueError(f"--{option} names {key} twice")
+        pairs[key] = value
+    return pairs
+
+
+def _limits(key: str, text: str) -> tuple[str, str]:
+    low, colon, high = text.partition(":")
+    if not (low and colon and high):
+        raise ValueError(f"--bounds {key}={text}: expected KEY=LOW:HIGH, as in hidden.tau_m=2*ms:80*ms")
+    return low, high
 
 
 @app.command("yin-yang")

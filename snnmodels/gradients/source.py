@@ -38,8 +38,7 @@ class Outcome:
     output : array or tuple of array
         What the loss read.
     ties : int
-        Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
-        be one-sided.
+        See `Engine.ties`: there a gradient may be one-sided.
     silent : int or None
         Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int

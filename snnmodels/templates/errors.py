@@ -14,7 +14,13 @@ _SAID = 240  # characters of what a template error says besides its file
 
 
 class TemplateError(ValueError):
-    """A template that can't be used: one line that names the file, the key, and what would be right."""
+    """A template that can't be used: one line that names the file, the key, and what would be right.
+
+    Parameters
+    ----------
+    file, key, message : str
+        What the line is made of; an empty one is left out.
+    """
 
     def __init__(self, file: str, key: str, message: str) -> None:
         self.file = file

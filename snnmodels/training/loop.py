@@ -74,6 +74,8 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     Attributes
     ----------
+    message : str
+        Of the exception.
     result : TrainingResult
         As of the last complete epoch.
     """
