@@ -42,7 +42,12 @@ WHOLE = {tomllib.loads(p.values[0])["kind"]: p.values[0] for p in DOCUMENTS if "
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_printed_python_runs_and_says_something(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_python_runs_and_says_something(
+    block: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "_nir(" in block:
+        pytest.importorskip("nir", reason="needs the package nir (pip install 'snnmodels[nir]')")
+    monkeypatch.chdir(tmp_path)  # for what it writes
     brian2.start_scope()
     before = brian2.prefs.codegen.target
     brian2.prefs.codegen.target = "numpy"  # nothing is to be compiled for a few neurons

@@ -3,6 +3,7 @@
 from .check import check_gradient
 from .gradient_report import GradientReport, GradientRow
 from .grid import GridSimulation, UnresolvedSpikes
+from .mpi import MPISimulation
 from .passes import ForwardPass
 from .probe import Probe, ProbeError, probe
 from .simulation import Simulation, SimulationError
@@ -16,6 +17,7 @@ __all__ = [
     "GradientSource",
     "GradientWrapper",
     "GridSimulation",
+    "MPISimulation",
     "Outcome",
     "Probe",
     "ProbeError",

@@ -46,6 +46,8 @@ class Simulation:
     Taylor series with a step for each neuron, to `tolerance`. The gradient is that of the same system (Wunderlich &
     Pehle 2021, Sci. Rep. 11:12829), for every weight, delay, parameter, input spike time and sample of a current.
 
+    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
+
     Parameters
     ----------
     network : Network
@@ -72,18 +74,20 @@ class Simulation:
     timeout : float, optional
         Seconds that a batch (or the batches of one `fit`) may take on a compiled target; without, any time.
 
-    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
-
-    Examples
-    --------
-    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=32) as simulation:  # doctest: +SKIP
-    ...     outcome = simulation.run({"input": times}, labels)
-    ...     outcome.gradients["input_hidden.w"]
-
     Raises
     ------
     ValueError
         If the network, the loss and the options don't fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> network = load_network("yin_yang", hidden={"n": 20})
+    >>> times = np.linspace(1e-3, 30e-3, 10).reshape(2, 5)  # seconds; trials, sources
+    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=2) as simulation:
+    ...     outcome = simulation.run({"input": times}, np.array([0, 1]))
+    >>> outcome.gradients["input_hidden.w"].shape
+    (5, 20)
     """
 
     def __init__(
