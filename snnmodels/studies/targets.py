@@ -24,9 +24,12 @@ FEATURES = {
     "nonlinear": "qif+exp_synapse",
     "conductance": "lif+exp_conductance",
     "no reset": "fitzhugh_nagumo+exp_synapse",
-    "condition in an equation": "izhikevich_2007+exp_synapse",
+    "condition in an equation": "integrate_and_fire_or_burst+exp_synapse",
     "states of sources": "lif+tsodyks_markram",
 }
+
+
+ROUNDING = 4 * float(np.finfo(float).eps)  # of a loss: a gradient of no more is one of 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class TargetDifference:
     times : float
         Of spikes, in seconds, at most.
     gradients : float
-        Relative in norm, of the array that is furthest off.
+        Relative in norm, of the array that is furthest off; 0 for those that are 0 to rounding on both.
     worst : str
         The key of that array.
     """
@@ -69,7 +72,11 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
         late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
     apart = {}
     for key, g in other.gradients.items():
-        size = max(float(np.linalg.norm(g)), 1e-300)  # of a gradient that is 0 any other is far away
+        norms = [float(np.linalg.norm(x)) for x in (g, one.gradients[key])]
+        if max(norms) <= ROUNDING * abs(other.loss):
+            apart[key] = 0.0  # one that cancels, as of a softmax by what moves all outputs alike, has no digits
+            continue
+        size = max(norms[0], 1e-300)  # of a gradient that is 0 any other is far away
         apart[key] = float(np.linalg.norm(one.gradients[key] - g)) / size
     worst = max(apart, key=lambda key: apart[key])
     return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst)
