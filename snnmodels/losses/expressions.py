@@ -151,6 +151,11 @@ class ExpressionLoss(Loss):
                 return Integral(self.population, read.of, own)
         return FinalValues(self.population, read.of)
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """As `targets` says; see `Loss.target_names`."""
+        return tuple(self.targets)
+
     def check(self, network: Network) -> None:
         """Check units; see `Loss.check`."""
         name = self.population or network.output

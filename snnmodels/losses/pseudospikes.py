@@ -125,6 +125,11 @@ class Pseudospikes(Loss):
         runs = {seen.population: _free_run(seen, network, self.drive) for seen in read}
         return _WithPseudospikes(loss, tuple(runs.values()), self.spikes)
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Those of the loss; see `Loss.target_names`."""
+        return self.loss.target_names
+
     def check(self, network: Network) -> None:
         """Check the loss, and that there can be pseudospikes; see `Loss.check`."""
         self.for_network(network)
@@ -365,6 +370,11 @@ class _WithPseudospikes(Loss):
         if predictions is not None:
             predictions = self.loss.evaluate(shown(self.loss, own), targets).predictions
         return LossValue(found.value, tuple(gradients), predictions)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Those of the loss; see `Loss.target_names`."""
+        return self.loss.target_names
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """Count the trials in which a spike is missing and there is no pseudospike; see `Loss.silent_trials`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["TemplateError", "brief", "located", "shorten", "suggest"]
 
@@ -24,8 +25,12 @@ class TemplateError(ValueError):
     def __init__(self, file: str, key: str, message: str) -> None:
         self.file = file
         self.key = key
+        self._message = message
         parts = (part for part in (file, shorten(key, _SHOWN), shorten(message, _SAID)) if part)
         super().__init__(": ".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.file, self.key, self._message)  # from another process
 
 
 def shorten(text: str, most: int) -> str:

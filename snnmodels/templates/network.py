@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._html import page, table
-from .arguments import check_kind, check_mapping, real_array, sequence_of
+from .arguments import check_kind, check_mapping, has_unit, real_array, sequence_of
 from .constraints import violated
 from .errors import brief, suggest
 from .expressions import is_name
@@ -208,7 +208,7 @@ class Population:
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
-            if not hasattr(value, "dim") and not isinstance(self.parameters, Settled):
+            if not has_unit(value) and not isinstance(self.parameters, Settled):
                 _warn_of_size(what, array, known[name])
             values[name] = array if array.ndim else float(array)
         if problem := violated(self.model, {name: values.get(name, p.value) for name, p in known.items()}):
@@ -668,7 +668,7 @@ def take_seconds(of: Any, *names: str) -> None:
     """
     for name in names:
         value = getattr(of, name)
-        if hasattr(value, "dim"):
+        if has_unit(value):
             seconds = in_unit(value, "second", name)
             if seconds.ndim:
                 raise ValueError(f"{name}: expected one time, got {brief(value)}")
@@ -692,7 +692,7 @@ def in_unit(value: Any, unit: str, where: str) -> Array:
     ValueError
         For another unit, or what is no number.
     """
-    if hasattr(value, "dim"):
+    if has_unit(value):
         from .units import unit_of_dimension
 
         if value.dim is not _dimension_of(unit):
