@@ -16,6 +16,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         results = read_json(file, "results file", "tasks", "quick")
     else:
         results = {
-            "command": scripts.command("figure_transfer", arguments),
+            "command": scripts.command("figure_transfer", _anywhere(arguments)),
             "quick": options.quick,
             "tasks": _tasks(options),
         }
@@ -100,7 +101,7 @@ def describe(results: Mapping[str, Any]) -> list[str]:
                 lines.append(f"| knob − {name} | {_row(_spread(column, sign=True) for column in gain.T)}")
             lines.append(f"| spikes of the knob's network | {_row(map(_spread, spent(seeds, 'conditioned', count).T))}")
         base = [s["base"]["test"] for s in seeds.values()]
-        lines += ["", f"base: accuracy {_spread(np.array([b['accuracy'] for b in base]))}"]
+        lines += ["", f"{TASKS[task]}, base: accuracy {_spread(np.array([b['accuracy'] for b in base]))}"]
         for key in ("spikes", "decided"):
             lines.append(f"base: {key} {_spread(np.array([b[key] for b in base]), digits=1)}")
         lines.append(f"base: neurons that spike {_spread(np.array([s['neurons'] for s in seeds.values()]), digits=1)}")
@@ -212,6 +213,12 @@ def _tasks(options: argparse.Namespace) -> dict[str, Any]:
             "settings": as_json(dataclasses.asdict(settings)), "budgets": task.budgets(settings), "seeds": every,
         }  # fmt: skip
     return found
+
+
+def _anywhere(arguments: list[str] | None) -> list[str]:
+    """The arguments without the place where the files of MNIST lie here."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return ["DIR" if k and given[k - 1] == "--mnist" else word for k, word in enumerate(given)]
 
 
 def _deviation(values: np.ndarray) -> np.ndarray:

@@ -122,28 +122,29 @@ def yin_yang_task(validation: int = 2000, test: int = 5000) -> Task:
     return Task("yin_yang", _build_yin_yang, TTFSCrossEntropy(), train, held, tested)
 
 
-def mnist_task(directory: str | Path, validation: int = 2000, test: int = 5000) -> Task:
-    """MNIST 784-n-10 from the user's files; validation trials are the last of the training file.
+def mnist_task(directory: str | Path, training: int = 10000, validation: int = 1500, test: int = 3000) -> Task:
+    """MNIST 784-n-10 from the user's files, by default a part of them; validation trials are the training file's last.
 
     Parameters
     ----------
     directory : str or Path
         See `load_mnist`.
-    validation, test : int
+    training, validation, test : int
         Trials of each.
     """
     from .experiments import mnist
 
     e = mnist(directory)
+    train = e.train.subset(slice(training))
     held, tested = e.validation.subset(slice(validation)), e.test.subset(slice(test))
-    return Task("mnist", _build_mnist, e.loss, e.train, held, tested, e.dropout, decides=False, tested=16)
+    return Task("mnist", _build_mnist, e.loss, train, held, tested, e.dropout, decides=False, tested=12)
 
 
 def settings_for(task: str, quick: bool = False) -> TransferSettings:
     """The settings of a task by name; `quick` ones show that everything runs, and no result."""
     if task == "mnist":
         settings = TransferSettings(
-            hidden=100, base_epochs=8, base_decay=0.75, joint_epochs=8, joint_decay=0.75, more_epochs=2, more_decay=0.5,
+            hidden=100, base_epochs=8, base_decay=0.75, joint_epochs=8, joint_decay=0.75, more_epochs=3, more_decay=0.6,
             small=(20, 40), order_trials=500, at_once=5, adaptive=(), retrained_at=(0.6, 0.4), joint_rate=5e-3,
         )  # fmt: skip
     elif task == "yin_yang":

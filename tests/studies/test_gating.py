@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from snnmodels.studies.budgets import accuracies, chosen, condensed, spent
 from snnmodels.studies.early_decision import decide, output_potentials
 from snnmodels.studies.gating import GATE, KNOB, LONGEST, GatedBatches, SpikeBudget, gated, with_knob
 from snnmodels.studies.ordering import benefit_order
-from snnmodels.studies.transfer_tasks import settings_for
+from snnmodels.studies.transfer import run_seed
+from snnmodels.studies.transfer_tasks import Task, settings_for, yin_yang_task
 from snnmodels.templates import Network, load_model, load_network
 
 N = 12
@@ -296,6 +298,36 @@ def test_points_are_chosen_by_validation_within_the_budget() -> None:
     np.testing.assert_allclose(spent(seeds, "conditioned", "decided"), [[0.5, 0.1]])
     assert "small" in seeds["1"]["arms"], "with no small network, the base stands for it"
     assert "adaptive" not in seeds["1"]["arms"]
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path, trials: Trials) -> None:
+    task = Task("small", lambda n, seed: network(n), TTFSCrossEntropy(), trials, trials, trials)
+    settings = settings_for("yin_yang", quick=True)
+    (tmp_path / "settings.json").write_text('{"task": "small", "seed": 1, "settings": {"hidden": 7}}')
+    with pytest.raises(ValueError, match="of a run with other settings; remove it, or name another with --out"):
+        run_seed(task, settings, 1, tmp_path)
+
+
+@pytest.mark.slow
+def test_every_arm_runs_and_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    settings = dataclasses.replace(
+        settings_for("yin_yang", quick=True), base_epochs=12, joint_epochs=12, adaptive=(8,), adaptive_epochs=3
+    )
+    task = yin_yang_task(500, 500)
+    result = run_seed(task, settings, 1, tmp_path)
+    assert result["base"][0]["test"]["accuracy"] > 0.93
+    files = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    (tmp_path / "small_30.json").unlink()
+    again = run_seed(task, settings, 1, tmp_path)
+    assert again == result
+    assert [name for name, at in files.items() if (tmp_path / name).stat().st_mtime_ns != at] == ["small_30.json"]
+    seeds = {"1": condensed(result, task.budgets(settings))}
+    own, frozen = accuracies(seeds, "conditioned"), accuracies(seeds, "frozen")
+    at = settings.fractions.index(0.6)
+    assert own[0, at] > frozen[0, at] + 0.05
+    assert (spent(seeds, "conditioned")[0, : at + 1] < np.array(settings.fractions[: at + 1]) + 0.03).all()
+    last = [b["spikes"] / b["budget"] for b in result["control"][60:80]]
+    assert np.mean(last) == pytest.approx(1, abs=0.1)
 
 
 def test_settings_of_unknown_tasks_are_refused() -> None:
