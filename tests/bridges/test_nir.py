@@ -333,14 +333,16 @@ def test_times_that_are_no_seconds_are_warned_of() -> None:
     steps = graph(one, LINEAR, lif(tau=10.0, r=10.0), other)  # as of a simulator whose unit of time is its step
     with pytest.warns(UserWarning, match=r"shortest time constant of this graph is 10 s; if .* unit='ms', if in steps"):
         from_nir(steps, duration=END)
-    network = from_nir(steps, duration=END, unit=1 * ms)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network = from_nir(steps, duration=END, unit=1 * ms)
     assert network.populations[0].value("tau_m") == 0.01
     assert network.projections[0].weights == 1.0
 
 
 def test_weights_of_another_size_are_warned_of() -> None:
     one, other = ends(1, 1)
-    with pytest.warns(UserWarning, match=r"largest weight is 1\.6e-05 times .* threshold of 'x2'; is a spike"):
+    with pytest.warns(UserWarning, match=r"largest weight to 'x2' is 1\.6e-05 times its .*; is a spike"):
         from_nir(graph(one, LINEAR, lif(r=4.0), other), duration=END, dt=0.8e-7)
 
 
