@@ -56,7 +56,6 @@ def test_what_has_no_effect_on_both_is_left_out(given: Probe, monkeypatch: pytes
     found = targets.target_difference(given, "cpp_standalone", "numpy")
     assert found is not None
     assert key not in found.arrays
-    assert found.gradients == pytest.approx(1)
     sizes["cpp_standalone"] = 1.0
     found = targets.target_difference(given, "cpp_standalone", "numpy")
     assert found is not None
