@@ -8,6 +8,7 @@ SNNMODELS_BRIAN2_INVENTORY names Brian2's `objects.inv`, a file or an address; w
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
 
 default_role = "py:obj"  # `Simulation` in a docstring is a link where there is such an object, and code where not
 autosummary_generate = True
+# packages of extras, where they are not installed
+autodoc_mock_imports = [name for name in ("mpi4py", "nir", "torch") if importlib.util.find_spec(name) is None]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 numpydoc_show_class_members = False
