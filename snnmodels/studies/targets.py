@@ -15,6 +15,7 @@ from ..templates.network import Network, Population
 
 __all__ = ["FEATURES", "TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
 
+NOTHING = 1e-13
 DRAWS = 6  # of directions in which last bits are moved
 ROUNDING = 4 * float(np.finfo(float).eps)  # of a loss: a gradient of no more is one of 0
 
@@ -49,12 +50,16 @@ class TargetDifference:
         Relative in norm, of the array that is furthest off; 0 for those that are 0 to rounding on both.
     worst : str
         The key of that array.
+    arrays : mapping of str to float
+        The same of every array, by key, but those of parameters without any effect: where ‖p dL/dp‖ is less than 1e-13
+        of the largest on both targets, it is what rounding has left of 0, and says nothing relative to itself.
     """
 
     loss: float
     times: float
     gradients: float
     worst: str
+    arrays: Mapping[str, float]
 
 
 def target_difference(given: Probe, target: Target, reference: Target) -> TargetDifference | None:
@@ -75,7 +80,9 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
         late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
     apart = _apart(one.gradients, other.gradients, ROUNDING * abs(other.loss))
     worst = max(apart, key=lambda key: apart[key])
-    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst)
+    nothing = _without_effect(given.network, one.gradients) & _without_effect(given.network, other.gradients)
+    arrays = {key: value for key, value in apart.items() if key not in nothing}
+    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst, arrays)
 
 
 def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
@@ -135,6 +142,17 @@ def in_last_bits(network: Network, rng: np.random.Generator) -> Network:
     populations = tuple(map(population, network.populations))
     projections = tuple(dataclasses.replace(q, weights=moved(q.weights)) for q in network.projections)
     return dataclasses.replace(network, populations=populations, projections=projections)
+
+
+def _without_effect(network: Network, gradients: Mapping[str, np.ndarray]) -> set[str]:
+    """Keys of parameters of neurons whose gradients are 0 up to rounding, by what changes of a relative size do."""
+    effect = {
+        f"{p.name}.{name}": float(np.linalg.norm(np.asarray(p.value(name)) * gradients[f"{p.name}.{name}"]))
+        for p in network.populations
+        for name in p.learnable
+        if np.any(p.value(name))
+    }
+    return {key for key, value in effect.items() if value < NOTHING * max(effect.values())}
 
 
 def _other_spikes(times: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
