@@ -18,6 +18,7 @@ from snnmodels.gradients import Simulation
 from snnmodels.losses import Pseudospikes, SpikeTimeError, load_network
 from snnmodels.templates import Network, Population, load_model
 from snnmodels.templates.schema import NeuronFile, SynapseFile, against, validate
+from tests.needs import TORCH
 
 ROOT = Path(__file__).parents[1]
 # the scripts of upstream.md show faults of others, and are run by tests/test_upstream.py
@@ -29,7 +30,7 @@ def blocks(language: str) -> list[Any]:
     """What is printed in a language, every block with its place."""
     pattern = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
     return [
-        pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}")
+        pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}", marks=[TORCH] if "torch" in block else [])
         for file in FILES
         for k, block in enumerate(pattern.findall(file.read_text()))
     ]

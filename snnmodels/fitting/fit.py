@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import atomic_file, check_writable, read_json
+from ..parallel import run_all
 from ..targets import Target
 from ..templates import as_model
 from ..templates.arguments import check_choice, check_kind, check_mapping, check_seed, check_whole
@@ -91,21 +93,20 @@ def fit(
     """Fit a model to a recording.
 
     Candidates are searched by differential evolution, a whole population in each compiled pass; where spikes count,
-    first
-    with a kernel three times as wide, whose landscape is smoother. The best is polished by trust-region steps on exact
-    gradients and second derivatives from their differences. Everything that is drawn follows from `seed`.
+    first with a kernel three times as wide, whose landscape is smoother. The best is polished by trust-region steps on
+    exact gradients and second derivatives from their differences. Everything that is drawn follows from `seed`.
 
     Parameters
     ----------
     model : str, Path or Model
         What `load_model` reads, or gives.
     recording : Recording, optional
-        As `read_recording` gives it; or the arrays themselves:
-    current, dt, spikes, voltage
-        As `as_recording` takes them.
+        As `read_recording` gives it; or the arrays themselves.
     free : mapping of str to (low, high)
         Bounds of the parameters that are fitted, with units or in SI, and ``"log"`` or ``"linear"`` behind them if
         wanted; beside those of the model, ``"delay"``: how long after the model's spike the recording has its own.
+    current, dt, spikes, voltage
+        As `as_recording` takes them.
     fixed : mapping of str to float or Quantity, optional
         Values of other parameters than the model's own.
     input : str
@@ -128,9 +129,11 @@ def fit(
         At most; 0 for none.
     seed : int
     executor : concurrent.futures.Executor, optional
-        Runs the starts, with the same results as without; it can be one of processes or of other machines.
+        Runs the starts, with the same results as without; it can be one of processes (`WorkerPool`) or of other
+        machines.
     checkpoint : str or Path, optional
-        File that is written after every generation, and gone on from. Not with an executor.
+        File that is written after every generation, and gone on from. With an executor each start has its own beside
+        it (``fit_0.json``, ``fit_1.json``), which its machines have to see under the same name.
     resume : bool
         Whether to go on from `checkpoint` if it exists; otherwise it is overwritten.
     target : str
@@ -182,14 +185,12 @@ def fit(
     task = _Task(
         model, recording, space, given, weights, input, int(candidates), settings, kernels, target, near
     )  # fmt: skip
-    if executor is not None and checkpoint is not None:
-        raise ValueError("checkpoint: a fit whose starts run elsewhere keeps none; give either executor or checkpoint")
     watch = progress_of(progress)
     watch.start(generations * (1 if executor is not None else starts))
     found: list[tuple[Array, float, int]] | None = None
     try:
         if executor is not None:
-            found = _elsewhere(executor, task, seed, starts)
+            found = _elsewhere(executor, task, seed, starts, checkpoint, resume)
         else:
             found = _searched(task, seed, starts, checkpoint, resume, watch)
         place, loss, simulations = min(found, key=lambda f: f[1])[0], min(f[1] for f in found), sum(f[2] for f in found)
@@ -210,28 +211,40 @@ def fit(
     return result
 
 
-def _elsewhere(executor: Executor, task: _Task, seed: int, starts: int) -> list[tuple[Array, float, int]]:
+def _elsewhere(
+    executor: Executor, task: _Task, seed: int, starts: int, checkpoint: str | Path | None, resume: bool
+) -> list[tuple[Array, float, int]]:
     """All searches by an executor, which is left without those that did not begin if one fails or Ctrl-C comes."""
-    futures: list[Future[tuple[Array, float, int]]] = []
+    files = None if checkpoint is None else [_file_of(checkpoint, k).absolute() for k in range(starts)]
+    for file in files or ():
+        check_writable(file, "checkpoint")
     try:
-        futures.extend(executor.submit(_search, task, seed, k) for k in range(starts))
-        return [future.result() for future in futures]
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+        return run_all(partial(_search, task, seed, files, resume), range(starts), executor)
+    except KeyboardInterrupt:
+        there = [file for file in files or () if file.exists()]
+        what = f"{checkpoint} (a file for each search, {len(there)} of {starts} so far)" if there else checkpoint
+        raise FitInterrupted(_kept("interrupted in the searches", what, there=bool(there))) from None
 
 
-def _kept(where: str, path: str | Path | None) -> str:
-    """What an interruption leaves."""
-    if path is None or not Path(path).exists():
+def _file_of(checkpoint: str | Path, number: int) -> Path:
+    """The checkpoint of one search, where each has its own."""
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+
+def _kept(where: str, path: str | Path | None, there: bool | None = None) -> str:
+    """What an interruption leaves; `there` says whether anything is, where the path alone doesn't."""
+    if path is None or not (Path(path).exists() if there is None else there):
         return f"{where}; nothing is kept{' without a checkpoint' if path is None else ' yet'}"
     return f"{where}; {path} holds it, and the same call goes on from there"
 
 
-def _search(task: _Task, seed: int, number: int, watch: FitProgress | None = None) -> tuple[Array, float, int]:
-    """One search from one beginning."""
-    (found,) = _searched(task, seed, 1, None, False, watch or progress_of(False), first=number)
+def _search(
+    task: _Task, seed: int, files: Sequence[Path] | None, resume: bool, number: int
+) -> tuple[Array, float, int]:
+    """One search from one beginning, with a checkpoint of its own if there are files."""
+    file = None if files is None else files[number]
+    (found,) = _searched(task, seed, 1, file, resume, progress_of(False), only=number)
     return found
 
 
@@ -242,12 +255,12 @@ def _searched(
     checkpoint: str | Path | None,
     resume: bool,
     watch: FitProgress,
-    first: int = 0,
+    only: int | None = None,
 ) -> list[tuple[Array, float, int]]:
-    """All searches, one after the other: best place, its loss, and simulations of each."""
-    saved = _Saved(task, seed, starts, checkpoint, resume)
+    """All searches, one after the other, or a certain one: best place, its loss, and simulations of each."""
+    saved = _Saved(task, seed, starts, checkpoint, resume, only)
     while len(saved.done) < starts:
-        number = first + len(saved.done)
+        number = len(saved.done) if only is None else only
         evolution, stage = saved.evolution, saved.stage
         simulations = saved.simulations
         for k in range(stage, len(task.kernels)):
@@ -391,7 +404,9 @@ def _simulated(task: _Task, values: Mapping[str, float]) -> list[Array]:
 class _Saved:
     """A checkpoint, or none: searches that are done, and where the present one is."""
 
-    def __init__(self, task: _Task, seed: int, starts: int, path: str | Path | None, resume: bool) -> None:
+    def __init__(
+        self, task: _Task, seed: int, starts: int, path: str | Path | None, resume: bool, only: int | None = None
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.done: list[tuple[Array, float, int]] = []
         self.evolution: Evolution | None = None
@@ -401,7 +416,8 @@ class _Saved:
             "model": description(task.model), "input": task.input, "fixed": dict(task.fixed),
             "free": {name: [b.low, b.high, b.log] for name, b in task.space.bounds.items()},
             "losses": dict(task.weights), "settings": description(task.settings), "candidates": task.candidates,
-            "kernels": [list(k) for k in task.kernels], "seed": int(seed), "starts": int(starts),
+            "kernels": [list(k) for k in task.kernels], "seed": int(seed),
+            "starts": int(starts) if only is None else f"search {only} alone",
             "recording": description([(s.current, s.dt, list(s.spikes), s.voltage) for s in task.recording.sweeps]),
             "start": None if task.start is None else task.start.tolist(), "target": task.target,
         }))  # fmt: skip

@@ -14,7 +14,7 @@ from ..optimisers import Optimiser
 from ..templates.identity import description
 from ..templates.network import Network
 
-__all__ = ["BatchTrainer", "GradientSource", "GradientWrapper", "Outcome"]
+__all__ = ["BatchTrainer", "GradientSource", "GradientWrapper", "OneOfSeveral", "Outcome"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Outcome:
         or all of them caused at once by arrivals or ends of refractory periods.
     output : array or tuple of array
         What the loss read.
-    ties : int
-        Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
-        be one-sided.
+    ties : int or None
+        How often times were tied, so that a gradient may be one-sided; see `Engine.ties`. None for a large sparse
+        network with delays of single synapses, where to count takes longer than to simulate: `Simulation.ties` does.
     silent : int or None
         Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int
@@ -54,7 +54,7 @@ class Outcome:
     spikes: Mapping[str, float] = field(default_factory=dict)
     smallest_gdot: float = float("inf")
     output: Any = field(default_factory=lambda: np.empty(0))
-    ties: int = 0
+    ties: int | None = 0
     silent: int | None = None
     unresolved: int = 0
     pseudospikes: Mapping[str, float] = field(default_factory=dict)
@@ -132,6 +132,18 @@ class BatchTrainer(Protocol):
         """Train on several batches; see `Simulation.fit`."""
 
 
+@runtime_checkable
+class OneOfSeveral(Protocol):
+    """A `GradientSource` that is one of several processes which all run the same training; `MPISimulation` is one."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that shows progress and writes files."""
+
+    def agree(self, **facts: Any) -> None:
+        """Raise, in all processes, where these differ between them."""
+
+
 class GradientWrapper(ABC):
     """A `GradientSource` that changes what goes into another one, or what comes out of it."""
 
@@ -155,6 +167,16 @@ class GradientWrapper(ABC):
         of = {"class": type(source).__qualname__, **getattr(source, "settings", {})}
         own = {k: v for k, v in vars(self).items() if v is not source and not isinstance(v, Network)}
         return {"of": of, **{k.lstrip("_"): description(v) for k, v in own.items()}}
+
+    @property
+    def leads(self) -> bool:
+        """See `OneOfSeveral`."""
+        return not isinstance(self._source, OneOfSeveral) or self._source.leads
+
+    def agree(self, **facts: Any) -> None:
+        """See `OneOfSeveral`."""
+        if isinstance(self._source, OneOfSeveral):
+            self._source.agree(**facts)
 
     @abstractmethod
     def run(
