@@ -20,6 +20,7 @@ from snnmodels.fitting.free import free_parameters
 from snnmodels.fitting.objective import Objective
 from snnmodels.fitting.result import simulate_sweeps
 from snnmodels.fitting.search import Evolution, curvature, polish
+from snnmodels.fitting.searching import _Search
 from snnmodels.fitting.space import Space
 
 DT = 1e-3
@@ -137,7 +138,7 @@ def test_derivatives_of_spikes_agree_with_the_reference() -> None:
 def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = replace_voltage(recorded(LIF, TRUTH, 200))
     options: dict[str, Any] = {"free": FREE, "candidates": 8, "generations": 6, "starts": 2, "polish_steps": 0,
-                               "progress": False, "target": "numpy"}  # fmt: skip
+                               "progress": False, "target": "numpy", "likelihood": False}  # fmt: skip
     whole = snn.fit(LIF, data, **options)
     calls, step = [0], Evolution.step
 
@@ -161,26 +162,30 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path: Path, monkeypat
     assert elsewhere.values == whole.values
 
 
-@pytest.mark.parametrize("where", ["_population", "_polished", "_result"])
+@pytest.mark.parametrize("where", ["_begun", "polished", "_result"])
 def test_ctrl_c_outside_of_a_generation_says_what_is_kept(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = replace_voltage(recorded(LIF, TRUTH, 200))
     options: dict[str, Any] = {"free": FREE, "candidates": 8, "generations": 2, "polish_steps": 1, "progress": False,
-                               "target": "numpy"}  # fmt: skip
+                               "target": "numpy", "likelihood": False}  # fmt: skip
 
     def ctrl_c(*_: Any) -> None:
         raise KeyboardInterrupt
 
     module = sys.modules["snnmodels.fitting.fit"]
-    monkeypatch.setattr(module, where, ctrl_c)
-    kept = "nothing is kept yet" if where == "_population" else r"fit\.json holds it"
+    monkeypatch.setattr(_Search if where == "_begun" else module, where, ctrl_c)
+    kept = "nothing is kept yet" if where == "_begun" else r"fit\.json holds it"
     with pytest.raises(FitInterrupted, match=kept):
         snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **options)
     with pytest.raises(FitInterrupted, match="nothing is kept without a checkpoint"):
         snn.fit(LIF, data, **options)
     monkeypatch.undo()
     snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **options)
+    if where == "_begun":  # what another fit has left is not this one's
+        monkeypatch.setattr(_Search, where, ctrl_c)
+        with pytest.raises(FitInterrupted, match="nothing is kept yet"):
+            snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", resume=False, **options)
 
 
 def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
@@ -199,7 +204,7 @@ def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
     executor = Waiting()
     with pytest.raises(FitInterrupted, match="interrupted in the searches; nothing is kept"):
         snn.fit(LIF, replace_voltage(recorded(LIF, TRUTH, 200)), free=FREE, starts=3, executor=executor,
-                progress=False, target="numpy")  # fmt: skip
+                progress=False, target="numpy", likelihood=False)  # fmt: skip
     assert [f.cancelled() for f in executor.given] == [True] * 3
 
 
@@ -225,12 +230,15 @@ def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
         ({"input": "I"}, "no input 'I'"),
         ({"dt": None}, "current and dt are needed"),
         ({"candidates": 2}, "candidates"),
+        ({"free": {**FREE, "delay": (0.0, 0.2)}}, r"free\['delay'\]: a bound is 0.2 s, .* shortest sweep lasts 0.1 s"),
+        ({"fixed": {"delay": -0.1}}, r"fixed\['delay'\] is -0.1 s, and the shortest sweep lasts 0.1 s"),
+        ({"noise": 8e-12}, "noise is 8e-12; expected True, False or a Noise"),
     ],
 )
 def test_what_can_not_be_fitted_is_told(changes: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {
         "free": FREE, "current": current(100), "dt": DT, "spikes": [0.02], "candidates": 8, "generations": 1,
-        "target": "numpy", "progress": False,
+        "target": "numpy", "progress": False, "likelihood": False,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         snn.fit(LIF, **{**given, **changes})
