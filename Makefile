@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format env wheel clean clean-all
+.PHONY: help demo test test-all docs lint format env wheel clean clean-all
 
 help:  ## list the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python3.12]"
@@ -30,8 +30,19 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 test: lint  ## lint, types, and the tests that together take minutes
 	$(PYTEST)
 
-test-all: lint  ## the same with the slow proofs: builds from copied projects, CUDA, training, packaging
+test-all: lint $(VENV)/.docs  ## the same with the slow proofs: builds from copied projects, CUDA, training, packaging, the site
 	$(PYTEST) --run-slow
+
+# the examples are run for the gallery's figures where SNNMODELS_DOCS_RUN is 1
+docs: $(VENV)/.docs  ## build the site into build/site/html, without a network; a warning is an error
+	$(BIN)/python docs/site/stage.py build/site/source
+	$(BIN)/python -m sphinx -c docs/site -b html -q -W --keep-going build/site/source build/site/html
+	@echo "the site begins at build/site/html/index.html"
+
+# what only the site needs
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -22,10 +22,8 @@ import dataclasses
 import datetime
 import functools
 import importlib.metadata
-import multiprocessing
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -603,8 +601,8 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Itera
         earlier = read_json(options.out / "results" / "brian.json", "results file", "models", "command")
         records, command = {r["model"]: r for r in earlier["models"]}, earlier["command"]
         wanted = options.only or [n for n in every if n not in records]
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        for record in pool.map(measure, wanted):
+    with scripts.executor(options) as executor:
+        for record in map(measure, wanted) if executor is None else executor.map(measure, wanted):
             print(record["model"], record.get("error", "done"), flush=True)
             records[record["model"]] = record
             yield {

@@ -13,8 +13,6 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 # isort: split
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -34,6 +32,7 @@ from snnmodels.coding import (
 )
 from snnmodels.coding.baselines import READOUTS, HeldOutPoint, held_out_coding, held_out_lif
 from snnmodels.coding.theory import mixed_norms_loss, mixed_norms_rate, retrained_curve
+from snnmodels.parallel import WorkerPool, run_all
 from snnmodels.studies.figures import COLOURS, letter, run_figure
 
 # seconds; a random population needs the longer training, since nothing is known about its decoder
@@ -66,8 +65,8 @@ def compute(quick: bool) -> dict[str, Any]:
     """Curves of every M, network and seed: arrays of shape (seeds, settings, fields)."""
     dimensions = (2, 8) if quick else tuple(NEURONS)
     jobs = [(m, seed, quick) for m in dimensions for seed in range(1 if quick else SEEDS[m])]
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(_job, *zip(*jobs, strict=True)))
+    with WorkerPool(2) as pool:
+        results = run_all(_job, jobs, pool)
     data: dict[str, Any] = {"tau": 0.02, "dimensions": np.array(dimensions)}
     for m in dimensions:
         mine = [result for (one, _, _), result in zip(jobs, results, strict=True) if one == m]
@@ -75,8 +74,9 @@ def compute(quick: bool) -> dict[str, Any]:
     return data
 
 
-def _job(m: int, seed: int, quick: bool) -> dict[str, np.ndarray]:
+def _job(job: tuple[int, int, bool]) -> dict[str, np.ndarray]:
     """All curves of one seed."""
+    m, seed, quick = job
     long, test = _signal(m, TRAIN_LIF[m], TRAIN_SEED + seed), _signal(m, TEST, TEST_SEED + seed)
     long = long.until(TRAIN_LIF[m] / (4 if quick else 1))
     train = long.until(TRAIN_CODING)

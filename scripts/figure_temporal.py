@@ -16,6 +16,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snnmodels.files import as_json, folder_for, read_json, write_rounded
+from snnmodels.parallel import run_all
 from snnmodels.studies.figures import COLOURS, letter
 from snnmodels.studies.plots import save_figure
 from snnmodels.studies.temporal import (
@@ -53,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         results: Results = read_json(file, "results file", "settings", "seeds")
     else:
         settings = dataclasses.replace(TemporalSettings(), **(QUICK if options.quick else {}))
-        seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
+        with scripts.executor(options) as executor:
+            runs = run_all(partial(_seed, settings, options.out.absolute()), options.seeds, executor)
+        seeds = dict(zip(map(str, options.seeds), runs, strict=True))
         results = {
             "command": scripts.command("figure_temporal", arguments),
             "settings": as_json(dataclasses.asdict(settings)),
@@ -119,7 +123,8 @@ def _task(axes: Axes, results: Results) -> None:
     orders = draw_orders(settings, seed)
     shades = ("blue", "orange", "green", "red", "pink", "sky", "grey", "black")
     for k, order in enumerate(orders[:SHOWN]):
-        trials = order_trials(settings, order[None], 6, np.random.default_rng([seed, 3, k])).samples["input"]
+        inputs, _ = order_trials(settings, order[None], 6, np.random.default_rng([seed, 3, k])).take(slice(None))
+        trials = inputs["input"]
         for row, times in enumerate(trials):
             height = (SHOWN - 1 - k) * (len(trials) + 2) + len(trials) - 1 - row
             for channel, time in enumerate(times):
@@ -156,7 +161,7 @@ def _accuracies(axes: Axes, results: Results, setup: str) -> None:
     axes.set_title(f"{setup.capitalize()}\n({seeds})", fontsize=9.5)
 
 
-def _seed(settings: TemporalSettings, seed: int, out: Path) -> dict[str, Any]:
+def _seed(settings: TemporalSettings, out: Path, seed: int) -> dict[str, Any]:
     """Result of a seed: the one in `out`, if it is complete and of the same settings, else a new one."""
     from snnmodels.targets.devices import quiet
 
@@ -181,6 +186,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     out = "output/temporal, or output/temporal_quick"
     parser = scripts.options(__doc__, quick="one seed, few epochs: half a minute", out=out, dpi=120)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 11 to 20, with --quick 1")
+    scripts.several(parser, "seeds trained at a time")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else list(range(11, 21)))
     options.out = options.out or Path("output", "temporal_quick" if options.quick else "temporal")

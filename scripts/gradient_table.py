@@ -18,11 +18,9 @@ import argparse
 import dataclasses
 import datetime
 import importlib.metadata
-import multiprocessing
 import platform
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,8 @@ import sympy as sp
 from snnmodels.files import atomic_file, read_json, write_rounded
 from snnmodels.gradients import GradientReport, Probe, check_gradient, probe
 from snnmodels.gradients.gradient_report import FLOOR
-from snnmodels.studies.targets import target_difference
+from snnmodels.parallel import run_all
+from snnmodels.studies.targets import FEATURES, target_difference
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets.devices import quiet, require_compiler
 from snnmodels.templates import catalogue, load_model
@@ -47,22 +46,6 @@ DIFFERENCES = 1e-6  # what a gradient may be from central differences
 UNDECLARED = {True: Accuracy(1e-12, 1e-9), False: Accuracy(1e-9, 1e-6)}
 TARGETS = 1e-12  # and one target from the other
 ELEMENTS = {True: 6, False: 2}  # of a group, that are changed for differences
-
-# What the engine can do, each by a model that needs it; both targets are to find the same of each.
-FEATURES = {
-    "linear": "lif+exp_synapse",
-    "linear, many states": "glif5+exp_synapse",
-    "jump at an arrival": "lif+delta_synapse",
-    "current that rises before it falls": "lif+alpha_synapse",
-    "refractory period, states held": "lif+exp_synapse+refractory",
-    "refractory period, nothing held": "lif+exp_synapse+dead_time",
-    "no threshold": "leaky_integrator+exp_synapse",
-    "nonlinear": "qif+exp_synapse",
-    "conductance": "lif+exp_conductance",
-    "no reset": "fitzhugh_nagumo+exp_synapse",
-    "condition in an equation": "izhikevich_2007+exp_synapse",
-    "states of sources": "lif+tsodyks_markram",
-}
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -445,9 +428,9 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
         wanted, command = options.only, kept["command"]
         there = {r["feature"] for r in kept["targets"]}
         features = {name: model for name, model in FEATURES.items() if name not in there}
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        records = [_told(r) for r in pool.map(measure, wanted)]
-        targets = [_told(r) for r in pool.map(compare, features, features.values())]
+    with scripts.executor(options) as executor:
+        records = run_all(measure, wanted, executor, each=_told)
+        targets = run_all(_compared, features.items(), executor, each=_told)
     if kept:
         fresh = {r["neuron"]: r for r in records}
         before = {r["neuron"]: r for r in kept["neurons"]} | fresh
@@ -464,9 +447,12 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
     }
 
 
-def _told(record: Record) -> Record:
+def _compared(feature: tuple[str, str]) -> Record:
+    return compare(*feature)
+
+
+def _told(_: object, record: Record) -> None:
     print(record.get("neuron") or record["model"], record.get("error", "done"), flush=True)
-    return record
 
 
 if __name__ == "__main__":

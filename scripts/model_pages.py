@@ -14,9 +14,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 # isort: split
 
 import argparse
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +26,7 @@ from matplotlib.figure import Figure
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.losses.observables import Observable, Samples, SpikeTimes
+from snnmodels.parallel import run_all
 from snnmodels.plots import PALETTE
 from snnmodels.reports import added_equations, equations
 from snnmodels.studies.plots import save_figure
@@ -538,7 +537,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="simulate these neurons alone")
     parser.add_argument("--redraw", action="store_true", help="simulate nothing, write the pages")
-    parser.add_argument("--processes", type=int, default=1, help="default: %(default)s")
+    scripts.several(parser, "neurons simulated at a time")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", metavar="DIR", help="default: docs")
     given = parser.parse_args(arguments)
     known = [e.name for e in _entries("neuron")]
@@ -549,17 +548,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = load_responses(file)
     if not given.redraw:
         folder_for(file.parent, "folder of results")
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(given.processes, mp_context=context) as pool:
-            jobs = {pool.submit(respond, name): name for name in given.only or known}
-            for job in as_completed(jobs):
-                record = job.result()
-                save_figure(draw(record), given.out / "figures" / "models" / f"{jobs[job]}.png", dpi=DPI)
-                record["steps"] = [{k: s[k] for k in ("current", "spikes")} for s in record["steps"]]
-                records[jobs[job]] = record
-                ordered = [records[name] for name in sorted(records)]
-                write_rounded(file, {"neurons": ordered})
-                print(jobs[job], flush=True)
+
+        def keep(name: str, record: Record) -> None:
+            save_figure(draw(record), given.out / "figures" / "models" / f"{name}.png", dpi=DPI)
+            record["steps"] = [{k: s[k] for k in ("current", "spikes")} for s in record["steps"]]
+            records[name] = record
+            write_rounded(file, {"neurons": [records[name] for name in sorted(records)]})
+            print(name, flush=True)
+
+        with scripts.executor(given) as executor:
+            run_all(respond, given.only or known, executor, each=keep)
     records = load_responses(file)  # as written, so that pages do not depend on who simulates
     gradients = load_gradients()
     folder_for(given.out / "models", "folder of pages")

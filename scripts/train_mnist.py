@@ -16,18 +16,9 @@ import sys
 from pathlib import Path
 
 from snnmodels.studies import scripts
-from snnmodels.studies.experiments import (
-    MNIST_SETUPS,
-    Setup,
-    describe_summary,
-    digits,
-    draw_images,
-    keep_examples,
-    mnist,
-    summarise,
-    train_seeds,
-    write_results,
-)
+from snnmodels.studies.experiment_figures import draw_images
+from snnmodels.studies.experiments import MNIST_SETUPS, Setup, digits, mnist
+from snnmodels.studies.runs import describe_summary, keep_examples, summarise, train_seeds, write_results
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     experiment = digits(options.loss) if options.quick else mnist(options.data, options.loss)
     rates = {"learning_rate": options.learning_rate, "decay": options.decay}
     setup = Setup(options.epochs, options.batch_size, options.target, **rates)
-    histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
+    with scripts.executor(options) as executor:
+        histories = train_seeds(experiment, setup, options.seeds, options.out, executor)
     # Where the user keeps the files is nobody's business.
     given = ["DIR" if a == str(options.data) else a for a in (sys.argv[1:] if arguments is None else arguments)]
     command = scripts.command("train_mnist", given)
@@ -65,9 +57,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
     )
-    parser.add_argument(
-        "--processes", type=int, default=min(2, os.cpu_count() or 1), help="seeds trained at a time (default: 2)"
-    )
+    scripts.several(parser, "seeds trained at a time", min(2, os.cpu_count() or 1))
     options = parser.parse_args(arguments)
     if options.data is None and not options.quick and options.redraw is None:
         parser.error("--data: name the directory of the MNIST files, or use --quick")

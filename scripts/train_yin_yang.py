@@ -15,15 +15,9 @@ import sys
 from pathlib import Path
 
 from snnmodels.studies import scripts
-from snnmodels.studies.experiments import (
-    Setup,
-    describe_summary,
-    draw_yin_yang,
-    summarise,
-    train_seeds,
-    write_results,
-    yin_yang,
-)
+from snnmodels.studies.experiment_figures import draw_yin_yang
+from snnmodels.studies.experiments import Setup, yin_yang
+from snnmodels.studies.runs import describe_summary, summarise, train_seeds, write_results
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     experiment = yin_yang()
     setup = Setup(options.epochs, options.batch_size, options.target)
-    histories = train_seeds(experiment, setup, options.seeds, options.out, options.processes)
+    with scripts.executor(options) as executor:
+        histories = train_seeds(experiment, setup, options.seeds, options.out, executor)
     command = scripts.command("train_yin_yang", arguments)
     write_results(options.out / "results.json", experiment, options.seeds, histories, command)
     figure = draw_yin_yang(options.out, options.out)
@@ -57,9 +52,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
     )
-    parser.add_argument(
-        "--processes", type=int, default=min(2, os.cpu_count() or 1), help="seeds trained at a time (default: 2)"
-    )
+    scripts.several(parser, "seeds trained at a time", min(2, os.cpu_count() or 1))
     parser.add_argument("--require", type=float, metavar="PERCENT", help="fail below this mean test accuracy")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])

@@ -11,11 +11,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES = {
+    "bridges": ("from_nir", "to_nir"),
     "brian": ("from_brian2", "neuron_group", "synapses"),
     "coding": ("CodingNetwork", "joint_loss", "load_coding_network"),
-    "datasets": ("Trials", "padded_spikes", "spike_pairs"),
+    "datasets": ("SpikeLists", "Trials", "padded_spikes", "spike_pairs"),
     "fitting": ("FitResult", "Recording", "fit", "read_recording"),
-    "gradients": ("GridSimulation", "Simulation", "SimulationError", "check_gradient"),
+    "gradients": ("GridSimulation", "MPISimulation", "Simulation", "SimulationError", "check_gradient"),
     "losses": (
         "ActivityPrice",
         "CountError",
@@ -35,6 +36,7 @@ _NAMES = {
         "loss_of",
     ),
     "optimisers": ("SGD", "Adam", "ExponentialDecay"),
+    "parallel": ("WorkerPool", "run_all"),
     "projects": ("export_simulation", "load_results"),
     "reports": ("derivation",),
     "templates": (
@@ -53,7 +55,7 @@ _NAMES = {
     ),
     "training": ("EarlyStopping", "TrainingInterrupted", "evaluate", "load_checkpoint", "train"),
 }
-_MODULES = (*_NAMES, "oracle", "plots", "symbolic")
+_MODULES = (*_NAMES, "oracle", "plots", "symbolic", "torch")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *sorted(_MODULES)]

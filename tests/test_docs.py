@@ -18,6 +18,7 @@ from snnmodels.gradients import Simulation
 from snnmodels.losses import Pseudospikes, SpikeTimeError, load_network
 from snnmodels.templates import Network, Population, load_model
 from snnmodels.templates.schema import NeuronFile, SynapseFile, against, validate
+from tests.needs import TORCH
 
 ROOT = Path(__file__).parents[1]
 # the scripts of upstream.md show faults of others, and are run by tests/test_upstream.py
@@ -29,7 +30,7 @@ def blocks(language: str) -> list[Any]:
     """What is printed in a language, every block with its place."""
     pattern = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
     return [
-        pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}")
+        pytest.param(block, id=f"{file.relative_to(ROOT)}:{k}", marks=[TORCH] if "torch" in block else [])
         for file in FILES
         for k, block in enumerate(pattern.findall(file.read_text()))
     ]
@@ -41,7 +42,12 @@ WHOLE = {tomllib.loads(p.values[0])["kind"]: p.values[0] for p in DOCUMENTS if "
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_printed_python_runs_and_says_something(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_python_runs_and_says_something(
+    block: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "_nir(" in block:
+        pytest.importorskip("nir", reason="needs the package nir (pip install 'snnmodels[nir]')")
+    monkeypatch.chdir(tmp_path)  # for what it writes
     brian2.start_scope()
     before = brian2.prefs.codegen.target
     brian2.prefs.codegen.target = "numpy"  # nothing is to be compiled for a few neurons

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import JAX, TORCH
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -64,12 +66,28 @@ def resume(said: str) -> None:
     assert numbers(r"([\d.]+) % of 1000", said)[0] > 60
 
 
-CHECKS = (digits, brian2_network, own_model, fit_neuron, delays, coding_network, own_loop, resume)
+def torch_layer(said: str) -> None:
+    assert numbers(r"([\d.]+) % of 1000", said)[0] > 85
+
+
+def jax_layer(said: str) -> None:
+    for found, difference in re.findall(r": ([\d.-]+), by a difference: ([\d.-]+)", said):
+        assert abs(float(found) - float(difference)) < 1e-6
+    before, after = numbers(r"([\d.]+) ms²", said)
+    assert after < 0.3 * before
+
+
+BRIDGES = (torch_layer, jax_layer)
+CHECKS = (digits, brian2_network, own_model, fit_neuron, delays, coding_network, own_loop, resume, *BRIDGES)
 SAY = {check.__name__: check for check in CHECKS}
 
 
 SLOW = ("digits", "own_model", "resume")  # half a minute and more each
-RUN = [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in EXAMPLES]
+NEEDS = {"torch_layer": [TORCH], "jax_layer": [JAX]}
+RUN = [
+    pytest.param(p, id=p.stem, marks=[*NEEDS.get(p.stem, []), *([pytest.mark.slow] if p.stem in SLOW else [])])
+    for p in EXAMPLES
+]
 
 
 @pytest.mark.parametrize("path", RUN)

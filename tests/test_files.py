@@ -25,8 +25,8 @@ import snnmodels as snn
 from snnmodels.brian import build_cache, export
 from snnmodels.brian.plan import Plan
 from snnmodels.files import atomic_file, atomic_folder, named, write_rounded
-from snnmodels.studies.experiments import read_outputs, read_results
 from snnmodels.studies.plots import save_figure
+from snnmodels.studies.runs import read_outputs, read_results
 from snnmodels.targets import cache as caches
 from snnmodels.targets.cache import DamagedCache, kept
 from snnmodels.targets.compilation import BuildFailed, build, library

@@ -1,13 +1,16 @@
-"""A user's own neuron and mechanism, outside of the repository: shown and derived."""
+"""A user's own neuron and mechanism, outside of the repository: shown, derived, checked and trained by commands."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from snnmodels.cli import app
+from snnmodels.training import History
+from tests.needs import COMPILER
 
 # a switch: a resurgent current that is open in a band of the potential; a mode: a leak for some time after every spike
 NEURON = '''
@@ -53,6 +56,42 @@ q_a = { default = "0.4*scale(I_syn)", unit = "unit(I_syn)", description = "stren
 a_0 = { default = 0.3, unit = "1", description = "floor" }
 """
 
+NETWORK = """
+kind = "network"
+title = "Order of two spikes"
+description = "For a test."
+duration = "30*ms"
+output = "output"
+
+[inputs]
+input = { n = 2 }
+
+[populations.hidden]
+model = "resurgent.toml+after.toml"
+n = 4
+learnable = ["tau_m", "g_r", "q_a", "t_on"]
+
+[populations.output]
+model = "lif+exp_synapse"
+n = 2
+parameters = { tau_m = "10*ms" }
+
+[[projections]]
+source = "input"
+target = "hidden"
+weights = { distribution = "uniform", low = 2.0, high = 6.0 }
+
+[[projections]]
+source = "hidden"
+target = "output"
+weights = { distribution = "normal", mean = 2.0, std = 0.7 }
+
+[loss]
+kind = "ttfs_cross_entropy"
+tau0 = "2*ms"
+tau1 = "20*ms"
+"""
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
@@ -74,3 +113,33 @@ def test_commands_take_it(files: list[str]) -> None:
     derived = run("derive", *files)
     assert derived.exit_code == 0, derived.output
     assert "t_on" in derived.stdout
+
+
+@pytest.mark.slow
+def test_its_gradient_agrees(files: list[str]) -> None:
+    checked = run("check-gradient", *files)
+    assert checked.exit_code == 0, checked.output
+    assert "numpy: agrees" in checked.stdout
+    assert all(f"hidden.{name}" in checked.stdout for name in ("g_r", "band", "t_on", "tau_a", "q_a", "a_0"))
+
+
+@pytest.mark.slow
+@COMPILER
+def test_it_learns_which_of_two_spikes_comes_first(files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "order.toml").write_text(NETWORK)
+    for seed, name in enumerate(("trials", "others")):
+        rng = np.random.default_rng(seed)
+        times = np.cumsum(rng.uniform((1e-3, 3e-3), (4e-3, 6e-3), (64, 2)), axis=1)
+        labels = rng.integers(2, size=64)
+        times[labels == 1] = times[labels == 1][:, ::-1]
+        np.savez(tmp_path / f"{name}.npz", input=times, labels=labels)
+    data = ["--data", str(tmp_path / "trials.npz"), "--test", str(tmp_path / "others.npz")]
+    out = tmp_path / "out"
+    trained = run(
+        "train", str(tmp_path / "order.toml"), *data, "--epochs", "10", "--batch-size", "16", "--out", str(out)
+    )
+    assert trained.exit_code == 0, trained.output
+    errors = History.load(out / "history.json").column("test_error")
+    assert errors[0] > 0.3 and errors[-1] < 0.05
+    shown = run("show", str(out / "trained.toml"))
+    assert shown.exit_code == 0 and "resurgent" in shown.stdout

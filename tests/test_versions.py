@@ -34,7 +34,8 @@ def test_brian2_2_11(root: Path, tmp_path: Path) -> None:
     python = interpreter()
     if python is None:
         pytest.skip("no interpreter with Brian2 2.11 was found; name one in SNNMODELS_PYTHON_BRIAN211")
-    words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PARTS]
+    # quiet it is by its settings; once more so, it would not sum up
+    words = [python, "-m", "pytest", "-p", "no:cacheprovider", *PARTS]
     environment = os.environ | {"PYTHONPATH": str(root), "SNNMODELS_CACHE": str(tmp_path)}
     done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=1800)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

@@ -253,7 +253,9 @@ def synapses(
 
     Examples
     --------
-    >>> connections = synapses(model, inputs, group)
+    >>> model = load_model("lif")
+    >>> group = neuron_group(model, 10)
+    >>> connections = synapses(model, group, group)
     >>> connections.connect()
     >>> connections.w = 0.5
     """

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import build, fit, gradient, models, train
+from . import build, fit, gradient, models, nir, train
 from .common import BAD_INPUT, INTERRUPTED
 
 __all__ = ["app", "main"]
@@ -64,6 +64,7 @@ app.command("check-gradient")(gradient.check_gradient)
 app.add_typer(train.app, name="train")
 app.command("fit")(fit.fit)
 app.command("build")(build.build)
+app.add_typer(nir.app, name="nir")
 app.command("load-results")(build.show_results)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..templates import Network
 
-__all__ = ["build", "show_results"]
+__all__ = ["build", "show_results", "trained_values"]
 
 
 class BuildTarget(enum.StrEnum):
@@ -120,7 +120,7 @@ def build(
     if isinstance(loaded, Network):
         network = loaded if seed is None else load_network(what[0], seed=seed)
         if checkpoint is not None:
-            network = with_values(network, _trained_values(checkpoint))
+            network = with_values(network, trained_values(checkpoint))
         given, origin = _input_of(network)
     elif not isinstance(loaded, Model):
         raise ValueError(f"{what[0]} is a spike-coding network; only models and networks to train can be built")
@@ -232,7 +232,7 @@ def _input_of(network: Network) -> tuple[dict[str, np.ndarray], str]:
     return export.regular_spikes(network), "one spike per source, spread evenly over the first half of the trial"
 
 
-def _trained_values(path: Path) -> dict[str, np.ndarray]:
+def trained_values(path: Path) -> dict[str, np.ndarray]:
     """The values to use from a checkpoint: the best ones on the validation set where it kept them, else the last."""
     from ..training.checkpoint import load_checkpoint
 

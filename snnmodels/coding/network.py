@@ -16,6 +16,7 @@ import sympy as sp
 
 from ..symbolic.parsing import symbol
 from ..templates.arguments import check_choice, check_kind, check_mapping, check_numbers, real_array
+from ..templates.errors import brief
 from .factors import Factors, Recurrence
 from .loss import NORM, JointLoss
 from .signals import Signal, step_matrices
@@ -219,6 +220,12 @@ class CodingNetwork:
     delay: float = 0.0
     noise: float = 0.0
     name: str = "coding network"
+
+    def __repr__(self) -> str:
+        costs = ", ".join(cost.name for cost in self.loss.costs)
+        replaced = [f"{name} = {brief(value)}" for name, value in self.parameters.items()]
+        about = (f"{self.n} neurons code {len(self.decoder)} signals", f"costs {costs}", *replaced)
+        return f"<CodingNetwork {self.name!r}: {'; '.join(about)}>"
 
     def __post_init__(self) -> None:
         """Check shapes and names."""

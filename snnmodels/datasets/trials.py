@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .lists import SpikeLists
 from .targets import named_targets
 
 __all__ = ["Trials"]
@@ -23,8 +24,8 @@ class Trials:
 
     Attributes
     ----------
-    samples : mapping of str to array, shape (trials, ...)
-        One array per input of the network, by the input's name; samples of currents ``(trials, n, samples)``.
+    samples : mapping of str to array, shape (trials, ...), or to SpikeLists
+        One per input of the network, by the input's name; samples of currents ``(trials, n, samples)``.
     targets : array, shape (trials, ...), or mapping of str to array
         Class labels, or whatever the loss compares with; a mapping becomes what `named_targets` makes of it.
     encode : callable or None
@@ -37,14 +38,17 @@ class Trials:
         If there are no samples, or their number differs between arrays.
     """
 
-    samples: Mapping[str, np.ndarray]
+    samples: Mapping[str, np.ndarray | SpikeLists]
     targets: np.ndarray
     encode: Encoder | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.samples, Mapping):
             raise ValueError(f"samples are {type(self.samples).__name__}; expected a mapping of input names to arrays")
-        samples = {name: _array(f"samples[{name!r}]", array) for name, array in self.samples.items()}
+        samples = {
+            name: array if isinstance(array, SpikeLists) else _array(f"samples[{name!r}]", array)
+            for name, array in self.samples.items()
+        }
         object.__setattr__(self, "samples", samples)
         given: Any = self.targets
         targets = named_targets(given) if isinstance(given, Mapping) else _array("targets", given)
@@ -54,10 +58,10 @@ class Trials:
         if not self.samples:
             raise ValueError("samples: expected an array for at least one input, got none")
         for name, array in self.samples.items():
-            if np.ndim(array) < 2:
+            if len(array.shape) < 2:
                 raise ValueError(
                     f"samples[{name!r}]: expected spike times, (trials, n) or (trials, n, spikes), or samples of a "
-                    f"current, (trials, n, samples), got {np.shape(array)}"
+                    f"current, (trials, n, samples), got {array.shape}"
                 )
             if len(array) != len(self.targets):
                 raise ValueError(f"samples[{name!r}]: {len(array)} trials, but targets has {len(self.targets)}")
@@ -83,7 +87,10 @@ class Trials:
 
     def subset(self, which: np.ndarray | slice) -> Trials:
         """Select trials by an index array or a slice, still unencoded."""
-        samples = {name: array[which] for name, array in self.samples.items()}
+        samples = {
+            name: array.subset(which) if isinstance(array, SpikeLists) else array[which]
+            for name, array in self.samples.items()
+        }
         return Trials(samples, self.targets[which], self.encode)
 
 

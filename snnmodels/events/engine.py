@@ -221,7 +221,13 @@ class Engine(ABC):
     @property
     @abstractmethod
     def ties(self) -> int:
-        """Instants of the last batch at which several arrivals met at a population, or several neurons spiked."""
+        """How often times were tied in the last batch.
+
+        Instants at which several spikes arrive at a population, and instants at which several of its neurons spike, of
+        all populations and trials. Each counts once, however many they are, whichever neurons and connections the
+        arrivals come through; one spike that arrives several times at one instant is one. Times are compared bit by
+        bit. Ends of refractory periods, knots of currents and conditions that turn don't count.
+        """
 
     def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """How close the neurons of a population came to spikes that did not happen, and how fast they crossed.

@@ -77,12 +77,12 @@ def fit(
     model : str, Path or Model
         What `load_model` reads, or gives.
     recording : Recording, optional
-        As `read_recording` gives it; or the arrays themselves:
-    current, dt, spikes, voltage
-        As `as_recording` takes them.
+        As `read_recording` gives it; or the arrays themselves.
     free : mapping of str to (low, high)
         Bounds of the parameters that are fitted, with units or in SI, and ``"log"`` or ``"linear"`` behind them if
         wanted; beside those of the model, ``"delay"``: how long after the model's spike the recording has its own.
+    current, dt, spikes, voltage
+        As `as_recording` takes them.
     fixed : mapping of str to float or Quantity, optional
         Values of other parameters than the model's own.
     input : str

@@ -71,16 +71,16 @@ class GridSimulation:
     order : int
         Order in dt of the flow of nonlinear models.
 
+    Raises
+    ------
+    ValueError
+        If the network, the loss and the options don't fit together.
+
     Examples
     --------
     >>> with GridSimulation(network, TTFSCrossEntropy(), batch_size=32, dt=0.25e-3) as simulation:  # doctest: +SKIP
     ...     outcome = simulation.run({"input": times}, labels)
     ...     outcome.gradients["input_hidden.w"]
-
-    Raises
-    ------
-    ValueError
-        If the network, the loss and the options don't fit together.
     """
 
     def __init__(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from threading import RLock
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,12 +22,13 @@ from ..losses.observables import Observable
 from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
-from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, real_array
+from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
 from ..templates.network import Network, check_network, in_unit
 from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
+from .passes import ForwardPass
 from .source import Outcome
 from .spike_report import SpikeReport, of_population
 
@@ -42,6 +45,8 @@ class Simulation:
     in its order, whatever causes it. There is no time step. Linear models are exact to rounding; nonlinear ones follow
     Taylor series with a step for each neuron, to `tolerance`. The gradient is that of the same system (Wunderlich &
     Pehle 2021, Sci. Rep. 11:12829), for every weight, delay, parameter, input spike time and sample of a current.
+
+    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
 
     Parameters
     ----------
@@ -69,18 +74,20 @@ class Simulation:
     timeout : float, optional
         Seconds that a batch (or the batches of one `fit`) may take on a compiled target; without, any time.
 
-    A program that was interrupted (Ctrl-C in a batch), did not answer in time or died is started again by the next run.
-
-    Examples
-    --------
-    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=32) as simulation:  # doctest: +SKIP
-    ...     outcome = simulation.run({"input": times}, labels)
-    ...     outcome.gradients["input_hidden.w"]
-
     Raises
     ------
     ValueError
         If the network, the loss and the options don't fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> network = load_network("yin_yang", hidden={"n": 20})
+    >>> times = np.linspace(1e-3, 30e-3, 10).reshape(2, 5)  # seconds; trials, sources
+    >>> with Simulation(network, TTFSCrossEntropy(), batch_size=2) as simulation:
+    ...     outcome = simulation.run({"input": times}, np.array([0, 1]))
+    >>> outcome.gradients["input_hidden.w"].shape
+    (5, 20)
     """
 
     def __init__(
@@ -99,6 +106,7 @@ class Simulation:
     ) -> None:
         check_network(network)
         loss = loss_of(network) if loss is None else loss
+        self._asked = loss
         loss = loss.for_network(network) if isinstance(loss, Loss) else loss
         self._observables = observables_of(loss)
         self._loss = loss if isinstance(loss, Loss) else None
@@ -117,7 +125,7 @@ class Simulation:
         self.target = target
         self.batch_size = int(batch_size)
         if timeout is not None:
-            if hasattr(timeout, "dim"):
+            if has_unit(timeout):
                 timeout = float(in_unit(timeout, "second", "timeout"))
             check_numbers(timeout=timeout)
             if not timeout > 0:
@@ -130,6 +138,8 @@ class Simulation:
             "input_gradients": input_gradients,
             "max_spikes": max_spikes,
         }
+        self.lock = RLock()  # who uses the simulation from several threads holds it
+        self.runs = 0  # batches begun
         self._has_run: bool = False
         self._differentiable = False  # whether the last run can be run backward
         self._dimensions: dict[str, int] = {}  # of the inputs of the last run, as they were given
@@ -144,6 +154,14 @@ class Simulation:
         reads = "observables alone" if self._loss is None else f"{type(self._loss).__name__}"
         what = f"network {self._given.name!r}, {reads}, target {self.target}, batches of up to {self.batch_size}"
         return f"<Simulation: {what}{', closed' if self._closed else ''}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy or a pickle is another simulation with its own engine, which has run nothing."""
+        if self._closed:
+            raise SimulationError(CLOSED)
+        options = {**self._lowering, **self._options, "batch_size": self.batch_size, "target": self.target}
+        del options["trials"]
+        return partial(type(self), **options), (self._given, self._asked)
 
     def _open(self, network: Network, plan: EnginePlan | None = None) -> Engine:
         """An engine with a plan and the values of its network; without one, with that of `network`."""
@@ -222,7 +240,7 @@ class Simulation:
         # weights alone, as in every batch of a training: straight into the arrays, once all are known to be right
         checked = {key: real_array(f"value of {key!r}", value) for key, value in values.items()}
         for key, w in checked.items():
-            if w.shape != weights[key][1].weights.shape or hasattr(values[key], "dim") or not all_finite(w):
+            if w.shape != weights[key][1].weights.shape or has_unit(values[key]) or not all_finite(w):
                 with_values(self._network, {key: values[key]})  # says what is wrong
         self._lent |= checked.keys()
         for key in self._lent - checked.keys():
@@ -286,6 +304,31 @@ class Simulation:
             As `run`.
         """
         return self._forward(inputs, values, gradient)
+
+    def forward_pass(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        gradient: bool = True,
+    ) -> ForwardPass:
+        """As `forward`, with a `backward` of its own, for graphs in which several batches are under way.
+
+        Parameters
+        ----------
+        inputs, values, gradient
+            As for `forward`.
+
+        Raises
+        ------
+        ValueError, SimulationError
+            As `run`.
+        """
+        return ForwardPass(self, inputs, values, gradient=gradient)
+
+    def holds(self, run: int) -> bool:
+        """Whether the batch that was begun as number `run` of `runs` is the last, and `backward` can follow."""
+        return run == self.runs and self._differentiable and not self._closed and self._engine.usable
 
     def backward(self, derivative: Observed) -> dict[str, np.ndarray]:
         """Gradients of the batch that went through `forward` last, for a derivative by what it returned.
@@ -399,6 +442,7 @@ class Simulation:
         check_kind("gradient", gradient, bool, "True or False")
         given = self._checked(inputs, targets)
         trials = count_trials(inputs, self._network, self.batch_size, targets)
+        self.runs += 1
         self._has_run = self._differentiable = False
         self._use({} if values is None else values)
         self._engine.forward(given, gradient, self._knots(inputs, trials), trials)
@@ -498,6 +542,7 @@ class Simulation:
         checked = [self._checked(inputs, labels) for inputs, labels in batches]
         given = [_side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
         every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
+        self.runs += 1
         self._has_run = self._differentiable = False
         self._use(values)
         places = {f"{q.name}.w": k for k, q in enumerate(self._network.projections)}

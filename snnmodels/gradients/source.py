@@ -14,7 +14,7 @@ from ..optimisers import Optimiser
 from ..templates.identity import description
 from ..templates.network import Network
 
-__all__ = ["BatchTrainer", "GradientSource", "GradientWrapper", "Outcome"]
+__all__ = ["BatchTrainer", "GradientSource", "GradientWrapper", "OneOfSeveral", "Outcome"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class Outcome:
     output : array or tuple of array
         What the loss read.
     ties : int
-        Instants at which several spikes arrived at a population, or several of its neurons spiked: there a gradient may
-        be one-sided.
+        See `Engine.ties`: there a gradient may be one-sided.
     silent : int or None
         Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int
@@ -132,6 +131,18 @@ class BatchTrainer(Protocol):
         """Train on several batches; see `Simulation.fit`."""
 
 
+@runtime_checkable
+class OneOfSeveral(Protocol):
+    """A `GradientSource` that is one of several processes which all run the same training; `MPISimulation` is one."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that shows progress and writes files."""
+
+    def agree(self, **facts: Any) -> None:
+        """Raise, in all processes, where these differ between them."""
+
+
 class GradientWrapper(ABC):
     """A `GradientSource` that changes what goes into another one, or what comes out of it."""
 
@@ -155,6 +166,16 @@ class GradientWrapper(ABC):
         of = {"class": type(source).__qualname__, **getattr(source, "settings", {})}
         own = {k: v for k, v in vars(self).items() if v is not source and not isinstance(v, Network)}
         return {"of": of, **{k.lstrip("_"): description(v) for k, v in own.items()}}
+
+    @property
+    def leads(self) -> bool:
+        """See `OneOfSeveral`."""
+        return not isinstance(self._source, OneOfSeveral) or self._source.leads
+
+    def agree(self, **facts: Any) -> None:
+        """See `OneOfSeveral`."""
+        if isinstance(self._source, OneOfSeveral):
+            self._source.agree(**facts)
 
     @abstractmethod
     def run(

@@ -140,6 +140,11 @@ class Loss(ABC):
         """
         return {}
 
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names that a mapping of targets has to have; empty where it compares with one array."""
+        return ()
+
     def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network that has what they observe)
         """Raise `ValueError` if the loss does not fit a network, beside what its observables say.
 
@@ -229,6 +234,11 @@ class SumOfLosses(Loss):
             for name, number in loss.pseudospikes(part, targets).items():
                 most[name] = max(number, most.get(name, 0.0))
         return most
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Those of all terms; see `Loss.target_names`."""
+        return tuple(dict.fromkeys(name for loss, _ in self.terms for name in loss.target_names))
 
     def check(self, network: Network) -> None:
         """Check every term; see `Loss.check`."""

@@ -33,8 +33,7 @@ class ExpressionLoss(Loss):
     * ``maximum(v)`` and ``final(v)``, the largest value over time of a state and its value at the end of the trial, and
       ``sample(v)``, its values every `interval`, at the times ``t_sample``;
     * ``integral((v - v_0)**2)``, the integral over the trial of a smooth expression in states and parameters of the
-    model
-      and in constants, as one more state of the model;
+      model and in constants, as one more state of the model;
     * `constants` and `targets` by name, and ``is_label``: 1 for the neuron whose number is the trial's target, else 0;
     * sums within it: ``sum_spikes(...)`` and ``sum_samples(...)`` give a number for each neuron, ``sum_neurons(...)``
       one for the trial, of which functions may be taken.
@@ -60,15 +59,15 @@ class ExpressionLoss(Loss):
         Expression with a value for each neuron; the predicted class is the neuron in which it is largest, -1 where none
         has one. Without it the loss doesn't classify.
 
-    Examples
-    --------
-    >>> ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "second"}).targets
-    {'wanted': 'second'}
-
     Raises
     ------
     ValueError
         For an expression that can't be read or has no derivative, unknown names, or values without the right unit.
+
+    Examples
+    --------
+    >>> ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "second"}).targets
+    {'wanted': 'second'}
     """
 
     expression: str
@@ -151,6 +150,11 @@ class ExpressionLoss(Loss):
                 own = tuple((k, v) for k, v in sorted(self.constants.items()) if k in names)
                 return Integral(self.population, read.of, own)
         return FinalValues(self.population, read.of)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """As `targets` says; see `Loss.target_names`."""
+        return tuple(self.targets)
 
     def check(self, network: Network) -> None:
         """Check units; see `Loss.check`."""

@@ -61,15 +61,15 @@ class Pseudospikes(Loss):
     spikes : int, optional
         How many spikes each neuron has at least, with pseudospikes; as many as the loss needs unless given.
 
-    Examples
-    --------
-    >>> Pseudospikes(TTFSCrossEntropy(), drive=0.5).drive  # doctest: +SKIP
-    0.5
-
     Raises
     ------
     ValueError
         For a loss that reads no spike times, or their number alone.
+
+    Examples
+    --------
+    >>> Pseudospikes(TTFSCrossEntropy(), drive=0.5).drive
+    0.5
     """
 
     loss: Loss
@@ -124,6 +124,11 @@ class Pseudospikes(Loss):
         read = [seen for seen in loss.observables if isinstance(seen, SpikeTimes | FirstSpikes)]
         runs = {seen.population: _free_run(seen, network, self.drive) for seen in read}
         return _WithPseudospikes(loss, tuple(runs.values()), self.spikes)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Those of the loss; see `Loss.target_names`."""
+        return self.loss.target_names
 
     def check(self, network: Network) -> None:
         """Check the loss, and that there can be pseudospikes; see `Loss.check`."""
@@ -365,6 +370,11 @@ class _WithPseudospikes(Loss):
         if predictions is not None:
             predictions = self.loss.evaluate(shown(self.loss, own), targets).predictions
         return LossValue(found.value, tuple(gradients), predictions)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Those of the loss; see `Loss.target_names`."""
+        return self.loss.target_names
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """Count the trials in which a spike is missing and there is no pseudospike; see `Loss.silent_trials`."""

@@ -14,7 +14,13 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True)
 class ConstantRate:
-    """The same learning rate in every epoch."""
+    """The same learning rate in every epoch.
+
+    Attributes
+    ----------
+    rate : float
+        Positive.
+    """
 
     rate: float
 
@@ -28,7 +34,20 @@ class ConstantRate:
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """``initial * factor**epoch``, with epochs counted from 0."""
+    """``initial * factor**epoch``, with epochs counted from 0.
+
+    Attributes
+    ----------
+    initial : float
+        The learning rate of epoch 0, positive.
+    factor : float
+        By which it falls from one epoch to the next, in (0, 1].
+
+    Raises
+    ------
+    ValueError
+        For another rate or factor.
+    """
 
     initial: float
     factor: float = 0.95

@@ -20,6 +20,7 @@ from ._forward import ArrivalEvent, ReleaseEvent, SpikeEvent, Tape, Trial, pad
 from ._maximum import Peak, find_peaks
 from ._neurons import Array, Neurons
 from ._samples import find_samples
+from ._ties import count_ties
 
 Method = Literal["runge-kutta", "matrix-exponential"]
 
@@ -71,9 +72,7 @@ class Trajectory:
     at_arrivals, at_releases : int
         Number of spikes that an arrival itself carried across threshold, and that came when a refractory period ended.
     ties : int
-        How often two events met: an arrival or the end of a refractory period at the very time of another at the same
-        neuron, or two crossings at the very same time. Where times are tied by chance, derivatives by them are
-        one-sided.
+        See `count_ties`. Where times are tied by chance, derivatives by them are one-sided.
     """
 
     network: Network
@@ -202,13 +201,14 @@ def simulate(network: Network, inputs: Mapping[str, Array], *, method: Method = 
     for given, currents in zip(times, samples, strict=True):
         tapes.append(Trial(network, neurons, integrator, given, currents).run())
     events = [e for tape in tapes for e in tape.entries if isinstance(e, SpikeEvent)]
+    spikes = {q.name: pad([t.spikes for t in tapes], k, q.n) for k, q in enumerate(neurons)}
     return Trajectory(
         network=network,
-        spikes={q.name: pad([t.spikes for t in tapes], k, q.n) for k, q in enumerate(neurons)},
+        spikes=spikes,
         smallest_gdot=min((e.gdot for e in events if e.cause is None), default=np.inf),
         at_arrivals=sum(isinstance(e.cause, ArrivalEvent) for e in events),
         at_releases=sum(isinstance(e.cause, ReleaseEvent) for e in events),
-        ties=sum(t.ties for t in tapes),
+        ties=count_ties(network, spikes | {s.name: np.stack([t[s.name] for t in times]) for s in network.inputs}),
         tapes=tuple(tapes),
         neurons=tuple(neurons),
         integrator=integrator,

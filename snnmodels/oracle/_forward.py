@@ -134,16 +134,12 @@ class Tape:
         By projection and source neuron: when spikes were sent, where their weights are multiplied by something.
     initial, final : list of array
         States per population at time 0 and, after all events, at the end.
-    ties : int
-        How often something reached a neuron at the very time of something else there, or a crossing came at the very
-        time of another.
     """
 
     initial: list[Array]
     final: list[Array] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     spikes: list[list[list[float]]] = field(default_factory=list)
-    ties: int = 0
     sent: dict[tuple[int, int], list[float]] = field(default_factory=dict)
 
 
@@ -267,7 +263,6 @@ class Trial:
             crossing = sorted({*crossing, *((k, j, 0) for k, j in self._above())})
             # of one neuron the spike comes first, and may undo what else would have been
             crossing = [c for n, c in enumerate(crossing) if n == 0 or c[:2] != crossing[n - 1][:2]]
-            self.tape.ties += len(crossing) - 1
         return crossing
 
     def _above(self) -> list[tuple[int, int]]:
@@ -421,11 +416,9 @@ class Trial:
     def _deliver(self) -> Firing:
         """End the refractory periods and apply the arrivals that are due; who spikes of that, with its cause."""
         crossed: Firing = {}
-        touched = [np.zeros(q.n, dtype=int) for q in self.neurons]
         while self.releases and self.releases[0][0] <= self.t:
             _, k, j, index = heapq.heappop(self.releases)
             self._release(k, j, index, crossed)
-            touched[k][j] += 1
         while self.arrivals and self.arrivals[0][0] <= self.t:
             _, number, neuron, index, columns = heapq.heappop(self.arrivals)
             projection = self.network.projections[number]
@@ -434,8 +427,6 @@ class Trial:
             for phase in (False, True):
                 if (held == phase).any():
                     self._arrive(source, number, k, columns[held == phase], phase, crossed)
-            touched[k][columns] += 1
-        self.tape.ties += sum(int(np.maximum(n - 1, 0).sum()) for n in touched)
         return dict(sorted(crossed.items(), key=lambda item: item[0]))
 
     def _release(self, k: int, j: int, index: int, crossed: Firing) -> None:

@@ -26,6 +26,11 @@ def derivation(of: str | Path | Model | HybridSystem | JointLoss | SpikeRule, fo
     format : {"text", "latex", "markdown"}
         Terminal text, the body of a LaTeX document that loads amsmath, or Markdown with LaTeX mathematics.
 
+    Returns
+    -------
+    str
+        The whole document.
+
     Raises
     ------
     NotDifferentiable

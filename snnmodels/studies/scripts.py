@@ -11,10 +11,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["command", "options", "run", "saved", "table_options"]
+__all__ = ["command", "executor", "options", "run", "saved", "several", "table_options"]
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -88,13 +90,57 @@ def table_options(
     parser.add_argument("--only", nargs="+", metavar=row, help="measure these again, and keep the others")
     if missing:
         parser.add_argument("--missing", action="store_true", help="measure those that the table does not have yet")
-    parser.add_argument("--processes", type=int, default=1, help="that measure at once, default: %(default)s")
+    several(parser, "rows measured at a time")
     given = parser.parse_args(arguments)
-    if given.processes < 1:
-        parser.error(f"--processes {given.processes}: give a whole number from 1 up")
     given.out = given.out or (Path("output", name) if given.quick else docs)
     folder_for(given.out, "folder of results")
     return given
+
+
+def several(parser: argparse.ArgumentParser, what: str, default: int = 1) -> None:
+    """Add the options that say what runs at a time, and by whom.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    what : str
+        What there are several of, for ``--help``.
+    default : int
+        Processes.
+    """
+    help_text = f"{what}, each in a process of its own (default: {default})"
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--processes", "--workers", type=_positive, default=default, metavar="N", help=help_text)
+    whose.add_argument(
+        "--executor",
+        metavar="MODULE:FACTORY",
+        default="",
+        help="what runs them instead: a function that makes an Executor of concurrent.futures (docs/machines.md)",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: give a whole number from 1 up")
+    return number
+
+
+def executor(given: argparse.Namespace) -> AbstractContextManager[Executor | None]:
+    """What the options of `several` ask for, as a context; see `snnmodels.parallel.some_executor`.
+
+    Parameters
+    ----------
+    given : Namespace
+
+    Raises
+    ------
+    ValueError
+        If there is no such executor.
+    """
+    from ..parallel import some_executor
+
+    return some_executor(1 if given.executor else given.processes, given.executor)
 
 
 def saved(given: argparse.Namespace, name: str) -> Path | None:

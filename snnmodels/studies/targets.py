@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +11,27 @@ import numpy as np
 
 from ..gradients import Outcome, Probe, Simulation
 from ..targets import Target
+from ..templates.network import Network, Population
 
-__all__ = ["TargetDifference", "target_difference"]
+__all__ = ["FEATURES", "TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
+
+DRAWS = 6  # of directions in which last bits are moved
+
+# What the engine can do, each by a model that needs it; all targets are to find the same of each.
+FEATURES = {
+    "linear": "lif+exp_synapse",
+    "linear, many states": "glif5+exp_synapse",
+    "jump at an arrival": "lif+delta_synapse",
+    "current that rises before it falls": "lif+alpha_synapse",
+    "refractory period, states held": "lif+exp_synapse+refractory",
+    "refractory period, nothing held": "lif+exp_synapse+dead_time",
+    "no threshold": "leaky_integrator+exp_synapse",
+    "nonlinear": "qif+exp_synapse",
+    "conductance": "lif+exp_conductance",
+    "no reset": "fitzhugh_nagumo+exp_synapse",
+    "condition in an equation": "izhikevich_2007+exp_synapse",
+    "states of sources": "lif+tsodyks_markram",
+}
 
 
 @dataclass(frozen=True)
@@ -46,17 +67,88 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
     """
     (one, times), (other, others) = (_outcome(given, which) for which in (target, reference))
     late = 0.0
+    if _other_spikes(times, others):
+        return None
     for spikes, also in zip(times, others, strict=True):
-        if spikes.shape != also.shape or (np.isfinite(spikes) != np.isfinite(also)).any():
-            return None
         there = np.isfinite(spikes)
         late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
-    apart = {}
-    for key, g in other.gradients.items():
-        size = max(float(np.linalg.norm(g)), 1e-300)  # of a gradient that is 0 any other is far away
-        apart[key] = float(np.linalg.norm(one.gradients[key] - g)) / size
+    apart = _apart(one.gradients, other.gradients)
     worst = max(apart, key=lambda key: apart[key])
     return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst)
+
+
+def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
+    """How far rounding alone can move the gradients of a network: their condition, as the target itself shows it.
+
+    Two targets that round in another order differ as if parameters differed in their last bits. Where a neuron barely
+    reaches its threshold, the slope u with which it crosses is small, and a potential that is off by e moves the slope,
+    by which gradients are divided, by e |dv²/dt²| / u² of itself.
+
+    Parameters
+    ----------
+    given : Probe
+    target : {"numpy", "cpp_standalone", "cuda_standalone"}
+
+    Returns
+    -------
+    dict of str to float
+        By key of the gradient: the most that it changes, relative in norm, over a few draws of `in_last_bits`.
+
+    Raises
+    ------
+    ValueError
+        If last bits decide about a spike.
+    """
+    reference, times = _outcome(given, target)
+    most: dict[str, float] = {}
+    for seed in range(DRAWS):
+        network = in_last_bits(given.network, np.random.default_rng(seed))
+        outcome, others = _outcome(dataclasses.replace(given, network=network), target)
+        if _other_spikes(times, others):
+            raise ValueError("the network spikes otherwise where parameters differ in their last bits; take another")
+        for key, change in _apart(outcome.gradients, reference.gradients).items():
+            most[key] = max(most.get(key, 0.0), change)
+    return most
+
+
+def in_last_bits(network: Network, rng: np.random.Generator) -> Network:
+    """The network with every weight and every parameter, but those that are 0, moved to the next number up or down.
+
+    Parameters
+    ----------
+    network : Network
+    rng : numpy.random.Generator
+        Draws which way.
+    """
+
+    def moved(values: Any) -> np.ndarray:
+        given = np.asarray(values, dtype=float)
+        there = np.nextafter(given, np.where(rng.random(given.shape) < 0.5, -np.inf, np.inf))
+        return np.where(given == 0, given, there)
+
+    def population(p: Population) -> Population:
+        values = {name: moved(p.value(name)) for name in p.model.parameters}
+        own = {name: v if v.ndim else float(v) for name, v in values.items()}
+        return dataclasses.replace(p, parameters=own)
+
+    populations = tuple(map(population, network.populations))
+    projections = tuple(dataclasses.replace(q, weights=moved(q.weights)) for q in network.projections)
+    return dataclasses.replace(network, populations=populations, projections=projections)
+
+
+def _other_spikes(times: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    """Whether neurons spike another number of times."""
+    pairs = zip(times, others, strict=True)
+    return any(a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any() for a, b in pairs)
+
+
+def _apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How far gradients are from others, by key, relative in norm."""
+    apart = {}
+    for key, g in other.items():
+        size = max(float(np.linalg.norm(g)), 1e-300)  # of a gradient that is 0 any other is far away
+        apart[key] = float(np.linalg.norm(one[key] - g)) / size
+    return apart
 
 
 def _outcome(given: Probe, target: Target) -> tuple[Outcome, list[np.ndarray]]:

@@ -15,7 +15,9 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +77,7 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
     entry = cache / name
     found, fault = _checked(entry)
     if found is None:
-        with named(folder_for(cache, _WHAT, ELSEWHERE), _WHAT, ELSEWHERE), _workplace(cache) as folder:
+        with _told(), named(folder_for(cache, _WHAT, ELSEWHERE), _WHAT, ELSEWHERE), _workplace(cache) as folder:
             found = _put(_sealed(make(folder / "made"), folder / "entry", name), entry, folder)
         if fault:
             warnings.warn(
@@ -84,6 +86,28 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
                 skip_file_prefixes=(_PACKAGE,),
             )
     return found
+
+
+_PATIENCE = 3.0  # seconds
+_making = threading.Lock()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say on a terminal or in a notebook what takes so long, where somebody waits; once, however many parts it has."""
+    waits = sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    if not waits or not _making.acquire(blocking=False):
+        yield
+        return
+    text = f"snnmodels compiles this network's models; their programs are kept in {cache_folder()}"
+    timer = threading.Timer(_PATIENCE, print, (text,), {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _making.release()
 
 
 def _checked(entry: Path) -> tuple[Path | None, str]:

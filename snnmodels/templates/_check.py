@@ -206,7 +206,11 @@ def _check_defined(
         if name in known:
             continue
         time = "models do not depend on time itself; make it a state"
-        hint = time if name in ("t", "dt") else suggest(name, known)
+        noise = "noise has no gradient; leave it out, or drive the neurons by a sampled current that is drawn before"
+        if name in ("t", "dt"):
+            hint = time
+        else:
+            hint = noise if name == "xi" or name.startswith("xi_") else suggest(name, known)  # as Brian2 calls it
         raise TemplateError(part.file, key, f"{expression!r} uses {name!r}, which isn't {what} of the model; {hint}")
 
 

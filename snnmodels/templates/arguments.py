@@ -19,6 +19,7 @@ __all__ = [
     "check_seed",
     "check_whole",
     "dimensions",
+    "has_unit",
     "real_array",
     "sequence_of",
 ]
@@ -33,13 +34,23 @@ def check_numbers(**values: Any) -> None:
     """
     for name, value in values.items():
         if not _is_number(value):
-            what = "plain number in SI units" if hasattr(value, "dim") else "finite number"
+            what = "plain number in SI units" if has_unit(value) else "finite number"
             raise ValueError(f"{name}: expected a {what}, got {brief(value)}")
+
+
+def has_unit(value: Any) -> bool:
+    """Whether a value is a quantity of Brian2: it has a dimension, where tensors have a method of that name.
+
+    Parameters
+    ----------
+    value : object
+    """
+    return hasattr(value, "dim") and not callable(value.dim)
 
 
 def _is_number(value: Any) -> bool:
     if isinstance(value, np.ndarray):
-        return value.ndim == 0 and value.dtype.kind in "iuf" and not hasattr(value, "dim") and bool(np.isfinite(value))
+        return value.ndim == 0 and value.dtype.kind in "iuf" and not has_unit(value) and bool(np.isfinite(value))
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
     try:
@@ -182,7 +193,7 @@ def real_array(name: str, value: Any) -> np.ndarray:
     ValueError
         For what isn't numbers: text, objects, dates, complex numbers, rows of unequal length, quantities with a unit.
     """
-    if hasattr(value, "dim"):
+    if has_unit(value):
         raise ValueError(f"{name} has a unit; expected plain numbers in SI units")
     try:
         array = np.asarray(value)

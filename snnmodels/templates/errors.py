@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["TemplateError", "brief", "located", "shorten", "suggest"]
 
@@ -13,13 +14,23 @@ _SAID = 240  # characters of what a template error says besides its file
 
 
 class TemplateError(ValueError):
-    """A template that can't be used: one line that names the file, the key, and what would be right."""
+    """A template that can't be used: one line that names the file, the key, and what would be right.
+
+    Parameters
+    ----------
+    file, key, message : str
+        What the line is made of; an empty one is left out.
+    """
 
     def __init__(self, file: str, key: str, message: str) -> None:
         self.file = file
         self.key = key
+        self._message = message
         parts = (part for part in (file, shorten(key, _SHOWN), shorten(message, _SAID)) if part)
         super().__init__(": ".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.file, self.key, self._message)  # from another process
 
 
 def shorten(text: str, most: int) -> str:

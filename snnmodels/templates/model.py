@@ -311,6 +311,10 @@ class Model:
     ----------
     name : str
         The composition, for example ``"lif+exp_synapse+adaptive_threshold"``.
+    title, description : str
+        Of its neuron, for readers.
+    references : tuple of str
+        Of all its templates.
     states : tuple of State
         In the order of the templates.
     derivatives : mapping of str to str

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._html import page, table
-from .arguments import check_kind, check_mapping, real_array, sequence_of
+from .arguments import check_kind, check_mapping, has_unit, real_array, sequence_of
 from .constraints import violated
 from .errors import brief, suggest
 from .expressions import is_name
@@ -54,7 +54,19 @@ _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the 
 
 @dataclass(frozen=True)
 class SpikeInput:
-    """`n` sources that emit given spike times."""
+    """`n` sources that emit given spike times.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the network; the key of its spike times, of shape ``(trials, n, spikes)``, in a run.
+    n : int
+
+    Raises
+    ------
+    ValueError
+        For a name that is no identifier, or what is no number of sources.
+    """
 
     name: str
     n: int
@@ -69,6 +81,10 @@ class CurrentInput:
 
     Attributes
     ----------
+    name : str
+        Unique in the network; the key of its samples, of shape ``(trials, n, samples)``, in a run.
+    n : int
+        Number of channels.
     interval : float
         Seconds from one sample to the next.
     interpolation : {"hold", "linear"}
@@ -143,6 +159,11 @@ class Population:
 
     Attributes
     ----------
+    name : str
+        Unique in the network.
+    n : int
+    model : Model
+        As `load_model` gives.
     parameters : mapping of str to float or array
         Values in SI base units that replace the model's defaults; an array of shape ``(n,)`` gives each neuron its own.
     learnable : sequence of str
@@ -187,7 +208,7 @@ class Population:
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
-            if not hasattr(value, "dim") and not isinstance(self.parameters, Settled):
+            if not has_unit(value) and not isinstance(self.parameters, Settled):
                 _warn_of_size(what, array, known[name])
             values[name] = array if array.ndim else float(array)
         if problem := violated(self.model, {name: values.get(name, p.value) for name, p in known.items()}):
@@ -214,6 +235,8 @@ class Projection:
     ----------
     name : str
         Unique; empty for ``"source_target"``.
+    source, target : str
+        An input or a population, and a population, by name; they may be the same.
     weights : array, shape (n_source, n_target)
         In SI base units of the receptor's weight.
     receptor : str
@@ -262,6 +285,8 @@ class Drive:
         Unique; empty for ``"source_target"``.
     source : str
         A current input.
+    target : str
+        A population.
     weights : array, shape (n_source, n_target)
         Gains, in SI base units of the driven input's unit over that of the current.
     input : str
@@ -299,6 +324,8 @@ class Network:
 
     Attributes
     ----------
+    name : str
+        For messages and files.
     inputs : tuple of SpikeInput
     populations : tuple of Population
     projections : tuple of Projection
@@ -641,7 +668,7 @@ def take_seconds(of: Any, *names: str) -> None:
     """
     for name in names:
         value = getattr(of, name)
-        if hasattr(value, "dim"):
+        if has_unit(value):
             seconds = in_unit(value, "second", name)
             if seconds.ndim:
                 raise ValueError(f"{name}: expected one time, got {brief(value)}")
@@ -665,7 +692,7 @@ def in_unit(value: Any, unit: str, where: str) -> Array:
     ValueError
         For another unit, or what is no number.
     """
-    if hasattr(value, "dim"):
+    if has_unit(value):
         from .units import unit_of_dimension
 
         if value.dim is not _dimension_of(unit):

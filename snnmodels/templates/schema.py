@@ -490,6 +490,8 @@ def _explain(errors: list[Any], schema: type[BaseModel], location: list[str]) ->
     if first["type"] == "missing":
         return "is missing"
     if first["type"] == "extra_forbidden":
+        if location[-1] == "on_post":  # of Brian2's synapses
+            return "a synapse that changes while it runs has no gradient; leave plasticity out, and learn its weights"
         fields = set(_table_at(schema, location[:-1]).model_fields)
         return f"unknown key; {suggest(location[-1], fields)}"
     messages = (_wanted(e) for e in errors)

@@ -210,7 +210,10 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
     """
     for function in called_functions(expression):
         if function in _NOT_A_MODEL:
-            raise ValueError(f"{expression!r} calls {function}, but models are deterministic and independent of dt")
+            raise ValueError(
+                f"{expression!r} calls {function}, but models are deterministic and independent of dt; draw values of "
+                "parameters, spike times or samples of a current before the run"
+            )
         if function not in DEFAULT_FUNCTIONS:
             known = set(DEFAULT_FUNCTIONS) - _NOT_A_MODEL
             raise ValueError(f"{expression!r} calls an unknown function {function!r}; {suggest(function, known)}")

@@ -34,6 +34,11 @@ def with_values(network: Network, values: Mapping[str, np.ndarray]) -> Network:
     values : mapping of str to array
         By key of `Network.trainable`, in the shapes given there.
 
+    Returns
+    -------
+    Network
+        Another one, with copies of the values.
+
     Raises
     ------
     ValueError

@@ -5,6 +5,8 @@ from .evaluation import Evaluation, evaluate
 from .history import EpochRecord, History
 from .loop import CheckpointFailed, EarlyStopping, TrainingError, TrainingInterrupted, TrainingResult, train
 from .progress import BarProgress, LineProgress, NoProgress
+from .reading import read_trials
+from .steps import relative_adam
 
 __all__ = [
     "BarProgress",
@@ -21,6 +23,8 @@ __all__ = [
     "TrainingResult",
     "evaluate",
     "load_checkpoint",
+    "read_trials",
+    "relative_adam",
     "save_checkpoint",
     "train",
 ]

@@ -87,6 +87,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     ----------
     path : str or Path
 
+    Returns
+    -------
+    Checkpoint
+        Values, the optimiser's state and the history, as of the last epoch that was kept.
+
     Raises
     ------
     OSError

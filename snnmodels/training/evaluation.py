@@ -69,6 +69,11 @@ def evaluate(
     batch_size : int
         At most what the source was made for.
 
+    Returns
+    -------
+    Evaluation
+        Loss, error and what else there is, as means over all trials.
+
     Raises
     ------
     ValueError

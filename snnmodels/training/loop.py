@@ -19,7 +19,7 @@ from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
 from ..files import check_writable, named
-from ..gradients.source import BatchTrainer, GradientSource, Outcome
+from ..gradients.source import BatchTrainer, GradientSource, OneOfSeveral, Outcome
 from ..optimisers import Adam, Optimiser
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole
 from ..templates.errors import brief
@@ -65,12 +65,17 @@ class CheckpointFailed(OSError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)  # from another process
+
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C, with a message on what is kept.
 
     Attributes
     ----------
+    message : str
+        Of the exception.
     result : TrainingResult
         As of the last complete epoch.
     """
@@ -78,6 +83,9 @@ class TrainingInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, result: TrainingResult) -> None:
         super().__init__(message)
         self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)  # from another process
 
 
 @dataclass(frozen=True)
@@ -235,8 +243,13 @@ def train(
                 "as many at least, name another file, or pass resume=False to overwrite it"
             )
         warn_of_versions(Path(checkpoint), state.history.versions)
-    if checkpoint is not None and state.epoch < epochs:
-        check_writable(checkpoint, "checkpoint")  # an epoch may take hours
+    leads = True
+    if isinstance(source, OneOfSeveral):
+        source.agree(**{"epochs that they go on after": state.epoch, "settings": settings})
+        leads = source.leads
+    written = checkpoint if leads else None
+    if written is not None and state.epoch < epochs:
+        check_writable(written, "checkpoint")  # an epoch may take hours
     if values is None and not state.epoch and source in _trained:
         warnings.warn(
             "this source has been trained before; training begins again with the network's own values, not with those "
@@ -244,11 +257,12 @@ def train(
             stacklevel=2,
         )
     optimiser.load_state_dict(state.optimiser)
-    run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, _progress_of(progress))
+    shown = _progress_of(progress if leads else False)
+    run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, shown)
     run.progress.start(epochs, state.epoch, length_of(data, batch_size))
     _trained.add(source)
     try:
-        _train_epochs(run, state, epochs, early_stopping, checkpoint)
+        _train_epochs(run, state, epochs, early_stopping, written)
     except KeyboardInterrupt:
         raise TrainingInterrupted(_what_is_kept(state, checkpoint), _result(state)) from None
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.lists import SpikeLists
 from ..datasets.trials import Trials
 from ..files import as_json
 from ..gradients.source import GradientSource
@@ -100,7 +101,10 @@ def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:
 def _fingerprint(data: Trials) -> int:
     """Checksum of a data set and of how it is encoded (by one trial)."""
     encoded, _ = data.take(slice(1))
-    return _checksum([*data.samples.values(), data.targets, *encoded.values()])
+    samples: list[np.ndarray] = []
+    for given in data.samples.values():
+        samples += [given.times, given.units, given.starts] if isinstance(given, SpikeLists) else [given]
+    return _checksum([*samples, data.targets, *encoded.values()])
 
 
 def _checksum(arrays: Iterable[np.ndarray]) -> int:

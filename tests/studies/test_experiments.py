@@ -9,20 +9,17 @@ import numpy as np
 import pytest
 
 from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
-from snnmodels.studies.experiments import (
-    Setup,
+from snnmodels.parallel import WorkerPool
+from snnmodels.studies.experiment_figures import draw_images, draw_yin_yang
+from snnmodels.studies.experiments import Setup, digits, mnist, yin_yang
+from snnmodels.studies.runs import (
     describe_summary,
-    digits,
-    draw_images,
-    draw_yin_yang,
     keep_examples,
-    mnist,
     read_outputs,
     read_results,
     summarise,
     train_seeds,
     write_results,
-    yin_yang,
 )
 from snnmodels.training.checkpoint import load_checkpoint
 from snnmodels.training.history import EpochRecord, History
@@ -102,17 +99,10 @@ def test_results_survive_json(tmp_path):
         read_results(path)
 
 
-@pytest.mark.parametrize(
-    ("seeds", "processes", "message"),
-    [
-        ([], 1, "seeds: expected at least one"),
-        ([1, 1], 1, "each only once"),
-        ([1], 0, "processes: expected a positive"),
-    ],
-)
-def test_bad_seeds_and_processes(tmp_path, seeds, processes, message):
+@pytest.mark.parametrize(("seeds", "message"), [([], "seeds: expected at least one"), ([1, 1], "each only once")])
+def test_bad_seeds(tmp_path, seeds, message):
     with pytest.raises(ValueError, match=message):
-        train_seeds(yin_yang(), SETUP, seeds, tmp_path, processes)
+        train_seeds(yin_yang(), SETUP, seeds, tmp_path)
 
 
 def test_yin_yang_from_training_to_the_figure(tmp_path):
@@ -148,7 +138,8 @@ def test_digits_from_training_to_the_figures(tmp_path, loss):
 def test_processes_give_the_same_as_one(tmp_path):
     experiment = small(yin_yang(), hidden={"n": 10})
     train_seeds(experiment, SETUP, [1, 2], tmp_path / "one")
-    train_seeds(experiment, SETUP, [1, 2], tmp_path / "two", processes=2)
+    with WorkerPool(2) as pool:
+        train_seeds(experiment, SETUP, [1, 2], tmp_path / "two", pool)
     for seed in (1, 2):
         one, two = (load_checkpoint(tmp_path / f / f"yin_yang_seed{seed}.npz") for f in ("one", "two"))
         for key, value in one.values.items():

@@ -11,6 +11,7 @@ import pytest
 from snnmodels.gradients import Probe, probe
 from snnmodels.studies import targets
 from snnmodels.templates import load_model
+from snnmodels.templates.network import Network, Population
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +52,41 @@ def test_other_spikes_are_no_difference_in_time(given: Probe, monkeypatch: pytes
 
     monkeypatch.setattr(targets, "_outcome", fewer)
     assert targets.target_difference(given, "cpp_standalone", "numpy") is None
+
+
+def test_last_bits_move_every_number_a_little(given: Probe) -> None:
+    network = targets.in_last_bits(given.network, np.random.default_rng(0))
+    pairs = [(q.weights, r.weights) for q, r in zip(given.network.projections, network.projections, strict=True)]
+    for p, r in zip(given.network.populations, network.populations, strict=True):
+        pairs += [(p.value(name), r.value(name)) for name in p.model.parameters]
+    for one, other in pairs:
+        numbers = np.asarray(one) != 0
+        relative = np.abs(np.asarray(other) / np.where(numbers, one, 1.0) - 1)[numbers]
+        assert (relative > 0).all()
+        assert (relative <= np.finfo(float).eps).all()
+        assert (np.asarray(other)[~numbers] == 0).all()
+
+
+def test_what_last_bits_do_is_the_condition(given: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little where spikes are steep; as much as thresholds do where these alone move by more."""
+    plain = targets.changes_by_last_bits(given, "numpy")
+    assert plain.keys() == targets._outcome(given, "numpy")[0].gradients.keys()
+    assert 1e-17 < max(plain.values()) < 1e-11
+
+    def higher(network: Network, rng: Any) -> Network:
+        def population(p: Population) -> Population:
+            return replace(p, parameters={**p.parameters, "v_th": p.value("v_th") * (1 + 1e-7)})
+
+        return replace(network, populations=tuple(map(population, network.populations)))
+
+    monkeypatch.setattr(targets, "in_last_bits", higher)
+    assert 1e-8 < max(targets.changes_by_last_bits(given, "numpy").values()) < 1e-3
+
+
+def test_last_bits_that_decide_about_spikes_are_told(given: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(network: Network, rng: Any) -> Network:
+        return replace(network, projections=tuple(replace(q, weights=0 * q.weights) for q in network.projections))
+
+    monkeypatch.setattr(targets, "in_last_bits", silent)
+    with pytest.raises(ValueError, match="spikes otherwise"):
+        targets.changes_by_last_bits(given, "numpy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,32 @@ def test_what_is_kept_is_made_once_and_appears_whole(cache: Path) -> None:
         assert (kept("network", make) / "main").read_text() == "1"
     assert len(made) == 1
     assert [f.name for f in cache.iterdir()] == ["network"]
+
+
+def test_who_waits_at_a_terminal_is_told_once_what_for(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow(folder: Path) -> Path:
+        time.sleep(0.1)
+        file = folder / "file"
+        file.write_text("made")
+        return file
+
+    def of_parts(folder: Path) -> Path:
+        kept(f"part of {folder.parent.name}", slow)
+        return slow(folder)
+
+    monkeypatch.setattr("snnmodels.targets.cache._PATIENCE", 0.01)
+    kept("unseen", of_parts)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    kept("whole", of_parts)
+    kept("whole", of_parts)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "compiles" in line and str(cache) in line
+    monkeypatch.setattr("snnmodels.targets.cache._PATIENCE", 60.0)
+    kept("quick", slow)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_faster_of_two_is_kept(cache: Path) -> None:

@@ -47,7 +47,7 @@ _WATCHING = (EventMonitor, StateMonitor, PopulationRateMonitor)  # SpikeMonitor 
 _OWN_STEPS = (Resetter, StateUpdater, SubexpressionUpdater, Thresholder, SummedVariableUpdater, SynapticPathway)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReadNetwork(Network):
     """A network that was read from a Brian2 script, with one trial of its inputs, and ways back to its objects.
 
@@ -135,9 +135,13 @@ def from_brian2(
 
     Examples
     --------
-    >>> network = from_brian2(collect(), output="cells", duration=50 * ms)
-    >>> with Simulation(network, SpikeTimes()) as simulation:
-    ...     spikes = simulation.forward(network.trial)
+    >>> from brian2 import NeuronGroup, ms
+    >>> cells = NeuronGroup(2, "dv/dt = (2 - v)/(10*ms) : 1", threshold="v > 1", reset="v = 0", name="cells")
+    >>> network = from_brian2([cells], output="cells", duration=10 * ms)
+    >>> with Simulation(network, snnmodels.losses.SpikeTimes(), batch_size=1) as simulation:
+    ...     print(1e3 * simulation.forward(network.trial, gradient=False).round(6))
+    [[[6.931]
+      [6.931]]]
     """
     if get_device() is not all_devices["runtime"]:
         raise ValueError("from_brian2: values of a standalone device can't be read; call set_device('runtime') first")

@@ -123,7 +123,8 @@ class NumpyEngine(Engine):
             run = ComponentForward(self._values, component, spikes, gradient, knots, sources)
             tapes.append(run.run())
             self._smallest_gdot = min(self._smallest_gdot, run.smallest_gdot)
-            self._ties += run.ties
+            self._ties += run.meetings
+        self._ties += sum(s.meetings() for s in spikes[len(self._inputs) :])
         self._spikes.append(spikes)
         self._tapes.append(tapes)
         self._sources.append(sources)

@@ -66,7 +66,8 @@ class ComponentForward:
     ----------
     tape : ComponentTape
     smallest_gdot : float
-    ties : int
+    meetings : int
+        Instants at which several spikes arrived at a population.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class ComponentForward:
                 self.sampled[k] = plan.place(seen), plan.state(seen), seen.times(self.end)
                 self.tape.sampled[k], self.tape.samples[k] = [], []
         self.smallest_gdot = np.inf
-        self.ties = 0
+        self.meetings = 0
 
     def run(self) -> ComponentTape:
         """The whole trial."""
@@ -149,7 +150,7 @@ class ComponentForward:
     def _count_meetings(self) -> None:
         """Count the populations at which several spikes have arrived in the instant that ends."""
         for arrived in self.arrived.values():
-            self.ties += len(arrived) > 1
+            self.meetings += len(arrived) > 1
             arrived.clear()
 
     # --- the start of a piece -------------------------------------------------------------------------------------
@@ -183,7 +184,6 @@ class ComponentForward:
                 piece.instant += self._at_once(k, before, freed, own)
             if k == self.watched:
                 self._after_jump(before)
-        self.ties += len(piece.instant) > 1
         self._emit(piece.instant)
         for e in piece.instant:
             self.spikes[self.first + e.population].rounds[e.spike] = self.round + 1
@@ -255,9 +255,6 @@ class ComponentForward:
             piece.events += self._events(k, found, limit)
         if len(piece.events) > 1:
             piece.events.sort(key=lambda e: (e.time, e.population, e.neuron))
-            times = np.array([e.time for e in piece.events if e.kind == SPIKE])
-            same = np.concatenate([[False], times[1:] == times[:-1], [False]])
-            self.ties += int((same[1:] & ~same[:-1]).sum())
         self._emit(piece.events)
         if self.component.feedback:
             # look ahead about as far as the next spike that feeds back

@@ -43,6 +43,12 @@ class Spikes:
     places: list[int] = field(default_factory=list)
     rounds: dict[int, int] = field(default_factory=dict)
 
+    def meetings(self) -> int:
+        """Instants at which several of its neurons spiked."""
+        times = np.array(self.times)
+        same = np.concatenate([[False], times[1:] == times[:-1]])
+        return int((same[1:] & ~same[:-1]).sum())
+
     def padded(self, values: np.ndarray, n: int, k: int, padding: float) -> np.ndarray:
         """One value for each spike as an array, by neuron.
 

@@ -26,11 +26,22 @@ struct Access {
     const void* lock = nullptr;
     const void* where = nullptr;
 };
-struct Cell {  // of one byte
+struct Cell {  // what is known of one or several bytes
     Access write, reads[2];  // two readers in different threads are enough to see a conflict with any writer
 };
-constexpr std::uintptr_t PAGE = 1024;
-struct Page { Cell cells[PAGE]; };
+constexpr std::uintptr_t WORD = 4, PAGE = 1024;
+struct Word {  // of WORD bytes, by themselves as soon as one of them is accessed without the others
+    Cell whole;
+    std::unique_ptr<Cell[]> bytes;
+    Cell& byte(std::uintptr_t i) {
+        if (!bytes) {
+            bytes.reset(new Cell[WORD]);
+            for (std::uintptr_t k = 0; k < WORD; k++) bytes[k] = whole;
+        }
+        return bytes[i];
+    }
+};
+struct Page { Word words[PAGE / WORD]; };
 
 std::unordered_map<std::uintptr_t, std::unique_ptr<Page>> pages;
 std::uintptr_t last_number = ~std::uintptr_t(0);
@@ -41,7 +52,7 @@ int count = 0;
 bool busy = false;
 const long LIMIT = std::getenv("CUDACPU_RACES") ? std::atol(std::getenv("CUDACPU_RACES")) : 20;
 
-Cell& cell(std::uintptr_t address) {
+Word& word(std::uintptr_t address) {
     std::uintptr_t number = address / PAGE;
     if (number != last_number) {
         auto& p = pages[number];
@@ -49,7 +60,26 @@ Cell& cell(std::uintptr_t address) {
         last_page = p.get();
         last_number = number;
     }
-    return last_page->cells[address % PAGE];
+    return last_page->words[address % PAGE / WORD];
+}
+
+// Calls f(cell, address) for all that is known of n bytes, until it says false
+template <class F> void each_cell(const void* p, std::size_t n, F f) {
+    std::uintptr_t at = (std::uintptr_t)p, end = at + n;
+    while (at < end) {
+        Word& w = word(at);
+        if (at % WORD || end - at < WORD) {
+            if (!f(w.byte(at % WORD), at)) return;
+            at++;
+            continue;
+        }
+        if (!w.bytes) {
+            if (!f(w.whole, at)) return;
+        } else
+            for (std::uintptr_t k = 0; k < WORD; k++)
+                if (!f(w.bytes[k], at + k)) return;
+        at += WORD;
+    }
 }
 
 bool conflict(const Access& a, const Access& b) {  // a came before b
@@ -82,25 +112,22 @@ void access(const void* p, std::size_t n, bool write, bool atomic, const void* w
     if (!current || busy || on_stack(p)) return;
     busy = true;
     check_range(p, n, write ? "a write" : "a read");
-    if (write) {
+    const void* lock = nullptr;
+    if (!locks.empty()) {
         auto it = locks.find(current->block_number);
-        if (it != locks.end() && it->second == p) locks.erase(it);  // a plain or volatile store releases the lock
+        if (it != locks.end() && write && it->second == p) locks.erase(it);  // a plain or volatile store releases the lock
+        else if (it != locks.end()) lock = it->second;
     }
-    auto held = locks.find(current->block_number);
-    Access now{launch_number, current->block_number, current->rank, current->epoch, current->grid_epoch, current->warp_epoch,
-               atomic, held == locks.end() ? nullptr : held->second, where};
-    for (std::size_t i = 0; i < n; i++) {
-        auto address = (std::uintptr_t)p + i;
-        Cell& c = cell(address);
-        if (conflict(c.write, now)) {
-            report(write ? "write after write" : "read after write", c.write, now, address);
-            n = i;
-        }
+    const Access now{launch_number, current->block_number, current->rank, current->epoch, current->grid_epoch,
+                     current->warp_epoch, atomic, lock, where};
+    each_cell(p, n, [&](Cell& c, std::uintptr_t address) {
+        bool good = !conflict(c.write, now);
+        if (!good) report(write ? "write after write" : "read after write", c.write, now, address);
         if (write) {
             for (Access& r : c.reads)
-                if (n > i && conflict(r, now)) {
+                if (good && conflict(r, now)) {
                     report("write after read", r, now, address);
-                    n = i;
+                    good = false;
                 }
             c.write = now;
         } else {
@@ -110,7 +137,8 @@ void access(const void* p, std::size_t n, bool write, bool atomic, const void* w
             else if (c.reads[1].launch != now.launch || c.reads[1].epoch != now.epoch || first.block == c.reads[1].block)
                 c.reads[1] = now;
         }
-    }
+        return good;
+    });
     busy = false;
 }
 
@@ -118,7 +146,7 @@ struct Start {
     Start() {
         atomic_hook = [](const void* p, std::size_t n, const void* where) { access(p, n, true, true, where); };
         fresh_hook = [](const void* p, std::size_t n) {
-            for (std::size_t i = 0; i < n; i++) cell((std::uintptr_t)p + i) = Cell();
+            each_cell(p, n, [](Cell& c, std::uintptr_t) { return c = Cell(), true; });
         };
         lock_hook = [](const void* p, bool taken) {
             if (!current) return;

@@ -37,6 +37,7 @@ public:
             if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
             else component(trial, net.components[c], trial.tapes[c], number, keep);
         }
+        for (std::size_t k = 0; k < neurons.size(); k++) ties += together(trial.trains[net.inputs + k]);
     }
 
     // --- backward ------------------------------------------------------------------------------------------------------
@@ -472,7 +473,9 @@ private:
             end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
             Piece& piece = tape.pieces.emplace_back();
             piece.t = t, piece.end = end, piece.releases = 0, piece.arrivals = k, piece.instants = 0, piece.owns = 0, piece.samples = 0, piece.knots = 0;
-            if (k - from > 1) ties++;
+            int reaching = 0;
+            for (int a = from; a < k; a++) reaching += p.row(train.neuron[a]).n > 0;
+            ties += reaching > 1;
             if (!more) break;
         }
         tape.arrivals.resize(k);  // what comes after the end never does
@@ -485,23 +488,15 @@ private:
             cut(trial, c, tape, c.incoming[0]);
         else cut(trial, c, tape);
         neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c)});
-        int from = 0;
-        for (const Piece& piece : tape.pieces) ties += piece.owns > from + 1 ? same(tape, from, piece.owns) : 0, from = piece.owns;
         finish(trial, c);
     }
 
-    // instants at which several of the spikes [from, to) are
-    static long same(const ComponentTape& tape, int from, int to)
+    // instants at which several neurons of a population spike
+    static long together(const Train& train)
     {
+        const double* t = train.t.data();
         long found = 0;
-        double last = -INF, counted = -INF;
-        for (int o = from; o < to; o++)
-        {
-            const double t = tape.owns[o].t;
-            if (tape.owns[o].kind != SPIKE) continue;
-            if (t == last && t != counted) found++, counted = t;
-            last = t;
-        }
+        for (int k = 1, n = train.size(); k < n; k++) found += t[k] == t[k - 1] && !(k > 1 && t[k - 2] == t[k]);
         return found;
     }
 
@@ -595,7 +590,6 @@ private:
                 if (end < asked) look = std::max(std::min(net.window, 1.5 * (end - t)), 1e-6 * net.window);
                 else look = std::min(net.window, 2 * look);
             }
-            ties += same(tape, o0, int(tape.owns.size()));
             if (maxima) out.peaks(start_.data(), t, end - t, int(tape.pieces.size()));
             if (sampled && sample < int(net.stops.size()) && end == net.stops[sample].t) read(c, sample++, number);
             tape.add(t, end, sample);
@@ -708,7 +702,6 @@ private:
     {
         bool again = false;
         std::size_t base = 0, place = 0;
-        int fired = 0;
         for (int k : c.populations)
         {
             Neurons& p = *neurons[k];
@@ -744,13 +737,11 @@ private:
                 await(k, j, t, train.size());
                 train.t.push_back(t), train.neuron.push_back(j), train.cause.push_back(cause);
                 train.before.insert(train.before.end(), before, before + p.S);
-                fired++;
                 if (p.refractory() && p.duration(j) == 0) again = true;
             }
             p.refuse_runaway(train);
             base += p.x.size(), place += p.n;
         }
-        ties += fired > 1;
         return again;
     }
 

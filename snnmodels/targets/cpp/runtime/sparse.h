@@ -2,6 +2,7 @@
 // scattered over their targets and only the few neurons that may spike are followed (see scatter.h). The same spikes and
 // gradients as those of the general way, to rounding.
 #pragma once
+#include <cstring>
 #include <queue>
 #include "scatter.h"
 #include "simulator.h"
@@ -61,7 +62,7 @@ public:
             double arrived = rows(t0, t1);
             known(trial, t0, t1);
             for (int k : c.populations) scatters[k]->start(t0, last, t1 - t0, buckets[k]);
-            run(trial, c, tape, t0, t1, arrived, ties);
+            run(trial, c, tape, t0, t1, arrived);
             for (int k : c.populations) scatters[k]->finish(t1);
             for (Incoming& in : incoming)
             {
@@ -76,7 +77,8 @@ public:
             else planned = std::min(net.window, last * std::min(2.0, 0.7 * most / std::max(arrived, 1.0)));
             planned = std::max(planned, 1e-3 * net.window);
         }
-        ties += meetings(c);
+        for (int k : c.populations) ties += calendar ? meetings(trial, k) : 0;
+        if (!calendar) ties += meetings(c);
         int neuron;
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
     }
@@ -92,8 +94,57 @@ public:
     }
 
 private:
-    // Instants at which several spikes arrive at a population through projections with one delay. What arrives through delays
-    // of single synapses is not compared: that would take longer than to simulate it.
+    // Instants at which several spikes arrive at a population, where synapses have delays of their own: every arrival is looked up
+    // in a table by its time. A spike is told by where it is among those of all sources.
+    long meetings(const Trial& trial, int population)
+    {
+        std::int64_t arrivals = 0;
+        for (const Incoming& in : incoming)
+        {
+            const Projection& p = net.projections[in.projection];
+            if (p.target == population) for (int j : trial.trains[p.source].neuron) arrivals += p.delayed ? p.row(j).n : 1;
+        }
+        int bits = 4;
+        while ((std::int64_t(1) << bits) < 2 * arrivals) bits++;
+        table.assign(std::size_t(1) << bits, {-1.0, 0});
+        long found = 0;
+        for (const Incoming& in : incoming)
+        {
+            const Projection& p = net.projections[in.projection];
+            if (p.target != population) continue;
+            std::int64_t spike = 1;
+            for (int source = 0; source < p.source; source++) spike += trial.trains[source].size();
+            const Train& train = trial.trains[p.source];
+            for (int k = 0; k < train.size(); k++, spike++)
+            {
+                const int j = train.neuron[k];
+                if (!p.delayed) { if (p.row(j).n) found += note(train.t[k] + *p.delay, spike, bits); continue; }
+                double last = -1;
+                for (std::int64_t q = p.first[j]; q < p.first[j + 1]; q++)
+                    if (p.delay[q] != last) last = p.delay[q], found += note(train.t[k] + last, spike, bits);
+            }
+        }
+        return found;
+    }
+    struct Noted { double t; std::int64_t spike; };  // spike: 0 once several have come at that time
+    std::vector<Noted> table;
+    // whether an arrival is the second spike at its time
+    bool note(double t, std::int64_t spike, int bits)
+    {
+        if (!(t <= net.duration)) return false;
+        std::uint64_t key;
+        std::memcpy(&key, &t, sizeof key);
+        const std::size_t last = table.size() - 1;
+        std::size_t at = key * 0x9E3779B97F4A7C15u >> (64 - bits);
+        while (table[at].t >= 0 && table[at].t != t) at = (at + 1) & last;
+        Noted& here = table[at];
+        if (here.t < 0) { here = {t, spike}; return false; }
+        if (here.spike == 0 || here.spike == spike) return false;
+        here.spike = 0;
+        return true;
+    }
+
+    // The same where every projection has one delay
     long meetings(const Component& c)
     {
         for (Stream& s : streams) s.next = 0, s.ahead();
@@ -282,7 +333,7 @@ private:
     }
 
     // The events of a window, which ends early where it has got many arrivals
-    void run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, double& arrived, long& ties)
+    void run(Trial& trial, const Component& c, ComponentTape& tape, double t0, double& t1, double& arrived)
     {
         double now = -INF;
         while (true)
@@ -305,7 +356,7 @@ private:
             {
                 // what none of these spikes can reach
                 const double alone = std::min(std::min(row, free), spike + std::min(shortest, soonest));
-                now = spikes(trial, c, tape, t0, spike, std::min(alone, std::min(horizon, t1)), t1, ties);
+                now = spikes(trial, c, tape, t0, spike, std::min(alone, std::min(horizon, t1)), t1);
                 continue;
             }
             if (free <= row)
@@ -347,7 +398,7 @@ private:
     }
 
     // Spikes from the next one to `until`; the time of the last
-    double spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double first, double until, double t1, long& ties)
+    double spikes(Trial& trial, const Component& c, ComponentTape& tape, double t0, double first, double until, double t1)
     {
         order.clear();
         for (int k : c.populations)
@@ -366,7 +417,6 @@ private:
         {
             const auto& f = order[o];
             Train& train = trial.trains[net.inputs + f.population];
-            ties += o > 0 && order[o - 1].t == f.t && !(o > 1 && order[o - 2].t == f.t);
             tape.owns.push_back({f.t, f.population, train.size()});
             if (neurons[f.population]->refractory())
             {

@@ -211,6 +211,7 @@ private:
         {
             const Population& p = net.population[c->population[i]];
             for (int j = threadIdx.x; j < p.n; j += THREADS) net.held_end[b * net.neurons + p.neurons + j] = held[p.neurons + j];
+            count_together(train(c->population[i]));
         }
         gdot = block_min(gdot, s);
         if (threadIdx.x == 0) net.smallest[b] = fmin(net.smallest[b], gdot);
@@ -269,8 +270,9 @@ private:
             for (int k = first; k < n; k++)
             {
                 const std::int64_t at = in_train(from, k);
-                const int j = from.neuron[at], last = since[p.neurons + j];
+                const int j = from.neuron[at];
                 if (j % THREADS != int(threadIdx.x)) continue;
+                const int last = since[p.neurons + j];  // its own thread's: others may not even read it
                 double y[M::S], z[M::S];
                 load<M>(x, q.sources, j, y);
                 const double interval = from.t[at] - (last >= 0 ? from.t[in_train(from, last)] : 0.0);
@@ -431,7 +433,7 @@ private:
     // Knots, releases and arrivals of this instant, and the spikes that they cause at once
     __device__ bool begin()
     {
-        const int number = s.pieces, arrivals = s.arrivals, releases = s.releases, instants = s.instants;
+        const int number = s.pieces, arrivals = s.arrivals, releases = s.releases;
         __syncthreads();
         if (threadIdx.x == 0)
         {
@@ -458,12 +460,19 @@ private:
         if (threadIdx.x == 0)
         {
             if (happens) count_meetings(arrivals, last);
-            net.ties[b] += s.instants - instants > 1;
             Piece& piece = tape(c->piece, c->room.pieces)[number];
             piece = {t, t, s.releases, s.arrivals, s.instants, s.owns, s.knots, -1};
         }
         __syncthreads();
         return true;
+    }
+
+    // Instants at which several neurons of a population spike
+    __device__ void count_together(const Train& of)
+    {
+        const double* at = of.t + in_train(of, 0);
+        for (int k = 1 + threadIdx.x; k < of.count[b]; k += THREADS)
+            if (at[k] == at[k - 1] && !(k > 1 && at[k - 2] == at[k])) atomicAdd(&net.ties[b], 1);
     }
 
     // Instants at which several spikes arrive at a population; looked at in the last of an instant's rounds that has any
@@ -659,7 +668,7 @@ private:
         for (int e = threadIdx.x; e < n; e += THREADS)
         {
             const Raw me = raw[e];
-            int rank = 0, among = 0, own = 0, same = 0;
+            int rank = 0, among = 0, own = 0;
             for (int i = 0; i < n; i++)
             {
                 const Raw& other = raw[i];
@@ -669,7 +678,6 @@ private:
                 if (other.kind != SPIKE) continue;
                 among += earlier && other.population == me.population;
                 own += earlier && other.population == me.population && other.neuron == me.neuron;
-                same += earlier && other.t == me.t;
             }
             const Population& p = net.population[me.population];
             if (me.kind != SPIKE)
@@ -682,7 +690,6 @@ private:
             const Train& to = train(me.population);
             const int spike = to.count[b] + among;
             list[first + rank] = {me.t, me.population, spike, SPIKE};
-            if (!instant && same == 1) atomicAdd(&net.ties[b], 1);
             if (spike + 1 > net.max_spikes) { fail(RUNAWAY, me.population, me.neuron, me.t); continue; }
             if (!room(spike, to.room, net.components * 5 + me.population)) continue;
             const std::int64_t at = in_train(to, spike);

@@ -1,0 +1,224 @@
+"""A simulation as a differentiable function of tensors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..gradients import Simulation
+from ..gradients.passes import ForwardPass
+from ..templates.arguments import check_kind, check_mapping, has_unit
+from ..templates.errors import brief
+from ..templates.network import check_inputs, in_unit
+
+__all__ = ["missing_time", "simulate"]
+
+_DTYPES = (torch.float32, torch.float64)
+_NOT_THE_CALLER = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+
+
+class _Call:
+    """What one call of `simulate` keeps beside tensors."""
+
+    def __init__(self, simulation: Simulation, keys: list[str], inputs: list[str], missing: float, gradient: bool):
+        self.simulation, self.keys, self.inputs = simulation, keys, inputs
+        self.missing, self.gradient = missing, gradient
+        self.several = False
+        self.shapes: list[tuple[int, ...]] = []
+        self.ran: ForwardPass
+
+    def run(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Simulate, and return what is observed, with the value for missing spikes."""
+        n = len(self.inputs)
+        self.shapes = [x.shape for x in arrays]
+        inputs, values = dict(zip(self.inputs, arrays, strict=False)), dict(zip(self.keys[n:], arrays[n:], strict=True))
+        self.ran = self.simulation.forward_pass(inputs, values, gradient=self.gradient)
+        self.several = isinstance(self.ran.observed, tuple)
+        return tuple(np.where(np.isinf(x), self.missing, x) for x in self.observed)
+
+    @property
+    def observed(self) -> tuple[np.ndarray, ...]:
+        """What the pass observed, as a tuple."""
+        found = self.ran.observed
+        return found if isinstance(found, tuple) else (found,)
+
+    def back(self, cotangents: list[np.ndarray]) -> list[np.ndarray]:
+        """Gradients in the order of the keys; 0 by inputs that the simulation has none for, as nobody asks for it."""
+        # a spike that is missing has no time that could change: whatever stands in its place is a constant
+        pulls = tuple(np.where(np.isinf(x), 0.0, d) for x, d in zip(self.observed, cotangents, strict=True))
+        gradients = self.ran.backward(pulls if self.several else pulls[0])
+        return [gradients.get(key, np.zeros(shape)) for key, shape in zip(self.keys, self.shapes, strict=True)]
+
+
+class _Simulated(torch.autograd.Function):
+    """Forward and backward halves of a simulation, between arrays of float64."""
+
+    @staticmethod
+    def forward(call: _Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.from_numpy(x) for x in call.run([t.numpy(force=True) for t in tensors]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.call = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        # what the gradients depend on beside the cotangents, where they may be differentiated in their turn
+        given = ctx.saved_tensors if torch.is_grad_enabled() else ()
+        found = _Gradients.apply(ctx.call, len(cotangents), *cotangents, *given)
+        wanted = ctx.needs_input_grad[1:]
+        return None, *(g if needed else None for g, needed in zip(found, wanted, strict=True))
+
+
+class _Gradients(torch.autograd.Function):
+    """Gradients of a call for derivatives by what it returned; they refuse to be differentiated."""
+
+    @staticmethod
+    def forward(call: _Call, n: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = call.back([d.numpy(force=True) for d in tensors[:n]])
+        return tuple(torch.from_numpy(np.array(g)) for g in found)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> Any:
+        raise RuntimeError(
+            "snnmodels.torch: the gradient of a simulation can't be differentiated once more (create_graph=True, a "
+            "penalty on gradients, a Hessian): EventProp gives first derivatives. Keep its gradients out of the loss, "
+            "as by detach(), or take differences of them"
+        )
+
+
+@torch.compiler.disable
+def simulate(
+    simulation: Simulation,
+    inputs: Any,
+    values: Mapping[str, torch.Tensor] | None = None,
+    *,
+    missing: float = np.inf,
+) -> Any:
+    """Simulate a batch; a differentiable function of spike times, samples of currents, weights and parameters.
+
+    It is computed in float64 on the processor, wherever the tensors are. What it returns has the dtype and the device
+    of the inputs: use float64 where digits count, as a time of 20 ms in float32 is off by up to 1 ns.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        Made with observables, which say what is returned; a loss that it has is not used.
+    inputs : tensor or array, or mapping of str to tensor or array
+        Spike times in seconds, shape ``(trials, n)`` or ``(trials, n, spikes)``, and samples of currents, as
+        `Simulation.run` takes them, by input name; a tensor alone where the network has one input. What is no tensor is
+        a constant.
+    values : mapping of str to tensor, optional
+        In the place of the network's own, by key of `Network.trainable`, in SI base units.
+    missing : float
+        What stands where a spike time is missing, in seconds.
+
+    Returns
+    -------
+    tensor or tuple of tensor
+        As the observables say, trials first: spike times ``(trials, n, spikes)``, ascending and padded with `missing`
+        to the largest number of any neuron in the batch (at least 1).
+
+    Raises
+    ------
+    ValueError
+        For inputs or values of the wrong name, shape, dtype or size; if the gradient by an input is wanted that the
+        simulation was made without; in backward if a derivative by a spike time is not finite.
+    SimulationError
+        As `Simulation.run`.
+    RuntimeError
+        If a gradient is differentiated again.
+
+    Notes
+    -----
+    A spike that is missing has no derivative, whatever stands in its place: a neuron that stays silent passes no
+    gradient on, and one that spikes fewer times than others none by its padding.
+    """
+    check_kind("simulation", simulation, Simulation, "a Simulation; others have no forward and backward halves")
+    missing = missing_time(missing)
+    network = simulation.network
+    names = [s.name for s in network.inputs] + [c.name for c in network.currents]
+    if not isinstance(inputs, Mapping):
+        if len(names) != 1:
+            raise ValueError(f"inputs are {brief(inputs)}; expected a mapping of {names} to tensors")
+        inputs = {names[0]: inputs}
+    check_inputs(inputs, network)
+    check_mapping("values", {} if values is None else values, "a mapping of keys such as 'hidden.tau_m' to tensors")
+    units = dict.fromkeys((s.name for s in network.inputs), "second") | {c.name: c.unit for c in network.currents}
+    given = {name: _tensor(f"input {name!r}", inputs[name], units[name]) for name in names}
+    own = {key: _tensor(f"value of {key!r}", value, "") for key, value in (values or {}).items()}
+
+    keys = [f"{s.name}.times" for s in network.inputs] + [f"{c.name}.samples" for c in network.currents]
+    tensors = [*given.values(), *own.values()]
+    gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if gradient and not simulation.plan.input_gradients:
+        for name, x in given.items():
+            if x.requires_grad:
+                raise ValueError(
+                    f"input {name!r} requires a gradient, but the simulation was made with input_gradients=False; make "
+                    "it with True, or detach the input"
+                )
+    call = _Call(simulation, [*keys, *own], names, missing, gradient)
+    found = _Simulated.apply(call, *(t.to("cpu", torch.float64) for t in tensors))
+    if gradient:
+        _warn_of_silence(call)
+    like = [inputs[name] for name in names if isinstance(inputs[name], torch.Tensor)]
+    dtype = torch.float64
+    for k, x in enumerate(like):
+        dtype = torch.promote_types(dtype, x.dtype) if k else x.dtype
+    device = next((x.device for x in (*like, *own.values())), "cpu")
+    moved = tuple(x.to(device, dtype) for x in found)
+    return moved if call.several else moved[0]
+
+
+def missing_time(missing: Any) -> float:
+    """What stands where a spike is missing, checked: seconds, or ``inf``.
+
+    Parameters
+    ----------
+    missing : float or Quantity
+
+    Raises
+    ------
+    ValueError
+    """
+    found = in_unit(missing, "second", "missing")
+    if found.ndim or np.isnan(found):
+        raise ValueError(f"missing = {brief(missing)}; expected a number of seconds, or inf")
+    return float(found)
+
+
+def _tensor(what: str, value: Any, unit: str) -> torch.Tensor:
+    """A tensor of float32 or float64, as it is; what is no tensor as one of float64."""
+    if not isinstance(value, torch.Tensor):
+        if has_unit(value) and not unit:
+            raise ValueError(f"{what} has a unit; expected a tensor in SI base units")
+        return torch.from_numpy(np.array(in_unit(value, unit, what)))
+    if value.dtype not in _DTYPES:
+        raise ValueError(
+            f"{what} is a tensor of {value.dtype}; expected float64 or float32, as .double() makes it (half precision "
+            "has three digits, too few for spike times and time constants)"
+        )
+    return value
+
+
+def _warn_of_silence(call: _Call) -> None:
+    """Say that nothing spikes that is read, once for each place in the caller's code."""
+    if all(np.isinf(x).all() for x in call.observed):
+        warnings.warn(
+            f"network {call.simulation.network.name!r}: no neuron that is read spikes in this batch, so that no "
+            "gradient comes back; make its weights or inputs larger (spike_report of the simulation says how far they "
+            "are from their thresholds)",
+            RuntimeWarning,
+            skip_file_prefixes=_NOT_THE_CALLER,
+        )
