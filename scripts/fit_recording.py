@@ -126,12 +126,16 @@ def _write(path: Path, text: str) -> None:
 
 def _row(key: str, path: Path, data: Sweep) -> dict[str, Any]:
     """What a fitted template does at the recorded current."""
-    told = read_json(path, "results file", "values", "noise", "simulations", "cpu_seconds", "seconds")
+    told = read_json(path, "results file", "command", "values", "noise", "simulations", "cpu_seconds", "seconds")
     candidate = study.CANDIDATES[key]
     model = load_model(path.with_suffix(".toml"))
     free = {name: model.parameters[name].value for name in candidate.free if name != DELAY}
-    noise = study.judging_noise(data, told["noise"])
-    train, *noisy = study.trains(model, free, data, told["values"][DELAY], noise)
+    noise = study.noises(data)
+    silent = np.zeros((1, noise.shape[-1]))
+    given = np.vstack([silent, noise.reshape(-1, noise.shape[-1])])
+    train, *rest = study.trains(model, free, data, told["values"][DELAY], given)
+    draws = noise.shape[1]
+    noisy = [rest[k : k + draws] for k in range(0, len(rest), draws)]
     told |= {"title": candidate.title, "free": len(candidate.free), "losses": study.losses(noisy, train, data)}
     return {**told, "train": train, "judged": study.judged(train, data)}
 
@@ -149,13 +153,13 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
     ]
     for r in rows.values():
         by = {(j["part"], j["window"]): j for j in r["judged"]}
-        cells = [f"{r['title']} ({r['free']})"]
+        cells = [f"{r['title']} ({r['free']})" + (" \\*" if " at commit " in r["command"] else "")]
         for part in ("fitted", "validated"):
             cells += [f"{by[part, w]['relative']:.2f}" for w in study.WINDOWS]
             one = by[part, study.WINDOWS[0]]
             cells.append(f"{one['spikes']} of {one['recorded']:.1f}")
         cells += [f"{r['losses'][x]:.3f}" for x in ("fitted, with noise", "validated, with noise")]
-        cells += [f"{1e12 * r['noise']:.1f}", f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
+        cells += [f"{1e12 * r['losses']['noise']:.0f}", f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     best = min(rows.values(), key=lambda r: r["losses"]["validated, with noise"])
     chosen = f"Chosen by the loss on the validation part: {best['title']}."

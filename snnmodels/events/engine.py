@@ -49,11 +49,12 @@ FAILURES = (
 class SimulationError(RuntimeError):
     """A simulation that has no result; the message says where and when, and what to change.
 
-    Attributes
+    Parameters
     ----------
+    message : str
     population : str
         Whose neuron it is about; empty where that is not known.
-    neuron : int or None
+    neuron : int, optional
         Its index, where it is known.
     """
 

@@ -30,13 +30,15 @@ from ..templates.model import Model
 __all__ = [
     "CANDIDATES",
     "FITTED",
+    "LEVELS",
+    "PARTS",
     "VALIDATED",
     "WINDOWS",
     "Candidate",
     "fit_candidate",
     "judged",
-    "judging_noise",
     "losses",
+    "noises",
     "read_data",
     "trains",
 ]
@@ -44,6 +46,8 @@ __all__ = [
 FITTED, VALIDATED = 7.0, 10.0
 """Seconds at which the part that is fitted, and that on which is chosen, end."""
 PARTS = (("fitted", 0.0, FITTED), ("validated", FITTED, VALIDATED))
+LEVELS = (4e-12, 8e-12, 12e-12, 16e-12, 20e-12, 28e-12, 40e-12)
+"""Ampere: standard deviations of the noise under which models are compared."""
 WINDOWS = (4e-3, 2e-3)
 """Seconds within which spikes coincide."""
 
@@ -183,31 +187,44 @@ def trains(
     return [t[np.isfinite(t)] + delay for t in times[:, 0]]
 
 
-def losses(noisy: Sequence[np.ndarray], alone: np.ndarray, data: Sweep) -> dict[str, float]:
+def losses(noisy: Sequence[Sequence[np.ndarray]], alone: np.ndarray, data: Sweep) -> dict[str, float]:
     """Distances at 8 ms on both parts: of a model without noise, and between repetitions of both with noise.
+
+    How noisy the model is decides much of the distance, and is no part of a template: it is taken at the level at which
+    the distance on the fitted part is least.
 
     Parameters
     ----------
-    noisy : sequence of array, shape (spikes,)
-        Trains of the model under noise, in seconds; two or more.
+    noisy : sequence of sequence of array, shape (spikes,)
+        Trains of the model in seconds, two or more at each of `LEVELS`.
     alone : array, shape (spikes,)
-        That without.
+        That without noise.
     data : Sweep
+
+    Returns
+    -------
+    dict
+        By part, ``"fitted"`` and ``"validated"``, and with ``", with noise"`` behind them; ``"noise"`` in ampere.
     """
-    padded = np.full((len(noisy), max(map(len, noisy))), np.inf)
-    for row, train in zip(padded, noisy, strict=True):
-        row[: len(train)] = train
-    out = {}
+    out, level = {}, 0
     for part, start, end in PARTS:
         distance = MeanTrainDistance(data.spikes, 8e-3, start, end)
         out[part] = float(distance(alone)[0])
-        out[f"{part}, with noise"] = float(distance.between(padded)[0])
-    return out
+        found = []
+        for trains in noisy:
+            padded = np.full((len(trains), max(map(len, trains))), np.inf)
+            for row, train in zip(padded, trains, strict=True):
+                row[: len(train)] = train
+            found.append(float(distance.between(padded)[0]))
+        level = int(np.argmin(found)) if part == PARTS[0][0] else level
+        out[f"{part}, with noise"] = found[level]
+    return {**out, "noise": LEVELS[level]}
 
 
-def judging_noise(data: Sweep, std: float, draws: int = 32) -> np.ndarray:
-    """Noise that no stage of a fit has seen, shape (1 + draws, samples) in ampere; the first is silent."""
-    return frozen_noise(1 + draws, len(data.current), data.dt, std=std, seed=2027)
+def noises(data: Sweep, draws: int = 16) -> np.ndarray:
+    """Noise that no stage of a fit has seen, the same at all of `LEVELS`: shape (levels, draws, samples), in ampere."""
+    drawn = frozen_noise(draws, len(data.current), data.dt, std=1.0, seed=2027, silent=False)
+    return np.array(LEVELS)[:, None, None] * drawn
 
 
 def judged(train: np.ndarray, data: Sweep) -> list[dict[str, Any]]:

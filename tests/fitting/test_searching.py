@@ -172,10 +172,9 @@ def test_a_likelihood_that_can_not_be_is_told() -> None:
     train = np.array([0.1, 0.103, 0.2])
     told = likeliest(task_of([train], space=Space(FREE | {"t_ref": Bounds(4e-3, 9e-3)})))
     assert told == "t_ref is at least 0.004 s, longer than the shortest recorded interval"
-    model = bare_model("adex+refractory")
-    space = Space({"v_T": Bounds(-60e-3, -50e-3), "b": FREE["b"]})
-    told = likeliest(task_of([train], model=model, space=space, fixed={"t_ref": 1e-3}, target="numpy"))
-    assert isinstance(told, str) and "can't be forced on adex" in told
+    model = snn.load_model("partial_refractory_lif")
+    told = likeliest(task_of([train], model=model, space=Space({"v_th": FREE["v_th"]}), fixed={}, target="numpy"))
+    assert isinstance(told, str) and told.startswith("spikes can't be forced on partial_refractory_lif")
 
 
 @COMPILER

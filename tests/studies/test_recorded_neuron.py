@@ -10,7 +10,7 @@ import pytest
 
 import snnmodels as snn
 from snnmodels.fitting.space import DELAY
-from snnmodels.studies.recorded_neuron import CANDIDATES, judged, judging_noise, losses, read_data
+from snnmodels.studies.recorded_neuron import CANDIDATES, LEVELS, judged, losses, noises, read_data
 
 FITTED = Path(__file__).parents[2] / "docs" / "results" / "recording"
 
@@ -39,9 +39,12 @@ def test_a_recording_is_read_from_a_folder(tmp_path: Path) -> None:
     assert len(data.spikes) == 2 and data.duration == pytest.approx(10.0)
     found = judged(train, data)
     assert [f["part"] for f in found] == ["fitted", "fitted", "validated", "validated"]
-    assert losses([train, train + 1e-3], train, data)["fitted, with noise"] == pytest.approx(0.0, abs=1e-9)
-    noise = judging_noise(data, 8e-12, 2)
-    assert noise.shape == (3, 100_000) and not noise[0].any() and noise[1].std() == pytest.approx(8e-12, rel=0.1)
+    later = [[train, train + (9 - k) * 1e-3] for k in range(len(LEVELS))]
+    told = losses(later, train, data)
+    assert told["noise"] == LEVELS[np.argmin([abs(9 - k - 1) for k in range(len(LEVELS))])]
+    drawn = noises(data, 2)
+    assert drawn.shape == (len(LEVELS), 2, 100_000)
+    np.testing.assert_allclose(drawn.std(axis=(1, 2)), LEVELS, rtol=0.1)
     assert found[0]["spikes"] == 70 and found[0]["relative"] == pytest.approx(1.0)
     np.savez(tmp_path / "first_half.npz", current=np.zeros(100_000), dt=1e-4)
     with pytest.raises(ValueError, match="expected one current and spikes of several repetitions"):
