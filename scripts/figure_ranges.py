@@ -24,6 +24,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from snnmodels.files import as_json, folder_for, read_json, write_rounded
 from snnmodels.studies.figures import COLOURS, letter
@@ -33,7 +34,12 @@ from snnmodels.studies.ranges import LOSS, TASKS, Arm, RangeSettings, Task, run_
 Results = Mapping[str, Any]
 QUICK: dict[str, Any] = {"epochs": 1, "training_trials": 100, "test_trials": 200}
 CHOICE = (101, 102)
-SHADES = ("grey", "black", "blue", "orange")
+SHADES = {
+    "shared, as learned begins": "grey",
+    "best shared": "black",
+    "best shared, cue weights learned": "blue",
+    "learned": "orange",
+}
 UNITS = {"elapsed time": (1e3, "synaptic time constant (ms)"), "intensity": (1.0, "threshold")}
 
 
@@ -130,9 +136,9 @@ def _decoded(axes: Axes, name: str, arms: Results, results: Results) -> None:
     """What the read-outs of the first seed say."""
     octaves = results["settings"]["octaves"]
     axes.plot([0, octaves], [0, octaves], color="0.75", lw=4, solid_capstyle="butt")
-    for (arm, runs), shade in zip(arms.items(), _shades(arms), strict=True):
+    for arm, runs in arms.items():
         if arm != "best shared, cue weights learned":
-            axes.plot(runs[0]["octave"], runs[0]["decoded"], color=COLOURS[shade], lw=1.2, label=_label(name, arm))
+            axes.plot(runs[0]["octave"], runs[0]["decoded"], color=_colour(arm), lw=1.2, label=_label(name, arm))
     axes.set(xlabel=f"{name} (octaves)", ylabel="decoded (octaves)", ylim=(-2, octaves + 2))
     axes.legend(frameon=False, fontsize=8)
     axes.set_title(f"{name.capitalize()}: seed {results['seeds'][0]}", fontsize=9.5)
@@ -142,18 +148,18 @@ def _label(name: str, arm: str) -> str:
     return arm if arm == "learned" else f"{arm} ({_start(name, arm)})"
 
 
-def _shades(arms: Results) -> list[str]:
-    return [*SHADES[: len(arms) - 1], SHADES[-1]]
+def _colour(arm: str) -> str:
+    return COLOURS[SHADES[arm]]
 
 
 def _compared(axes: Axes, arms: Results, results: Results) -> None:
     """Every seed's error in every arm, a line for each seed; mean and standard error."""
     every = np.array([_errors(runs) for runs in arms.values()])
     axes.plot(every, "-", color="0.85", lw=0.8)
-    for place, (own, shade) in enumerate(zip(every, _shades(arms), strict=True)):
-        axes.plot(np.full(len(own), place), own, "o", ms=4, color=COLOURS[shade], alpha=0.45, mew=0)
+    for place, (own, colour) in enumerate(zip(every, map(_colour, arms), strict=True)):
+        axes.plot(np.full(len(own), place), own, "o", ms=4, color=colour, alpha=0.45, mew=0)
         error = own.std(ddof=1) / np.sqrt(len(own)) if len(own) > 1 else 0.0
-        axes.errorbar(place, own.mean(), yerr=error, fmt="_", ms=22, mew=2, color=COLOURS[shade], capsize=3)
+        axes.errorbar(place, own.mean(), yerr=error, fmt="_", ms=22, mew=2, color=colour, capsize=3)
     guess = results["settings"]["octaves"] / np.sqrt(12)
     axes.axhline(guess, color="0.6", lw=1, ls=":")
     axes.text(len(arms) - 0.5, guess, "always the mean", ha="right", va="bottom", color="0.4", fontsize=8)
@@ -170,9 +176,12 @@ def _values(axes: Axes, name: str, arms: Results) -> None:
     task: Task = TASKS[name]
     for place, run in enumerate(arms["learned"]):
         values = factor * np.array(run["values"])
-        axes.plot(np.full(len(values), place + 1), values, "o", ms=4, color=COLOURS["orange"], alpha=0.7, mew=0)
+        axes.plot(np.full(len(values), place + 1), values, "o", ms=4, color=_colour("learned"), alpha=0.7, mew=0)
     axes.axhline(factor * task.arms["learned"].start, color="0.6", lw=1, ls="--")
     axes.set(yscale="log", xlabel="seed, in order", ylabel=label)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(range(1, len(arms["learned"]) + 1))
     axes.set_title("learned, and start (dashed)", fontsize=9.5)
 

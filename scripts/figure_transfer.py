@@ -1,10 +1,11 @@
-"""F6: test accuracy against hidden spikes of EventProp-trained networks: frozen with a knob, retrained, conditioned.
+"""F6: test accuracy of trained networks within a budget of hidden spikes: one with a knob, frozen, retrained, small.
 
-    python scripts/figure_transfer.py --quick            # one seed, a fifth of the training set, 4 + 2 + 6 epochs
-    python scripts/figure_transfer.py                    # five seeds
+    python scripts/figure_transfer.py                    # Yin-Yang, ten seeds
+    python scripts/figure_transfer.py --mnist DIR        # and MNIST from its files in DIR
+    python scripts/figure_transfer.py --quick            # one seed, few epochs: half a minute
     python scripts/figure_transfer.py --redraw FILE      # the figure again, from a results file
 
-An interrupted run goes on after the last complete seed when the same command is given again.
+An interrupted run goes on after the last complete network when the same command is given again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,156 +27,229 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snnmodels.files import as_json, folder_for, read_json, write_rounded
+from snnmodels.studies.budgets import accuracies, condensed, spent
 from snnmodels.studies.figures import COLOURS, letter
 from snnmodels.studies.plots import save_figure
-from snnmodels.studies.transfer import TransferSettings, accuracy_at, run_seed
 
-Points = Sequence[Mapping[str, float]]
-SYMBOLS = {"nu": "ν", "kappa": "κ"}
-# The first is the goal's.
-COMPARED_AT = (9.0, 8.0, 7.0)
+NAMES = {
+    "conditioned": "one network with a knob",
+    "retrained": "retrained, best of two",
+    "retrained_base": "retrained from the base",
+    "retrained_scratch": "retrained from scratch",
+    "small": "small networks",
+    "early": "base, early decision",
+    "frozen_gate": "base frozen, gate",
+    "frozen_gate_norm": "base frozen, gate by read-out norm",
+    "frozen_gate_random": "base frozen, gate at random",
+    "frozen_kappa": "base frozen, κ",
+    "frozen_nu": "base frozen, ν",
+    "adaptive": "adaptive network",
+}
+LOOK = {
+    "conditioned": ("blue", "o-"),
+    "retrained": ("black", "D--"),
+    "small": ("green", "^--"),
+    "early": ("pink", "v:"),
+    "frozen_gate": ("sky", "s-"),
+    "frozen_kappa": ("red", "s-"),
+    "frozen_nu": ("orange", "s-"),
+    "adaptive": ("grey", "x-"),
+}
+OTHERS = {"retrained": "retrained", "small": "small", "frozen": "frozen, the better of κ and ν"}
+TASKS = {"yin_yang": "Yin-Yang", "mnist": "MNIST"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train what is missing, write results and figure; return the exit status."""
     options = _parse(arguments)
-    file = scripts.saved(options, "results.json")
+    file = scripts.saved(options, "transfer.json")
     if file is not None:
-        results = read_json(file, "results file", "settings", "seeds")
+        results = read_json(file, "results file", "tasks", "quick")
     else:
-        settings = _settings(options.quick)
-        seeds = {str(seed): _seed(settings, seed, options.out) for seed in options.seeds}
         results = {
-            "command": scripts.command("figure_transfer", arguments),
-            "settings": as_json(dataclasses.asdict(settings)),
-            "seeds": seeds,
+            "command": scripts.command("figure_transfer", _anywhere(arguments)),
+            "quick": options.quick,
+            "tasks": _tasks(options),
         }
-        write_rounded(options.out / "results.json", results)
-    for line in describe(results):
-        print(line)
+        write_rounded(options.out / "transfer.json", results)
+    table = "\n".join(describe(results))
+    print(table)
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         save_figure(draw(results), options.out / "transfer.png", dpi=options.dpi)
+    (options.out / "transfer.md").write_text(table + "\n")
     print(options.out / "transfer.png")
     return 0
 
 
 def describe(results: Mapping[str, Any]) -> list[str]:
-    """Accuracies at equal spikes, over seeds, one line per comparison."""
-    runs = list(results["seeds"].values())
+    """The tables of the documentation: accuracies within budgets, and differences, over seeds."""
     lines = []
-    for spikes in COMPARED_AT:
-        kinds = ("frozen", "frozen_other", "conditioned")
-        at = {kind: [accuracy_at(run[kind], spikes) for run in runs] for kind in kinds}
-        lines += [f"{kind} at {spikes:g} spikes per sample: {_spread(values)}" for kind, values in at.items()]
-        lines.append(f"conditioned - frozen there: {_spread(np.subtract(at['conditioned'], at['frozen']))}")
-    for k, setting in enumerate(p["setting"] for p in runs[0]["retrained"]):
-        own = [run["retrained"][k] for run in runs]
-        behind = [p["accuracy"] - accuracy_at(r["conditioned"], p["spikes"]) for p, r in zip(own, runs, strict=True)]
-        count, accuracy = ([p[key] for p in own] for key in ("spikes", "accuracy"))
-        lines.append(
-            f"retrained at {setting:g}: {_spread(accuracy)} with {_spread(count, 1)} spikes; "
-            f"conditioned is behind at equal spikes by {_spread(behind)}"
-        )
-    for k, setting in enumerate(p["setting"] for p in runs[0]["pressed"]):
-        count, accuracy = ([run["pressed"][k][key] for run in runs] for key in ("spikes", "accuracy"))
-        spread = np.mean([run["thresholds"][k]["std"] for run in runs])
-        lines.append(
-            f"price {setting:g}: {_spread(accuracy)} with {_spread(count, 1)} spikes; thresholds vary by {spread:.3f}"
-        )
+    for task, of in results["tasks"].items():
+        seeds = of["seeds"]
+        arms = next(iter(seeds.values()))["arms"]
+        for count, fractions in of["budgets"].items():
+            words = {"spikes": "all hidden spikes count", "decided": "those before the decision count"}[count]
+            budgets = _row(f"{100 * f:.0f} %" for f in fractions)
+            lines += ["", f"| {TASKS[task]}, {len(seeds)} seeds: {words} | {budgets}"]
+            lines += ["|---|" + "---|" * len(fractions)]
+            for arm, name in NAMES.items():
+                if arm in arms:
+                    lines.append(f"| {name} | {_row(map(_spread, accuracies(seeds, arm, count).T))}")
+            own = accuracies(seeds, "conditioned", count)
+            for other, name in OTHERS.items():
+                gain = own - accuracies(seeds, other, count)
+                lines.append(f"| knob − {name} | {_row(_spread(column, sign=True) for column in gain.T)}")
+            lines.append(f"| spikes of the knob's network | {_row(map(_spread, spent(seeds, 'conditioned', count).T))}")
+        base = [s["base"]["test"] for s in seeds.values()]
+        lines += ["", f"{TASKS[task]}, base: accuracy {_spread(np.array([b['accuracy'] for b in base]))}"]
+        for key in ("spikes", "decided"):
+            lines.append(f"base: {key} {_spread(np.array([b[key] for b in base]), digits=1)}")
+        lines.append(f"base: neurons that spike {_spread(np.array([s['neurons'] for s in seeds.values()]), digits=1)}")
+        off = []
+        for seed in seeds.values():
+            control = seed["control"]
+            third = len(control) // 3
+            last = [control[k * third + third // 2 : (k + 1) * third] for k in range(3)]
+            off.append([np.mean([b["spikes"] / b["budget"] for b in part]) - 1 for part in last])
+        lines.append(f"control: spikes over budget, second half of each third: {_row(map(_spread, np.array(off).T))}")
     return lines
 
 
 def draw(results: Mapping[str, Any]) -> Figure:
-    """Accuracy against spikes with every seed faint, and the conditioned network under a budget."""
-    runs = list(results["seeds"].values())
-    knob = SYMBOLS[results["settings"]["knob"]]
-    other = next(symbol for symbol in SYMBOLS.values() if symbol != knob)
-    figure = Figure(figsize=(10.5, 4.3), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    _curve(left, [r["frozen"] for r in runs], "red", "s-", f"frozen, threshold raised by {knob}B")
-    _curve(left, [r["frozen_other"] for r in runs], "orange", "^-", f"frozen, threshold raised by {other}")
-    _curve(left, [r["conditioned"] for r in runs], "blue", "o-", f"one network, trained with {knob} drawn per batch")
-    _curve(left, [r["retrained"] for r in runs], "black", "D--", f"retrained for each {knob}")
-    _curve(left, [r["pressed"] for r in runs], "green", "v--", "retrained with a price on spikes,\nthresholds learned")
-    left.axvline(COMPARED_AT[0], color="0.85", lw=1, zorder=0)
-    left.set(xlabel="hidden spikes per sample", ylabel="test accuracy", ylim=(0.3, 1.0))
-    left.legend(frameon=False, fontsize=8, loc="lower right")
-    seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds: faint; mean, standard deviation"
-    left.set_title(f"Yin-Yang, 5-100-3 ({seeds})", fontsize=9.5)
-    letter(left, "A")
-
-    batches = [r["homeostat"] for r in runs]
-    spikes = np.array([[b["spikes"] for b in batch] for batch in batches])
-    knobs = np.array([[b["knob"] for b in batch] for batch in batches])
-    right.step(np.arange(spikes.shape[1]), [b["budget"] for b in batches[0]], color="0.5", lw=3, label="budget")
-    right.plot(spikes.mean(axis=0), color=COLOURS["blue"], lw=1, label="hidden spikes per sample")
-    right.set(xlabel=f"batch of {results['settings']['batch_size']} test samples", ylabel="spikes per sample")
-    right.set_ylim(6, 14)
-    twin = right.twinx()
-    twin.plot(knobs.mean(axis=0), color=COLOURS["pink"], lw=1)
-    twin.spines["right"].set_visible(True)
-    twin.set(ylabel=f"{knob} of the homeostat", ylim=(0, 1.8 * knobs.mean(axis=0).max()))
-    twin.yaxis.label.set_color(COLOURS["pink"])
-    right.legend(frameon=False, fontsize=8, loc="upper right")
-    right.set_title(f"The conditioned network keeps a budget:\nd ln {knob} = η (spikes/budget − 1)", fontsize=9.5)
-    letter(right, "B")
+    """Accuracy against the budget for each task, by both counts for Yin-Yang, and the knob under a changing budget."""
+    tasks = results["tasks"]
+    rows = 3 if "mnist" in tasks else 2
+    figure = Figure(figsize=(10.5, 3.7 * rows + 0.7), layout="constrained")
+    axes = figure.subplots(rows, 2).ravel()
+    _budgets(axes[0], tasks["yin_yang"], "spikes", "Yin-Yang: all hidden spikes count")
+    _budgets(axes[1], tasks["yin_yang"], "decided", "Yin-Yang: hidden spikes before the decision count")
+    _differences(axes[2], tasks["yin_yang"], "Yin-Yang")
+    _control(axes[3], tasks["yin_yang"])
+    if "mnist" in tasks:
+        _budgets(axes[4], tasks["mnist"], "spikes", "MNIST: all hidden spikes count")
+        _differences(axes[5], tasks["mnist"], "MNIST")
+    for axis, of in zip(axes, "ABCDEF", strict=False):
+        letter(axis, of)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside lower center")
+    if results["quick"]:
+        figure.suptitle("--quick: shows that everything runs, and no result", color="red")
     return figure
 
 
-def _curve(axes: Axes, curves: Sequence[Points], colour: str, style: str, label: str) -> None:
-    both = np.array([[(p["spikes"], p["accuracy"]) for p in points] for points in curves])
-    for curve in both if len(both) > 1 else ():
-        axes.plot(*curve.T, style[1:], color=COLOURS[colour], alpha=0.2, lw=0.8)
-    mean = both.mean(axis=0)
-    spread = both.std(axis=0, ddof=1) if len(both) > 1 else np.zeros_like(mean)
-    (x, y), (dx, dy) = mean.T, spread.T
-    axes.errorbar(x, y, yerr=dy, xerr=dx, fmt=style, color=COLOURS[colour], ms=4.5, lw=1.5, elinewidth=0.8, label=label)
+def _budgets(axes: Axes, of: Mapping[str, Any], count: str, title: str) -> None:
+    fractions, seeds = 100 * np.array(of["budgets"][count]), of["seeds"]
+    for arm, (colour, style) in LOOK.items():
+        if arm not in next(iter(seeds.values()))["arms"]:
+            continue
+        found = accuracies(seeds, arm, count)
+        complete = ~np.isnan(found).any(axis=0)
+        mean, spread = found[:, complete].mean(axis=0), _deviation(found[:, complete])
+        axes.errorbar(
+            fractions[complete], mean, yerr=spread, fmt=style, color=COLOURS[colour], ms=4.5, lw=1.4, elinewidth=0.8,
+            label=NAMES[arm],
+        )  # fmt: skip
+    several = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds: mean, standard deviation"
+    axes.set(xlabel="budget, % of the base network's hidden spikes", ylabel="test accuracy")
+    axes.invert_xaxis()
+    axes.set_title(f"{title}\n({several})", fontsize=9.5)
 
 
-def _seed(settings: TransferSettings, seed: int, out: Path) -> dict[str, Any]:
-    """Result of a seed: the one in `out`, if it is complete and of the same settings, else a new one."""
+def _differences(axes: Axes, of: Mapping[str, Any], task: str) -> None:
+    fractions, seeds = 100 * np.array(of["budgets"]["spikes"]), of["seeds"]
+    own = accuracies(seeds, "conditioned")
+    for arm in ("retrained", "small", "early", "frozen_gate", "frozen_kappa"):
+        colour, style = LOOK[arm]
+        gain = 100 * (own - accuracies(seeds, arm))
+        axes.errorbar(
+            fractions, gain.mean(axis=0), yerr=_deviation(gain), fmt=style, color=COLOURS[colour], ms=4, elinewidth=0.8
+        )
+    axes.axhline(-1, color="0.6", lw=0.8, ls=":")
+    axes.axhline(0, color="0.6", lw=0.8)
+    axes.set(xlabel="budget, % of the base network's hidden spikes", ylabel="gain in accuracy, %", ylim=(-6, 12))
+    axes.invert_xaxis()
+    title = f"{task}: gain of the knob's network over the others"
+    axes.set_title(f"{title}\n(dotted: 1 % behind; cut off above)", fontsize=9.5)
+
+
+def _control(axes: Axes, of: Mapping[str, Any]) -> None:
+    runs = [s["control"] for s in of["seeds"].values()]
+    base = [s["base"]["validation"]["spikes"] for s in of["seeds"].values()]
+    spikes = np.array([[100 * b["spikes"] / whole for b in run] for run, whole in zip(runs, base, strict=True)])
+    knobs = np.array([[b["knob"] for b in run] for run in runs])
+    axes.step(
+        np.arange(spikes.shape[1]), [100 * b["budget"] / base[0] for b in runs[0]], color="0.5", lw=3, label="budget"
+    )
+    axes.plot(spikes.mean(axis=0), color=COLOURS["blue"], lw=1, label="hidden spikes")
+    axes.set(xlabel=f"batch of {of['settings']['batch_size']} test trials", ylabel="% of the base network's spikes")
+    axes.set_ylim(0, 130)
+    twin = axes.twinx()
+    twin.plot(knobs.mean(axis=0), color=COLOURS["pink"], lw=1)
+    twin.spines["right"].set_visible(True)
+    twin.set(ylabel="knob k: fraction of neurons on", ylim=(0, 1.3))
+    twin.yaxis.label.set_color(COLOURS["pink"])
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.set_title("The network keeps a budget: d ln k = −η (spikes/budget − 1)", fontsize=9.5)
+
+
+def _tasks(options: argparse.Namespace) -> dict[str, Any]:
+    """Results of the tasks that are asked for, condensed."""
+    # Brian2, only where it is needed: drawing does without
+    from snnmodels.studies.transfer import run_seed
+    from snnmodels.studies.transfer_tasks import mnist_task, settings_for, yin_yang_task
     from snnmodels.targets.devices import quiet
 
-    file = out / f"seed{seed}.json"
-    if file.exists():
-        kept = read_json(file, "results file", "settings", "result")
-        if kept["settings"] != as_json(dataclasses.asdict(settings)):
-            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
-        return dict(kept["result"])
-    print(f"seed {seed}", flush=True)
-    with quiet():
-        result = run_seed(settings, seed)
-    write_rounded(file, {"settings": as_json(dataclasses.asdict(settings)), "result": result})
-    return result
+    tasks = {"yin_yang": (yin_yang_task(1000, 1000) if options.quick else yin_yang_task(), options.seeds)}
+    if options.mnist is not None:
+        tasks["mnist"] = (mnist_task(options.mnist), options.mnist_seeds)
+    found: dict[str, Any] = {}
+    for name, (task, seeds) in tasks.items():
+        settings = settings_for(name, options.quick)
+        every = {}
+        for seed in seeds:
+            with quiet():
+                result = run_seed(task, settings, seed, options.out / f"{name}_seed{seed}")
+            every[str(seed)] = condensed(result, task.budgets(settings))
+        found[name] = {
+            "settings": as_json(dataclasses.asdict(settings)), "budgets": task.budgets(settings), "seeds": every,
+        }  # fmt: skip
+    return found
 
 
-def _settings(quick: bool) -> TransferSettings:
-    settings = TransferSettings()
-    if not quick:
-        return settings
-    return dataclasses.replace(
-        settings, base_epochs=4, more_epochs=2, conditioned_epochs=6, rate=1e-2, more_rate=8e-3, training_trials=1000
-    )
+def _anywhere(arguments: list[str] | None) -> list[str]:
+    """The arguments without the place where the files of MNIST lie here."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return ["DIR" if k and given[k - 1] == "--mnist" else word for k, word in enumerate(given)]
 
 
-def _spread(values: Sequence[float] | np.ndarray, digits: int = 3) -> str:
-    known = np.asarray(values, dtype=float)
-    if np.isnan(known).any():
-        return f"not reached in {int(np.isnan(known).sum())} of {len(known)} seeds"
-    spread = f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else ""
-    return f"{known.mean():.{digits}f}{spread}"
+def _deviation(values: np.ndarray) -> np.ndarray:
+    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+
+
+def _row(cells: Any) -> str:
+    return " | ".join(cells) + " |"
+
+
+def _spread(values: np.ndarray, digits: int = 3, *, sign: bool = False) -> str:
+    missing = int(np.isnan(values).sum())
+    if missing:
+        return f"not reached in {missing} of {len(values)}"
+    spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():{'+' if sign else ''}.{digits}f}{spread}"
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     out = "output/transfer, or output/transfer_quick"
-    parser = scripts.options(__doc__, quick="one seed, few epochs: a minute or two", out=out, dpi=110)
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 to 5, with --quick 1")
+    parser = scripts.options(__doc__, quick="one seed, few epochs: shows that everything runs", out=out, dpi=110)
+    parser.add_argument("--seeds", type=int, nargs="+", help="of Yin-Yang; default: 1 to 10, with --quick 1")
+    parser.add_argument("--mnist", type=Path, metavar="DIR", help="MNIST too, from its files in DIR")
+    parser.add_argument("--mnist-seeds", type=int, nargs="+", help="default: 1 to 3, with --quick 1")
     options = parser.parse_args(arguments)
-    options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3, 4, 5])
+    options.seeds = options.seeds or ([1] if options.quick else list(range(1, 11)))
+    options.mnist_seeds = options.mnist_seeds or ([1] if options.quick else [1, 2, 3])
     options.out = options.out or Path("output", "transfer_quick" if options.quick else "transfer")
     folder_for(options.out, "folder of results")
     return options
 
 
 if __name__ == "__main__":
-    scripts.run(main, "interrupted; the same command goes on after the last complete seed")
+    scripts.run(main, "interrupted; the same command goes on after the last complete network")

@@ -15,7 +15,6 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 # isort: split
 
 import argparse
-import dataclasses
 import datetime
 import importlib.metadata
 import platform
@@ -226,7 +225,8 @@ def compare(feature: str, name: str) -> Record:
         return {"feature": feature, "model": name, "error": f"{type(error).__name__}: {error}"}
     if found is None:
         return {"feature": feature, "model": name, "error": "other spikes on one target than on the other"}
-    return {"feature": feature, "model": name, "linear": linear, **dataclasses.asdict(found)}
+    numbers = {"loss": found.loss, "times": found.times, "gradients": found.gradients, "worst": found.worst}
+    return {"feature": feature, "model": name, "linear": linear, **numbers}
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------

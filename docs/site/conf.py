@@ -8,6 +8,7 @@ SNNMODELS_BRIAN2_INVENTORY names Brian2's `objects.inv`, a file or an address; w
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -50,10 +51,13 @@ inventory = os.environ.get("SNNMODELS_BRIAN2_INVENTORY")
 intersphinx_mapping = {"brian2": ("https://brian2.readthedocs.io/en/stable/", inventory)} if inventory else {}
 
 run = os.environ.get("SNNMODELS_DOCS_RUN", "") not in ("", "0")
+# examples that need what is not here are shown without being run
+needs = {"torch_layer": "torch", "jax_layer": "jax"}
+left_out = "|".join(name for name, package in needs.items() if importlib.util.find_spec(package) is None)
 sphinx_gallery_conf = {
     "examples_dirs": ["tutorial_scripts", "gallery_scripts"],
     "gallery_dirs": ["tutorials", "gallery"],
-    "filename_pattern": r"\.py$",
+    "filename_pattern": rf"/(?!({left_out})\.py)\w+\.py$" if left_out else r"\.py$",
     "within_subsection_order": "FileNameSortKey",
     "plot_gallery": "True" if run else "False",
     "abort_on_example_error": True,

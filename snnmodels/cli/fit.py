@@ -44,6 +44,10 @@ def fit(
     generations: Annotated[int, typer.Option(help="Of every search; a third as many follow with noise.", min=0)] = 60,
     starts: Annotated[int, typer.Option(help="Searches from other beginnings.", min=1)] = 1,
     workers: Annotated[int, typer.Option(help="Processes among which the searches are divided.", min=1)] = 1,
+    executor: Annotated[
+        str,
+        typer.Option(metavar="MODULE:FACTORY", help="What runs the searches instead, as for `snnmodels train`."),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of all that is drawn.", min=0)] = 0,
     target: Annotated[Target, typer.Option(help="Where the simulation runs.")] = "cpp_standalone",
     out: Annotated[Path, typer.Option(help="Folder for the fitted template, report and figure.")] = Path("output/fit"),
@@ -51,8 +55,8 @@ def fit(
     """Fit a model to a recording, and write it as a template again.
 
     Writes `fitted.toml`, which `snnmodels show` and `load_model` read, `fit.json` and `fit.png`. A fit that is
-    interrupted goes on from `checkpoint.json` in the same folder when the same command is given again (with one
-    worker).
+    interrupted goes on from `checkpoint.json` in the same folder, or with several workers from `checkpoint_0.json`
+    and so on, when the same command is given again.
 
     Examples: `snnmodels fit lif_current cell.npz --free C_m:80pF:400pF --free v_th:-60mV:-45mV`;
     `snnmodels fit adex sweeps.nwb --detect --free v_T:-60mV:-45mV --loss voltage=1`.
@@ -61,6 +65,7 @@ def fit(
     from ..fitting import fit as fitted
     from ..fitting import parse_free, parse_value, read_recording, write_report
     from ..fitting.free import parse_time
+    from ..parallel import some_executor
     from ..targets.devices import require_compiler
     from ..templates import load_model
 
@@ -80,16 +85,11 @@ def fit(
         "generations": generations, "starts": starts, "seed": seed, "target": target, "likelihood": likelihood,
         "noise": noise,
     }  # fmt: skip
-    if workers > 1:
-        from concurrent.futures import ProcessPoolExecutor
-        from multiprocessing import get_context
-
-        with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
-            result = fitted(loaded, read, executor=executor, **options)  # type: ignore[arg-type]
-    else:
-        result = fitted(loaded, read, checkpoint=folder / "checkpoint.json", **options)  # type: ignore[arg-type]
+    with some_executor(workers, executor) as some:
+        result = fitted(loaded, read, executor=some, checkpoint=folder / "checkpoint.json", **options)  # type: ignore[arg-type]
     write_report(result, folder)
-    (folder / "checkpoint.json").unlink(missing_ok=True)  # done: the next fit here may be another
+    for done in (folder / "checkpoint.json", *(folder / f"checkpoint_{k}.json" for k in range(starts))):
+        done.unlink(missing_ok=True)  # the next fit here may be another
     typer.echo(str(result))
     typer.echo(f"{folder}: fitted.toml, fit.json, fit.png")
 

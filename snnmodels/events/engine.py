@@ -230,6 +230,11 @@ class Engine(ABC):
         bit. Ends of refractory periods, knots of currents and conditions that turn don't count.
         """
 
+    @property
+    def ties_are_counted(self) -> bool:
+        """Whether that has been done; in large sparse networks with delays of single synapses it waits to be asked."""
+        return True
+
     def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """How close the neurons of a population came to spikes that did not happen, and how fast they crossed.
 

@@ -17,7 +17,7 @@ class FitInterrupted(KeyboardInterrupt):
     """Ctrl-C, with a message on what is kept."""
 
 
-def kept(where: str, path: str | Path | None, *, own: bool = True) -> str:
+def kept(where: str, path: str | Path | None, *, there: bool) -> str:
     """What an interruption leaves.
 
     Parameters
@@ -26,12 +26,12 @@ def kept(where: str, path: str | Path | None, *, own: bool = True) -> str:
         In which it came.
     path : str or Path, optional
         Of the checkpoint.
-    own : bool
-        Whether this fit has written or read it: a file that it was to overwrite is of another.
+    there : bool
+        Whether it holds something of this fit: a file that it was to overwrite is of another.
     """
     if path is None:
         return f"{where}; nothing is kept without a checkpoint"
-    if not own or not Path(path).exists():
+    if not there:
         return f"{where}; nothing is kept yet"
     return f"{where}; {path} holds it, and the same call goes on from there"
 
@@ -49,7 +49,9 @@ class Saved:
         Whether the file, if there is one, is of this fit.
     """
 
-    def __init__(self, task: Task, starts: int, path: str | Path | None, resume: bool) -> None:
+    def __init__(
+        self, task: Task, starts: int, path: str | Path | None, resume: bool, only: int | None = None
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.done: list[dict[str, Any]] = []
         self.present: dict[str, Any] = {}
@@ -60,7 +62,8 @@ class Saved:
             "free": {name: [b.low, b.high, b.log] for name, b in task.space.bounds.items()},
             "losses": dict(task.weights), "settings": description(task.settings), "candidates": task.candidates,
             "stages": description(task.stages), "likelihood": task.likelihood, "noise": description(task.noise),
-            "seed": int(task.seed), "starts": int(starts), "target": task.target,
+            "seed": int(task.seed), "target": task.target,
+            "starts": int(starts) if only is None else f"search {only} alone",
             "recording": description([(s.current, s.dt, list(s.spikes), s.voltage) for s in task.recording.sweeps]),
             "start": None if task.start is None else task.start.tolist(),
         }))  # fmt: skip
@@ -99,4 +102,4 @@ class Saved:
 
     def kept(self, where: str) -> str:
         """What an interruption leaves."""
-        return kept(where, self.path, own=self.own)
+        return kept(where, self.path, there=self.own and self.path is not None and self.path.exists())

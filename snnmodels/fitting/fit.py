@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import check_writable
+from ..parallel import run_all
 from ..targets import Target
 from ..templates import as_model
 from ..templates.arguments import check_choice, check_kind, check_seed, check_whole
@@ -111,9 +114,11 @@ def fit(
         At most; 0 for none. What was searched with noise is not polished: its loss has steps everywhere.
     seed : int
     executor : concurrent.futures.Executor, optional
-        Runs the starts, with the same results as without; it can be one of processes or of other machines.
+        Runs the starts, with the same results as without; it can be one of processes (`WorkerPool`) or of other
+        machines.
     checkpoint : str or Path, optional
-        File that is written after every generation, and gone on from. Not with an executor.
+        File that is written after every generation, and gone on from. With an executor each start has its own beside
+        it (``fit_0.json``, ``fit_1.json``), which its machines have to see under the same name.
     resume : bool
         Whether to go on from `checkpoint` if it exists; otherwise it is overwritten.
     target : str
@@ -168,14 +173,12 @@ def fit(
         model, recording, space, given, weights, input, int(candidates), settings, int(generations), likelihood, noise,
         int(seed), target, centre,
     )  # fmt: skip
-    if executor is not None and checkpoint is not None:
-        raise ValueError("checkpoint: a fit whose starts run elsewhere keeps none; give either executor or checkpoint")
     watch = progress_of(progress)
     watch.start(sum(s.generations for s in task.stages) * (1 if executor is not None else starts))
     found: list[dict[str, Any]] | None = None
     try:
         if executor is not None:
-            found = _elsewhere(executor, task, starts)
+            found = _elsewhere(executor, task, starts, checkpoint, resume)
         else:
             found = searches(task, starts, checkpoint, resume, watch)
         best = min(found, key=lambda f: float(f["loss"]))
@@ -187,8 +190,8 @@ def fit(
     except KeyboardInterrupt:
         where = "interrupted in the searches" if found is None else "interrupted after the searches"
         # with resume=False, a file that was there stays until the first generation is complete
-        own = found is not None or resume
-        raise FitInterrupted(kept(where, checkpoint, own=own)) from None
+        there = checkpoint is not None and Path(checkpoint).exists() and (found is not None or resume)
+        raise FitInterrupted(kept(where, checkpoint, there=there)) from None
     finally:
         watch.stop()
     if result.at_bounds:
@@ -199,16 +202,25 @@ def fit(
     return result
 
 
-def _elsewhere(executor: Executor, task: Task, starts: int) -> list[dict[str, Any]]:
+def _elsewhere(
+    executor: Executor, task: Task, starts: int, checkpoint: str | Path | None, resume: bool
+) -> list[dict[str, Any]]:
     """All searches by an executor, which is left without those that did not begin if one fails or Ctrl-C comes."""
-    futures: list[Future[dict[str, Any]]] = []
+    files = None if checkpoint is None else [_file_of(checkpoint, k).absolute() for k in range(starts)]
+    for file in files or ():
+        check_writable(file, "checkpoint")
     try:
-        futures.extend(executor.submit(search, task, k) for k in range(starts))
-        return [future.result() for future in futures]
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+        return run_all(partial(search, task, files, resume), range(starts), executor)
+    except KeyboardInterrupt:
+        there = [file for file in files or () if file.exists()]
+        what = f"{checkpoint} (a file for each search, {len(there)} of {starts} so far)" if there else checkpoint
+        raise FitInterrupted(kept("interrupted in the searches", what, there=bool(there))) from None
+
+
+def _file_of(checkpoint: str | Path, number: int) -> Path:
+    """The checkpoint of one search, where each has its own."""
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}_{number}{path.suffix}")
 
 
 def _result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,12 @@ def searches(
     return saved.done
 
 
-def search(task: Task, number: int) -> dict[str, Any]:
-    """One search from one beginning, without a checkpoint; see `searches`."""
-    return _Search(task, number, Saved(task, 1, None, False), progress_of(False)).run()
+def search(task: Task, files: Sequence[Path] | None, resume: bool, number: int) -> dict[str, Any]:
+    """One search from one beginning, with a checkpoint of its own if there are files; see `searches`."""
+    saved = Saved(task, 1, None if files is None else files[number], resume, number)
+    if not saved.done:
+        saved.finish(_Search(task, number, saved, progress_of(False)).run())
+    return saved.done[0]
 
 
 def matched_noise(task: Task, place: Array) -> float:

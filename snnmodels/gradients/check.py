@@ -229,7 +229,7 @@ class _Check:
         s = self.subject
         self.say("simulating the network and differentiating its loss")
         with Simulation(s.network, s.loss, batch_size=len(s.targets), **self.options) as self.simulation:
-            outcome = self.simulation.run(s.inputs, s.targets)
+            outcome, ties = self.simulation.run(s.inputs, s.targets), self.simulation.ties
             spiking = [p.name for p in s.network.populations if p.model.spiking]
             spikes = {name: self.simulation.spike_times(name) for name in spiking}
             if spikes and not any(np.isfinite(times).any() for times in spikes.values()):
@@ -247,7 +247,7 @@ class _Check:
             loss=outcome.loss,
             spikes=outcome.spikes,
             smallest_gdot=outcome.smallest_gdot,
-            ties=outcome.ties,
+            ties=ties,
             time_deviation=None if exact is None else _time_deviation(spikes, exact.spikes),
             instead=_OWN_LOSSES.get(type(s.loss), "") if s.network.loss else "",
         )

@@ -72,7 +72,7 @@ class _Part:
     output: tuple[Array, ...]
     by_trial: dict[str, Array]
     smallest_gdot: float
-    ties: int
+    ties: int | None
     silent: int | None
 
 
@@ -286,6 +286,7 @@ class MPISimulation:
         assert total is not None
         predictions = [p.predictions for p in parts if p.predictions is not None]
         silent = [p.silent for p in parts if p.silent is not None]
+        ties = [p.ties for p in parts if p.ties is not None]
         by_trial = {key: np.concatenate([p.by_trial[key] for p in parts]) for key in parts[0].by_trial}
         return Outcome(
             total.loss,
@@ -294,7 +295,7 @@ class MPISimulation:
             total.spikes,
             min(p.smallest_gdot for p in parts),
             shown(self.loss, [_side_by_side(x) for x in zip(*(p.output for p in parts), strict=True)]),
-            sum(p.ties for p in parts),
+            sum(ties) if len(ties) == len(parts) else None,
             sum(silent) if silent else None,
             pseudospikes=total.pseudospikes,
         )

@@ -414,7 +414,7 @@ class Simulation:
             spikes,
             engine.smallest_gdot,
             observed,
-            engine.ties,
+            engine.ties if engine.ties_are_counted else None,
             loss.silent_trials(observed, targets),
             pseudospikes=loss.pseudospikes(observed, targets),
         )
@@ -579,6 +579,19 @@ class Simulation:
             outcomes.append(Outcome(float(row[0]), predicted, {}, spikes, float(row[2]), silent=int(row[1])))
             start += trials
         return outcomes
+
+    @property
+    def ties(self) -> int:
+        """How often times were tied in the last run, counted if they have not been; see `Outcome.ties`.
+
+        Raises
+        ------
+        ValueError
+            If nothing has been run, or the last run failed.
+        """
+        if not self._has_run:
+            raise ValueError("ties: nothing has been run yet, or the last run failed; call run first")
+        return self._engine.ties
 
     def spike_times(self, population: str) -> np.ndarray:
         """Spike times of the last run.

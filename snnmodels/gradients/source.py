@@ -37,8 +37,9 @@ class Outcome:
         or all of them caused at once by arrivals or ends of refractory periods.
     output : array or tuple of array
         What the loss read.
-    ties : int
-        See `Engine.ties`: there a gradient may be one-sided.
+    ties : int or None
+        How often times were tied, so that a gradient may be one-sided; see `Engine.ties`. None for a large sparse
+        network with delays of single synapses, where to count takes longer than to simulate: `Simulation.ties` does.
     silent : int or None
         Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int
@@ -53,7 +54,7 @@ class Outcome:
     spikes: Mapping[str, float] = field(default_factory=dict)
     smallest_gdot: float = float("inf")
     output: Any = field(default_factory=lambda: np.empty(0))
-    ties: int = 0
+    ties: int | None = 0
     silent: int | None = None
     unresolved: int = 0
     pseudospikes: Mapping[str, float] = field(default_factory=dict)

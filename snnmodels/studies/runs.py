@@ -14,7 +14,7 @@ import numpy as np
 from ..files import atomic_file, folder_for, read_archive, read_json
 from ..optimisers import Adam, ExponentialDecay
 from ..parallel import run_all
-from ..training import Evaluation, TrainingInterrupted, evaluate, train
+from ..training import Evaluation, evaluate, train
 from ..training.checkpoint import load_checkpoint
 from ..training.history import History
 from ..training.progress import LineProgress, TrainingProgress, default_progress
@@ -125,12 +125,12 @@ def train_seeds(
     work = partial(_train_and_keep, experiment, setup, folder.absolute(), executor is not None)
     try:
         run_all(work, seeds, executor)
-    except TrainingInterrupted as interruption:
+    except KeyboardInterrupt:
         if executor is None:
-            raise
-        raise KeyboardInterrupt(
-            f"interrupted; one of the seeds {interruption.args[0]}, and so do the others"
-        ) from None
+            raise  # it has said what is kept
+        there = sum(checkpoint_of(experiment, seed, folder).exists() for seed in seeds)
+        kept = f"{folder} holds a checkpoint of {there} of {len(seeds)} seeds" if there else "nothing is kept yet"
+        raise KeyboardInterrupt(f"interrupted; {kept}, and the same call goes on from there") from None
     for seed in seeds:
         if not checkpoint_of(experiment, seed, folder).exists():
             raise ValueError(

@@ -15,7 +15,9 @@ from ..templates.network import Network, Population
 
 __all__ = ["FEATURES", "TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
 
+NOTHING = 1e-13
 DRAWS = 6  # of directions in which last bits are moved
+ROUNDING = 4 * float(np.finfo(float).eps)  # of a loss: a gradient of no more is one of 0
 
 # What the engine can do, each by a model that needs it; all targets are to find the same of each.
 FEATURES = {
@@ -29,7 +31,7 @@ FEATURES = {
     "nonlinear": "qif+exp_synapse",
     "conductance": "lif+exp_conductance",
     "no reset": "fitzhugh_nagumo+exp_synapse",
-    "condition in an equation": "izhikevich_2007+exp_synapse",
+    "condition in an equation": "integrate_and_fire_or_burst+exp_synapse",
     "states of sources": "lif+tsodyks_markram",
 }
 
@@ -45,15 +47,19 @@ class TargetDifference:
     times : float
         Of spikes, in seconds, at most.
     gradients : float
-        Relative in norm, of the array that is furthest off.
+        Relative in norm, of the array that is furthest off; 0 for those that are 0 to rounding on both.
     worst : str
         The key of that array.
+    arrays : mapping of str to float
+        The same of every array, by key, but those of parameters without any effect: where ‖p dL/dp‖ is less than 1e-13
+        of the largest on both targets, it is what rounding has left of 0, and says nothing relative to itself.
     """
 
     loss: float
     times: float
     gradients: float
     worst: str
+    arrays: Mapping[str, float]
 
 
 def target_difference(given: Probe, target: Target, reference: Target) -> TargetDifference | None:
@@ -72,9 +78,11 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
     for spikes, also in zip(times, others, strict=True):
         there = np.isfinite(spikes)
         late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
-    apart = _apart(one.gradients, other.gradients)
+    apart = _apart(one.gradients, other.gradients, ROUNDING * abs(other.loss))
     worst = max(apart, key=lambda key: apart[key])
-    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst)
+    nothing = _without_effect(given.network, one.gradients) & _without_effect(given.network, other.gradients)
+    arrays = {key: value for key, value in apart.items() if key not in nothing}
+    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst, arrays)
 
 
 def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
@@ -106,7 +114,7 @@ def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
         outcome, others = _outcome(dataclasses.replace(given, network=network), target)
         if _other_spikes(times, others):
             raise ValueError("the network spikes otherwise where parameters differ in their last bits; take another")
-        for key, change in _apart(outcome.gradients, reference.gradients).items():
+        for key, change in _apart(outcome.gradients, reference.gradients, ROUNDING * abs(reference.loss)).items():
             most[key] = max(most.get(key, 0.0), change)
     return most
 
@@ -136,18 +144,35 @@ def in_last_bits(network: Network, rng: np.random.Generator) -> Network:
     return dataclasses.replace(network, populations=populations, projections=projections)
 
 
+def _without_effect(network: Network, gradients: Mapping[str, np.ndarray]) -> set[str]:
+    """Keys of parameters of neurons whose gradients are 0 up to rounding, by what changes of a relative size do."""
+    effect = {
+        f"{p.name}.{name}": float(np.linalg.norm(np.asarray(p.value(name)) * gradients[f"{p.name}.{name}"]))
+        for p in network.populations
+        for name in p.learnable
+        if np.any(p.value(name))
+    }
+    return {key for key, value in effect.items() if value < NOTHING * max(effect.values())}
+
+
 def _other_spikes(times: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
     """Whether neurons spike another number of times."""
     pairs = zip(times, others, strict=True)
     return any(a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any() for a, b in pairs)
 
 
-def _apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How far gradients are from others, by key, relative in norm."""
+def _apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], nothing: float) -> dict[str, float]:
+    """How far gradients are from others, by key, relative in norm; 0 where both are no more than `nothing`.
+
+    Those cancel, as of a softmax by what moves all outputs alike, and have no digits.
+    """
     apart = {}
     for key, g in other.items():
-        size = max(float(np.linalg.norm(g)), 1e-300)  # of a gradient that is 0 any other is far away
-        apart[key] = float(np.linalg.norm(one[key] - g)) / size
+        size = float(np.linalg.norm(g))
+        if max(size, float(np.linalg.norm(one[key]))) <= nothing:
+            apart[key] = 0.0
+        else:  # of a gradient that is 0 any other is far away
+            apart[key] = float(np.linalg.norm(one[key] - g)) / max(size, 1e-300)
     return apart
 
 

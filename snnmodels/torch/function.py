@@ -16,14 +16,14 @@ from ..templates.arguments import check_kind, check_mapping, has_unit
 from ..templates.errors import brief
 from ..templates.network import check_inputs, in_unit
 
-__all__ = ["missing_time", "simulate"]
+__all__ = ["missing_time", "simulated"]
 
 _DTYPES = (torch.float32, torch.float64)
 _NOT_THE_CALLER = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
 
 
 class _Call:
-    """What one call of `simulate` keeps beside tensors."""
+    """What one call of `simulated` keeps beside tensors."""
 
     def __init__(self, simulation: Simulation, keys: list[str], inputs: list[str], missing: float, gradient: bool):
         self.simulation, self.keys, self.inputs = simulation, keys, inputs
@@ -98,51 +98,18 @@ class _Gradients(torch.autograd.Function):
 
 
 @torch.compiler.disable
-def simulate(
-    simulation: Simulation,
-    inputs: Any,
-    values: Mapping[str, torch.Tensor] | None = None,
-    *,
-    missing: float = np.inf,
+def simulated(
+    simulation: Simulation, inputs: Any, values: Mapping[str, torch.Tensor] | None, missing: float
 ) -> Any:
-    """Simulate a batch; a differentiable function of spike times, samples of currents, weights and parameters.
-
-    It is computed in float64 on the processor, wherever the tensors are. What it returns has the dtype and the device
-    of the inputs: use float64 where digits count, as a time of 20 ms in float32 is off by up to 1 ns.
+    """What a simulation reads of a batch; see `snnmodels.torch.simulate`.
 
     Parameters
     ----------
     simulation : Simulation
-        Made with observables, which say what is returned; a loss that it has is not used.
-    inputs : tensor or array, or mapping of str to tensor or array
-        Spike times in seconds, shape ``(trials, n)`` or ``(trials, n, spikes)``, and samples of currents, as
-        `Simulation.run` takes them, by input name; a tensor alone where the network has one input. What is no tensor is
-        a constant.
-    values : mapping of str to tensor, optional
-        In the place of the network's own, by key of `Network.trainable`, in SI base units.
+    inputs : tensor or mapping
+    values : mapping of str to tensor, or None
     missing : float
-        What stands where a spike time is missing, in seconds.
-
-    Returns
-    -------
-    tensor or tuple of tensor
-        As the observables say, trials first: spike times ``(trials, n, spikes)``, ascending and padded with `missing`
-        to the largest number of any neuron in the batch (at least 1).
-
-    Raises
-    ------
-    ValueError
-        For inputs or values of the wrong name, shape, dtype or size; if the gradient by an input is wanted that the
-        simulation was made without; in backward if a derivative by a spike time is not finite.
-    SimulationError
-        As `Simulation.run`.
-    RuntimeError
-        If a gradient is differentiated again.
-
-    Notes
-    -----
-    A spike that is missing has no derivative, whatever stands in its place: a neuron that stays silent passes no
-    gradient on, and one that spikes fewer times than others none by its padding.
+        In seconds.
     """
     check_kind("simulation", simulation, Simulation, "a Simulation; others have no forward and backward halves")
     missing = missing_time(missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,42 +14,27 @@ from ..losses.observables import Observable, SpikeTimes
 from ..templates.errors import brief
 from ..templates.network import Network
 from ..templates.values import with_values
-from .function import missing_time, simulate
+from .function import missing_time, simulated
 
-__all__ = ["Layer", "layer"]
+__all__ = ["Layer", "layer_of"]
 
 
-def layer(
+def layer_of(
     source: Network | Simulation,
-    reads: Observable | Sequence[Observable] | None = None,
-    *,
-    missing: float = np.inf,
-    **options: Any,
+    reads: Observable | Sequence[Observable] | None,
+    missing: float,
+    options: Mapping[str, Any],
 ) -> Layer:
-    """Make a network, or a simulation of one, a layer of torch.
+    """A layer; see `snnmodels.torch.layer`.
 
     Parameters
     ----------
     source : Network or Simulation
-        What is learnable in the network becomes a parameter of the layer, and starts with the network's values. A
-        simulation stays yours, to be used and closed.
-    reads : Observable or sequence of Observable, optional
-        What the layer returns: ``SpikeTimes()``, ``FirstSpikes()``, ``Maxima()``, ``Samples(interval=...)``,
-        ``FinalValues()`` of any population. The spike times of the output unless given; of a simulation, what it reads.
+    reads : Observable or sequence of Observable, or None
     missing : float
-        What stands where a spike time is missing, in seconds.
-    **options
-        Of `Simulation`: `batch_size` (32, the most trials of a batch), `target`, `threads`, `tolerance`, ...
-
-    Raises
-    ------
-    ValueError
-        If the network, what is read and the options don't fit together; for options beside a simulation.
-
-    Examples
-    --------
-    >>> hidden = snn.torch.layer(network, FirstSpikes(), batch_size=100, target="cpp_standalone")  # doctest: +SKIP
-    >>> model = torch.nn.Sequential(encoder, hidden, readout)  # doctest: +SKIP
+        In seconds.
+    options : mapping of str to object
+        Of `Simulation`.
     """
     if isinstance(source, Simulation):
         if reads is not None or options:
@@ -82,15 +67,7 @@ class _Values(torch.nn.Module):
 
 
 class Layer(torch.nn.Module):
-    """A simulated network with its learnable values as parameters; made by `layer`.
-
-    Parameters are named as everywhere in the package: ``"<projection>.w"``, ``"<projection>.delay"``, ``"<drive>.w"``,
-    ``"<population>.<parameter>"``, in `named_parameters` and `state_dict` too. They are float64 and in SI base units,
-    so that time constants and delays are of the order of 0.01 and want smaller steps than weights: give an optimiser
-    groups of parameters with a rate each. Optimisers of torch know no bounds; a value that has become impossible is
-    refused by the next forward pass.
-
-    A copy or a pickle of it has a simulation of its own, with a program of its own where it is compiled.
+    """A simulated network with its learnable values as parameters; `snnmodels.torch.layer` makes it and tells of it.
 
     Attributes
     ----------
@@ -134,13 +111,13 @@ class Layer(torch.nn.Module):
         return with_values(self.simulation.network, {key: x.numpy(force=True) for key, x in self.values.items()})
 
     def forward(self, inputs: Any) -> Any:
-        """Simulate a batch; see `simulate`.
+        """Simulate a batch; see `snnmodels.torch.simulate`.
 
         Parameters
         ----------
         inputs : tensor or array, or mapping of str to tensor or array
         """
-        return simulate(self.simulation, inputs, self.values, missing=self.missing)
+        return simulated(self.simulation, inputs, self.values, self.missing)
 
     def close(self) -> None:
         """End the simulation."""

@@ -255,6 +255,10 @@ TWO_WAYS = graph(
     out=nir.Output(np.array([1])),
     edges=[("a", "n"), ("a", "n"), ("n", "out")],
 )
+AROUND = graph(
+    a=nir.Input(np.array([1])), n=lif(), out=nir.Output(np.array([1])), edges=[("a", "n"), ("n", "a"), ("n", "out")]
+)
+NOTED = nir.NIRGraph({"n": lif()}, [], metadata={"snnmodels": '{"dt": "x"}'}, type_check=False)
 ROOT = graph(w=LINEAR, n=lif(), out=nir.Output(np.array([1])), edges=[("w", "n"), ("n", "out")])
 DEAD_END = graph(n=lif(), w=LINEAR, out=nir.Output(np.array([1])), edges=[("n", "w"), ("n", "out")])
 LATE = nir.Delay(np.full(1, 0.01))
@@ -289,6 +293,9 @@ REFUSED = {
     "initial": (wrong(LINEAR, lif(), initial="zero"), "initial is 'zero'"),
     "unit": (wrong(LINEAR, lif(), unit="us"), "unit is 'us'; expected 'second', 'ms' or a time in seconds"),
     "interval": (wrong(LINEAR, lif(), interval=1e-3), "no input is a current"),
+    "empty": (wrong(nir.Linear(np.ones((1, 1))), lif(0)), r"'x2' \(LIF\) has no values of tau"),
+    "before an input": (lambda: from_nir(AROUND, duration=END), r"'a' \(Input\) comes behind 'n'; an Input is where"),
+    "metadata": (lambda: from_nir(NOTED, duration=END), r"the graph has dt = 'x' in its metadata snnmodels; remove"),
     "root": (lambda: from_nir(ROOT, duration=END), r"'w' \(Linear\) has no node before it; put an Input there"),
     "dead end": (lambda: from_nir(DEAD_END, duration=END), r"'w' \(Linear\) leads nowhere"),
     "output": (wrong(LINEAR, lif(), output="lif"), "output is 'lif'; there is x2, x3"),
@@ -323,17 +330,19 @@ def test_a_graph_in_steps_is_warned_of() -> None:
 
 def test_times_that_are_no_seconds_are_warned_of() -> None:
     one, other = ends(1, 1)
-    steps = graph(one, LINEAR, lif(tau=20.0, r=20.0), other)  # as of a simulator whose unit of time is its step
-    with pytest.warns(UserWarning, match=r"shortest time constant of this graph is 20 s; if .* unit='ms', if in steps"):
+    steps = graph(one, LINEAR, lif(tau=10.0, r=10.0), other)  # as of a simulator whose unit of time is its step
+    with pytest.warns(UserWarning, match=r"shortest time constant of this graph is 10 s; if .* unit='ms', if in steps"):
         from_nir(steps, duration=END)
-    network = from_nir(steps, duration=END, unit=1 * ms)
-    assert network.populations[0].value("tau_m") == 0.02
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network = from_nir(steps, duration=END, unit=1 * ms)
+    assert network.populations[0].value("tau_m") == 0.01
     assert network.projections[0].weights == 1.0
 
 
 def test_weights_of_another_size_are_warned_of() -> None:
     one, other = ends(1, 1)
-    with pytest.warns(UserWarning, match=r"largest weight is 1\.6e-05 times .* threshold of 'x2'; is a spike"):
+    with pytest.warns(UserWarning, match=r"largest weight to 'x2' is 1\.6e-05 times its .*; is a spike"):
         from_nir(graph(one, LINEAR, lif(r=4.0), other), duration=END, dt=0.8e-7)
 
 

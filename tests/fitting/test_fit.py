@@ -158,8 +158,13 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(tmp_path: Path, monkeypat
         snn.fit(LIF, data, checkpoint=tmp_path / "fit.json", **{**options, "seed": 1})
     monkeypatch.undo()
     with ThreadPoolExecutor(2) as executor:
-        elsewhere = snn.fit(LIF, data, executor=executor, **options)
-    assert elsewhere.values == whole.values
+        elsewhere = snn.fit(LIF, data, executor=executor, checkpoint=tmp_path / "own.json", **options)
+        assert elsewhere.values == whole.values
+        files = sorted(tmp_path.glob("own*"))
+        assert [f.name for f in files] == ["own_0.json", "own_1.json"]
+        files[1].write_bytes(files[0].read_bytes())
+        with pytest.raises(ValueError, match=r"own_1\.json: is of a fit with another starts"):
+            snn.fit(LIF, data, executor=executor, checkpoint=tmp_path / "own.json", **options)
 
 
 @pytest.mark.parametrize("where", ["_begun", "polished", "_result"])
@@ -189,23 +194,21 @@ def test_ctrl_c_outside_of_a_generation_says_what_is_kept(
 
 
 def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
-    class Interrupted(Future[Any]):
-        def result(self, timeout: float | None = None) -> Any:
-            raise KeyboardInterrupt
-
     class Waiting(Executor):
         def __init__(self) -> None:
             self.given: list[Future[Any]] = []
 
         def submit(self, *_: Any, **__: Any) -> Future[Any]:
-            self.given.append(Interrupted())
+            self.given.append(Future())
+            if len(self.given) == 2:
+                self.given[-1].set_exception(KeyboardInterrupt())
             return self.given[-1]
 
     executor = Waiting()
     with pytest.raises(FitInterrupted, match="interrupted in the searches; nothing is kept"):
         snn.fit(LIF, replace_voltage(recorded(LIF, TRUTH, 200)), free=FREE, starts=3, executor=executor,
                 progress=False, target="numpy", likelihood=False)  # fmt: skip
-    assert [f.cancelled() for f in executor.given] == [True] * 3
+    assert [f.cancelled() for f in executor.given] == [True, False, True]
 
 
 @pytest.mark.parametrize(

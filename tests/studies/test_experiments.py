@@ -154,7 +154,7 @@ def test_processes_give_the_same_as_one(tmp_path):
         ("train_yin_yang.py", ["--redraw", "nowhere"], 1, "error: --redraw: nowhere does not exist; run once without"),
         ("train_mnist.py", ["--redraw", "--quick"], 2, "not allowed with argument --redraw"),
         ("train_mnist.py", ["--redraw"], 1, "results.json does not exist"),
-        ("figure_transfer.py", ["--redraw"], 1, "results.json does not exist"),
+        ("figure_transfer.py", ["--redraw"], 1, "transfer.json does not exist"),
         ("figure_coding_online.py", ["--redraw"], 1, "coding_online.npz does not exist"),
     ],
 )

@@ -43,6 +43,26 @@ def test_a_difference_is_found_where_it_is(given: Probe, monkeypatch: pytest.Mon
     assert found.times == pytest.approx(1e-6)
 
 
+def test_what_has_no_effect_on_both_is_left_out(given: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, key = targets._outcome, "hidden.tau_m"
+    sizes = {"numpy": 1e-20, "cpp_standalone": 2e-20}
+
+    def tiny(of: Probe, target: Any) -> Any:
+        outcome, times = right(of, "numpy")
+        gradients = {**outcome.gradients, key: sizes[target] * np.ones_like(outcome.gradients[key])}
+        return replace(outcome, gradients=gradients), times
+
+    monkeypatch.setattr(targets, "_outcome", tiny)
+    found = targets.target_difference(given, "cpp_standalone", "numpy")
+    assert found is not None
+    assert key not in found.arrays
+    assert found.gradients == pytest.approx(1)
+    sizes["cpp_standalone"] = 1.0
+    found = targets.target_difference(given, "cpp_standalone", "numpy")
+    assert found is not None
+    assert found.arrays[key] > 1e15
+
+
 def test_other_spikes_are_no_difference_in_time(given: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     right = targets._outcome
 

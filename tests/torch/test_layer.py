@@ -541,4 +541,4 @@ def test_it_trains() -> None:
 def test_the_module_of_torch_is_not_shadowed() -> None:
     assert sys.modules["torch"] is torch
     assert snn.torch is not torch
-    assert snn.torch.simulate.__module__ == "snnmodels.torch.function"
+    assert snn.torch.simulate.__module__ == "snnmodels.torch"

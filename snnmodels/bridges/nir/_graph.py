@@ -64,9 +64,11 @@ def array(node: Any, name: str, where: str) -> Array:
     """
     try:
         value = np.asarray(getattr(node, name), dtype=float)
-    except (AttributeError, RuntimeError, TypeError, ValueError):  # tensors that aren't detached, too
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError):  # tensors that need gradients, too
         found = brief(getattr(node, name, None))
         raise refuse(where, f"has {name} = {found}", "expected an array of numbers") from None
+    if not value.size:
+        raise refuse(where, f"has no values of {name}", "give some")
     if not np.isfinite(value).all():
         raise refuse(where, f"has a {name} that is not finite", "give numbers")
     if value.size > _MOST:

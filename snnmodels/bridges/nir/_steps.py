@@ -68,10 +68,11 @@ def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> b
             "unit='ms', if in steps the length of one, as unit=1e-3",
             stacklevel=3,
         )
-    guess = None
+    guess, told = None, False
     if step is None and not known:
         guess = step_of(graph, unit)
-        if guess is not None:
+        told = guess is not None and not np.isclose(guess, 1.0)  # a step of 1 has the area of a pulse
+        if guess is not None and told:
             warnings.warn(
                 f"r and w_in of this graph are its time constants over {guess * unit:.3g} s, as those of simulators "
                 f"with that step, in which a spike lasts one step; give dt={guess * unit:.3g}, or every jump is "
@@ -81,7 +82,7 @@ def check_steps(graph: Graph, step: float | None, unit: float, known: bool) -> b
     used = step / unit if step is not None else guess
     if used is not None:
         warn_of_short(graph, used, stacklevel=4)
-    return guess is not None
+    return told
 
 
 def warn_of_short(graph: Graph, step: float, stacklevel: int) -> None:
@@ -112,16 +113,16 @@ def warn_of_short(graph: Graph, step: float, stacklevel: int) -> None:
 
 def check_weights(populations: Iterable[Population], projections: Iterable[Projection]) -> None:
     """Warn of jumps that are far from the distance between reset and threshold: a spike was meant otherwise."""
-    spiking = {p.name: p for p in populations if p.model.spiking}
+    largest: dict[str, float] = {}
     for q in projections:
-        p = spiking.get(q.target)
-        largest = np.abs(q.weights).max()
-        if p is None or not largest:
+        largest[q.target] = max(largest.get(q.target, 0.0), float(np.abs(q.weights).max()))
+    for p in populations:
+        if not p.model.spiking or not largest.get(p.name):
             continue
         distance = float(np.median(np.asarray(p.value("v_th")) - np.asarray(p.value("v_reset"))))
-        if not 1 / _FAR <= largest / distance <= _FAR:
+        if not 1 / _FAR <= largest[p.name] / distance <= _FAR:
             warnings.warn(
-                f"projection {q.name!r}: the largest weight is {largest / distance:.3g} times the distance from reset "
-                f"to threshold of {p.name!r}; is a spike there a pulse of area 1, or of a step dt? (argument dt)",
+                f"the largest weight to {p.name!r} is {largest[p.name] / distance:.3g} times its distance from reset "
+                "to threshold; is a spike there a pulse of area 1, or of a step dt? (argument dt)",
                 stacklevel=3,
             )

@@ -316,7 +316,7 @@ def _of_writing(graph: Graph, profile: Profile, step: float | None) -> list[str]
             return []
         return [f"the graph: its r and w_in are those of a step of {own:.6g}, and dt is {step:.6g}"]
     found = []
-    if (unit := written.get("unit", "second")) != profile.unit:
+    if (unit := written.get("unit") or "second") != profile.unit:
         found.append(f"the graph: its times are in {unit}; {profile.name} takes {profile.unit}")
     kept = None if written.get("dt") is None else written["dt"] / UNITS[profile.unit]
     again = f"write the network again with profile {profile.name!r}"

@@ -161,7 +161,7 @@ def _check_written(written: Mapping[str, Any], dt: Any, unit: Any) -> None:
     """Refuse another step or unit than a graph says itself: all weights would be others."""
     if not written:
         return
-    step, own = written.get("dt"), written.get("unit", "second")
+    step, own = written.get("dt"), written.get("unit") or "second"
     if dt is not None and (step is None or not np.isclose(_time(dt, "dt", None) or 0, step, rtol=1e-9)):
         told = "is a pulse of area 1" if step is None else f"lasts {step:g} s"
         raise ValueError(f"dt is {brief(dt)}, and the graph says that a spike {told}; leave dt out")
@@ -192,7 +192,7 @@ class _Neurons:
         self.name, self.where, self.chosen = name, graph.said(node), chosen
         self.n = int(np.prod(graph.shape(node)))
         self.note = note_of(graph.nodes[node].metadata, self.where)
-        self.arrays = arrays_of(graph.nodes[node].metadata)
+        self.arrays = arrays_of(graph.nodes[node].metadata, self.where)
         asked = ["r", *self.kind.parameters, *(["w_in"] if self.kind.filtered else [])]
         self.values = {key: graph.each(node, key) for key in asked}
         for key in self.kind.times:
@@ -226,7 +226,7 @@ class _Neurons:
         """Initial potentials, where they aren't the model's own."""
         wanted = self.chosen.initial
         if wanted is None and "v_0" in self.arrays:
-            start = np.asarray(self.arrays["v_0"], dtype=float).ravel()
+            start = self.arrays["v_0"].ravel()
             if start.size != self.n:
                 raise refuse(self.where, f"has {start.size} values of v_0 in its metadata", f"expected {self.n}")
             return start
@@ -258,7 +258,7 @@ class _Neurons:
             exists = _kept_mask(arrays["mask"], weights, self.where)
         delay = delay * unit
         if "delay" in arrays and arrays["delay"].shape == weights.shape:
-            kept, there = np.asarray(arrays["delay"], dtype=float), weights != 0
+            kept, there = arrays["delay"], weights != 0
             if np.allclose(np.broadcast_to(delay, weights.shape)[there], kept[there], rtol=1e-12, atol=0):
                 delay = kept
         there = np.ones(weights.shape, dtype=bool) if exists is None else exists
@@ -294,11 +294,11 @@ def _of_weights(path: Path, graph: Graph) -> tuple[dict[str, Any], dict[str, Arr
         return {}, {}
     node = path.names[-1]
     metadata = graph.nodes[node].metadata
-    return note_of(metadata, graph.said(node)), arrays_of(metadata)
+    return note_of(metadata, graph.said(node)), arrays_of(metadata, graph.said(node))
 
 
 def _kept_mask(mask: Array, weights: Array, where: str) -> Array:
-    kept = np.asarray(mask).astype(bool)
+    kept = mask != 0
     if kept.shape != weights.shape or weights[~kept].any():
         raise refuse(where, "gets weights outside of the mask in their metadata", "remove snnmodels_mask from it")
     return kept
@@ -336,6 +336,13 @@ def _sources(
 
 def _check_ends(graph: Graph) -> None:
     """Refuse linear nodes that nothing comes to, or that lead nowhere: nir itself would add inputs and outputs."""
+    for node in graph.of("Input"):
+        if graph.before[node]:
+            first = graph.before[node][0]
+            raise refuse(graph.said(node), f"comes behind {first!r}", "an Input is where a graph begins")
+    for node in graph.of("Output"):
+        if graph.after[node]:
+            raise refuse(graph.said(node), f"leads to {graph.after[node][0]!r}", "an Output is where a graph ends")
     for node in graph.of(*LINEAR, "Threshold"):
         if not graph.before[node]:
             raise refuse(graph.said(node), "has no node before it", "put an Input there")
@@ -353,7 +360,7 @@ def _check_sources(graph: Graph, node: str, signal: Signal) -> None:
                 f"sends its potential to {node!r}; populations send spikes",
                 "connect it to an Output alone, or make it a spiking neuron",
             )
-        if kind in ("Threshold", "Output"):
+        if kind == "Threshold":
             raise refuse(graph.said(path.source), f"leads to {node!r}", "use a LIF or IF node in its place")
 
 

@@ -235,7 +235,14 @@ class CompiledEngine(TrainingEngine):
     @property
     def ties(self) -> int:
         """Number of ties; see `Engine.ties`."""
+        if np.isnan(self._views["results"][1]):
+            self._ask("ties")
         return int(self._views["results"][1])
+
+    @property
+    def ties_are_counted(self) -> bool:
+        """Whether they are; see `Engine.ties_are_counted`."""
+        return not np.isnan(self._views["results"][1])
 
     def backward(
         self,

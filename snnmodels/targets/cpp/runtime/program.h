@@ -36,6 +36,7 @@ class Program : public Exchange
         if (word == "layout") layout();
         else if (word == "values") refresh();
         else if (word == "forward") forward();
+        else if (word == "ties") count_ties();
         else if (word == "backward") backward();
         else if (word == "train") train();
         else if (word == "spikes") { const int k = argument(); if (k >= 0) spikes(k); }
@@ -224,7 +225,7 @@ class Program : public Exchange
         if (int(trials.size()) < n) trials.resize(n);
         for (auto& s : simulators)
         {
-            s->ties = 0;
+            s->ties = 0, s->left_out = false;
             for (auto& p : s->populations()) p->smallest_gdot = INF;
         }
         const int n_out = simulators[0]->populations()[net.readout]->n;
@@ -235,13 +236,15 @@ class Program : public Exchange
             for (int k = 0; k < net.inputs; k++) schedule(k, inputs[k].times, b, trial.trains[k]);
             s.forward(trial, b, gradient);
         });
-        double gdot = INF, ties = 0;
+        double gdot = INF;
+        bool left_out = false;
+        ties = 0;
         for (auto& s : simulators)
         {
-            ties += double(s->ties);
+            ties += s->ties, left_out = left_out || s->left_out;
             for (auto& p : s->populations()) gdot = std::min(gdot, p->smallest_gdot);
         }
-        results[0] = gdot, results[1] = ties;
+        results[0] = gdot, results[1] = left_out ? std::numeric_limits<double>::quiet_NaN() : double(ties);
         for (std::size_t k = 0; k < populations.size(); k++)
         {
             double count = 0;
@@ -430,6 +433,14 @@ class Program : public Exchange
     std::vector<TrialLoss> losses;
     std::vector<int> spiked;  // by trial and population
 
+    // of the last batch, with those that are counted when they are asked for
+    void count_ties()
+    {
+        double late = 0;
+        for (int b = 0; b < int(batch[0]); b++) late += double(simulators[0]->late_ties(trials[b]));
+        results[1] = double(ties) + late;
+    }
+
     template <class F> void sum(double* to, std::int64_t size, F of)
     {
         if (!to) return;
@@ -442,6 +453,7 @@ class Program : public Exchange
     }
 
     int threads = 1;
+    long ties = 0;  // of the last batch
     std::int64_t* batch = nullptr;
     double *results = nullptr, *maxima = nullptr;
     const double* maxima_error = nullptr;

@@ -33,11 +33,24 @@ public:
         for (std::size_t s = 0; s < source_states.size(); s++) source_states[s].begin(trial.sent[s]);
         for (std::size_t c = 0; c < net.components.size(); c++)
         {
-            if (trial.tapes[c].scattered = scattered(net.components[c]) && scatter(trial, net.components[c], trial.tapes[c])) continue;
+            if (trial.tapes[c].scattered = scattered(net.components[c]) && scatter(trial, net.components[c], trial.tapes[c]))
+            {
+                if (sparse->long_(net.components[c])) left_out = true;
+                else ties += sparse->meetings(trial, net.components[c]);
+                continue;
+            }
             if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
             else component(trial, net.components[c], trial.tapes[c], number, keep);
         }
         for (std::size_t k = 0; k < neurons.size(); k++) ties += together(trial.trains[net.inputs + k]);
+    }
+
+    long late_ties(const Trial& trial) override
+    {
+        long found = 0;
+        for (std::size_t c = 0; c < net.components.size(); c++)
+            if (trial.tapes[c].scattered && sparse->long_(net.components[c])) found += sparse->meetings(trial, net.components[c]);
+        return found;
     }
 
     // --- backward ------------------------------------------------------------------------------------------------------
@@ -364,9 +377,8 @@ private:
     // false where it turns out that it can't be
     bool scatter(Trial& trial, const Component& c, ComponentTape& tape)
     {
-        const long before = ties;
-        try { sparse->forward(trial, c, tape, ties); }
-        catch (const NotScattered&) { ties = before; return false; }
+        try { sparse->forward(trial, c, tape); }
+        catch (const NotScattered&) { return false; }
         return true;
     }
 

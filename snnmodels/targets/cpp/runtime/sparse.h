@@ -41,7 +41,7 @@ public:
         return size >= 128 && entries * 2 <= rows * size;
     }
 
-    void forward(Trial& trial, const Component& c, ComponentTape& tape, long& ties) override
+    void forward(Trial& trial, const Component& c, ComponentTape& tape) override
     {
         tape.clear();
         prepare(trial, c);
@@ -77,10 +77,22 @@ public:
             else planned = std::min(net.window, last * std::min(2.0, 0.7 * most / std::max(arrived, 1.0)));
             planned = std::max(planned, 1e-3 * net.window);
         }
-        for (int k : c.populations) ties += calendar ? meetings(trial, k) : 0;
-        if (!calendar) ties += meetings(c);
         int neuron;
         for (int k : c.populations) if (!scatters[k]->finite(neuron)) throw Failure{"finite", k, neuron, net.duration};
+    }
+
+    bool long_(const Component& c) const override
+    {
+        return std::any_of(c.incoming.begin(), c.incoming.end(), [&](int q) { return net.projections[q].delayed; });
+    }
+
+    long meetings(const Trial& trial, const Component& c) override
+    {
+        prepare(trial, c);
+        if (!calendar) return common(c);
+        long found = 0;
+        for (int k : c.populations) found += own(trial, k);
+        return found;
     }
 
     void backward(Trial& trial, const Component& c, const ComponentTape& tape, std::vector<Sums>& weight_sums, std::vector<Sums>& delay_sums) override
@@ -96,7 +108,7 @@ public:
 private:
     // Instants at which several spikes arrive at a population, where synapses have delays of their own: every arrival is looked up
     // in a table by its time. A spike is told by where it is among those of all sources.
-    long meetings(const Trial& trial, int population)
+    long own(const Trial& trial, int population)
     {
         std::int64_t arrivals = 0;
         for (const Incoming& in : incoming)
@@ -145,7 +157,7 @@ private:
     }
 
     // The same where every projection has one delay
-    long meetings(const Component& c)
+    long common(const Component& c)
     {
         for (Stream& s : streams) s.next = 0, s.ahead();
         long found = 0;
