@@ -71,23 +71,32 @@ def main(arguments: list[str] | None = None) -> int:
 def tables(results: Record) -> list[str]:
     """The tables of the documentation."""
     load = results["load"]
-    one, two = (float(np.median(s)) for s in results["seeds"]["seconds"])
     lines = [
-        f"{results['cores']} cores, load {load['before'][0]:.1f} before and {load['after'][0]:.1f} after; medians of "
-        f"{len(results['seeds']['seconds'][0])} rounds.",
+        f"`{results['command']}`, {results['cores']} cores, load {load['before'][0]:.1f} before and "
+        f"{load['after'][0]:.1f} after; medians of {len(results['seeds']['seconds'][0])} rounds, and their range.",
         "",
         "| two seeds of Yin-Yang | one process | two workers | ratio |",
         "|---|--:|--:|--:|",
-        f"| wall time, start of the processes included | {one:.1f} s | {two:.1f} s | {one / two:.2f} |",
+        f"| wall time, start of the processes included | {_cells(results['seeds']['seconds'], 's', 1)} |",
         "",
         "| batches divided by MPI | | one process | two processes | ratio |",
         "|---|---|--:|--:|--:|",
     ]
     for name, records in results["mpi"].items():
         for what, key in (("wall time of a batch", "wall"), ("processor time of the busiest program", "program")):
-            a, b = (float(np.median([r[key] for r in side])) for side in records)
-            lines.append(f"| {name} | {what} | {1e3 * a:.0f} ms | {1e3 * b:.0f} ms | {a / b:.2f} |")
+            times = [[r[key] for r in side] for side in records]
+            lines.append(f"| {name} | {what} | {_cells(times, 'ms', 1e3)} |")
     return lines
+
+
+def _cells(times: list[list[float]], unit: str, factor: float) -> str:
+    """Times of one process and of two, and the ratio of their medians."""
+    digits = 1 if unit == "s" else 0
+    told = []
+    for side in times:
+        low, middle, high = (factor * float(f(side)) for f in (np.min, np.median, np.max))
+        told.append(f"{middle:.{digits}f} {unit} ({low:.{digits}f} to {high:.{digits}f})")
+    return " | ".join([*told, f"{np.median(times[0]) / np.median(times[1]):.2f}"])
 
 
 # --- seeds ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import brian2
 import numpy as np
 import pytest
 
-from benchmarks import library
+from benchmarks import library, machines
 from snnmodels.coding import load_coding_network
 from snnmodels.gradients import Simulation
 from snnmodels.losses import Pseudospikes, SpikeTimeError, load_network
@@ -116,3 +116,8 @@ def test_every_fault_has_its_test() -> None:
 def test_the_page_of_the_library_is_that_of_its_results() -> None:
     results = json.loads((ROOT / library.RESULTS).read_text())
     assert (ROOT / library.PAGE).read_text() == library.page(results)
+
+
+def test_the_tables_of_machines_are_those_of_their_results() -> None:
+    results = json.loads((ROOT / machines.RESULTS).read_text())
+    assert "\n".join(machines.tables(results)) in (ROOT / "docs/machines.md").read_text()
