@@ -33,10 +33,11 @@ test: lint  ## lint, types, and the tests that together take minutes
 test-all: lint $(VENV)/.docs  ## the same with the slow proofs: builds from copied projects, CUDA, training, packaging, the site
 	$(PYTEST) --run-slow
 
-# the examples are run for the gallery's figures where SNNMODELS_DOCS_RUN is 1
+# All is read again each time (-E): autosummary does not see modules that a saved environment has not.
+# The examples are run for the gallery's figures where SNNMODELS_DOCS_RUN is 1
 docs: $(VENV)/.docs  ## build the site into build/site/html, without a network; a warning is an error
 	$(BIN)/python docs/site/stage.py build/site/source
-	$(BIN)/python -m sphinx -c docs/site -b html -q -W --keep-going build/site/source build/site/html
+	$(BIN)/python -m sphinx -E -c docs/site -b html -q -W --keep-going build/site/source build/site/html
 	@echo "the site begins at build/site/html/index.html"
 
 # what only the site needs

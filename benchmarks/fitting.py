@@ -6,7 +6,7 @@ python -m benchmarks.fitting --table                             # only the tabl
 
 The model is the LIF with a spike-triggered current, with the bounds of `snnmodels.studies.recorded_neuron`, on the
 first 7 s. Whatever a method minimises, its parameters are judged alike: by the distance without noise at 8 ms, with all
-samples of the current, and by coincidence. The procedure's row is the committed fit (scripts/fit_recording.py).
+samples of the current, and by coincidence. The row of `snn.fit` is the committed fit (scripts/fit_recording.py).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from snnmodels.files import write_rounded
-from snnmodels.fitting.neurons import Neurons, coarse
+from snnmodels.fitting.neurons import Neurons
 from snnmodels.fitting.noise import frozen_noise
-from snnmodels.fitting.procedure import Repetitions
+from snnmodels.fitting.recording import Sweep
 from snnmodels.fitting.search import evolve
 from snnmodels.fitting.space import DELAY, Space
 from snnmodels.fitting.template import bare_model
@@ -51,14 +51,14 @@ def cpu_seconds() -> float:
 class Distances:
     """The distance of places in the space of the free parameters, counted."""
 
-    def __init__(self, data: Repetitions, free: Mapping[str, Any], n: int, every: int) -> None:
+    def __init__(self, data: Sweep, free: Mapping[str, Any], n: int, every: int) -> None:
         self.space = Space({**{k: b for k, b in free.items() if k != DELAY}, DELAY: free[DELAY]})
-        current = coarse(data.current[: round(data.fitted / data.dt)], every)
+        coarse = data.until(study.FITTED).coarse(every)
         self.neurons = Neurons(
-            bare_model(CANDIDATE.components), self.space.names[:-1], CANDIDATE.fixed, current, every * data.dt,
+            bare_model(CANDIDATE.components), self.space.names[:-1], CANDIDATE.fixed, coarse.current, coarse.dt,
             input="I_syn", n=n,
         )  # fmt: skip
-        self.distance = MeanTrainDistance(data.trains, TAU, 0.0, data.fitted)
+        self.distance = MeanTrainDistance(data.spikes, TAU, 0.0, study.FITTED)
 
     def __call__(self, places: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
         """Without limits, as `evolve` gives them."""
@@ -67,7 +67,7 @@ class Distances:
         return np.where(possible, self.distance(times[0] + values[:, -1:])[0], np.inf)
 
 
-def differential_evolution(data: Repetitions) -> dict[str, Any]:
+def differential_evolution(data: Sweep) -> dict[str, Any]:
     """The package's global search alone: one kernel, no noise, no likelihood."""
     with (found := Distances(data, CANDIDATE.free, 64, EVERY)).neurons:
         rng = np.random.default_rng(SEED)
@@ -76,7 +76,7 @@ def differential_evolution(data: Repetitions) -> dict[str, Any]:
     return {"values": best, "simulations": found.neurons.simulations}
 
 
-def nelder_mead(data: Repetitions) -> dict[str, Any]:
+def nelder_mead(data: Sweep) -> dict[str, Any]:
     """SciPy's, from the best of 16 random places, twice."""
     with (found := Distances(data, CANDIDATE.free, 8, EVERY)).neurons:
         rng = np.random.default_rng(SEED)
@@ -92,12 +92,12 @@ def nelder_mead(data: Repetitions) -> dict[str, Any]:
     return {"values": best, "simulations": found.neurons.simulations}
 
 
-def judged(row: dict[str, Any], data: Repetitions) -> dict[str, Any]:
+def judged(row: dict[str, Any], data: Sweep) -> dict[str, Any]:
     """The distance without noise, and coincidence, of what a method found."""
     values = dict(row["values"])
     delay = values.pop(DELAY, 0.0)
-    train = study.trace(bare_model(CANDIDATE.components), {**CANDIDATE.fixed, **values}, data, delay)
-    loss = float(MeanTrainDistance(data.trains, TAU, 0.0, data.fitted)(train)[0])
+    (train,) = study.trains(bare_model(CANDIDATE.components), {**CANDIDATE.fixed, **values}, data, delay)
+    loss = float(MeanTrainDistance(data.spikes, TAU, 0.0, study.FITTED)(train)[0])
     return {**row, "loss": loss, "judged": study.judged(train, data)}
 
 
@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.table:
         if options.data is None:
             parser.error("--data DIR is needed, unless --table")
-        data = study.read_recording(options.data)
+        data = study.read_data(options.data)
         asked = options.only or [name for name in (*LABELS, "known") if name != "peer" or options.peer]
         methods: dict[str, Callable[[], dict[str, Any]]] = {
             "nelder-mead": lambda: nelder_mead(data),
@@ -223,7 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(name, f"{found['methods'][name]['loss']:.4f}", flush=True)
         if "procedure" in asked:
             fit = json.loads((DOCS.parent / "results" / "recording" / "current.json").read_text())
-            row = {"values": {**fit["values"], DELAY: fit[DELAY]}}
+            row = {"values": fit["values"]}
             row |= {name: fit[name] for name in ("simulations", "cpu_seconds")}
             found["methods"]["procedure"] = judged(row, data)
         if "known" in asked:
@@ -246,7 +246,7 @@ LABELS = {
     "peer": "brian2modelfitting 0.4: differential evolution on the coincidence factor",
     "nelder-mead": "Nelder-Mead on the distance, two starts",
     "differential-evolution": "our global search alone",
-    "procedure": "our procedure: likelihood, search, noise, exact gradients",
+    "procedure": "`snn.fit`: likelihood, search, the neuron's noise",
 }
 
 

@@ -15,6 +15,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 # isort: split
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.fitting.procedure import Settings
+from snnmodels.fitting.recording import Sweep
 from snnmodels.fitting.space import DELAY
 from snnmodels.fitting.template import bare_model
 from snnmodels.studies import recorded_neuron as study
@@ -30,9 +31,7 @@ from snnmodels.studies.figures import COLOURS
 from snnmodels.studies.plots import save_figure
 from snnmodels.templates import load_model, save_model
 
-QUICK = Settings(
-    candidates=16, kernels=((25e-3, 4), (8e-3, 4)), draws=2, noise_generations=2, polish=2, refractory=(7.5e-3,)
-)
+QUICK: dict[str, Any] = {"candidates": 16, "generations": 8, "likelihood": False}
 DOCS = Path("docs")
 PAGE = DOCS / "recording.md"
 BEGIN, END = "<!-- recording: written by python scripts/fit_recording.py -->", "<!-- recording: end -->"
@@ -51,12 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     results = out / "results" / "recording"
     folder_for(results, "folder of results")
     folder_for(out / "figures", "folder of figures")
-    data = study.read_recording(options.data)
+    data = study.read_data(options.data)
     asked = options.only or (["current"] if options.quick else list(study.CANDIDATES))
-    settings = QUICK if options.quick else Settings(seed=options.seed)
+    fitted = {"seed": options.seed, "progress": False, **(QUICK if options.quick else {})}
     for key in [] if options.redraw is not None else asked:
         made = f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}"
-        _fit(key, data, settings, results, made)
+        _fit(key, data, fitted, results, made)
     found = {key: results / f"{key}.json" for key in study.CANDIDATES if (results / f"{key}.json").is_file()}
     if not found:
         raise FileNotFoundError(f"{results}: no fitted model; run once without --redraw")
@@ -73,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) -> None:
+def _fit(key: str, data: Sweep, options: dict[str, Any], folder: Path, command: str) -> None:
     """Fit one model and write its template and what is known of the fit."""
     candidate = study.CANDIDATES[key]
     others = {}
@@ -83,13 +82,17 @@ def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) ->
             raise FileNotFoundError(f"{key} begins with the values of {candidate.after}; fit that first")
         others[candidate.after] = read_json(before, "results file", "values")["values"]
     print(f"{candidate.title} ({len(candidate.free)} parameters)", flush=True)
-    fit = study.fit_candidate(candidate, data, settings, others, lambda line: print("  " + line, flush=True))
+    used = _cpu_seconds()
+    fit = study.fit_candidate(candidate, data, others, **options)
+    used = _cpu_seconds() - used
+    print("\n".join("  " + line for line in fit.stages), flush=True)
     model = bare_model(candidate.components)
-    values = {**candidate.fixed, **fit.values}
+    delay = fit.values[DELAY]
+    values = {**candidate.fixed, **{name: x for name, x in fit.values.items() if name != DELAY}}
     description = (
         f"{model.name} of the library, fitted to the spike times of a cortical neuron: nine repetitions of one "
         f"current, 'Cell3_Ger1Test' of Pozzorini et al. (2015), from 0 to 7 s. The recording calls a spike what comes "
-        f"{fit.delay * 1e3:.3f} ms after this model's. Spike times tell neither the potential's zero nor its unit: a "
+        f"{delay * 1e3:.3f} ms after this model's. Spike times tell neither the potential's zero nor its unit: a "
         "rest of -70 mV and a leak conductance of 10 nS are conventions. The input is the recorded current itself."
     )
     save_model(
@@ -99,17 +102,21 @@ def _fit(key: str, data: Any, settings: Settings, folder: Path, command: str) ->
         folder / f"{key}.json",
         {
             "command": command,
-            "values": {name: float(x) for name, x in fit.values.items()},
-            DELAY: fit.delay,
-            "stage": fit.stage,
-            "losses": fit.losses,
-            "finalists": [{**f, "values": dict(f["values"])} for f in fit.finalists],
+            "values": fit.values,
+            "noise": fit.noise,
+            "stages": list(fit.stages),
             "simulations": fit.simulations,
             "seconds": fit.seconds,
-            "cpu_seconds": fit.cpu_seconds,
+            "cpu_seconds": used,
             "at_bounds": list(fit.at_bounds),
         },
     )
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that have ended, such as compiled programs."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def _write(path: Path, text: str) -> None:
@@ -117,14 +124,19 @@ def _write(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def _row(key: str, path: Path, data: Any) -> dict[str, Any]:
+def _row(key: str, path: Path, data: Sweep) -> dict[str, Any]:
     """What a fitted template does at the recorded current."""
-    told = read_json(path, "results file", DELAY, "losses", "stage", "simulations", "cpu_seconds", "seconds")
+    told = read_json(path, "results file", "command", "values", "noise", "simulations", "cpu_seconds", "seconds")
     candidate = study.CANDIDATES[key]
     model = load_model(path.with_suffix(".toml"))
     free = {name: model.parameters[name].value for name in candidate.free if name != DELAY}
-    train = study.trace(model, free, data, told[DELAY])
-    told |= {"title": candidate.title, "free": len(candidate.free)}
+    noise = study.noises(data)
+    silent = np.zeros((1, noise.shape[-1]))
+    given = np.vstack([silent, noise.reshape(-1, noise.shape[-1])])
+    train, *rest = study.trains(model, free, data, told["values"][DELAY], given)
+    draws = noise.shape[1]
+    noisy = [rest[k : k + draws] for k in range(0, len(rest), draws)]
+    told |= {"title": candidate.title, "free": len(candidate.free), "losses": study.losses(noisy, train, data)}
     return {**told, "train": train, "judged": study.judged(train, data)}
 
 
@@ -136,39 +148,39 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
     )
     lines = [
         "| model (fitted parameters) | fit ± 4 ms | fit ± 2 ms | spikes | validation ± 4 ms | ± 2 ms | spikes | "
-        "loss: fit | validation | stage | simulations | CPU (s) |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|",
+        "loss: fit | validation | noise (pA) | simulations | CPU (s) |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for r in rows.values():
         by = {(j["part"], j["window"]): j for j in r["judged"]}
-        cells = [f"{r['title']} ({r['free']})"]
+        cells = [f"{r['title']} ({r['free']})" + (" \\*" if " at commit " in r["command"] else "")]
         for part in ("fitted", "validated"):
             cells += [f"{by[part, w]['relative']:.2f}" for w in study.WINDOWS]
             one = by[part, study.WINDOWS[0]]
             cells.append(f"{one['spikes']} of {one['recorded']:.1f}")
-        cells += [f"{r['losses'][x]:.3f}" for x in ("fitted, averaged", "validated, averaged")]
-        cells += [r["stage"], f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
+        cells += [f"{r['losses'][x]:.3f}" for x in ("fitted, with noise", "validated, with noise")]
+        cells += [f"{1e12 * r['losses']['noise']:.0f}", f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    best = min(rows.values(), key=lambda r: r["losses"]["validated, averaged"])
+    best = min(rows.values(), key=lambda r: r["losses"]["validated, with noise"])
     chosen = f"Chosen by the loss on the validation part: {best['title']}."
     lines += ["", f"{chosen} Intrinsic reliability: {reliabilities}."]
     return "\n".join(lines) + "\n"
 
 
-def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
+def _draw(rows: dict[str, dict[str, Any]], data: Sweep) -> Figure:
     """Rasters of the neuron and the models around the end of the fitted part, and coincidences."""
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=[1, 3], sharex=True)
-    start, end = data.fitted - 2.0, data.validated
+    start, end = study.FITTED - 2.0, study.VALIDATED
     t = data.dt * np.arange(len(data.current))
     shown = (t >= start) & (t < end)
     top.plot(t[shown], 1e12 * data.current[shown], color=COLOURS["grey"], linewidth=0.4)
     top.set_ylabel("current (pA)")
     names, height, offsets = [], 0.0, []
-    for k, train in enumerate(data.trains):
+    for k, train in enumerate(data.spikes):
         kept = train[(train >= start) & (train < end)]
         bottom.eventplot(kept, lineoffsets=-height, linelengths=0.8, colors="black", linewidths=0.8)
-        names.append("neuron" if k == len(data.trains) // 2 else "")
+        names.append("neuron" if k == len(data.spikes) // 2 else "")
         offsets.append(-height)
         height += 1
     for r, colour in zip(rows.values(), ("red", "orange", "green", "blue", "pink"), strict=False):
@@ -183,7 +195,7 @@ def _draw(rows: dict[str, dict[str, Any]], data: Any) -> Figure:
     bottom.set_yticks(offsets, names)
     bottom.tick_params(axis="y", length=0)
     for axes in (top, bottom):
-        axes.axvline(data.fitted, color="black", linestyle=":", linewidth=1)
+        axes.axvline(study.FITTED, color="black", linestyle=":", linewidth=1)
         axes.spines[["top", "right"]].set_visible(False)
     top.set_title("fitted: 0 to 7 s (its last 2 s shown)", loc="left", fontsize=9)
     top.set_title("validation: 7 to 10 s", loc="right", fontsize=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -33,7 +34,7 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> object:
 def test_every_public_name_has_a_page(reference: object) -> None:
     pages = reference.documented()  # type: ignore[attr-defined]
     assert {f"snnmodels.{n}" for n in snnmodels.__all__ if not n.startswith("_")} - set(pages) == {
-        f"snnmodels.{n}" for n in snnmodels.__all__ if hasattr(getattr(snnmodels, n), "__path__")
+        f"snnmodels.{n}" for n in snnmodels.__all__ if inspect.ismodule(getattr(snnmodels, n))
     }
     assert "snnmodels.losses.Samples" in pages
     assert len(pages) == len(set(pages))

@@ -42,6 +42,8 @@ suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
 
 default_role = "py:obj"  # `Simulation` in a docstring is a link where there is such an object, and code where not
 autosummary_generate = True
+# packages of extras, where they are not installed
+autodoc_mock_imports = [name for name in ("mpi4py", "nir", "torch") if importlib.util.find_spec(name) is None]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 numpydoc_show_class_members = False

@@ -45,13 +45,23 @@ def _top() -> list[str]:
     return [name for name in snnmodels.__all__ if not name.startswith("_") and name not in _modules()]
 
 
+def _is_object(module: types.ModuleType, name: str) -> bool:
+    """Whether a name is that of a class or function, rather than of a value."""
+    try:
+        value = getattr(module, name)
+    except ImportError:  # of a package that is not installed, whose place Sphinx fills
+        return True
+    if typing.get_origin(value) is not None:  # an alias of a type
+        return False
+    return inspect.isroutine(value) or inspect.isclass(value)
+
+
 def _of_module(module: str) -> tuple[list[str], list[str], list[str]]:
     """What a module offers: names that the top level has too, further classes and functions, and values."""
     found = importlib.import_module(f"snnmodels.{module}")
-    top = [n for n in found.__all__ if n in _top() and getattr(snnmodels, n) is getattr(found, n)]
+    top = [n for n in found.__all__ if n in _top() and n in vars(found) and getattr(snnmodels, n) is vars(found)[n]]
     further = [n for n in found.__all__ if n not in top]
-    objects = [n for n in further if inspect.isroutine(v := getattr(found, n)) or inspect.isclass(v)]
-    objects = [n for n in objects if typing.get_origin(getattr(found, n)) is None]  # an alias of a type is a value
+    objects = [n for n in further if _is_object(found, n)]
     return top, objects, [n for n in further if n not in objects]
 
 

@@ -30,8 +30,9 @@ axis.plot(1e3 * np.asarray(spikes), np.full(len(spikes), 1e12 * current.max()), 
 axis.set(xlabel="time (ms)", ylabel="current (pA)")
 
 # %%
-# `fit` takes a model, the recording, and bounds of what is free. It searches with many candidates at once, which are
-# neurons of one compiled population, and ends with steps along exact gradients of the likelihood of the spikes.
+# `fit` takes a model, the recording, and bounds of what is free. It begins where the likelihood of the recorded spikes
+# leads, searches with many candidates at once, which are neurons of one compiled population, and ends with steps on the
+# exact derivatives of the spike times.
 
 result = snn.fit(
     "lif_current",

@@ -34,8 +34,14 @@ def fit(
     input: Annotated[str, typer.Option(help="Of the model, that the current drives, if it has several.")] = "",
     dt: Annotated[str, typer.Option(help="Between samples, as `0.1ms`, where the file doesn't say.")] = "",
     detect: Annotated[bool, typer.Option("--detect", help="Take spikes from the voltage: crossings of 0 V.")] = False,
+    likelihood: Annotated[
+        bool, typer.Option(help="Whether to begin at the likelihood of the recorded spikes; slow on numpy.")
+    ] = True,
+    noise: Annotated[
+        bool, typer.Option(help="Whether to search with the neuron's noise where a current was repeated.")
+    ] = True,
     candidates: Annotated[int, typer.Option(help="Of a generation.", min=4)] = 64,
-    generations: Annotated[int, typer.Option(help="Of every search.", min=0)] = 60,
+    generations: Annotated[int, typer.Option(help="Of every search; a third as many follow with noise.", min=0)] = 60,
     starts: Annotated[int, typer.Option(help="Searches from other beginnings.", min=1)] = 1,
     workers: Annotated[int, typer.Option(help="Processes among which the searches are divided.", min=1)] = 1,
     executor: Annotated[
@@ -58,6 +64,7 @@ def fit(
     from ..files import folder_for
     from ..fitting import fit as fitted
     from ..fitting import parse_free, parse_value, read_recording, write_report
+    from ..fitting.free import parse_time
     from ..parallel import some_executor
     from ..targets.devices import require_compiler
     from ..templates import load_model
@@ -70,16 +77,19 @@ def fit(
     if len(bounds) < len(free):
         raise ValueError("--free names a parameter twice")
     values = dict(parse_value(text, loaded) for text in fixed or [])
-    step = parse_value(f"delay={dt}", loaded)[1] if dt else None
+    step = parse_time(dt, "--dt") if dt else None
     read = read_recording(recording, dt=step, detect=detect)
     folder = folder_for(out, "results of a fit")
     options = {
         "free": bounds, "fixed": values, "losses": _weights(loss), "input": input, "candidates": candidates,
-        "generations": generations, "starts": starts, "seed": seed, "target": target,
+        "generations": generations, "starts": starts, "seed": seed, "target": target, "likelihood": likelihood,
+        "noise": noise,
     }  # fmt: skip
     with some_executor(workers, executor) as some:
         result = fitted(loaded, read, executor=some, checkpoint=folder / "checkpoint.json", **options)  # type: ignore[arg-type]
     write_report(result, folder)
+    for done in (folder / "checkpoint.json", *(folder / f"checkpoint_{k}.json" for k in range(starts))):
+        done.unlink(missing_ok=True)  # the next fit here may be another
     typer.echo(str(result))
     typer.echo(f"{folder}: fitted.toml, fit.json, fit.png")
 
@@ -90,6 +100,8 @@ def _weights(given: list[str] | None) -> dict[str, float] | None:
     weights = {}
     for text in given:
         name, sign, number = text.partition("=")
+        if name.strip() in weights:
+            raise ValueError(f"--loss names {name.strip()} twice")
         try:
             weights[name.strip()] = float(number) if sign else 1.0
         except ValueError:

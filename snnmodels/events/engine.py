@@ -20,6 +20,7 @@ __all__ = [
     "SimulationError",
     "TrainingEngine",
     "explain",
+    "failure",
     "initial_states",
     "not_finite",
     "refractory_periods",
@@ -46,7 +47,20 @@ FAILURES = (
 
 
 class SimulationError(RuntimeError):
-    """A simulation that has no result; the message says where and when, and what to change."""
+    """A simulation that has no result; the message says where and when, and what to change.
+
+    Parameters
+    ----------
+    message : str
+    population : str
+        Whose neuron it is about; empty where that is not known.
+    neuron : int, optional
+        Its index, where it is known.
+    """
+
+    def __init__(self, message: str, population: str = "", neuron: int | None = None) -> None:
+        super().__init__(message)
+        self.population, self.neuron = population, neuron
 
 
 class Engine(ABC):
@@ -419,7 +433,13 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
     return f"{where}: {what} failed at {time:.9g} s; please report this as a bug of the engine"
 
 
-def not_finite(key: str, smallest_gdot: float) -> str:
+def failure(plan: EnginePlan, what: str, population: int, neuron: int, time: float) -> SimulationError:
+    """The error of a simulation that has no result; parameters as for `explain`."""
+    name = plan.populations[population].name
+    return SimulationError(explain(plan, what, population, neuron, time), name, neuron if neuron >= 0 else None)
+
+
+def not_finite(key: str, smallest_gdot: float, neuron: int | None = None) -> str:
     """What is said of a gradient that is not finite.
 
     Parameters
@@ -428,9 +448,12 @@ def not_finite(key: str, smallest_gdot: float) -> str:
         Its name.
     smallest_gdot : float
         Smallest slope at a crossing, per second.
+    neuron : int, optional
+        Whose own value it is by, where neurons have values of their own.
     """
+    of = "" if neuron is None else f" of neuron {neuron}"
     return (
-        f"the gradient of {key!r} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
+        f"the gradient of {key!r}{of} is not finite: a spike was tangent to the threshold (smallest |dg/dt| "
         f"{smallest_gdot:.3g}/s), or a state left the range of numbers"
     )
 

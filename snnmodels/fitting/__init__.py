@@ -1,22 +1,21 @@
 """Models fitted to recordings: what was recorded, losses of it, searches, and the fitted model as a template again.
 
-`fit` is for any recording; `fit_spike_trains` for the spikes of one current that was repeated, which it follows
-through a likelihood, distances and averages over noise.
+`fit` is for any recording: spikes are followed through a likelihood, distances and, where a current was repeated, the
+neuron's noise.
 """
 
 from .coincidence import Coincidence, coincidence_factor, compare_with_repetitions, intrinsic_reliability
 from .fit import FitInterrupted, fit
 from .free import free_parameters, parse_free, parse_value
 from .likelihood import ForcedSpikeLikelihood, forced_model
-from .noise import frozen_noise
-from .objective import LossSettings
-from .procedure import Repetitions, Settings, SpikeTrainFit, fit_spike_trains
+from .noise import Noise, frozen_noise
 from .reading import read_recording
 from .recording import Recording, Sweep, as_recording, crossings
 from .report import write_report
 from .result import FitResult
 from .space import Bounds
 from .template import bare_model
+from .terms import LossSettings
 from .trains import MeanTrainDistance
 
 __all__ = [
@@ -27,10 +26,8 @@ __all__ = [
     "ForcedSpikeLikelihood",
     "LossSettings",
     "MeanTrainDistance",
+    "Noise",
     "Recording",
-    "Repetitions",
-    "Settings",
-    "SpikeTrainFit",
     "Sweep",
     "as_recording",
     "bare_model",
@@ -38,7 +35,6 @@ __all__ = [
     "compare_with_repetitions",
     "crossings",
     "fit",
-    "fit_spike_trains",
     "forced_model",
     "free_parameters",
     "frozen_noise",

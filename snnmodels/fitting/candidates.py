@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..events.engine import SimulationError
 from ..templates.constraints import violated
 from ..templates.model import Model
 from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
 from .likelihood import FORCED
 
-__all__ = ["driven_network", "filled", "possible_candidates", "runaway_neuron"]
+__all__ = ["driven_network", "filled", "possible_candidates"]
 
 
 def driven_network(
@@ -84,9 +82,3 @@ def possible_candidates(
 def filled(rows: np.ndarray, possible: np.ndarray, n: int) -> np.ndarray:
     """As many rows as a pass has candidates, a possible one in the place of those that are not."""
     return np.resize(np.where(possible[:, None], rows, rows[np.argmax(possible)]), (n, rows.shape[1]))
-
-
-def runaway_neuron(error: SimulationError) -> int | None:
-    """Of which neuron the states run away, where the error is of one."""
-    told = re.search(r"neuron (\d+)", str(error))
-    return None if told is None else int(told[1])

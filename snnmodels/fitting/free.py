@@ -16,7 +16,7 @@ from ..templates.units import quantity_in
 from .likelihood import SOFTNESS
 from .space import DELAY, Bounds
 
-__all__ = ["free_parameters", "parse_free", "parse_value", "unit_of"]
+__all__ = ["free_parameters", "parse_free", "parse_time", "parse_value", "unit_of"]
 
 _RATIO = 4.0  # of bounds, from which on equal steps are equal ratios unless something else is said
 
@@ -117,6 +117,20 @@ def parse_free(text: str, model: Model) -> tuple[str, Bounds]:
         raise ValueError(f"--free {text}: {error}") from None
     given: tuple[Any, ...] = (*numbers, *ends[2:])
     return name, free_parameters(model, {name: given})[name]
+
+
+def parse_time(text: str, option: str) -> float:
+    """A time as the command line writes it, in seconds: ``0.1ms``.
+
+    Raises
+    ------
+    ValueError
+        Naming the option.
+    """
+    try:
+        return _number(text, "second")
+    except ValueError as error:
+        raise ValueError(f"{option} {text}: {error}") from None
 
 
 def parse_value(text: str, model: Model) -> tuple[str, float]:

@@ -8,12 +8,42 @@ parameters alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..losses.observed import check_positive
 from ..templates.arguments import check_seed, check_whole
 
-__all__ = ["frozen_noise"]
+__all__ = ["Noise", "frozen_noise"]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Frozen noise of a fit: what `frozen_noise` draws, for every sweep its own.
+
+    Attributes
+    ----------
+    std : float
+        Standard deviation, in the unit of the current.
+    tau : float
+        Correlation time, in seconds.
+    draws : int
+        Currents for each sweep.
+    seed : int
+    """
+
+    std: float
+    tau: float = 3e-3
+    draws: int = 12
+    seed: int = 0
+
+    def currents(self, sweeps: int, samples: int, dt: float) -> np.ndarray:
+        """Noise for sweeps of one length, shape (sweeps, draws, samples)."""
+        drawn = frozen_noise(
+            sweeps * self.draws, samples, dt, std=self.std, tau=self.tau, seed=self.seed, silent=False
+        )
+        return drawn.reshape(sweeps, self.draws, samples)
 
 
 def frozen_noise(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..files import named, read_archive
+from ..templates.network import in_unit
 from ..templates.units import quantity_in
 from .recording import Recording, as_recording, crossings, is_several
 
@@ -32,7 +33,7 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
           in brackets, as in ``current [pA]``, and is SI without. Spikes are then those of the voltage.
         * ``.nwb``: pairs of current clamp series; needs h5py (``pip install snnmodels[nwb]``).
     dt : float or Quantity, optional
-        Between samples, where the file doesn't say.
+        Between samples, where the file doesn't say; where it does, both must agree.
     detect : bool
         Whether to take spikes from the voltage where the file has none: its upward crossings of `level`.
     level : float
@@ -54,7 +55,8 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
     if path.suffix not in readers:
         raise ValueError(f"{path}: expected a recording that ends in .npz, .csv or .nwb")
     try:
-        current, step, spikes, voltage = readers[path.suffix](path, dt)
+        given = None if dt is None else float(in_unit(dt, "second", "dt"))
+        current, step, spikes, voltage = readers[path.suffix](path, given)
         recording = as_recording(current, step, spikes, voltage)
         if detect and not recording.has_spikes and recording.has_voltage:
             found = [
@@ -64,15 +66,21 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
             # one sweep may be given as a list of one, and its spikes then are too
             recording = as_recording(current, step, found if is_several(current) else found[0], voltage)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        told = str(error)
+        raise ValueError(told if told.startswith(str(path)) else f"{path}: {told}") from None
     return recording
 
 
 def _from_npz(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
     arrays = read_archive(path, "recording")
-    step = arrays.get("dt", dt)
-    if "current" not in arrays or step is None:
+    if "current" not in arrays or ("dt" not in arrays and dt is None):
         raise ValueError(f"holds {', '.join(arrays) or 'nothing'}; {_NEEDS}")
+    if "dt" in arrays and arrays["dt"].size != 1:
+        raise ValueError(f"dt has shape {arrays['dt'].shape}; expected one number, in seconds")
+    step = dt if "dt" not in arrays else _agreed(arrays["dt"].item(), dt)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" and (name in ("current", "voltage") or "spikes" in name):
+            raise ValueError(f"{name} is of type {array.dtype}; expected real numbers: times of spikes, and samples")
     current = arrays["current"].astype(float)
     voltage = arrays.get("voltage")
     if voltage is not None:
@@ -94,7 +102,14 @@ def _from_npz(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
             raise ValueError(f"has spikes of some sweeps, but no sweep_{missing}_spikes_0; an empty array is silence")
     else:
         spikes = arrays["spikes"] if "spikes" in arrays else _numbered(arrays, "spikes")
-    return current, float(step) if not hasattr(step, "dim") else step, spikes, voltage
+    return current, step, spikes, voltage
+
+
+def _agreed(own: float, given: float | None, within: float = 1e-6) -> float:
+    """The file's time between samples; one that is given beside must be the same but for so much of it."""
+    if given is not None and not np.isclose(own, given, rtol=within, atol=0):
+        raise ValueError(f"its samples are {own:g} s apart, and dt is {given:g} s; leave dt out, or mend the file")
+    return float(own)
 
 
 def _numbered(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray] | None:
@@ -119,6 +134,9 @@ def _from_csv(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
         if head[-1] in head[:-1]:
             raise ValueError(f"has two columns of the name {head[-1]!r}; which of them was recorded isn't known")
         units.append(unit.rstrip("] ").strip())
+    if ignored := [name for name in head if "spike" in name]:
+        hint = "spikes of a .csv are those of its voltage; a .npz holds times"
+        raise ValueError(f"has a column {ignored[0]!r}, which would not be read: {hint}")
     if "current" not in head or ("time" not in head and dt is None):
         raise ValueError(f"has the columns {', '.join(head)}; expected time and current, and voltage if there is one")
     for k, row in enumerate(rows[1:], 2):
@@ -139,7 +157,8 @@ def _from_csv(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
         steps = np.diff(columns["time"])
         if not np.allclose(steps, steps[0], rtol=1e-3, atol=0) or steps[0] <= 0:
             raise ValueError("time doesn't go on in equal steps")
-        step = float(steps.mean()) if dt is None else dt
+        # times are often written with few digits: what is given is then the better one
+        step = _agreed(float(steps.mean()), dt, 1e-3) if dt is None else _agreed(dt, float(steps.mean()), 1e-3)
     return columns["current"], step, None, columns.get("voltage")
 
 
@@ -170,7 +189,7 @@ def _from_nwb(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
     if len(steps) > 1:
         rates = ", ".join(f"{1 / s:g}" for s in sorted(steps))
         raise ValueError(f"sweeps are sampled at {rates} Hz; expected one rate")
-    return [stimuli[n][0] for n in pairs], steps.pop() if dt is None else dt, None, [answers[n][0] for n in pairs]
+    return [stimuli[n][0] for n in pairs], _agreed(steps.pop(), dt), None, [answers[n][0] for n in pairs]
 
 
 def _series(group: Any, kind: str) -> dict[int, tuple[np.ndarray, float]]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..losses.observed import check_positive
+from ..templates.arguments import check_numbers, real_array
 from ..templates.errors import brief
 from ..templates.network import in_unit
 
@@ -51,6 +53,18 @@ class Sweep:
         n = min(len(self.current), round(end / self.dt))
         spikes = tuple(t[t < n * self.dt] for t in self.spikes)
         return Sweep(self.current[:n], self.dt, spikes, None if self.voltage is None else self.voltage[:, :n])
+
+    def coarse(self, every: int) -> Sweep:
+        """The same with means of so many samples of the current as one: a coarser current that moves the same charge.
+
+        Samples at the end that fill no step are left out, and so is a voltage.
+        """
+        if every == 1:
+            return self
+        count = len(self.current) // every
+        current = self.current[: count * every].reshape(count, every).mean(axis=1)
+        spikes = tuple(t[t < count * every * self.dt] for t in self.spikes)
+        return Sweep(current, every * self.dt, spikes)
 
 
 @dataclass(frozen=True)
@@ -164,8 +178,16 @@ def crossings(voltage: Array, dt: float, level: float = 0.0, apart: float = 2e-3
     -------
     array, shape (spikes,)
         Seconds.
+
+    Raises
+    ------
+    ValueError
+        If the voltage has samples that are NaN or infinite, or a number is none.
     """
-    v = np.asarray(voltage, dtype=float)
+    v = real_array("voltage", voltage)
+    _check_samples("voltage", v, 1)
+    check_positive(dt=dt, apart=apart)
+    check_numbers(level=level)
     k = np.flatnonzero((v[:-1] < level) & (v[1:] >= level))
     times = dt * (k + (level - v[k]) / (v[k + 1] - v[k]))
     kept: list[float] = []

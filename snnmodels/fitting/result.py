@@ -23,7 +23,7 @@ __all__ = ["FitResult", "simulate_sweeps"]
 Array = np.ndarray
 
 _FLAT = 1e-8  # of the largest curvature: below, a direction is not seen by the data
-_EDGE = 0.005  # of the range of a parameter: nearer to a bound, it has ended there
+_EDGE = 0.01  # of the range of a parameter: nearer to a bound, it has ended there
 
 
 def simulate_sweeps(
@@ -98,6 +98,11 @@ class FitResult:
         Sweeps simulated, one for each candidate, forced ones for each repetition.
     seconds : float
         Wall time.
+    noise : float or None
+        Standard deviation of the noise with which was searched, in the unit of the current; `loss` is then the distance
+        averaged over such noise (`MeanTrainDistance.between`), else that without.
+    stages : tuple of str
+        What each stage of the search found, a line each.
     polish : str
         How many steps it took, and why it ended.
     model, recording, input, fixed, weights, space, place
@@ -122,6 +127,8 @@ class FitResult:
     coincidence: tuple[tuple[float, float], ...]
     simulations: int
     seconds: float
+    noise: float | None
+    stages: tuple[str, ...] = field(repr=False)
     polish: str
 
     @property
@@ -210,6 +217,8 @@ class FitResult:
             ],
             "simulations": self.simulations,
             "seconds": self.seconds,
+            "noise": self.noise,
+            "stages": list(self.stages),
             "polish": self.polish,
         }
 

@@ -57,6 +57,11 @@ class MeanTrainDistance:
         self._before = self._decayed(pooled) * weight
         self._after = self._decayed(-pooled[::-1])[::-1] * weight
         self._constant = float((self._before + self._after - weight).sum() * weight)
+        # of pairs of different repetitions alone, for `between`
+        self._apart = self._constant
+        if len(kept) > 1:
+            own = sum(float((2 * self._decayed(t) - 1).sum()) for t in kept if t.size)
+            self._apart = (self._constant * len(kept) ** 2 - own) / (len(kept) * (len(kept) - 1))
 
     def _decayed(self, times: np.ndarray) -> np.ndarray:
         """Sum over the times up to each of exp(-(distance)/tau), itself included."""
@@ -91,6 +96,52 @@ class MeanTrainDistance:
             return value / self.recorded, None
         later = self._own(-t[..., ::-1], counts[..., ::-1])[..., ::-1]
         slope = 2 * (later - earlier) / self.tau - 2 * rise
+        return value / self.recorded, np.where(counts, slope, 0.0) / self.recorded
+
+    def between(self, times: np.ndarray, gradient: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """Distance of the mean of a model's repetitions to the mean of the recorded ones, without bias by their number.
+
+        Inner products are taken of pairs of different repetitions alone, of the model's M as of the recorded ones, as
+        Naud, Gerhard, Mensi & Gerstner (2011), Neural Comput. 23:3016, do for their measure Md*:
+
+            L = [sum_(a != b) sum_ij k(t_ai - t_bj)/(M (M - 1)) - 2 sum_a sum_i h(t_ai)/M + C']/N
+
+        so that noise of the model costs nothing where the neuron has it too. It can be a little below 0.
+
+        Parameters
+        ----------
+        times : array, shape (repetitions, ..., spikes)
+            Of the model: ascending times in seconds, padded with ``inf``; two repetitions or more.
+        gradient : bool
+            Whether derivatives are wanted.
+
+        Returns
+        -------
+        distances : array, shape (...)
+        derivatives : array, shape (repetitions, ..., spikes), or None
+        """
+        m = len(times)
+        counts = np.isfinite(times) & (times >= self.start) & (times < self.end)
+        t = np.where(counts, times, np.inf)
+        mean, rise = self._mean(np.where(counts, t, 0.0))
+        # all spikes of a candidate in their order: pairs of all repetitions, less those of each with itself
+        pooled = np.moveaxis(t, 0, -2).reshape(*t.shape[1:-1], -1)
+        order = np.argsort(pooled, axis=-1, kind="stable")
+        pooled = np.take_along_axis(pooled, order, axis=-1)
+        there = np.isfinite(pooled)
+        held = np.where(there, pooled, 0.0)
+        own = np.where(counts, t, 0.0)
+        earlier, alone = self._own(held, there), self._own(own, counts)
+        pairs = 2 * ((there * earlier).sum(axis=-1) - (counts * alone).sum(axis=(0, -1)))
+        value = pairs / (m * (m - 1)) - 2 * (counts * mean).sum(axis=(0, -1)) / m + self._apart
+        if not gradient:
+            return value / self.recorded, None
+        later = self._own(-held[..., ::-1], there[..., ::-1])[..., ::-1]
+        others = np.empty(pooled.shape)
+        np.put_along_axis(others, order, later - earlier, axis=-1)
+        others = np.moveaxis(others.reshape(*t.shape[1:-1], m, t.shape[-1]), -2, 0)
+        itself = self._own(-own[..., ::-1], counts[..., ::-1])[..., ::-1] - alone
+        slope = 2 * (others - itself) / (self.tau * m * (m - 1)) - 2 * rise / m
         return value / self.recorded, np.where(counts, slope, 0.0) / self.recorded
 
     def _mean(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

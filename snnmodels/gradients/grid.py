@@ -316,7 +316,9 @@ class GridSimulation:
                     neuron = int(np.isfinite(state).argmin()) % self.plan.size(name)
                     raise SimulationError(
                         f"population {name!r}: neuron {neuron}: its state {x.name!r} is no longer finite; check the "
-                        "parameters and weights, or make dt smaller"
+                        "parameters and weights, or make dt smaller",
+                        name,
+                        neuron,
                     )
 
     def _check_spikes(self) -> int:

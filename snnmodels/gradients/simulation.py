@@ -477,8 +477,17 @@ class Simulation:
         gradients = self._gradients()
         for key, found in gradients.items():
             if not all_finite(found):
-                raise SimulationError(not_finite(key, engine.smallest_gdot))
+                raise self._not_finite(key, found)
         return gradients
+
+    def _not_finite(self, key: str, found: np.ndarray) -> SimulationError:
+        """What a gradient that is not finite ends with: of a population's own values, the first neuron is named."""
+        name = key.rpartition(".")[0]
+        of = next((p for p in self._network.populations if p.name == name), None)
+        if of is None or np.shape(found) != (of.n,):
+            return SimulationError(not_finite(key, self._engine.smallest_gdot))
+        neuron = int(np.isfinite(found).argmin())
+        return SimulationError(not_finite(key, self._engine.smallest_gdot, neuron), name, neuron)
 
     def fits(self, optimiser: Optimiser, values: Mapping[str, np.ndarray]) -> bool:
         """Whether `fit` can train these values so: compiled, weights alone, a built-in loss on labels, plain Adam.

@@ -374,16 +374,15 @@ class _Seed:
         """Networks of Zambrano et al. (2019), with the samples as currents."""
         points: Points = []
         task, s = self.task, self.settings
-        (key,) = task.train.samples
         for n in s.adaptive:
             network = train_adaptive(
-                task.train.samples[key], task.train.targets, n, int(task.train.targets.max()) + 1,
+                _currents(task.train), task.train.targets, n, int(task.train.targets.max()) + 1,
                 m_f=0.3, epochs=s.adaptive_epochs, rate=1e-2, batch_size=64, seed=self.seed,
             )  # fmt: skip
             for m_f in np.geomspace(0.03, 1, 12):
                 ends = (5, 10, 15, 20, 30, 40, 60, 100)
                 every = {
-                    name: network.spiking(data.samples[key], data.targets, float(m_f), ends)
+                    name: network.spiking(_currents(data), data.targets, float(m_f), ends)
                     for name, data in task.sets.items()
                 }
                 for v, t in zip(every["validation"], every["test"], strict=True):
@@ -393,6 +392,13 @@ class _Seed:
                     }
                     points.append({"setting": float(m_f), "neurons": n, "end": v["end"], **measured})
         return points
+
+
+def _currents(data: Trials) -> np.ndarray:
+    """Samples before they are encoded, of the one input."""
+    (samples,) = data.samples.values()
+    assert isinstance(samples, np.ndarray)
+    return samples
 
 
 def _quietly(source: Any, data: Any, optimiser: Adam, **options: Any) -> Arrays:

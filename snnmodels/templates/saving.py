@@ -39,8 +39,8 @@ def save_network(network: Network, path: str | Path) -> None:
     Raises
     ------
     ValueError
-        For another ending, or a network that no file can hold: models that are not composed of templates, or two
-        templates of one name.
+        For another ending, or a network that no file can hold: without a name, with models that are not composed of
+        templates, or with two templates of one name.
     OSError
         If a file can't be written.
 
@@ -53,6 +53,8 @@ def save_network(network: Network, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".toml":
         raise ValueError(f"{path}: expected a name that ends in .toml")
+    if not network.name.strip():
+        raise ValueError(f"the network's name is {network.name!r}, and in a file it needs one; make it with a name")
     arrays: dict[str, np.ndarray] = {}
     archive = path.with_suffix(".npz")
     content = _content(network, arrays, archive.name)

@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from typer.testing import CliRunner
 
 import snnmodels as snn
+from snnmodels import bridges
 from snnmodels.bridges import PROFILES, NIRError, check_nir, from_nir, to_nir
 from snnmodels.cli import app
 from snnmodels.gradients import SimulationError
@@ -67,6 +68,17 @@ def simulate(network: snn.Network, inputs: dict[str, Array]) -> tuple[dict[str, 
     return spikes, v
 
 
+def given(network: snn.Network, spikes: Any, currents: Any) -> dict[str, Array]:
+    """What the reference is given, as a network takes it."""
+    inputs: dict[str, Array] = {n: samples[None] for n, (_, samples) in currents.items()}
+    for source in network.inputs:
+        times = [sorted(t for j, t in spikes.get(source.name, []) if j == k) for k in range(source.n)]
+        inputs[source.name] = np.full((1, source.n, max([1, *map(len, times)])), np.inf)
+        for k, row in enumerate(times):
+            inputs[source.name][0, k, : len(row)] = row
+    return inputs
+
+
 def compare(drawn_graph: Any, spikes: Any, currents: Any, end: float = END, **options: Any) -> int:
     """Spikes and potentials of the network that a graph is read as, and those of its own equations; how many spikes."""
     reference = Reference(drawn_graph, options.get("dt") or 1.0)
@@ -75,13 +87,7 @@ def compare(drawn_graph: Any, spikes: Any, currents: Any, end: float = END, **op
     if currents:
         options |= {"inputs": dict.fromkeys(currents, "current"), "interval": next(iter(currents.values()))[0]}
     network = from_nir(drawn_graph, duration=end, **options)
-    inputs: dict[str, Array] = {n: samples[None] for n, (_, samples) in currents.items()}
-    for source in network.inputs:
-        times = [sorted(t for j, t in spikes.get(source.name, []) if j == k) for k in range(source.n)]
-        inputs[source.name] = np.full((1, source.n, max([1, *map(len, times)])), np.inf)
-        for k, row in enumerate(times):
-            inputs[source.name][0, k, : len(row)] = row
-    found, v = simulate(network, inputs)
+    found, v = simulate(network, given(network, spikes, currents))
     for name, trains in found.items():
         for k, train in enumerate(trains):
             assert_allclose(train, [t for j, t in reference.spikes[theirs[name]] if j == k], rtol=0, atol=1e-14)
@@ -237,6 +243,29 @@ def test_delays_between_two_matrices_are_those_of_connections() -> None:
     assert_allclose(second.weights, [[0.2], [0.0]], rtol=1e-15)
     assert second.delay == 2e-3
     assert second.mask is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cuba_lif", "cuba_li"])
+def test_gradients_of_filtered_currents(name: str) -> None:
+    folder = Path(bridges.__file__).parent / "nir"
+    model = snn.load_model(folder / f"{name}.toml", folder / "filtered_synapse.toml")
+    report = snn.check_gradient(model)
+    assert report.ok
+    assert "output.I_in" in [row.key for row in report.rows]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [10, 35])
+def test_gradients_of_graphs(seed: int) -> None:
+    """By every weight, delay, parameter and sample, against differences and the package's own reference."""
+    read, spikes, currents = drawn(seed, nir)
+    inputs = dict.fromkeys(currents, "current")
+    network = from_nir(read, duration=END, inputs=inputs, interval=5e-3 if currents else None)
+    learnt = [replace(p, learnable=list(p.model.parameters)) for p in network.populations]
+    network = replace(network, populations=tuple(learnt))
+    report = snn.check_gradient(network, inputs=given(network, spikes, currents))
+    assert report.ok, report
 
 
 # --- what is refused, and warned of -----------------------------------------------------------------------------------

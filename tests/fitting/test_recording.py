@@ -136,3 +136,39 @@ def test_spikes_under_a_name_that_is_not_read_are_refused(
 def test_names_of_the_package() -> None:
     assert snn.fit is not None
     assert snn.read_recording is read_recording
+
+
+def test_a_time_between_samples_that_contradicts_the_file_is_told(tmp_path: Any) -> None:
+    np.savez(tmp_path / "r.npz", current=CURRENT, dt=DT, spikes=SPIKES)
+    np.savez(tmp_path / "without.npz", current=CURRENT, spikes=SPIKES)
+    rows = "\n".join(f"{k},{k}" for k in range(10))
+    (tmp_path / "r.csv").write_text(f"time [ms],current [pA]\n{rows}\n")
+    for name in ("r.npz", "r.csv"):
+        with pytest.raises(ValueError, match=r"its samples are .* apart, and dt is|apart, and dt is"):
+            read_recording(tmp_path / name, dt=2 * ms)
+        assert read_recording(tmp_path / name, dt=1 * ms).sweeps[0].dt == pytest.approx(DT, rel=1e-12)
+    assert read_recording(tmp_path / "without.npz", dt=2 * ms).sweeps[0].dt == 2e-3
+    with pytest.raises(ValueError, match="it needs current and dt"):
+        read_recording(tmp_path / "without.npz")
+
+
+def test_crossings_of_what_is_no_voltage_are_told() -> None:
+    with pytest.raises(ValueError, match=r"voltage has 1 samples that are NaN or infinite, the first at \[1\]"):
+        crossings(np.array([-70.0, np.nan, 30.0]) * 1e-3, 1e-3)
+    with pytest.raises(ValueError, match="dt"):
+        crossings(np.array([-70.0, 30.0]) * 1e-3, 0.0)
+
+
+def test_what_an_archive_or_table_holds_of_another_kind_is_told(tmp_path: Any) -> None:
+    np.savez(tmp_path / "raster.npz", current=CURRENT, dt=DT, spikes=np.arange(100) % 30 == 0)
+    np.savez(tmp_path / "complex.npz", current=CURRENT.astype(complex), dt=DT, spikes=SPIKES)
+    (tmp_path / "spikes.csv").write_text("time [ms],current [pA],spikes\n0,1,0\n1,1,1\n2,1,0\n")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name, message in (
+        ("raster.npz", "spikes is of type bool; expected real numbers: times"),
+        ("complex.npz", "current is of type complex128"),
+        ("spikes.csv", "has a column 'spikes', which would not be read"),
+        ("empty.npz", f"^{tmp_path}/empty.npz: not a recording"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_recording(tmp_path / name)

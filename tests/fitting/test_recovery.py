@@ -34,10 +34,7 @@ MODELS: dict[str, tuple[str, Mapping[str, tuple[float, Any, Any]]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xfail(reason="one search ends in another basin: 0.6 digits"))
-    if name == "both" else name for name in MODELS
-])  # fmt: skip
+@pytest.mark.parametrize("name", MODELS)
 def test_parameters_of_five_models_come_back_from_spikes_alone(name: str) -> None:
     components, parameters = MODELS[name]
     model = snn.load_model(components)

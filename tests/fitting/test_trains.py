@@ -89,3 +89,37 @@ def test_noise_has_its_deviation_and_correlation_whatever_the_step() -> None:
     np.testing.assert_array_equal(frozen_noise(3, 10, 1e-3, seed=5), frozen_noise(3, 10, 1e-3, seed=5))
     with pytest.raises(ValueError, match="std: expected a positive number, got -1"):
         frozen_noise(3, 10, 1e-3, std=-1.0)
+
+
+def test_repetitions_of_both_are_compared_by_pairs_of_different_ones() -> None:
+    times, (start, end) = np.moveaxis(TIMES, 1, 0), (0.1, 1.1)  # three repetitions of two candidates
+    distance = MeanTrainDistance(RECORDED, TAU, start, end)
+    value, slope = distance.between(times, gradient=True)
+    assert slope is not None
+
+    def pairs(a: np.ndarray, b: np.ndarray) -> float:
+        a, b = (t[(t >= start) & (t < end)] for t in (a, b))
+        return float(np.exp(-np.abs(a[:, None] - b) / TAU).sum())
+
+    def mean(of: list[np.ndarray]) -> float:
+        return float(np.mean([pairs(a, b) for j, a in enumerate(of) for k, b in enumerate(of) if j != k]))
+
+    for c in range(2):
+        own = list(times[:, c])
+        cross = np.mean([pairs(a, b) for a in own for b in RECORDED])
+        assert value[c] == pytest.approx((mean(own) - 2 * cross + mean(RECORDED)) / distance.recorded, rel=1e-12)
+    h = 1e-7
+    for index in ((0, 0, 3), (1, 0, 7), (2, 1, 0), (0, 1, 14)):
+        step = np.zeros(times.shape)
+        step[index] = h
+        up, down = (distance.between(times + s)[0][index[1]] for s in (step, -step))
+        assert slope[index] == pytest.approx((up - down) / (2 * h), rel=1e-5, abs=1e-7)
+
+
+def test_repetitions_of_one_neuron_are_at_no_distance() -> None:
+    rng = np.random.default_rng(1)
+    regular = np.arange(0.05, 1.95, 0.05)
+    trains = [np.sort(regular + rng.normal(0, 4e-3, regular.size)) for _ in range(200)]
+    distance = MeanTrainDistance(trains[:100], TAU, 0.0, 2.0)
+    assert distance.between(np.array(trains[100:]))[0] == pytest.approx(0.0, abs=2e-3)
+    assert distance(np.array(trains[100:]))[0].mean() > 0.1  # what their jitter costs without pairing

@@ -223,3 +223,10 @@ def test_a_file_is_not_read_with_the_archive_of_another_network(tmp_path, monkey
         snn.load_network(tmp_path / "saved.toml")
     snn.save_network(changed, tmp_path / "saved.toml")
     same(changed, snn.load_network(tmp_path / "saved.toml"))
+
+
+def test_a_network_without_a_name_is_not_saved_as_what_can_not_be_read(tmp_path):
+    network = replace(snn.load_network("yin_yang"), name="")
+    with pytest.raises(ValueError, match="the network's name is '', and in a file it needs one"):
+        snn.save_network(network, tmp_path / "saved.toml")
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from ...events.drives import Knots
 from ...events.engine import (
     SimulationError,
     TrainingEngine,
-    explain,
+    failure,
     initial_states,
     refractory_periods,
     trials_of,
@@ -359,7 +359,7 @@ class CompiledEngine(TrainingEngine):
         said = self._process.ask(words)
         if said:
             what, population, neuron, time = said.split()
-            raise SimulationError(explain(self.plan, what, int(population), int(neuron), float(time)))
+            raise failure(self.plan, what, int(population), int(neuron), float(time))
 
     @property
     def usable(self) -> bool:

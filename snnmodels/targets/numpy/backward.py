@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...events.engine import SimulationError, explain
+from ...events.engine import failure
 from ...events.plan import Component
 from .neurons import Neurons
 from .sources import SourcesBack
@@ -360,7 +360,7 @@ class ComponentBackward:
         if (flat := np.flatnonzero((gdot == 0) & (sigma != 0))).size:
             e = events[flat[0]]
             what = "flat" if kind == SPIKE else "flat_turn"
-            raise SimulationError(explain(self.values.plan, what, k, e.neuron, e.time))
+            raise failure(self.values.plan, what, k, e.neuron, e.time)
         kick = np.divide(sigma, gdot, out=np.zeros(sigma.size), where=gdot != 0)
         rule = "spike_back" if kind == SPIKE else f"turn_back{kind}"
         back = n(rule, *before, *costates, kick, which=which)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...events.accuracy import MAX_EVENTS
-from ...events.engine import SimulationError, explain
+from ...events.engine import SimulationError, failure
 from ...events.plan import Component
 from .crossing import OutOfRange, TooManySteps, Unfinished
 from .incoming import Incoming, incoming
@@ -391,7 +391,7 @@ class ComponentForward:
         return float(times[taken]) if taken < times.size else np.inf
 
     def _error(self, what: str, k: int, neuron: int, time: float) -> SimulationError:
-        return SimulationError(explain(self.values.plan, what, k, neuron, time))
+        return failure(self.values.plan, what, k, neuron, time)
 
     def _unfinished(self, e: Unfinished, k: int, neuron: int) -> SimulationError:
         return self._error("finite" if isinstance(e, OutOfRange) else "search", k, neuron, self.t)

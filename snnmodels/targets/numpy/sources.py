@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...events.engine import SimulationError, explain
+from ...events.engine import failure
 from ...events.plan import EnginePlan, SourcePlan
 from .neurons import Neurons
 from .tape import Spikes
@@ -74,7 +74,7 @@ class Sources:
         amplitude = float(self.x[-1, j])
         if not np.isfinite(amplitude):
             target = self.plan.projections[self.own.projection].target
-            raise SimulationError(explain(self.plan, "amplitude", target, j, self.spikes.times[spike]))
+            raise failure(self.plan, "amplitude", target, j, self.spikes.times[spike])
         self.sent.append(_Sent(interval, start, before))
         self._amplitudes.append(amplitude)
 
