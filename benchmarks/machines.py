@@ -11,6 +11,7 @@ of MPI that waits is busy.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import resource
@@ -38,10 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=RESULTS, help="default: %(default)s")
     parser.add_argument("--process", choices=sorted(TASKS), help=argparse.SUPPRESS)
+    parser.add_argument("--seeds-by", type=int, metavar="WORKERS", help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, default=100, help="of each seed, default: %(default)s")
     parser.add_argument("--batches", type=int, default=6, help="of each task and round, default: %(default)s")
     given = parser.parse_args(arguments)
     if given.process:
         _as_process(given.process, given.batches)
+        return 0
+    if given.seeds_by:
+        _train(given.seeds_by, given.epochs)
         return 0
     rounds, batches = (1, 2) if given.quick else (given.rounds, given.batches)
     before = os.getloadavg()
@@ -50,15 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
     seeds: list[list[float]] = [[], []]
     for _ in range(rounds):
         for k in (0, 1):
-            seeds[k].append(_seeds(k + 1, 1 if given.quick else 4))
+            seeds[k].append(_seeds(k + 1, 2 if given.quick else given.epochs))
             for name in TASKS if launcher is not None else ():
                 assert launcher is not None
                 found[name][k].append(_launch(launcher, name, k + 1, batches))
     results = {
         "command": scripts.command("machines", arguments).replace("scripts/machines.py", "-m benchmarks.machines"),
         "cores": os.cpu_count(),
+        "date": datetime.date.today().isoformat(),
         "load": {"before": before, "after": os.getloadavg()},
-        "seeds": {"seconds": seeds},
+        "seeds": {"epochs": 2 if given.quick else given.epochs, "seconds": seeds},
         "mpi": {name: records for name, records in found.items() if records[0]},
     }
     write_rounded(given.out, results)
@@ -77,7 +84,8 @@ def tables(results: Record) -> list[str]:
         "",
         "| two seeds of Yin-Yang | one process | two workers | ratio |",
         "|---|--:|--:|--:|",
-        f"| wall time, start of the processes included | {_cells(results['seeds']['seconds'], 's', 1)} |",
+        f"| {results['seeds']['epochs']} epochs each, wall time from the command to its end "
+        f"| {_cells(results['seeds']['seconds'], 's', 1)} |",
         "",
         "| batches divided by MPI | | one process | two processes | ratio |",
         "|---|---|--:|--:|--:|",
@@ -103,7 +111,14 @@ def _cells(times: list[list[float]], unit: str, factor: float) -> str:
 
 
 def _seeds(workers: int, epochs: int) -> float:
-    """Seconds that two seeds of Yin-Yang take."""
+    """Seconds that two seeds of Yin-Yang take, in processes that all begin with nothing."""
+    command = [sys.executable, "-m", "benchmarks.machines", "--seeds-by", str(workers), "--epochs", str(epochs)]
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def _train(workers: int, epochs: int) -> None:
     import tempfile
 
     from snnmodels.parallel import some_executor
@@ -111,11 +126,8 @@ def _seeds(workers: int, epochs: int) -> float:
     from snnmodels.studies.runs import train_seeds
 
     experiment, setup = yin_yang(), Setup(epochs=epochs)
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        with some_executor(workers) as executor:
-            train_seeds(experiment, setup, [1, 2], Path(folder), executor)
-        return time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder, some_executor(workers) as executor:
+        train_seeds(experiment, setup, [1, 2], Path(folder), executor)
 
 
 # --- MPI --------------------------------------------------------------------------------------------------------------
