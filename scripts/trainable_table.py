@@ -137,7 +137,9 @@ def page(results: Mapping[str, Any]) -> str:
         "differentiated, and what is refused is what the package said when it was asked.",
         f"{results['date']}, `{results['command']}`; Python {results['python']}, float64; CUDA: {device}.",
         "",
-        f"**Not everything passes:** {'; '.join(wrong)}" if (wrong := failures(results)) else "**Everything passes.**",
+        f"**Not everything passes:** {'; '.join(wrong)}"
+        if (wrong := failures(results))
+        else "**Everything that was measured passes.**",
         "",
         "## By what a loss is differentiated",
         "",
