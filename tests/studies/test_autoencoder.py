@@ -64,6 +64,7 @@ def test_network_of_three_dimensions() -> None:
     np.testing.assert_allclose(decoder[:, 3], 0.1)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_joint_loss_is_exact() -> None:
     network = autoencoder_network(SMALL, gain=2.0, size=0.3, price=0.01, seed=1)
     rng = np.random.default_rng(0)
