@@ -16,7 +16,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         run = QUICK if options.quick else Options()
         settings = as_json(dataclasses.asdict(run))
-        parts = {"reference": _part(options.out / "reference.json", _made_from(run), lambda: reference(run.step))}
+        parts = {
+            "reference": scripts.kept_part(
+                options.out / "reference.json", _made_from(run), lambda: reference(run.step)
+            )
+        }
         for kind in KINDS:
             parts[kind] = _networks(run, kind, options.seeds, options.out)
         results = {
@@ -134,7 +138,9 @@ def _networks(run: Options, kind: str, seeds: Sequence[int], out: Path) -> Resul
     settings = _made_from(run)
     try:
         return {
-            str(seed): _part(out / f"{kind}_seed{seed}.json", settings, functools.partial(simulations.seed, seed))
+            str(seed): scripts.kept_part(
+                out / f"{kind}_seed{seed}.json", settings, functools.partial(simulations.seed, seed)
+            )
             for seed in seeds
         }
     finally:
@@ -370,18 +376,6 @@ def _drop_traces(results: Result) -> None:
 
 
 # --- files and options ------------------------------------------------------------------------------------------------
-
-
-def _part(file: Path, settings: Result, make: Callable[[], Result]) -> Result:
-    """A part of the results: the one in the file, if it is of the same settings, else a new one."""
-    if file.exists():
-        kept = read_json(file, "results file", "settings", "result")
-        if kept["settings"] != settings:
-            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
-        return dict(kept["result"])
-    print(file.stem, flush=True)
-    write_rounded(file, {"settings": settings, "result": make()})
-    return dict(read_json(file, "results file", "result")["result"])
 
 
 def _made_from(run: Options) -> Result:

@@ -16,7 +16,7 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def draw(results: Results) -> Figure:
     for row, (name, arms) in zip(grid, results["tasks"].items(), strict=True):
         _decoded(row[0], name, arms, results)
         _compared(row[1], arms, results)
-        _values(row[2], name, arms)
+        _values(row[2], name, arms, results["seeds"])
         for axes in row:
             letter(axes, next(letters))
     return figure
@@ -170,7 +170,7 @@ def _compared(axes: Axes, arms: Results, results: Results) -> None:
     axes.set_title(seeds, fontsize=9.5)
 
 
-def _values(axes: Axes, name: str, arms: Results) -> None:
+def _values(axes: Axes, name: str, arms: Results, seeds: Sequence[int]) -> None:
     """What every neuron has after learning, a column for each seed, and where it began."""
     factor, label = UNITS[name]
     task: Task = TASKS[name]
@@ -178,11 +178,11 @@ def _values(axes: Axes, name: str, arms: Results) -> None:
         values = factor * np.array(run["values"])
         axes.plot(np.full(len(values), place + 1), values, "o", ms=4, color=_colour("learned"), alpha=0.7, mew=0)
     axes.axhline(factor * task.arms["learned"].start, color="0.6", lw=1, ls="--")
-    axes.set(yscale="log", xlabel="seed, in order", ylabel=label)
+    axes.set(yscale="log", xlabel="seed", ylabel=label)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xticks(range(1, len(arms["learned"]) + 1))
+    axes.set_xticks(range(1, len(seeds) + 1), list(map(str, seeds)))
     axes.set_title("learned, and start (dashed)", fontsize=9.5)
 
 
@@ -195,15 +195,12 @@ def _arm(settings: RangeSettings, name: str, arm: Arm, seed: int, out: Path) -> 
         {**dataclasses.asdict(settings), **dataclasses.asdict(arm), "factor": task.factor, "loss": repr(LOSS)}
     )
     file = out / f"{name.split()[0]}_{learned}_{arm.start:g}_seed{seed}.json"
-    if file.exists():
-        kept = read_json(file, "results file", "settings", "result")
-        if kept["settings"] != made_from:
-            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
-        return dict(kept["result"])
-    print(f"{name}, {learned}, from {arm.start:g}, seed {seed}", flush=True)
-    with quiet():
-        write_rounded(file, {"settings": made_from, "result": run_arm(settings, task, arm, seed)})
-    return dict(read_json(file, "results file", "result")["result"])
+
+    def make() -> dict[str, Any]:
+        with quiet():
+            return run_arm(settings, task, arm, seed)
+
+    return scripts.kept_part(file, made_from, make, f"{name}, {learned}, from {arm.start:g}, seed {seed}")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -165,16 +165,11 @@ def _seed(settings: TemporalSettings, out: Path, seed: int) -> dict[str, Any]:
     """Result of a seed: the one in `out`, if it is complete and of the same settings, else a new one."""
     from snnmodels.targets.devices import quiet
 
-    file, made_from = out / f"seed{seed}.json", _made_from(settings)
-    if file.exists():
-        kept = read_json(file, "results file", "settings", "result")
-        if kept["settings"] != made_from:
-            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
-        return dict(kept["result"])
-    print(f"seed {seed}", flush=True)
-    with quiet():
-        write_rounded(file, {"settings": made_from, "result": run_seed(settings, seed)})
-    return dict(read_json(file, "results file", "result")["result"])
+    def make() -> dict[str, Any]:
+        with quiet():
+            return run_seed(settings, seed)
+
+    return scripts.kept_part(out / f"seed{seed}.json", _made_from(settings), make, f"seed {seed}")
 
 
 def _made_from(settings: TemporalSettings) -> dict[str, Any]:

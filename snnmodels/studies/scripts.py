@@ -10,13 +10,13 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-__all__ = ["command", "executor", "options", "run", "saved", "several", "table_options"]
+__all__ = ["command", "executor", "kept_part", "options", "run", "saved", "several", "table_options"]
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -165,6 +165,43 @@ def saved(given: argparse.Namespace, name: str) -> Path | None:
     if not path.is_file():
         raise FileNotFoundError(f"--redraw: {path} does not exist; run once without --redraw")
     return path
+
+
+def kept_part(
+    file: Path, settings: Mapping[str, Any], make: Callable[[], Mapping[str, Any]], said: str = ""
+) -> dict[str, Any]:
+    """A part of a script's results: the one in its file, if it is of the same settings, else a new one.
+
+    Parameters
+    ----------
+    file : Path
+    settings : mapping of str to JSON values
+        Everything that the part depends on, as `as_json` gives it, so that none is taken for one of other settings.
+    make : callable
+        Makes the part.
+    said : str
+        Printed before; the name of the file if not given.
+
+    Returns
+    -------
+    dict
+        As it comes back from the file, new or not.
+
+    Raises
+    ------
+    ValueError
+        If the file is of other settings, or is none.
+    """
+    from ..files import read_json, write_rounded  # which import NumPy
+
+    if file.exists():
+        kept = read_json(file, "results file", "settings", "result")
+        if kept["settings"] != settings:
+            raise ValueError(f"{file}: is of a run with other settings; remove it or name another folder with --out")
+        return dict(kept["result"])
+    print(said or file.stem, flush=True)
+    write_rounded(file, {"settings": settings, "result": make()})
+    return dict(read_json(file, "results file", "result")["result"])
 
 
 def command(script: str, arguments: Sequence[str] | None) -> str:
