@@ -77,28 +77,23 @@ def draw_images(folder: Path, out: Path) -> list[Path]:
     ValueError
         If the results are none, or the examples are of another version.
     """
-    from .plots import plot_confusion, plot_history, plot_latency_images
+    from .plots import plot_latency_images
 
-    name, histories = read_results(folder / "results.json")
+    name, _ = read_results(folder / "results.json")
     class_names = [str(k) for k in range(10)]
-    kept = read_outputs(folder, name, next(iter(histories)))
     examples = read_archive(folder / f"{name}_examples.npz", "file of examples")
     if "output" not in examples:
         raise ValueError(f"{folder / f'{name}_examples.npz'}: of another version; run the training command again")
     side = math.isqrt(examples["times"].shape[1])
-    figures = {
-        "history": plot_history(list(histories.values())),
-        "confusion": plot_confusion(kept["targets"], kept["predictions"], class_names),
-        "examples": plot_latency_images(
-            examples["times"].reshape(-1, side, side),
-            examples["labels"],
-            examples["trace_times"],
-            examples["traces"],
-            class_names,
-            examples["output"] if name.endswith("_ttfs") else None,
-        ),
-    }
-    return [_save(figure, out / f"{name}_{kind}") for kind, figure in figures.items()]
+    figure = plot_latency_images(
+        examples["times"].reshape(-1, side, side),
+        examples["labels"],
+        examples["trace_times"],
+        examples["traces"],
+        class_names,
+        examples["output"] if name.endswith("_ttfs") else None,
+    )
+    return [*draw_confusion(folder, out, class_names), _save(figure, out / f"{name}_examples")]
 
 
 def draw_confusion(folder: Path, out: Path, class_names: Sequence[str]) -> list[Path]:
