@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.arguments import check_numbers, check_whole
+from ..templates.arguments import check_numbers, check_whole, has_unit
 from ..templates.errors import brief
 from ..templates.network import in_unit
 from .spikes import padded_spikes
@@ -92,7 +92,7 @@ class SpikeLists:
             raise ValueError(f"{len(times)} trials of times and {len(units)} of units; expected as many, and some")
         in_seconds, indices = [], []
         for k, (t, i) in enumerate(zip(times, units, strict=True)):
-            seconds = in_unit(t, "second", f"times of trial {k}") if hasattr(t, "dim") else np.asarray(t)
+            seconds = in_unit(t, "second", f"times of trial {k}") if has_unit(t) else np.asarray(t)
             which = np.asarray(i)
             if seconds.ndim != 1 or which.shape != seconds.shape:
                 raise ValueError(
@@ -153,7 +153,7 @@ class SpikeLists:
         end : float or Quantity
             Seconds.
         """
-        if hasattr(end, "dim"):
+        if has_unit(end):
             end = float(in_unit(end, "second", "end"))
         check_numbers(end=end)
         kept = self.times.astype(float) < end

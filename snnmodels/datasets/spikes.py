@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.arguments import check_whole
+from ..templates.arguments import check_whole, has_unit
 from ..templates.errors import brief
 from ..templates.network import in_unit
 
@@ -53,7 +53,7 @@ def padded_spikes(i: Any, t: Any = None, n: int | None = None, *, trial: Any = N
     if n is None:
         raise ValueError("n is missing: the number of neurons, of which some may not spike")
     check_whole("n", n)
-    times = in_unit(np.asarray(t) if not hasattr(t, "dim") else t, "second", "t")
+    times = in_unit(np.asarray(t) if not has_unit(t) else t, "second", "t")
     if times.ndim != 1:
         raise ValueError(f"t has shape {times.shape}; expected one time for each spike")
     if not (np.isfinite(times).all() and (times >= 0).all()):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..templates.arguments import has_unit
+
 __all__ = ["named_targets"]
 
 
@@ -35,7 +37,7 @@ def named_targets(targets: Mapping[str, Any]) -> np.ndarray:
             array = np.asarray(values)
         except ValueError:
             raise ValueError(f"targets[{name!r}]: expected an array, got rows of unequal length") from None
-        if hasattr(values, "dim") or array.dtype.kind not in "biuf":
+        if has_unit(values) or array.dtype.kind not in "biuf":
             raise ValueError(f"targets[{name!r}]: expected plain numbers in SI units, got {type(values).__name__}")
         if array.ndim == 0:
             raise ValueError(f"targets[{name!r}]: expected one for each trial, got a single one")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.arguments import check_mapping
+from ..templates.arguments import check_mapping, has_unit
 from ..templates.errors import brief, suggest
 from ..templates.model import Model
 from ..templates.network import in_unit
@@ -159,15 +159,15 @@ def _number(text: str, unit: str) -> float:
 
 
 def _quantities(given: Any) -> bool:
-    return isinstance(given, Sequence) and any(hasattr(x, "dim") for x in given)
+    return isinstance(given, Sequence) and any(has_unit(x) for x in given)
 
 
 def _stacked(given: Sequence[Any]) -> Any:
     """Two quantities as one array with their unit; a bare 0 has any."""
     from brian2 import Quantity
 
-    dimensions = {x.dim for x in given if hasattr(x, "dim")}
-    bare = [x for x in given if not hasattr(x, "dim") and x != 0]
+    dimensions = {x.dim for x in given if has_unit(x)}
+    bare = [x for x in given if not has_unit(x) and x != 0]
     if len(dimensions) > 1 or bare:
         raise ValueError(f"{brief(given)} mixes units; expected two quantities of one unit")
     return Quantity([float(np.asarray(x)) for x in given], dim=dimensions.pop())

@@ -19,6 +19,7 @@ from .terms import LOSSES, LossSettings
 
 __all__ = ["check_delay", "input_of", "near", "recording_of", "values_of", "weights_of"]
 
+
 def input_of(model: Model, input: str) -> str:
     """The input of a model that the current drives: the one that is named, or the only one."""
     if not input and len(model.inputs) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..losses.observed import check_positive
-from ..templates.arguments import check_numbers, real_array
+from ..templates.arguments import check_numbers, has_unit, real_array
 from ..templates.errors import brief
 from ..templates.network import in_unit
 
@@ -199,7 +199,7 @@ def crossings(voltage: Array, dt: float, level: float = 0.0, apart: float = 2e-3
 
 def is_several(current: Any) -> bool:
     """Whether a current is given as a sequence of sweeps, be it of one, and not as the samples of one."""
-    if hasattr(current, "dim") or isinstance(current, np.ndarray):
+    if has_unit(current) or isinstance(current, np.ndarray):
         return np.ndim(current) == 2
     return isinstance(current, Sequence) and len(current) > 0 and np.ndim(current[0]) == 1
 

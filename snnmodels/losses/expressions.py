@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.arguments import check_callable, check_kind, check_mapping, check_numbers, real_array
+from ..templates.arguments import check_callable, check_kind, check_mapping, check_numbers, has_unit, real_array
 from ..templates.errors import brief, located, suggest
 from ..templates.expressions import free_names
 from ..templates.network import Network, take_seconds
@@ -300,8 +300,8 @@ def _constant(value: Any) -> Constant:
     if isinstance(value, str):
         number, dimension, _ = evaluate_quantity(value)
         return Constant(number, unit_of_dimension(dimension))
-    unit = unit_of_dimension(value.dim) if hasattr(value, "dim") else "1"
-    array = real_array("it", np.asarray(value) if hasattr(value, "dim") else value)
+    unit = unit_of_dimension(value.dim) if has_unit(value) else "1"
+    array = real_array("it", np.asarray(value) if has_unit(value) else value)
     if array.ndim > 1 or not np.isfinite(array).all():
         raise ValueError(f"it is {brief(value)}; expected a finite number, or one for each neuron")
     return Constant(tuple(array.tolist()) if array.ndim else float(array), unit)
