@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..coding import CodingNetwork
+    from ..targets import Target
     from ..templates import Model, Network
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "load_any",
     "milliseconds",
     "prepare_brian",
+    "require_tools",
 ]
 
 BEYOND_TOLERANCE = 1
@@ -81,6 +83,14 @@ def prepare_brian() -> None:
     no_log_files()
     # groups that only hold arrays for others never join a Network, on purpose
     BrianLogger.suppress_name("unused_brian_object")
+
+
+def require_tools(target: Target) -> None:
+    """`CompilerMissing` unless what a target compiles with can be found."""
+    from ..targets.devices import require_compiler
+
+    if target != "numpy":
+        require_compiler()
 
 
 def milliseconds(name: str, value: float) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..targets import Target
-from .common import prepare_brian
+from .common import prepare_brian, require_tools
 
 __all__ = ["fit"]
 
@@ -66,12 +66,10 @@ def fit(
     from ..fitting import parse_free, parse_value, read_recording, write_report
     from ..fitting.free import parse_time
     from ..parallel import some_executor
-    from ..targets.devices import require_compiler
     from ..templates import load_model
 
     prepare_brian()
-    if target != "numpy":
-        require_compiler()
+    require_tools(target)
     loaded = load_model(model)
     bounds = dict(parse_free(text, loaded) for text in free)
     if len(bounds) < len(free):

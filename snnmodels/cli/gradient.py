@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..targets import Target
-from .common import BEYOND_TOLERANCE, UNRESOLVED, ModelArgument, load_any, prepare_brian
+from .common import BEYOND_TOLERANCE, UNRESOLVED, ModelArgument, load_any, prepare_brian, require_tools
 
 __all__ = ["check_gradient"]
 
@@ -44,7 +44,6 @@ def check_gradient(
     from rich.console import Console
 
     from ..gradients.check import check_gradient
-    from ..targets.devices import require_compiler
     from ..templates import Model, Network
 
     prepare_brian()
@@ -55,8 +54,7 @@ def check_gradient(
         raise ValueError(f"{model[0]} is a spike-coding network, which is derived, not trained by a gradient")
     if recurrent and isinstance(loaded, Network):
         raise ValueError(f"--recurrent: {model[0]} is a network, which is checked as it is")
-    if target != "numpy":
-        require_compiler()
+    require_tools(target)
     # a table that is cut off tells nothing; a narrow terminal wraps it
     console = Console()
     console.width = max(console.width, WIDTH)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..targets import Target
-from .common import prepare_brian
+from .common import prepare_brian, require_tools
 
 if TYPE_CHECKING:
     from ..studies.experiments import Experiment, Setup
@@ -123,13 +123,11 @@ def train_network(
     from ..losses import load_network
     from ..plots import learning_curves
     from ..studies.plots import save_figure
-    from ..targets.devices import require_compiler
     from ..templates import save_network, with_values
     from ..training import read_trials, relative_adam, train
 
     prepare_brian()
-    if target != "numpy":
-        require_compiler()
+    require_tools(target)
     loaded = load_network(network, seed)
     optimiser = relative_adam(
         loaded,
@@ -280,11 +278,9 @@ def _train(
     """Train every seed, write ``results.json``, print the accuracy; return the experiment and the seeds."""
     from ..parallel import some_executor
     from ..studies.runs import summarise, train_seeds, write_results
-    from ..targets.devices import require_compiler
 
     prepare_brian()
-    if setup.target != "numpy":
-        require_compiler()
+    require_tools(setup.target)
     seeds = seed or [1]
     experiment = make()
     with some_executor(workers, executor) as some:
