@@ -57,11 +57,16 @@ class ForwardPass:
         with simulation.lock:
             self.observed = simulation.forward(inputs, values, gradient=gradient)
             self._run = simulation.runs
-        for array in _arrays(self.observed):
+        for array in self.arrays:
             array.flags.writeable = False
         if gradient:
             self._inputs = {name: np.array(x, subok=True) for name, x in inputs.items()}
             self._values = {key: np.array(x, subok=True) for key, x in (values or {}).items()}
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What was observed, as a tuple even where it is one array."""
+        return _arrays(self.observed)
 
     def backward(self, derivative: Observed) -> dict[str, np.ndarray]:
         """Gradients of this batch for a derivative by `observed`; any number of times.
@@ -88,7 +93,7 @@ class ForwardPass:
             if not simulation.holds(self._run):
                 again = simulation.forward(self._inputs, self._values)
                 self._run = simulation.runs
-                pairs = zip(_arrays(again), _arrays(self.observed), strict=True)
+                pairs = zip(_arrays(again), self.arrays, strict=True)
                 if not all(np.array_equal(x, y) for x, y in pairs):
                     raise SimulationError("a batch that was simulated again came out differently; please report this")
             return simulation.backward(derivative)

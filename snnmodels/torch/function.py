@@ -28,7 +28,6 @@ class _Call:
     def __init__(self, simulation: Simulation, keys: list[str], inputs: list[str], missing: float, gradient: bool):
         self.simulation, self.keys, self.inputs = simulation, keys, inputs
         self.missing, self.gradient = missing, gradient
-        self.several = False
         self.shapes: list[tuple[int, ...]] = []
         self.ran: ForwardPass
 
@@ -38,19 +37,17 @@ class _Call:
         self.shapes = [x.shape for x in arrays]
         inputs, values = dict(zip(self.inputs, arrays, strict=False)), dict(zip(self.keys[n:], arrays[n:], strict=True))
         self.ran = self.simulation.forward_pass(inputs, values, gradient=self.gradient)
-        self.several = isinstance(self.ran.observed, tuple)
-        return tuple(np.where(np.isinf(x), self.missing, x) for x in self.observed)
+        return tuple(np.where(np.isinf(x), self.missing, x) for x in self.ran.arrays)
 
     @property
-    def observed(self) -> tuple[np.ndarray, ...]:
-        """What the pass observed, as a tuple."""
-        found = self.ran.observed
-        return found if isinstance(found, tuple) else (found,)
+    def several(self) -> bool:
+        """Whether what is observed is a tuple."""
+        return isinstance(self.ran.observed, tuple)
 
     def back(self, cotangents: list[np.ndarray]) -> list[np.ndarray]:
         """Gradients in the order of the keys; 0 by inputs that the simulation has none for, as nobody asks for it."""
         # a spike that is missing has no time that could change: whatever stands in its place is a constant
-        pulls = tuple(np.where(np.isinf(x), 0.0, d) for x, d in zip(self.observed, cotangents, strict=True))
+        pulls = tuple(np.where(np.isinf(x), 0.0, d) for x, d in zip(self.ran.arrays, cotangents, strict=True))
         gradients = self.ran.backward(pulls if self.several else pulls[0])
         return [gradients.get(key, np.zeros(shape)) for key, shape in zip(self.keys, self.shapes, strict=True)]
 
@@ -181,7 +178,7 @@ def _tensor(what: str, value: Any, unit: str) -> torch.Tensor:
 
 def _warn_of_silence(call: _Call) -> None:
     """Say that nothing spikes that is read, once for each place in the caller's code."""
-    if all(np.isinf(x).all() for x in call.observed):
+    if all(np.isinf(x).all() for x in call.ran.arrays):
         warnings.warn(
             f"network {call.simulation.network.name!r}: no neuron that is read spikes in this batch, so that no "
             "gradient comes back; make its weights or inputs larger (spike_report of the simulation says how far they "
