@@ -115,11 +115,7 @@ def _units(network: Network) -> dict[str, str]:
     currents = {c.name: c for c in network.currents}
     units = {f"{p.name}.{name}": p.model.parameters[name].unit for p in network.populations for name in p.learnable}
     for q in network.projections:
-        receptors = models[q.target].receptors
-        receptor = receptors[q.receptor] if q.receptor else next(iter(receptors.values()))
-        units |= {f"{q.name}.w": receptor.weight_unit, f"{q.name}.delay": "second"}
+        units |= {f"{q.name}.w": models[q.target].receptors[q.receptor].weight_unit, f"{q.name}.delay": "second"}
     for d in network.drives:
-        inputs = models[d.target].inputs
-        driven = inputs[d.input] if d.input else next(iter(inputs.values()))
-        units[f"{d.name}.w"] = gain_unit(driven.unit, currents[d.source].unit)
+        units[f"{d.name}.w"] = gain_unit(models[d.target].inputs[d.input].unit, currents[d.source].unit)
     return units
