@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from snnmodels.cli import app
 from snnmodels.training import History
 from tests.needs import COMPILER
+from tests.trials import write_order_of_two
 
 # a switch: a resurgent current that is open in a band of the potential; a mode: a leak for some time after every spike
 NEURON = '''
@@ -127,12 +127,7 @@ def test_its_gradient_agrees(files: list[str]) -> None:
 @COMPILER
 def test_it_learns_which_of_two_spikes_comes_first(files: list[str], tmp_path: Path) -> None:
     (tmp_path / "order.toml").write_text(NETWORK)
-    for seed, name in enumerate(("trials", "others")):
-        rng = np.random.default_rng(seed)
-        times = np.cumsum(rng.uniform((1e-3, 3e-3), (4e-3, 6e-3), (64, 2)), axis=1)
-        labels = rng.integers(2, size=64)
-        times[labels == 1] = times[labels == 1][:, ::-1]
-        np.savez(tmp_path / f"{name}.npz", input=times, labels=labels)
+    write_order_of_two(tmp_path, 64)
     data = ["--data", str(tmp_path / "trials.npz"), "--test", str(tmp_path / "others.npz")]
     out = tmp_path / "out"
     trained = run(

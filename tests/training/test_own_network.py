@@ -15,6 +15,7 @@ from snnmodels.cli import app
 from snnmodels.losses import ExpressionLoss, Loss, load_network
 from snnmodels.templates import CurrentInput, Drive, Network, Population, Projection, SpikeInput, load_model
 from snnmodels.training import History, evaluate, load_checkpoint, read_trials, relative_adam
+from tests.trials import write_order_of_two
 
 Array = np.ndarray
 
@@ -46,21 +47,10 @@ tau1 = "20*ms"
 """
 
 
-def order_of_two(trials: int, seed: int) -> tuple[Array, Array]:
-    """Spike times of two inputs, some milliseconds apart, and which came second."""
-    rng = np.random.default_rng(seed)
-    times = np.cumsum(rng.uniform((1e-3, 3e-3), (4e-3, 6e-3), (trials, 2)), axis=1)
-    labels = rng.integers(2, size=trials)
-    times[labels == 0] = times[labels == 0][:, ::-1]
-    return times, labels
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     (tmp_path / "order.toml").write_text(NETWORK)
-    for seed, name in enumerate(("trials", "others")):
-        times, labels = order_of_two(16, seed)
-        np.savez(tmp_path / f"{name}.npz", input=times, labels=labels)
+    write_order_of_two(tmp_path, 16)
     return tmp_path
 
 
