@@ -90,7 +90,7 @@ def describe(results: Mapping[str, Any]) -> list[str]:
         for count, fractions in of["budgets"].items():
             words = {"spikes": "all hidden spikes count", "decided": "those before the decision count"}[count]
             budgets = _row(f"{100 * f:.0f} %" for f in fractions)
-            lines += ["", f"| {TASKS[task]}, {len(seeds)} seeds: {words} | {budgets}"]
+            lines += ["", f"| {TASKS[task]}, {len(seeds)} seed{'s' * (len(seeds) > 1)}: {words} | {budgets}"]
             lines += ["|---|" + "---|" * len(fractions)]
             for arm, name in NAMES.items():
                 if arm in arms:
@@ -157,7 +157,7 @@ def _budgets(axes: Axes, of: Mapping[str, Any], count: str, title: str) -> None:
 def _differences(axes: Axes, of: Mapping[str, Any], task: str) -> None:
     fractions, seeds = 100 * np.array(of["budgets"]["spikes"]), of["seeds"]
     own = accuracies(seeds, "conditioned")
-    for arm in ("retrained", "small", "early", "frozen_gate", "frozen_kappa"):
+    for arm in ("retrained", "small", "early", "frozen_gate", "frozen_kappa", "frozen_nu"):
         colour, style = LOOK[arm]
         gain = 100 * (own - accuracies(seeds, arm))
         axes.errorbar(
@@ -165,10 +165,10 @@ def _differences(axes: Axes, of: Mapping[str, Any], task: str) -> None:
         )
     axes.axhline(-1, color="0.6", lw=0.8, ls=":")
     axes.axhline(0, color="0.6", lw=0.8)
-    axes.set(xlabel="budget, % of the base network's hidden spikes", ylabel="gain in accuracy, %", ylim=(-6, 12))
+    axes.set(xlabel="budget, % of the base network's hidden spikes", ylabel="gain in accuracy, points", ylim=(-6, 12))
     axes.invert_xaxis()
     title = f"{task}: gain of the knob's network over the others"
-    axes.set_title(f"{title}\n(dotted: 1 % behind; cut off above)", fontsize=9.5)
+    axes.set_title(f"{title}\n(percentage points; dotted: 1 behind; cut off above)", fontsize=9.5)
 
 
 def _control(axes: Axes, of: Mapping[str, Any]) -> None:
