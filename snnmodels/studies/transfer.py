@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,16 @@ def run_seed(task: Task, settings: TransferSettings, seed: int, folder: Path) ->
     return _Seed(task, settings, seed, folder).run()
 
 
+def _opened(task: Task, network: Network, batch_size: int) -> Simulation:
+    return Simulation(network, task.loss, batch_size=batch_size, target="cpp_standalone", input_gradients=False)
+
+
 class _Tester:
     """Accuracy and spikes of a network on validation and test trials."""
 
     def __init__(self, task: Task, network: Network) -> None:
         self._task = task
-        options: dict[str, Any] = {"target": "cpp_standalone", "input_gradients": False}
-        self.simulation = Simulation(network, task.loss, batch_size=500, **options)
+        self.simulation = _opened(task, network, 500)
 
     def __call__(self, values: Mapping[str, np.ndarray], on: int | None = None, n: int = 0, **more: Any) -> Point:
         return {**more, **{name: self._measure(data, values, on, n) for name, data in self._task.sets.items()}}
@@ -127,7 +131,7 @@ class _Seed:
         for order in ORDERS:
             name = "frozen_gate" if order == "worth" else f"frozen_gate_{order}"
             result[name] = self._points(name, partial(self._gate, kept[order], n, True))
-        fewest = self._fewest(result["frozen_gate"], budget)
+        fewest = self._fewest(result["frozen_gate"], s.lowest_budget * budget)
         joint = self._values("conditioned", lambda: self._joint(kept["worth"], n, fewest, budget))
         result["conditioned"] = self._points("conditioned", partial(self._gate, joint, n, False, fewest))
         result["control"] = self._kept("control", lambda: self._control(joint, n, fewest, budget))
@@ -195,33 +199,24 @@ class _Seed:
                 seed=self.seed, values=values or network.trainable(), input_dropout=self.task.dropout,
             )  # fmt: skip
 
-    def _simulation(self, network: Network) -> Simulation:
-        return Simulation(
-            network, self.task.loss, batch_size=self.settings.batch_size, target="cpp_standalone", input_gradients=False
-        )
+    def _simulation(self, network: Network, batch_size: int | None = None) -> Simulation:
+        return _opened(self.task, network, batch_size or self.settings.batch_size)
 
     def _tested(self, network: Network, several: Sequence[Arrays], **more: Any) -> Points:
-        tester = _Tester(self.task, network)
-        try:
+        with closing(_Tester(self.task, network)) as tester:
             return [tester(values, **more) for values in several]
-        finally:
-            tester.close()
 
     def _orders(self, network: Network, base: Arrays) -> Arrays:
         s = self.settings
         data = self.task.train.subset(slice(s.order_trials))
-        with Simulation(
-            network, self.task.loss, batch_size=len(data), target="cpp_standalone", input_gradients=False
-        ) as simulation:
+        with self._simulation(network, len(data)) as simulation:
             simulation.run(*self.task.train.subset(slice(len(data))).take(slice(None)), base, gradient=False)
             counts = np.isfinite(simulation.spike_times(HIDDEN)).sum(axis=(0, 2))
         active = np.flatnonzero(counts > 0)
         # the others, which never spike, would only be waited for
         small = self.task.build(len(active), self.seed)
         values = self._reordered(base, active)
-        with Simulation(
-            small, self.task.loss, batch_size=len(data), target="cpp_standalone", input_gradients=False
-        ) as simulation:
+        with self._simulation(small, len(data)) as simulation:
             order, worth = benefit_order(simulation, values, data, HIDDEN, "hidden_output", s.at_once)
         norms = np.linalg.norm(values[OUTPUT_WEIGHTS], axis=1)
         rng = np.random.default_rng([self.seed, 13])
@@ -244,16 +239,13 @@ class _Seed:
         """A gated network with more and more neurons on."""
         network = self._gated(n, 0.0)
         values = {**network.trainable(), **values} if frozen else values
-        tester = _Tester(self.task, network)
-        try:
+        with closing(_Tester(self.task, network)) as tester:
             settings = np.unique(np.rint(np.linspace(fewest, n, self.task.tested)).astype(int))
             return [tester(values, int(on), n, setting=int(on)) for on in settings]
-        finally:
-            tester.close()
 
     def _fewest(self, frozen: Points, budget: float) -> int:
-        """The most neurons that stay within the lowest budget and a sixth of it, frozen."""
-        limit = self.settings.lowest_budget * budget * 7 / 6
+        """The most neurons that stay within a budget and a sixth of it, frozen."""
+        limit = budget * 7 / 6
         return max((int(p["setting"]) for p in frozen if p["validation"]["spikes"] <= limit), default=1)
 
     def _joint(self, base: Arrays, n: int, fewest: int, budget: float) -> Arrays:
@@ -282,9 +274,7 @@ class _Seed:
         budgets = np.repeat([0.9, 0.5, 0.7], 40) * budget
         rng = np.random.default_rng([self.seed, 17])
         log_k, size, records = 0.0, self.settings.batch_size, []
-        with Simulation(
-            self._gated(n, 0.0), self.task.loss, batch_size=size, target="cpp_standalone", input_gradients=False
-        ) as simulation:
+        with self._simulation(self._gated(n, 0.0)) as simulation:
             for batch, wanted in enumerate(budgets):
                 which = np.arange(batch * size, (batch + 1) * size) % len(self.task.test)
                 inputs, labels = self.task.test.take(which)
@@ -312,18 +302,14 @@ class _Seed:
         projections = (*named, trace) if knob == "kappa" else tuple(named)
         network = dataclasses.replace(plain, populations=populations, projections=projections)
         highest = 1.0 if knob == "nu" else 10.0 / budget
-        tester = _Tester(self.task, network)
-        try:
+        with closing(_Tester(self.task, network)) as tester:
             sweep = highest * np.linspace(0, 1, 5 * self.task.tested // 8) ** 2
             return [tester({**base, f"{HIDDEN}.{knob}": np.asarray(v)}, setting=float(v)) for v in sweep]
-        finally:
-            tester.close()
 
     def _retrained(self, base: Arrays, frozen: Points, fraction: float, budget: float) -> Points:
         """From the base: as many neurons as spend a sixth more than the budget, frozen, trained on with a price."""
         s = self.settings
-        limit = fraction * budget * 7 / 6
-        n = max((int(p["setting"]) for p in frozen if p["validation"]["spikes"] <= limit), default=1)
+        n = self._fewest(frozen, fraction * budget)
         values = {INPUT_WEIGHTS: base[INPUT_WEIGHTS][:, :n], OUTPUT_WEIGHTS: base[OUTPUT_WEIGHTS][:n]}
         network = self.task.build(n, self.seed)
         own = self._train(network, s.more_epochs, s.joint_rate, s.more_decay, values, fraction * budget)
@@ -344,8 +330,7 @@ class _Seed:
         at = np.arange(1, int(network.duration / 0.5e-3) + 1) * 0.5e-3
         deadlines, margins = at[3::4], np.geomspace(0.05, 20, 30)
         every: dict[str, list[Mapping[str, Any]]] = {}
-        tester = _Tester(self.task, network)
-        try:
+        with closing(_Tester(self.task, network)) as tester:
             for name, data in self.task.sets.items():
                 parts = []
                 for start in range(0, len(data), 500):
@@ -359,8 +344,6 @@ class _Seed:
                     {**p[0], **{key: float(np.mean([x[key] for x in p])) for key in ("accuracy", "spikes")}}
                     for p in zip(*parts, strict=True)
                 ]
-        finally:
-            tester.close()
         points: Points = []
         for v, t in zip(every["validation"], every["test"], strict=True):
             measured = {
