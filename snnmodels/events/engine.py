@@ -232,7 +232,7 @@ class Engine(ABC):
 
     @property
     def ties_are_counted(self) -> bool:
-        """Whether that has been done; in large sparse networks with delays of single synapses it waits to be asked."""
+        """Whether that has been done; where arrivals with delays of single synapses are scattered, it waits."""
         return True
 
     def approaches(self, population: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

@@ -38,8 +38,9 @@ class Outcome:
     output : array or tuple of array
         What the loss read.
     ties : int or None
-        How often times were tied, so that a gradient may be one-sided; see `Engine.ties`. None for a large sparse
-        network with delays of single synapses, where to count takes longer than to simulate: `Simulation.ties` does.
+        How often times were tied, so that a gradient may be one-sided; see `Engine.ties`. None where compiled
+        programs scatter arrivals with delays of single synapses, since to count takes longer than to simulate there:
+        `Simulation.ties` does.
     silent : int or None
         Trials in which a spike that the loss needs is missing, where the source has counted them; else the loss can.
     unresolved : int

@@ -42,7 +42,7 @@ public:
             if (swept(net.components[c])) sweep(trial, net.components[c], trial.tapes[c]);
             else component(trial, net.components[c], trial.tapes[c], number, keep);
         }
-        for (std::size_t k = 0; k < neurons.size(); k++) ties += together(trial.trains[net.inputs + k]);
+        for (int k = 0; k < net.populations; k++) ties += together(trial.trains[net.inputs + k]);  // neurons behind them are states of sources
     }
 
     long late_ties(const Trial& trial) override
