@@ -298,6 +298,7 @@ class GridSimulation:
             raise SimulationError(CLOSED)
         trials = count_trials(inputs, self._network, self.plan.batch_size)
         check_targets(targets, trials)
+        self.loss.check_targets(targets, self._network)
         return trials
 
     def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, tuple[Scheduled, int]]:

@@ -247,6 +247,7 @@ class MPISimulation:
             targets = named_targets(targets)
         trials = count_trials(inputs, self.network, self.batch_size, targets)
         check_targets(targets, trials)
+        self.loss.check_targets(targets, self.network)  # before parts number trials anew
         bounds = np.arange(self._parts + 1) * trials // self._parts
         first, last = (k * self._parts // self._comm.size for k in (self._comm.rank, self._comm.rank + 1))
         sums: dict[Node, _Sum] = {}

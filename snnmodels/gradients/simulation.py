@@ -400,8 +400,11 @@ class Simulation:
             targets = named_targets(targets)
         if targets is None:
             raise ValueError("targets are None; a loss compares with something (forward needs none)")
+        trials = count_trials(inputs, self._network, self.batch_size, targets)
+        check_targets(targets, trials)
+        loss.check_targets(targets, self._network)
         observed = self._forward(inputs, values, gradient, targets)
-        engine, trials = self._engine, len(targets)
+        engine = self._engine
         value, derivatives = evaluated(loss, observed, targets)
         gradients = self._backward(derivatives) if gradient else {}
         spikes = {

@@ -153,6 +153,26 @@ class Loss(ABC):
         network : Network
         """
 
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:  # noqa: B027 (a loss of one's own may take any)
+        """Refuse targets that no run of a network can be compared with, before it is simulated.
+
+        Parameters
+        ----------
+        targets : array, shape (trials, ...)
+            Of any number of trials.
+        network : Network
+        name : str
+            Of the targets, for messages.
+        reach : float
+            Lengths of a trial within which a spike can be wanted.
+
+        Raises
+        ------
+        ValueError
+            For another shape, labels that are none, or times after the end of the trial: they are in milliseconds
+            where seconds are expected.
+        """
+
     @property
     def observables(self) -> tuple[Observable, ...]:
         """What is read, as a tuple."""
@@ -244,6 +264,11 @@ class SumOfLosses(Loss):
         """Check every term; see `Loss.check`."""
         for loss, _ in self.terms:
             loss.check(network)
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Check those of every term; see `Loss.check_targets`."""
+        for loss, _ in self.terms:
+            loss.check_targets(targets, network, name, reach)
 
     def _parts(self, observed: Observed) -> list[Observed]:
         """What each term reads, as it reads it."""

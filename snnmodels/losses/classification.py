@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..templates.arguments import check_numbers
-from ..templates.network import take_seconds
+from ..templates.network import Network, take_seconds
 from .base import Loss, LossValue
 from .observables import Maxima, Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times, first_spikes, labels_of
+from .observed import check_positive, checked_spike_times, first_spikes, labels_of, neurons_read
 
 __all__ = ["MaxVoltageCrossEntropy", "TTFSCrossEntropy", "compiled"]
 
@@ -83,6 +84,10 @@ class TTFSCrossEntropy(Loss):
         predictions = np.where(np.isfinite(earliest), first.argmin(axis=1), -1)
         return LossValue(float(value), gradient.reshape(np.shape(observed)), predictions)
 
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what is no label for each trial; see `Loss.check_targets`."""
+        labels_of(targets, len(targets), neurons_read(self.population, network), name)
+
     def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """One of every neuron; see `Loss.spikes_needed`."""
         return np.ones(np.shape(observed)[:2], dtype=int)
@@ -143,6 +148,10 @@ class MaxVoltageCrossEntropy(Loss):
         gradient[rows, labels] -= 1
         gradient /= self.scale * trials
         return LossValue(float(value), gradient, maxima.argmax(axis=1))
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what is no label for each trial; see `Loss.check_targets`."""
+        labels_of(targets, len(targets), neurons_read(self.population, network), name)
 
 
 def compiled(loss: Loss) -> tuple[int, tuple[float, ...]] | None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..templates.arguments import check_choice, check_numbers
-from ..templates.network import take_seconds
+from ..templates.network import Network, take_seconds
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times
+from .observed import check_positive, checked_spike_times, neurons_read
 
 __all__ = ["SURROGATES", "ActivityPrice", "CountError"]
 
@@ -117,15 +117,25 @@ class CountError(_Counting):
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
         """Evaluate on spike times ``(trials, n, k)`` in seconds and targets ``(trials, n)``; see `Loss.evaluate`."""
-        times, wanted = checked_spike_times(observed), np.asarray(targets, dtype=float)
-        if wanted.shape != times.shape[:2]:
-            raise ValueError(f"targets: expected a number for each neuron, shape {times.shape[:2]}, got {wanted.shape}")
-        if not np.isfinite(wanted).all():
-            raise ValueError("targets: expected finite numbers of spikes, got NaN or inf")
+        times = checked_spike_times(observed)
+        wanted = self._wanted(targets, times.shape[:2])
         deviation = (self._counted(times).sum(axis=2) / self.per - wanted) / self.scale
         slope = 2 * deviation[:, :, None] / self.scale / self.per * self._slope(times)
         trials = len(times)
         return LossValue(float((deviation**2).sum()) / trials, (slope / trials).reshape(np.shape(observed)))
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what is no finite number for each neuron; see `Loss.check_targets`."""
+        self._wanted(targets, (len(targets), neurons_read(self.population, network)), name)
+
+    @staticmethod
+    def _wanted(targets: Any, shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
+        wanted = np.asarray(targets, dtype=float)
+        if wanted.shape != shape:
+            raise ValueError(f"{name}: expected a number for each neuron, shape {shape}, got {wanted.shape}")
+        if not np.isfinite(wanted).all():
+            raise ValueError(f"{name}: expected finite numbers of spikes, got NaN or inf")
+        return wanted
 
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
         """Count the trials in which a neuron that should spike is silent; see `Loss.silent_trials`."""

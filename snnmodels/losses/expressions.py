@@ -17,7 +17,7 @@ from ._language import Read, Written, compiled
 from .base import Loss, LossValue, alike, shown
 from .integrals import Constant, Integral, integral_dimension
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Samples, SpikeTimes
-from .observed import checked_spike_times, labels_of
+from .observed import check_within, checked_spike_times, labels_of, neurons_read
 
 __all__ = ["ExpressionLoss", "FunctionLoss"]
 
@@ -186,6 +186,23 @@ class ExpressionLoss(Loss):
                 except ValueError as error:
                     raise ValueError(f"the loss {brief(written.text)}: {written.in_words(str(error))}") from None
 
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse targets of other shapes, and times that spikes are compared with after the end of the trial.
+
+        See `Loss.check_targets`.
+        """
+        trials, n = len(targets), neurons_read(self.population, network)
+        kinds = {read.kind for read in self._reads}
+        samples = len(Samples(interval=self.interval).times(network.duration)) if "sample" in kinds else None
+        if "is_label" in set().union(*(w.names for w in self._expressions)):
+            labels_of(targets, trials, n, name)
+        for key, unit in self.targets.items():
+            array = self._given(key, targets, trials, n)
+            if array.ndim == 3:
+                _matched(key, array, array.shape[2] if "t" in kinds else None, samples)
+            if kinds & {"t", "first_spike"} and unit_dimension(unit) == unit_dimension("second"):
+                check_within(array, network, f"target {key!r}", reach)
+
     def evaluate(self, observed: Any, targets: np.ndarray) -> LossValue:
         """Evaluate on what is read; see `Loss.evaluate`.
 
@@ -261,6 +278,15 @@ class ExpressionLoss(Loss):
             raise ValueError(f"{read.kind}({read.of}): expected {wanted} dimensions, got shape {array.shape}")
         return array if wanted == 3 else array[:, :, None]
 
+    def _given(self, name: str, targets: Any, trials: int, n: int) -> np.ndarray:
+        """The targets of a name, ``(trials,)``, ``(trials, n)`` or ``(trials, n, k)``."""
+        array = real_array(f"target {name!r}", _target(name, targets, len(self.targets)))
+        if array.shape[:1] != (trials,) or array.ndim > 3 or array.shape[1:2] not in ((), (n,)):
+            raise ValueError(
+                f"target {name!r} has shape {array.shape}; expected ({trials},), ({trials}, {n}) or ({trials}, {n}, k)"
+            )
+        return array
+
     def _names(
         self, targets: np.ndarray, trials: int, n: int, arrays: Mapping[Read, np.ndarray]
     ) -> dict[str, np.ndarray]:
@@ -282,12 +308,7 @@ class ExpressionLoss(Loss):
             names["t_sample"] = self.interval * np.arange(1, samples + 1)[None, None, :]
         spikes = next((x.shape[2] for read, x in arrays.items() if read.kind == "t"), None)
         for name in self.targets:
-            array = real_array(f"target {name!r}", _target(name, targets, len(self.targets)))
-            if array.shape[:1] != (trials,) or array.ndim > 3 or array.shape[1:2] not in ((), (n,)):
-                raise ValueError(
-                    f"target {name!r} has shape {array.shape}; expected ({trials},), ({trials}, {n}) or "
-                    f"({trials}, {n}, k)"
-                )
+            array = self._given(name, targets, trials, n)
             single = array.ndim < 3
             names[name] = array.reshape(trials, -1, 1) if single else _matched(name, array, spikes, samples)
         return names

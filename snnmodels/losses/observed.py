@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from ..templates.arguments import check_numbers
+from ..templates.network import Network
 from ..templates.spike_times import checked_times
 
-__all__ = ["check_positive", "checked_spike_times", "first_spikes", "labels_of", "spikes_wanted", "wanted_spike_times"]
+__all__ = [
+    "check_positive",
+    "check_wanted",
+    "check_within",
+    "checked_spike_times",
+    "first_spikes",
+    "labels_of",
+    "neurons_read",
+    "spikes_wanted",
+    "wanted_spike_times",
+]
 
 # Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
 _ROUNDING = 1e-12
@@ -51,6 +62,59 @@ def wanted_spike_times(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
     return wanted
 
 
+def check_wanted(targets: np.ndarray, population: str, network: Network, name: str, reach: float = 1.0) -> None:
+    """Refuse target spike times of other neurons than a population's, or after the end of the trial.
+
+    Parameters
+    ----------
+    targets : array, shape (trials, n) or (trials, n, k)
+        Seconds, ascending, padded with ``inf``.
+    population : str
+        Whose spikes are compared; the output's if empty.
+    network, name, reach
+        As for `check_within`.
+
+    Raises
+    ------
+    ValueError
+    """
+    n = neurons_read(population, network)
+    check_within(checked_times(targets, name, n, len(targets), slack=_ROUNDING), network, name, reach)
+
+
+def check_within(times: np.ndarray, network: Network, name: str, reach: float = 1.0) -> None:
+    """Refuse target times after the end of a network's trial.
+
+    Parameters
+    ----------
+    times : array, shape (trials, ...)
+        Seconds; ``inf`` and NaN stand for none.
+    network : Network
+    name : str
+        For the message.
+    reach : float
+        See `Loss.check_targets`.
+
+    Raises
+    ------
+    ValueError
+    """
+    late = np.isfinite(times) & (times >= reach * network.duration)
+    if late.any():
+        where = np.argwhere(late)[0]
+        places = zip(("trial", "neuron", "entry"), where, strict=False)
+        raise ValueError(
+            f"{name}: {times[tuple(where)] * 1e3:g} ms ({', '.join(f'{what} {k}' for what, k in places)}), and a trial "
+            f"ends at {network.duration * 1e3:g} ms; give times in seconds, inf where there is none, or make the "
+            "duration longer"
+        )
+
+
+def neurons_read(population: str, network: Network) -> int:
+    """Number of neurons of a population, or of the output for an empty name."""
+    return network.population(population or network.output).n
+
+
 def spikes_wanted(observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """How many target spikes each neuron has, ``(trials, n)``; as `wanted_spike_times`."""
     return np.isfinite(wanted_spike_times(targets, checked_spike_times(observed))).sum(axis=2)
@@ -61,7 +125,7 @@ def first_spikes(times: np.ndarray) -> np.ndarray:
     return times[..., 0] if times.shape[2] else np.full(times.shape[:2], np.inf)
 
 
-def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
+def labels_of(targets: np.ndarray, trials: int, n: int, name: str = "targets") -> np.ndarray:
     """Checked class labels, ``(trials,)``.
 
     Parameters
@@ -70,6 +134,8 @@ def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
     trials : int
     n : int
         Number of output neurons; labels count from 0.
+    name : str
+        Of the targets, for messages.
 
     Raises
     ------
@@ -78,12 +144,12 @@ def labels_of(targets: np.ndarray, trials: int, n: int) -> np.ndarray:
     """
     labels = np.asarray(targets)
     if labels.shape != (trials,):
-        raise ValueError(f"targets: expected one label per trial, shape ({trials},), got {labels.shape}")
+        raise ValueError(f"{name}: expected one label per trial, shape ({trials},), got {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"targets: expected integer labels, got {labels.dtype}")
+        raise ValueError(f"{name}: expected integer labels, got {labels.dtype}")
     if trials and not (labels.min() >= 0 and labels.max() < n):
         wrong = labels[(labels < 0) | (labels >= n)][0]
-        raise ValueError(f"targets: label {wrong} is out of range for {n} output neurons (0 to {n - 1})")
+        raise ValueError(f"{name}: label {wrong} is out of range for {n} output neurons (0 to {n - 1})")
     return labels
 
 

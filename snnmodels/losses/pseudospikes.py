@@ -35,6 +35,7 @@ __all__ = ["Pseudospikes"]
 
 _CLOSED_FORM = 1e-9  # how far a declared time may be from what the equations say, relative
 _APART = 1e-6  # relative, of the values with which it is compared
+_REACH = 10.0  # lengths of a trial: beyond it no spike is wanted, but a time was given in another unit
 _PLACES = (0.1, 0.4, 0.7, 0.95)  # between reset and threshold, where it is compared
 
 
@@ -129,6 +130,10 @@ class Pseudospikes(Loss):
     def target_names(self) -> tuple[str, ...]:
         """Those of the loss; see `Loss.target_names`."""
         return self.loss.target_names
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Check those of the loss, which may be later than the trial, as pseudospikes are; see `Loss.check_targets`."""
+        self.loss.check_targets(targets, network, name, _REACH * reach)
 
     def check(self, network: Network) -> None:
         """Check the loss, and that there can be pseudospikes; see `Loss.check`."""
@@ -375,6 +380,10 @@ class _WithPseudospikes(Loss):
     def target_names(self) -> tuple[str, ...]:
         """Those of the loss; see `Loss.target_names`."""
         return self.loss.target_names
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Check those of the loss; see `Pseudospikes.check_targets`."""
+        self.loss.check_targets(targets, network, name, _REACH * reach)
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """Count the trials in which a spike is missing and there is no pseudospike; see `Loss.silent_trials`."""

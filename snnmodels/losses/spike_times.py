@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..templates.network import take_seconds
+from ..templates.network import Network, take_seconds
 from .base import Loss, LossValue
 from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
+from .observed import check_positive, check_wanted, checked_spike_times, spikes_wanted, wanted_spike_times
 
 __all__ = ["Deviations", "SpikeTimeError", "SpikeTimeFunction"]
 
@@ -86,6 +87,10 @@ class SpikeTimeError(Deviations):
         """Spike times and target times; see `Deviations.compared`."""
         times = checked_spike_times(observed)
         return times, wanted_spike_times(targets, times)
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what are no spike times within the trial; see `Loss.check_targets`."""
+        check_wanted(targets, self.population, network, name, reach)
 
     def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """As many as there are target spikes; see `Loss.spikes_needed`."""

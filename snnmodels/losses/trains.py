@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..templates.network import take_seconds
+from ..templates.network import Network, take_seconds
 from .base import Loss, LossValue
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
+from .observed import (
+    check_positive,
+    check_wanted,
+    check_within,
+    checked_spike_times,
+    neurons_read,
+    spikes_wanted,
+    wanted_spike_times,
+)
 from .spike_times import Deviations
 
 __all__ = ["IntervalError", "VanRossumDistance"]
@@ -82,6 +91,10 @@ class VanRossumDistance(Loss):
         gradient = (signs * by_time).sum(axis=2) / self.tau / trials
         return LossValue(float(value) / trials, gradient.reshape(np.shape(observed)))
 
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what are no spike times within the trial; see `Loss.check_targets`."""
+        check_wanted(targets, self.population, network, name, reach)
+
     def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """As many as there are target spikes; see `Loss.spikes_needed`."""
         return spikes_wanted(observed, targets)
@@ -117,11 +130,16 @@ class IntervalError(Deviations):
         times = checked_spike_times(observed)
         later = times[..., 1:]
         found = np.subtract(later, times[..., :-1], out=np.full(later.shape, np.inf), where=np.isfinite(later))
-        return found, self._targets(targets, times)
+        return found, self._targets(targets, times.shape[:2])
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what are no intervals that fit into the trial; see `Loss.check_targets`."""
+        wanted = self._targets(targets, (len(targets), neurons_read(self.population, network)), name)
+        check_within(wanted, network, name, reach)
 
     def spikes_needed(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """One more than there are target intervals, none without; see `Loss.spikes_needed`."""
-        intervals = np.isfinite(self._targets(targets, checked_spike_times(observed))).sum(axis=2)
+        intervals = np.isfinite(self._targets(targets, checked_spike_times(observed).shape[:2])).sum(axis=2)
         return intervals + (intervals > 0)
 
     def evaluate(self, observed: np.ndarray, targets: np.ndarray) -> LossValue:
@@ -136,12 +154,12 @@ class IntervalError(Deviations):
         return LossValue(value, gradient.reshape(np.shape(observed)))
 
     @staticmethod
-    def _targets(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def _targets(targets: np.ndarray, shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
         wanted = np.asarray(targets, dtype=float)
-        if wanted.ndim != 3 or wanted.shape[:2] != times.shape[:2]:
-            raise ValueError(f"targets: expected shape {times.shape[:2]} + (intervals,), got {wanted.shape}")
+        if wanted.ndim != 3 or wanted.shape[:2] != shape:
+            raise ValueError(f"{name}: expected shape {shape} + (intervals,), got {wanted.shape}")
         if not (wanted > 0).all():
-            raise ValueError("targets: expected positive intervals in seconds, inf where there is none")
+            raise ValueError(f"{name}: expected positive intervals in seconds, inf where there is none")
         if (np.isfinite(wanted[..., 1:]) & ~np.isfinite(wanted[..., :-1])).any():
-            raise ValueError("targets: expected intervals without gaps, inf after the last of a neuron")
+            raise ValueError(f"{name}: expected intervals without gaps, inf after the last of a neuron")
         return wanted

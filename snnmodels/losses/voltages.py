@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..templates.errors import brief
-from ..templates.network import take_seconds
+from ..templates.network import Network, take_seconds
 from .base import Loss, LossValue
 from .observables import Observable, Samples
-from .observed import check_positive
+from .observed import check_positive, neurons_read
 
 __all__ = ["VoltageError"]
 
@@ -66,17 +67,29 @@ class VoltageError(Loss):
         ValueError
             If the shapes differ, a value is not finite, or no sample is left to count.
         """
-        samples, wanted = np.asarray(observed, dtype=float), np.asarray(targets, dtype=float)
+        samples = np.asarray(observed, dtype=float)
         if samples.ndim != 3:
             raise ValueError(f"samples: expected shape (trials, n, samples), got {samples.shape}")
-        if wanted.shape != samples.shape:
-            raise ValueError(f"targets: expected shape (trials, n, samples) = {samples.shape}, got {wanted.shape}")
+        wanted = self._wanted(targets, samples.shape)
         if self.skip >= samples.shape[2]:
             raise ValueError(f"skip: expected less than the {samples.shape[2]} samples of a trial, got {self.skip}")
-        for name, values in (("samples", samples), ("targets", wanted)):
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name}: expected finite values, got NaN or inf")
+        if not np.isfinite(samples).all():
+            raise ValueError("samples: expected finite values, got NaN or inf")
         error = (samples - wanted) / self.scale
         error[:, :, : self.skip] = 0.0
         counted = samples.shape[0] * (samples.shape[2] - self.skip)
         return LossValue(float(np.sum(error**2) / counted), 2 * error / (self.scale * counted))
+
+    def check_targets(self, targets: Any, network: Network, name: str = "targets", reach: float = 1.0) -> None:
+        """Refuse what is no finite value for each sample; see `Loss.check_targets`."""
+        samples = len(Samples(interval=self.interval).times(network.duration))
+        self._wanted(targets, (len(targets), neurons_read(self.population, network), samples), name)
+
+    @staticmethod
+    def _wanted(targets: Any, shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
+        wanted = np.asarray(targets, dtype=float)
+        if wanted.shape != shape:
+            raise ValueError(f"{name}: expected shape (trials, n, samples) = {shape}, got {wanted.shape}")
+        if not np.isfinite(wanted).all():
+            raise ValueError(f"{name}: expected finite values, got NaN or inf")
+        return wanted

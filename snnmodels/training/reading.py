@@ -54,7 +54,8 @@ def read_trials(path: str | Path, network: Network, loss: Loss) -> Trials:
     arrays = read_archive(path, "data file")
     with located(str(path), ""):
         taken: set[str] = set()
-        targets = _targets(arrays, loss, taken)
+        _refuse_shared_names(network, loss)
+        targets, called = _targets(arrays, loss, taken)
         trials = len(next(iter(targets.values()))) if isinstance(targets, Mapping) else len(targets)
         samples: dict[str, np.ndarray] = {}
         for source in network.inputs:
@@ -69,7 +70,9 @@ def read_trials(path: str | Path, network: Network, loss: Loss) -> Trials:
                 known = {*samples, *loss.target_names, *_PLAIN[: not loss.target_names]}
                 raise ValueError(f"{name}: is no input of the network and nothing that its loss reads; "
                                  f"{suggest(name, known)}")  # fmt: skip
-        return Trials(samples, targets)
+        found = Trials(samples, targets)
+        loss.check_targets(found.targets, network, called)
+        return found
 
 
 def _array(arrays: Mapping[str, np.ndarray], name: str, taken: set[str]) -> np.ndarray:
@@ -82,34 +85,52 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, taken: set[str]) -> np.n
     return array
 
 
+def _refuse_shared_names(network: Network, loss: Loss) -> None:
+    """Refuse one name for an input and for what trials are compared with: an archive has one array of a name."""
+    inputs = {source.name for source in (*network.inputs, *network.currents)}
+    if both := sorted(inputs & {*_PLAIN, *loss.target_names}):
+        raise ValueError(
+            f"{both[0]}: is the name of an input of network {network.name!r}, and of what its trials are compared "
+            "with; give the input another name"
+        )
+
+
+def _seconds(times: np.ndarray, name: str) -> np.ndarray:
+    """Refuse numbers that are no times in seconds: rasters of zeros and ones, ticks."""
+    if times.size and times.dtype.kind != "f":
+        raise ValueError(f"{name}: holds {times.dtype}; expected spike times in seconds, as floating-point numbers")
+    return times
+
+
 def _spikes(arrays: Mapping[str, np.ndarray], name: str, n: int, trials: int, taken: set[str]) -> np.ndarray:
     """Spike times of an input, padded, whichever way they are given."""
     listed = [f"{name}.{part}" for part in _LISTED]
     if not any(key in arrays for key in listed):
-        return _array(arrays, name, taken)
+        return _seconds(_array(arrays, name, taken), name)
     if name in arrays:
         raise ValueError(f"{name}: spikes are given twice, as {name} and as {', '.join(listed)}; leave one out")
     i, t, trial = (_array(arrays, key, taken) for key in listed)
+    _seconds(t, listed[1])
     with located("", name):
         padded: np.ndarray = padded_spikes(i, t, n, trial=trial, trials=trials)
         return padded
 
 
-def _targets(arrays: Mapping[str, np.ndarray], loss: Loss, taken: set[str]) -> Any:
-    """What trials are compared with: an array, or one for each name."""
+def _targets(arrays: Mapping[str, np.ndarray], loss: Loss, taken: set[str]) -> tuple[Any, str]:
+    """What trials are compared with, an array or one for each name; and what the file calls it."""
     plain = [name for name in _PLAIN if name in arrays]
     names = loss.target_names
     if len(plain) == 2 or (plain and any(name in arrays for name in names if name not in _PLAIN)):
         given = ", ".join([*plain, *(name for name in names if name in arrays and name not in plain)])
         raise ValueError(f"{given}: targets are given twice; leave one out")
     if plain and len(names) <= 1:
-        return _rows(_array(arrays, plain[0], taken), plain[0])
+        return _rows(_array(arrays, plain[0], taken), plain[0]), plain[0]
     if not names:
         raise ValueError(
             f"targets: is missing, an array with a row for each trial; the file has {', '.join(arrays) or 'no arrays'} "
             "(a loss that compares with nothing takes any targets, such as zeros)"
         )
-    return {name: _rows(_array(arrays, name, taken), name) for name in names}
+    return {name: _rows(_array(arrays, name, taken), name) for name in names}, "targets"
 
 
 def _rows(array: np.ndarray, name: str) -> np.ndarray:
