@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 __all__ = [
+    "OtherRun",
     "as_json",
     "atomic_file",
     "atomic_folder",
@@ -42,6 +43,29 @@ _ADVICE = {
     errno.EROFS: "make it writable",
 }
 _SHOWN = 300  # characters of a path
+
+
+class OtherRun(ValueError):
+    """A checkpoint is of another run than the one that is to go on.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        How they differ.
+    """
+
+    def __init__(self, path: str | Path, what: str) -> None:
+        self._path, self._what = path, what
+        super().__init__(f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it")
+
+    @property
+    def told_at_a_command(self) -> str:
+        """The message where there are options in the place of arguments."""
+        return f"{self._path}: {self._what}; remove it, or name another folder with --out"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._path, self._what)  # from another process
 
 
 @contextmanager

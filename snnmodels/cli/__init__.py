@@ -6,6 +6,7 @@ Everything heavy (Brian2, SymPy) is imported inside the commands, so that ``--he
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ def _give_up(ctx: typer.Context, error: Exception) -> None:
         raise error
     from ..templates.errors import shorten  # loads what `--help` has no use for
 
-    message = shorten(str(error), LONGEST) or type(error).__name__
+    message = shorten(getattr(error, "told_at_a_command", str(error)), LONGEST) or type(error).__name__
     # not through rich, which would break the line and colour parts of it
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(BAD_INPUT)
@@ -97,4 +98,17 @@ def root(
 
 def main() -> None:
     """Run the command line."""
+    warnings.formatwarning = _one_line
     app()
+
+
+_formatted = warnings.formatwarning
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """One of the package's warnings without a line of its source, which is of no use at a terminal."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _formatted(message, category, filename, lineno, line)

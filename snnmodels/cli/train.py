@@ -32,6 +32,7 @@ class _Train(TyperGroup):
 
 
 _OWN = "network"
+_NEVER = 10**9  # epochs; the number of those that are asked for may grow when a run goes on
 
 app = typer.Typer(
     cls=_Train,
@@ -84,6 +85,14 @@ def train_network(
     test: Annotated[
         Path | None, typer.Option(help="Trials of the same form that it is judged on after every epoch.")
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Likewise; the epoch with the smallest loss on these is kept, without them the last one."),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Epochs without a smaller loss on the `--validation` trials after which to stop.", min=1),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training trials.", min=1)] = 20,
     batch_size: BatchOption = 32,
     rate: Annotated[float, typer.Option(help="Size of Adam's steps, relative to the values of each group.")] = 0.01,
@@ -124,8 +133,10 @@ def train_network(
     from ..plots import learning_curves
     from ..studies.plots import save_figure
     from ..templates import save_network, with_values
-    from ..training import read_trials, relative_adam, train
+    from ..training import EarlyStopping, read_trials, relative_adam, train
 
+    if patience is not None and validation is None:
+        raise ValueError("--patience: needs trials that the epochs are judged on; name them with --validation")
     prepare_brian()
     require_tools(target)
     loaded = load_network(network, seed)
@@ -138,7 +149,9 @@ def train_network(
     )
     with Simulation(loaded, batch_size=batch_size, target=target, input_gradients=False) as simulation:
         trials = read_trials(data, loaded, simulation.loss)
-        others = None if test is None else read_trials(test, loaded, simulation.loss)
+        others, judged = (
+            None if path is None else read_trials(path, loaded, simulation.loss) for path in (test, validation)
+        )
         folder = folder_for(out or Path("output", Path(network).stem), "results")
         result = train(
             simulation,
@@ -148,6 +161,8 @@ def train_network(
             batch_size=batch_size,
             seed=seed or 0,
             test=others,
+            validation=judged,
+            early_stopping=None if judged is None else EarlyStopping(patience or _NEVER, "validation_loss"),
             checkpoint=folder / "checkpoint.npz",
         )
     save_network(with_values(loaded, result.values), folder / "trained.toml")
@@ -155,9 +170,11 @@ def train_network(
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     learning_curves(result.history, figure.subplots())
     save_figure(figure, folder / "history.png", dpi=150)
-    first, last = result.history.epochs[0], result.history.epochs[-1]
-    for name in ("train", "test"):
-        loss, error = (getattr(last, f"{name}_{measure}") for measure in ("loss", "error"))
+    first, kept = (result.history.epochs[epoch - 1] for epoch in (1, result.epoch))
+    if validation is not None:
+        typer.echo(f"kept: epoch {result.epoch} of {len(result.history.epochs)}")
+    for name in ("train", "validation", "test"):
+        loss, error = (getattr(kept, f"{name}_{measure}") for measure in ("loss", "error"))
         if loss is not None:
             wrong = "" if error is None else f", {100 * error:.2f} % of trials wrong"
             typer.echo(f"{name} loss {loss:.4g} (after the first epoch {getattr(first, f'{name}_loss'):.4g}){wrong}")

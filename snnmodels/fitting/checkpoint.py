@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_file, check_writable, read_json
+from ..files import OtherRun, atomic_file, check_writable, read_json
 from ..templates.identity import description
 from .task import Task
 
@@ -79,10 +79,7 @@ class Saved:
         state = read_json(self.path, "checkpoint of a fit", "settings", "done", "present")
         for name in {**state["settings"], **self.settings}:
             if state["settings"].get(name) != self.settings.get(name):
-                raise ValueError(
-                    f"{self.path}: is of a fit with another {name}; remove it, name another file, or pass resume=False "
-                    "to overwrite it"
-                )
+                raise OtherRun(self.path, f"is of a fit with another {name}")
         self.done, self.present, self.own = state["done"], state["present"], True
 
     def write(self, present: dict[str, Any]) -> None:

@@ -143,7 +143,7 @@ class Totals:
         ):
             for name, mean in means.items():
                 sums[name] = sums.get(name, 0.0) + mean * n
-        labelled = np.asarray(targets).dtype.names is None  # else several things under names
+        labelled = np.asarray(targets).dtype.kind in "iu"  # else other numbers, or several things under names
         if outcome.predictions is not None and labelled and targets.shape == outcome.predictions.shape:
             self.wrong += int(np.count_nonzero(outcome.predictions != targets))
             self.predictions.append(outcome.predictions)

@@ -18,7 +18,7 @@ import numpy as np
 from ..datasets.encoding import drop_spikes
 from ..datasets.trials import Trials
 from ..events.engine import SimulationError
-from ..files import check_writable, named
+from ..files import OtherRun, check_writable, named
 from ..gradients.source import BatchTrainer, GradientSource, OneOfSeveral, Outcome
 from ..optimisers import Adam, Optimiser
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole
@@ -238,10 +238,8 @@ def train(
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
         if state.epoch > epochs:
-            raise ValueError(
-                f"{checkpoint}: holds the state after epoch {state.epoch}, which is beyond epochs = {epochs}; ask for "
-                "as many at least, name another file, or pass resume=False to overwrite it"
-            )
+            beyond = f"holds the state after epoch {state.epoch}, which is beyond epochs = {epochs}; ask for as many"
+            raise OtherRun(checkpoint, beyond)
         warn_of_versions(Path(checkpoint), state.history.versions)
     leads = True
     if isinstance(source, OneOfSeveral):

@@ -87,7 +87,7 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, taken: set[str]) -> np.n
 
 def _refuse_shared_names(network: Network, loss: Loss) -> None:
     """Refuse one name for an input and for what trials are compared with: an archive has one array of a name."""
-    inputs = {source.name for source in (*network.inputs, *network.currents)}
+    inputs = {s.name for s in network.inputs} | {c.name for c in network.currents}
     if both := sorted(inputs & {*_PLAIN, *loss.target_names}):
         raise ValueError(
             f"{both[0]}: is the name of an input of network {network.name!r}, and of what its trials are compared "

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..datasets.lists import SpikeLists
 from ..datasets.trials import Trials
-from ..files import as_json
+from ..files import OtherRun, as_json
 from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
 from ..templates.identity import description, identity
@@ -73,7 +73,7 @@ def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) ->
 
     Raises
     ------
-    ValueError
+    OtherRun
     """
     for name in {**then, **now}:
         old, new = then.get(name), now.get(name)
@@ -84,9 +84,7 @@ def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) ->
             name, old, new = f"{name} {where}", old.get(where), new.get(where)
         if old != new:
             what = _CHECKSUMS.get(name) or f"is of a run with {name} = {old}, not {new}"
-            raise ValueError(
-                f"{path}: {what}; remove it, name another file, or pass resume=False to overwrite it"
-            )
+            raise OtherRun(path, what)
 
 
 def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:

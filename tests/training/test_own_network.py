@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import snnmodels as snn
-from snnmodels.cli import app
+from snnmodels.cli import app, main
 from snnmodels.losses import ExpressionLoss, Loss, load_network
 from snnmodels.templates import CurrentInput, Drive, Network, Population, Projection, SpikeInput, load_model
 from snnmodels.training import History, evaluate, load_checkpoint, read_trials, relative_adam
@@ -109,6 +110,33 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
         np.testing.assert_array_equal(parts.values[key], value)
     other = train("parts", "--rate", "0.01")
     assert other.exit_code == 2 and "is of a run with optimiser" in other.stderr
+    assert other.stderr.rstrip().endswith("remove it, or name another folder with --out")
+    fewer = train("parts", "--epochs", "2")
+    assert fewer.exit_code == 2 and "beyond epochs = 2; ask for as many; remove it, or name" in fewer.stderr
+
+
+def test_the_epoch_that_is_best_on_other_trials_is_kept(files: Path, train: Callable[..., Result]) -> None:
+    done = train("best", "--validation", str(files / "others.npz"), "--rate", "0.9", "--patience", "1")
+    assert done.exit_code == 0, done.output
+    history = History.load(files / "best" / "history.json")
+    losses = history.column("validation_loss")
+    best = int(losses.argmin())
+    assert best < len(losses) - 1 and history.status == "stopped early"  # such steps lead astray
+    assert f"kept: epoch {best + 1} of {len(losses)}" in done.stdout
+    kept, trials = load_network(files / "best" / "trained.toml"), files / "others.npz"
+    with snn.Simulation(kept, batch_size=8) as simulation:
+        again = evaluate(simulation, read_trials(trials, kept, simulation.loss), batch_size=8)
+    assert again.loss == pytest.approx(losses[best], rel=1e-12)
+    assert train("best", "--patience", "1").stderr.startswith("error: --patience: needs trials")
+
+
+def test_warnings_at_a_terminal_show_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setattr("sys.argv", ["snnmodels", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert warnings.formatwarning("so it is", UserWarning, "loop.py", 9) == "warning: so it is\n"
+    assert "loop.py:9" in warnings.formatwarning("so it is", RuntimeWarning, "loop.py", 9)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +227,32 @@ def test_targets_under_the_names_of_the_loss(tmp_path: Path) -> None:
         assert np.isfinite(simulation.run(*trials.take(slice(None))).loss)
 
 
+SPIKES = snn.SpikeTimeError()
+TIMED = ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "second"})
+
+
 @pytest.mark.parametrize(
     ("loss", "changed", "message"),
     [
+        (SPIKES, {"targets": np.full((3, 2, 1), 12.0)}, r"targets: 12000 ms \(trial 0, neuron 0, entry 0\)"),
+        (SPIKES, {"targets": np.full((3, 2), 20e-3)}, "targets: 20 ms .* a trial ends at 20 ms; give times in seconds"),
+        (SPIKES, {"targets": np.zeros((3, 1, 1))}, r"targets have shape \(3, 1, 1\); expected \(3, 2\) or"),
+        (snn.VanRossumDistance(), {"targets": np.full((3, 2, 1), 12.0)}, "targets: 12000 ms"),
+        (snn.IntervalError(), {"targets": np.full((3, 2, 1), 5.0)}, "targets: 5000 ms"),
+        (0.5 * SPIKES + snn.ActivityPrice(), {"targets": np.full((3, 2, 1), 12.0)}, "targets: 12000 ms"),
+        (snn.Pseudospikes(SPIKES), {"targets": np.full((3, 2, 1), 12.0)}, "targets: 12000 ms"),
+        (TIMED, {"targets": np.full((3, 2, 1), 12.0)}, "target 'wanted': 12000 ms"),
+        (TIMED, {"targets": None, "wanted": np.full((3, 2), 12.0)}, "target 'wanted': 12000 ms .trial 0, neuron 0."),
+        (TIMED, {"targets": np.zeros((3, 3))}, r"target 'wanted' has shape \(3, 3\); expected \(3,\), \(3, 2\) or"),
+        (snn.TTFSCrossEntropy(), {"targets": None, "labels": np.array([0, 1, 2])}, "labels: label 2 is out of range"),
+        (snn.CountError(), {"targets": np.zeros(3)}, r"targets: .*shape \(3, 2\), got \(3,\)"),
+        (snn.VoltageError(), {"targets": np.zeros((3, 2, 2))}, r"targets: .* = \(3, 2, 20\), got \(3, 2, 2\)"),
+        (ONE, {"a": np.zeros((3, 2, 5), dtype=int)}, "a: holds int64; expected spike times in seconds"),
+        (
+            ExpressionLoss("(final(v) - stimulus)**2", targets={"stimulus": "1"}),
+            {"targets": None},
+            "stimulus: is the name of an input of network 'driven', and of what its trials are compared with",
+        ),
         (ONE, {"b": None}, "b: is missing; the file has a, stimulus, targets"),
         (ONE, {"c": np.zeros((3, 1))}, "c: is no input of the network and nothing that its loss reads"),
         (ONE, {"b": np.full((2, 1), 1e-3)}, r"spike times of b have shape \(2, 1\); expected \(3, 1\)"),
