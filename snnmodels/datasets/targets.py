@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.arguments import has_unit
+from ..templates.arguments import check_unmasked, has_unit
 
 __all__ = ["named_targets"]
 
@@ -33,6 +33,7 @@ def named_targets(targets: Mapping[str, Any]) -> np.ndarray:
     for name, values in targets.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"targets: expected names as keys, got {name!r}")
+        check_unmasked(f"targets[{name!r}]", values)
         try:
             array = np.asarray(values)
         except ValueError:

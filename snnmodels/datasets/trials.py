@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..templates.arguments import check_unmasked
 from .lists import SpikeLists
 from .targets import named_targets
 
@@ -95,6 +96,7 @@ class Trials:
 
 
 def _array(name: str, values: Any) -> np.ndarray:
+    check_unmasked(name, values)
     try:
         return np.asarray(values)
     except ValueError:

@@ -17,6 +17,7 @@ __all__ = [
     "check_mapping",
     "check_numbers",
     "check_seed",
+    "check_unmasked",
     "check_whole",
     "dimensions",
     "has_unit",
@@ -179,6 +180,23 @@ def sequence_of(name: str, value: Any, kind: type, expected: str) -> list[Any]:
     return members
 
 
+def check_unmasked(name: str, value: Any) -> None:
+    """Refuse masked values: as an array they would be whatever number stands behind the mask.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : object
+
+    Raises
+    ------
+    ValueError
+    """
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked values; fill them, as .filled(np.inf) does where there is no spike")
+
+
 def real_array(name: str, value: Any) -> np.ndarray:
     """Numbers as a float64 array.
 
@@ -191,10 +209,12 @@ def real_array(name: str, value: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        For what isn't numbers: text, objects, dates, complex numbers, rows of unequal length, quantities with a unit.
+        For what isn't numbers: text, objects, dates, complex numbers, rows of unequal length, quantities with a unit,
+        masked values.
     """
     if has_unit(value):
         raise ValueError(f"{name} has a unit; expected plain numbers in SI units")
+    check_unmasked(name, value)
     try:
         array = np.asarray(value)
         if array.dtype.kind in "biuf":

@@ -28,6 +28,7 @@ from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .data import Batch, TrainingData, as_training_data, as_trials, epoch_of, length_of
 from .evaluation import Totals, check_source, evaluate
 from .history import EpochRecord, History, package_versions
+from .idle import warn_of_idle
 from .progress import NoProgress, TrainingProgress, default_progress
 from .settings import refuse_other, settings_of, warn_of_versions
 
@@ -287,9 +288,12 @@ def _train_epochs(
     run: _Run, state: Checkpoint, epochs: int, stopping: EarlyStopping | None, checkpoint: str | Path | None
 ) -> None:
     """Bring `state` up to `epochs`; it changes only when an epoch is complete."""
-    silence_told = False
+    silence_told, begins = False, True
     while state.epoch < epochs and not _exhausted(state, stopping):
         values, record, trials = _train_epoch(run, state.epoch, state.values)
+        if begins and record.learning_rate > 0 and record.silent_trials < trials:  # of silence there is a warning below
+            warn_of_idle(run.source.network, run.optimiser, state.values, values, stacklevel=3)  # where train is called
+        begins = False
         # Prepared first, so that Ctrl-C finds either the old state or the new one.
         best = _better(state.best, record, values, stopping)
         optimiser = run.optimiser.state_dict()

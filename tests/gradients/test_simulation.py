@@ -121,6 +121,7 @@ def with_time(time: float) -> np.ndarray:
         (with_time(31 * MS), "make the duration longer"),
         (np.stack([TIMES, TIMES - 0.1 * MS], axis=2), "trial 0, neuron 0: spike times are not ascending; sort them"),
         (np.stack([TIMES + np.inf, TIMES], axis=2), "spike times are not ascending"),
+        (np.ma.masked_less(TIMES, 3 * MS), "input 'input' has masked values; fill them, as .filled(np.inf)"),
         (np.repeat(TIMES[..., None], 3, axis=2), "has up to 3 spikes per source; the simulation was made for 2"),
     ],
 )
