@@ -72,7 +72,7 @@ class SpikeInput:
     n: int
 
     def __post_init__(self) -> None:
-        _check_group("input", self.name, self.n)
+        _check_group("input", self)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class CurrentInput:
     unit: str = "1"
 
     def __post_init__(self) -> None:
-        _check_group("input", self.name, self.n)
+        _check_group("input", self)
         where = f"input {self.name!r}"
         for key, positive in (("interval", True), ("start", False)):
             time = in_unit(getattr(self, key), "second", f"{where}: {key}")
@@ -183,7 +183,7 @@ class Population:
     learnable: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_group("population", self.name, self.n)
+        _check_group("population", self)
         where = f"population {self.name!r}"
         model: Any = self.model
         if not isinstance(model, Model):
@@ -515,10 +515,13 @@ def learnable_names(
     return tuple(name for name in known if name in value)
 
 
-def _check_group(kind: str, name: str, n: Any) -> None:
+def _check_group(kind: str, of: SpikeInput | CurrentInput | Population) -> None:
+    """Check name and size; a size that is one of NumPy's becomes Python's, which programs are laid out by."""
+    name, n = of.name, of.n
     _check_name(kind, name)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST:
         raise ValueError(f"{kind} {name!r}: n is {brief(n)}; expected a whole number from 1 up, at most {MOST}")
+    object.__setattr__(of, "n", int(n))
 
 
 def _name_by_ends(kind: str, of: Projection | Drive, place: str) -> None:
