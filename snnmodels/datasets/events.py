@@ -97,7 +97,7 @@ def load_nmnist(directory: str | Path, split: str, per_class: int | None = None)
     FileNotFoundError
         If a folder is missing or empty.
     ValueError
-        If a file is damaged, or `split` is unknown.
+        If a file is damaged or has no events, or `split` is unknown.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
@@ -115,6 +115,8 @@ def load_nmnist(directory: str | Path, split: str, per_class: int | None = None)
             )
         for file in files:
             t, i = read_events(file, _SIDE, _SIDE)
+            if not len(t):
+                raise ValueError(f"{file}: has no events, as no recording of N-MNIST is; unpack it again")
             times.append(t)
             units.append(i.astype(np.uint16))
             labels.append(digit)

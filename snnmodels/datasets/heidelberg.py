@@ -150,8 +150,11 @@ def read_spike_file(path: str | Path, n: int, classes: int | None = None) -> Spe
         )
     if classes is not None and len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"{path}: labels go from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
-    if speakers is not None and speakers.shape != labels.shape:
-        raise ValueError(f"{path}: {len(speakers)} of extra/speaker for {len(labels)} trials")
+    if speakers is not None and (speakers.shape != labels.shape or speakers.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{path}: extra/speaker are {speakers.dtype} of shape {speakers.shape}; expected a whole number for each "
+            f"of {len(labels)} trials"
+        )
     try:
         spikes = SpikeLists.of(list(times), list(units), n)
     except ValueError as error:

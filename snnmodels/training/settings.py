@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def settings_of(
             "trials": "batches of one's own" if isinstance(trials, OwnBatches) else len(trials),
             "encoder": None if isinstance(trials, OwnBatches) else description(trials.encode),
             **{name: _fingerprint(given) if isinstance(given, Trials) else None for name, given in data.items()},
-            "initial_values": _checksum(start.values()),
+            "initial_values": _checksum(start),
             **{name: description(other) for name, other in others.items()},
         }
     )
@@ -99,14 +99,21 @@ def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:
 def _fingerprint(data: Trials) -> int:
     """Checksum of a data set and of how it is encoded (by one trial)."""
     encoded, _ = data.take(slice(1))
-    samples: list[np.ndarray] = []
-    for given in data.samples.values():
-        samples += [given.times, given.units, given.starts] if isinstance(given, SpikeLists) else [given]
-    return _checksum([*samples, data.targets, *encoded.values()])
+    arrays: dict[str, np.ndarray] = {"targets": data.targets}
+    for name, given in data.samples.items():
+        if isinstance(given, SpikeLists):
+            found = {"times": given.times, "units": given.units, "starts": given.starts}
+        else:
+            found = {"samples": given}
+        arrays |= {f"{name}.{part}": array for part, array in found.items()}
+    return _checksum({**arrays, **{f"{name} encoded": array for name, array in encoded.items()}})
 
 
-def _checksum(arrays: Iterable[np.ndarray]) -> int:
+def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
+    """Of arrays with their names and shapes, so that no two are taken for each other."""
     total = 0
-    for array in arrays:
-        total = zlib.crc32(np.ascontiguousarray(array).data, total)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total = zlib.crc32(f"{name} {np.shape(arrays[name])}".encode(), total)
+        total = zlib.crc32(array.data, total)
     return total

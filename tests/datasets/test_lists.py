@@ -143,7 +143,8 @@ def changed(path, **contents):
         ({"spikes_units": [np.array([1.0, 2]), np.array([7.0])]}, "spikes/units are float64; expected whole numbers"),
         ({"spikes_units": [np.array([1]), np.array([7])]}, r"trial 0: times have shape \(2,\) and units \(1,\)"),
         ({"spikes_times": np.zeros((2, 3))}, "spikes/times is float64 of shape .* expected a list for each trial"),
-        ({"extra_speaker": np.zeros(3, int)}, "3 of extra/speaker for 2 trials"),
+        ({"extra_speaker": np.zeros(3, int)}, r"extra/speaker are int64 of shape \(3,\); expected a whole number"),
+        ({"extra_speaker": np.array([0.0, 1.5])}, "extra/speaker are float64"),
     ],
 )
 def test_what_is_wrong_in_a_file_of_spikes_is_told(tmp_path, contents, message):
@@ -224,3 +225,6 @@ def test_nmnist_is_read_by_folders(tmp_path):
     assert np.isfinite(load_nmnist(tmp_path, "test").spikes[3:4]).sum() == 2
     with pytest.raises(ValueError, match="split: expected 'train' or 'test'"):
         load_nmnist(tmp_path, "Train")
+    (tmp_path / "Test" / "3" / "00001.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"00001\.bin: has no events"):
+        load_nmnist(tmp_path, "test")

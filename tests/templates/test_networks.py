@@ -9,6 +9,7 @@ import pytest
 from brian2 import ms, mV, second, volt
 
 from snnmodels.templates import (
+    CurrentInput,
     Network,
     Population,
     Projection,
@@ -84,6 +85,12 @@ def test_names_and_receptors_are_filled_in():
     assert set(net.trainable()) == {"input_hidden.w", "recurrent.w"}
     again = dataclasses.replace(net, duration=0.1)
     assert again.projections[0].weights is net.projections[0].weights
+
+
+def test_sizes_of_numpy_are_plain():
+    lif = load_model("lif")
+    groups = SpikeInput("a", np.int64(2)), Population("b", np.uint8(3), lif), CurrentInput("c", np.int32(1), 1e-3)
+    assert [type(group.n) for group in groups] == [int] * 3
 
 
 def test_quantities_are_converted_and_checked():

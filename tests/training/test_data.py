@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import snnmodels as snn
+from snnmodels.training.settings import settings_of
 
 NETWORK = snn.load_network("yin_yang", hidden={"n": 20})
 RNG = np.random.default_rng(2)
@@ -31,6 +32,17 @@ def test_a_pair_of_arrays_is_as_good_as_trials():
     with snn.Simulation(NETWORK, snn.TTFSCrossEntropy(), batch_size=4) as simulation:
         one, other = (snn.evaluate(simulation, data, batch_size=4) for data in (trials, (TIMES, LABELS)))
     assert one.loss == other.loss
+
+
+def test_arrays_under_other_names_are_other_data():
+    def told(source, first, second, start):
+        data = snn.Trials({first: TIMES[:, :2], second: TIMES[:, 2:4]}, LABELS)
+        settings = settings_of(source, {"data": data}, snn.Adam(1e-3), {start: np.ones((2, 3))})
+        return settings["data"], settings["initial_values"]
+
+    with snn.Simulation(NETWORK, snn.TTFSCrossEntropy(), batch_size=4) as simulation:
+        one, other = told(simulation, "a", "b", "a.w"), told(simulation, "b", "a", "b.w")
+    assert one[0] != other[0] and one[1] != other[1]
 
 
 class Shuffled:
