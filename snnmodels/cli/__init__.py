@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import build, fit, gradient, models, nir, train
-from .common import BAD_INPUT, INTERRUPTED
+from .common import BAD_INPUT, INTERRUPTED, one_line
 
 __all__ = ["app", "main"]
 
@@ -98,17 +98,5 @@ def root(
 
 def main() -> None:
     """Run the command line."""
-    warnings.formatwarning = _one_line
+    warnings.formatwarning = one_line
     app()
-
-
-_formatted = warnings.formatwarning
-
-
-def _one_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """One of the package's warnings without a line of its source, which is of no use at a terminal."""
-    if category is UserWarning:
-        return f"warning: {message}\n"
-    return _formatted(message, category, filename, lineno, line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +22,12 @@ __all__ = [
     "ModelArgument",
     "load_any",
     "milliseconds",
+    "one_line",
     "prepare_brian",
     "require_tools",
 ]
+
+_formatted = warnings.formatwarning  # that of Python
 
 BEYOND_TOLERANCE = 1
 BAD_INPUT = 2
@@ -83,6 +88,23 @@ def prepare_brian() -> None:
     no_log_files()
     # groups that only hold arrays for others never join a Network, on purpose
     BrianLogger.suppress_name("unused_brian_object")
+    if warnings.formatwarning is one_line:
+        logging.captureWarnings(False)  # as Brian2 has them, with words of its own around each
+
+
+def one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """One of the package's warnings without a line of its source, which is of no use at a terminal.
+
+    Parameters
+    ----------
+    message, category, filename, lineno, line
+        As `warnings.formatwarning` takes them.
+    """
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _formatted(message, category, filename, lineno, line)
 
 
 def require_tools(target: Target) -> None:
