@@ -239,8 +239,8 @@ def _result(
         factors.append((factor, intrinsic_reliability(sweep.spikes, sweep.duration) if several else 1.0))
     return FitResult(
         model=task.model, recording=task.recording, input=task.input, fixed=dict(task.fixed), values=values,
-        units=units, weights=dict(task.weights), loss=polished.loss, bends=bends.loss, hessian=bends.hessian,
-        compared=bends.count, space=task.space, place=polished.place, count=count, spikes=tuple(trains),
+        units=units, weights=dict(task.weights), loss=polished.loss, bends=bends,
+        space=task.space, place=polished.place, count=count, spikes=tuple(trains),
         coincidence=tuple(factors), simulations=simulations, seconds=seconds, noise=best["noise"],
         stages=tuple(best["stages"]), polish=f"{polished.steps} steps: {polished.why}",
     )  # fmt: skip
