@@ -39,7 +39,7 @@ def fit(
         bool, typer.Option(help="Whether to begin at the likelihood of the recorded spikes; slow on numpy.")
     ] = True,
     noise: Annotated[
-        bool, typer.Option(help="Whether to search with the neuron's noise where a current was repeated.")
+        bool, typer.Option(help="Whether to search under noise where a current was repeated.")
     ] = True,
     candidates: Annotated[int, typer.Option(help="Of a generation.", min=4)] = 64,
     generations: Annotated[int, typer.Option(help="Of every search; a third as many follow with noise.", min=0)] = 60,
