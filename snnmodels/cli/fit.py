@@ -33,7 +33,7 @@ def fit(
     ] = None,
     input: Annotated[str, typer.Option(help="Of the model, that the current drives, if it has several.")] = "",
     dt: Annotated[str, typer.Option(help="Between samples, as `0.1ms`, where the file doesn't say.")] = "",
-    detect: Annotated[bool, typer.Option("--detect", help="Take spikes from the voltage: its upward crossings.")] = False,
+    detect: Annotated[bool, typer.Option("--detect", help="Take upward crossings of the voltage for spikes.")] = False,
     level: Annotated[str, typer.Option(help="That they cross, as `--level=-20mV`.")] = "0mV",
     likelihood: Annotated[
         bool, typer.Option(help="Whether to begin at the likelihood of the recorded spikes; slow on numpy.")

@@ -46,7 +46,8 @@ def unit_of(model: Model, name: str) -> str:
         options = [*model.parameters, DELAY, SOFTNESS]
         close, there = suggest(str(name), options), suggest("", options)
         # a near miss may be meant for something else
-        raise ValueError(f"{model.name} has no parameter {brief(name)}; {close if close == there else close + ' ' + there}")
+        hint = there if close == there else f"{close} {there}"
+        raise ValueError(f"{model.name} has no parameter {brief(name)}; {hint}")
     return model.parameters[name].unit
 
 

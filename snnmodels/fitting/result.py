@@ -171,7 +171,8 @@ class FitResult:
         worst = int(np.argmax(off))
         if off[worst] > _NEAR:
             name = self.space.names[worst]
-            return f"{name} is {off[worst]:.2g} standard errors from where the loss would be least; polish: {self.polish}"
+            far = f"{name} is {off[worst]:.2g} standard errors from where the loss would be least"
+            return f"{far}; polish: {self.polish}"
         return ""
 
     @property

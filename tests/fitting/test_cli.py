@@ -45,6 +45,8 @@ def test_a_fit_from_the_command_line(tmp_path: Path) -> None:
         (["--dt", "0.1ms"], "its samples are 0.001 s apart, and dt is 0.0001 s"),
         (["--loss", "spikes=1", "--loss", "spikes=2"], "--loss names spikes twice"),
         (["--free", "C_m:80pF:90pF"], "--free names a parameter twice"),
+        (["--free", "c:80pF:90pF"], "has no parameter 'c'; there is C_m, .*v_th"),
+        (["--detect", "--level", "-20ms"], "--level -20ms: .* is in second, expected volt"),
         (["--free", "delay:0ms:200ms"], r"free\['delay'\]: a bound is 0.2 s, and the shortest sweep lasts 0.15 s"),
     ],
 )
@@ -62,7 +64,8 @@ def test_ctrl_c_in_a_fit_by_processes_keeps_what_they_have(tmp_path: Path) -> No
     samples = 4e-10 + 1.5e-10 * rng.normal(size=150)
     np.savez(tmp_path / "cell.npz", current=samples, dt=1e-3, spikes=np.array([0.03, 0.07, 0.11]))
     words = ["fit", "lif_current", str(tmp_path / "cell.npz"), "--free", "C_m:80pF:400pF", "--free", "v_th:-60mV:-45mV",
-             "--candidates", "16", "--generations", "60", "--target", "numpy", "--no-likelihood", "--starts", "2"]  # fmt: skip
+             "--candidates", "16", "--generations", "60", "--target", "numpy", "--no-likelihood",
+             "--starts", "2"]  # fmt: skip
 
     def begun(out: str, *more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "snnmodels", *words, *more, "--out", str(tmp_path / out)]
