@@ -47,8 +47,8 @@ def recording_of(
         recording = as_recording(current, dt, spikes, voltage, unit=unit, voltage_unit=voltage_unit)
     if not (recording.has_spikes or recording.has_voltage):
         raise ValueError(
-            "nothing was recorded: give spikes or voltage (in a file, an array spikes of a .npz, or a column voltage of "
-            "a .csv, in which detect=True or --detect finds spikes)"
+            "nothing was recorded: give spikes or voltage (in a file, an array spikes of a .npz, or a column voltage "
+            "of a .csv, in which detect=True or --detect finds spikes)"
         )
     if recording.has_voltage and settings.variable not in model.state_names:
         hint = suggest(settings.variable, model.state_names)
@@ -126,9 +126,9 @@ def weights_of(
         raise ValueError(f"losses: {on_spikes[0]!r} needs recorded spikes; {hint}")
     if on_spikes and not any(len(t) for s in recording.sweeps for t in s.spikes):
         raise ValueError(
-            f"losses: {on_spikes[0]!r} needs recorded spikes, and there is no spike in any sweep. Where they were to "
-            "be taken from a voltage, it nowhere crosses the level: give a lower one, as level=-20*mV or --level=-20mV. "
-            "losses={'voltage': 1} or --loss voltage=1 fits a voltage without spikes"
+            f"losses: {on_spikes[0]!r} needs recorded spikes, and there is no spike in any sweep. Where they were "
+            "to be taken from a voltage, it nowhere crosses the level: give a lower one, as level=-20*mV or "
+            "--level=-20mV. losses={'voltage': 1} or --loss voltage=1 fits a voltage without spikes"
         )
     if "voltage" in weights and not recording.has_voltage:
         raise ValueError("losses: 'voltage' needs a recorded voltage")
