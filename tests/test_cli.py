@@ -72,6 +72,13 @@ class TestProgram:
         )
         assert self.python("-c", code, PYTHONPATH=str(root)).stdout == "0 set()\n"
 
+    def test_list_imports_neither_brian2_nor_sympy(self, root: Path) -> None:
+        code = (
+            "import sys; from typer.testing import CliRunner; from snnmodels.cli import app; "
+            "print(CliRunner().invoke(app, ['list']).exit_code, {'brian2', 'sympy', 'scipy'} & set(sys.modules))"
+        )
+        assert self.python("-c", code, PYTHONPATH=str(root)).stdout == "0 set()\n"
+
 
 @pytest.mark.parametrize(
     "command",

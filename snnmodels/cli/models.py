@@ -41,12 +41,9 @@ def list_models(
     from rich.console import Console
     from rich.table import Table
 
-    from ..coding import coding_catalogue, load_coding_network
     from ..templates import catalogue
 
-    prepare_brian()
     rows = [(entry.kind, entry.name, entry.title) for entry in catalogue()]
-    rows += [("coding", name, load_coding_network(path).loss.title) for name, path in coding_catalogue().items()]
     kinds = list(dict.fromkeys(row[0] for row in rows))
     if kind is not None and kind.removesuffix("s") not in kinds:
         raise ValueError(f"kind {kind!r} is not one of {', '.join(kinds)}")
