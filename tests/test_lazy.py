@@ -40,7 +40,7 @@ def test_a_stub_of_other_lines_is_refused(line: str, tmp_path: Path, monkeypatch
     (folder / "__init__.pyi").write_text(f"from .part import one as one\n{line}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "lazily_offered", raising=False)
-    with pytest.raises(ValueError, match="is no line as from .module import name as name"):
+    with pytest.raises(ValueError, match=r"is no line as from \.module import name as name"):
         importlib.import_module("lazily_offered")
     (folder / "__init__.pyi").write_text("from .part import one as one\n")
     importlib.invalidate_caches()

@@ -73,6 +73,7 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_title = f"snnmodels {release}"
 html_show_sphinx = False
+html_scaled_image_link = False  # of an image of a set width to itself, which for those in tables leads nowhere
 html_static_path = [str(HERE / "static")]
 # scripts that have not been run have no pictures
 html_css_files = ["site.css"] if run else ["site.css", "not_run.css"]
