@@ -36,6 +36,7 @@ Record = dict[str, Any]
 FILE, PAGE = "results/trainable.json", "what_can_be_trained.md"
 TARGETS = 1e-11  # how far one target may be from another, where flows are closed forms, as for projects
 STEPPED = 1e-9  # and where they are Taylor steps
+EMULATOR = "its programs run by an emulator on the processor (tests/cudacpu), no GPU"
 KINDS = (
     ("weights", "`<projection>.w`", "`(n_source, n_target)`", '`learnable=["w"]`, which is the default'),
     ("delay of a projection", "`<projection>.delay`", "`()`", '`learnable=["w", "delay"]`'),
@@ -109,8 +110,9 @@ def _row(r: Record) -> str:
     return f"| {r['feature']} | `{r['model']}` | {exact} | {' | '.join(cells)} | {_said(r['grid'])} | {projects} |"
 
 
-def _table(records: Sequence[Record], what: str) -> Iterator[str]:
-    yield f"| {what} | network of | C++ | NumPy | CUDA | on a time grid | projects |"
+def _table(records: Sequence[Record], what: str, device: str) -> Iterator[str]:
+    cuda = "CUDA, emulated" if device == EMULATOR else "CUDA"
+    yield f"| {what} | network of | C++ | NumPy | {cuda} | on a time grid | projects |"
     yield "|---|---|--:|--:|--:|---|---|"
     yield from map(_row, records)
 
@@ -164,7 +166,7 @@ def page(results: Mapping[str, Any]) -> str:
         "writes it with its gradients. All other networks have a delay of each synapse, and a current where the model",
         "has an input for one.",
         "",
-        *_table(records[:of_networks], "feature"),
+        *_table(records[:of_networks], "feature", device),
         "",
         "What the time grid says where it refuses, and what to do:",
         "",
@@ -174,7 +176,7 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         "Of such networks; a loss of one's own is an expression or a function ([losses](eventprop.md#losses)).",
         "",
-        *_table(records[of_networks:], "loss"),
+        *_table(records[of_networks:], "loss", device),
         "",
         "## What can't be trained",
         "",
@@ -213,6 +215,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
+def _device() -> str:
+    """What CUDA's programs run on here; empty if they don't."""
+    nvcc = os.environ.get("NVCC", "")
+    return EMULATOR if "cudacpu" in nvcc else nvcc
+
+
 def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Record:
     """Results of what is asked for, with those of the rest of an earlier table."""
     every = [f.name for f in cases()]
@@ -221,7 +229,9 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
         for name in options.only:
             if name not in every:
                 raise ValueError(f"--only: {name!r} is no feature; there is {', '.join(every)}")
-        kept = read_json(options.out / FILE, "results file", "features", "command")
+        kept = read_json(options.out / FILE, "results file", "features", "command", "device")
+        if _device() and kept["device"] not in ("", _device()):
+            raise ValueError(f"--only: CUDA of the others: {kept['device']}, here: {_device()}; measure all of them")
         wanted = options.only
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         records = {}
@@ -229,12 +239,11 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
             print(r["feature"], r.get("error", "done"), flush=True)
             records[r["feature"]] = r
     before = {r["feature"]: r for r in kept.get("features", ())} | records
-    nvcc = os.environ.get("NVCC", "")
     return {
         "command": kept.get("command") or scripts.command("trainable_table", arguments),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
-        "device": kept.get("device", "") if kept else ("an emulator" if "cudacpu" in nvcc else nvcc),
+        "device": _device() or kept.get("device", ""),
         "features": [before[name] for name in every if name in before],
         "refused": [list(pair) for pair in refusals()],
     }

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..templates.network import take_seconds
-from .base import Loss, LossValue
+from .base import Loss, LossValue, take_times
 from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
@@ -26,7 +25,7 @@ class Deviations(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
-        take_seconds(self, "tau")
+        take_times(self)
         check_positive(tau=self.tau, missing=self.missing)
 
     @property

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..templates.network import take_seconds
-from .base import Loss, LossValue
+from .base import Loss, LossValue, take_times
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, spikes_wanted, wanted_spike_times
 from .spike_times import Deviations
@@ -44,7 +43,7 @@ class VanRossumDistance(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
-        take_seconds(self, "tau", "end")
+        take_times(self)
         check_positive(tau=self.tau)
         if self.end is not None:
             check_positive(end=self.end)

@@ -57,6 +57,9 @@ _PIECEWISE: dict[str, tuple[int, Callable[..., sp.Expr]]] = {
     "clip": (3, lambda x, low, high: x + Step(low - x) * (low - x) + Step(x - high) * (high - x)),
 }
 
+CORNERS = (*_PIECEWISE, "int")
+"""What equations of models may call beside `FUNCTIONS`: it, or its derivative, jumps somewhere."""
+
 
 class UnsupportedExpression(ValueError):
     """An expression that has no derivative here; the message says which part and what to use instead."""

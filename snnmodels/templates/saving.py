@@ -17,10 +17,9 @@ from .arguments import check_kind
 from .constraints import violated
 from .model import Document, Model
 from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput, check_network, in_unit
+from .schema import LOSS_TIMES
 
 __all__ = ["save_model", "save_network"]
-
-_SECONDS = ("interval", "tau", "tau0", "tau1", "missing", "width", "end")  # options of losses that are times
 
 
 def save_network(network: Network, path: str | Path) -> None:
@@ -181,7 +180,7 @@ def _quantity(value: float, unit: str) -> str | float:
 
 
 def _loss(term: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _quantity(value, "second") if key in _SECONDS else value for key, value in term.items()}
+    return {key: _quantity(value, "second") if key in LOSS_TIMES else value for key, value in term.items()}
 
 
 def _input(source: SpikeInput | CurrentInput) -> dict[str, Any]:
