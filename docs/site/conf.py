@@ -36,7 +36,7 @@ templates_path = [str(HERE / "templates")]  # autosummary looks beside the sourc
 exclude_patterns = ["gallery_scripts", "tutorial_scripts", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 nitpicky = False  # docstrings name parameters and arrays as well as objects
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "html_image"]  # <img> with a width, in tables, is copied too
 myst_heading_anchors = 4  # as repository hosts make them
 suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
 
@@ -66,6 +66,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
+    "capture_repr": (),  # what is printed, and not the last value of a block
     "image_scrapers": ("matplotlib",),
     "remove_config_comments": True,
 }
@@ -73,7 +74,6 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_title = f"snnmodels {release}"
 html_show_sphinx = False
-html_scaled_image_link = False  # of an image of a set width to itself, which for those in tables leads nowhere
 html_static_path = [str(HERE / "static")]
 # scripts that have not been run have no pictures
 html_css_files = ["site.css"] if run else ["site.css", "not_run.css"]

@@ -124,6 +124,7 @@ def train_network(
     from ..plots import learning_curves
     from ..studies.plots import save_figure
     from ..templates import save_network, with_values
+    from ..templates.library import find, read_toml
     from ..training import read_trials, relative_adam, train
 
     prepare_brian()
@@ -150,7 +151,9 @@ def train_network(
             test=others,
             checkpoint=folder / "checkpoint.npz",
         )
-    save_network(with_values(loaded, result.values), folder / "trained.toml")
+    document = read_toml(find(network, ("network",)))
+    words = {key: document[key] for key in ("title", "description", "references") if key in document}
+    save_network(with_values(loaded, result.values), folder / "trained.toml", **words)
     result.history.save(folder / "history.json")
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     learning_curves(result.history, figure.subplots())

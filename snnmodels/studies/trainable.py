@@ -39,7 +39,7 @@ from ..templates.model import Model
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .targets import FEATURES, target_difference
 
-__all__ = ["Feature", "cases", "features", "kind_of", "losses", "measure", "refusals", "refused_on_grid"]
+__all__ = ["Feature", "cases", "compare", "features", "kind_of", "losses", "measure", "refusals", "refused_on_grid"]
 
 MS = 1e-3
 DIFFERENCES = 1e-6  # what a gradient may be from central differences
@@ -268,10 +268,24 @@ def measure(feature: Feature, targets: tuple[Target, ...] = ("numpy",)) -> dict[
         warnings.simplefilter("ignore")
         given = feature.make()
         record: dict[str, Any] = {"feature": feature.name, "model": feature.model, **_checked(given)}
-        record["targets"] = {target: _apart(given, target) for target in targets}
+        record["targets"] = compare(feature, targets)
         record["grid"] = refused_on_grid(_left(given, feature.needs))
         record["projects"] = {target: _refused_as_project(given, target) for target in ("cpp", "cuda")}
     return record
+
+
+def compare(feature: Feature, targets: tuple[Target, ...]) -> dict[str, float | str]:
+    """How far the gradients of targets are from those of the compiled engine, or what went wrong.
+
+    Parameters
+    ----------
+    feature : Feature
+    targets : tuple of str
+    """
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = feature.make()
+        return {str(target): _apart(given, target) for target in targets}
 
 
 def _checked(given: Probe) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,14 @@ from .schema import LOSS_TIMES
 __all__ = ["save_model", "save_network"]
 
 
-def save_network(network: Network, path: str | Path) -> None:
+def save_network(
+    network: Network,
+    path: str | Path,
+    *,
+    title: str = "",
+    description: str = "",
+    references: Sequence[str] = (),
+) -> None:
     """Write a network to a file that `load_network` reads.
 
     What is declared stands in the file, the templates of its models included, so that it reads the same wherever it
@@ -34,6 +41,9 @@ def save_network(network: Network, path: str | Path) -> None:
     network : Network
     path : str or Path
         Ends in ``.toml``. Both files are replaced where they exist, each at once.
+    title, description : str
+        For people; the network's name, and what wrote the file, where they are empty.
+    references : sequence of str
 
     Raises
     ------
@@ -56,7 +66,14 @@ def save_network(network: Network, path: str | Path) -> None:
         raise ValueError(f"the network's name is {network.name!r}, and in a file it needs one; make it with a name")
     arrays: dict[str, np.ndarray] = {}
     archive = path.with_suffix(".npz")
-    content = _content(network, arrays, archive.name)
+    from .. import __version__
+
+    words = {
+        "title": title or network.name,
+        "description": description or f"Saved by snnmodels {__version__}.",
+        **({"references": list(references)} if references else {}),
+    }
+    content = _content(network, words, arrays, archive.name)
     text = tomli_w.dumps(content)
     if arrays:
         with atomic_file(archive, "network") as file:
@@ -137,7 +154,7 @@ def save_model(
         file.write(tomli_w.dumps(content).encode())
 
 
-def _content(network: Network, arrays: dict[str, np.ndarray], archive: str) -> dict[str, Any]:
+def _content(network: Network, words: Mapping[str, Any], arrays: dict[str, np.ndarray], archive: str) -> dict[str, Any]:
     """The document; what is an array goes to `arrays`, and the document names it."""
 
     def stored(name: str, array: Any) -> dict[str, str]:
@@ -148,13 +165,10 @@ def _content(network: Network, arrays: dict[str, np.ndarray], archive: str) -> d
         arrays[key] = kept
         return {"file": archive, "array": key}
 
-    from .. import __version__
-
     content: dict[str, Any] = {
         "kind": "network",
         "name": network.name,
-        "title": network.name,
-        "description": f"Saved by snnmodels {__version__}.",
+        **words,
         "duration": _quantity(network.duration, "second"),
         "output": network.output,
     }

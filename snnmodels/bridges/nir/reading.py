@@ -113,7 +113,7 @@ def from_nir(
     length = _time(duration, "duration", written.get("duration"))
     if length is None:
         raise ValueError(
-            "duration is missing; NIR has no trials: give the length of one, as duration=0.1, or --duration 100 (ms) on "
+            "duration is missing; NIR has no trials: give its length, as duration=0.1, or --duration 100 (in ms) on "
             "the command line"
         )
     told = check_steps(read, chosen.step, chosen.unit, known=bool(written))
