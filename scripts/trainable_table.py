@@ -38,7 +38,7 @@ Record = dict[str, Any]
 FILE, PAGE = "results/trainable.json", "what_can_be_trained.md"
 TARGETS = 1e-11  # how far one target may be from another, where flows are closed forms, as for projects
 STEPPED = 1e-9  # and where they are Taylor steps
-EMULATOR = "its programs run by an emulator on the processor (tests/cudacpu), no GPU"
+EMULATOR = 'its programs run by an emulator on the processor (`NVCC="python tests/cudacpu/nvcc"`), no GPU'
 KINDS = (
     ("weights", "`<projection>.w`", "`(n_source, n_target)`", '`learnable=["w"]`, which is the default'),
     ("delay of a projection", "`<projection>.delay`", "`()`", '`learnable=["w", "delay"]`'),
