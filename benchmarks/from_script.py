@@ -192,7 +192,8 @@ def table(results: Mapping[str, Any]) -> str:
 def _seconds(x: float | None) -> str:
     if x is None:
         return "–"
-    return f"{x:.2g} s" if x >= 1 else f"{1e3 * x:.2g} ms"
+    number, unit = (x, "s") if x >= 1 else (1e3 * x, "ms")
+    return f"{float(f'{number:.2g}'):g} {unit}"  # two digits, and no exponent for more
 
 
 def write_page(results: Mapping[str, Any], page: Path = PAGE) -> None:

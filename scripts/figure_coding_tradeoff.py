@@ -225,7 +225,7 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     _other(grid[0, 2], data)
     for axes in grid[0]:
         axes.set(xscale="log", yscale="log", xlabel="activity (spikes/s of the population)", xlim=(50, 2.5e4))
-        axes.set_ylim(1e-4, 3e3)
+        axes.set_ylim(3e-5, 1e3)  # markers whole, and room for the legend
         axes.set_ylabel("coding loss $\\langle|x-\\hat x|^2\\rangle$ of a new signal")
         legend = axes.legend(loc="upper right", handlelength=2.2, fontsize=7.3, borderpad=0, labelspacing=0.3)
         legend.set_in_layout(False)

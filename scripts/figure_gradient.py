@@ -86,13 +86,14 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     rows = figure.subplots(6, 1, sharex=True, height_ratios=[0.55, 1.2, 1, 1, 1.2, 0.9])
     spikes, v, lambda_v, lambda_i, weights, tau = rows
     t = data["time"] / MS
+    events = np.sort(np.concatenate([data[f"{name}.spikes"].ravel() for name in ("input", "hidden", "output")])) / MS
     _draw_spikes(spikes, data)
     for name in ("hidden", "output"):
         for i, colour in enumerate(COLOURS[name]):
             label = f"hidden {i + 1}" if name == "hidden" else "output"
             at = data[f"{name}.spikes"][i]
             v.plot(*_with_spikes(t, data[f"{name}.v"][:, i], at / MS), color=colour, label=label)
-            lambda_v.plot(t, data[f"{name}.lambda_v"][:, i], color=colour, label=label)
+            lambda_v.plot(*_with_jumps(t, data[f"{name}.lambda_v"][:, i], events), color=colour, label=label)
             lambda_i.plot(t, data[f"{name}.lambda_I_syn"][:, i], color=colour, label=label)
             for axes in (v, lambda_v, lambda_i):
                 for x in at[np.isfinite(at)] / MS:
@@ -110,7 +111,8 @@ def draw(data: Mapping[str, np.ndarray]) -> Figure:
     for name, texts in labels.items():
         for i, text in enumerate(texts):
             colour = (*PALETTE[:2], *PALETTE[3:6], PALETTE[2])[k]
-            _reach(weights, t, data[f"{name}.gw"][:, i], float(data[f"differences {name}.w"][i]), colour, text)
+            trace = _with_jumps(t, data[f"{name}.gw"][:, i], events)
+            _reach(weights, *trace, float(data[f"differences {name}.w"][i]), colour, text)
             k += 1
     weights.set_ylabel("accumulating\n$dL/dw$")
     total = data["hidden.grad_tau_m"].sum(axis=1) * MS
@@ -166,6 +168,14 @@ def _with_spikes(t: np.ndarray, v: np.ndarray, at: np.ndarray) -> tuple[np.ndarr
     at = at[np.isfinite(at)]
     where = np.repeat(np.searchsorted(t, at), 2)
     return np.insert(t, where, np.repeat(at, 2)), np.insert(v, where, np.tile([1.0, 0.0], len(at)))
+
+
+def _with_jumps(t: np.ndarray, trace: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The trace with both values around each event, at the event: what jumps between grid points is upright."""
+    at = at[np.isfinite(at) & (at > t[0]) & (at < t[-1])]
+    where = np.searchsorted(t, at + 1e-9, side="right")  # an event at a grid point acts behind it
+    sides = np.stack([trace[where - 1], trace[where]], axis=1).ravel()
+    return np.insert(t, np.repeat(where, 2), np.repeat(at, 2)), np.insert(trace, np.repeat(where, 2), sides)
 
 
 def _reach(axes: Axes, t: np.ndarray, trace: np.ndarray, goal: float, colour: str, label: str) -> None:

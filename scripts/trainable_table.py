@@ -2,6 +2,7 @@
 
     python scripts/trainable_table.py              # measure all, write docs/results/trainable.json and the page
     python scripts/trainable_table.py --only "masked weights"   # measure this again, and keep the others
+    python scripts/trainable_table.py --missing    # go on where a run was ended, and on targets that it did not have
     python scripts/trainable_table.py --redraw     # the page again, from docs/results/trainable.json
     python scripts/trainable_table.py --quick      # two features, into output/trainable
 
@@ -27,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from snnmodels.files import atomic_file, read_json, write_rounded
-from snnmodels.studies.trainable import DIFFERENCES, NEAR, cases, features, measure, refusals
+from snnmodels.studies.trainable import DIFFERENCES, NEAR, cases, compare, features, measure, refusals
 from snnmodels.symbolic import HybridSystem
+from snnmodels.targets import Target
 from snnmodels.targets.devices import require_compiler
 from snnmodels.templates import load_model
 
@@ -36,6 +38,7 @@ Record = dict[str, Any]
 FILE, PAGE = "results/trainable.json", "what_can_be_trained.md"
 TARGETS = 1e-11  # how far one target may be from another, where flows are closed forms, as for projects
 STEPPED = 1e-9  # and where they are Taylor steps
+EMULATOR = 'its programs run by an emulator on the processor (`NVCC="python tests/cudacpu/nvcc"`), no GPU'
 KINDS = (
     ("weights", "`<projection>.w`", "`(n_source, n_target)`", '`learnable=["w"]`, which is the default'),
     ("delay of a projection", "`<projection>.delay`", "`()`", '`learnable=["w", "delay"]`'),
@@ -48,11 +51,19 @@ KINDS = (
 )
 
 
-def _measure(name: str) -> Record:
+def _targets() -> tuple[Target, ...]:
+    """What is compared with C++ here."""
+    return ("numpy", "cuda_standalone") if os.environ.get("NVCC") else ("numpy",)
+
+
+def _measure(name: str, had: Record | None = None) -> Record:
+    """A row, or what it has not had yet of one."""
     feature = next(f for f in cases() if f.name == name)
-    targets = ("numpy", "cuda_standalone") if os.environ.get("NVCC") else ("numpy",)
     try:
-        return measure(feature, targets)  # type: ignore[arg-type]
+        if had is None:
+            return measure(feature, _targets())
+        new = tuple(target for target in _targets() if target not in had["targets"])
+        return had | {"targets": had["targets"] | compare(feature, new)}
     except (ValueError, RuntimeError) as error:
         return {"feature": name, "model": feature.model, "error": f"{type(error).__name__}: {error}"}
 
@@ -109,8 +120,9 @@ def _row(r: Record) -> str:
     return f"| {r['feature']} | `{r['model']}` | {exact} | {' | '.join(cells)} | {_said(r['grid'])} | {projects} |"
 
 
-def _table(records: Sequence[Record], what: str) -> Iterator[str]:
-    yield f"| {what} | network of | C++ | NumPy | CUDA | on a time grid | projects |"
+def _table(records: Sequence[Record], what: str, device: str) -> Iterator[str]:
+    cuda = "CUDA, emulated" if device == EMULATOR else "CUDA"
+    yield f"| {what} | network of | C++ | NumPy | {cuda} | on a time grid | projects |"
     yield "|---|---|--:|--:|--:|---|---|"
     yield from map(_row, records)
 
@@ -164,7 +176,7 @@ def page(results: Mapping[str, Any]) -> str:
         "writes it with its gradients. All other networks have a delay of each synapse, and a current where the model",
         "has an input for one.",
         "",
-        *_table(records[:of_networks], "feature"),
+        *_table(records[:of_networks], "feature", device),
         "",
         "What the time grid says where it refuses, and what to do:",
         "",
@@ -174,7 +186,7 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         "Of such networks; a loss of one's own is an expression or a function ([losses](eventprop.md#losses)).",
         "",
-        *_table(records[of_networks:], "loss"),
+        *_table(records[of_networks:], "loss", device),
         "",
         "## What can't be trained",
         "",
@@ -198,11 +210,13 @@ def main(arguments: list[str] | None = None) -> int:
         quick="two features",
         docs=Path(__file__).parents[1] / "docs",
         row="FEATURE",
+        missing=True,
     )
     file = scripts.saved(options, FILE)
     if file is None:
         require_compiler()
-        write_rounded(options.out / FILE, _measured(options, arguments))
+        for results in _measured(options, arguments):  # each row as it is there
+            write_rounded(options.out / FILE, results)
     results = read_json(file or options.out / FILE, "results file", "features", "refused", "command", "date")
     with atomic_file(options.out / PAGE, "page") as opened:
         opened.write(page(results).encode())
@@ -213,31 +227,42 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Record:
-    """Results of what is asked for, with those of the rest of an earlier table."""
-    every = [f.name for f in cases()]
-    wanted, kept = every[:2] if options.quick else every, {}
-    if options.only:
-        for name in options.only:
-            if name not in every:
-                raise ValueError(f"--only: {name!r} is no feature; there is {', '.join(every)}")
-        kept = read_json(options.out / FILE, "results file", "features", "command")
-        wanted = options.only
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        records = {}
-        for r in pool.map(_measure, wanted):
-            print(r["feature"], r.get("error", "done"), flush=True)
-            records[r["feature"]] = r
-    before = {r["feature"]: r for r in kept.get("features", ())} | records
+def _device() -> str:
+    """What CUDA's programs run on here; empty if they don't."""
     nvcc = os.environ.get("NVCC", "")
-    return {
+    return EMULATOR if "cudacpu" in nvcc else nvcc
+
+
+def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Iterator[Record]:
+    """Results of what is asked for, with those of the rest of an earlier table, after each row."""
+    every = [f.name for f in cases()]
+    wanted, kept, had = every[:2] if options.quick else every, {}, {}
+    if options.only or options.missing:
+        kept = read_json(options.out / FILE, "results file", "features", "command", "device")
+        if _device() and kept["device"] not in ("", _device()):
+            raise ValueError(f"CUDA of the rows so far: {kept['device']}, here: {_device()}; measure all of them")
+    if options.missing:
+        had = {r["feature"]: r for r in kept["features"] if "error" not in r}
+        wanted = [n for n in every if not set(_targets()) <= set(had.get(n, {}).get("targets", ()))]
+    for name in options.only or ():
+        if name not in every:
+            raise ValueError(f"--only: {name!r} is no feature; there is {', '.join(every)}")
+    wanted = options.only or wanted
+    results = {
         "command": kept.get("command") or scripts.command("trainable_table", arguments),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
-        "device": kept.get("device", "") if kept else ("an emulator" if "cudacpu" in nvcc else nvcc),
-        "features": [before[name] for name in every if name in before],
+        "device": _device() or kept.get("device", ""),
+        "features": kept.get("features", []),
         "refused": [list(pair) for pair in refusals()],
     }
+    yield results
+    rows = {r["feature"]: r for r in results["features"]}
+    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
+        for r in pool.map(_measure, wanted, [had.get(name) for name in wanted]):
+            print(r["feature"], r.get("error", "done"), flush=True)
+            rows[r["feature"]] = r
+            yield results | {"features": [rows[name] for name in every if name in rows]}
 
 
 if __name__ == "__main__":

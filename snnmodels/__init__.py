@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from .lazy import offered
 
 __version__ = "0.1.0"
 
@@ -58,18 +57,5 @@ _NAMES = {
 _MODULES = (*_NAMES, "oracle", "plots", "symbolic", "torch")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME), *sorted(_MODULES)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = offered(__name__, _HOME | dict.fromkeys(_MODULES, ""))
+__all__ += ["__version__"]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from snnmodels.cli import app
 from snnmodels.datasets import Trials, yin_yang_split
+from snnmodels.templates import equations_path, load_network, save_network
 
 Run = Callable[..., Result]
 
@@ -72,6 +73,13 @@ class TestProgram:
         )
         assert self.python("-c", code, PYTHONPATH=str(root)).stdout == "0 set()\n"
 
+    def test_list_imports_neither_brian2_nor_sympy(self, root: Path) -> None:
+        code = (
+            "import sys; from typer.testing import CliRunner; from snnmodels.cli import app; "
+            "print(CliRunner().invoke(app, ['list']).exit_code, {'brian2', 'sympy', 'scipy'} & set(sys.modules))"
+        )
+        assert self.python("-c", code, PYTHONPATH=str(root)).stdout == "0 set()\n"
+
 
 @pytest.mark.parametrize(
     "command",
@@ -124,6 +132,25 @@ class TestShow:
         assert "code 2 signals" in text
         assert "adaptation = a**2*mu" in text
 
+    def test_coding_network_without_a_title(self, run: Run, tmp_path: Path) -> None:
+        own = tmp_path / "bare.toml"
+        own.write_text(
+            'kind = "coding_network"\n[traces]\nr = { scope = "neuron", tau = "20*ms" }\n'
+            '[decoder]\nkind = "ring"\nneurons = 4\nnorms = 0.1\n'
+        )
+        assert run("show", own).stdout.startswith("bare\n\n4 neurons code 2 signals\n")
+
+    def test_the_loss_of_a_network_has_units(self, run: Run, tmp_path: Path) -> None:
+        text = (equations_path() / "networks/yin_yang.toml").read_text()
+        own = tmp_path / "own.toml"
+        own.write_text(f'{text}\n[[loss]]\nkind = "spike_time_error"\ntau = "2*ms"\n[[loss]]\nfactor = 0.5\n'
+                       'expression = "(t/s)**2"\nconstants = { s = "1*second" }\npopulation = "hidden"\n')  # fmt: skip
+        (line,) = (x for x in run("show", own).stdout.splitlines() if x.startswith("Loss: "))
+        assert line == (
+            "Loss: SpikeTimeError(tau=2 ms, missing=10 ms) + 0.5 * ExpressionLoss(expression='(t/s)**2', "
+            "constants={s: 1 second}, population='hidden', interval=1 ms)"
+        )
+
     def test_own_file(self, run: Run, root: Path, tmp_path: Path) -> None:
         own = tmp_path / "mine.toml"
         own.write_text((root / "equations/neurons/lif.toml").read_text().replace("Leaky", "My own leaky"))
@@ -146,6 +173,21 @@ class TestDerive:
         assert written.stdout == f"written: {tmp_path / 'new/lif.md'}\n"
         assert (tmp_path / "new/lif.md").read_text().startswith("# ")
 
+    def test_what_comes_next(self, run: Run, root: Path, tmp_path: Path) -> None:
+        own = tmp_path / "mine.toml"
+        own.write_text((root / "equations/neurons/lif.toml").read_text())
+        derived = run("derive", own)
+        assert derived.stderr == f"next: snnmodels check-gradient {own} (its gradient, by numbers)\n"
+        assert "next:" not in derived.stdout
+        network = tmp_path / "network.toml"
+        text = (root / "equations/networks/yin_yang.toml").read_text()
+        network.write_text(text.replace('model = "lif+exp_synapse"', 'model = ["mine.toml", "exp_synapse:a"]', 1))
+        for name in (own.name, "exp_synapse:a"):
+            assert name in one_line_error(run("derive", network))
+        saved = tmp_path / "saved.toml"
+        save_network(load_network("yin_yang"), saved)
+        assert "snn.derivation(network.population('output').model)" in one_line_error(run("derive", saved))
+
     def test_coding_network(self, run: Run, root: Path, tmp_path: Path) -> None:
         by_name = run("derive", "joint")
         assert by_name.exit_code == 0, by_name.output
@@ -153,7 +195,8 @@ class TestDerive:
         assert run("derive", tmp_path / "joint.toml").stdout == by_name.stdout
 
     def test_bad_input(self, run: Run) -> None:
-        assert "yin_yang is a network; give the model of one" in one_line_error(run("derive", "yin_yang"))
+        said = one_line_error(run("derive", "yin_yang"))
+        assert said.endswith("is a network; derive the model of a population: snnmodels derive lif exp_synapse")
         assert run("derive", "lif", "--format", "pdf").exit_code == 2
 
 

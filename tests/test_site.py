@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import inspect
 import os
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from pydantic import BaseModel
@@ -76,6 +78,31 @@ def test_a_folder_of_sources_holds_what_it_should_and_nothing_else(
     assert {f"docs/{page.stem}" for page in (ROOT / "docs").glob("*.md")} <= listed
 
 
+def dead_links(built: Path) -> list[str]:
+    """Links, images and anchors of pages that lead to nothing of the site, with the page that each is on."""
+    texts = {page: page.read_text() for page in built.rglob("*.html")}
+    anchors = {page: set(re.findall(r'\b(?:id|name)="([^"]+)"', text)) for page, text in texts.items()}
+    dead = []
+    for page, text in texts.items():
+        for link in map(html.unescape, re.findall(r'\b(?:href|src)="([^"]+)"', text)):
+            if re.match(r"[a-z]+:", link):
+                continue
+            name, _, anchor = link.partition("#")
+            there = (page.parent / unquote(name.partition("?")[0])).resolve() if name else page
+            if not there.exists() or (anchor and there in anchors and html.escape(anchor) not in anchors[there]):
+                dead.append(f"{page.relative_to(built)}: {link}")
+    return dead
+
+
+def test_dead_links_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "two.html").write_text('<p id="there">')
+    links = ("two.html", "two.html#there", "two.html#gone", "three.html", "#here", "#gone", "https://example.org/x")
+    lines = [f'<a href="{link}">' for link in links]
+    (tmp_path / "one.html").write_text("\n".join(['<h1 id="here">', *lines, '<img src="gone.png">']))
+    dead = ["one.html: two.html#gone", "one.html: three.html", "one.html: #gone", "one.html: gone.png"]
+    assert dead_links(tmp_path) == dead
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_SPHINX, reason="the site needs Sphinx: pip install '.[docs]'")
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -88,9 +115,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     for page in ("index", "docs/eventprop", "docs/models/adex", "api/generated/snnmodels.Simulation", "gallery/digits"):
         text = (built / f"{page}.html").read_text()
         assert "problematic" not in text
-    for page in built.rglob("*.html"):
-        for image in re.findall(r'<img [^>]*src="([^"]+)"', page.read_text()):
-            assert re.match(r"[a-z]+:", image) or (page.parent / image).is_file(), f"{page}: {image}"
+    assert dead_links(built) == []
     assert "<math" in (built / "docs/models/adex.html").read_text()
 
 

@@ -36,7 +36,7 @@ templates_path = [str(HERE / "templates")]  # autosummary looks beside the sourc
 exclude_patterns = ["gallery_scripts", "tutorial_scripts", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 nitpicky = False  # docstrings name parameters and arrays as well as objects
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "html_image"]  # <img> with a width, in tables, is copied too
 myst_heading_anchors = 4  # as repository hosts make them
 suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
 
@@ -66,6 +66,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
+    "capture_repr": (),  # what is printed, and not the last value of a block
     "image_scrapers": ("matplotlib",),
     "remove_config_comments": True,
 }

@@ -31,7 +31,7 @@ SHOWN = (
 GALLERY = """Gallery of examples
 ===================
 
-Short scripts to copy from; each is run by the tests.
+Short scripts to copy from; each is run by the tests. :doc:`What each shows <../examples/README>`.
 """
 TUTORIALS = """Tutorials
 =========
@@ -40,9 +40,13 @@ From the first network on. Each is a script that the tests run, and can be had a
 """
 
 
+SPELT = {"jax": "JAX", "torch": "PyTorch"}  # names of packages, at the beginning of a script's
+
+
 def gallery_script(name: str, text: str) -> str:
     """A script of `examples/` with the title that the gallery needs, from its name."""
-    title = name.replace("_", " ").capitalize()
+    first, _, rest = name.replace("_", " ").partition(" ")
+    title = f"{SPELT.get(first, first.capitalize())} {rest}".strip()
     return text.replace('"""', f'"""{title}\n{"=" * len(title)}\n\n', 1)
 
 

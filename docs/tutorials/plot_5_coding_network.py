@@ -32,8 +32,8 @@ response = simulate(network, signal)
 print(f"{len(response.spike_times)} spikes in {signal.duration:g} s")
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 4.5), sharex=True, layout="constrained")
-axes[0].plot(response.times, response.target, linewidth=1)
-axes[0].plot(response.times, response.estimate, linewidth=0.7, color="k")
+axes[0].plot(1e3 * response.times, response.target, linewidth=1)
+axes[0].plot(1e3 * response.times, response.estimate, linewidth=0.7, color="k")
 axes[0].set_ylabel("signal, estimate")
 spikes = snn.padded_spikes(response.spike_neurons, response.spike_times, decoder.shape[1])
 snn.plots.raster(spikes, axes[1], duration=signal.duration)
@@ -50,7 +50,7 @@ for price in prices:
 print(f"{rates[0]:.0f} to {rates[-1]:.0f} spikes per second, squared error {errors[0]:.2g} to {errors[-1]:.2g}")
 
 figure, axis = plt.subplots(figsize=(4.5, 3.2), layout="constrained")
-axis.loglog(rates, errors, "o-")
+axis.semilogy(rates, errors, "o-")
 axis.set(xlabel="spikes per second, all neurons", ylabel="squared coding error")
 
 # %%

@@ -53,16 +53,20 @@ def load_any(names: list[str]) -> Model | Network | CodingNetwork:
     TemplateError
         If there is neither.
     """
-    from ..coding import coding_catalogue, load_coding_network
-    from ..losses import load_network
-    from ..templates import catalogue, load_model
+    from ..templates.library import library_files
 
     if len(names) == 1:
         kind = _kind_of_file(Path(names[0]))
-        if kind == "network" or names[0] in {entry.name for entry in catalogue() if entry.kind == "network"}:
+        if kind == "network" or names[0] in library_files("network"):
+            from ..losses import load_network
+
             return load_network(names[0])
-        if kind == "coding_network" or names[0] in coding_catalogue():
+        if kind == "coding_network" or names[0] in library_files("coding"):
+            from ..coding import load_coding_network
+
             return load_coding_network(names[0])
+    from ..templates import load_model
+
     return load_model(*names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,12 +42,9 @@ def list_models(
     from rich.console import Console
     from rich.table import Table
 
-    from ..coding import coding_catalogue, load_coding_network
     from ..templates import catalogue
 
-    prepare_brian()
     rows = [(entry.kind, entry.name, entry.title) for entry in catalogue()]
-    rows += [("coding", name, load_coding_network(path).loss.title) for name, path in coding_catalogue().items()]
     kinds = list(dict.fromkeys(row[0] for row in rows))
     if kind is not None and kind.removesuffix("s") not in kinds:
         raise ValueError(f"kind {kind!r} is not one of {', '.join(kinds)}")
@@ -116,7 +114,8 @@ def _describe_coding(network: CodingNetwork) -> str:
     """Size, costs and parameters of a spike-coding network."""
     loss = network.loss
     signals, neurons = network.decoder.shape
-    lines = [f"{network.name}: {loss.title}", "", loss.description.strip(), ""]
+    said = f"{network.name}: {loss.title}" if loss.title else network.name
+    lines = [said, "", *([loss.description.strip(), ""] if loss.description.strip() else [])]
     lines += [f"{neurons} neurons code {signals} signals", "", "Costs besides the error of the read-out"]
     lines += [f"    {cost.name} = {cost.expression}    {cost.description}" for cost in loss.costs] or ["    none"]
     lines += ["", "Traces"]
@@ -124,6 +123,25 @@ def _describe_coding(network: CodingNetwork) -> str:
     lines += ["", "Parameters"]
     lines += [f"    {p.name} = {p.default}    {p.description}" for p in loss.parameters.values()] or ["    none"]
     return "\n".join([*lines, "", f"snnmodels derive {network.name} shows the spike rule that follows"])
+
+
+def _to_derive(network: Network) -> str:
+    """What to type for the models of a network that are made of files of their own; else what to do."""
+    from ..templates import equations_path
+
+    commands = []
+    for p in network.populations:
+        words = []
+        for component in p.model.components:
+            path = Path(component.where)
+            if path.is_file():
+                alias = component.reference.removeprefix(component.name)
+                words.append(component.reference if equations_path() in path.parents else f"{path}{alias}")
+        if words and len(words) == len(p.model.components):
+            commands.append(f"snnmodels derive {shlex.join(words)}")
+    return " or ".join(dict.fromkeys(commands)) or (
+        f"they stand in the file itself; in Python, snn.derivation(network.population({network.output!r}).model)"
+    )
 
 
 def derive(
@@ -151,12 +169,14 @@ def derive(
     match load_any(model):
         case Model() as loaded:
             text = derivation(loaded, format.value)
-        case Network():
-            raise ValueError(f"{model[0]} is a network; give the model of one of its populations")
+        case Network() as network:
+            raise ValueError(f"{model[0]} is a network; derive the model of a population: {_to_derive(network)}")
         case loaded:
             text = derivation(loaded.loss, format.value)
     if out is None:
         typer.echo(text)
+        if isinstance(loaded, Model):  # not of the derivation, which may be piped
+            typer.echo(f"next: snnmodels check-gradient {shlex.join(model)} (its gradient, by numbers)", err=True)
     else:
         folder_for(out.parent, "folder of --out")
         with named(out, "--out"):

@@ -133,6 +133,7 @@ def train_network(
     from ..plots import learning_curves
     from ..studies.plots import save_figure
     from ..templates import save_network, with_values
+    from ..templates.library import find, read_toml
     from ..training import EarlyStopping, read_trials, relative_adam, train
 
     if patience is not None and validation is None:
@@ -165,7 +166,9 @@ def train_network(
             early_stopping=None if judged is None else EarlyStopping(patience or _NEVER, "validation_loss"),
             checkpoint=folder / "checkpoint.npz",
         )
-    save_network(with_values(loaded, result.values), folder / "trained.toml")
+    document = read_toml(find(network, ("network",)))
+    words = {key: document[key] for key in ("title", "description", "references") if key in document}
+    save_network(with_values(loaded, result.values), folder / "trained.toml", **words)
     result.history.save(folder / "history.json")
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     learning_curves(result.history, figure.subplots())

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag
 from ..symbolic.parsing import UnsupportedExpression, parse_expression
 from ..templates.arguments import check_kind
 from ..templates.errors import TemplateError, located, suggest
-from ..templates.library import equations_path, read_toml
+from ..templates.library import library_files, read_toml
 from ..templates.model import Parameter
 from ..templates.schema import Count, Number, ParameterTable, Table, Text, against
 from ..templates.units import quantity_in
@@ -104,7 +104,7 @@ class _CodingNetworkFile(Table):
 
 def coding_catalogue() -> dict[str, Path]:
     """The library's coding networks, path by name."""
-    return {file.stem: file for file in sorted((equations_path() / "coding").glob("*.toml"))}
+    return library_files("coding")
 
 
 def load_coding_network(reference: str | Path) -> CodingNetwork:

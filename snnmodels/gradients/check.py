@@ -184,7 +184,7 @@ def _load(name: str | Path) -> Model | Network:
     """A network's file or name, else a model."""
     import tomllib
 
-    from ..templates import catalogue
+    from ..templates.library import library_files
 
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
@@ -193,7 +193,7 @@ def _load(name: str | Path) -> Model | Network:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             is_network = False  # loading it as a model says what is wrong
         return load_network(path) if is_network else load_model(path)
-    if str(name) in {e.name for e in catalogue() if e.kind == "network"}:
+    if str(name) in library_files("network"):
         return load_network(name)
     return load_model(name)
 

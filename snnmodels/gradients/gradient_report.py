@@ -153,7 +153,7 @@ class GradientReport:
         if self.instead:
             lines.append(
                 f"not of the network's own loss, which needs targets, but of {self.instead}; check_gradient(network, "
-                "inputs=..., targets=...) checks that"
+                "inputs=..., targets=...) checks that, and snnmodels check-gradient FILE --data TRIALS.npz"
             )
         if none := [r.key for r in self.rows if r.norm == 0 and r.elements[1]]:
             lines.append(f"no effect on this loss, so that nothing was tested: {', '.join(none)}")

@@ -16,7 +16,7 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.flows import evaluate
-from ..symbolic.parsing import FUNCTIONS, UnsupportedExpression, parse_expression
+from ..symbolic.parsing import CORNERS, FUNCTIONS, UnsupportedExpression, parse_expression
 from ..templates.errors import brief, suggest
 from ..templates.expressions import is_name, parse
 
@@ -143,6 +143,20 @@ class Written:
         run.forward()
         stage, mask = run.results[-1]
         return np.where(mask, stage, -np.inf)[:, :, 0]
+
+
+def _unknown(text: str, function: str) -> str:
+    """What to say of a function that no expression has, or that integrals alone have."""
+    if function in CORNERS:
+        return (
+            f"{brief(text)}: {function} has a corner or a jump, and is taken within integral(...) alone; here write a "
+            "smooth function, as sqrt(x**2 + d**2) for abs(x), or a FunctionLoss with its derivative"
+        )
+    known = sorted((*FUNCTIONS, *_SUMS, *READINGS))
+    close = suggest(function, known) if len(function) > 3 else ""  # nearly all short names are near one another
+    hint = close if close.startswith("did") else f"there is {', '.join(known)}"
+    more = f"within integral() {', '.join(CORNERS)} too"
+    return f"{brief(text)} calls {brief(function)}, which is unknown; {hint}; {more}"
 
 
 def _in_words(message: str, reads: Mapping[str, Read], stages: dict[str, Stage]) -> str:
@@ -287,8 +301,7 @@ class _Reader(ast.NodeTransformer):
         """Readings and sums by their placeholders; the arguments of functions are visited."""
         function = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if function not in (*FUNCTIONS, *_SUMS, *READINGS):
-            hint = suggest(function, (*FUNCTIONS, *_SUMS, *READINGS))
-            raise ValueError(f"{brief(self.text)} calls {brief(function)}, which is unknown; {hint}")
+            raise ValueError(_unknown(self.text, function))
         if len(node.args) != 1 or node.keywords:
             raise ValueError(f"{brief(self.text)}: {function} takes one argument")
         argument = node.args[0]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
 from ..datasets.targets import named_targets
 from ..templates.errors import brief
-from ..templates.network import Network
+from ..templates.network import Network, take_seconds
+from ..templates.schema import LOSS_TIMES
 from .observables import Observable, Primitive
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "several",
     "shown",
     "simulated",
+    "take_times",
 ]
 
 Observed = np.ndarray | tuple[np.ndarray, ...]
@@ -76,6 +78,15 @@ class Loss(ABC):
         ValueError
             If a shape doesn't fit, a value is NaN, or a label is out of range.
         """
+
+    def __str__(self) -> str:
+        """What it is and its options, times in ms, without what is left open."""
+        loss: Any = self  # one of a user's own need be no dataclass
+        if not is_dataclass(loss):
+            return repr(loss)
+        given = {f.name: getattr(loss, f.name) for f in fields(loss)}
+        told = (f"{k}={_told(k, v)}" for k, v in given.items() if v is not None and v != "" and v != {})
+        return f"{type(self).__name__}({', '.join(told)})"
 
     def silent_trials(self, observed: Any, targets: np.ndarray) -> int:
         """Count the trials in which a spike that the loss needs is missing, so that it teaches nothing (or less).
@@ -207,6 +218,10 @@ class SumOfLosses(Loss):
 
     terms: tuple[tuple[Loss, float], ...]
 
+    def __str__(self) -> str:
+        """The terms, each with its number."""
+        return " + ".join(str(loss) if factor == 1 else f"{factor:g} * {loss}" for loss, factor in self.terms)
+
     def __post_init__(self) -> None:
         for _, factor in self.terms:
             if not np.isfinite(factor):
@@ -308,6 +323,33 @@ def observables_of(loss: Any) -> tuple[Observable, ...]:
     if not given or not all(isinstance(seen, Observable) for seen in given):
         raise ValueError(f"loss is {brief(loss)}; expected a Loss, such as TTFSCrossEntropy(), or observables")
     return given
+
+
+def take_times(loss: Any) -> None:
+    """Options of a loss that are times and were given with units, as plain numbers of seconds.
+
+    Parameters
+    ----------
+    loss : Loss
+        A dataclass.
+
+    Raises
+    ------
+    ValueError
+        For another unit, or an array.
+    """
+    take_seconds(loss, *(f.name for f in fields(loss) if f.name in LOSS_TIMES))
+
+
+def _told(name: str, value: Any) -> str:
+    """An option as `Loss.__str__` writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {_told('', v)}" for k, v in value.items()) + "}"
+    if name in LOSS_TIMES:
+        return f"{value * 1e3:g} ms"
+    if isinstance(value, str):
+        return repr(value)
+    return value.__name__ if callable(value) and hasattr(value, "__name__") else f"{value}"
 
 
 def shown(loss: Loss, values: Sequence[Any]) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..templates.arguments import check_numbers
-from ..templates.network import Network, take_seconds
-from .base import Loss, LossValue
+from ..templates.network import Network
+from .base import Loss, LossValue, take_times
 from .observables import Maxima, Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, first_spikes, labels_of, neurons_read
 
@@ -46,7 +46,7 @@ class TTFSCrossEntropy(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
-        take_seconds(self, "tau0", "tau1")
+        take_times(self)
         check_positive(tau0=self.tau0, tau1=self.tau1)
         check_numbers(alpha=self.alpha)
         if not self.alpha >= 0:

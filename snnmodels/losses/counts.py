@@ -9,7 +9,7 @@ import numpy as np
 
 from ..templates.arguments import check_choice, check_numbers
 from ..templates.network import Network, take_seconds
-from .base import Loss, LossValue
+from .base import Loss, LossValue, take_times
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, neurons_read
 
@@ -39,7 +39,7 @@ class _Counting(Loss):
 
     def __post_init__(self) -> None:
         check_choice("surrogate", self.surrogate, ("", *SURROGATES))
-        take_seconds(self, "width", "end")
+        take_times(self)
         check_positive(width=self.width)
         if self.end is not None:
             check_positive(end=self.end)

@@ -11,10 +11,10 @@ import numpy as np
 from ..templates.arguments import check_callable, check_kind, check_mapping, check_numbers, has_unit, real_array
 from ..templates.errors import brief, located, suggest
 from ..templates.expressions import free_names
-from ..templates.network import Network, take_seconds
+from ..templates.network import Network
 from ..templates.units import evaluate_quantity, expression_dimension, unit_dimension, unit_of_dimension
 from ._language import Read, Written, compiled
-from .base import Loss, LossValue, alike, shown
+from .base import Loss, LossValue, alike, shown, take_times
 from .integrals import Constant, Integral, integral_dimension
 from .observables import FinalValues, FirstSpikes, Maxima, Observable, Samples, SpikeTimes
 from .observed import check_within, checked_spike_times, labels_of, neurons_read
@@ -82,7 +82,7 @@ class ExpressionLoss(Loss):
             check_kind(name, getattr(self, name), str, "text")
         check_mapping("constants", self.constants, "values by name, as in {'tau': '5*ms'}")
         check_mapping("targets", self.targets, "units by name, as in {'wanted': 'second'}")
-        take_seconds(self, "interval")
+        take_times(self)
         check_numbers(interval=self.interval)
         constants = {}
         for name, value in self.constants.items():

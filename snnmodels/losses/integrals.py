@@ -36,6 +36,10 @@ class Constant:
     value: float | tuple[float, ...]
     unit: str = "1"
 
+    def __str__(self) -> str:
+        number = f"{self.value:g}" if isinstance(self.value, float) else f"[{', '.join(f'{v:g}' for v in self.value)}]"
+        return number if self.unit == "1" else f"{number} {self.unit}"
+
 
 @dataclass(frozen=True)
 class Integral(AtEnd):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.network import Network, take_seconds
-from .base import Loss, LossValue
+from ..templates.network import Network
+from .base import Loss, LossValue, take_times
 from .expressions import FunctionLoss
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, check_wanted, checked_spike_times, spikes_wanted, wanted_spike_times
@@ -27,7 +27,7 @@ class Deviations(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
-        take_seconds(self, "tau")
+        take_times(self)
         check_positive(tau=self.tau, missing=self.missing)
 
     @property

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.network import Network, take_seconds
-from .base import Loss, LossValue
+from ..templates.network import Network
+from .base import Loss, LossValue, take_times
 from .observables import Observable, SpikeTimes
 from .observed import (
     check_positive,
@@ -53,7 +53,7 @@ class VanRossumDistance(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
-        take_seconds(self, "tau", "end")
+        take_times(self)
         check_positive(tau=self.tau)
         if self.end is not None:
             check_positive(end=self.end)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..templates.errors import brief
-from ..templates.network import Network, take_seconds
-from .base import Loss, LossValue
+from ..templates.network import Network
+from .base import Loss, LossValue, take_times
 from .observables import Observable, Samples
 from .observed import check_positive, neurons_read
 
@@ -49,7 +49,7 @@ class VoltageError(Loss):
     population: str = ""
 
     def __post_init__(self) -> None:
-        take_seconds(self, "interval")
+        take_times(self)
         check_positive(interval=self.interval, scale=self.scale)
         if not (isinstance(self.skip, int | np.integer) and self.skip >= 0):
             raise ValueError(f"skip: expected a whole number of at least 0, got {brief(self.skip)}")

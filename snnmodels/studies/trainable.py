@@ -17,6 +17,7 @@ import numpy as np
 
 from ..gradients import GridSimulation, Probe, Simulation, SimulationError, check_gradient, probe
 from ..losses import (
+    ActivityPrice,
     CountError,
     ExpressionLoss,
     FunctionLoss,
@@ -25,6 +26,7 @@ from ..losses import (
     MaxVoltageCrossEntropy,
     Pseudospikes,
     SpikeTimeError,
+    SpikeTimeFunction,
     TTFSCrossEntropy,
     VanRossumDistance,
     VoltageError,
@@ -37,7 +39,7 @@ from ..templates.model import Model
 from ..templates.network import Network, Population, Projection, SpikeInput
 from .targets import FEATURES, target_difference
 
-__all__ = ["Feature", "cases", "features", "kind_of", "losses", "measure", "refusals", "refused_on_grid"]
+__all__ = ["Feature", "cases", "compare", "features", "kind_of", "losses", "measure", "refusals", "refused_on_grid"]
 
 MS = 1e-3
 DIFFERENCES = 1e-6  # what a gradient may be from central differences
@@ -45,6 +47,16 @@ NEAR = {True: 1e-9, False: 1e-6}  # and from the oracle, by whether the model is
 COMPILED: Target = "cpp_standalone"
 ELEMENTS = 3  # of a group, that are changed for differences
 LIF = "lif+exp_synapse"
+
+# What models may have beyond what targets are compared by (`FEATURES`), each by one that has it.
+FURTHER = {
+    "refractory period, states held for another time": f"{LIF}+partial_refractory",
+    "branch in a reset": "mihalas_niebur+exp_synapse",
+    "reset that subtracts": f"{LIF}+soft_reset",
+    "threshold that moves with every spike": f"{LIF}+adaptive_threshold",
+    "two receptors": "lif+exp_synapse:exc+exp_synapse:inh",
+    "initial value of a state": f"{LIF}+initial_potential",
+}
 
 
 @dataclass(frozen=True)
@@ -109,13 +121,9 @@ def _held(network: Network) -> Network:
 
 def features() -> tuple[Feature, ...]:
     """What models and networks may have, in the order of the page."""
-    of_models = [Feature(name, model, partial(_made, model)) for name, model in FEATURES.items()]
-    two = "lif+exp_synapse:exc+exp_synapse:inh"
-    start = f"{LIF}+initial_potential"
+    of_models = [Feature(name, model, partial(_made, model)) for name, model in (FEATURES | FURTHER).items()]
     return (
         *of_models,
-        Feature("two receptors", two, lambda: _made(two)),
-        Feature("initial value of a state", start, lambda: _made(start)),
         Feature("recurrent, a delay of each synapse", LIF, lambda: _made(LIF, recurrent=True), ("delays",)),
         Feature("recurrent, no delay", LIF, lambda: _made(LIF, recurrent=True, delays=False)),
         Feature(
@@ -151,6 +159,9 @@ def _label_losses() -> dict[str, tuple[str, Callable[[Probe], tuple[Loss, Any]]]
     ten = {"tau": "10*ms"}
     rate = "(sum_spikes(exp(-t/tau)) - rate)**2"
     of_state = "integral(v**2)/tau"
+    of_end = "sum_neurons(final(v)**2)"
+    of_largest = "log(sum_neurons(exp(maximum(v))))"
+    of_samples = "sum_samples((sample(v) - level)**2)"
     return {
         "TTFSCrossEntropy": (lif, lambda p: (TTFSCrossEntropy(), label(p))),
         "SpikeTimeError": (lif, lambda p: (SpikeTimeError(), times(p))),
@@ -164,6 +175,12 @@ def _label_losses() -> dict[str, tuple[str, Callable[[Probe], tuple[Loss, Any]]]
         f"ExpressionLoss: {of_state}": (
             still,
             lambda p: (ExpressionLoss(of_state, ten), label(p)),
+        ),
+        f"ExpressionLoss: {of_end}": (still, lambda p: (ExpressionLoss(of_end, {}), label(p))),
+        f"ExpressionLoss: {of_largest}": (still, lambda p: (ExpressionLoss(of_largest, {}), label(p))),
+        f"ExpressionLoss: {of_samples}": (
+            still,
+            lambda p: (ExpressionLoss(of_samples, {"level": 0.5}, interval=1 * MS), label(p)),
         ),
         "ExpressionLoss of another population": (
             lif,
@@ -179,6 +196,8 @@ def _label_losses() -> dict[str, tuple[str, Callable[[Probe], tuple[Loss, Any]]]
             lambda p: (VoltageError(interval=1 * MS), np.full((len(p.targets), 2, 40), 0.5)),
         ),
         "Pseudospikes of SpikeTimeError": ("qif+exp_synapse", lambda p: (Pseudospikes(SpikeTimeError()), times(p))),
+        "SpikeTimeFunction": (lif, lambda p: (SpikeTimeFunction(squares), label(p))),
+        "ActivityPrice with a surrogate": (lif, lambda p: (ActivityPrice(surrogate="latency"), label(p))),
         "CountError with a surrogate": (
             lif,
             lambda p: (CountError(surrogate="latency"), np.full((len(p.targets), 2), 100.0)),
@@ -249,10 +268,24 @@ def measure(feature: Feature, targets: tuple[Target, ...] = ("numpy",)) -> dict[
         warnings.simplefilter("ignore")
         given = feature.make()
         record: dict[str, Any] = {"feature": feature.name, "model": feature.model, **_checked(given)}
-        record["targets"] = {target: _apart(given, target) for target in targets}
+        record["targets"] = compare(feature, targets)
         record["grid"] = refused_on_grid(_left(given, feature.needs))
         record["projects"] = {target: _refused_as_project(given, target) for target in ("cpp", "cuda")}
     return record
+
+
+def compare(feature: Feature, targets: tuple[Target, ...]) -> dict[str, float | str]:
+    """How far the gradients of targets are from those of the compiled engine, or what went wrong.
+
+    Parameters
+    ----------
+    feature : Feature
+    targets : tuple of str
+    """
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = feature.make()
+        return {str(target): _apart(given, target) for target in targets}
 
 
 def _checked(given: Probe) -> dict[str, Any]:

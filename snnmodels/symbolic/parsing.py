@@ -57,6 +57,9 @@ _PIECEWISE: dict[str, tuple[int, Callable[..., sp.Expr]]] = {
     "clip": (3, lambda x, low, high: x + Step(low - x) * (low - x) + Step(x - high) * (high - x)),
 }
 
+CORNERS = (*_PIECEWISE, "int")
+"""What equations of models may call beside `FUNCTIONS`: it, or its derivative, jumps somewhere."""
+
 
 class UnsupportedExpression(ValueError):
     """An expression that has no derivative here; the message says which part and what to use instead."""
@@ -197,7 +200,14 @@ class _BrianPrinter(StrPrinter):
         return f"{inner}**({self._print(exponent)})" if exponent == expr.exp else f"{inner}**({self._print(expr.exp)})"
 
     def _print_Step(self, expr: Step) -> str:
-        return f"int({self._print(expr.args[0])} > 0)"
+        # both sides in one unit: Brian2 compares nothing that has one with 0
+        terms = sp.Add.make_args(expr.args[0])
+        left = sp.Add(*(term for term in terms if not term.could_extract_minus_sign()))
+        right = left - expr.args[0]
+        if left == 0 or right == 0:
+            whole = self._print(expr.args[0])
+            return f"int({whole} > 0*({whole}))"
+        return f"int({self._print(left)} > {self._print(right)})"
 
     def _print_atan(self, expr: sp.atan) -> str:
         return f"arctan({self._print(expr.args[0])})"

@@ -28,6 +28,7 @@ from .network import (
     learnable_names,
 )
 from .schema import (
+    LOSS_TIMES,
     ArrayTable,
     CurrentInputTable,
     DrawTable,
@@ -47,8 +48,7 @@ Array = np.ndarray
 
 # What each way to give weights or delays needs besides itself
 _DRAWS = {"normal": ("mean", "std"), "uniform": ("low", "high")}
-# Keys of a loss that are times, and numbers in whatever unit fits what they scale
-_LOSS_TIMES = {"interval", "tau", "tau0", "tau1", "missing", "width", "end"}
+# Keys of a loss that are numbers in whatever unit fits what they scale
 _LOSS_NUMBERS = {"per", "scale", "alpha", "price"}
 
 
@@ -268,7 +268,7 @@ def _losses(source: NetworkFile) -> list[tuple[str, LossTable]]:
 def _loss(table: LossTable, key: str, file: str) -> dict[str, Any]:
     """What a term says, its quantities in SI units; units of constants and targets are left to the loss."""
     said = table.model_dump(exclude_none=True, exclude_defaults=True)
-    for name in _LOSS_TIMES & said.keys():
+    for name in said.keys() & LOSS_TIMES:
         with located(file, f"{key}.{name}"):
             said[name] = quantity_in(said[name], "second")[0]
     for name in _LOSS_NUMBERS & said.keys():

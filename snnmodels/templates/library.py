@@ -12,7 +12,7 @@ from .arguments import check_kind
 from .errors import TemplateError, suggest
 from .schema import KINDS, TemplateFile, validate
 
-__all__ = ["Entry", "catalogue", "equations_path", "find", "read", "read_toml"]
+__all__ = ["Entry", "catalogue", "equations_path", "find", "library_files", "read", "read_toml"]
 
 _FOLDERS = {
     "neuron": "neurons",
@@ -20,12 +20,13 @@ _FOLDERS = {
     "mechanism": "mechanisms",
     "model": "models",
     "network": "networks",
+    "coding": "coding",
 }
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the library: its kind (neuron, synapse, mechanism, network), name, title and path."""
+    """One file of the library: its kind (neuron, synapse, mechanism, network, coding), name, title and path."""
 
     kind: str
     name: str
@@ -49,8 +50,9 @@ def equations_path() -> Path:
 
 
 def catalogue() -> list[Entry]:
-    """Every file of the library, by kind (neurons, synapses, mechanisms, networks) and name."""
-    return [Entry(kind, path.stem, read(path).title, path) for kind in KINDS for path in sorted(_library_files(kind))]
+    """Every file of the library, by kind (neurons, synapses, mechanisms, networks, coding networks) and name."""
+    files = ((kind, name, path) for kind in _FOLDERS for name, path in library_files(kind).items())
+    return [Entry(kind, name, read_toml(path).get("title", ""), path) for kind, name, path in files]
 
 
 def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
@@ -75,7 +77,7 @@ def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
         if not os.path.isfile(path):
             raise TemplateError("", text, "no such file")
         return path
-    files = {file.stem: file for kind in kinds for file in _library_files(kind)}
+    files = {name: file for kind in kinds for name, file in library_files(kind).items()}
     if text not in files:
         where = " or ".join(_FOLDERS[kind] for kind in kinds)
         raise TemplateError("", text, f"not among the library's {where}, nor a .toml file; {suggest(text, files)}")
@@ -111,5 +113,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise TemplateError(str(path), "", "can't be read: tables or arrays are nested too deeply") from None
 
 
-def _library_files(kind: str) -> list[Path]:
-    return list((equations_path() / _FOLDERS[kind]).glob("*.toml"))
+def library_files(kind: str) -> dict[str, Path]:
+    """The library's files of a kind (as in `Entry`), path by name in alphabetical order."""
+    return {file.stem: file for file in sorted((equations_path() / _FOLDERS[kind]).glob("*.toml"))}

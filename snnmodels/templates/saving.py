@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,19 @@ from .arguments import check_kind
 from .constraints import violated
 from .model import Document, Model
 from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput, check_network, in_unit
+from .schema import LOSS_TIMES
 
 __all__ = ["save_model", "save_network"]
 
-_SECONDS = ("interval", "tau", "tau0", "tau1", "missing", "width", "end")  # options of losses that are times
 
-
-def save_network(network: Network, path: str | Path) -> None:
+def save_network(
+    network: Network,
+    path: str | Path,
+    *,
+    title: str = "",
+    description: str = "",
+    references: Sequence[str] = (),
+) -> None:
     """Write a network to a file that `load_network` reads.
 
     What is declared stands in the file, the templates of its models included, so that it reads the same wherever it
@@ -35,6 +41,9 @@ def save_network(network: Network, path: str | Path) -> None:
     network : Network
     path : str or Path
         Ends in ``.toml``. Both files are replaced where they exist, each at once.
+    title, description : str
+        For people; the network's name, and what wrote the file, where they are empty.
+    references : sequence of str
 
     Raises
     ------
@@ -57,7 +66,14 @@ def save_network(network: Network, path: str | Path) -> None:
         raise ValueError(f"the network's name is {network.name!r}, and in a file it needs one; make it with a name")
     arrays: dict[str, np.ndarray] = {}
     archive = path.with_suffix(".npz")
-    content = _content(network, arrays, archive.name)
+    from .. import __version__
+
+    words = {
+        "title": title or network.name,
+        "description": description or f"Saved by snnmodels {__version__}.",
+        **({"references": list(references)} if references else {}),
+    }
+    content = _content(network, words, arrays, archive.name)
     text = tomli_w.dumps(content)
     if arrays:
         with atomic_file(archive, "network") as file:
@@ -138,7 +154,7 @@ def save_model(
         file.write(tomli_w.dumps(content).encode())
 
 
-def _content(network: Network, arrays: dict[str, np.ndarray], archive: str) -> dict[str, Any]:
+def _content(network: Network, words: Mapping[str, Any], arrays: dict[str, np.ndarray], archive: str) -> dict[str, Any]:
     """The document; what is an array goes to `arrays`, and the document names it."""
 
     def stored(name: str, array: Any) -> dict[str, str]:
@@ -149,13 +165,10 @@ def _content(network: Network, arrays: dict[str, np.ndarray], archive: str) -> d
         arrays[key] = kept
         return {"file": archive, "array": key}
 
-    from .. import __version__
-
     content: dict[str, Any] = {
         "kind": "network",
         "name": network.name,
-        "title": network.name,
-        "description": f"Saved by snnmodels {__version__}.",
+        **words,
         "duration": _quantity(network.duration, "second"),
         "output": network.output,
     }
@@ -181,7 +194,7 @@ def _quantity(value: float, unit: str) -> str | float:
 
 
 def _loss(term: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _quantity(value, "second") if key in _SECONDS else value for key, value in term.items()}
+    return {key: _quantity(value, "second") if key in LOSS_TIMES else value for key, value in term.items()}
 
 
 def _input(source: SpikeInput | CurrentInput) -> dict[str, Any]:

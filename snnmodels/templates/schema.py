@@ -15,6 +15,7 @@ from .errors import TemplateError, brief, suggest
 
 __all__ = [
     "KINDS",
+    "LOSS_TIMES",
     "MechanismFile",
     "ModelFile",
     "NetworkFile",
@@ -340,6 +341,10 @@ PseudospikesEntry = Annotated[
         lambda value: "table of pseudospikes" if isinstance(value, dict | PseudospikesTable) else "true or false"
     ),
 ]
+
+
+LOSS_TIMES = ("interval", "tau", "tau0", "tau1", "missing", "width", "end")
+"""Options of losses that are times."""
 
 
 class LossTable(Table):

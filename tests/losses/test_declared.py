@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
+from brian2 import ms, mV
 
 from snnmodels.datasets import Trials
 from snnmodels.gradients import GridSimulation, Simulation, check_gradient
@@ -16,6 +18,7 @@ from snnmodels.losses import (
     CountError,
     ExpressionLoss,
     Pseudospikes,
+    SpikeTimeError,
     TTFSCrossEntropy,
     VanRossumDistance,
     VoltageError,
@@ -23,10 +26,11 @@ from snnmodels.losses import (
 )
 from snnmodels.losses.declared import KINDS, load_network
 from snnmodels.optimisers import Adam
-from snnmodels.templates import Network, TemplateError
+from snnmodels.templates import Network, TemplateError, equations_path
 from snnmodels.templates import load_network as unchecked
 from snnmodels.templates.identity import identity
-from snnmodels.templates.schema import LossTable, PseudospikesTable
+from snnmodels.templates.schema import LOSS_TIMES, LossTable, PseudospikesTable
+from snnmodels.templates.units import quantity_in
 from snnmodels.training import evaluate, train
 
 FILE = """
@@ -210,3 +214,34 @@ def test_no_loss_is_missed_when_it_is_needed_alone(tmp_path: Path) -> None:
     net = written(tmp_path, "")
     with pytest.raises(ValueError, match="network 'with_loss' declares no loss; give one"):
         Simulation(net)
+
+
+def test_the_defaults_that_are_printed_are_those_of_the_losses() -> None:
+    page = (equations_path() / "README.md").read_text().partition("| `kind` | options")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| (`[^|]*`) \| (.*) \|$", page, re.M))
+    named = {kind: text for kinds, text in rows.items() for kind in re.findall(r"`(\w+)`", kinds)}
+    assert set(named) == set(KINDS) - {"expression"}
+    for kind, text in named.items():
+        defaults = {f.name: f.default for f in dataclasses.fields(KINDS[kind])} | {"population": ""}  # type: ignore[arg-type]
+        told = dict(re.findall(r'`(\w+)(?: = ("[^"]*"|[\d.]+))?`', re.sub(r"`\"\w+\"`", "", text)))
+        told.pop("count_error", None)
+        assert set(told) == set(defaults) - {"population"}, kind
+        for name, value in told.items():
+            default = defaults[name]
+            if not value:
+                assert default in ("", None), (kind, name)
+            elif name in LOSS_TIMES:
+                assert quantity_in(value.strip('"'), "second")[0] == pytest.approx(default), (kind, name)
+            else:
+                assert value.strip('"') == str(default), (kind, name)
+
+
+def test_times_of_losses_take_units_and_are_told_with_them() -> None:
+    loss = SpikeTimeError(tau=2 * ms, missing=5 * ms) + 0.5 * CountError("window", end=40 * ms)
+    assert loss.terms[0][0] == SpikeTimeError(2e-3, 5e-3)
+    assert str(loss) == (
+        "SpikeTimeError(tau=2 ms, missing=5 ms) + 0.5 * "
+        "CountError(surrogate='window', width=20 ms, end=40 ms, per=1.0, scale=1.0)"
+    )
+    with pytest.raises(ValueError, match="missing"):
+        SpikeTimeError(missing=5 * mV)

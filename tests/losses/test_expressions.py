@@ -208,6 +208,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a bare state": (lambda: ExpressionLoss("t*v"), r"unknown name 'v'; .*a state is read as in maximum\(v\)"),
     "an unknown function": (lambda: ExpressionLoss("maximal(v)"), "calls 'maximal', which is unknown; did you mean"),
     "an attribute": (lambda: ExpressionLoss("t.real"), "'t.real'"),
+    "a function with a corner": (lambda: ExpressionLoss("abs(t)"), r"abs has a corner .* within integral\(...\) alone"),
+    "a function with a short name": (lambda: ExpressionLoss("min(t)"), "which is unknown; there is arctan, "),
     "a call of a method": (lambda: ExpressionLoss("t.sum()"), "calls 't.sum', which is unknown"),
     "code": (lambda: ExpressionLoss("__import__('os').getcwd()"), "calls .*, which is unknown"),
     "a comparison": (lambda: ExpressionLoss("t > 3"), "'t > 3', which has no derivative everywhere"),

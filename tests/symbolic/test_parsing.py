@@ -10,6 +10,7 @@ import sympy as sp
 
 from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, print_expression, symbol
 from snnmodels.symbolic.programs import Program
+from snnmodels.templates.units import expression_dimension, unit_dimension
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,17 @@ def test_a_condition_has_no_slope() -> None:
 def test_what_is_never_finite_is_refused(text: str) -> None:
     with pytest.raises(UnsupportedExpression, match="finite"):
         parse_expression(text)
+
+
+@pytest.mark.parametrize(
+    "text", [f"int({side})*w" for side in ("v > v_th", "v <= v_th", "v > 0*v", "-v > v_th")] + ["abs(v)"]
+)
+def test_conditions_are_printed_as_brian2_compares_quantities(text: str) -> None:
+    """Both sides in one unit; and what is printed is what was read."""
+    volt = unit_dimension("volt")
+    printed = print_expression(parse_expression(text))
+    assert expression_dimension(printed, {"v": volt, "v_th": volt, "w": volt}) is volt
+    rng = np.random.default_rng(0)
+    for v, v_th, w in [*rng.normal(size=(10, 3)), (0.5, 0.5, 1.0), (-0.5, 0.5, 1.0), (0.0, 0.5, 1.0)]:
+        values = {"v": v, "v_th": v_th, "w": w}
+        assert eval(printed, {}, values) == pytest.approx(eval(text, {}, values))

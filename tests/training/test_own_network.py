@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,23 @@ def test_it_learns_and_leaves_a_network_that_every_command_reads(files: Path, tr
     assert again.loss == pytest.approx(losses[-1], rel=1e-12)
     shown = CliRunner().invoke(app, ["show", str(files / "run" / "trained.toml")])
     assert shown.exit_code == 0, shown.output
+    document = tomllib.loads((files / "run" / "trained.toml").read_text())
+    assert (document["title"], document["description"]) == ("Order of two spikes", "For a test.")
+
+
+def test_the_gradient_of_its_own_loss_is_checked_on_its_data(files: Path) -> None:
+    given = ["check-gradient", str(files / "order.toml"), "--data", str(files / "trials.npz"), "--trials", "3"]
+    checked = CliRunner().invoke(app, given)
+    assert checked.exit_code == 0, checked.output
+    assert "agrees" in checked.stdout
+    assert "not of the network's own loss" not in checked.stdout
+    network = load_network(files / "order.toml")
+    with snn.Simulation(network, batch_size=3) as simulation:
+        inputs, targets = read_trials(files / "trials.npz", network, simulation.loss).take(slice(3))
+        assert f"loss {simulation.run(inputs, targets).loss:.6g}; " in checked.stdout
+    refused = CliRunner().invoke(app, ["check-gradient", "lif", *given[2:]])
+    assert refused.exit_code == 2
+    assert "--data is for a network's file" in refused.stderr
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(

@@ -112,7 +112,10 @@ def from_nir(
     )
     length = _time(duration, "duration", written.get("duration"))
     if length is None:
-        raise ValueError("duration is missing; NIR has no trials: give the length of one")
+        raise ValueError(
+            "duration is missing; NIR has no trials: give its length, as duration=0.1, or --duration 100 (in ms) on "
+            "the command line"
+        )
     told = check_steps(read, chosen.step, chosen.unit, known=bool(written))
     names = _names(read)
     _check_ends(read)
