@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 
 from ..templates.arguments import check_numbers, check_seed, check_whole
-from .readouts import least_squares_decoder
 from .response import filtered
 from .signals import Signal
 
@@ -153,19 +152,6 @@ class LIFResponse:
         """Spikes per second of the population."""
         first = self.signal.first_step(discard)
         return float((self.spike_steps >= first).sum() / ((self.signal.steps - first) * self.signal.dt))
-
-    def fit_decoder(self, discard: float = 0.0, ridge: float = 1e-6) -> Array:
-        """Least-squares decoder of this response, shape (M, n).
-
-        Parameters
-        ----------
-        discard : float
-            Seconds at the start to leave out.
-        ridge : float
-            See `least_squares_decoder`.
-        """
-        first = self.signal.first_step(discard)
-        return least_squares_decoder(self.traces[first:], self.target[first:], ridge)
 
     def coding_loss(self, decoder: Array, gain: float = 1.0, discard: float = 0.0) -> float:
         """Time average of |x - gain D r|².

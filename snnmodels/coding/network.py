@@ -427,16 +427,11 @@ class CodingNetwork:
             return asked
         return "low_rank" if self.recurrent_factors(form).rank < self.n else "dense"
 
-    def slow_weights(self, dt: float) -> Array | None:
+    def slow_factors(self, dt: float) -> Factors | None:
         """What r adds to the voltages in one step where the network implements dynamics, shape (N, N), else None.
 
-        Exact for the step: DᵀW (exp(A dt) - e) D, which is dt DᵀW (A + lambda) D for small steps.
+        Exact for the step: DᵀW times (exp(A dt) - e) D, which is dt DᵀW (A + lambda) D for small steps.
         """
-        factors = self.slow_factors(dt)
-        return None if factors is None else factors.dense()
-
-    def slow_factors(self, dt: float) -> Factors | None:
-        """The same weights as DᵀW times (exp(A dt) - e) D, else None."""
         if self.loss.dynamics is None:
             return None
         propagator, _ = step_matrices(self.loss.dynamics, dt)

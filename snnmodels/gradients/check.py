@@ -19,6 +19,7 @@ from ..templates import load_model
 from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
 from ..templates.model import Model
 from ..templates.network import MOST, Network
+from ..templates.spike_times import with_room
 from .batches import count_trials
 from .gradient_report import FLOOR, GradientReport, GradientRow
 from .probe import Probe, SmoothMaxima, SmoothSpikeTimes, probe, random_inputs
@@ -393,7 +394,7 @@ def _time_deviation(found: Mapping[str, np.ndarray], expected: Mapping[str, np.n
     for name, times in found.items():
         other = expected[name]
         k = max(times.shape[2], other.shape[2])
-        a, b = (np.concatenate([t, np.full((*t.shape[:2], k - t.shape[2]), np.inf)], axis=2) for t in (times, other))
+        a, b = with_room(times, k), with_room(other, k)
         if not np.array_equal(np.isfinite(a), np.isfinite(b)):
             return float("inf")
         there = np.isfinite(a)

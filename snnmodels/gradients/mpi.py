@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -18,6 +18,7 @@ from ..losses.observables import Observable
 from ..parallel import sendable
 from ..templates.arguments import check_whole
 from ..templates.network import Network
+from ..templates.spike_times import side_by_side
 from .batches import check_targets, count_trials
 from .simulation import Simulation
 from .source import Outcome
@@ -295,7 +296,7 @@ class MPISimulation:
             {**total.gradients, **by_trial},
             total.spikes,
             min(p.smallest_gdot for p in parts),
-            shown(self.loss, [_side_by_side(x) for x in zip(*(p.output for p in parts), strict=True)]),
+            shown(self.loss, [_all_trials(x) for x in zip(*(p.output for p in parts), strict=True)]),
             sum(ties) if len(ties) == len(parts) else None,
             sum(silent) if silent else None,
             pseudospikes=total.pseudospikes,
@@ -379,11 +380,6 @@ def _reduced(sums: Mapping[Node, _Sum], node: Node, own: Node) -> dict[Node, _Su
     return {k: v for half in _halves(node) for k, v in _reduced(sums, half, own).items()}
 
 
-def _side_by_side(arrays: Iterable[Array]) -> Array:
-    """What was observed of all trials; spike times are padded to the most of a neuron."""
-    some = list(arrays)
-    if some[0].ndim < 3 or len({x.shape[2] for x in some}) == 1:
-        return np.concatenate(some)
-    most = max(x.shape[2] for x in some)
-    pads = [((0, 0), (0, 0), (0, most - x.shape[2])) for x in some]
-    return np.concatenate([np.pad(x, pad, constant_values=np.inf) for x, pad in zip(some, pads, strict=True)])
+def _all_trials(arrays: Sequence[Array]) -> Array:
+    """What was observed of all trials."""
+    return side_by_side(arrays) if arrays[0].ndim == 3 else np.concatenate(arrays)

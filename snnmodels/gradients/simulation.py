@@ -25,7 +25,7 @@ from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
 from ..templates.network import Network, check_network, in_unit
 from ..templates.samples import checked_samples
-from ..templates.spike_times import checked_times
+from ..templates.spike_times import checked_times, side_by_side
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .passes import ForwardPass
@@ -543,7 +543,7 @@ class Simulation:
             raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
         n_out = self.plan.readout.population.n
         checked = [self._checked(inputs, labels) for inputs, labels in batches]
-        given = [_side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
+        given = [side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
         every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
         self.runs += 1
         self._has_run = self._differentiable = False
@@ -681,7 +681,6 @@ class Simulation:
                 gradients[f"{s.name}.times"] = found if self._dimensions[s.name] == 3 else found[:, :, 0]
         return gradients
 
-
     def _drive_gradients(self) -> dict[str, np.ndarray]:
         """By gains, and by samples in the dimensions in which they were given."""
         network, plan = self._network, self.plan
@@ -698,11 +697,3 @@ class Simulation:
             for c, found in zip(network.currents, of_samples, strict=True):
                 gradients[f"{c.name}.samples"] = found.reshape(found.shape[3 - self._dimensions[c.name] :])
         return gradients
-
-
-def _side_by_side(times: Sequence[np.ndarray]) -> np.ndarray:
-    """Spike times of several batches in one array, padded to the largest number of spikes of a source."""
-    most = max(t.shape[2] for t in times)
-    if all(t.shape[2] == most for t in times):
-        return np.concatenate(times)
-    return np.concatenate([np.pad(t, ((0, 0), (0, 0), (0, most - t.shape[2])), constant_values=np.inf) for t in times])

@@ -12,6 +12,7 @@ from ..templates.arguments import check_callable, check_kind, check_mapping, che
 from ..templates.errors import brief, located, suggest
 from ..templates.expressions import free_names
 from ..templates.network import Network
+from ..templates.spike_times import with_room
 from ..templates.units import evaluate_quantity, expression_dimension, unit_dimension, unit_of_dimension
 from ._language import Read, Written, compiled
 from .base import Loss, LossValue, alike, shown, take_times
@@ -349,8 +350,7 @@ def _matched(name: str, array: np.ndarray, spikes: int | None, samples: int | No
         return array
     if spikes is None:
         raise ValueError(f"target {name!r} has {array.shape[2]} values for each neuron, of which the loss reads one")
-    missing = max(spikes - array.shape[2], 0)
-    return np.pad(array[:, :, :spikes], ((0, 0), (0, 0), (0, missing)), constant_values=np.inf)
+    return with_room(array[:, :, :spikes], spikes)
 
 
 def _filled(

@@ -338,7 +338,7 @@ def train_autoencoder(
         If a loss or a gradient is NaN or infinite.
     """
     held, fast, decoder, recurrent = settings.rates
-    schedule = ExponentialDecay(1.0, settings.decay ** (1 / max(settings.epochs - 1, 1)))
+    schedule = ExponentialDecay.between(1.0, settings.decay, settings.epochs)
 
     def trained(start: Start, epochs: int) -> TrainingResult:
         scales = {"held.w": held * start.gain, "fast.w": fast * start.gain, "decoder.w": decoder * start.size}

@@ -179,12 +179,13 @@ class GatedBatches:
 class SpikeBudget(GradientWrapper):
     """Holds a population to a budget of spikes in training, by a price that rises only while it is exceeded.
 
-    As for `SpikePressure`, the mean count N_i of neuron i is taken to change at the rate N_i with each weight onto it.
-    The step is taken apart from Adam's, as weight decay is in AdamW (Loshchilov & Hutter 2019,
-    https://arxiv.org/abs/1711.05101), so that training stays in the compiled program: after every few batches, weights
-    onto neuron i fall by the learning rate times the price times N_i times the number of batches, with N_i counted on
-    the last of them. A gated network has a budget and a price for each level of its knob, and N_i is weighted by the
-    price of each trial's level. After each call ``ln price += gain (spikes/budget - 1)``, within bounds.
+    The exact gradient of a spike count is zero wherever it exists. So the mean count N_i of neuron i is taken to change
+    at the rate N_i with each weight onto it: neurons that spike much are held back most. The step is taken apart from
+    Adam's, as weight decay is in AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), so that training
+    stays in the compiled program: after every few batches, weights onto neuron i fall by the learning rate times the
+    price times N_i times the number of batches, with N_i counted on the last of them. A gated network has a budget and
+    a price for each level of its knob, and N_i is weighted by the price of each trial's level. After each call
+    ``ln price += gain (spikes/budget - 1)``, within bounds.
 
     Parameters
     ----------

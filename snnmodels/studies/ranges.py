@@ -246,13 +246,12 @@ def train_arm(
 ) -> TrainingResult:
     """Train output weights, and what else is named, from the network's values."""
     start = source.network.trainable()
-    decay = (settings.last_rate / settings.rate) ** (1 / max(settings.epochs - 1, 1))
     own = task.key in learned
     return train(
         source,
         data,
         Adam(
-            ExponentialDecay(settings.rate, decay),
+            ExponentialDecay.between(settings.rate, settings.last_rate, settings.epochs),
             scales={task.key: task.factor} if own else {},
             transforms={task.key: "log"} if own else {},
         ),

@@ -246,12 +246,11 @@ def train_arm(
         Of the order of the trials.
     """
     start = source.network.trainable()
-    decay = (settings.last_rate / settings.rate) ** (1 / max(settings.epochs - 1, 1))
     return train(
         source,
         data,
         Adam(
-            ExponentialDecay(settings.rate, decay),
+            ExponentialDecay.between(settings.rate, settings.last_rate, settings.epochs),
             scales={key: scale for key, scale in SCALES.items() if key in learned},
             bounds={key: pair for key, pair in BOUNDS.items() if key in learned},
         ),

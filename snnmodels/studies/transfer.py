@@ -24,6 +24,7 @@ from ..gradients.source import GradientSource
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import Network, Projection, load_model
 from ..training import train as fit
+from ..training.data import batches
 from .adaptive_network import train_adaptive
 from .early_decision import decide, output_potentials
 from .gating import GatedBatches, SpikeBudget, gated, with_knob
@@ -36,6 +37,7 @@ HIDDEN = "hidden"
 INPUT_WEIGHTS, OUTPUT_WEIGHTS = "input_hidden.w", "hidden_output.w"
 KNOB_MODEL = "lif+exp_synapse+population_trace+energy_threshold+feedback_inhibition"
 ORDERS = ("worth", "norm", "random")
+TESTED_AT_ONCE = 500  # trials
 Arrays = dict[str, np.ndarray]
 Point = dict[str, Any]
 Points = list[Point]
@@ -78,15 +80,15 @@ class _Tester:
 
     def __init__(self, task: Task, network: Network) -> None:
         self._task = task
-        self.simulation = _opened(task, network, 500)
+        self.simulation = _opened(task, network, TESTED_AT_ONCE)
 
     def __call__(self, values: Mapping[str, np.ndarray], on: int | None = None, n: int = 0, **more: Any) -> Point:
         return {**more, **{name: self._measure(data, values, on, n) for name, data in self._task.sets.items()}}
 
     def _measure(self, data: Trials, values: Mapping[str, np.ndarray], on: int | None, n: int) -> dict[str, float]:
         right, spikes, decided = 0.0, 0.0, 0.0
-        for start in range(0, len(data), 500):
-            inputs, labels = data.take(np.arange(start, min(start + 500, len(data))))
+        for which in batches(np.arange(len(data)), TESTED_AT_ONCE):
+            inputs, labels = data.take(which)
             if on is not None:
                 inputs = with_knob(inputs, np.full(len(labels), on), n)
             outcome = self.simulation.run(inputs, labels, values, gradient=False)
@@ -332,16 +334,17 @@ class _Seed:
         every: dict[str, list[Mapping[str, Any]]] = {}
         with closing(_Tester(self.task, network)) as tester:
             for name, data in self.task.sets.items():
-                parts = []
-                for start in range(0, len(data), 500):
-                    inputs, labels = data.take(np.arange(start, start + 500))
+                parts, sizes = [], []
+                for which in batches(np.arange(len(data)), TESTED_AT_ONCE):
+                    inputs, labels = data.take(which)
                     tester.simulation.run(inputs, labels, base, gradient=False)
                     hidden = tester.simulation.spike_times(HIDDEN)
                     first = tester.simulation.spike_times("output")[:, :, 0] if self.task.decides else None
                     potentials = output_potentials(hidden, base[OUTPUT_WEIGHTS], at)
                     parts.append(decide(hidden, first, potentials, at, labels, deadlines, margins))
+                    sizes.append(len(labels))
                 every[name] = [
-                    {**p[0], **{key: float(np.mean([x[key] for x in p])) for key in ("accuracy", "spikes")}}
+                    {**p[0], **{k: float(np.average([x[k] for x in p], weights=sizes)) for k in ("accuracy", "spikes")}}
                     for p in zip(*parts, strict=True)
                 ]
         points: Points = []

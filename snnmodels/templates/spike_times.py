@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .network import in_unit
 
-__all__ = ["checked_times"]
+__all__ = ["checked_times", "side_by_side", "with_room"]
 
 
 def checked_times(
@@ -80,3 +82,15 @@ def _refuse(t: np.ndarray, name: str, duration: float, slack: float) -> None:
         f"a spike at {{:g}} ms is not before the end of the trial at {duration * 1e3:g} ms",
         "give times in seconds, or make the duration longer",
     )
+
+
+def with_room(times: np.ndarray, spikes: int) -> np.ndarray:
+    """Spike times ``(trials, n, k)``, padded with ``inf`` so that k is at least `spikes`."""
+    missing = max(spikes - times.shape[2], 0)
+    return np.pad(times, ((0, 0), (0, 0), (0, missing)), constant_values=np.inf) if missing else times
+
+
+def side_by_side(times: Sequence[np.ndarray]) -> np.ndarray:
+    """Spike times of several groups of trials in one array, padded to the most spikes of a neuron."""
+    most = max(t.shape[2] for t in times)
+    return np.concatenate([with_room(t, most) for t in times])

@@ -14,8 +14,9 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from snnmodels.symbolic.programs import Program, cotangent
-from snnmodels.targets.numpy import series as numpy_series
-from snnmodels.targets.numpy.series import (
+from snnmodels.targets.numpy import taylor
+from snnmodels.targets.numpy.series import Series
+from snnmodels.targets.numpy.taylor import (
     ARRIVED,
     FAILED,
     RESTING,
@@ -23,7 +24,6 @@ from snnmodels.targets.numpy.series import (
     SPIKED,
     Control,
     Lanes,
-    Series,
     first_crossing,
 )
 from tests.events.test_series import built, compiled, parameters, pointer, system
@@ -70,11 +70,11 @@ class NumpyTarget:
 
     def walk(self, lanes: Lanes) -> Any:
         tape: list[Any] = []
-        numpy_series.walk(self.series, self.c, self.control, lanes, tape)
+        taylor.walk(self.series, self.c, self.control, lanes, tape)
         return tape
 
     def back(self, tape: Any, x_bar: np.ndarray, time_bar: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return numpy_series.walk_back(self.series, self.c, self.control, tape, x_bar, time_bar, self.c_bar)
+        return taylor.walk_back(self.series, self.c, self.control, tape, x_bar, time_bar, self.c_bar)
 
     def parameters(self) -> np.ndarray:
         return self.series.parameters(self.p, self.c_bar)
@@ -566,7 +566,7 @@ def test_a_state_that_leaves_the_numbers_fails() -> None:
     series = Series(SeriesProgram.of(given))
     c = series.constants(np.ones((1, 2)))
     lanes = Lanes.of(np.array([[1.0, np.nan]]), np.full(2, 0.5))
-    numpy_series.walk(series, c, Control(1e-10, 1.0, [1.0]), lanes, [])
+    taylor.walk(series, c, Control(1e-10, 1.0, [1.0]), lanes, [])
     assert list(lanes.outcome) == [ARRIVED, FAILED]
     np.testing.assert_allclose(lanes.x[0, 0], 2.0, rtol=1e-9)
 
@@ -581,7 +581,7 @@ def test_a_step_is_halved_where_the_last_coefficients_are_small_by_accident() ->
     tapes = {}
     for check in (False, True):
         lanes, tapes[check] = Lanes.of(np.zeros((2, 1)), np.array([2.0])), []
-        numpy_series.walk(series, c, Control(1e-8, 2.0, [1.0, 1.0], 6, check), lanes, tapes[check])
+        taylor.walk(series, c, Control(1e-8, 2.0, [1.0, 1.0], 6, check), lanes, tapes[check])
         tapes[check] = (len(tapes[check]), abs(lanes.x[1, 0] - 100 * 2.0**10 / 10))
     assert tapes[True][0] > tapes[False][0]
     assert tapes[False][1] > 1000 > 1e-2 > tapes[True][1]

@@ -177,6 +177,7 @@ def test_scale_of_an_unknown_key():
         (lambda: Adam(-1.0), "rate: expected a positive, finite learning rate"),
         (lambda: Adam(ConstantRate(np.inf)), "rate: expected a finite number"),
         (lambda: Adam(ExponentialDecay(0.0)), "initial: expected a positive"),
+        (lambda: ExponentialDecay.between(0.1, 0.2, 5), "last: expected a learning rate of at most initial = 0.1"),
         (lambda: Adam(ExponentialDecay(1.0, 1.5)), r"factor: expected a number in \(0, 1\]"),
         (lambda: Adam(beta2=1.0), r"beta2: expected a number in \[0, 1\), got 1.0"),
         (lambda: Adam(epsilon=0), "epsilon: expected a positive"),
@@ -237,3 +238,9 @@ def test_arrays_that_the_compiled_adam_cannot_take_are_left_alone():
     strided = [np.ones(6)[::2] for _ in range(4)]
     assert not fused_adam(strided[0], strided[1], strided[2:], 0.9, 0.999, 1e-8, 1e-3)
     np.testing.assert_array_equal(strided[0], 1)
+
+
+def test_a_decay_between_two_rates_ends_at_the_last() -> None:
+    schedule = ExponentialDecay.between(0.02, 0.001, 12)
+    assert [schedule(0), schedule(11)] == pytest.approx([0.02, 0.001], rel=1e-12)
+    assert ExponentialDecay.between(0.02, 0.001, 1)(0) == 0.02

@@ -472,7 +472,7 @@ def test_instances_beside_the_network(tmp_path):
 
 
 def test_an_unknown_network_lists_what_exists():
-    every = "mnist, shd, yin_yang, yin_yang_knobs"
+    every = "mnist, shd, yin_yang"
     with pytest.raises(TemplateError, match=rf"not among the library's networks.*there is {every}$"):
         load_network("cifar")
 

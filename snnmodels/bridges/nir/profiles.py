@@ -135,7 +135,6 @@ def _steps(tau: Array, dt: float) -> Array:
 _PULSES = Gauge(False, _self, _ones, _self)
 _STEPS = Gauge(True, _steps, _steps, _steps)
 
-_LEAKY = ("CubaLI", "CubaLIF", "LI", "LIF")
 _CUBA = ("CubaLI", "CubaLIF")
 _RESET = ("CubaLIF", "IF", "LIF")
 _DENSE = ("Affine", "Linear")

@@ -13,8 +13,9 @@ from ...events.bounds import LEVELS, PER_OCTAVE, Bounds
 from ...events.series import SeriesProgram
 from .crossing import Along, TooManySteps, Unfinished, first_crossing
 from .parameters import Parametrised
-from .series import ARRIVED, FAILED, RUNNING, SPIKED, Control, Lanes, Series, Step, walk, walk_back
+from .series import Series
 from .tape import SPIKE
+from .taylor import ARRIVED, FAILED, RUNNING, SPIKED, Control, Lanes, Step, walk, walk_back
 
 __all__ = ["ClosedForm", "Flow", "TaylorSteps"]
 
