@@ -198,7 +198,7 @@ class MPISimulation:
         SimulationError
             In all processes, naming what differs.
         """
-        _check_alike(self._comm.allgather(facts))
+        _check_alike(dict(enumerate(self._comm.allgather(facts))))
 
     def run(
         self,
@@ -225,16 +225,17 @@ class MPISimulation:
         ValueError, SimulationError
             As `Simulation.run`, in all processes if in one; also if processes gave different things.
         """
-        told = _told(inputs, targets, values, gradient)
+        told: dict[str, Any] = {}
         sums: dict[Node, _Sum] = {}
         parts: dict[int, _Part] = {}
         error: Exception | None = None
-        try:
+        try:  # whatever fails here: the others wait for this process
+            told = _told(inputs, targets, values, gradient)
             sums, parts = self._own(inputs, targets, values, gradient)
         except Exception as found:
             error = found
         every: list[_Message] = self._comm.allgather(_Message(told, error and sendable(error), sums, parts))
-        _check_alike([message.alike for message in every])
+        _check_alike({rank: message.alike for rank, message in enumerate(every) if message.alike})
         for rank, message in enumerate(every):
             if message.error is not None:
                 raise message.error if error is None or rank != self._comm.rank else error
@@ -342,13 +343,15 @@ def _checksum(arrays: Any) -> int:
     return total
 
 
-def _check_alike(told: Sequence[Mapping[str, Any]]) -> None:
-    for name in told[0]:
-        other = next((rank for rank, facts in enumerate(told) if facts[name] != told[0][name]), None)
+def _check_alike(told: Mapping[int, Mapping[str, Any]]) -> None:
+    """Refuse what processes, by rank, were given otherwise."""
+    first = min(told, default=0)
+    for name in told.get(first, ()):
+        other = next((rank for rank, facts in told.items() if facts[name] != told[first][name]), None)
         if other is not None:
             raise SimulationError(
-                f"processes 0 and {other} differ in {name}: all have to run the same program, with the same data, "
-                "seeds and files"
+                f"processes {first} and {other} differ in {name}: all have to run the same program, with the same "
+                "data, seeds and files"
             )
 
 

@@ -138,6 +138,9 @@ def test_what_goes_wrong_in_one_goes_wrong_in_all(network):
         for found in in_group(2, lambda comm, g=given: outcome(network, comm, **(g if comm.rank else {}))):
             assert isinstance(found, snn.SimulationError)
             assert f"processes 0 and 1 differ in {what}: all have to run the same program" in str(found)
+    ragged = {"inputs": {"input": [[0.001], [0.002, 0.003]]}}  # no checksum can be taken of it
+    for found in in_group(2, lambda comm: outcome(network, comm, **(ragged if comm.rank else {}))):
+        assert isinstance(found, ValueError)
 
 
 def test_arguments(network, monkeypatch):
