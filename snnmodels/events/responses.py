@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import sympy as sp
 
 from ..symbolic.parsing import symbol
 from ..symbolic.programs import Program
+from .rule import Rule
 
 __all__ = ["Additive"]
-
-
-class _Rule(Protocol):
-    """What is read of a `Rule`, whose file imports this one."""
-
-    @property
-    def program(self) -> Program: ...
-
-    @property
-    def outputs(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +73,7 @@ class Additive:
             return None
         return cls(slopes, moves, given)
 
-    def response(self, back: _Rule) -> Program:
+    def response(self, back: Rule) -> Program:
         """``y``, the flow of the jump without its constant part, and ``z``.
 
         With costates there, ``l·y`` is the derivative by the weight, and ``w l·z`` that by the time of the arrival.
@@ -105,7 +95,7 @@ class Additive:
         order = [f"{name}{i}" for name in "yz" for i in range(len(costates))]
         return Program(tuple(statements), {n: outputs[n] for n in order}).simplified()
 
-    def gradient(self, back: _Rule, gradient: _Rule, states: Sequence[sp.Symbol]) -> Program:
+    def gradient(self, back: Rule, gradient: Rule, states: Sequence[sp.Symbol]) -> Program:
         """The share of the arrival in each gradient, over the weight: at once, and in the flow until the costates.
 
         Parameters

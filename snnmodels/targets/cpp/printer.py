@@ -8,7 +8,8 @@ from dataclasses import replace
 import sympy as sp
 
 from ...events.accuracy import MAX_EVENTS, MAX_STEPS, sizes
-from ...events.rules import Rule, Rules
+from ...events.rule import Rule
+from ...events.rules import Rules
 from ...events.series import SeriesProgram
 from ...symbolic.divided_differences import MAX_NODES, cpp_source
 from ...symbolic.programs import Program

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...events.rules import Rule
+from ...events.rule import Rule
 from ...symbolic.divided_differences import NUMPY_FUNCTIONS
 from ...symbolic.parsing import print_expression
 from ...symbolic.programs import Program
