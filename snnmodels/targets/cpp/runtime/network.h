@@ -61,6 +61,9 @@ struct ComponentTape
     bool scattered = false;  // see sparse.h: how the trial was run
     Plain<Piece> pieces;
     Plain<Arrival> arrivals;
+    // of a sweep: where the weights of every arrival begin; behind them the last once more for each arrival of the fullest
+    // instant, so that as many can be fetched ahead
+    Plain<const double*> rows;
     Plain<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
@@ -88,7 +91,7 @@ struct ComponentTape
         Own& o = owns.emplace_back();
         o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
+    void clear() { pieces.clear(), arrivals.clear(), rows.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 // Spikes as the states of their source neuron see them, see sources.h
@@ -163,11 +166,11 @@ struct Sweep
     Trial& trial;
     ComponentTape& tape;  // forward: pieces and arrivals are given, spikes are found
     bool maxima;          // whether the largest values of the observed state are wanted
+    int receptor;         // at which all arrivals come, -1 where there are several
     const Cotangent* loss = nullptr;
     std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 
     const Projection& of(const Arrival& a) const { return net.projections[a.projection]; }
-    std::size_t row(const Arrival& a) const { const Projection& p = of(a); return std::size_t(trial.trains[p.source].neuron[a.spike]) * p.width; }
     void collect(const Arrival& a, double s) const { trial.trains[of(a).source].sens[a.spike] += s, (*delay_sums)[a.projection][0] += s; }
 };
 

@@ -27,6 +27,11 @@ public:
         std::memset(data.data(), 0, data.size() * sizeof(T));
         first = data.data() + (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T), length = n;
     }
+    // to n numbers of any value, or more
+    void room(std::size_t n)
+    {
+        if (n > length) resize(n);
+    }
     Aligned() = default;
     Aligned(Aligned&&) = default;
     T* begin() { return first; }

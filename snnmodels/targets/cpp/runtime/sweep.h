@@ -43,28 +43,22 @@ public:
     {
         if constexpr (SWEEPS)
         {
-            const int pieces = int(of.tape.pieces.size());
-            int a = 0;
             if constexpr (M::SPIKING)
-                if (width <= FEW && one_receptor(of, 0, pieces, 0))
+            {
+                if (width <= FEW && of.receptor >= 0)
                 {
-                    M::receptor(of.of(of.tape.arrivals[0]).receptor, [&](auto q) { width == LANES ? few<decltype(q), 1>(of) : few<decltype(q), 2>(of); });
+                    M::receptor(of.receptor, [&](auto q) { width == LANES ? few<decltype(q), 1>(of) : few<decltype(q), 2>(of); });
                     return;
                 }
+            }
+            else if constexpr (M::OBSERVED)
+                if (of.maxima && of.receptor >= 0) return follow_maxima(of);
+            const int pieces = int(of.tape.pieces.size());
+            int a = 0;
             for (int first = 0; first < pieces; first += LANES)
             {
-                D8 length = all(0);
-                const int m = std::min(LANES, pieces - first);
-                for (int k = 0; k < m; k++) length[k] = of.tape.pieces[first + k].end - of.tape.pieces[first + k].t;
-                const auto flows = flow[0].at(length);
-                if constexpr (!M::SPIKING && M::OBSERVED)
-                    if (of.maxima && one_receptor(of, first, m, a))
-                    {
-                        follow_maxima(of, first, m, a, flows);
-                        a = of.tape.pieces[first + m - 1].arrivals;
-                        continue;
-                    }
-                for (int k = 0; k < m; k++) a = advance(of, first + k, a, one(flow[0], flows, k));
+                const Eighth eighth(*this, of, first);
+                for (int k = 0; k < eighth.m; k++) a = advance(of, first + k, a, one(flow[0], eighth.flows, k));
             }
         }
     }
@@ -99,32 +93,46 @@ private:
 
     // --- forward -------------------------------------------------------------------------------------------------------
 
+    // Up to eight pieces from `first` on, and the flow over each
+    struct Eighth
+    {
+        const Piece* pieces;
+        int m;
+        decltype(std::declval<typename M::template Flow<K>>().at(D8())) flows;
+        SNN_INLINE Eighth(const SweptPopulation& p, const Sweep& of, int first) : pieces(&of.tape.pieces[first]), m(std::min(LANES, int(of.tape.pieces.size()) - first))
+        {
+            D8 length = all(0);
+            for (int k = 0; k < m; k++) length[k] = this->length(k);
+            flows = p.flow[0].at(length);
+        }
+        double length(int k) const { return pieces[k].end - pieces[k].t; }
+    };
+
     // Piece n, to which arrivals from `a` on belong; returns the first of the next
     template <class F> int advance(const Sweep& of, int n, int a, const F& f)
     {
         Piece& piece = of.tape.pieces[n];
         const double s = piece.end - piece.t;
         clock = piece.t;
-        rows.clear();
-        int receptor = -1;
-        for (; a < piece.arrivals; a++)
+        const double* const* rows = of.tape.rows.data() + a;
+        const int end = piece.arrivals;
+        int m = end - a, receptor = of.receptor;
+        if (receptor < 0 && m)
         {
-            const Projection& p = of.of(of.tape.arrivals[a]);
-            if (p.receptor != receptor) arrive(receptor);
-            receptor = p.receptor;
-            rows.push_back(p.weight + of.row(of.tape.arrivals[a]));
+            // those of the last receptor go along with the flow
+            receptor = of.of(of.tape.arrivals[a]).receptor;
+            for (int from = a; ++a < end;)
+                if (const int other = of.of(of.tape.arrivals[a]).receptor; other != receptor)
+                {
+                    arrive(receptor, rows, a - from);
+                    rows += a - from, from = a, receptor = other;
+                }
+            m = int(of.tape.rows.data() + end - rows);
         }
         piece.owns = int(of.tape.owns.size());
-        if (!(s > 0)) return arrive(receptor), a;
-        // which rows come next, no processor can guess: one is fetched beside each that is read
-        coming.clear();
-        for (int k = 0; k < int(rows.size()); k++)
-        {
-            const Arrival& next = of.tape.arrivals[std::min(a + k, int(of.tape.arrivals.size()) - 1)];
-            coming.push_back(of.of(next).weight + of.row(next));
-        }
+        if (!(s > 0)) return arrive(receptor, rows, m), end;
         const int level = ladder.level(s);
-        if (rows.empty()) pass(of, n, s, level, f, typename Base::Nothing());
+        if (!m) pass(of, n, s, level, f, typename Base::Nothing());
         else
             M::receptor(receptor, [&](auto q) {
                 typename decltype(q)::template Arrive<double> rule;
@@ -132,14 +140,13 @@ private:
                 const auto arrive = rule.at(0.0);
                 pass(of, n, s, level, f, [&](int j, auto& states) {
                     constexpr int B = std::extent_v<std::remove_reference_t<decltype(states)>>;
-                    for (std::size_t k = 0; k < rows.size(); k++)
+                    for (int k = 0; k < m; k++)
                         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
                         {
-                            const double* row = rows[k];
-                            __builtin_prefetch(coming[k] + j + b * LANES);
+                            __builtin_prefetch(rows[m + k] + j + b * LANES);  // which rows come next, no processor can guess
                             D8 in[S_ + 1];
                             SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[i] = states[b][i];
-                            in[S_] = load8(row + j + b * LANES);
+                            in[S_] = load8(rows[k] + j + b * LANES);
                             arrive.run(in, states[b]);
                         }
                 });
@@ -154,7 +161,7 @@ private:
                 for (int k = from; k < train.size(); k++) of.tape.own(train.t[k], index, k);
             }
         piece.owns = int(of.tape.owns.size());
-        return a;
+        return end;
     }
 
     // A population of few vectors, of which the states stay in registers, and who may cross where it is
@@ -171,33 +178,27 @@ private:
         const int pieces = int(tape.pieces.size());
         D8 state[V][S_ + 1];
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) take(x.begin(), b * LANES, state[b]);
-        int a = 0;
+        const double* const* row = tape.rows.data();
         for (int first = 0; first < pieces; first += LANES)
         {
-            D8 length = all(0);
-            const int m = std::min(LANES, pieces - first);
-            for (int k = 0; k < m; k++) length[k] = tape.pieces[first + k].end - tape.pieces[first + k].t;
-            const auto flows = flow[0].at(length);
-            for (int k = 0; k < m; k++)
+            const Eighth eighth(*this, of, first);
+            for (int k = 0; k < eighth.m; k++)
             {
                 Piece& piece = tape.pieces[first + k];
                 const double s = piece.end - piece.t;
-                for (; a < piece.arrivals; a++)
-                {
-                    const double* row = of.of(tape.arrivals[a]).weight + of.row(tape.arrivals[a]);
+                for (const double* const* last = tape.rows.data() + piece.arrivals; row < last; row++)
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
                         D8 after[S_];
-                        state[b][S_] = load8(row + b * LANES);
+                        state[b][S_] = load8(*row + b * LANES);
                         arrive.run(state[b], after);
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
                     }
-                }
                 const int from = train.size();
                 if (s > 0)
                 {
                     const int level = ladder.level(s);
-                    const auto f = one(flow[0], flows, k);
+                    const auto f = one(flow[0], eighth.flows, k);
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
                         D8 d[S_], g, to[S_];
@@ -218,10 +219,9 @@ private:
     }
 
     // what came to another receptor at the same instant
-    void arrive(int receptor)
+    void arrive(int receptor, const double* const* rows, int m)
     {
-        for (const double* row : rows) Base::arrive(receptor, {row, nullptr, width});
-        rows.clear();
+        for (int k = 0; k < m; k++) Base::arrive(receptor, {rows[k], nullptr, width});
     }
 
     template <class F, class ADD> SNN_INLINE void pass(const Sweep& of, int n, double s, int level, const F& f, const ADD& add)
@@ -244,46 +244,63 @@ private:
             }
     }
 
-    // Whether m pieces from `first` on have arrivals at one receptor alone
-    bool one_receptor(const Sweep& of, int first, int m, int a) const
+    // The maxima of what does not spike. Only where a state may have its largest value of all is it looked at: where it ends
+    // and what it stays below is found first, for eight pieces at once.
+    void follow_maxima(const Sweep& of)
     {
-        const int end = of.tape.pieces[first + m - 1].arrivals;
-        for (int k = a + 1; k < end; k++) if (of.of(of.tape.arrivals[k]).receptor != of.of(of.tape.arrivals[a]).receptor) return false;
-        return end > a;
-    }
-
-    // Up to eight pieces from `first` on, for the maxima of what does not spike: eight neurons go through all of them
-    template <class F> void follow_maxima(const Sweep& of, int first, int m, int a, const F& flows)
-    {
-        const int end = of.tape.pieces[first + m - 1].arrivals, receptor = of.of(of.tape.arrivals[a]).receptor;
-        rows.clear();
-        for (int k = a; k < end; k++) rows.push_back(of.of(of.tape.arrivals[k]).weight + of.row(of.tape.arrivals[k]));
-        decltype(one(flow[0], flows, 0)) flow_of[LANES];
-        int level[LANES];
-        const Piece* pieces = &of.tape.pieces[first];
-        for (int k = 0; k < m; k++) flow_of[k] = one(flow[0], flows, k), level[k] = ladder.level(pieces[k].end - pieces[k].t);
-        M::receptor(receptor, [&](auto q) {
+        const int pieces = int(of.tape.pieces.size()), eighths = (pieces + LANES - 1) / LANES;
+        began.room(std::size_t(eighths) * S_ * width), tops.room(std::size_t(eighths) * width);
+        highest.room(width);
+        std::copy_n(Base::peak_value.begin(), width, highest.begin());
+        M::receptor(of.receptor, [&](auto q) {
             typename decltype(q)::template Arrive<double> rule;
             prepare(rule, 0);
             const auto arrive = rule.at(0.0);
-            int j = 0;
-            for (; j + 2 * LANES <= width; j += 2 * LANES) follow_block<2>(pieces, first, m, a, flow_of, level, arrive, j);
-            if (j < width) follow_block<1>(pieces, first, m, a, flow_of, level, arrive, j);
+            for (int e = 0, a = 0; e < eighths; e++)
+            {
+                const Stretch stretch(*this, of, e, a);
+                int j = 0;
+                for (; j + 2 * LANES <= width; j += 2 * LANES) rise<2>(stretch, arrive, e, j);
+                if (j < width) rise<1>(stretch, arrive, e, j);
+                a = stretch.end();
+            }
+            for (int e = 0, a = 0; e < eighths; e++)
+            {
+                const auto below = [&](int j) { return bits_above(load8(highest.begin() + j), load8(tops.begin() + std::size_t(e) * width + j)) == ones_below(LANES); };
+                int j = 0;
+                while (j < width && below(j)) j += LANES;
+                if (j < width)
+                {
+                    const Stretch stretch(*this, of, e, a);
+                    for (; j < width; j += LANES) if (!below(j)) look(stretch, arrive, e, j);
+                }
+                a = of.tape.pieces[std::min(pieces, (e + 1) * LANES) - 1].arrivals;
+            }
         });
     }
-    template <int B, class F, class A> SNN_INLINE void follow_block(const Piece* pieces, int first, int m, int a, const F* flow_of, const int* level, const A& arrive, int j)
+    // Eight pieces with their arrivals
+    struct Stretch
     {
-        // states of all pieces first, so that only the highest have to be looked at
-        D8 from[LANES][B][S_], to[LANES][B][S_], top[LANES][B], state[B][S_ + 1], highest[B];
-        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        const Piece* pieces;
+        const double* const* rows;
+        int m, a, first;
+        decltype(one(std::declval<typename M::template Flow<K>>(), std::declval<Eighth>().flows, 0)) flow[LANES];
+        int level[LANES];
+        Stretch(const SweptPopulation& p, const Sweep& of, int e, int a) : a(a), first(e * LANES)
         {
-            highest[b] = load8(Base::peak_value.begin() + j + b * LANES);
-            take(x.begin(), j + b * LANES, state[b]);
+            const Eighth eighth(p, of, first);
+            pieces = eighth.pieces, m = eighth.m, rows = of.tape.rows.data() + a;
+            for (int k = 0; k < m; k++) flow[k] = one(p.flow[0], eighth.flows, k), level[k] = p.ladder.level(eighth.length(k));
         }
-        const double* const* row = rows.data();
-        for (int k = 0; k < m; k++)
+        int end() const { return pieces[m - 1].arrivals; }
+    };
+    // Neurons from j on go through them all: each(k, b, from, to) with the states of vector b at the two ends of piece k
+    template <int B, class A, class E> SNN_INLINE void go(const Stretch& c, const A& arrive, D8 (*state)[S_ + 1], int j, const E& each)
+    {
+        const double* const* row = c.rows;
+        for (int k = 0; k < c.m; k++)
         {
-            for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
+            for (const double* const* last = c.rows + (c.pieces[k].arrivals - c.a); row < last; row++)
                 SNN_IN_REGISTERS for (int b = 0; b < B; b++)
                 {
                     D8 after[S_];
@@ -291,24 +308,47 @@ private:
                     arrive.run(state[b], after);
                     SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
                 }
-            if (!(pieces[k].end > pieces[k].t)) continue;
+            if (!(c.pieces[k].end > c.pieces[k].t)) continue;
             SNN_IN_REGISTERS for (int b = 0; b < B; b++)
             {
-                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][b][i] = state[b][i];
-                flow_of[k].run(from[k][b], state[b]);
-                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][b][i] = state[b][i];
-                top[k][b] = Base::ceiling(j + b * LANES, level[k], from[k][b]);
-                highest[b] = larger(state[b][Base::observed_()], highest[b]);
+                D8 from[S_];
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[i] = state[b][i];
+                c.flow[k].run(from, state[b]);
+                each(k, b, from, state[b]);
             }
         }
-        SNN_IN_REGISTERS for (int b = 0; b < B; b++) put(x.begin(), j + b * LANES, state[b]);
-        for (int k = 0; k < m; k++)
-            for (int b = 0; b < B; b++)
-                if (pieces[k].end > pieces[k].t && bits_above(highest[b], larger(top[k][b], to[k][b][Base::observed_()])) != ones_below(LANES))
-                    Base::block_peaks(j + b * LANES, level[k], from[k][b], to[k][b], top[k][b], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
     }
-
-    std::vector<const double*> rows, coming;
+    template <int B, class A> SNN_INLINE void rise(const Stretch& c, const A& arrive, int e, int j)
+    {
+        D8 state[B][S_ + 1], high[B], top[B];
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        {
+            take(x.begin(), j + b * LANES, state[b]);
+            put(began.begin() + std::size_t(e) * S_ * width, j + b * LANES, state[b]);
+            high[b] = load8(highest.begin() + j + b * LANES), top[b] = all(-INF);
+        }
+        go<B>(c, arrive, state, j, [&](int k, int b, const D8* from, const D8* to) {
+            const D8 end = to[Base::observed_()];
+            top[b] = larger(larger(Base::ceiling(j + b * LANES, c.level[k], from), end), top[b]);
+            high[b] = larger(end, high[b]);
+        });
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        {
+            put(x.begin(), j + b * LANES, state[b]);
+            store8(highest.begin() + j + b * LANES, high[b]), store8(tops.begin() + std::size_t(e) * width + j + b * LANES, top[b]);
+        }
+    }
+    template <class A> void look(const Stretch& c, const A& arrive, int e, int j)
+    {
+        D8 state[1][S_ + 1];
+        take(began.begin() + std::size_t(e) * S_ * width, j, state[0]);
+        go<1>(c, arrive, state, j, [&](int k, int, const D8* from, const D8* to) {
+            const D8 top = Base::ceiling(j, c.level[k], from);
+            if (bits_above(load8(highest.begin() + j), larger(top, to[Base::observed_()])) != ones_below(LANES))
+                Base::block_peaks(j, c.level[k], from, to, top, c.pieces[k].t, c.pieces[k].end - c.pieces[k].t, c.first + k);
+        });
+    }
+    Aligned<double> began, tops, highest;  // states where eight pieces begin, what the observed one stays below in them, and where it was highest
 
     template <class R> using BackRule = typename R::template ArriveBack<K>;
     typename M::template EachReceptor<BackRule> arrive_back_;  // one for each receptor
@@ -498,16 +538,18 @@ private:
     {
         const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
         const int m = to - from, q = of.tape.arrivals[from].projection;
+        const Projection& p = of.net.projections[q];
+        double* sums = (*of.weight_sums)[q].begin();
         const double* weights[LANES];
         double* gradients[LANES];
         for (int k = 0; k < m; k++)
         {
-            const std::size_t row = of.row(of.tape.arrivals[from + k]);
-            weights[k] = of.net.projections[q].weight + row, gradients[k] = (*of.weight_sums)[q].begin() + row;
+            weights[k] = of.tape.rows[from + k];
+            gradients[k] = sums + (weights[k] - p.weight);
         }
         if (from > 0 && of.tape.arrivals[from - 1].projection == q)  // which row comes next, no processor can guess
         {
-            const double* next = (*of.weight_sums)[q].begin() + of.row(of.tape.arrivals[from - 1]);
+            const double* next = sums + (of.tape.rows[from - 1] - p.weight);
             for (int k = 0; k < width; k += LANES) __builtin_prefetch(next + k, 1);
         }
         D8 moved[LANES];
