@@ -36,6 +36,7 @@ public:
             span = 8 * ladder.longest;
             while (!keeps_digits(span)) span /= 2;
             std::apply([&](auto&... rule) { (this->prepare(rule, 0), ...); }, arrive_back_);
+            batch_of.assign(width, 0), batch = 0;
         }
     }
 
@@ -129,7 +130,7 @@ private:
                 }
             m = int(of.tape.rows.data() + end - rows);
         }
-        piece.owns = int(of.tape.owns.size());
+        piece.owns = of.trial.trains[of.net.inputs + index].size();
         if (!(s > 0)) return arrive(receptor, rows, m), end;
         const int level = ladder.level(s);
         if (!m) pass(of, n, s, level, f, typename Base::Nothing());
@@ -155,12 +156,9 @@ private:
             if (hot.n)
             {
                 Train& train = of.trial.trains[of.net.inputs + index];
-                const int from = train.size();
-                Base::search(s);
-                Base::settle(piece.t, s, piece.end, train);
-                for (int k = from; k < train.size(); k++) of.tape.own(train.t[k], index, k);
+                Base::cross_listed(piece.t, s, piece.end, train);
+                piece.owns = train.size();
             }
-        piece.owns = int(of.tape.owns.size());
         return end;
     }
 
@@ -210,9 +208,8 @@ private:
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = to[i];
                     }
                     if (train.size() > from + 1) Base::sort(train, from, S_);
-                    for (int o = from; o < train.size(); o++) tape.own(train.t[o], index, o);
                 }
-                piece.owns = int(tape.owns.size());
+                piece.owns = train.size();
             }
         }
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) put(x.begin(), b * LANES, state[b]);
@@ -442,20 +439,21 @@ private:
     void piece_back(const Sweep& of, int n)
     {
         const Piece& piece = of.tape.pieces[n];
-        const Piece before = n ? of.tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
+        // nothing else happens to those that are swept: their spikes are the events that are their own
+        const int arrivals = n ? of.tape.pieces[n - 1].arrivals : 0, owns = n ? of.tape.pieces[n - 1].owns : 0;
         for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
             if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
         if constexpr (M::SPIKING)
-            for (int o = piece.owns; o-- > before.owns;) spike_back(of, o);
-        if (active && piece.arrivals > before.arrivals)
+            for (int o = piece.owns; o > owns;) o = spikes_back(of, owns, o);
+        if (active && piece.arrivals > arrivals)
         {
             reach(piece.t);
             const int k = start_lane(of, n);
             const auto there = one(back_[0], ends.there, k);
-            for (int to = piece.arrivals; to > before.arrivals;)
+            for (int to = piece.arrivals; to > arrivals;)
             {
                 int from = to - 1;
-                while (from > before.arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
+                while (from > arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
                 rows_back(of, from, to, &there, 0);
                 to = from;
             }
@@ -467,7 +465,7 @@ private:
             if (peak.kind != Peak::BEFORE) continue;
             pull(j, piece.t, of.loss->maxima[j]);
             // the maximum is where the arrivals of this instant are, and moves with those of the first round
-            const int a0 = before.arrivals;
+            const int a0 = arrivals;
             std::size_t m = n;
             while (of.tape.pieces[m].arrivals == a0 && m + 1 < of.tape.pieces.size() && of.tape.pieces[m + 1].t == piece.t) m++;
             int at = a0;
@@ -483,21 +481,43 @@ private:
         }
     }
 
-    void spike_back(const Sweep& of, int o)
+    // The last of the spikes [from, to) of a piece, at most eight, of different neurons; returns how many there are left
+    int spikes_back(const Sweep& of, int from, int to)
     {
-        const Own& own = of.tape.owns[o];
         const Train& train = of.trial.trains[of.net.inputs + index];
-        if (!active && train.sens[own.spike] == 0) return;
+        if (!active && train.sens[to - 1] == 0) return to - 1;
         active = true;
-        reach(own.t);
-        const int k = lane<true>(ahead, o, [&](int m) { return of.tape.owns[m].t; }), j = train.neuron[own.spike];
-        double at_now[S_], then[S_];
-        for (int i = 0; i < S_; i++) at_now[i] = costate(i)[j];
-        one(back_[0], ahead.there, k).run(at_now, then);
-        Base::spike_back(j, &train.before[std::size_t(own.spike) * S_], then, train.sens[own.spike], true);
-        one(back_[0], ahead.back, k).run(then, at_now);
-        for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
+        reach(train.t[to - 1]);
+        int l = lane<true>(ahead, to - 1, [&](int m) { return train.t[m]; });
+        const int first = to - 1 - l, end = l + 1;
+        double at[2 * S_ + 1][LANES] = {};
+        batch++;
+        for (; l >= 0 && first + l >= from; l--)
+        {
+            const int o = first + l, j = train.neuron[o];
+            if (batch_of[j] == batch || now - train.t[o] > span) break;
+            batch_of[j] = batch;
+            for (int i = 0; i < S_; i++) at[i][l] = train.before[std::size_t(o) * S_ + i], at[S_ + i][l] = costate(i)[j];
+            at[2 * S_][l] = train.sens[o];
+        }
+        D8 at_now[S_], in[2 * S_ + 1], two[2], out[S_];
+        for (int i = 0; i < S_; i++) in[i] = load8(at[i]), at_now[i] = load8(at[S_ + i]);
+        ahead.there.run(at_now, in + S_);
+        in[2 * S_] = load8(at[2 * S_]);
+        Base::sigma_[0].at(0.0).run(in, two);
+        in[2 * S_] = pick(two[0] != 0.0, two[0] / two[1], all(0));
+        Base::spike_back_[0].at(0.0).run(in, out);
+        ahead.back.run(out, at_now);
+        for (int i = 0; i < S_; i++)
+        {
+            double* costates = costate(i);
+            store8(at[i], at_now[i]);
+            for (int k = l + 1; k < end; k++) costates[train.neuron[first + k]] = at[i][k];
+        }
+        return first + l + 1;
     }
+    std::vector<std::int64_t> batch_of;  // of every neuron: the last number of those that went back together
+    std::int64_t batch = 0;
 
     // How many pieces up to n, at most eight, have nothing but one arrival each, all of one projection, and follow from costates
     // as they are now
