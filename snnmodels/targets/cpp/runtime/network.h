@@ -55,11 +55,14 @@ struct Knot { int drive, number; };
 // Knots, releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by
 // where its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
 struct Piece { double t, end; int releases, arrivals, instants, owns, samples, knots; };
+// The same of a sweep, where nothing but arrivals and spikes can be: it ends where the next one begins
+struct Stretch { double t; int arrivals, owns; };
 
 struct ComponentTape
 {
     bool scattered = false;  // see sparse.h: how the trial was run
     Plain<Piece> pieces;
+    Plain<Stretch> stretches;  // behind the last one the end of the trial
     Plain<Arrival> arrivals;
     // of a sweep: where the weights of every arrival begin; behind them the last once more for each arrival of the fullest
     // instant, so that as many can be fetched ahead
@@ -91,7 +94,7 @@ struct ComponentTape
         Own& o = owns.emplace_back();
         o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), arrivals.clear(), rows.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
+    void clear() { pieces.clear(), stretches.clear(), arrivals.clear(), rows.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 // Spikes as the states of their source neuron see them, see sources.h
@@ -164,12 +167,13 @@ struct Sweep
 {
     const Network& net;
     Trial& trial;
-    ComponentTape& tape;  // forward: pieces and arrivals are given, spikes are found
+    ComponentTape& tape;  // forward: stretches and arrivals are given, spikes are found
     bool maxima;          // whether the largest values of the observed state are wanted
     int receptor;         // at which all arrivals come, -1 where there are several
     const Cotangent* loss = nullptr;
     std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 
+    int stretches() const { return int(tape.stretches.size()) - 1; }
     const Projection& of(const Arrival& a) const { return net.projections[a.projection]; }
     void collect(const Arrival& a, double s) const { trial.trains[of(a).source].sens[a.spike] += s, (*delay_sums)[a.projection][0] += s; }
 };

@@ -456,7 +456,7 @@ private:
             sources.back().look();
             most += train.size();
         }
-        tape.arrivals.reserve(most), tape.rows.reserve(most), tape.pieces.reserve(most + 2);
+        tape.arrivals.reserve(most), tape.rows.reserve(most), tape.stretches.reserve(most + 2);
         double t = 0;
         int round = 0, began = 0, fullest = 0;
         while (true)
@@ -477,13 +477,19 @@ private:
             fullest = std::max(fullest, int(tape.arrivals.size()) - before);
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
-            tape.add(t, end, 0);
+            stretch(tape, t, int(tape.arrivals.size()));
             if (!again) meetings(trial, c, tape, began), began = int(tape.arrivals.size());
             if (!more && !again) break;
             round = again ? round + 1 : 0;
             t = end;
         }
+        stretch(tape, t, 0);
         fetch_ahead(tape, fullest);
+    }
+    static void stretch(ComponentTape& tape, double t, int arrivals)
+    {
+        Stretch& s = tape.stretches.emplace_back();  // field by field, and spikes come later
+        s.t = t, s.arrivals = arrivals;
     }
     static const double* row(const Projection& p, const Train& train, int spike) { return p.weight + std::size_t(train.neuron[spike]) * p.width; }
     static void fetch_ahead(ComponentTape& tape, int fullest)
@@ -497,7 +503,7 @@ private:
         const Train& train = trial.trains[p.source];
         const double *times = train.t.data(), delay = *p.delay;
         const int n = train.size();
-        tape.arrivals.resize(n), tape.rows.resize(n), tape.pieces.reserve(n + 2);
+        tape.arrivals.resize(n), tape.rows.resize(n), tape.stretches.reserve(n + 2);
         for (int k = 0; k < n; k++) tape.arrivals[k] = {projection, k, -1}, tape.rows[k] = row(p, train, k);
         int k = 0, fullest = 0;
         for (double t = 0, end;; t = end)
@@ -506,12 +512,12 @@ private:
             while (k < n && times[k] + delay <= t) k++;
             const bool more = t < net.duration;
             end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
-            Piece& piece = tape.pieces.emplace_back();
-            piece.t = t, piece.end = end, piece.releases = 0, piece.arrivals = k, piece.instants = 0, piece.owns = 0, piece.samples = 0, piece.knots = 0;
+            stretch(tape, t, k);
             ties += k - from > 1;  // rows are dense, see swept()
             fullest = std::max(fullest, k - from);
             if (!more) break;
         }
+        stretch(tape, net.duration, 0);
         tape.arrivals.resize(k), tape.rows.resize(k);  // what comes after the end never does
         fetch_ahead(tape, fullest);
     }

@@ -54,7 +54,7 @@ public:
             }
             else if constexpr (M::OBSERVED)
                 if (of.maxima && of.receptor >= 0) return follow_maxima(of);
-            const int pieces = int(of.tape.pieces.size());
+            const int pieces = of.stretches();
             int a = 0;
             for (int first = 0; first < pieces; first += LANES)
             {
@@ -76,19 +76,19 @@ public:
                 for (int j = 0; j < Base::n; j++)
                     if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
             std::sort(pulls.begin(), pulls.end());
-            for (int n = int(of.tape.pieces.size()) - 1; n >= 0;)
+            for (int n = of.stretches() - 1; n >= 0;)
                 if (const int m = single_arrivals(of, n); m > 1) n -= pieces_back(of, n, m);
                 else piece_back(of, n--);
         }
     }
 
 private:
-    // the stages of a rule for one of eight times
+    // the stages of a rule for one of eight times, read from memory: to take numbers out of vectors takes longer
     template <class R, class A> static SNN_INLINE auto one(const R& rule, const A& eight, int lane)
     {
         decltype(rule.at(0.0)) a;
         a.of = &rule;
-        for (std::size_t k = 0; k < std::size(a.c); k++) a.c[k] = eight.c[k][lane];
+        for (std::size_t k = 0; k < std::size(a.c); k++) std::memcpy(&a.c[k], reinterpret_cast<const char*>(&eight.c[k]) + lane * sizeof(double), sizeof(double));
         return a;
     }
 
@@ -97,23 +97,22 @@ private:
     // Up to eight pieces from `first` on, and the flow over each
     struct Eighth
     {
-        const Piece* pieces;
+        Stretch* pieces;
         int m;
+        double length[LANES] = {};
         decltype(std::declval<typename M::template Flow<K>>().at(D8())) flows;
-        SNN_INLINE Eighth(const SweptPopulation& p, const Sweep& of, int first) : pieces(&of.tape.pieces[first]), m(std::min(LANES, int(of.tape.pieces.size()) - first))
+        SNN_INLINE Eighth(const SweptPopulation& p, const Sweep& of, int first) : pieces(&of.tape.stretches[first]), m(std::min(LANES, of.stretches() - first))
         {
-            D8 length = all(0);
-            for (int k = 0; k < m; k++) length[k] = this->length(k);
-            flows = p.flow[0].at(length);
+            for (int k = 0; k < m; k++) length[k] = pieces[k + 1].t - pieces[k].t;
+            flows = p.flow[0].at(load8(length));
         }
-        double length(int k) const { return pieces[k].end - pieces[k].t; }
     };
 
     // Piece n, to which arrivals from `a` on belong; returns the first of the next
     template <class F> int advance(const Sweep& of, int n, int a, const F& f)
     {
-        Piece& piece = of.tape.pieces[n];
-        const double s = piece.end - piece.t;
+        Stretch& piece = of.tape.stretches[n];
+        const double until = of.tape.stretches[n + 1].t, s = until - piece.t;
         clock = piece.t;
         const double* const* rows = of.tape.rows.data() + a;
         const int end = piece.arrivals;
@@ -156,7 +155,7 @@ private:
             if (hot.n)
             {
                 Train& train = of.trial.trains[of.net.inputs + index];
-                Base::cross_listed(piece.t, s, piece.end, train);
+                Base::cross_listed(piece.t, s, until, train);
                 piece.owns = train.size();
             }
         return end;
@@ -173,7 +172,7 @@ private:
         const auto arrive = rule.at(0.0);
         const auto slopes = Base::rate[0].at(0.0);
         const auto event = Base::event_at();
-        const int pieces = int(tape.pieces.size());
+        const int pieces = of.stretches();
         D8 state[V][S_ + 1];
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) take(x.begin(), b * LANES, state[b]);
         const double* const* row = tape.rows.data();
@@ -182,8 +181,8 @@ private:
             const Eighth eighth(*this, of, first);
             for (int k = 0; k < eighth.m; k++)
             {
-                Piece& piece = tape.pieces[first + k];
-                const double s = piece.end - piece.t;
+                Stretch& piece = eighth.pieces[k];
+                const double until = eighth.pieces[k + 1].t, s = eighth.length[k];
                 for (const double* const* last = tape.rows.data() + piece.arrivals; row < last; row++)
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
@@ -204,7 +203,7 @@ private:
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += larger(Base::bound(Base::bounds, level, 0, i, 0) * d[i], Base::bound(Base::bounds, level, 1, i, 0) * d[i]);
                         f.run(state[b], to);
                         if (const unsigned marked = bits_above(g, all(0)) & ones_below(std::max(0, Base::n - b * LANES)))
-                            Base::cross_all(b * LANES, marked, piece.t, s, piece.end, level, state[b], to, train);
+                            Base::cross_all(b * LANES, marked, piece.t, s, until, level, state[b], to, train);
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = to[i];
                     }
                     if (train.size() > from + 1) Base::sort(train, from, S_);
@@ -237,7 +236,7 @@ private:
                 add(j, from);
                 f.run(from[0], to);
                 put(x.begin(), j, to);
-                Base::block_peaks(j, level, from[0], to, Base::ceiling(j, level, from[0]), of.tape.pieces[n].t, s, n);
+                Base::block_peaks(j, level, from[0], to, Base::ceiling(j, level, from[0]), of.tape.stretches[n].t, s, n);
             }
     }
 
@@ -245,7 +244,7 @@ private:
     // and what it stays below is found first, for eight pieces at once.
     void follow_maxima(const Sweep& of)
     {
-        const int pieces = int(of.tape.pieces.size()), eighths = (pieces + LANES - 1) / LANES;
+        const int pieces = of.stretches(), eighths = (pieces + LANES - 1) / LANES;
         began.room(std::size_t(eighths) * S_ * width), tops.room(std::size_t(eighths) * width);
         highest.room(width);
         std::copy_n(Base::peak_value.begin(), width, highest.begin());
@@ -255,11 +254,11 @@ private:
             const auto arrive = rule.at(0.0);
             for (int e = 0, a = 0; e < eighths; e++)
             {
-                const Stretch stretch(*this, of, e, a);
+                const Passage passage(*this, of, e, a);
                 int j = 0;
-                for (; j + 2 * LANES <= width; j += 2 * LANES) rise<2>(stretch, arrive, e, j);
-                if (j < width) rise<1>(stretch, arrive, e, j);
-                a = stretch.end();
+                for (; j + 2 * LANES <= width; j += 2 * LANES) rise<2>(passage, arrive, e, j);
+                if (j < width) rise<1>(passage, arrive, e, j);
+                a = passage.end();
             }
             for (int e = 0, a = 0; e < eighths; e++)
             {
@@ -268,31 +267,27 @@ private:
                 while (j < width && below(j)) j += LANES;
                 if (j < width)
                 {
-                    const Stretch stretch(*this, of, e, a);
-                    for (; j < width; j += LANES) if (!below(j)) look(stretch, arrive, e, j);
+                    const Passage passage(*this, of, e, a);
+                    for (; j < width; j += LANES) if (!below(j)) look(passage, arrive, e, j);
                 }
-                a = of.tape.pieces[std::min(pieces, (e + 1) * LANES) - 1].arrivals;
+                a = of.tape.stretches[std::min(pieces, (e + 1) * LANES) - 1].arrivals;
             }
         });
     }
     // Eight pieces with their arrivals
-    struct Stretch
+    struct Passage : Eighth
     {
-        const Piece* pieces;
         const double* const* rows;
-        int m, a, first;
-        decltype(one(std::declval<typename M::template Flow<K>>(), std::declval<Eighth>().flows, 0)) flow[LANES];
+        int a, first;
         int level[LANES];
-        Stretch(const SweptPopulation& p, const Sweep& of, int e, int a) : a(a), first(e * LANES)
+        Passage(const SweptPopulation& p, const Sweep& of, int e, int a) : Eighth(p, of, e * LANES), rows(of.tape.rows.data() + a), a(a), first(e * LANES)
         {
-            const Eighth eighth(p, of, first);
-            pieces = eighth.pieces, m = eighth.m, rows = of.tape.rows.data() + a;
-            for (int k = 0; k < m; k++) flow[k] = one(p.flow[0], eighth.flows, k), level[k] = p.ladder.level(eighth.length(k));
+            for (int k = 0; k < this->m; k++) level[k] = p.ladder.level(this->length[k]);
         }
-        int end() const { return pieces[m - 1].arrivals; }
+        int end() const { return this->pieces[this->m - 1].arrivals; }
     };
     // Neurons from j on go through them all: each(k, b, from, to) with the states of vector b at the two ends of piece k
-    template <int B, class A, class E> SNN_INLINE void go(const Stretch& c, const A& arrive, D8 (*state)[S_ + 1], int j, const E& each)
+    template <int B, class A, class E> SNN_INLINE void go(const Passage& c, const A& arrive, D8 (*state)[S_ + 1], int j, const E& each)
     {
         const double* const* row = c.rows;
         for (int k = 0; k < c.m; k++)
@@ -305,17 +300,18 @@ private:
                     arrive.run(state[b], after);
                     SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
                 }
-            if (!(c.pieces[k].end > c.pieces[k].t)) continue;
+            if (!(c.length[k] > 0)) continue;
+            const auto f = one(flow[0], c.flows, k);
             SNN_IN_REGISTERS for (int b = 0; b < B; b++)
             {
                 D8 from[S_];
                 SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[i] = state[b][i];
-                c.flow[k].run(from, state[b]);
+                f.run(from, state[b]);
                 each(k, b, from, state[b]);
             }
         }
     }
-    template <int B, class A> SNN_INLINE void rise(const Stretch& c, const A& arrive, int e, int j)
+    template <int B, class A> SNN_INLINE void rise(const Passage& c, const A& arrive, int e, int j)
     {
         D8 state[B][S_ + 1], high[B], top[B];
         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
@@ -335,14 +331,14 @@ private:
             store8(highest.begin() + j + b * LANES, high[b]), store8(tops.begin() + std::size_t(e) * width + j + b * LANES, top[b]);
         }
     }
-    template <class A> void look(const Stretch& c, const A& arrive, int e, int j)
+    template <class A> void look(const Passage& c, const A& arrive, int e, int j)
     {
         D8 state[1][S_ + 1];
         take(began.begin() + std::size_t(e) * S_ * width, j, state[0]);
         go<1>(c, arrive, state, j, [&](int k, int, const D8* from, const D8* to) {
             const D8 top = Base::ceiling(j, c.level[k], from);
             if (bits_above(load8(highest.begin() + j), larger(top, to[Base::observed_()])) != ones_below(LANES))
-                Base::block_peaks(j, c.level[k], from, to, top, c.pieces[k].t, c.pieces[k].end - c.pieces[k].t, c.first + k);
+                Base::block_peaks(j, c.level[k], from, to, top, c.pieces[k].t, c.length[k], c.first + k);
         });
     }
     Aligned<double> began, tops, highest;  // states where eight pieces begin, what the observed one stays below in them, and where it was highest
@@ -407,10 +403,10 @@ private:
         if (e.first < 0 || k < e.first || k >= e.first + LANES || e.now != now)
         {
             e.first = std::max(0, k - LANES + 1), e.now = now;
-            D8 s = all(0);
+            double s[LANES] = {};
             for (int i = 0; i < LANES && e.first + i <= k; i++) s[i] = now - time(e.first + i);
-            e.there = back_[0].at(s);
-            if (BACK) e.back = back_[0].at(-s);
+            e.there = back_[0].at(load8(s));
+            if (BACK) e.back = back_[0].at(-load8(s));
         }
         return k - e.first;
     }
@@ -438,9 +434,9 @@ private:
 
     void piece_back(const Sweep& of, int n)
     {
-        const Piece& piece = of.tape.pieces[n];
+        const Stretch& piece = of.tape.stretches[n];
         // nothing else happens to those that are swept: their spikes are the events that are their own
-        const int arrivals = n ? of.tape.pieces[n - 1].arrivals : 0, owns = n ? of.tape.pieces[n - 1].owns : 0;
+        const int arrivals = n ? of.tape.stretches[n - 1].arrivals : 0, owns = n ? of.tape.stretches[n - 1].owns : 0;
         for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
             if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
         if constexpr (M::SPIKING)
@@ -466,11 +462,11 @@ private:
             pull(j, piece.t, of.loss->maxima[j]);
             // the maximum is where the arrivals of this instant are, and moves with those of the first round
             const int a0 = arrivals;
-            std::size_t m = n;
-            while (of.tape.pieces[m].arrivals == a0 && m + 1 < of.tape.pieces.size() && of.tape.pieces[m + 1].t == piece.t) m++;
+            int m = n;
+            while (of.tape.stretches[m].arrivals == a0 && m + 1 < of.stretches() && of.tape.stretches[m + 1].t == piece.t) m++;
             int at = a0;
             const auto each = [&](auto f) {
-                for (at = a0; at < of.tape.pieces[m].arrivals; at++)
+                for (at = a0; at < of.tape.stretches[m].arrivals; at++)
                 {
                     const Arrival& one = of.tape.arrivals[at];
                     const Projection& p = of.net.projections[one.projection];
@@ -524,7 +520,7 @@ private:
     int single_arrivals(const Sweep& of, int n) const
     {
         if (!active) return 0;
-        const auto& pieces = of.tape.pieces;
+        const auto& pieces = of.tape.stretches;
         const int last = pieces[n].arrivals - 1;
         for (int m = 0; m < LANES; m++, n--)
             if (n < 1 || pieces[n].arrivals != pieces[n - 1].arrivals + 1 || pieces[n].owns != pieces[n - 1].owns || now - pieces[n].t > span ||
@@ -540,10 +536,10 @@ private:
         m = std::min(m, k + 1);
         decltype(one(back_[0], ends.there, 0)) there[LANES];
         for (int i = 0; i < m; i++) there[i] = one(back_[0], ends.there, k + 1 - m + i);
-        rows_back(of, of.tape.pieces[n].arrivals - m, of.tape.pieces[n].arrivals, there, 1);
+        rows_back(of, of.tape.stretches[n].arrivals - m, of.tape.stretches[n].arrivals, there, 1);
         return m;
     }
-    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; }); }
+    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.stretches[m].t; }); }
 
     // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
     template <class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, int to, const B* there, int step)
@@ -567,11 +563,10 @@ private:
             weights[k] = of.tape.rows[from + k];
             gradients[k] = sums + (weights[k] - p.weight);
         }
-        if (from > 0 && of.tape.arrivals[from - 1].projection == q)  // which row comes next, no processor can guess
-        {
-            const double* next = sums + (of.tape.rows[from - 1] - p.weight);
-            for (int k = 0; k < width; k += LANES) __builtin_prefetch(next + k, 1);
-        }
+        // which rows come next, no processor can guess: one is fetched beside each
+        const double* next[LANES];
+        for (int k = 0; k < m; k++)
+            next[k] = from - m + k >= 0 && of.tape.arrivals[from - m + k].projection == q ? sums + (of.tape.rows[from - m + k] - p.weight) : gradients[k];
         D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
@@ -582,6 +577,7 @@ private:
             in[2 * S_] = all(0);
             for (int k = 0; k < m; k++)
             {
+                __builtin_prefetch(next[k] + j, 1);
                 if (step) there[k].run(at_now, in + S_);
                 if (TIMED || R::WEIGHTED) in[2 * S_] = load8(weights[k] + j);
                 at.run(in, out);
