@@ -64,9 +64,6 @@ struct ComponentTape
     Plain<Piece> pieces;
     Plain<Stretch> stretches;  // behind the last one the end of the trial
     Plain<Arrival> arrivals;
-    // of a sweep: where the weights of every arrival begin; behind them the last once more for each arrival of the fullest
-    // instant, so that as many can be fetched ahead
-    Plain<const double*> rows;
     Plain<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
@@ -94,7 +91,7 @@ struct ComponentTape
         Own& o = owns.emplace_back();
         o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), stretches.clear(), arrivals.clear(), rows.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
+    void clear() { pieces.clear(), stretches.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 // Spikes as the states of their source neuron see them, see sources.h
@@ -170,6 +167,9 @@ struct Sweep
     ComponentTape& tape;  // forward: stretches and arrivals are given, spikes are found
     bool maxima;          // whether the largest values of the observed state are wanted
     int receptor;         // at which all arrivals come, -1 where there are several
+    // where the weights of every arrival begin; behind them the last once more for each arrival of the fullest instant, so that
+    // as many can be fetched ahead
+    const double* const* rows;
     const Cotangent* loss = nullptr;
     std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 

@@ -92,7 +92,7 @@ public:
                 sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
             }
             else if (swept(net.components[c]))
-                neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), receptor(net.components[c]), &loss, &weight_sums, &delay_sums});
+                neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), receptor(net.components[c]), find_rows(trial, trial.tapes[c]), &loss, &weight_sums, &delay_sums});
             else component_back(trial, net.components[c], trial.tapes[c], loss);
             for (int q : net.components[c].incoming)
                 if (const int s = net.projections[q].sources; s >= 0) source_states[s].finish(trial.trains[source_states[s].source], trial.sent[s]);
@@ -437,8 +437,6 @@ private:
         const double* t;
         double delay, due;    // due: when the next arrives
         const Train* rounds;  // null where no spike waits for one
-        const Train* train;
-        const Projection* of;
         void look() { due = next < n ? t[next] + delay : INF; }
     };
     std::vector<Source> sources;
@@ -452,29 +450,26 @@ private:
         {
             const Projection& p = net.projections[q];
             const Train& train = trial.trains[p.source];
-            sources.push_back({q, 0, train.size(), train.t.data(), *p.delay, INF, *p.delay > 0 || train.rounds.empty() ? nullptr : &train, &train, &p});
+            sources.push_back({q, 0, train.size(), train.t.data(), *p.delay, INF, *p.delay > 0 || train.rounds.empty() ? nullptr : &train});
             sources.back().look();
             most += train.size();
         }
-        tape.arrivals.reserve(most), tape.rows.reserve(most), tape.stretches.reserve(most + 2);
+        tape.arrivals.reserve(most), tape.stretches.reserve(most + 2);
         double t = 0;
-        int round = 0, began = 0, fullest = 0;
+        int round = 0, began = 0;
         while (true)
         {
             // arrivals at t of this round, in the order of gather()
             double arrival = INF;
-            const int before = int(tape.arrivals.size());
             for (Source& s : sources)
             {
                 for (; s.due <= t && (!s.rounds || s.rounds->round(s.next) <= round); s.next++, s.look())
                 {
                     Arrival& a = tape.arrivals.emplace_back();
                     a.projection = s.projection, a.spike = s.next, a.entry = -1;
-                    tape.rows.push_back(row(*s.of, *s.train, s.next));
                 }
                 arrival = std::min(arrival, s.due);
             }
-            fullest = std::max(fullest, int(tape.arrivals.size()) - before);
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
             stretch(tape, t, int(tape.arrivals.size()));
@@ -484,17 +479,11 @@ private:
             t = end;
         }
         stretch(tape, t, 0);
-        fetch_ahead(tape, fullest);
     }
     static void stretch(ComponentTape& tape, double t, int arrivals)
     {
         Stretch& s = tape.stretches.emplace_back();  // field by field, and spikes come later
         s.t = t, s.arrivals = arrivals;
-    }
-    static const double* row(const Projection& p, const Train& train, int spike) { return p.weight + std::size_t(train.neuron[spike]) * p.width; }
-    static void fetch_ahead(ComponentTape& tape, int fullest)
-    {
-        if (fullest) tape.rows.insert(tape.rows.end(), fullest, const_cast<const double*>(tape.rows.back()));
     }
     // The same where one projection comes in and no spike waits for a round
     void cut(Trial& trial, const Component& c, ComponentTape& tape, int projection)
@@ -503,9 +492,9 @@ private:
         const Train& train = trial.trains[p.source];
         const double *times = train.t.data(), delay = *p.delay;
         const int n = train.size();
-        tape.arrivals.resize(n), tape.rows.resize(n), tape.stretches.reserve(n + 2);
-        for (int k = 0; k < n; k++) tape.arrivals[k] = {projection, k, -1}, tape.rows[k] = row(p, train, k);
-        int k = 0, fullest = 0;
+        tape.arrivals.resize(n), tape.stretches.reserve(n + 2);
+        for (int k = 0; k < n; k++) tape.arrivals[k] = {projection, k, -1};
+        int k = 0;
         for (double t = 0, end;; t = end)
         {
             const int from = k;
@@ -514,13 +503,30 @@ private:
             end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
             stretch(tape, t, k);
             ties += k - from > 1;  // rows are dense, see swept()
-            fullest = std::max(fullest, k - from);
             if (!more) break;
         }
         stretch(tape, net.duration, 0);
-        tape.arrivals.resize(k), tape.rows.resize(k);  // what comes after the end never does
-        fetch_ahead(tape, fullest);
+        tape.arrivals.resize(k);  // what comes after the end never does
     }
+    // Where the weights of a sweep's arrivals are now: between the passes, arrays may move
+    const double* const* find_rows(const Trial& trial, const ComponentTape& tape)
+    {
+        const int n = int(tape.arrivals.size());
+        rows.resize(n);
+        for (int k = 0; k < n;)
+        {
+            const int projection = tape.arrivals[k].projection;
+            const Projection& p = net.projections[projection];
+            const int* neuron = trial.trains[p.source].neuron.data();
+            for (; k < n && tape.arrivals[k].projection == projection; k++) rows[k] = p.weight + std::size_t(neuron[tape.arrivals[k].spike]) * p.width;
+        }
+        if (!n) return nullptr;
+        int fullest = 0, before = 0;
+        for (const Stretch& s : tape.stretches) fullest = std::max(fullest, s.arrivals - before), before = s.arrivals;
+        rows.resize(n + fullest, rows[n - 1]);
+        return rows.data();
+    }
+    Plain<const double*> rows;
 
     void sweep(Trial& trial, const Component& c, ComponentTape& tape)
     {
@@ -528,7 +534,7 @@ private:
         if (c.incoming.size() == 1 && (*net.projections[c.incoming[0]].delay > 0 || trial.trains[net.projections[c.incoming[0]].source].rounds.empty()))
             cut(trial, c, tape, c.incoming[0]);
         else cut(trial, c, tape);
-        neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c), receptor(c)});
+        neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c), receptor(c), find_rows(trial, tape)});
         finish(trial, c);
     }
 

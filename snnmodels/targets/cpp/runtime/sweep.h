@@ -114,7 +114,7 @@ private:
         Stretch& piece = of.tape.stretches[n];
         const double until = of.tape.stretches[n + 1].t, s = until - piece.t;
         clock = piece.t;
-        const double* const* rows = of.tape.rows.data() + a;
+        const double* const* rows = of.rows + a;
         const int end = piece.arrivals;
         int m = end - a, receptor = of.receptor;
         if (receptor < 0 && m)
@@ -127,7 +127,7 @@ private:
                     arrive(receptor, rows, a - from);
                     rows += a - from, from = a, receptor = other;
                 }
-            m = int(of.tape.rows.data() + end - rows);
+            m = int(of.rows + end - rows);
         }
         piece.owns = of.trial.trains[of.net.inputs + index].size();
         if (!(s > 0)) return arrive(receptor, rows, m), end;
@@ -175,7 +175,7 @@ private:
         const int pieces = of.stretches();
         D8 state[V][S_ + 1];
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) take(x.begin(), b * LANES, state[b]);
-        const double* const* row = tape.rows.data();
+        const double* const* row = of.rows;
         for (int first = 0; first < pieces; first += LANES)
         {
             const Eighth eighth(*this, of, first);
@@ -183,7 +183,7 @@ private:
             {
                 Stretch& piece = eighth.pieces[k];
                 const double until = eighth.pieces[k + 1].t, s = eighth.length[k];
-                for (const double* const* last = tape.rows.data() + piece.arrivals; row < last; row++)
+                for (const double* const* last = of.rows + piece.arrivals; row < last; row++)
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
                         D8 after[S_];
@@ -280,7 +280,7 @@ private:
         const double* const* rows;
         int a, first;
         int level[LANES];
-        Passage(const SweptPopulation& p, const Sweep& of, int e, int a) : Eighth(p, of, e * LANES), rows(of.tape.rows.data() + a), a(a), first(e * LANES)
+        Passage(const SweptPopulation& p, const Sweep& of, int e, int a) : Eighth(p, of, e * LANES), rows(of.rows + a), a(a), first(e * LANES)
         {
             for (int k = 0; k < this->m; k++) level[k] = p.ladder.level(this->length[k]);
         }
@@ -560,13 +560,13 @@ private:
         double* gradients[LANES];
         for (int k = 0; k < m; k++)
         {
-            weights[k] = of.tape.rows[from + k];
+            weights[k] = of.rows[from + k];
             gradients[k] = sums + (weights[k] - p.weight);
         }
         // which rows come next, no processor can guess: one is fetched beside each
         const double* next[LANES];
         for (int k = 0; k < m; k++)
-            next[k] = from - m + k >= 0 && of.tape.arrivals[from - m + k].projection == q ? sums + (of.tape.rows[from - m + k] - p.weight) : gradients[k];
+            next[k] = from - m + k >= 0 && of.tape.arrivals[from - m + k].projection == q ? sums + (of.rows[from - m + k] - p.weight) : gradients[k];
         D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
