@@ -63,7 +63,8 @@ struct ComponentTape
     bool scattered = false;  // see sparse.h: how the trial was run
     Plain<Piece> pieces;
     Plain<Stretch> stretches;  // behind the last one the end of the trial
-    Plain<Arrival> arrivals;
+    int fullest = 0;           // most arrivals of a stretch
+    Plain<Arrival> arrivals;  // of a sweep to which one projection comes there may be none: they are its source's spikes
     Plain<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
@@ -91,7 +92,7 @@ struct ComponentTape
         Own& o = owns.emplace_back();
         o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), stretches.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
+    void clear() { pieces.clear(), stretches.clear(), fullest = 0, arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 // Spikes as the states of their source neuron see them, see sources.h
@@ -166,7 +167,8 @@ struct Sweep
     Trial& trial;
     ComponentTape& tape;  // forward: stretches and arrivals are given, spikes are found
     bool maxima;          // whether the largest values of the observed state are wanted
-    int receptor;         // at which all arrivals come, -1 where there are several
+    int only;             // the projection with which all arrivals come, -1 where there are several
+    int receptor;         // likewise
     // where the weights of every arrival begin; behind them the last once more for each arrival of the fullest instant, so that
     // as many can be fetched ahead
     const double* const* rows;
@@ -174,8 +176,10 @@ struct Sweep
     std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 
     int stretches() const { return int(tape.stretches.size()) - 1; }
-    const Projection& of(const Arrival& a) const { return net.projections[a.projection]; }
-    void collect(const Arrival& a, double s) const { trial.trains[of(a).source].sens[a.spike] += s, (*delay_sums)[a.projection][0] += s; }
+    int projection(int a) const { return only >= 0 ? only : tape.arrivals[a].projection; }
+    int spike(int a) const { return only >= 0 ? a : tape.arrivals[a].spike; }
+    const Projection& of(int a) const { return net.projections[projection(a)]; }
+    void collect(int a, double s) const { trial.trains[of(a).source].sens[spike(a)] += s, (*delay_sums)[projection(a)][0] += s; }
 };
 
 }  // namespace snn

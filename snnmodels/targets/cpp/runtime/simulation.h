@@ -92,7 +92,11 @@ public:
                 sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
             }
             else if (swept(net.components[c]))
-                neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), receptor(net.components[c]), find_rows(trial, trial.tapes[c]), &loss, &weight_sums, &delay_sums});
+            {
+                Sweep back = swept(trial, net.components[c], trial.tapes[c]);
+                back.loss = &loss, back.weight_sums = &weight_sums, back.delay_sums = &delay_sums;
+                neurons[net.components[c].populations[0]]->sweep_back(back);
+            }
             else component_back(trial, net.components[c], trial.tapes[c], loss);
             for (int q : net.components[c].incoming)
                 if (const int s = net.projections[q].sources; s >= 0) source_states[s].finish(trial.trains[source_states[s].source], trial.sent[s]);
@@ -456,7 +460,7 @@ private:
         }
         tape.arrivals.reserve(most), tape.stretches.reserve(most + 2);
         double t = 0;
-        int round = 0, began = 0;
+        int round = 0, began = 0, before = 0;
         while (true)
         {
             // arrivals at t of this round, in the order of gather()
@@ -473,6 +477,7 @@ private:
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
             stretch(tape, t, int(tape.arrivals.size()));
+            tape.fullest = std::max(tape.fullest, int(tape.arrivals.size()) - before), before = int(tape.arrivals.size());
             if (!again) meetings(trial, c, tape, began), began = int(tape.arrivals.size());
             if (!more && !again) break;
             round = again ? round + 1 : 0;
@@ -492,8 +497,7 @@ private:
         const Train& train = trial.trains[p.source];
         const double *times = train.t.data(), delay = *p.delay;
         const int n = train.size();
-        tape.arrivals.resize(n), tape.stretches.reserve(n + 2);
-        for (int k = 0; k < n; k++) tape.arrivals[k] = {projection, k, -1};
+        tape.stretches.reserve(n + 2);
         int k = 0;
         for (double t = 0, end;; t = end)
         {
@@ -503,28 +507,29 @@ private:
             end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
             stretch(tape, t, k);
             ties += k - from > 1;  // rows are dense, see swept()
+            tape.fullest = std::max(tape.fullest, k - from);
             if (!more) break;
         }
         stretch(tape, net.duration, 0);
-        tape.arrivals.resize(k);  // what comes after the end never does
     }
-    // Where the weights of a sweep's arrivals are now: between the passes, arrays may move
-    const double* const* find_rows(const Trial& trial, const ComponentTape& tape)
+    // What a sweep goes by. Where weights are is found anew in each pass: between them, arrays may move
+    Sweep swept(Trial& trial, const Component& c, ComponentTape& tape)
     {
-        const int n = int(tape.arrivals.size());
-        rows.resize(n);
+        const int n = tape.stretches[tape.stretches.size() - 2].arrivals, only = c.incoming.size() == 1 ? c.incoming[0] : -1;
+        rows.resize(n + tape.fullest);
+        const double** to = rows.data();
         for (int k = 0; k < n;)
         {
-            const int projection = tape.arrivals[k].projection;
+            const int projection = only >= 0 ? only : tape.arrivals[k].projection;
             const Projection& p = net.projections[projection];
+            const double* weight = p.weight;
+            const std::int64_t width = p.width;
             const int* neuron = trial.trains[p.source].neuron.data();
-            for (; k < n && tape.arrivals[k].projection == projection; k++) rows[k] = p.weight + std::size_t(neuron[tape.arrivals[k].spike]) * p.width;
+            if (only >= 0) for (; k < n; k++) to[k] = weight + neuron[k] * width;
+            else for (; k < n && tape.arrivals[k].projection == projection; k++) to[k] = weight + neuron[tape.arrivals[k].spike] * width;
         }
-        if (!n) return nullptr;
-        int fullest = 0, before = 0;
-        for (const Stretch& s : tape.stretches) fullest = std::max(fullest, s.arrivals - before), before = s.arrivals;
-        rows.resize(n + fullest, rows[n - 1]);
-        return rows.data();
+        std::fill_n(to + n, n ? tape.fullest : 0, n ? to[n - 1] : nullptr);
+        return {net, trial, tape, maxima(c), only, receptor(c), to};
     }
     Plain<const double*> rows;
 
@@ -534,7 +539,7 @@ private:
         if (c.incoming.size() == 1 && (*net.projections[c.incoming[0]].delay > 0 || trial.trains[net.projections[c.incoming[0]].source].rounds.empty()))
             cut(trial, c, tape, c.incoming[0]);
         else cut(trial, c, tape);
-        neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c), receptor(c), find_rows(trial, tape)});
+        neurons[c.populations[0]]->sweep(swept(trial, c, tape));
         finish(trial, c);
     }
 

@@ -120,9 +120,9 @@ private:
         if (receptor < 0 && m)
         {
             // those of the last receptor go along with the flow
-            receptor = of.of(of.tape.arrivals[a]).receptor;
+            receptor = of.of(a).receptor;
             for (int from = a; ++a < end;)
-                if (const int other = of.of(of.tape.arrivals[a]).receptor; other != receptor)
+                if (const int other = of.of(a).receptor; other != receptor)
                 {
                     arrive(receptor, rows, a - from);
                     rows += a - from, from = a, receptor = other;
@@ -449,7 +449,7 @@ private:
             for (int to = piece.arrivals; to > arrivals;)
             {
                 int from = to - 1;
-                while (from > arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
+                while (from > arrivals && to - from < ROWS && of.projection(from - 1) == of.projection(from)) from--;
                 rows_back(of, from, to, &there, 0);
                 to = from;
             }
@@ -468,12 +468,10 @@ private:
             const auto each = [&](auto f) {
                 for (at = a0; at < of.tape.stretches[m].arrivals; at++)
                 {
-                    const Arrival& one = of.tape.arrivals[at];
-                    const Projection& p = of.net.projections[one.projection];
-                    f(at - a0, Base::lowers(p.receptor, j, p.row(of.trial.trains[p.source].neuron[one.spike]).weight[j], nullptr), false);
+                    f(at - a0, Base::lowers(of.of(at).receptor, j, of.rows[at][j], nullptr), false);
                 }
             };
-            kink(peak.rate, false, !(piece.t < of.net.duration), each, [&](int, double share) { of.collect(of.tape.arrivals[at], of.loss->maxima[j] * share); });
+            kink(peak.rate, false, !(piece.t < of.net.duration), each, [&](int, double share) { of.collect(at, of.loss->maxima[j] * share); });
         }
     }
 
@@ -524,7 +522,7 @@ private:
         const int last = pieces[n].arrivals - 1;
         for (int m = 0; m < LANES; m++, n--)
             if (n < 1 || pieces[n].arrivals != pieces[n - 1].arrivals + 1 || pieces[n].owns != pieces[n - 1].owns || now - pieces[n].t > span ||
-                (!pulls.empty() && pulls.back().piece >= n) || of.tape.arrivals[last - m].projection != of.tape.arrivals[last].projection)
+                (!pulls.empty() && pulls.back().piece >= n) || of.projection(last - m) != of.projection(last))
                 return m;
         return LANES;
     }
@@ -544,7 +542,7 @@ private:
     // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
     template <class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, int to, const B* there, int step)
     {
-        const Projection& p = of.of(of.tape.arrivals[from]);
+        const Projection& p = of.of(from);
         M::receptor(p.receptor, [&](auto q) {
             if (p.timed) rows_back<decltype(q), true>(of, from, to, there, step);
             else rows_back<decltype(q), false>(of, from, to, there, step);
@@ -553,7 +551,7 @@ private:
     template <class R, bool TIMED, class B> SNN_INLINE void rows_back(const Sweep& of, int from, int to, const B* there, int step)
     {
         const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
-        const int m = to - from, q = of.tape.arrivals[from].projection;
+        const int m = to - from, q = of.projection(from);
         const Projection& p = of.net.projections[q];
         double* sums = (*of.weight_sums)[q].begin();
         const double* weights[LANES];
@@ -566,7 +564,7 @@ private:
         // which rows come next, no processor can guess: one is fetched beside each
         const double* next[LANES];
         for (int k = 0; k < m; k++)
-            next[k] = from - m + k >= 0 && of.tape.arrivals[from - m + k].projection == q ? sums + (of.rows[from - m + k] - p.weight) : gradients[k];
+            next[k] = from - m + k >= 0 && of.projection(from - m + k) == q ? sums + (of.rows[from - m + k] - p.weight) : gradients[k];
         D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
@@ -585,7 +583,7 @@ private:
                 if (TIMED) moved[k] += out[1];
             }
         }
-        if (TIMED) for (int k = 0; k < m; k++) of.collect(of.tape.arrivals[from + k], total(moved[k]));
+        if (TIMED) for (int k = 0; k < m; k++) of.collect(from + k, total(moved[k]));
     }
 };
 
