@@ -169,9 +169,9 @@ struct Sweep
     bool maxima;          // whether the largest values of the observed state are wanted
     int only;             // the projection with which all arrivals come, -1 where there are several
     int receptor;         // likewise
-    // where the weights of every arrival begin; behind them the last once more for each arrival of the fullest instant, so that
-    // as many can be fetched ahead
-    const double* const* rows;
+    // forward: where the weights of every arrival begin; behind them the last once more for each arrival of the fullest
+    // stretch, so that as many can be fetched ahead
+    const double* const* rows = nullptr;
     const Cotangent* loss = nullptr;
     std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 

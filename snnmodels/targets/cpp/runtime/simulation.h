@@ -512,24 +512,30 @@ private:
         }
         stretch(tape, net.duration, 0);
     }
-    // What a sweep goes by. Where weights are is found anew in each pass: between them, arrays may move
-    Sweep swept(Trial& trial, const Component& c, ComponentTape& tape)
+    // What a sweep goes by
+    Sweep swept(Trial& trial, const Component& c, ComponentTape& tape) const
     {
-        const int n = tape.stretches[tape.stretches.size() - 2].arrivals, only = c.incoming.size() == 1 ? c.incoming[0] : -1;
+        return {net, trial, tape, maxima(c), c.incoming.size() == 1 ? c.incoming[0] : -1, receptor(c)};
+    }
+    // Where the weights of its arrivals begin, with the last once more for each arrival of the fullest stretch
+    const double* const* find_rows(const Sweep& of)
+    {
+        const ComponentTape& tape = of.tape;
+        const int n = tape.stretches[tape.stretches.size() - 2].arrivals;
         rows.resize(n + tape.fullest);
         const double** to = rows.data();
         for (int k = 0; k < n;)
         {
-            const int projection = only >= 0 ? only : tape.arrivals[k].projection;
+            const int projection = of.projection(k);
             const Projection& p = net.projections[projection];
             const double* weight = p.weight;
             const std::int64_t width = p.width;
-            const int* neuron = trial.trains[p.source].neuron.data();
-            if (only >= 0) for (; k < n; k++) to[k] = weight + neuron[k] * width;
+            const int* neuron = of.trial.trains[p.source].neuron.data();
+            if (of.only >= 0) for (; k < n; k++) to[k] = weight + neuron[k] * width;
             else for (; k < n && tape.arrivals[k].projection == projection; k++) to[k] = weight + neuron[tape.arrivals[k].spike] * width;
         }
         std::fill_n(to + n, n ? tape.fullest : 0, n ? to[n - 1] : nullptr);
-        return {net, trial, tape, maxima(c), only, receptor(c), to};
+        return to;
     }
     Plain<const double*> rows;
 
@@ -539,7 +545,9 @@ private:
         if (c.incoming.size() == 1 && (*net.projections[c.incoming[0]].delay > 0 || trial.trains[net.projections[c.incoming[0]].source].rounds.empty()))
             cut(trial, c, tape, c.incoming[0]);
         else cut(trial, c, tape);
-        neurons[c.populations[0]]->sweep(swept(trial, c, tape));
+        Sweep there = swept(trial, c, tape);
+        there.rows = find_rows(there);
+        neurons[c.populations[0]]->sweep(there);
         finish(trial, c);
     }
 

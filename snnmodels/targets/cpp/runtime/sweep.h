@@ -36,7 +36,6 @@ public:
             span = 8 * ladder.longest;
             while (!keeps_digits(span)) span /= 2;
             std::apply([&](auto&... rule) { (this->prepare(rule, 0), ...); }, arrive_back_);
-            batch_of.assign(width, 0), batch = 0;
         }
     }
 
@@ -440,7 +439,7 @@ private:
         for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
             if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
         if constexpr (M::SPIKING)
-            for (int o = piece.owns; o > owns;) o = spikes_back(of, owns, o);
+            for (int o = piece.owns; o-- > owns;) spike_back(of, o);
         if (active && piece.arrivals > arrivals)
         {
             reach(piece.t);
@@ -468,50 +467,28 @@ private:
             const auto each = [&](auto f) {
                 for (at = a0; at < of.tape.stretches[m].arrivals; at++)
                 {
-                    f(at - a0, Base::lowers(of.of(at).receptor, j, of.rows[at][j], nullptr), false);
+                    const Projection& p = of.of(at);
+                    f(at - a0, Base::lowers(p.receptor, j, p.row(of.trial.trains[p.source].neuron[of.spike(at)]).weight[j], nullptr), false);
                 }
             };
             kink(peak.rate, false, !(piece.t < of.net.duration), each, [&](int, double share) { of.collect(at, of.loss->maxima[j] * share); });
         }
     }
 
-    // The last of the spikes [from, to) of a piece, at most eight, of different neurons; returns how many there are left
-    int spikes_back(const Sweep& of, int from, int to)
+    void spike_back(const Sweep& of, int o)
     {
         const Train& train = of.trial.trains[of.net.inputs + index];
-        if (!active && train.sens[to - 1] == 0) return to - 1;
+        if (!active && train.sens[o] == 0) return;
         active = true;
-        reach(train.t[to - 1]);
-        int l = lane<true>(ahead, to - 1, [&](int m) { return train.t[m]; });
-        const int first = to - 1 - l, end = l + 1;
-        double at[2 * S_ + 1][LANES] = {};
-        batch++;
-        for (; l >= 0 && first + l >= from; l--)
-        {
-            const int o = first + l, j = train.neuron[o];
-            if (batch_of[j] == batch || now - train.t[o] > span) break;
-            batch_of[j] = batch;
-            for (int i = 0; i < S_; i++) at[i][l] = train.before[std::size_t(o) * S_ + i], at[S_ + i][l] = costate(i)[j];
-            at[2 * S_][l] = train.sens[o];
-        }
-        D8 at_now[S_], in[2 * S_ + 1], two[2], out[S_];
-        for (int i = 0; i < S_; i++) in[i] = load8(at[i]), at_now[i] = load8(at[S_ + i]);
-        ahead.there.run(at_now, in + S_);
-        in[2 * S_] = load8(at[2 * S_]);
-        Base::sigma_[0].at(0.0).run(in, two);
-        in[2 * S_] = pick(two[0] != 0.0, two[0] / two[1], all(0));
-        Base::spike_back_[0].at(0.0).run(in, out);
-        ahead.back.run(out, at_now);
-        for (int i = 0; i < S_; i++)
-        {
-            double* costates = costate(i);
-            store8(at[i], at_now[i]);
-            for (int k = l + 1; k < end; k++) costates[train.neuron[first + k]] = at[i][k];
-        }
-        return first + l + 1;
+        reach(train.t[o]);
+        const int k = lane<true>(ahead, o, [&](int m) { return train.t[m]; }), j = train.neuron[o];
+        double at_now[S_], then[S_];
+        for (int i = 0; i < S_; i++) at_now[i] = costate(i)[j];
+        one(back_[0], ahead.there, k).run(at_now, then);
+        Base::spike_back(j, &train.before[std::size_t(o) * S_], then, train.sens[o], true);
+        one(back_[0], ahead.back, k).run(then, at_now);
+        for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
     }
-    std::vector<std::int64_t> batch_of;  // of every neuron: the last number of those that went back together
-    std::int64_t batch = 0;
 
     // How many pieces up to n, at most eight, have nothing but one arrival each, all of one projection, and follow from costates
     // as they are now
@@ -554,17 +531,19 @@ private:
         const int m = to - from, q = of.projection(from);
         const Projection& p = of.net.projections[q];
         double* sums = (*of.weight_sums)[q].begin();
+        const int* neuron = of.trial.trains[p.source].neuron.data();
+        const auto row_of = [&](int a) { return std::size_t(neuron[of.spike(a)]) * p.width; };
         const double* weights[LANES];
         double* gradients[LANES];
         for (int k = 0; k < m; k++)
         {
-            weights[k] = of.rows[from + k];
-            gradients[k] = sums + (weights[k] - p.weight);
+            const std::size_t row = row_of(from + k);
+            weights[k] = p.weight + row, gradients[k] = sums + row;
         }
         // which rows come next, no processor can guess: one is fetched beside each
         const double* next[LANES];
         for (int k = 0; k < m; k++)
-            next[k] = from - m + k >= 0 && of.projection(from - m + k) == q ? sums + (of.rows[from - m + k] - p.weight) : gradients[k];
+            next[k] = from - m + k >= 0 && of.projection(from - m + k) == q ? sums + row_of(from - m + k) : gradients[k];
         D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
