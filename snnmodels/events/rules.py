@@ -21,6 +21,7 @@ from ..symbolic.flows import Flow, evaluate
 from ..symbolic.parsing import symbol
 from ..symbolic.programs import Builder, Program, cotangent
 from ..symbolic.system import Arrival, HybridSystem, RefractoryPeriod
+from .responses import Additive
 
 __all__ = ["Rule", "Rules", "split"]
 
@@ -162,6 +163,8 @@ class Rules:
         Time in seconds over which the flow changes by about its own size; see `_reach`.
     rules : mapping of str to Rule
         By name.
+    writer : _Writer
+        Which wrote them, and writes those that few programs need.
     held : Rules or None
         Rules of a neuron while it is refractory; None for a model that never is.
     """
@@ -178,6 +181,7 @@ class Rules:
     reach: float
     flow: Flow | None = field(repr=False)
     rules: Mapping[str, Rule] = field(repr=False)
+    writer: _Writer = field(repr=False, compare=False)
     held: Rules | None = None
 
     @classmethod
@@ -223,7 +227,7 @@ class Rules:
         if key not in _KNOWN:
             if len(_KNOWN) > 256:
                 _KNOWN.clear()
-            _KNOWN[key] = _Writer(bare, flow, places, seen).rules()
+            _KNOWN[key] = _Writer(bare, flow, places, seen)
         return cls(
             bare,
             names,
@@ -236,6 +240,7 @@ class Rules:
             longest,
             _reach(norm, linear),
             flow,
+            _KNOWN[key].rules,
             _KNOWN[key],
             None if bare.refractory is None else cls._of(bare.held(), system, values, learnable, None),
         )
@@ -318,8 +323,16 @@ class Rules:
             and self._resumes
             and (not self.learnable or np.isinf(self.longest))
             and len(self.states) <= 7
-            and all(f"response{k}" in self.rules for k in range(len(self.receptors)))
+            and self.writer.additive is not None
         )
+
+    @property
+    def responses(self) -> tuple[tuple[Rule, Rule | None], ...]:
+        """Of a model that scatters, by receptor: what `Additive.response` and `Additive.gradient` write.
+
+        The second is None where nothing is learnable.
+        """
+        return self.writer.responses
 
     @property
     def _resumes(self) -> bool:
@@ -343,7 +356,7 @@ class Rules:
         return bool(not self.linear or flow or any(self.rules[n].reads & x for n in reading))
 
 
-_KNOWN: dict[Any, Mapping[str, Rule]] = {}
+_KNOWN: dict[Any, _Writer] = {}
 _FLOWS: dict[Any, Mapping[str, Rule]] = {}
 
 
@@ -459,7 +472,8 @@ class _Writer:
                 _FLOWS[key] = self._flows(flow)
             self.flows = _FLOWS[key]
 
-    def rules(self) -> dict[str, Rule]:
+    @functools.cached_property
+    def rules(self) -> Mapping[str, Rule]:
         rules = {"rate": self._rule(self.x, {f"d{i}": e for i, e in enumerate(self.system.f.values())})}
         initial = dict(zip(self.y, self.system.initial.values(), strict=True))
         rules["initial"] = self._rule((), initial)
@@ -558,67 +572,38 @@ class _Writer:
         return result
 
     def _arrival(self, k: int, name: str) -> dict[str, Rule]:
-        jump = self.adjoint.arrivals[name]
-        arrival = self.system.arrivals[name]
-        back = {"gw": jump.gradient.xreplace(self.costates), "s": jump.sensitivity.xreplace(self.costates)}
-        back |= {k: e.xreplace(self.costates) for k, e in zip(self.l, jump.jump.values(), strict=True)}
-        back |= self._gradients(jump.parameters)
-        rules = {
+        arrival, jump = self.system.arrivals[name], self.adjoint.arrivals[name]
+        return {
             f"arrive{k}": self._rule((*self.x, "w"), dict(zip(self.y, arrival.jump.values(), strict=True))),
-            f"arrive_back{k}": self._rule((*self.x, *self.l, "w"), back),
+            f"arrive_back{k}": self._rule((*self.x, *self.l, "w"), self._arrival_back(name)),
             f"crossing{k}": self._rule((*self.x, "w"), {"g": jump.crossing}),
         }
-        wanted = jump.crossing == 0 and self.system.g is not None and self.observed is None  # see Rules.scatters
-        return rules | (self._responses(k, arrival.jump, back) if wanted else {})
 
-    def _responses(
-        self, receptor: int, jump: Mapping[sp.Symbol, sp.Expr], back: Mapping[str, sp.Expr]
-    ) -> dict[str, Rule]:
-        """What an arrival of unit weight has made of the states after the time ``s``, if it is an additive jump.
+    def _arrival_back(self, name: str) -> dict[str, sp.Expr]:
+        jump = self.adjoint.arrivals[name]
+        back = {"gw": jump.gradient.xreplace(self.costates), "s": jump.sensitivity.xreplace(self.costates)}
+        back |= {k: e.xreplace(self.costates) for k, e in zip(self.l, jump.jump.values(), strict=True)}
+        return back | self._gradients(jump.parameters)
 
-        ``y`` is the flow of the jump without its constant part. With costates there, ``l·y`` is the derivative by the
-        weight, and ``w l·z`` that by the time of the arrival. Another rule gives, with the same costates, its share of
-        the gradient by each learnable parameter, over ``w``: at the arrival, and in the flow until then.
-        """
-        costates = [symbol(name) for name in self.l]
-        adds = [sp.expand(e - x) for x, e in jump.items()]
-        slopes = [sp.diff(e, WEIGHT) for e in adds]
-        moves = [sp.diff(back["s"], costate, WEIGHT) for costate in costates]
-        given = {g: sp.expand(sp.diff(back[g], WEIGHT)) for g in self.g}
-        varying = {WEIGHT, *self.system.states, *costates}
-        if (
-            not self.flows
-            or any(sp.expand(e - WEIGHT * c) != 0 for e, c in zip(adds, slopes, strict=True))
-            or any(e.free_symbols & varying for e in (*slopes, *moves))
-            or any(sp.expand(back[costate.name] - costate) != 0 for costate in costates)
-            or any(sp.expand(back[g] - WEIGHT * e) != 0 for g, e in given.items())
-            or any(e.free_symbols & {WEIGHT, *self.system.states} for e in given.values())
-        ):
-            return {}
-        transposed = self.flows["back"].program
-        statements: list[tuple[sp.Symbol, sp.Expr]] = []
-        outputs: dict[str, sp.Expr] = {}
-        for i, row in enumerate(costates):
-            part = transposed.rename({c: sp.Integer(c == row) for c in costates}).local(f"r{i}")
-            statements += part.statements
-            for name, vector in (("y", slopes), ("z", moves)):
-                outputs[f"{name}{i}"] = sp.Add(*(part.outputs[j] * c for j, c in zip(self.l, vector, strict=True)))
-        order = [f"{name}{i}" for name in "yz" for i in range(len(self.x))]
-        program = Program(tuple(statements), {n: outputs[n] for n in order}).simplified()
-        rules = {f"response{receptor}": Rule(program, (), tuple(order))}
-        if self.learnable:
-            rules[f"response_gradient{receptor}"] = self._response_gradient(slopes, given)
-        return rules
+    @functools.cached_property
+    def additive(self) -> tuple[Additive, ...] | None:
+        """The arrivals, by receptor, if all are additive jumps that leave the event function as it is."""
+        if not self.flows or any(a.crossing != 0 for a in self.adjoint.arrivals.values()):
+            return None
+        found = [
+            Additive.of(arrival.jump, self._arrival_back(name), WEIGHT, self.l, self.g)
+            for name, arrival in self.system.arrivals.items()
+        ]
+        return None if None in found else tuple(a for a in found if a is not None)
 
-    def _response_gradient(self, slopes: Sequence[sp.Expr], given: Mapping[str, sp.Expr]) -> Rule:
-        """The gradient by parameters that the jump `slopes` gives, with what it gives at once (in costates there)."""
-        gradient, back = self.flows["gradient"].program, self.flows["back"].program.local("b")
-        statements = list(back.statements)
-        sides = []
-        for prefix, start in (("u", slopes), ("v", [sp.Integer(0)] * len(slopes))):
-            part = gradient.rename(dict(zip(self.system.states, start, strict=True))).local(prefix)
-            statements += part.statements
-            sides.append(part.outputs)
-        at = {symbol(name): back.outputs[name] for name in self.l}
-        outputs = {g: sides[0][g] - sides[1][g] + given[g].xreplace(at) for g in self.g}
-        return Rule(Program(tuple(statements), outputs).simplified(), self.l, self.g)
+    @functools.cached_property
+    def responses(self) -> tuple[tuple[Rule, Rule | None], ...]:
+        back, gradient = self.flows["back"], self.flows["gradient"]
+        order = tuple(f"{name}{i}" for name in "yz" for i in range(len(self.x)))
+        return tuple(
+            (
+                Rule(a.response(back), (), order),
+                Rule(a.gradient(back, gradient, self.system.states), self.l, self.g) if self.learnable else None,
+            )
+            for a in self.additive or ()
+        )

@@ -15,9 +15,9 @@ from ..templates.network import Network, Population
 
 __all__ = ["FEATURES", "TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
 
-NOTHING = 1e-13
+NOTHING = 1e-13  # of the largest effect that any array has on the loss, see `_without_effect`
+ROUNDING = 4 * float(np.finfo(float).eps)  # of the loss
 DRAWS = 6  # of directions in which last bits are moved
-ROUNDING = 4 * float(np.finfo(float).eps)  # of a loss: a gradient of no more is one of 0
 
 # What the engine can do, each by a model that needs it; all targets are to find the same of each.
 FEATURES = {
@@ -46,20 +46,24 @@ class TargetDifference:
         Relative.
     times : float
         Of spikes, in seconds, at most.
-    gradients : float
-        Relative in norm, of the array that is furthest off; 0 for those that are 0 to rounding on both.
-    worst : str
-        The key of that array.
     arrays : mapping of str to float
-        The same of every array, by key, but those of parameters without any effect: where ‖p dL/dp‖ is less than 1e-13
-        of the largest on both targets, it is what rounding has left of 0, and says nothing relative to itself.
+        Of every gradient, by key, relative in norm; but of those that are 0 up to rounding on both targets, which say
+        nothing relative to themselves.
     """
 
     loss: float
     times: float
-    gradients: float
-    worst: str
     arrays: Mapping[str, float]
+
+    @property
+    def worst(self) -> str:
+        """The key of the array that is furthest off."""
+        return max(self.arrays, key=lambda key: self.arrays[key])
+
+    @property
+    def gradients(self) -> float:
+        """How far that one is."""
+        return self.arrays[self.worst]
 
 
 def target_difference(given: Probe, target: Target, reference: Target) -> TargetDifference | None:
@@ -70,6 +74,11 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
     given : Probe
     target, reference : {"numpy", "cpp_standalone", "cuda_standalone"}
         What is compared, and with what.
+
+    Raises
+    ------
+    ValueError
+        If nothing has a gradient to compare.
     """
     (one, times), (other, others) = (_outcome(given, which) for which in (target, reference))
     late = 0.0
@@ -78,11 +87,11 @@ def target_difference(given: Probe, target: Target, reference: Target) -> Target
     for spikes, also in zip(times, others, strict=True):
         there = np.isfinite(spikes)
         late = max(late, float(np.abs(spikes[there] - also[there]).max(initial=0.0)))
-    apart = _apart(one.gradients, other.gradients, ROUNDING * abs(other.loss))
-    worst = max(apart, key=lambda key: apart[key])
-    nothing = _without_effect(given.network, one.gradients) & _without_effect(given.network, other.gradients)
-    arrays = {key: value for key, value in apart.items() if key not in nothing}
-    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, apart[worst], worst, arrays)
+    nothing = _without_effect(given.network, one) & _without_effect(given.network, other)
+    arrays = {key: value for key, value in _apart(one, other).items() if key not in nothing}
+    if not arrays:
+        raise ValueError("every gradient is 0 up to rounding; compare the targets on a loss that something changes")
+    return TargetDifference(abs(one.loss - other.loss) / abs(other.loss), late, arrays)
 
 
 def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
@@ -100,7 +109,8 @@ def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By key of the gradient: the most that it changes, relative in norm, over a few draws of `in_last_bits`.
+        By key of the gradient: the most that it changes, relative in norm, over a few draws of `in_last_bits`; 0 of
+        one that is itself 0 up to rounding.
 
     Raises
     ------
@@ -114,9 +124,10 @@ def changes_by_last_bits(given: Probe, target: Target) -> dict[str, float]:
         outcome, others = _outcome(dataclasses.replace(given, network=network), target)
         if _other_spikes(times, others):
             raise ValueError("the network spikes otherwise where parameters differ in their last bits; take another")
-        for key, change in _apart(outcome.gradients, reference.gradients, ROUNDING * abs(reference.loss)).items():
+        for key, change in _apart(outcome, reference).items():
             most[key] = max(most.get(key, 0.0), change)
-    return most
+    nothing = _without_effect(given.network, reference)
+    return {key: 0.0 if key in nothing else change for key, change in most.items()}
 
 
 def in_last_bits(network: Network, rng: np.random.Generator) -> Network:
@@ -144,15 +155,23 @@ def in_last_bits(network: Network, rng: np.random.Generator) -> Network:
     return dataclasses.replace(network, populations=populations, projections=projections)
 
 
-def _without_effect(network: Network, gradients: Mapping[str, np.ndarray]) -> set[str]:
-    """Keys of parameters of neurons whose gradients are 0 up to rounding, by what changes of a relative size do."""
+def _without_effect(network: Network, outcome: Outcome) -> set[str]:
+    """Keys of gradients that are what rounding has left of 0.
+
+    What a relative change of an array p does to the loss is ‖p dL/dp‖, in the loss's own unit whatever that of p: it is
+    nothing where it is no more than rounding of the loss itself, or of the array with the largest effect. Gradients
+    that cancel, as of a softmax by what moves all outputs alike, are no more than that. Times count by the trial's
+    length, and what is 0 itself has no size to tell by.
+    """
+    values = network.trainable()
+    times = {key: np.asarray(network.duration) for key in outcome.gradients if key.endswith(".times")}
     effect = {
-        f"{p.name}.{name}": float(np.linalg.norm(np.asarray(p.value(name)) * gradients[f"{p.name}.{name}"]))
-        for p in network.populations
-        for name in p.learnable
-        if np.any(p.value(name))
+        key: float(np.linalg.norm(value * outcome.gradients[key]))
+        for key, value in (values | times).items()
+        if np.any(value)
     }
-    return {key for key, value in effect.items() if value < NOTHING * max(effect.values())}
+    least = max(NOTHING * max(effect.values(), default=0.0), ROUNDING * abs(outcome.loss))
+    return {key for key, value in effect.items() if value <= least}
 
 
 def _other_spikes(times: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
@@ -161,19 +180,10 @@ def _other_spikes(times: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> 
     return any(a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any() for a, b in pairs)
 
 
-def _apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], nothing: float) -> dict[str, float]:
-    """How far gradients are from others, by key, relative in norm; 0 where both are no more than `nothing`.
-
-    Those cancel, as of a softmax by what moves all outputs alike, and have no digits.
-    """
-    apart = {}
-    for key, g in other.items():
-        size = float(np.linalg.norm(g))
-        if max(size, float(np.linalg.norm(one[key]))) <= nothing:
-            apart[key] = 0.0
-        else:  # of a gradient that is 0 any other is far away
-            apart[key] = float(np.linalg.norm(one[key] - g)) / max(size, 1e-300)
-    return apart
+def _apart(one: Outcome, other: Outcome) -> dict[str, float]:
+    """How far gradients are from others, by key, relative in norm; of one that is 0 any other is far away."""
+    sizes = {key: max(float(np.linalg.norm(g)), 1e-300) for key, g in other.gradients.items()}
+    return {key: float(np.linalg.norm(one.gradients[key] - other.gradients[key])) / n for key, n in sizes.items()}
 
 
 def _outcome(given: Probe, target: Target) -> tuple[Outcome, list[np.ndarray]]:

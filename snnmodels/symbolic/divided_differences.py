@@ -25,7 +25,6 @@ __all__ = [
     "ExpDD",
     "cpp_source",
     "expdd",
-    "explicit",
     "exprel",
     "exprel_values",
     "separation",
@@ -94,17 +93,6 @@ class exprel(sp.Function):  # called as Brian2 calls it, since it is printed und
     def _latex(self, printer: sp.printing.printer.Printer, exp: str | None = None) -> str:
         power = "" if exp is None else f"^{{{exp}}}"
         return rf"\operatorname{{exprel}}{power}\left({printer._print(self.args[0])}\right)"
-
-
-def explicit(expression: sp.Expr) -> sp.Expr:
-    """Write divided differences with pairwise different nodes out as a sum of exponentials."""
-
-    def expand(*nodes: sp.Expr) -> sp.Expr:
-        if len(set(nodes)) < len(nodes):
-            return ExpDD(*nodes)
-        return sp.Add(*(sp.exp(a) / sp.Mul(*(a - b for b in nodes if b != a)) for a in nodes))
-
-    return expression.replace(ExpDD, expand)
 
 
 def expdd(*nodes: np.ndarray | float) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import matrix_balance
 
-from .divided_differences import MODULES, ExpDD, explicit, exprel, separation
+from .divided_differences import MODULES, ExpDD, exprel, separation
 from .parsing import UnsupportedExpression, symbol
 from .programs import Builder
 from .system import HybridSystem
@@ -171,25 +171,27 @@ def _closed_form(
                 found += [[*p, i] for p in paths(j)]
         return found
 
-    s = Flow.TIME
     total = sp.Integer(0)
     for path in paths(x):
         weight = sp.Mul(*(entry(path[k + 1], path[k]) for k in range(len(path) - 1)))
         rates = [entry(i, i) for i in path]
-        difference = ExpDD(*(a * s for a in rates))
-        if _are_separated(rates, numbers):
-            difference = explicit(difference)
+        apart = _are_separated(rates, numbers)
+        if apart:
             separated.append(tuple(rates))
         start = sp.Integer(1) if path[0] == one else path[0]
-        term = weight * s ** (len(path) - 1) * difference
-        total += start * (term if difference.has(ExpDD) else _factored(term))
+        total += start * _along_path(weight, tuple(rates), apart)
     return total
 
 
-@lru_cache(1024)
-def _factored(term: sp.Expr) -> sp.Expr:
-    """Simplified; most terms of a refractory neuron's flow are those of the free one's."""
-    return sp.factor_terms(sp.simplify(term))
+@lru_cache(1024)  # most paths of a refractory neuron's flow are those of the free one's
+def _along_path(weight: sp.Expr, rates: tuple[sp.Expr, ...], apart: bool) -> sp.Expr:
+    """Of weight w: w s^m exp[a_0 s, ..., a_m s]; where the rates are `apart`, as a sum of exponentials."""
+    s = Flow.TIME
+    if not apart or len(set(rates)) < len(rates):
+        return weight * s ** (len(rates) - 1) * ExpDD(*(a * s for a in rates))
+    # s^m cancels; each coefficient is a fraction of parameters, which SymPy reduces far sooner than the sum
+    coefficients = [sp.factor(weight / sp.Mul(*(a - b for b in rates if b != a))) for a in rates]
+    return sp.factor_terms(sp.Add(*(c * sp.exp(a * s) for a, c in zip(rates, coefficients, strict=True))))
 
 
 def _are_separated(

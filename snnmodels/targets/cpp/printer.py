@@ -101,7 +101,7 @@ def truth(x: bool) -> str:
     return "true" if x else "false"
 
 
-def model(name: str, r: Rules, order: int) -> str:
+def model(name: str, r: Rules, order: int, *, scatter: bool = False) -> str:
     """All rules of a model as one structure, with what the runtime has to know of it.
 
     Parameters
@@ -111,10 +111,12 @@ def model(name: str, r: Rules, order: int) -> str:
     r : Rules
     order : int
         Of the Taylor steps of a nonlinear flow.
+    scatter : bool
+        Whether it is to have what scattering arrivals needs; its rules have to allow that.
     """
     x = {f"x{i}" for i in range(len(r.states))}
     rules = dict.fromkeys(_OPTIONAL, _ABSENT) | dict(r.rules)
-    parts = [rule(_camel(n), q) for n, q in rules.items() if not n.startswith(("arrive", "crossing", "response"))]
+    parts = [rule(_camel(n), q) for n, q in rules.items() if not n.startswith(("arrive", "crossing"))]
     receptors = []
     for k in range(len(r.receptors)):
         arrive, back = r.rules[f"arrive{k}"], r.rules[f"arrive_back{k}"]
@@ -135,7 +137,7 @@ def model(name: str, r: Rules, order: int) -> str:
                     f"static constexpr bool WEIGHTED = {truth(weighted)};",
                     rule("Arrive", arrive),
                     rule("ArriveBack", back),
-                    *([_response(r, k)] if r.scatters else []),
+                    *([_response(r, k)] if scatter else []),
                     "};",
                 ]
             )
@@ -212,15 +214,14 @@ def _steps(r: Rules, order: int) -> list[str]:
 
 def _response(r: Rules, receptor: int) -> str:
     """The response to an arrival, and which states it has a part in."""
-    response = r.rules[f"response{receptor}"]
+    response, by_parameters = r.responses[receptor]
     touched = [any(response.program.outputs[f"{n}{i}"] != 0 for n in "yz") for i in range(len(r.states))]
     flags = ", ".join(truth(t) for t in touched)
-    by_parameters = r.rules.get(f"response_gradient{receptor}", _ABSENT)
     return "\n".join(
         [
             f"static constexpr bool TOUCHES[{len(touched)}] = {{{flags}}};",
             rule("Response", response),
-            rule("ResponseGradient", by_parameters),
+            rule("ResponseGradient", by_parameters or _ABSENT),
         ]
     )
 

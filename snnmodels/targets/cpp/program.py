@@ -55,9 +55,10 @@ def source(r: Rules, order: int, *, scatter: bool = True) -> str:
         C++ of a file of its own.
     """
     header, kind = ("sweep.h", "SweptPopulation") if r.linear else ("nonlinear.h", "NonlinearPopulation")
-    if r.scatters and scatter:
+    scattered = scatter and r.scatters
+    if scattered:
         header, kind = "scattered.h", "ScatteringPopulation"
-    body = printer.model("Model", r, order)
+    body = printer.model("Model", r, order, scatter=scattered)
     differences = printer.divided_differences() if "expdd" in body else ""
     return f"""#include "{header}"
 namespace snn {{
