@@ -246,7 +246,7 @@ LABELS = {
     "peer": "brian2modelfitting 0.4: differential evolution on the coincidence factor",
     "nelder-mead": "Nelder-Mead on the distance, two starts",
     "differential-evolution": "our global search alone",
-    "procedure": "`snn.fit`: likelihood, search, the neuron's noise",
+    "procedure": "`snn.fit`: likelihood, search, noise",
 }
 
 

@@ -33,12 +33,13 @@ def fit(
     ] = None,
     input: Annotated[str, typer.Option(help="Of the model, that the current drives, if it has several.")] = "",
     dt: Annotated[str, typer.Option(help="Between samples, as `0.1ms`, where the file doesn't say.")] = "",
-    detect: Annotated[bool, typer.Option("--detect", help="Take spikes from the voltage: crossings of 0 V.")] = False,
+    detect: Annotated[bool, typer.Option("--detect", help="Take upward crossings of the voltage for spikes.")] = False,
+    level: Annotated[str, typer.Option(help="That they cross, as `--level=-20mV`.")] = "0mV",
     likelihood: Annotated[
         bool, typer.Option(help="Whether to begin at the likelihood of the recorded spikes; slow on numpy.")
     ] = True,
     noise: Annotated[
-        bool, typer.Option(help="Whether to search with the neuron's noise where a current was repeated.")
+        bool, typer.Option(help="Whether to search under noise where a current was repeated.")
     ] = True,
     candidates: Annotated[int, typer.Option(help="Of a generation.", min=4)] = 64,
     generations: Annotated[int, typer.Option(help="Of every search; a third as many follow with noise.", min=0)] = 60,
@@ -64,7 +65,7 @@ def fit(
     from ..files import folder_for
     from ..fitting import fit as fitted
     from ..fitting import parse_free, parse_value, read_recording, write_report
-    from ..fitting.free import parse_time
+    from ..fitting.free import parse_number
     from ..parallel import some_executor
     from ..templates import load_model
 
@@ -75,8 +76,8 @@ def fit(
     if len(bounds) < len(free):
         raise ValueError("--free names a parameter twice")
     values = dict(parse_value(text, loaded) for text in fixed or [])
-    step = parse_time(dt, "--dt") if dt else None
-    read = read_recording(recording, dt=step, detect=detect)
+    step = parse_number(dt, "second", "--dt") if dt else None
+    read = read_recording(recording, dt=step, detect=detect, level=parse_number(level, "volt", "--level"))
     folder = folder_for(out, "results of a fit")
     options = {
         "free": bounds, "fixed": values, "losses": _weights(loss), "input": input, "candidates": candidates,

@@ -1,7 +1,7 @@
 """Models fitted to recordings: what was recorded, losses of it, searches, and the fitted model as a template again.
 
-`fit` is for any recording: spikes are followed through a likelihood, distances and, where a current was repeated, the
-neuron's noise.
+`fit` is for any recording: spikes are followed through a likelihood, distances and, where a current was repeated,
+distances under noise.
 """
 
 from .coincidence import Coincidence, coincidence_factor, compare_with_repetitions, intrinsic_reliability

@@ -71,8 +71,8 @@ def fit(
     A fit goes from what is smooth to what is wanted. Where spikes count, the likelihood of the recorded ones, forced on
     the model, is climbed first; around what it finds, and anywhere else, candidates are searched by differential
     evolution, a whole population in each compiled pass, with a kernel three times as wide and then the final one. Where
-    a current was repeated, the search goes on with noise of the size at which the model repeats itself as the neuron
-    does; otherwise the best is polished by second-order steps on exact gradients. Everything that is drawn follows from
+    a current was repeated, the search goes on with noise of the size at which the model is nearest to the neuron;
+    otherwise the best is polished by second-order steps on exact gradients. Everything that is drawn follows from
     `seed`.
 
     Parameters
@@ -108,8 +108,8 @@ def fit(
         Whether the likelihood of forced spikes is climbed first where spikes count; on the numpy target that takes most
         of the time.
     noise : bool or Noise
-        Of a search for spikes alone: False for none, True for the neuron's own where a current was repeated, or the
-        noise to be taken.
+        Of a search for spikes alone: False for none, True for the size that suits best where a current was repeated, or
+        the noise to be taken.
     polish_steps : int
         At most; 0 for none. What was searched with noise is not polished: its loss has steps everywhere.
     seed : int
@@ -239,8 +239,8 @@ def _result(
         factors.append((factor, intrinsic_reliability(sweep.spikes, sweep.duration) if several else 1.0))
     return FitResult(
         model=task.model, recording=task.recording, input=task.input, fixed=dict(task.fixed), values=values,
-        units=units, weights=dict(task.weights), loss=polished.loss, bends=bends.loss, hessian=bends.hessian,
-        compared=bends.count, space=task.space, place=polished.place, count=count, spikes=tuple(trains),
+        units=units, weights=dict(task.weights), loss=polished.loss, bends=bends,
+        space=task.space, place=polished.place, count=count, spikes=tuple(trains),
         coincidence=tuple(factors), simulations=simulations, seconds=seconds, noise=best["noise"],
         stages=tuple(best["stages"]), polish=f"{polished.steps} steps: {polished.why}",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from ..templates.units import quantity_in
 from .likelihood import SOFTNESS
 from .space import DELAY, Bounds
 
-__all__ = ["free_parameters", "parse_free", "parse_time", "parse_value", "unit_of"]
+__all__ = ["free_parameters", "parse_free", "parse_number", "parse_value", "unit_of"]
 
 _RATIO = 4.0  # of bounds, from which on equal steps are equal ratios unless something else is said
 
@@ -44,7 +44,10 @@ def unit_of(model: Model, name: str) -> str:
         if name in model.derived:
             raise ValueError(model.no_parameter(name))
         options = [*model.parameters, DELAY, SOFTNESS]
-        raise ValueError(f"{model.name} has no parameter {brief(name)}; {suggest(str(name), options)}")
+        close, there = suggest(str(name), options), suggest("", options)
+        # a near miss may be meant for something else
+        hint = there if close == there else f"{close} {there}"
+        raise ValueError(f"{model.name} has no parameter {brief(name)}; {hint}")
     return model.parameters[name].unit
 
 
@@ -119,8 +122,8 @@ def parse_free(text: str, model: Model) -> tuple[str, Bounds]:
     return name, free_parameters(model, {name: given})[name]
 
 
-def parse_time(text: str, option: str) -> float:
-    """A time as the command line writes it, in seconds: ``0.1ms``.
+def parse_number(text: str, unit: str, option: str) -> float:
+    """A number with its unit as the command line writes it, in a base unit: ``0.1ms``.
 
     Raises
     ------
@@ -128,7 +131,7 @@ def parse_time(text: str, option: str) -> float:
         Naming the option.
     """
     try:
-        return _number(text, "second")
+        return _number(text, unit)
     except ValueError as error:
         raise ValueError(f"{option} {text}: {error}") from None
 

@@ -13,7 +13,7 @@ from ..templates.model import Model
 from ..templates.network import in_unit
 from .free import unit_of
 from .likelihood import SOFTNESS
-from .recording import Recording, as_recording
+from .recording import Recording, as_recording, crossings
 from .space import DELAY, Bounds, Space
 from .terms import LOSSES, LossSettings
 
@@ -46,11 +46,30 @@ def recording_of(
         voltage_unit = "volt" if state is None else state.unit
         recording = as_recording(current, dt, spikes, voltage, unit=unit, voltage_unit=voltage_unit)
     if not (recording.has_spikes or recording.has_voltage):
-        raise ValueError("nothing was recorded: give spikes or voltage")
+        raise ValueError(
+            "nothing was recorded: give spikes or voltage (in a file, an array spikes of a .npz, or a column voltage "
+            "of a .csv, in which detect=True or --detect finds spikes)"
+        )
     if recording.has_voltage and settings.variable not in model.state_names:
         hint = suggest(settings.variable, model.state_names)
         raise ValueError(f"settings.variable: {model.name} has no state {settings.variable!r}; {hint}")
+    _check_spikes_taken(model, recording, settings.variable)
     return recording
+
+
+def _check_spikes_taken(model: Model, recording: Recording, variable: str) -> None:
+    """Refuse a voltage with spikes in it, none of them given, for a model whose potential has no course of a spike."""
+    if recording.has_spikes or variable not in {change.variable for change in model.reset}:
+        return
+    if next(s.unit for s in model.states if s.name == variable) != "volt":
+        return
+    found = sum(len(crossings(row, s.dt)) for s in recording.sweeps if s.voltage is not None for row in s.voltage)
+    if found:
+        raise ValueError(
+            f"the recorded voltage crosses 0 V {found} times, and no spikes are given: {model.name} is reset where it "
+            "spikes and has no such course. Take spikes from the voltage with read_recording(..., detect=True) or "
+            "--detect (of arrays, by snnmodels.fitting.crossings), or cut them out if the model shall not spike"
+        )
 
 
 def near(space: Space, start: Mapping[str, float]) -> np.ndarray:
@@ -103,10 +122,14 @@ def weights_of(
     if on_spikes and not model.spiking:
         raise ValueError(f"losses: {on_spikes[0]!r} needs spikes, and {model.name} has no threshold")
     if on_spikes and not recording.has_spikes:
-        hint = "give spikes; `crossings` and read_recording(..., detect=True) find them in a voltage"
+        hint = "give spikes; --detect, read_recording(..., detect=True) and `crossings` find them in a voltage"
         raise ValueError(f"losses: {on_spikes[0]!r} needs recorded spikes; {hint}")
     if on_spikes and not any(len(t) for s in recording.sweeps for t in s.spikes):
-        raise ValueError(f"losses: {on_spikes[0]!r} needs recorded spikes, and there is no spike in any sweep")
+        raise ValueError(
+            f"losses: {on_spikes[0]!r} needs recorded spikes, and there is no spike in any sweep. Where they were "
+            "to be taken from a voltage, it nowhere crosses the level: give a lower one, as level=-20*mV or "
+            "--level=-20mV. losses={'voltage': 1} or --loss voltage=1 fits a voltage without spikes"
+        )
     if "voltage" in weights and not recording.has_voltage:
         raise ValueError("losses: 'voltage' needs a recorded voltage")
     forced = "likelihood" in weights or ("voltage" in weights and recording.has_spikes and model.spiking)

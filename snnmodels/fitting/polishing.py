@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .coincidence import coincidences
 from .objective import Objective
 from .search import Polished, curvature, polish, polish_spikes
 from .task import Task
+from .terms import grouped
 
 __all__ = ["Bends", "polished"]
 
@@ -17,11 +19,23 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Bends:
-    """A loss, its second derivatives by the place, and of how many data it is a mean."""
+    """A loss, its derivatives by the place, and of how many data it is a mean.
+
+    Attributes
+    ----------
+    loss : float
+    slope : array, shape (parameters,)
+    hessian : array, shape (parameters, parameters)
+    count : int
+    odd : int
+        Spikes, of the model and recorded ones, without counterpart within the window; they are not in the loss.
+    """
 
     loss: float
+    slope: Array
     hessian: Array
     count: int
+    odd: int = 0
 
 
 def polished(task: Task, place: Array, loss: float, steps: int) -> tuple[Polished, Bends, int, int]:
@@ -55,14 +69,31 @@ def polished(task: Task, place: Array, loss: float, steps: int) -> tuple[Polishe
         elif steps:
             new = polish(sloped, place, steps)
             found = new if new.loss < loss else found
-        bends = Bends(0.0, np.zeros((len(place), len(place))), 0)
+        bends = Bends(0.0, np.zeros(len(place)), np.zeros((len(place), len(place))), 0)
         if "spikes" in task.weights:
             off, slopes = objective.spike_residuals(found.place)
-            if len(off):
-                bends = Bends(float(np.mean(off**2)), 2 * slopes.T @ slopes / len(off), len(off))
+            n = len(off)
+            if n:
+                bends = Bends(
+                    float(np.mean(off**2)), 2 * slopes.T @ off / n, 2 * slopes.T @ slopes / n, n,
+                    _odd(task, objective, found.place),
+                )  # fmt: skip
         elif others:
-            bends = Bends(found.loss, curvature(sloped, found.place), objective.count)
+            losses, slopes = sloped(found.place[None])
+            bends = Bends(float(losses[0]), slopes[0], curvature(sloped, found.place), objective.count)
         return found, bends, objective.count, objective.simulations
+
+
+def _odd(task: Task, objective: Objective, place: Array) -> int:
+    """Spikes of the model and recorded ones that coincide with none of the other, where one repetition was recorded."""
+    odd = 0
+    # both go by the length of the sweeps, of one length in their order
+    sweeps = [sweep for group in grouped(task.recording.sweeps) for sweep in group.sweeps]
+    for sweep, (train,) in zip(sweeps, objective.spike_trains(place), strict=True):
+        if len(sweep.spikes) == 1:
+            both = coincidences(train, sweep.spikes[0], 4e-3)
+            odd += len(train) + len(sweep.spikes[0]) - 2 * both
+    return odd
 
 
 def _all_found(task: Task, objective: Objective, place: Array) -> bool:

@@ -19,7 +19,7 @@ __all__ = ["read_recording"]
 _NEEDS = "it needs current and dt, and spikes (spikes_0, spikes_1, ... of repetitions) or voltage"
 
 
-def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, level: float = 0.0) -> Recording:
+def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, level: Any = 0.0) -> Recording:
     """Read a recording.
 
     Parameters
@@ -36,7 +36,7 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
         Between samples, where the file doesn't say; where it does, both must agree.
     detect : bool
         Whether to take spikes from the voltage where the file has none: its upward crossings of `level`.
-    level : float
+    level : float or Quantity
         In volts.
 
     Returns
@@ -56,11 +56,12 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
         raise ValueError(f"{path}: expected a recording that ends in .npz, .csv or .nwb")
     try:
         given = None if dt is None else float(in_unit(dt, "second", "dt"))
+        crossed = float(in_unit(level, "volt", "level"))
         current, step, spikes, voltage = readers[path.suffix](path, given)
         recording = as_recording(current, step, spikes, voltage)
         if detect and not recording.has_spikes and recording.has_voltage:
             found = [
-                [crossings(row, s.dt, level) for row in (s.voltage if s.voltage is not None else ())]
+                [crossings(row, s.dt, crossed) for row in (s.voltage if s.voltage is not None else ())]
                 for s in recording.sweeps
             ]
             # one sweep may be given as a list of one, and its spikes then are too
@@ -158,7 +159,8 @@ def _from_csv(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
         if not np.allclose(steps, steps[0], rtol=1e-3, atol=0) or steps[0] <= 0:
             raise ValueError("time doesn't go on in equal steps")
         # times are often written with few digits: what is given is then the better one
-        step = _agreed(float(steps.mean()), dt, 1e-3) if dt is None else _agreed(dt, float(steps.mean()), 1e-3)
+        own = _agreed(float(steps.mean()), dt, 1e-3)
+        step = own if dt is None else dt
     return columns["current"], step, None, columns.get("voltage")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..targets import Target
 from ..templates.model import Model
 from ..templates.saving import save_model
 from .candidates import driven_network
+from .polishing import Bends
 from .recording import Recording
 from .space import Space
 
@@ -24,6 +26,8 @@ Array = np.ndarray
 
 _FLAT = 1e-8  # of the largest curvature: below, a direction is not seen by the data
 _EDGE = 0.01  # of the range of a parameter: nearer to a bound, it has ended there
+_NEAR = 0.1  # standard errors: a Newton step that is shorter ends at the minimum
+_ROUNDING = 1e-9  # of the range of a parameter: what a step is without meaning
 
 
 def simulate_sweeps(
@@ -89,11 +93,10 @@ class FitResult:
         where there is one); NaN where no spikes were recorded.
     count : int
         Spikes and samples of the recording that were compared.
-    bends, hessian, compared : float, array of shape (parameters, parameters), int
-        A loss at the result, its second derivatives by places between the bounds, and of how many data it is a mean:
-        the
-        mean square of the deviations of spikes that have recorded ones within 4 ms where spikes are fitted (its second
-        derivatives after Gauss and Newton), else that of `weights`.
+    bends : Bends
+        A loss at the result, and its derivatives by places between the bounds: the mean square of the deviations of
+        spikes that have recorded ones within 4 ms where spikes are fitted (its second derivatives after Gauss and
+        Newton), else that of `weights`.
     simulations : int
         Sweeps simulated, one for each candidate, forced ones for each repetition.
     seconds : float
@@ -117,9 +120,7 @@ class FitResult:
     units: dict[str, str]
     weights: Mapping[str, float]
     loss: float
-    bends: float = field(repr=False)
-    hessian: Array = field(repr=False)
-    compared: int
+    bends: Bends = field(repr=False)
     space: Space = field(repr=False)
     place: Array = field(repr=False)
     count: int
@@ -137,33 +138,81 @@ class FitResult:
         return tuple(n for n, x in zip(self.space.names, self.place, strict=True) if min(x, 1 - x) < _EDGE)
 
     @property
-    def errors(self) -> dict[str, float]:
-        """Standard errors in SI base units, inf where the data do not tell.
+    def converged(self) -> bool:
+        """Whether the result is at a minimum, so that there are standard errors."""
+        return not self.not_converged
 
-        The covariance is 2 bends/(compared - parameters) times the inverse of the second derivatives, as for a loss
-        that is a mean of squares (Seber & Wild 2003, Nonlinear Regression, section 2.1), or the inverse of count times
-        these for a likelihood alone. Both take the model for right: what a jump of the loss beside it hides is not in
-        them, nor are spikes that it lacks.
+    @cached_property
+    def not_converged(self) -> str:
+        """Why there are no standard errors; empty where the result is at a minimum.
+
+        They hold at the minimum of a loss that is smooth there. What was searched under noise is at none; spikes
+        without counterpart are in no deviation; and elsewhere a Newton step from the result, along parameters that are
+        at no bound, has to be less than a tenth of the standard error of each.
         """
-        vectors, curvatures = self._directions()
-        seen = curvatures > _FLAT * max(curvatures.max(initial=0.0), 1e-300)
-        size = 1.0 / self.count if set(self.weights) == {"likelihood"} else (
-            2 * self.bends / max(self.compared - len(self.values), 1)
-        )  # fmt: skip
-        variance = ((vectors[:, seen] ** 2) / curvatures[seen]).sum(axis=1) * size
-        hidden = (vectors[:, ~seen] ** 2).sum(axis=1) > 1e-3
-        spread = np.where(hidden, np.inf, np.sqrt(variance)) * self.space.slopes(self.place)
+        if self.noise:
+            return "searched under noise, whose distance is no sum of squares and has steps everywhere"
+        bends, k = self.bends, len(self.values)
+        if bends.odd:
+            return f"{bends.odd} spikes, recorded or the model's, have no counterpart within 4 ms"
+        if not self._alone and bends.count <= k:
+            return f"{bends.count} data for {k} parameters"
+        curvatures, vectors = np.linalg.eigh(bends.hessian)
+        if curvatures.min() < -1e-6 * np.abs(curvatures).max():
+            return "the loss is no minimum along every direction, but falls along one"
+        inside = np.array([name not in self.at_bounds for name in self.space.names])
+        step = np.zeros(k)
+        if inside.any():
+            curvatures, vectors = np.linalg.eigh(bends.hessian[np.ix_(inside, inside)])
+            seen = curvatures > _FLAT * max(curvatures.max(), 1e-300)
+            step[inside] = vectors[:, seen] @ (vectors[:, seen].T @ bends.slope[inside] / curvatures[seen])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            off = np.where(np.abs(step) > _ROUNDING, np.abs(step) / self._spread, 0.0)
+        worst = int(np.argmax(off))
+        if off[worst] > _NEAR:
+            name = self.space.names[worst]
+            far = f"{name} is {off[worst]:.2g} standard errors from where the loss would be least"
+            return f"{far}; polish: {self.polish}"
+        return ""
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard errors in SI base units: inf where the data do not tell, NaN if the fit has not converged.
+
+        The covariance is 2 L/(n - parameters) times the inverse of the second derivatives, for a loss L that is a mean
+        of n squares (Seber & Wild 2003, Nonlinear Regression, section 2.1), or the inverse of n times these for a
+        likelihood alone. Both take the model for right: what a jump of the loss beside it hides is not in them.
+        """
+        spread = self._spread * self.space.slopes(self.place) if self.converged else np.full(len(self.place), np.nan)
         return dict(zip(self.space.names, spread.tolist(), strict=True))
 
     @property
     def undetermined(self) -> tuple[str, ...]:
-        """Parameters that the data do not determine: their standard error is more than a quarter of their range."""
-        ranges = {name: b.high - b.low for name, b in self.space.bounds.items()}
-        return tuple(name for name, error in self.errors.items() if not error <= ranges[name] / 4)
+        """Parameters that the data do not determine: their spread is more than a quarter of their range.
 
-    def _directions(self) -> tuple[Array, Array]:
-        curvatures, vectors = np.linalg.eigh(self.hessian)
-        return vectors, curvatures
+        By the second derivatives where the fit has ended, whether it has converged or not.
+        """
+        ranges = {name: b.high - b.low for name, b in self.space.bounds.items()}
+        spread = self._spread * self.space.slopes(self.place)
+        named = zip(self.space.names, spread.tolist(), strict=True)
+        return tuple(name for name, error in named if not error <= ranges[name] / 4)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the loss is a likelihood and nothing else."""
+        return set(self.weights) == {"likelihood"}
+
+    @cached_property
+    def _spread(self) -> Array:
+        """Standard errors of places between the bounds, as if they were at a minimum."""
+        bends = self.bends
+        curvatures, vectors = np.linalg.eigh(bends.hessian)
+        seen = curvatures > _FLAT * max(curvatures.max(initial=0.0), 1e-300)
+        size = 1 / self.count if self._alone else 2 * bends.loss / max(bends.count - len(self.values), 1)
+        variance = ((vectors[:, seen] ** 2) / curvatures[seen]).sum(axis=1) * size
+        hidden = (vectors[:, ~seen] ** 2).sum(axis=1) > 1e-3
+        spread: Array = np.where(hidden, np.inf, np.sqrt(variance))
+        return spread
 
     @property
     def fitted(self) -> dict[str, float]:
@@ -206,6 +255,8 @@ class FitResult:
                 for name, value in self.values.items()
             },
             "fixed": dict(self.fixed),
+            "converged": self.converged,
+            "not_converged": self.not_converged,
             "undetermined": list(self.undetermined),
             "at_bounds": list(self.at_bounds),
             "losses": dict(self.weights),
@@ -227,9 +278,17 @@ class FitResult:
         lines = [f"{self.model.name}: loss {self.loss:.6g}, {self.simulations} simulations, {self.seconds:.1f} s"]
         for name, value in self.values.items():
             unit = "" if self.units[name] == "1" else f" {self.units[name]}"
-            error = f"± {errors[name]:.2g}" if np.isfinite(errors[name]) else "not determined by the data"
-            mark = ", at a bound" if name in self.at_bounds else ""
-            lines.append(f"  {name.ljust(width)}  {value:.8g}{unit}  ({error}{mark})")
+            marks = []
+            if self.converged:
+                sure = np.isfinite(errors[name])
+                marks.append(f"± {errors[name]:.2g}" if sure else "not determined by the data")
+            elif name in self.undetermined:
+                marks.append("not determined by the data")
+            if name in self.at_bounds:
+                marks.append("at a bound")
+            lines.append(f"  {name.ljust(width)}  {value:.8g}{unit}" + (f"  ({', '.join(marks)})" if marks else ""))
+        if not self.converged:
+            lines.append(f"  not converged, so that there are no standard errors: {self.not_converged}")
         for k, ((factor, reliability), train) in enumerate(zip(self.coincidence, self.spikes, strict=True)):
             if np.isfinite(factor):
                 told = f"  sweep {k}: {len(train)} spikes, coincidence {factor:.3f} at 4 ms"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import FitInterrupted, Saved
-from .coincidence import intrinsic_reliability
 from .neurons import Neurons
 from .noise import Noise, frozen_noise
 from .objective import Objective
@@ -18,12 +17,14 @@ from .search import Evolution, Losses
 from .space import DELAY
 from .starting import likeliest
 from .task import Stage, Task
+from .trains import MeanTrainDistance
 
-__all__ = ["matched_noise", "search", "searches"]
+__all__ = ["nearest_noise", "search", "searches"]
 
 Array = np.ndarray
 
-_LEVELS = np.geomspace(0.01, 1.0, 9)  # of the noise, relative to the standard deviation of the current
+_LEVELS = np.geomspace(0.01, 0.6, 11)  # of the noise, relative to the standard deviation of the current
+_TRIED = 8  # of the best candidates, with which a level is chosen
 _JUDGES = 16  # noise currents that no stage has seen, by which is chosen between what they found
 
 
@@ -53,48 +54,62 @@ def search(task: Task, files: Sequence[Path] | None, resume: bool, number: int) 
     return saved.done[0]
 
 
-def matched_noise(task: Task, place: Array) -> float:
-    """The noise at which a candidate's repetitions agree as the neuron's own do: its standard deviation.
+def nearest_noise(task: Task, places: Array) -> float:
+    """The noise with which candidates are nearest to the neuron: its standard deviation.
 
-    In the unit of the current, correlated over the time of `Noise`; 0 if the neuron repeats itself better than with any
-    noise that was tried. Coincidence is within half the time constant of the distance.
+    It is that at which the distance between repetitions of a candidate and those of the neuron
+    (`MeanTrainDistance.between`), averaged over the candidates, is least, by a parabola through the three levels around
+    the least one. Noise stands for all by which a model misses the neuron, so that it is more than what the neuron has
+    where the model is no better.
+
+    Parameters
+    ----------
+    task : Task
+    places : array, shape (candidates, parameters)
+
+    Returns
+    -------
+    float
+        In the unit of the current, correlated over the time of `Noise`; 0 if the least level that is tried is the
+        nearest.
     """
-    values = task.space.named(place)
-    names = tuple(name for name in values if name in task.model.parameters)
-    row = np.array([[values[name] for name in names]])
+    values = task.space.values(places)
+    names = tuple(name for name in task.space.names if name in task.model.parameters)
+    rows = values[:, [task.space.index(name) for name in names]]
+    free = DELAY in task.space.names
+    delays = values[:, task.space.index(DELAY)] if free else np.full(len(values), task.fixed.get(DELAY, 0.0))
     fixed = {name: x for name, x in task.fixed.items() if name in task.model.parameters}
-    recorded, found, weights = [], [], []
-    draws = 8
+    found, sizes, shares = [], [], []
     for sweep in task.search_recording.sweeps:
-        if len(sweep.spikes) < 2 or not any(len(t) for t in sweep.spikes):
+        recorded = sum(map(len, sweep.spikes))
+        if len(sweep.spikes) < 2 or not recorded:
             continue
-        rate = max(len(t) for t in sweep.spikes) / sweep.duration
-        window = min(task.settings.tau / 2, 0.1 / rate)
         unit = frozen_noise(
-            draws, len(sweep.current), sweep.dt, std=1.0, tau=Noise(1.0).tau, seed=task.seed, silent=False
+            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=Noise(1.0).tau, seed=task.seed, silent=False
         )
         levels = _LEVELS * sweep.current.std()
         currents = (sweep.current + levels[:, None, None] * unit).reshape(-1, len(sweep.current))
         with Neurons(
-            task.model, names, fixed, currents, sweep.dt, input=task.input, n=1, target=task.target
+            task.model, names, fixed, currents, sweep.dt, input=task.input, n=len(rows), target=task.target
         ) as neurons:
-            times, _ = neurons.spike_times(row)
-        trains = [t[np.isfinite(t)] for t in times[:, 0]]
-        recorded.append(intrinsic_reliability(sweep.spikes, sweep.duration, window))
-        found.append([
-            intrinsic_reliability(trains[k * draws : (k + 1) * draws], sweep.duration, window)
-            for k in range(len(levels))
-        ])  # fmt: skip
-        weights.append((levels, sum(map(len, sweep.spikes))))
-    if not recorded:
+            times, possible = neurons.spike_times(rows)
+        times = (times + delays[:, None])[:, possible].reshape(len(levels), _JUDGES, int(possible.sum()), -1)
+        distance = MeanTrainDistance(sweep.spikes, task.settings.tau, 0.0, sweep.duration)
+        found.append([float(distance.between(trains)[0].mean()) for trains in times])
+        sizes.append(levels)
+        shares.append(float(recorded))
+    if not found:
         return 0.0
-    share = np.array([n for _, n in weights], dtype=float)
-    wanted = float(np.average(recorded, weights=share))
-    agree = np.minimum.accumulate(np.average(found, axis=0, weights=share))
-    levels = np.average([level for level, _ in weights], axis=0, weights=share)
-    if wanted >= agree[0]:
+    off = np.average(found, axis=0, weights=shares)
+    logs = np.log(np.average(sizes, axis=0, weights=shares))
+    k = int(np.argmin(off))
+    if not k:
         return 0.0
-    return float(np.exp(np.interp(-wanted, -agree, np.log(levels))))
+    if k == len(off) - 1:
+        return float(np.exp(logs[k]))
+    before, at, after = off[k - 1 : k + 2]
+    bend = before - 2 * at + after
+    return float(np.exp(logs[k] + (logs[k + 1] - logs[k]) * (0.5 * (before - after) / bend if bend > 0 else 0.0)))
 
 
 class _Search:
@@ -133,17 +148,18 @@ class _Search:
         }  # fmt: skip
 
     def _begun(self, stage: Stage) -> bool:
-        """Make the population of a stage; False if there is none to be made, as the neuron has no noise."""
+        """Make the population of a stage; False if there is none to be made, as noise brings the model no nearer."""
         if stage.noisy:
             assert self.evolution is not None
             given, again = self.task.noise, self.noise
-            place = self.evolution.best[0]
-            self.noise = given.std if isinstance(given, Noise) else matched_noise(self.task, place)
+            best = self.evolution.places[np.argsort(self.evolution.losses)[:_TRIED]]
+            self.noise = given.std if isinstance(given, Noise) else nearest_noise(self.task, best)
             if not self.noise:
                 self.noise = again
-                self.told.append("no noise: the repetitions agree better than with any")
+                self.told.append("no noise: the model is nearest without any")
                 return False
-            self.told.append(f"noise of {self.noise:.3g}, with which the model repeats itself as the neuron does")
+            how = "as given" if isinstance(given, Noise) else "with which the model is nearest to the neuron"
+            self.told.append(f"noise of {self.noise:.3g}, {how}")
             if not again:
                 self.evolution = Evolution(_never, self._around(), [self.task.seed, self.number, 3])
         elif self.evolution is None:

@@ -46,7 +46,7 @@ __all__ = [
 FITTED, VALIDATED = 7.0, 10.0
 """Seconds at which the part that is fitted, and that on which is chosen, end."""
 PARTS = (("fitted", 0.0, FITTED), ("validated", FITTED, VALIDATED))
-LEVELS = (4e-12, 8e-12, 12e-12, 16e-12, 20e-12, 28e-12, 40e-12)
+LEVELS = (4e-12, 8e-12, 12e-12, 16e-12, 20e-12, 28e-12, 40e-12, 56e-12, 80e-12)
 """Ampere: standard deviations of the noise under which models are compared."""
 WINDOWS = (4e-3, 2e-3)
 """Seconds within which spikes coincide."""

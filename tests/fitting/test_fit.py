@@ -56,11 +56,38 @@ def test_parameters_come_back_from_spikes_alone(tmp_path: Path) -> None:
         assert result.values[name] == pytest.approx(value, rel=1e-9)
     assert result.coincidence[0] == (1.0, 1.0)
     assert not result.undetermined
+    assert result.converged
     write_report(result, tmp_path)
     again = snn.load_model(tmp_path / "fitted.toml")
     assert again.parameters["C_m"].value == result.values["C_m"]
     assert (tmp_path / "fit.png").stat().st_size > 10_000
     assert "C_m" in str(result)
+
+
+@COMPILER
+def test_standard_errors_are_given_at_a_minimum_alone() -> None:
+    seen = set()
+    for seed in (0, 2):
+        (sweep,) = replace_voltage(recorded(LIF, TRUTH, 400, (seed,))).sweeps
+        (train,) = sweep.spikes
+        spikes = np.sort(train + np.random.default_rng(seed).normal(0, 0.3e-3, len(train)))  # measured with that error
+        data = as_recording(sweep.current, DT, spikes)
+        for options in ({"candidates": 16, "generations": 12}, {"candidates": 8, "generations": 2, "polish_steps": 0}):
+            result = snn.fit(LIF, data, free=FREE, seed=seed, progress=False, likelihood=False, **options)
+            errors, converged = result.errors, result.converged
+            seen.add(converged)
+            assert ("±" in str(result), "not converged" in str(result)) == (converged, not converged)
+            assert result.summary()["converged"] is converged
+            if converged:
+                assert all(abs(result.values[name] - x) < 4 * errors[name] for name, x in TRUTH.items())
+                # the same deviations a little beside the minimum
+                beside = replace(result, bends=replace(result.bends, slope=result.bends.hessian @ np.full(3, 0.05)))
+                assert "standard errors from where the loss would be least" in beside.not_converged
+            else:
+                assert np.isnan(list(errors.values())).all()
+                assert result.summary()["parameters"]["C_m"]["standard_error"] is None
+    assert seen == {True, False}
+    assert replace(result, noise=1e-11).not_converged.startswith("searched under noise")
 
 
 def replace_voltage(data: Any) -> Any:
@@ -220,7 +247,7 @@ def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"free": {"tref": (1, 2)}}, "no parameter 'tref'; did you mean 't_ref'"),
+        ({"free": {"tref": (1, 2)}}, "no parameter 'tref'; did you mean 't_ref'.* there is C_m, .*, v_th"),
         ({"start": {"g_L": 10 * nS}}, r"start\['g_L'\]: it is not free"),
         ({"start": {"C_m": 900 * pF}}, r"start\['C_m'\] is 9e-10, outside of its bounds 8e-11 and 4e-10"),
         ({"free": {}}, "free names no parameter"),
@@ -234,8 +261,9 @@ def test_ctrl_c_while_an_executor_searches_leaves_it_without_the_rest() -> None:
         ({"losses": {"likelihood": 1}}, "'likelihood' needs 'Delta_u'"),
         ({"losses": {"voltage": 1}}, "needs a recorded voltage"),
         ({"losses": {"spikes": -1}}, "weight of at least 0"),
-        ({"spikes": []}, "there is no spike in any sweep"),
-        ({"spikes": None}, "nothing was recorded"),
+        ({"spikes": []}, "there is no spike in any sweep.*--level=-20mV"),
+        ({"spikes": None}, "nothing was recorded.*column voltage of a .csv"),
+        ({"spikes": None, "voltage": np.where(np.arange(100) == 9, 0.02, -0.07)}, "crosses 0 V 1 times.*--detect"),
         ({"input": "I"}, "no input 'I'"),
         ({"dt": None}, "current and dt are needed"),
         ({"candidates": 2}, "candidates"),

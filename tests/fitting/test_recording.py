@@ -144,7 +144,7 @@ def test_a_time_between_samples_that_contradicts_the_file_is_told(tmp_path: Any)
     rows = "\n".join(f"{k},{k}" for k in range(10))
     (tmp_path / "r.csv").write_text(f"time [ms],current [pA]\n{rows}\n")
     for name in ("r.npz", "r.csv"):
-        with pytest.raises(ValueError, match=r"its samples are .* apart, and dt is|apart, and dt is"):
+        with pytest.raises(ValueError, match=r"its samples are 0\.001 s apart, and dt is 0\.002 s"):
             read_recording(tmp_path / name, dt=2 * ms)
         assert read_recording(tmp_path / name, dt=1 * ms).sweeps[0].dt == pytest.approx(DT, rel=1e-12)
     assert read_recording(tmp_path / "without.npz", dt=2 * ms).sweeps[0].dt == 2e-3

@@ -14,7 +14,7 @@ from snnmodels.fitting.noise import Noise, frozen_noise
 from snnmodels.fitting.objective import Objective
 from snnmodels.fitting.recording import Recording, as_recording
 from snnmodels.fitting.search import evolve
-from snnmodels.fitting.searching import matched_noise
+from snnmodels.fitting.searching import nearest_noise
 from snnmodels.fitting.space import DELAY, Bounds, Space
 from snnmodels.fitting.starting import likeliest, threshold_parameter
 from snnmodels.fitting.task import Task
@@ -151,11 +151,11 @@ def test_the_noise_of_a_neuron_is_found_from_its_repetitions() -> None:
     with Neurons(MODEL, NAMES, FIXED, noisy, DT, input="I_syn", n=1) as neurons:
         times = neurons.spike_times(row)[0][:, 0]
     task = task_of([t[np.isfinite(t)] for t in times])
-    place = task.space.placed(TRUE)
-    assert matched_noise(task, place) == pytest.approx(20e-12, rel=0.3)
+    place = task.space.placed({**TRUE, DELAY: 0.0})
+    assert nearest_noise(task, place[None]) == pytest.approx(20e-12, rel=0.3)
     quiet = spikes_of(row)[0]
     same = task_of([quiet[np.isfinite(quiet)]] * 3)
-    assert matched_noise(same, place) == 0.0
+    assert nearest_noise(same, place[None]) == 0.0
     with same.objective(task.recording, 2, noise=Noise(20e-12, draws=2)) as of:
         (loss,), _ = of(place[None])
     assert abs(loss) < 0.15  # the mean of its own repetitions, but for their number

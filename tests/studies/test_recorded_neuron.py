@@ -28,8 +28,8 @@ def test_a_fitted_model_is_a_template(key: str) -> None:
     for name, fixed in candidate.fixed.items():
         assert model.parameters[name].value == pytest.approx(fixed, rel=1e-9)
     assert told["cpu_seconds"] < 180
-    # what spikes tell of the noise is no more than that the repetitions differ
-    assert 3e-12 < told["noise"] < 40e-12
+    # else models would be compared at levels none of which suits it
+    assert LEVELS[0] < told["noise"] < LEVELS[-1]
 
 
 def test_a_recording_is_read_from_a_folder(tmp_path: Path) -> None:
