@@ -55,12 +55,16 @@ struct Knot { int drive, number; };
 // Knots, releases and arrivals at t, the spikes that they cause at that instant, then a flow to `end` with crossings; each by
 // where its list ends. An instant of several rounds is several pieces, of which all but the last are of no length.
 struct Piece { double t, end; int releases, arrivals, instants, owns, samples, knots; };
+// The same of a sweep, where nothing but arrivals and spikes can be: it ends where the next one begins
+struct Stretch { double t; int arrivals, owns; };
 
 struct ComponentTape
 {
     bool scattered = false;  // see sparse.h: how the trial was run
     Plain<Piece> pieces;
-    Plain<Arrival> arrivals;
+    Plain<Stretch> stretches;  // behind the last one the end of the trial
+    int fullest = 0;           // most arrivals of a stretch
+    Plain<Arrival> arrivals;  // of a sweep to which one projection comes there may be none: they are its source's spikes
     Plain<Own> instants, owns;
     Turns turns;
     std::vector<Release> releases;
@@ -88,7 +92,7 @@ struct ComponentTape
         Own& o = owns.emplace_back();
         o.t = t, o.population = population, o.spike = spike, o.kind = kind;
     }
-    void clear() { pieces.clear(), arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
+    void clear() { pieces.clear(), stretches.clear(), fullest = 0, arrivals.clear(), instants.clear(), owns.clear(), checkpoints.clear(), releases.clear(), knots.clear(), released.clear(), released_at.clear(), held.clear(), turns.clear(); }
 };
 
 // Spikes as the states of their source neuron see them, see sources.h
@@ -161,14 +165,21 @@ struct Sweep
 {
     const Network& net;
     Trial& trial;
-    ComponentTape& tape;  // forward: pieces and arrivals are given, spikes are found
+    ComponentTape& tape;  // forward: stretches and arrivals are given, spikes are found
     bool maxima;          // whether the largest values of the observed state are wanted
+    int only;             // the projection with which all arrivals come, -1 where there are several
+    int receptor;         // likewise
+    // forward: where the weights of every arrival begin; behind them the last once more for each arrival of the fullest
+    // stretch, so that as many can be fetched ahead
+    const double* const* rows = nullptr;
     const Cotangent* loss = nullptr;
     std::vector<Sums>*weight_sums = nullptr, *delay_sums = nullptr;
 
-    const Projection& of(const Arrival& a) const { return net.projections[a.projection]; }
-    std::size_t row(const Arrival& a) const { const Projection& p = of(a); return std::size_t(trial.trains[p.source].neuron[a.spike]) * p.width; }
-    void collect(const Arrival& a, double s) const { trial.trains[of(a).source].sens[a.spike] += s, (*delay_sums)[a.projection][0] += s; }
+    int stretches() const { return int(tape.stretches.size()) - 1; }
+    int projection(int a) const { return only >= 0 ? only : tape.arrivals[a].projection; }
+    int spike(int a) const { return only >= 0 ? a : tape.arrivals[a].spike; }
+    const Projection& of(int a) const { return net.projections[projection(a)]; }
+    void collect(int a, double s) const { trial.trains[of(a).source].sens[spike(a)] += s, (*delay_sums)[projection(a)][0] += s; }
 };
 
 }  // namespace snn

@@ -27,6 +27,11 @@ public:
         std::memset(data.data(), 0, data.size() * sizeof(T));
         first = data.data() + (64 - reinterpret_cast<std::uintptr_t>(data.data()) % 64) % 64 / sizeof(T), length = n;
     }
+    // to n numbers of any value, or more
+    void room(std::size_t n)
+    {
+        if (n > length) resize(n);
+    }
     Aligned() = default;
     Aligned(Aligned&&) = default;
     T* begin() { return first; }
@@ -124,6 +129,7 @@ struct Train
         const std::size_t n = t.size() + m;
         t.resize(n), neuron.resize(n), cause.resize(n, FLOW), before.resize(n * S);
     }
+    void shrink(int to, int S) { t.resize(to), neuron.resize(to), cause.resize(to), before.resize(std::size_t(to) * S); }
     void add(double when, int j, const double* state, int S)
     {
         t.push_back(when), neuron.push_back(j), cause.push_back(FLOW);
@@ -149,14 +155,27 @@ struct Turns
     void clear() { t.clear(), before.clear(), neuron.clear(), kind.clear(), at.clear(); }
 };
 
-// Sorts the spikes of a train from `start` on by time, then neuron; see simulation.cpp
+// Sorts spikes by time, then neuron; see simulation.cpp
 class SpikeSort
 {
 public:
-    void operator()(Train& train, int start, int S);
+    void operator()(Train& train, int start, int S);  // those of a train from `start` on
+    // Or spikes as they are found: appends the first n that are in these arrays to a train
+    void append(Train& train, int n, int S);
+    std::vector<double> times, before;  // before: the states, one after the other, of `stride` spikes each
+    std::vector<int> neurons;
+    std::size_t stride = 0;
+    // for n spikes, and whole vectors; keeps those that are there
+    void room(int n, int S)
+    {
+        const std::size_t wanted = std::size_t(n) + LANES;
+        if (wanted > stride) grow(2 * wanted, S);
+    }
 
 private:
-    bool few(int k);
+    void grow(std::size_t to, int S);
+    void find_places(int n);
+    bool few(int n);
     struct Key
     {
         double t;
@@ -165,8 +184,7 @@ private:
     };
     TimeSort<Key> by_time;
     std::vector<Key> order;
-    std::vector<double> before, times;
-    std::vector<int> neurons, place;
+    std::vector<int> place;
 };
 
 // A row of weights: of all neurons, or of the neurons `target`

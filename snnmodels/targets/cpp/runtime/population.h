@@ -334,12 +334,12 @@ private:
             {
                 D8 kept[B][S_];
                 for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) kept[b][i] = in[b][i];
-                collect(j, marked, kept, f);
+                collect<MOVE>(j, marked, kept, f);
             }
     }
 
     // Neurons from j on that bounds have marked
-    template <class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f)
+    template <bool MOVED, class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f)
     {
         for (; marked; marked >>= LANES, from++, j += LANES)
         {
@@ -349,7 +349,8 @@ private:
             D8 to[S_];
             int neurons[LANES];
             for (int l = 0; l < LANES; l++) neurons[l] = j + l;
-            f.run(*from, to);
+            if (MOVED) take(x.begin(), j, to);
+            else f.run(*from, to);
             hot.push(who, *from, to, all(0), neurons);
         }
     }
@@ -616,6 +617,46 @@ private:
             else for (int i = 0; i < S_; i++) state(i)[j] = c.to[i][l];
         }
         if (c.more) again.push(c.more, c.after, c.to, root, neurons);
+    }
+
+    // All crossings in a piece of length s that begins at t, of the neurons on the list; states at its end follow
+    void cross_listed(double t, double s, double end, Train& train)
+    {
+        const int level = ladder.level(s);
+        if (hot.n > LANES) sift(s, level);
+        int n = 0;
+        while (hot.n)
+        {
+            again.n = 0;
+            this->sort.room(n + hot.n, S_);
+            for (int k = 0; k < hot.n; k += LANES)
+            {
+                const int* neurons = &hot.neuron[k];
+                const Pack pack(*this, neurons, std::min(hot.n - k, LANES));
+                D8 x0[S_], x1[S_], root;
+                take(hot.state.data(), k, x0, hot.stride), take(hot.end.data(), k, x1, hot.stride);
+                const D8 offset = load8(&hot.offset[k]);
+                const I8 mine = first_crossing(lanes_below(hot.n - k), threshold(pack, level), x0, x1, s - offset, root);
+                const unsigned yes = bits(mine);
+                if (!yes) continue;
+                Crossed c;
+                root += offset;
+                cross(pack, x0, root, offset, mine, t, s, end, c);
+                squeeze(&this->sort.times[n], yes, smaller(t + root, all(end))), squeeze(&this->sort.neurons[n], yes, neurons);
+                for (int i = 0; i < S_; i++) squeeze(&this->sort.before[i * this->sort.stride + n], yes, c.before[i]);
+                n += __builtin_popcount(yes);
+                for (int i = 0; i < S_; i++)
+                {
+                    double to[LANES], *states = state(i);
+                    store8(to, c.to[i]);
+                    for (unsigned m = yes; m; m &= m - 1) states[neurons[__builtin_ctz(m)]] = to[__builtin_ctz(m)];
+                }
+                if (c.more) again.push(c.more, c.after, c.to, root, neurons);
+            }
+            if (train.size() + n > this->max_spikes) throw Failure{"runaway", index, this->sort.neurons[n - 1], this->sort.times[n - 1]};
+            std::swap(hot, again);
+        }
+        if (n) this->sort.append(train, n, S_);
     }
 
     // All crossings in a piece of those of eight neurons that a bit marks, with the states at its start and `x1` at its end

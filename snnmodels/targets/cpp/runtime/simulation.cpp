@@ -13,41 +13,63 @@ __attribute__((weak)) std::unique_ptr<snn::ComponentSimulator> snn::make_sparse(
 
 void snn::SpikeSort::operator()(Train& train, int start, int S)
 {
-    const int k = train.size() - start;
-    if (k < 2) return;
+    const int n = train.size() - start;
+    if (n < 2) return;
     bool sorted = true;
-    for (int i = start + 1; i < start + k && sorted; i++)
+    for (int i = start + 1; i < start + n && sorted; i++)
         sorted = train.t[i - 1] < train.t[i] || (train.t[i - 1] == train.t[i] && train.neuron[i - 1] < train.neuron[i]);
     if (sorted) return;
-    place.resize(k);
-    before.assign(train.before.begin() + std::size_t(start) * S, train.before.end());
-    times.assign(train.t.begin() + start, train.t.end()), neurons.assign(train.neuron.begin() + start, train.neuron.end());
-    if (!few(k))
+    room(n, S);
+    for (int i = 0; i < n; i++)
     {
-        order.resize(k);
-        for (int i = 0; i < k; i++) order[i] = {times[i], neurons[i], i};
-        by_time(order);
-        for (int i = 0; i < k; i++) place[order[i].at] = i;
+        times[i] = train.t[start + i], neurons[i] = train.neuron[start + i];
+        for (int m = 0; m < S; m++) before[m * stride + i] = train.before[std::size_t(start + i) * S + m];
     }
-    for (int i = 0; i < k; i++)
+    train.shrink(start, S);
+    append(train, n, S);
+}
+
+void snn::SpikeSort::append(Train& train, int n, int S)
+{
+    const int start = train.size();
+    train.grow(n, S);
+    find_places(n);
+    for (int i = 0; i < n; i++)
     {
         const int to = start + place[i];
         train.t[to] = times[i], train.neuron[to] = neurons[i];
-        for (int m = 0; m < S; m++) train.before[std::size_t(to) * S + m] = before[std::size_t(i) * S + m];
+        for (int m = 0; m < S; m++) train.before[std::size_t(to) * S + m] = before[m * stride + i];
     }
 }
 
-// Places of a few: how many are before each, without branches that could not be guessed; false where two come at once
-bool snn::SpikeSort::few(int k)
+void snn::SpikeSort::grow(std::size_t to, int S)
 {
-    if (k > 12 * LANES) return false;
-    times.resize(k + LANES, INF);
+    std::vector<double> states(to * S);
+    for (int m = 0; m < S; m++) std::copy_n(before.begin() + m * stride, stride, states.begin() + m * to);
+    before.swap(states);
+    times.resize(to), neurons.resize(to), place.resize(to), stride = to;
+}
+
+void snn::SpikeSort::find_places(int n)
+{
+    if (few(n)) return;
+    order.resize(n);
+    for (int i = 0; i < n; i++) order[i] = {times[i], neurons[i], i};
+    by_time(order);
+    for (int i = 0; i < n; i++) place[order[i].at] = i;
+}
+
+// Of a few: how many are before each, without branches that could not be guessed; false where two come at once
+bool snn::SpikeSort::few(int n)
+{
+    if (n > 12 * LANES) return false;
+    store8(&times[n], all(INF));
     int sum = 0;
-    for (int i = 0; i < k; i++)
+    for (int i = 0; i < n; i++)
     {
         int earlier = 0;
-        for (int j = 0; j < k; j += LANES) earlier += __builtin_popcount(bits_above(all(times[i]), load8(&times[j])));
+        for (int j = 0; j < n; j += LANES) earlier += __builtin_popcount(bits_above(all(times[i]), load8(&times[j])));
         place[i] = earlier, sum += earlier;
     }
-    return sum == k * (k - 1) / 2;
+    return sum == n * (n - 1) / 2;
 }

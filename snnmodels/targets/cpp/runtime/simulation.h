@@ -92,7 +92,11 @@ public:
                 sparse->backward(trial, net.components[c], trial.tapes[c], weight_sums, delay_sums);
             }
             else if (swept(net.components[c]))
-                neurons[net.components[c].populations[0]]->sweep_back({net, trial, trial.tapes[c], maxima(net.components[c]), &loss, &weight_sums, &delay_sums});
+            {
+                Sweep back = swept(trial, net.components[c], trial.tapes[c]);
+                back.loss = &loss, back.weight_sums = &weight_sums, back.delay_sums = &delay_sums;
+                neurons[net.components[c].populations[0]]->sweep_back(back);
+            }
             else component_back(trial, net.components[c], trial.tapes[c], loss);
             for (int q : net.components[c].incoming)
                 if (const int s = net.projections[q].sources; s >= 0) source_states[s].finish(trial.trains[source_states[s].source], trial.sent[s]);
@@ -418,6 +422,18 @@ private:
         return true;
     }
 
+    // the receptor at which all that comes in arrives, -1 where there are several
+    int receptor(const Component& c) const
+    {
+        int found = -1;
+        for (int q : c.incoming)
+        {
+            if (found >= 0 && net.projections[q].receptor != found) return -1;
+            found = net.projections[q].receptor;
+        }
+        return found;
+    }
+
     // a projection on its way through the spikes of its source
     struct Source
     {
@@ -442,9 +458,9 @@ private:
             sources.back().look();
             most += train.size();
         }
-        tape.arrivals.reserve(most), tape.pieces.reserve(most + 2);
+        tape.arrivals.reserve(most), tape.stretches.reserve(most + 2);
         double t = 0;
-        int round = 0, began = 0;
+        int round = 0, began = 0, before = 0;
         while (true)
         {
             // arrivals at t of this round, in the order of gather()
@@ -460,12 +476,19 @@ private:
             }
             const bool again = arrival <= t, more = t < net.duration;
             const double end = more && !again ? std::min(std::min(arrival, net.duration), t + net.window) : t;
-            tape.add(t, end, 0);
+            stretch(tape, t, int(tape.arrivals.size()));
+            tape.fullest = std::max(tape.fullest, int(tape.arrivals.size()) - before), before = int(tape.arrivals.size());
             if (!again) meetings(trial, c, tape, began), began = int(tape.arrivals.size());
             if (!more && !again) break;
             round = again ? round + 1 : 0;
             t = end;
         }
+        stretch(tape, t, 0);
+    }
+    static void stretch(ComponentTape& tape, double t, int arrivals)
+    {
+        Stretch& s = tape.stretches.emplace_back();  // field by field, and spikes come later
+        s.t = t, s.arrivals = arrivals;
     }
     // The same where one projection comes in and no spike waits for a round
     void cut(Trial& trial, const Component& c, ComponentTape& tape, int projection)
@@ -474,8 +497,7 @@ private:
         const Train& train = trial.trains[p.source];
         const double *times = train.t.data(), delay = *p.delay;
         const int n = train.size();
-        tape.arrivals.resize(n);
-        for (int k = 0; k < n; k++) tape.arrivals[k] = {projection, k, -1};
+        tape.stretches.reserve(n + 2);
         int k = 0;
         for (double t = 0, end;; t = end)
         {
@@ -483,15 +505,39 @@ private:
             while (k < n && times[k] + delay <= t) k++;
             const bool more = t < net.duration;
             end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
-            Piece& piece = tape.pieces.emplace_back();
-            piece.t = t, piece.end = end, piece.releases = 0, piece.arrivals = k, piece.instants = 0, piece.owns = 0, piece.samples = 0, piece.knots = 0;
-            int reaching = 0;
-            for (int a = from; a < k; a++) reaching += p.row(train.neuron[a]).n > 0;
-            ties += reaching > 1;
+            stretch(tape, t, k);
+            ties += k - from > 1;  // rows are dense, see swept()
+            tape.fullest = std::max(tape.fullest, k - from);
             if (!more) break;
         }
-        tape.arrivals.resize(k);  // what comes after the end never does
+        stretch(tape, net.duration, 0);
     }
+    // What a sweep goes by
+    Sweep swept(Trial& trial, const Component& c, ComponentTape& tape) const
+    {
+        return {net, trial, tape, maxima(c), c.incoming.size() == 1 ? c.incoming[0] : -1, receptor(c)};
+    }
+    // Where the weights of its arrivals begin, with the last once more for each arrival of the fullest stretch
+    const double* const* find_rows(const Sweep& of)
+    {
+        const ComponentTape& tape = of.tape;
+        const int n = tape.stretches[tape.stretches.size() - 2].arrivals;
+        rows.resize(n + tape.fullest);
+        const double** to = rows.data();
+        for (int k = 0; k < n;)
+        {
+            const int projection = of.projection(k);
+            const Projection& p = net.projections[projection];
+            const double* weight = p.weight;
+            const std::int64_t width = p.width;
+            const int* neuron = of.trial.trains[p.source].neuron.data();
+            if (of.only >= 0) for (; k < n; k++) to[k] = weight + neuron[k] * width;
+            else for (; k < n && tape.arrivals[k].projection == projection; k++) to[k] = weight + neuron[tape.arrivals[k].spike] * width;
+        }
+        std::fill_n(to + n, n ? tape.fullest : 0, n ? to[n - 1] : nullptr);
+        return to;
+    }
+    Plain<const double*> rows;
 
     void sweep(Trial& trial, const Component& c, ComponentTape& tape)
     {
@@ -499,7 +545,9 @@ private:
         if (c.incoming.size() == 1 && (*net.projections[c.incoming[0]].delay > 0 || trial.trains[net.projections[c.incoming[0]].source].rounds.empty()))
             cut(trial, c, tape, c.incoming[0]);
         else cut(trial, c, tape);
-        neurons[c.populations[0]]->sweep({net, trial, tape, maxima(c)});
+        Sweep there = swept(trial, c, tape);
+        there.rows = find_rows(there);
+        neurons[c.populations[0]]->sweep(there);
         finish(trial, c);
     }
 

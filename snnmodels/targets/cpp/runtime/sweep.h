@@ -43,28 +43,22 @@ public:
     {
         if constexpr (SWEEPS)
         {
-            const int pieces = int(of.tape.pieces.size());
-            int a = 0;
             if constexpr (M::SPIKING)
-                if (width <= FEW && one_receptor(of, 0, pieces, 0))
+            {
+                if (width <= FEW && of.receptor >= 0)
                 {
-                    M::receptor(of.of(of.tape.arrivals[0]).receptor, [&](auto q) { width == LANES ? few<decltype(q), 1>(of) : few<decltype(q), 2>(of); });
+                    M::receptor(of.receptor, [&](auto q) { width == LANES ? few<decltype(q), 1>(of) : few<decltype(q), 2>(of); });
                     return;
                 }
+            }
+            else if constexpr (M::OBSERVED)
+                if (of.maxima && of.receptor >= 0) return follow_maxima(of);
+            const int pieces = of.stretches();
+            int a = 0;
             for (int first = 0; first < pieces; first += LANES)
             {
-                D8 length = all(0);
-                const int m = std::min(LANES, pieces - first);
-                for (int k = 0; k < m; k++) length[k] = of.tape.pieces[first + k].end - of.tape.pieces[first + k].t;
-                const auto flows = flow[0].at(length);
-                if constexpr (!M::SPIKING && M::OBSERVED)
-                    if (of.maxima && one_receptor(of, first, m, a))
-                    {
-                        follow_maxima(of, first, m, a, flows);
-                        a = of.tape.pieces[first + m - 1].arrivals;
-                        continue;
-                    }
-                for (int k = 0; k < m; k++) a = advance(of, first + k, a, one(flow[0], flows, k));
+                const Eighth eighth(*this, of, first);
+                for (int k = 0; k < eighth.m; k++) a = advance(of, first + k, a, one(flow[0], eighth.flows, k));
             }
         }
     }
@@ -81,50 +75,63 @@ public:
                 for (int j = 0; j < Base::n; j++)
                     if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
             std::sort(pulls.begin(), pulls.end());
-            for (int n = int(of.tape.pieces.size()) - 1; n >= 0;)
+            for (int n = of.stretches() - 1; n >= 0;)
                 if (const int m = single_arrivals(of, n); m > 1) n -= pieces_back(of, n, m);
                 else piece_back(of, n--);
         }
     }
 
 private:
-    // the stages of a rule for one of eight times
+    // the stages of a rule for one of eight times, read from memory: to take numbers out of vectors takes longer
     template <class R, class A> static SNN_INLINE auto one(const R& rule, const A& eight, int lane)
     {
         decltype(rule.at(0.0)) a;
         a.of = &rule;
-        for (std::size_t k = 0; k < std::size(a.c); k++) a.c[k] = eight.c[k][lane];
+        for (std::size_t k = 0; k < std::size(a.c); k++) std::memcpy(&a.c[k], reinterpret_cast<const char*>(&eight.c[k]) + lane * sizeof(double), sizeof(double));
         return a;
     }
 
     // --- forward -------------------------------------------------------------------------------------------------------
 
+    // Up to eight pieces from `first` on, and the flow over each
+    struct Eighth
+    {
+        Stretch* pieces;
+        int m;
+        double length[LANES] = {};
+        decltype(std::declval<typename M::template Flow<K>>().at(D8())) flows;
+        SNN_INLINE Eighth(const SweptPopulation& p, const Sweep& of, int first) : pieces(&of.tape.stretches[first]), m(std::min(LANES, of.stretches() - first))
+        {
+            for (int k = 0; k < m; k++) length[k] = pieces[k + 1].t - pieces[k].t;
+            flows = p.flow[0].at(load8(length));
+        }
+    };
+
     // Piece n, to which arrivals from `a` on belong; returns the first of the next
     template <class F> int advance(const Sweep& of, int n, int a, const F& f)
     {
-        Piece& piece = of.tape.pieces[n];
-        const double s = piece.end - piece.t;
+        Stretch& piece = of.tape.stretches[n];
+        const double until = of.tape.stretches[n + 1].t, s = until - piece.t;
         clock = piece.t;
-        rows.clear();
-        int receptor = -1;
-        for (; a < piece.arrivals; a++)
+        const double* const* rows = of.rows + a;
+        const int end = piece.arrivals;
+        int m = end - a, receptor = of.receptor;
+        if (receptor < 0 && m)
         {
-            const Projection& p = of.of(of.tape.arrivals[a]);
-            if (p.receptor != receptor) arrive(receptor);
-            receptor = p.receptor;
-            rows.push_back(p.weight + of.row(of.tape.arrivals[a]));
+            // those of the last receptor go along with the flow
+            receptor = of.of(a).receptor;
+            for (int from = a; ++a < end;)
+                if (const int other = of.of(a).receptor; other != receptor)
+                {
+                    arrive(receptor, rows, a - from);
+                    rows += a - from, from = a, receptor = other;
+                }
+            m = int(of.rows + end - rows);
         }
-        piece.owns = int(of.tape.owns.size());
-        if (!(s > 0)) return arrive(receptor), a;
-        // which rows come next, no processor can guess: one is fetched beside each that is read
-        coming.clear();
-        for (int k = 0; k < int(rows.size()); k++)
-        {
-            const Arrival& next = of.tape.arrivals[std::min(a + k, int(of.tape.arrivals.size()) - 1)];
-            coming.push_back(of.of(next).weight + of.row(next));
-        }
+        piece.owns = of.trial.trains[of.net.inputs + index].size();
+        if (!(s > 0)) return arrive(receptor, rows, m), end;
         const int level = ladder.level(s);
-        if (rows.empty()) pass(of, n, s, level, f, typename Base::Nothing());
+        if (!m) pass(of, n, s, level, f, typename Base::Nothing());
         else
             M::receptor(receptor, [&](auto q) {
                 typename decltype(q)::template Arrive<double> rule;
@@ -132,14 +139,13 @@ private:
                 const auto arrive = rule.at(0.0);
                 pass(of, n, s, level, f, [&](int j, auto& states) {
                     constexpr int B = std::extent_v<std::remove_reference_t<decltype(states)>>;
-                    for (std::size_t k = 0; k < rows.size(); k++)
+                    for (int k = 0; k < m; k++)
                         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
                         {
-                            const double* row = rows[k];
-                            __builtin_prefetch(coming[k] + j + b * LANES);
+                            __builtin_prefetch(rows[m + k] + j + b * LANES);  // which rows come next, no processor can guess
                             D8 in[S_ + 1];
                             SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[i] = states[b][i];
-                            in[S_] = load8(row + j + b * LANES);
+                            in[S_] = load8(rows[k] + j + b * LANES);
                             arrive.run(in, states[b]);
                         }
                 });
@@ -148,13 +154,10 @@ private:
             if (hot.n)
             {
                 Train& train = of.trial.trains[of.net.inputs + index];
-                const int from = train.size();
-                Base::search(s);
-                Base::settle(piece.t, s, piece.end, train);
-                for (int k = from; k < train.size(); k++) of.tape.own(train.t[k], index, k);
+                Base::cross_listed(piece.t, s, until, train);
+                piece.owns = train.size();
             }
-        piece.owns = int(of.tape.owns.size());
-        return a;
+        return end;
     }
 
     // A population of few vectors, of which the states stay in registers, and who may cross where it is
@@ -168,36 +171,30 @@ private:
         const auto arrive = rule.at(0.0);
         const auto slopes = Base::rate[0].at(0.0);
         const auto event = Base::event_at();
-        const int pieces = int(tape.pieces.size());
+        const int pieces = of.stretches();
         D8 state[V][S_ + 1];
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) take(x.begin(), b * LANES, state[b]);
-        int a = 0;
+        const double* const* row = of.rows;
         for (int first = 0; first < pieces; first += LANES)
         {
-            D8 length = all(0);
-            const int m = std::min(LANES, pieces - first);
-            for (int k = 0; k < m; k++) length[k] = tape.pieces[first + k].end - tape.pieces[first + k].t;
-            const auto flows = flow[0].at(length);
-            for (int k = 0; k < m; k++)
+            const Eighth eighth(*this, of, first);
+            for (int k = 0; k < eighth.m; k++)
             {
-                Piece& piece = tape.pieces[first + k];
-                const double s = piece.end - piece.t;
-                for (; a < piece.arrivals; a++)
-                {
-                    const double* row = of.of(tape.arrivals[a]).weight + of.row(tape.arrivals[a]);
+                Stretch& piece = eighth.pieces[k];
+                const double until = eighth.pieces[k + 1].t, s = eighth.length[k];
+                for (const double* const* last = of.rows + piece.arrivals; row < last; row++)
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
                         D8 after[S_];
-                        state[b][S_] = load8(row + b * LANES);
+                        state[b][S_] = load8(*row + b * LANES);
                         arrive.run(state[b], after);
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
                     }
-                }
                 const int from = train.size();
                 if (s > 0)
                 {
                     const int level = ladder.level(s);
-                    const auto f = one(flow[0], flows, k);
+                    const auto f = one(flow[0], eighth.flows, k);
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
                         D8 d[S_], g, to[S_];
@@ -205,23 +202,21 @@ private:
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += larger(Base::bound(Base::bounds, level, 0, i, 0) * d[i], Base::bound(Base::bounds, level, 1, i, 0) * d[i]);
                         f.run(state[b], to);
                         if (const unsigned marked = bits_above(g, all(0)) & ones_below(std::max(0, Base::n - b * LANES)))
-                            Base::cross_all(b * LANES, marked, piece.t, s, piece.end, level, state[b], to, train);
+                            Base::cross_all(b * LANES, marked, piece.t, s, until, level, state[b], to, train);
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = to[i];
                     }
                     if (train.size() > from + 1) Base::sort(train, from, S_);
-                    for (int o = from; o < train.size(); o++) tape.own(train.t[o], index, o);
                 }
-                piece.owns = int(tape.owns.size());
+                piece.owns = train.size();
             }
         }
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) put(x.begin(), b * LANES, state[b]);
     }
 
     // what came to another receptor at the same instant
-    void arrive(int receptor)
+    void arrive(int receptor, const double* const* rows, int m)
     {
-        for (const double* row : rows) Base::arrive(receptor, {row, nullptr, width});
-        rows.clear();
+        for (int k = 0; k < m; k++) Base::arrive(receptor, {rows[k], nullptr, width});
     }
 
     template <class F, class ADD> SNN_INLINE void pass(const Sweep& of, int n, double s, int level, const F& f, const ADD& add)
@@ -240,50 +235,63 @@ private:
                 add(j, from);
                 f.run(from[0], to);
                 put(x.begin(), j, to);
-                Base::block_peaks(j, level, from[0], to, Base::ceiling(j, level, from[0]), of.tape.pieces[n].t, s, n);
+                Base::block_peaks(j, level, from[0], to, Base::ceiling(j, level, from[0]), of.tape.stretches[n].t, s, n);
             }
     }
 
-    // Whether m pieces from `first` on have arrivals at one receptor alone
-    bool one_receptor(const Sweep& of, int first, int m, int a) const
+    // The maxima of what does not spike. Only where a state may have its largest value of all is it looked at: where it ends
+    // and what it stays below is found first, for eight pieces at once.
+    void follow_maxima(const Sweep& of)
     {
-        const int end = of.tape.pieces[first + m - 1].arrivals;
-        for (int k = a + 1; k < end; k++) if (of.of(of.tape.arrivals[k]).receptor != of.of(of.tape.arrivals[a]).receptor) return false;
-        return end > a;
-    }
-
-    // Up to eight pieces from `first` on, for the maxima of what does not spike: eight neurons go through all of them
-    template <class F> void follow_maxima(const Sweep& of, int first, int m, int a, const F& flows)
-    {
-        const int end = of.tape.pieces[first + m - 1].arrivals, receptor = of.of(of.tape.arrivals[a]).receptor;
-        rows.clear();
-        for (int k = a; k < end; k++) rows.push_back(of.of(of.tape.arrivals[k]).weight + of.row(of.tape.arrivals[k]));
-        decltype(one(flow[0], flows, 0)) flow_of[LANES];
-        int level[LANES];
-        const Piece* pieces = &of.tape.pieces[first];
-        for (int k = 0; k < m; k++) flow_of[k] = one(flow[0], flows, k), level[k] = ladder.level(pieces[k].end - pieces[k].t);
-        M::receptor(receptor, [&](auto q) {
+        const int pieces = of.stretches(), eighths = (pieces + LANES - 1) / LANES;
+        began.room(std::size_t(eighths) * S_ * width), tops.room(std::size_t(eighths) * width);
+        highest.room(width);
+        std::copy_n(Base::peak_value.begin(), width, highest.begin());
+        M::receptor(of.receptor, [&](auto q) {
             typename decltype(q)::template Arrive<double> rule;
             prepare(rule, 0);
             const auto arrive = rule.at(0.0);
-            int j = 0;
-            for (; j + 2 * LANES <= width; j += 2 * LANES) follow_block<2>(pieces, first, m, a, flow_of, level, arrive, j);
-            if (j < width) follow_block<1>(pieces, first, m, a, flow_of, level, arrive, j);
+            for (int e = 0, a = 0; e < eighths; e++)
+            {
+                const Passage passage(*this, of, e, a);
+                int j = 0;
+                for (; j + 2 * LANES <= width; j += 2 * LANES) rise<2>(passage, arrive, e, j);
+                if (j < width) rise<1>(passage, arrive, e, j);
+                a = passage.end();
+            }
+            for (int e = 0, a = 0; e < eighths; e++)
+            {
+                const auto below = [&](int j) { return bits_above(load8(highest.begin() + j), load8(tops.begin() + std::size_t(e) * width + j)) == ones_below(LANES); };
+                int j = 0;
+                while (j < width && below(j)) j += LANES;
+                if (j < width)
+                {
+                    const Passage passage(*this, of, e, a);
+                    for (; j < width; j += LANES) if (!below(j)) look(passage, arrive, e, j);
+                }
+                a = of.tape.stretches[std::min(pieces, (e + 1) * LANES) - 1].arrivals;
+            }
         });
     }
-    template <int B, class F, class A> SNN_INLINE void follow_block(const Piece* pieces, int first, int m, int a, const F* flow_of, const int* level, const A& arrive, int j)
+    // Eight pieces with their arrivals
+    struct Passage : Eighth
     {
-        // states of all pieces first, so that only the highest have to be looked at
-        D8 from[LANES][B][S_], to[LANES][B][S_], top[LANES][B], state[B][S_ + 1], highest[B];
-        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        const double* const* rows;
+        int a, first;
+        int level[LANES];
+        Passage(const SweptPopulation& p, const Sweep& of, int e, int a) : Eighth(p, of, e * LANES), rows(of.rows + a), a(a), first(e * LANES)
         {
-            highest[b] = load8(Base::peak_value.begin() + j + b * LANES);
-            take(x.begin(), j + b * LANES, state[b]);
+            for (int k = 0; k < this->m; k++) level[k] = p.ladder.level(this->length[k]);
         }
-        const double* const* row = rows.data();
-        for (int k = 0; k < m; k++)
+        int end() const { return this->pieces[this->m - 1].arrivals; }
+    };
+    // Neurons from j on go through them all: each(k, b, from, to) with the states of vector b at the two ends of piece k
+    template <int B, class A, class E> SNN_INLINE void go(const Passage& c, const A& arrive, D8 (*state)[S_ + 1], int j, const E& each)
+    {
+        const double* const* row = c.rows;
+        for (int k = 0; k < c.m; k++)
         {
-            for (const double* const* last = rows.data() + (pieces[k].arrivals - a); row < last; row++)
+            for (const double* const* last = c.rows + (c.pieces[k].arrivals - c.a); row < last; row++)
                 SNN_IN_REGISTERS for (int b = 0; b < B; b++)
                 {
                     D8 after[S_];
@@ -291,24 +299,48 @@ private:
                     arrive.run(state[b], after);
                     SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = after[i];
                 }
-            if (!(pieces[k].end > pieces[k].t)) continue;
+            if (!(c.length[k] > 0)) continue;
+            const auto f = one(flow[0], c.flows, k);
             SNN_IN_REGISTERS for (int b = 0; b < B; b++)
             {
-                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[k][b][i] = state[b][i];
-                flow_of[k].run(from[k][b], state[b]);
-                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) to[k][b][i] = state[b][i];
-                top[k][b] = Base::ceiling(j + b * LANES, level[k], from[k][b]);
-                highest[b] = larger(state[b][Base::observed_()], highest[b]);
+                D8 from[S_];
+                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) from[i] = state[b][i];
+                f.run(from, state[b]);
+                each(k, b, from, state[b]);
             }
         }
-        SNN_IN_REGISTERS for (int b = 0; b < B; b++) put(x.begin(), j + b * LANES, state[b]);
-        for (int k = 0; k < m; k++)
-            for (int b = 0; b < B; b++)
-                if (pieces[k].end > pieces[k].t && bits_above(highest[b], larger(top[k][b], to[k][b][Base::observed_()])) != ones_below(LANES))
-                    Base::block_peaks(j + b * LANES, level[k], from[k][b], to[k][b], top[k][b], pieces[k].t, pieces[k].end - pieces[k].t, first + k);
     }
-
-    std::vector<const double*> rows, coming;
+    template <int B, class A> SNN_INLINE void rise(const Passage& c, const A& arrive, int e, int j)
+    {
+        D8 state[B][S_ + 1], high[B], top[B];
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        {
+            take(x.begin(), j + b * LANES, state[b]);
+            put(began.begin() + std::size_t(e) * S_ * width, j + b * LANES, state[b]);
+            high[b] = load8(highest.begin() + j + b * LANES), top[b] = all(-INF);
+        }
+        go<B>(c, arrive, state, j, [&](int k, int b, const D8* from, const D8* to) {
+            const D8 end = to[Base::observed_()];
+            top[b] = larger(larger(Base::ceiling(j + b * LANES, c.level[k], from), end), top[b]);
+            high[b] = larger(end, high[b]);
+        });
+        SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+        {
+            put(x.begin(), j + b * LANES, state[b]);
+            store8(highest.begin() + j + b * LANES, high[b]), store8(tops.begin() + std::size_t(e) * width + j + b * LANES, top[b]);
+        }
+    }
+    template <class A> void look(const Passage& c, const A& arrive, int e, int j)
+    {
+        D8 state[1][S_ + 1];
+        take(began.begin() + std::size_t(e) * S_ * width, j, state[0]);
+        go<1>(c, arrive, state, j, [&](int k, int, const D8* from, const D8* to) {
+            const D8 top = Base::ceiling(j, c.level[k], from);
+            if (bits_above(load8(highest.begin() + j), larger(top, to[Base::observed_()])) != ones_below(LANES))
+                Base::block_peaks(j, c.level[k], from, to, top, c.pieces[k].t, c.length[k], c.first + k);
+        });
+    }
+    Aligned<double> began, tops, highest;  // states where eight pieces begin, what the observed one stays below in them, and where it was highest
 
     template <class R> using BackRule = typename R::template ArriveBack<K>;
     typename M::template EachReceptor<BackRule> arrive_back_;  // one for each receptor
@@ -370,10 +402,10 @@ private:
         if (e.first < 0 || k < e.first || k >= e.first + LANES || e.now != now)
         {
             e.first = std::max(0, k - LANES + 1), e.now = now;
-            D8 s = all(0);
+            double s[LANES] = {};
             for (int i = 0; i < LANES && e.first + i <= k; i++) s[i] = now - time(e.first + i);
-            e.there = back_[0].at(s);
-            if (BACK) e.back = back_[0].at(-s);
+            e.there = back_[0].at(load8(s));
+            if (BACK) e.back = back_[0].at(-load8(s));
         }
         return k - e.first;
     }
@@ -401,21 +433,22 @@ private:
 
     void piece_back(const Sweep& of, int n)
     {
-        const Piece& piece = of.tape.pieces[n];
-        const Piece before = n ? of.tape.pieces[n - 1] : Piece{0, 0, 0, 0, 0, 0, 0};
+        const Stretch& piece = of.tape.stretches[n];
+        // nothing else happens to those that are swept: their spikes are the events that are their own
+        const int arrivals = n ? of.tape.stretches[n - 1].arrivals : 0, owns = n ? of.tape.stretches[n - 1].owns : 0;
         for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
             if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
         if constexpr (M::SPIKING)
-            for (int o = piece.owns; o-- > before.owns;) spike_back(of, o);
-        if (active && piece.arrivals > before.arrivals)
+            for (int o = piece.owns; o-- > owns;) spike_back(of, o);
+        if (active && piece.arrivals > arrivals)
         {
             reach(piece.t);
             const int k = start_lane(of, n);
             const auto there = one(back_[0], ends.there, k);
-            for (int to = piece.arrivals; to > before.arrivals;)
+            for (int to = piece.arrivals; to > arrivals;)
             {
                 int from = to - 1;
-                while (from > before.arrivals && to - from < ROWS && of.tape.arrivals[from - 1].projection == of.tape.arrivals[from].projection) from--;
+                while (from > arrivals && to - from < ROWS && of.projection(from - 1) == of.projection(from)) from--;
                 rows_back(of, from, to, &there, 0);
                 to = from;
             }
@@ -427,34 +460,32 @@ private:
             if (peak.kind != Peak::BEFORE) continue;
             pull(j, piece.t, of.loss->maxima[j]);
             // the maximum is where the arrivals of this instant are, and moves with those of the first round
-            const int a0 = before.arrivals;
-            std::size_t m = n;
-            while (of.tape.pieces[m].arrivals == a0 && m + 1 < of.tape.pieces.size() && of.tape.pieces[m + 1].t == piece.t) m++;
+            const int a0 = arrivals;
+            int m = n;
+            while (of.tape.stretches[m].arrivals == a0 && m + 1 < of.stretches() && of.tape.stretches[m + 1].t == piece.t) m++;
             int at = a0;
             const auto each = [&](auto f) {
-                for (at = a0; at < of.tape.pieces[m].arrivals; at++)
+                for (at = a0; at < of.tape.stretches[m].arrivals; at++)
                 {
-                    const Arrival& one = of.tape.arrivals[at];
-                    const Projection& p = of.net.projections[one.projection];
-                    f(at - a0, Base::lowers(p.receptor, j, p.row(of.trial.trains[p.source].neuron[one.spike]).weight[j], nullptr), false);
+                    const Projection& p = of.of(at);
+                    f(at - a0, Base::lowers(p.receptor, j, p.row(of.trial.trains[p.source].neuron[of.spike(at)]).weight[j], nullptr), false);
                 }
             };
-            kink(peak.rate, false, !(piece.t < of.net.duration), each, [&](int, double share) { of.collect(of.tape.arrivals[at], of.loss->maxima[j] * share); });
+            kink(peak.rate, false, !(piece.t < of.net.duration), each, [&](int, double share) { of.collect(at, of.loss->maxima[j] * share); });
         }
     }
 
     void spike_back(const Sweep& of, int o)
     {
-        const Own& own = of.tape.owns[o];
         const Train& train = of.trial.trains[of.net.inputs + index];
-        if (!active && train.sens[own.spike] == 0) return;
+        if (!active && train.sens[o] == 0) return;
         active = true;
-        reach(own.t);
-        const int k = lane<true>(ahead, o, [&](int m) { return of.tape.owns[m].t; }), j = train.neuron[own.spike];
+        reach(train.t[o]);
+        const int k = lane<true>(ahead, o, [&](int m) { return train.t[m]; }), j = train.neuron[o];
         double at_now[S_], then[S_];
         for (int i = 0; i < S_; i++) at_now[i] = costate(i)[j];
         one(back_[0], ahead.there, k).run(at_now, then);
-        Base::spike_back(j, &train.before[std::size_t(own.spike) * S_], then, train.sens[own.spike], true);
+        Base::spike_back(j, &train.before[std::size_t(o) * S_], then, train.sens[o], true);
         one(back_[0], ahead.back, k).run(then, at_now);
         for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
     }
@@ -464,11 +495,11 @@ private:
     int single_arrivals(const Sweep& of, int n) const
     {
         if (!active) return 0;
-        const auto& pieces = of.tape.pieces;
+        const auto& pieces = of.tape.stretches;
         const int last = pieces[n].arrivals - 1;
         for (int m = 0; m < LANES; m++, n--)
             if (n < 1 || pieces[n].arrivals != pieces[n - 1].arrivals + 1 || pieces[n].owns != pieces[n - 1].owns || now - pieces[n].t > span ||
-                (!pulls.empty() && pulls.back().piece >= n) || of.tape.arrivals[last - m].projection != of.tape.arrivals[last].projection)
+                (!pulls.empty() && pulls.back().piece >= n) || of.projection(last - m) != of.projection(last))
                 return m;
         return LANES;
     }
@@ -480,15 +511,15 @@ private:
         m = std::min(m, k + 1);
         decltype(one(back_[0], ends.there, 0)) there[LANES];
         for (int i = 0; i < m; i++) there[i] = one(back_[0], ends.there, k + 1 - m + i);
-        rows_back(of, of.tape.pieces[n].arrivals - m, of.tape.pieces[n].arrivals, there, 1);
+        rows_back(of, of.tape.stretches[n].arrivals - m, of.tape.stretches[n].arrivals, there, 1);
         return m;
     }
-    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.pieces[m].t; }); }
+    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.stretches[m].t; }); }
 
     // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
     template <class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, int to, const B* there, int step)
     {
-        const Projection& p = of.of(of.tape.arrivals[from]);
+        const Projection& p = of.of(from);
         M::receptor(p.receptor, [&](auto q) {
             if (p.timed) rows_back<decltype(q), true>(of, from, to, there, step);
             else rows_back<decltype(q), false>(of, from, to, there, step);
@@ -497,19 +528,22 @@ private:
     template <class R, bool TIMED, class B> SNN_INLINE void rows_back(const Sweep& of, int from, int to, const B* there, int step)
     {
         const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
-        const int m = to - from, q = of.tape.arrivals[from].projection;
+        const int m = to - from, q = of.projection(from);
+        const Projection& p = of.net.projections[q];
+        double* sums = (*of.weight_sums)[q].begin();
+        const int* neuron = of.trial.trains[p.source].neuron.data();
+        const auto row_of = [&](int a) { return std::size_t(neuron[of.spike(a)]) * p.width; };
         const double* weights[LANES];
         double* gradients[LANES];
         for (int k = 0; k < m; k++)
         {
-            const std::size_t row = of.row(of.tape.arrivals[from + k]);
-            weights[k] = of.net.projections[q].weight + row, gradients[k] = (*of.weight_sums)[q].begin() + row;
+            const std::size_t row = row_of(from + k);
+            weights[k] = p.weight + row, gradients[k] = sums + row;
         }
-        if (from > 0 && of.tape.arrivals[from - 1].projection == q)  // which row comes next, no processor can guess
-        {
-            const double* next = (*of.weight_sums)[q].begin() + of.row(of.tape.arrivals[from - 1]);
-            for (int k = 0; k < width; k += LANES) __builtin_prefetch(next + k, 1);
-        }
+        // which rows come next, no processor can guess: one is fetched beside each
+        const double* next[LANES];
+        for (int k = 0; k < m; k++)
+            next[k] = from - m + k >= 0 && of.projection(from - m + k) == q ? sums + row_of(from - m + k) : gradients[k];
         D8 moved[LANES];
         for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
@@ -520,6 +554,7 @@ private:
             in[2 * S_] = all(0);
             for (int k = 0; k < m; k++)
             {
+                __builtin_prefetch(next[k] + j, 1);
                 if (step) there[k].run(at_now, in + S_);
                 if (TIMED || R::WEIGHTED) in[2 * S_] = load8(weights[k] + j);
                 at.run(in, out);
@@ -527,7 +562,7 @@ private:
                 if (TIMED) moved[k] += out[1];
             }
         }
-        if (TIMED) for (int k = 0; k < m; k++) of.collect(of.tape.arrivals[from + k], total(moved[k]));
+        if (TIMED) for (int k = 0; k < m; k++) of.collect(from + k, total(moved[k]));
     }
 };
 
