@@ -19,7 +19,7 @@ from ..templates import as_model
 from ..templates.arguments import check_choice, check_kind, check_seed, check_whole
 from ..templates.model import Model
 from .checkpoint import FitInterrupted, kept
-from .coincidence import coincidence_factor, intrinsic_reliability
+from .coincidence import WINDOW, coincidence_factor, intrinsic_reliability
 from .free import free_parameters, unit_of
 from .given import check_delay, input_of, near, recording_of, values_of, weights_of
 from .likelihood import SOFTNESS
@@ -234,9 +234,12 @@ def _result(
         if not sweep.spikes:
             factors.append((float("nan"), float("nan")))
             continue
-        factor = float(np.mean([coincidence_factor(train, t, sweep.duration) for t in sweep.spikes]))
+        if any(2 * WINDOW * len(t) >= sweep.duration for t in (train, *sweep.spikes)):
+            factors.append((float("nan"), float("nan")))  # every spike has a partner by chance
+            continue
+        factor = float(np.mean([coincidence_factor(train, t, sweep.duration, WINDOW) for t in sweep.spikes]))
         several = len(sweep.spikes) > 1
-        factors.append((factor, intrinsic_reliability(sweep.spikes, sweep.duration) if several else 1.0))
+        factors.append((factor, intrinsic_reliability(sweep.spikes, sweep.duration, WINDOW) if several else 1.0))
     return FitResult(
         model=task.model, recording=task.recording, input=task.input, fixed=dict(task.fixed), values=values,
         units=units, weights=dict(task.weights), loss=polished.loss, bends=bends,

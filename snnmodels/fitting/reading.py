@@ -35,7 +35,8 @@ def read_recording(path: str | Path, *, dt: Any = None, detect: bool = False, le
     dt : float or Quantity, optional
         Between samples, where the file doesn't say; where it does, both must agree.
     detect : bool
-        Whether to take spikes from the voltage where the file has none: its upward crossings of `level`.
+        Whether to take spikes from the voltage where the file has none: its upward crossings of `level`,
+        of which those less than 2 ms after another are left out.
     level : float or Quantity
         In volts.
 
@@ -139,7 +140,10 @@ def _from_csv(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
         hint = "spikes of a .csv are those of its voltage; a .npz holds times"
         raise ValueError(f"has a column {ignored[0]!r}, which would not be read: {hint}")
     if "current" not in head or ("time" not in head and dt is None):
-        raise ValueError(f"has the columns {', '.join(head)}; expected time and current, and voltage if there is one")
+        raise ValueError(
+            f"has the columns {', '.join(head)}; expected time and current, and voltage if there is one, between "
+            "commas, with units in square brackets, as in current [pA]"
+        )
     for k, row in enumerate(rows[1:], 2):
         if len(row) != len(head):
             raise ValueError(f"line {k} has {len(row)} cells and the head {len(head)}; expected the same number")

@@ -16,6 +16,7 @@ from ..targets import Target
 from ..templates.model import Model
 from ..templates.saving import save_model
 from .candidates import driven_network
+from .coincidence import WINDOW
 from .polishing import Bends
 from .recording import Recording
 from .space import Space
@@ -290,8 +291,13 @@ class FitResult:
         if not self.converged:
             lines.append(f"  not converged, so that there are no standard errors: {self.not_converged}")
         for k, ((factor, reliability), train) in enumerate(zip(self.coincidence, self.spikes, strict=True)):
-            if np.isfinite(factor):
-                told = f"  sweep {k}: {len(train)} spikes, coincidence {factor:.3f} at 4 ms"
+            if repetitions := self.recording.sweeps[k].spikes:
+                recorded = float(np.mean([len(t) for t in repetitions]))
+                told = f"  sweep {k}: {len(train)} spikes, of the neuron {recorded:.4g}"
+                if not np.isfinite(factor):
+                    lines.append(f"{told}; at this rate all coincide within {WINDOW * 1e3:g} ms by chance")
+                    continue
+                told += f", coincidence {factor:.3f} at {WINDOW * 1e3:g} ms"
                 if reliability not in (0, 1):
                     told += f"; relative to that of the repetitions {factor / reliability:.3f}"
                 lines.append(told)

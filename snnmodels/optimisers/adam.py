@@ -24,6 +24,8 @@ class Adam(Optimiser):
 
     Attributes
     ----------
+    schedule, scales, bounds, transforms
+        As of `Optimiser`: the rate or its schedule, and by key its factor, limits, and the variable that is stepped.
     beta1, beta2 : float
         Decay of the running means of the gradient and of its square.
     epsilon : float

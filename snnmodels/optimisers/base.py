@@ -83,6 +83,8 @@ class Optimiser(ABC):
         assert callable(self.schedule)
         rate = self.schedule(epoch)
         check_numbers(**{f"learning rate of epoch {epoch + 1}": rate})
+        if not rate >= 0:  # a step uphill; 0 is where a cosine ends
+            raise ValueError(f"learning rate of epoch {epoch + 1}: expected at least 0 from the schedule, got {rate}")
         self._rate = rate
         self._told = True
 

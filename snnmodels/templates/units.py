@@ -48,6 +48,7 @@ __all__ = [
 
 take_over()
 Dimension = Any
+_SYMBOLS = {"s": "second", "V": "volt", "A": "amp", "F": "farad", "S": "siemens"}  # which Brian2 leaves to variables
 _COMMON = ("ms", "us", "second", "mV", "volt", "pA", "nA", "nS", "pF", "Mohm", "Hz", "metre")
 _CONSTANTS = ("pi", "e")  # Brian2's names of numbers; its inf is none to compute with
 # Each gives another value at every call, or a rounding that depends on dt: no model with a derivative has them.
@@ -408,7 +409,8 @@ def _evaluate(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name):
             if name in DEFAULT_UNITS:
                 return DEFAULT_UNITS[name]
-            raise ValueError(f"{text!r}: {name!r} is not a unit; {suggest(name, _COMMON)}")
+            instead = f"write {_SYMBOLS[name]!r}" if name in _SYMBOLS else suggest(name, _COMMON)
+            raise ValueError(f"{text!r}: {name!r} is not a unit; {instead}")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand, text)
         case ast.BinOp(left=left, op=op, right=right):

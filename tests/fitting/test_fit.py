@@ -302,3 +302,13 @@ def test_a_quadratic_is_polished_to_its_minimum() -> None:
     np.testing.assert_allclose(curvature(sloped, np.array([0.5, 0.5])), matrix, rtol=1e-9)
     found = polish(sloped, np.array([0.9, 0.1]))
     np.testing.assert_allclose(found.place, [0.35, 1.0], atol=1e-5)
+
+
+def test_a_neuron_too_fast_for_the_coincidence_factor_is_fitted():
+    spikes = np.arange(4e-3, 60e-3, 4e-3)  # 250 per second: within 4 ms of anything
+    result = snn.fit(
+        "lif_current", current=np.full(60, 2e-9), dt=1e-3, spikes=spikes, free={"v_th": (-60e-3, -50e-3)}, candidates=4,
+        generations=0, likelihood=False, polish_steps=0, target="numpy", progress=False,
+    )  # fmt: skip
+    assert "spikes, of the neuron 14; at this rate all coincide within 4 ms by chance" in str(result)
+    assert np.isnan(result.coincidence[0][0])

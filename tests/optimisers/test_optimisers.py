@@ -244,3 +244,10 @@ def test_a_decay_between_two_rates_ends_at_the_last() -> None:
     schedule = ExponentialDecay.between(0.02, 0.001, 12)
     assert [schedule(0), schedule(11)] == pytest.approx([0.02, 0.001], rel=1e-12)
     assert ExponentialDecay.between(0.02, 0.001, 1)(0) == 0.02
+
+
+def test_a_schedule_that_goes_uphill_is_refused():
+    optimiser = Adam(lambda epoch: 0.1 * (1 - epoch))
+    optimiser.start_epoch(1)  # 0 is where a schedule may end
+    with pytest.raises(ValueError, match=r"learning rate of epoch 3: expected at least 0 from the schedule, got -0\.1"):
+        optimiser.start_epoch(2)
