@@ -10,7 +10,10 @@ import numpy as np
 
 from ..templates.arguments import real_array
 
-__all__ = ["Coincidence", "coincidence_factor", "coincidences", "compare_with_repetitions", "intrinsic_reliability"]
+__all__ = ["WINDOW", "Coincidence", "coincidence_factor", "coincidences", "compare_with_repetitions", "intrinsic_reliability"]
+
+WINDOW = 4e-3
+"""Seconds that spikes may be apart to coincide, unless something else is said."""
 
 
 def coincidences(train: np.ndarray, reference: np.ndarray, window: float) -> int:
@@ -43,7 +46,7 @@ def coincidences(train: np.ndarray, reference: np.ndarray, window: float) -> int
 
 
 def coincidence_factor(
-    train: np.ndarray, reference: np.ndarray, duration: float, window: float = 4e-3, start: float = 0.0
+    train: np.ndarray, reference: np.ndarray, duration: float, window: float = WINDOW, start: float = 0.0
 ) -> float:
     """How far two spike trains coincide: 1 for equal ones, 0 for as much as a Poisson process of the train's rate does.
 
@@ -92,7 +95,7 @@ def coincidence_factor(
 
 
 def intrinsic_reliability(
-    trains: Sequence[np.ndarray], duration: float, window: float = 4e-3, start: float = 0.0
+    trains: Sequence[np.ndarray], duration: float, window: float = WINDOW, start: float = 0.0
 ) -> float:
     """Mean coincidence factor of every repetition with every other.
 
@@ -147,7 +150,7 @@ class Coincidence:
 
 
 def compare_with_repetitions(
-    train: np.ndarray, trains: Sequence[np.ndarray], duration: float, window: float = 4e-3, start: float = 0.0
+    train: np.ndarray, trains: Sequence[np.ndarray], duration: float, window: float = WINDOW, start: float = 0.0
 ) -> Coincidence:
     """Compare a model's spike train with the repetitions of a recording.
 
