@@ -10,7 +10,14 @@ import numpy as np
 
 from ..templates.arguments import real_array
 
-__all__ = ["WINDOW", "Coincidence", "coincidence_factor", "coincidences", "compare_with_repetitions", "intrinsic_reliability"]
+__all__ = [
+    "WINDOW",
+    "Coincidence",
+    "coincidence_factor",
+    "coincidences",
+    "compare_with_repetitions",
+    "intrinsic_reliability",
+]
 
 WINDOW = 4e-3
 """Seconds that spikes may be apart to coincide, unless something else is said."""

@@ -144,8 +144,8 @@ def settings_for(task: str, quick: bool = False) -> TransferSettings:
     """The settings of a task by name; `quick` ones show that everything runs, and no result."""
     if task == "mnist":
         settings = TransferSettings(
-            hidden=350, base_epochs=12, base_decay=0.8, joint_epochs=16, joint_decay=0.85, more_epochs=6, more_decay=0.7,
-            small=(20, 40, 80, 160), order_trials=500, at_once=10, adaptive=(),
+            hidden=350, base_epochs=12, base_decay=0.8, joint_epochs=16, joint_decay=0.85, more_epochs=6,
+            more_decay=0.7, small=(20, 40, 80, 160), order_trials=500, at_once=10, adaptive=(),
         )  # fmt: skip
     elif task == "yin_yang":
         settings = TransferSettings()
