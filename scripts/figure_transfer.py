@@ -200,7 +200,8 @@ def _tasks(options: argparse.Namespace) -> dict[str, Any]:
 
     tasks = {"yin_yang": (yin_yang_task(1000, 1000) if options.quick else yin_yang_task(), options.seeds)}
     if options.mnist is not None:
-        tasks["mnist"] = (mnist_task(options.mnist), options.mnist_seeds)
+        few = {"training": 2000, "validation": 500, "test": 500} if options.quick else {}
+        tasks["mnist"] = (mnist_task(options.mnist, **few), options.mnist_seeds)
     found: dict[str, Any] = {}
     for name, (task, seeds) in tasks.items():
         settings = settings_for(name, options.quick)

@@ -10,10 +10,17 @@ import numpy as np
 
 from ..templates.arguments import real_array
 
-__all__ = ["Coincidence", "coincidence_factor", "coincidences", "compare_with_repetitions", "intrinsic_reliability"]
+__all__ = [
+    "WINDOW",
+    "Coincidence",
+    "coincidence_factor",
+    "coincidences",
+    "compare_with_repetitions",
+    "intrinsic_reliability",
+]
 
 WINDOW = 4e-3
-"""How far apart coincident spikes may be unless another window is given, in seconds."""
+"""Seconds that spikes may be apart to coincide, unless something else is said."""
 
 
 def coincidences(train: np.ndarray, reference: np.ndarray, window: float) -> int:

@@ -24,6 +24,7 @@ from ..losses.observed import check_positive, checked_spike_times, wanted_spike_
 from ..templates.expressions import parse_threshold
 from ..templates.model import Assignment, Model, Parameter, Receptor, State
 from ..templates.network import Network
+from ..templates.spike_times import with_room
 from ..templates.units import expression_dimension, unit_dimension, unit_of_dimension
 
 __all__ = ["FORCED", "SOFTNESS", "ForcedSpikeLikelihood", "forced_model", "spiked_late"]
@@ -125,8 +126,7 @@ def spiked_late(times: np.ndarray, forced: np.ndarray) -> np.ndarray:
     -------
     bool array, shape (trials, n, k)
     """
-    short = max(forced.shape[2] - times.shape[2], 0)
-    found = np.pad(times, ((0, 0), (0, 0), (0, short)), constant_values=np.inf)[:, :, : forced.shape[2]]
+    found = with_room(times, forced.shape[2])[:, :, : forced.shape[2]]
     with np.errstate(invalid="ignore"):  # inf - inf
         late: np.ndarray = ~((found == forced) | (np.abs(found - forced) <= _TIMES))
     return late

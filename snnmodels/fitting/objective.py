@@ -15,6 +15,7 @@ import numpy as np
 from ..losses.observables import Observable, Samples, SpikeTimes
 from ..targets import Target
 from ..templates.model import Model
+from .coincidence import WINDOW
 from .likelihood import SOFTNESS, ForcedSpikeLikelihood, spiked_late
 from .neurons import Candidates
 from .noise import Noise
@@ -185,7 +186,7 @@ class Objective:
         possible &= np.isfinite(loss)
         return np.where(possible, loss, np.inf), np.where(possible[:, None], slopes, 0) * self.space.slopes(places)
 
-    def spike_residuals(self, place: Array, window: float = 4e-3) -> tuple[Array, Array]:
+    def spike_residuals(self, place: Array, window: float = WINDOW) -> tuple[Array, Array]:
         """Deviations of the spikes of one candidate from those recorded, and their derivatives by its place.
 
         A spike counts where recorded ones are within the window, and deviates from their mean. Every derivative is

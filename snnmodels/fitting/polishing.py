@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .coincidence import coincidences
+from .coincidence import WINDOW, coincidences
 from .objective import Objective
 from .search import Polished, curvature, polish, polish_spikes
 from .task import Task
@@ -91,7 +91,7 @@ def _odd(task: Task, objective: Objective, place: Array) -> int:
     sweeps = [sweep for group in grouped(task.recording.sweeps) for sweep in group.sweeps]
     for sweep, (train,) in zip(sweeps, objective.spike_trains(place), strict=True):
         if len(sweep.spikes) == 1:
-            both = coincidences(train, sweep.spikes[0], 4e-3)
+            both = coincidences(train, sweep.spikes[0], WINDOW)
             odd += len(train) + len(sweep.spikes[0]) - 2 * both
     return odd
 

@@ -90,13 +90,13 @@ class FitResult:
     spikes : tuple of array
         Of the fitted model in every sweep, in seconds, the delay included.
     coincidence : tuple of (float, float)
-        Of every sweep, mean coincidence factor at 4 ms with the repetitions, and that of these with one another (1
+        Of every sweep, mean coincidence factor at `WINDOW` with the repetitions, and that of these with one another (1
         where there is one); NaN where no spikes were recorded.
     count : int
         Spikes and samples of the recording that were compared.
     bends : Bends
         A loss at the result, and its derivatives by places between the bounds: the mean square of the deviations of
-        spikes that have recorded ones within 4 ms where spikes are fitted (its second derivatives after Gauss and
+        spikes that have recorded ones within `WINDOW` where spikes are fitted (its second derivatives after Gauss and
         Newton), else that of `weights`.
     simulations : int
         Sweeps simulated, one for each candidate, forced ones for each repetition.
@@ -155,7 +155,7 @@ class FitResult:
             return "searched under noise, whose distance is no sum of squares and has steps everywhere"
         bends, k = self.bends, len(self.values)
         if bends.odd:
-            return f"{bends.odd} spikes, recorded or the model's, have no counterpart within 4 ms"
+            return f"{bends.odd} spikes, recorded or the model's, have no counterpart within {1e3 * WINDOW:g} ms"
         if not self._alone and bends.count <= k:
             return f"{bends.count} data for {k} parameters"
         curvatures, vectors = np.linalg.eigh(bends.hessian)

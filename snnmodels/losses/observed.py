@@ -99,7 +99,7 @@ def check_within(times: np.ndarray, network: Network, name: str, reach: float = 
     ------
     ValueError
     """
-    late = np.isfinite(times) & (times >= reach * network.duration)
+    late = np.isfinite(times) & (times > reach * network.duration)  # at the end is as late as a spike gets
     if late.any():
         where = np.argwhere(late)[0]
         places = zip(("trial", "neuron", "entry"), where, strict=False)

@@ -122,8 +122,8 @@ def yin_yang_task(validation: int = 2000, test: int = 5000) -> Task:
     return Task("yin_yang", _build_yin_yang, TTFSCrossEntropy(), train, held, tested)
 
 
-def mnist_task(directory: str | Path, training: int = 10000, validation: int = 1500, test: int = 3000) -> Task:
-    """MNIST 784-n-10 from the user's files, by default a part of them; validation trials are the training file's last.
+def mnist_task(directory: str | Path, training: int = 55000, validation: int = 5000, test: int = 10000) -> Task:
+    """MNIST 784-n-10 from the user's files, by default all of them; validation trials are the training file's last.
 
     Parameters
     ----------
@@ -144,8 +144,8 @@ def settings_for(task: str, quick: bool = False) -> TransferSettings:
     """The settings of a task by name; `quick` ones show that everything runs, and no result."""
     if task == "mnist":
         settings = TransferSettings(
-            hidden=100, base_epochs=8, base_decay=0.75, joint_epochs=8, joint_decay=0.75, more_epochs=3, more_decay=0.6,
-            small=(20, 40), order_trials=500, at_once=5, adaptive=(), retrained_at=(0.6, 0.4), joint_rate=5e-3,
+            hidden=350, base_epochs=12, base_decay=0.8, joint_epochs=16, joint_decay=0.85, more_epochs=6,
+            more_decay=0.7, small=(20, 40, 80, 160), order_trials=500, at_once=10, adaptive=(),
         )  # fmt: skip
     elif task == "yin_yang":
         settings = TransferSettings()

@@ -253,7 +253,7 @@ TIMED = ExpressionLoss("((t - wanted)/tau)**2", {"tau": "1*ms"}, {"wanted": "sec
     ("loss", "changed", "message"),
     [
         (SPIKES, {"targets": np.full((3, 2, 1), 12.0)}, r"targets: 12000 ms \(trial 0, neuron 0, entry 0\)"),
-        (SPIKES, {"targets": np.full((3, 2), 20e-3)}, "targets: 20 ms .* a trial ends at 20 ms; give times in seconds"),
+        (SPIKES, {"targets": np.full((3, 2), 21e-3)}, "targets: 21 ms .* a trial ends at 20 ms; give times in seconds"),
         (SPIKES, {"targets": np.zeros((3, 1, 1))}, r"targets have shape \(3, 1, 1\); expected \(3, 2\) or"),
         (snn.VanRossumDistance(), {"targets": np.full((3, 2, 1), 12.0)}, "targets: 12000 ms"),
         (snn.IntervalError(), {"targets": np.full((3, 2, 1), 5.0)}, "targets: 5000 ms"),
