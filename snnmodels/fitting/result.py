@@ -28,6 +28,7 @@ Array = np.ndarray
 _FLAT = 1e-8  # of the largest curvature: below, a direction is not seen by the data
 _EDGE = 0.01  # of the range of a parameter: nearer to a bound, it has ended there
 _NEAR = 0.1  # standard errors: a Newton step that is shorter ends at the minimum
+_HALF = 0.5  # of the coincidence that could be had: with less, spikes are hardly those of the neuron
 _ROUNDING = 1e-9  # of the range of a parameter: what a step is without meaning
 
 
@@ -188,6 +189,21 @@ class FitResult:
         return dict(zip(self.space.names, spread.tolist(), strict=True))
 
     @property
+    def misfit(self) -> str:
+        """What says that the model is not right, for which standard errors take it; empty where nothing does.
+
+        A voltage that is followed no better than by a constant, whose term of the loss is 1, or spikes of which less
+        than half of what the neuron itself repeats coincide. That nothing says so is no proof.
+        """
+        if set(self.weights) == {"voltage"} and self.loss >= self.weights["voltage"]:
+            return "the voltage is followed no better than by a constant"
+        few = [k for k, (factor, reliability) in enumerate(self.coincidence) if factor < _HALF * reliability]
+        if few:
+            factor, reliability = self.coincidence[few[0]]
+            return f"the coincidence in sweep {few[0]} is {factor:.2g}, where {reliability:.2g} is what could be had"
+        return ""
+
+    @property
     def undetermined(self) -> tuple[str, ...]:
         """Parameters that the data do not determine: their spread is more than a quarter of their range.
 
@@ -258,6 +274,7 @@ class FitResult:
             "fixed": dict(self.fixed),
             "converged": self.converged,
             "not_converged": self.not_converged,
+            "misfit": self.misfit,
             "undetermined": list(self.undetermined),
             "at_bounds": list(self.at_bounds),
             "losses": dict(self.weights),
@@ -290,6 +307,8 @@ class FitResult:
             lines.append(f"  {name.ljust(width)}  {value:.8g}{unit}" + (f"  ({', '.join(marks)})" if marks else ""))
         if not self.converged:
             lines.append(f"  not converged, so that there are no standard errors: {self.not_converged}")
+        if self.misfit:
+            lines.append(f"  take another model, other fixed values or wider bounds: {self.misfit}")
         for k, ((factor, reliability), train) in enumerate(zip(self.coincidence, self.spikes, strict=True)):
             if repetitions := self.recording.sweeps[k].spikes:
                 recorded = float(np.mean([len(t) for t in repetitions]))

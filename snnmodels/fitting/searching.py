@@ -225,7 +225,8 @@ class _Search:
                 where = f"interrupted in search {self.number + 1}, after generation {self._generation(k)}"
                 raise FitInterrupted(self.saved.kept(where)) from None
             self.simulations += objective.simulations
-        self.told.append(f"{stage.name}: distance at {stage.tau * 1e3:g} ms {evolution.best[1]:.4f}")
+        what = f"distance at {stage.tau * 1e3:g} ms" if set(self.task.weights) == {"spikes"} else "loss"
+        self.told.append(f"{stage.name}: {what} {evolution.best[1]:.4f}")
         if stage.name not in ("wide", "noise"):
             self._keep(stage)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["FLOOR", "GradientReport", "GradientRow"]
 
 _LEGEND = (
+    "elements: how many of each group were changed for the differences; the reference compares all of them\n"
     "|dL/dp|·p/L: relative change of the loss by relative changes of the group; resolved to: what differences can tell"
 )
 FLOOR = 1e-3  # gradients whose relative effect on the loss is smaller than this are compared with this instead

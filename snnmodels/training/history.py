@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..files import atomic_file, read_json
+from ..templates.errors import suggest
 
 __all__ = ["EpochRecord", "History", "package_versions"]
 
@@ -82,7 +83,16 @@ class History:
         return f"<History: {len(self.epochs)} epochs, {self.status}>"
 
     def column(self, name: str) -> np.ndarray:
-        """One field of every epoch as a float array, NaN where it is None."""
+        """One field of every epoch as a float array, NaN where it is None.
+
+        Raises
+        ------
+        ValueError
+            If epochs have no such field.
+        """
+        there = [f.name for f in fields(EpochRecord)]
+        if name not in there:
+            raise ValueError(f"epochs have no {name!r}; {suggest(name, there)}")
         return np.array(
             [math.nan if (v := getattr(record, name)) is None else v for record in self.epochs], dtype=float
         )

@@ -88,6 +88,11 @@ def test_standard_errors_are_given_at_a_minimum_alone() -> None:
                 assert result.summary()["parameters"]["C_m"]["standard_error"] is None
     assert seen == {True, False}
     assert replace(result, noise=1e-11).not_converged.startswith("searched under noise")
+    odd = replace(result, coincidence=((0.28, 1.0),))
+    assert "the coincidence in sweep 0 is 0.28" in odd.misfit
+    assert "take another model" in str(odd)
+    assert replace(result, coincidence=((0.9, 1.0),)).misfit == ""
+    assert "no better than by a constant" in replace(odd, weights={"voltage": 2.0}, loss=2.5).misfit
 
 
 def replace_voltage(data: Any) -> Any:

@@ -354,6 +354,8 @@ def test_history_survives_json(tmp_path):
     assert {"python", "numpy", "brian2"} <= set(data["versions"])
     np.testing.assert_array_equal(history.column("epoch"), [1, 2])
     assert np.isnan(history.column("test_error")).all()
+    with pytest.raises(ValueError, match=r"no 'val_loss'.*validation_loss"):
+        history.column("val_loss")
 
 
 @pytest.mark.parametrize(
