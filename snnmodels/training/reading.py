@@ -51,7 +51,13 @@ def read_trials(path: str | Path, network: Network, loss: Loss) -> Trials:
     ValueError
         If it is no such archive, an array is missing, has another shape or impossible values, or is none of these.
     """
-    arrays = read_archive(path, "data file")
+    try:
+        arrays = read_archive(path, "data file")
+    except ValueError:
+        raise ValueError(
+            f"{path}: no archive of arrays of numbers, or a damaged one; write it by numpy.savez(FILE, input=..., "
+            "targets=...)"
+        ) from None
     with located(str(path), ""):
         taken: set[str] = set()
         _refuse_shared_names(network, loss)

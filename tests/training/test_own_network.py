@@ -300,6 +300,13 @@ def test_archives_that_do_not_fit(tmp_path: Path, loss: Loss, changed: dict[str,
     assert str(raised.value).startswith(str(path))
 
 
+def test_a_table_of_text_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"trials.csv: no archive of arrays of numbers.*write it by numpy.savez"):
+        read_trials(path, driven(), snn.SpikeTimeError())
+
+
 # --- steps -------------------------------------------------------------------------------------------------------
 
 
