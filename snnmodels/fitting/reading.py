@@ -91,7 +91,7 @@ def _from_npz(path: Path, dt: Any) -> tuple[Any, Any, Any, Any]:
     expected = [f"sweep_{k}_spikes" for k in range(len(current))] if several else ["spikes"]
     for key in arrays:
         # any other name would be left out without a word
-        if "spikes" in key and (several or key != "spikes") and key.rpartition("_")[0] not in expected:
+        if "spike" in key and (several or key != "spikes") and key.rpartition("_")[0] not in expected:
             found = f"{len(current)} sweeps" if several else "one sweep"
             raise ValueError(f"has {key}, which is none of {found}; expected {expected[0]}_0, {expected[0]}_1, ...")
     if "spikes" in arrays and "spikes_0" in arrays:

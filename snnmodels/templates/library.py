@@ -80,7 +80,9 @@ def find(reference: str | Path, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
     files = {name: file for kind in kinds for name, file in library_files(kind).items()}
     if text not in files:
         where = " or ".join(_FOLDERS[kind] for kind in kinds)
-        raise TemplateError("", text, f"not among the library's {where}, nor a .toml file; {suggest(text, files)}")
+        own = f"; write {text}.toml for the file beside" if os.path.isfile(f"{text}.toml") else ""
+        message = f"not among the library's {where}, nor a .toml file{own}; {suggest(text, files)}"
+        raise TemplateError("", text, message)
     return files[text]
 
 

@@ -69,13 +69,13 @@ def settings_of(
 
 
 def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint whose settings are others than those now, by the first that differs.
+    """Refuse a checkpoint whose settings are others than those now, by the first that differs; a seed decides others.
 
     Raises
     ------
     OtherRun
     """
-    for name in {**then, **now}:
+    for name in sorted({**then, **now}, key=lambda name: name != "seed"):
         old, new = then.get(name), now.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             where = next((k for k in {**old, **new} if old.get(k) != new.get(k)), None)

@@ -116,6 +116,7 @@ def test_files_that_are_no_recordings_are_refused(name: str, content: str, messa
     ("sweeps", "names", "message"),
     [
         (2, ["spikes"], "has spikes, which is none of 2 sweeps"),
+        (0, ["spikes", "spike"], "has spike, which is none of one sweep"),
         (2, ["spikes_0", "spikes_1"], "has spikes_0, which is none of 2 sweeps"),
         (2, ["sweep_0_spikes_0", "sweep_1_spikes_0", "sweep_2_spikes_0"], "has sweep_2_spikes_0"),
         (0, ["sweep_0_spikes_0"], "none of one sweep; expected spikes_0"),
