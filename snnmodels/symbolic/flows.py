@@ -26,6 +26,7 @@ __all__ = ["Flow", "evaluate"]
 
 _SEPARATED = 0.05  # relative distance of rates above which sums of exponentials lose less than two digits
 _MAX_ORDER = 40
+_FEW = 8  # parameters in a polynomial, whose terms SymPy keeps densely
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,13 @@ def _along_path(weight: sp.Expr, rates: tuple[sp.Expr, ...], apart: bool) -> sp.
     if not apart or len(set(rates)) < len(rates):
         return weight * s ** (len(rates) - 1) * ExpDD(*(a * s for a in rates))
     # s^m cancels; each coefficient is a fraction of parameters, which SymPy reduces far sooner than the sum
-    coefficients = [sp.factor(weight / sp.Mul(*(a - b for b in rates if b != a))) for a in rates]
+    coefficients = [weight * _reduced(1 / sp.Mul(*(a - b for b in rates if b != a))) for a in rates]
     return sp.factor_terms(sp.Add(*(c * sp.exp(a * s) for a, c in zip(rates, coefficients, strict=True))))
+
+
+def _reduced(fraction: sp.Expr) -> sp.Expr:
+    """A fraction in lowest terms, unless it reads so many parameters that SymPy's polynomials take minutes."""
+    return sp.factor(fraction) if len(fraction.free_symbols) <= _FEW else fraction
 
 
 def _are_separated(

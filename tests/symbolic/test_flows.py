@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import sympy as sp
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from snnmodels.symbolic.flows import Flow
+from snnmodels.symbolic.divided_differences import expdd
+from snnmodels.symbolic.flows import Flow, _along_path
 from snnmodels.symbolic.parsing import symbol
 from snnmodels.symbolic.programs import Builder
 from snnmodels.symbolic.system import HybridSystem
@@ -96,3 +98,12 @@ def test_a_step_too_large_for_a_coupled_system_is_refused() -> None:
     system = HybridSystem.from_model(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
     with pytest.raises(ValueError, match="choose a smaller dt"):
         Flow.of(system, 1.0)
+
+
+def test_sums_of_many_parameters_are_left_as_they_are() -> None:
+    """As polynomials in 60 parameters, SymPy would take hours over them."""
+    many, c = sp.symbols("p:60", real=True), sp.Symbol("c", real=True)
+    rate, weight = -sp.Add(*many) / c, sp.Add(*(p**2 for p in many)) / c
+    written = _along_path(weight, (sp.Integer(0), rate), True)
+    values = dict.fromkeys(many, 0.5) | {c: 10.0, Flow.TIME: 0.2}
+    assert float(written.subs(values)) == pytest.approx(1.5 * 0.2 * float(expdd(0.0, -3.0 * 0.2)), rel=1e-14)
