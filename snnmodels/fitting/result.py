@@ -92,7 +92,7 @@ class FitResult:
         Of the fitted model in every sweep, in seconds, the delay included.
     coincidence : tuple of (float, float)
         Of every sweep, mean coincidence factor at `WINDOW` with the repetitions, and that of these with one another (1
-        where there is one); NaN where no spikes were recorded.
+        where there is one); NaN where no spikes were recorded, or so many that all coincide by chance.
     count : int
         Spikes and samples of the recording that were compared.
     bends : Bends

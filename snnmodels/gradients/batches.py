@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..losses.base import Loss
 from ..templates.arguments import check_mapping, dimensions
 from ..templates.errors import brief
 from ..templates.network import Network, check_inputs
@@ -65,13 +66,14 @@ def count_trials(inputs: Mapping[str, np.ndarray], network: Network, most: int, 
     return found
 
 
-def check_targets(targets: Any, trials: int) -> None:
-    """Refuse targets that are not as many as the trials."""
+def check_targets(targets: Any, trials: int, loss: Loss, network: Network) -> None:
+    """Refuse targets that are not as many as the trials, or that the loss can compare with no run of the network."""
     single = dimensions("targets", targets) == 0
     if single or len(targets) != trials:
         alone = "a number" if isinstance(targets, int | float | np.number | np.ndarray) else brief(targets)
         given = alone if single else f"{len(targets)} targets"
         raise ValueError(f"{given} for {trials} trials of the inputs; targets have one entry for each trial")
+    loss.check_targets(targets, network)
 
 
 def check_spiking(population: str, spiking: Sequence[str]) -> None:

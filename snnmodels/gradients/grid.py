@@ -297,8 +297,7 @@ class GridSimulation:
         if self._closed:
             raise SimulationError(CLOSED)
         trials = count_trials(inputs, self._network, self.plan.batch_size)
-        check_targets(targets, trials)
-        self.loss.check_targets(targets, self._network)
+        check_targets(targets, trials, self.loss, self._network)
         return trials
 
     def _write_inputs(self, inputs: Mapping[str, np.ndarray], trials: int) -> dict[str, tuple[Scheduled, int]]:

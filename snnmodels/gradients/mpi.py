@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +16,7 @@ from ..losses.base import Loss, alike, shown
 from ..losses.observables import Observable
 from ..parallel import sendable
 from ..templates.arguments import check_whole
+from ..templates.identity import checksum
 from ..templates.network import Network
 from ..templates.spike_times import side_by_side
 from .batches import check_targets, count_trials
@@ -248,8 +248,7 @@ class MPISimulation:
         if isinstance(targets, Mapping):
             targets = named_targets(targets)
         trials = count_trials(inputs, self.network, self.batch_size, targets)
-        check_targets(targets, trials)
-        self.loss.check_targets(targets, self.network)  # before parts number trials anew
+        check_targets(targets, trials, self.loss, self.network)  # before parts number trials anew
         bounds = np.arange(self._parts + 1) * trials // self._parts
         first, last = (k * self._parts // self._comm.size for k in (self._comm.rank, self._comm.rank + 1))
         sums: dict[Node, _Sum] = {}
@@ -324,23 +323,12 @@ def _told(
 ) -> dict[str, Any]:
     """What all processes have to give alike, in short."""
     by_name = targets if isinstance(targets, Mapping) else {"": targets}
+    given = {"inputs": inputs, "targets": by_name, "values": values or {}}
     return {
-        "inputs": _checksum(inputs),
-        "targets": _checksum(by_name),
-        "values": _checksum(values or {}),
+        # what is no mapping is refused by the simulation
+        **{name: checksum(arrays) if isinstance(arrays, Mapping) else 0 for name, arrays in given.items()},
         "gradient": bool(gradient),
     }
-
-
-def _checksum(arrays: Any) -> int:
-    total = 0
-    if not isinstance(arrays, Mapping):
-        return total  # refused by the simulation
-    for name in sorted(arrays, key=str):
-        array = np.ascontiguousarray(arrays[name])
-        total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
-        total = zlib.crc32(array.data if not array.dtype.hasobject else repr(array).encode(), total)
-    return total
 
 
 def _check_alike(told: Mapping[int, Mapping[str, Any]]) -> None:

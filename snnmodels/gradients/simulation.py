@@ -19,7 +19,6 @@ from ..losses.base import Loss, Observed, evaluated, observables_of, several
 from ..losses.classification import compiled
 from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
-from ..losses.observed import labels_of
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
@@ -400,11 +399,8 @@ class Simulation:
             targets = named_targets(targets)
         if targets is None:
             raise ValueError("targets are None; a loss compares with something (forward needs none)")
-        trials = count_trials(inputs, self._network, self.batch_size, targets)
-        check_targets(targets, trials)
-        loss.check_targets(targets, self._network)
         observed = self._forward(inputs, values, gradient, targets)
-        engine = self._engine
+        engine, trials = self._engine, len(targets)
         value, derivatives = evaluated(loss, observed, targets)
         gradients = self._backward(derivatives) if gradient else {}
         spikes = {
@@ -422,12 +418,15 @@ class Simulation:
             pseudospikes=loss.pseudospikes(observed, targets),
         )
 
-    def _checked(self, inputs: Mapping[str, np.ndarray], targets: np.ndarray | None = None) -> list[np.ndarray]:
-        """Spike times of every input, in three dimensions, as many trials as there are targets."""
+    def _checked(
+        self, inputs: Mapping[str, np.ndarray], targets: np.ndarray | None = None
+    ) -> tuple[list[np.ndarray], int]:
+        """Spike times of every input, in three dimensions, and how many trials they and the targets are of."""
         trials, duration = count_trials(inputs, self._network, self.batch_size, targets), self._network.duration
         if targets is not None:
-            check_targets(targets, trials)
-        return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in self._network.inputs]
+            check_targets(targets, trials, self.loss, self._network)
+        sources = self._network.inputs
+        return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in sources], trials
 
     def _knots(self, inputs: Mapping[str, np.ndarray], trials: int) -> list[Knots]:
         """What the currents set driven inputs to."""
@@ -443,8 +442,7 @@ class Simulation:
         targets: np.ndarray | None = None,
     ) -> Observed:
         check_kind("gradient", gradient, bool, "True or False")
-        given = self._checked(inputs, targets)
-        trials = count_trials(inputs, self._network, self.batch_size, targets)
+        given, trials = self._checked(inputs, targets)
         self.runs += 1
         self._has_run = self._differentiable = False
         self._use({} if values is None else values)
@@ -541,10 +539,9 @@ class Simulation:
         """
         if not self.fits(optimiser, values):
             raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
-        n_out = self.plan.readout.population.n
-        checked = [self._checked(inputs, labels) for inputs, labels in batches]
+        checked = [self._checked(inputs, labels)[0] for inputs, labels in batches]
         given = [side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
-        every = np.concatenate([labels_of(labels, len(labels), n_out) for _, labels in batches])
+        every = np.concatenate([labels for _, labels in batches])
         self.runs += 1
         self._has_run = self._differentiable = False
         self._use(values)
@@ -644,14 +641,14 @@ class Simulation:
         ValueError, SimulationError
             As `run`.
         """
-        given = self._checked(inputs)
+        given, trials = self._checked(inputs)
         network = with_values(self._network, {} if values is None else values)
         spiking = [p for p in self.plan.populations if p.rules.spiking]
         limits = [
             (of_population(distance, p.population, "distance"), of_population(slope, p.population, "slope", "/second"))
             for p in spiking
         ]
-        engine = open_engine("numpy", EnginePlan.of(network, self._observables, **self._lowering), trials=len(given[0]))
+        engine = open_engine("numpy", EnginePlan.of(network, self._observables, **self._lowering), trials=trials)
         engine.forward(given, gradient=False)
         reports = {}
         for p, (near, flat) in zip(spiking, limits, strict=True):

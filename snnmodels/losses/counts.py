@@ -11,7 +11,7 @@ from ..templates.arguments import check_choice, check_numbers
 from ..templates.network import Network, take_seconds
 from .base import Loss, LossValue, take_times
 from .observables import Observable, SpikeTimes
-from .observed import check_positive, checked_spike_times, neurons_read
+from .observed import check_positive, checked_spike_times, finite_targets, neurons_read
 
 __all__ = ["SURROGATES", "ActivityPrice", "CountError"]
 
@@ -130,12 +130,7 @@ class CountError(_Counting):
 
     @staticmethod
     def _wanted(targets: Any, shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
-        wanted = np.asarray(targets, dtype=float)
-        if wanted.shape != shape:
-            raise ValueError(f"{name}: expected a number for each neuron, shape {shape}, got {wanted.shape}")
-        if not np.isfinite(wanted).all():
-            raise ValueError(f"{name}: expected finite numbers of spikes, got NaN or inf")
-        return wanted
+        return finite_targets(targets, shape, name, "a number for each neuron, shape", "numbers of spikes")
 
     def silent_trials(self, observed: np.ndarray, targets: np.ndarray) -> int:
         """Count the trials in which a neuron that should spike is silent; see `Loss.silent_trials`."""

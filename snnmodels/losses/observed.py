@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..templates.arguments import check_numbers
@@ -13,6 +15,7 @@ __all__ = [
     "check_wanted",
     "check_within",
     "checked_spike_times",
+    "finite_targets",
     "first_spikes",
     "labels_of",
     "neurons_read",
@@ -108,6 +111,30 @@ def check_within(times: np.ndarray, network: Network, name: str, reach: float = 
             f"ends at {network.duration * 1e3:g} ms; give times in seconds, inf where there is none, or make the "
             "duration longer"
         )
+
+
+def finite_targets(targets: Any, shape: tuple[int, ...], name: str, expected: str, what: str) -> np.ndarray:
+    """Targets that are one finite number for each of what a loss reads.
+
+    Parameters
+    ----------
+    targets : array
+    shape : tuple of int
+        That they are to have.
+    name, expected, what : str
+        What they are called, what the shape stands for, and what they are numbers of, for messages.
+
+    Raises
+    ------
+    ValueError
+        For another shape, NaN or inf.
+    """
+    wanted = np.asarray(targets, dtype=float)
+    if wanted.shape != shape:
+        raise ValueError(f"{name}: expected {expected} {shape}, got {wanted.shape}")
+    if not np.isfinite(wanted).all():
+        raise ValueError(f"{name}: expected finite {what}, got NaN or inf")
+    return wanted
 
 
 def neurons_read(population: str, network: Network) -> int:

@@ -11,7 +11,7 @@ from ..templates.errors import brief
 from ..templates.network import Network
 from .base import Loss, LossValue, take_times
 from .observables import Observable, Samples
-from .observed import check_positive, neurons_read
+from .observed import check_positive, finite_targets, neurons_read
 
 __all__ = ["VoltageError"]
 
@@ -87,9 +87,4 @@ class VoltageError(Loss):
 
     @staticmethod
     def _wanted(targets: Any, shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
-        wanted = np.asarray(targets, dtype=float)
-        if wanted.shape != shape:
-            raise ValueError(f"{name}: expected shape (trials, n, samples) = {shape}, got {wanted.shape}")
-        if not np.isfinite(wanted).all():
-            raise ValueError(f"{name}: expected finite values, got NaN or inf")
-        return wanted
+        return finite_targets(targets, shape, name, "shape (trials, n, samples) =", "values")

@@ -268,7 +268,7 @@ def measure(feature: Feature, targets: tuple[Target, ...] = ("numpy",)) -> dict[
         warnings.simplefilter("ignore")
         given = feature.make()
         record: dict[str, Any] = {"feature": feature.name, "model": feature.model, **_checked(given)}
-        record["targets"] = compare(feature, targets)
+        record["targets"] = _compared(given, targets)
         record["grid"] = refused_on_grid(_left(given, feature.needs))
         record["projects"] = {target: _refused_as_project(given, target) for target in ("cpp", "cuda")}
     return record
@@ -284,8 +284,11 @@ def compare(feature: Feature, targets: tuple[Target, ...]) -> dict[str, float | 
     """
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        given = feature.make()
-        return {str(target): _apart(given, target) for target in targets}
+        return _compared(feature.make(), targets)
+
+
+def _compared(given: Probe, targets: tuple[Target, ...]) -> dict[str, float | str]:
+    return {str(target): _apart(given, target) for target in targets}
 
 
 def _checked(given: Probe) -> dict[str, Any]:

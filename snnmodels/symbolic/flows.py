@@ -96,7 +96,7 @@ class Flow:
     def holds_for(self, values: Mapping[str, float | np.ndarray]) -> bool:
         """Whether the closed forms chosen are still accurate for other parameter values (time constants apart)."""
         numbers = {s: values[s.name] for s in self.system.parameters}
-        return all(_are_separated(list(rates), numbers, _SEPARATED / 10) for rates in self.separated)
+        return all(_are_separated(rates, numbers, _SEPARATED / 10) for rates in self.separated)
 
     def write(self, builder: Builder, x: Mapping[sp.Symbol, sp.Expr], time: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """Assign the state after a time, and return its expressions.
@@ -175,12 +175,12 @@ def _closed_form(
     total = sp.Integer(0)
     for path in paths(x):
         weight = sp.Mul(*(entry(path[k + 1], path[k]) for k in range(len(path) - 1)))
-        rates = [entry(i, i) for i in path]
+        rates = tuple(entry(i, i) for i in path)
         apart = _are_separated(rates, numbers)
         if apart:
-            separated.append(tuple(rates))
+            separated.append(rates)
         start = sp.Integer(1) if path[0] == one else path[0]
-        total += start * _along_path(weight, tuple(rates), apart)
+        total += start * _along_path(weight, rates, apart)
     return total
 
 
@@ -201,7 +201,7 @@ def _reduced(fraction: sp.Expr) -> sp.Expr:
 
 
 def _are_separated(
-    rates: list[sp.Expr], numbers: Mapping[sp.Symbol, float | np.ndarray], distance: float = _SEPARATED
+    rates: tuple[sp.Expr, ...], numbers: Mapping[sp.Symbol, float | np.ndarray], distance: float = _SEPARATED
 ) -> bool:
     """Whether the rates differ by at least this relative distance, for every neuron."""
     different = list(dict.fromkeys(rates))

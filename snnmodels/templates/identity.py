@@ -15,7 +15,7 @@ import numpy as np
 
 from .network import Network
 
-__all__ = ["description", "identity"]
+__all__ = ["checksum", "description", "identity"]
 
 # for readers: they change no number; what a loss takes of `pseudospike` is told with the loss
 _WORDS = ("title", "description", "references", "files", "default", "derived", "functions", "accuracy", "pseudospike")
@@ -47,6 +47,21 @@ def identity(network: Network) -> dict[str, Any]:
         for name in (*p.learnable, *p.parameters):  # their defaults decide nothing
             found.pop(f"populations.{p.name}.model.parameters.{name}.value", None)
     return found
+
+
+def checksum(arrays: Mapping[str, Any]) -> int:
+    """Of arrays with their names, kinds and shapes, so that no two are taken for each other.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+    """
+    total = 0
+    for name in sorted(arrays, key=str):
+        array = np.ascontiguousarray(arrays[name])
+        total = zlib.crc32(f"{name} {array.dtype} {np.shape(arrays[name])}".encode(), total)
+        total = zlib.crc32(array.data if not array.dtype.hasobject else repr(array).encode(), total)
+    return total
 
 
 def description(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ..datasets.trials import Trials
 from ..files import OtherRun, as_json
 from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
-from ..templates.identity import description, identity
+from ..templates.identity import checksum, description, identity
 from .data import OwnBatches, TrainingData
 from .history import package_versions
 
@@ -62,7 +61,7 @@ def settings_of(
             "trials": "batches of one's own" if isinstance(trials, OwnBatches) else len(trials),
             "encoder": None if isinstance(trials, OwnBatches) else description(trials.encode),
             **{name: _fingerprint(given) if isinstance(given, Trials) else None for name, given in data.items()},
-            "initial_values": _checksum(start),
+            "initial_values": checksum(start),
             **{name: description(other) for name, other in others.items()},
         }
     )
@@ -106,14 +105,4 @@ def _fingerprint(data: Trials) -> int:
         else:
             found = {"samples": given}
         arrays |= {f"{name}.{part}": array for part, array in found.items()}
-    return _checksum({**arrays, **{f"{name} encoded": array for name, array in encoded.items()}})
-
-
-def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
-    """Of arrays with their names and shapes, so that no two are taken for each other."""
-    total = 0
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        total = zlib.crc32(f"{name} {np.shape(arrays[name])}".encode(), total)
-        total = zlib.crc32(array.data, total)
-    return total
+    return checksum({**arrays, **{f"{name} encoded": array for name, array in encoded.items()}})
