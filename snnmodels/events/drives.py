@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..symbolic.system import DriveStates, HybridSystem
+from ..symbolic.parts import DriveStates
+from ..symbolic.system import HybridSystem
 from ..templates.network import CurrentInput, Network
 
 __all__ = ["DrivePart", "DrivePlan", "Knots", "drive_plans", "driven_inputs", "within_shape"]

@@ -393,14 +393,14 @@ def _neuron(**changed: str) -> None:
 
 
 def _loaded(text: str, name: str) -> None:
-    from ..symbolic import Adjoint, HybridSystem
+    from ..symbolic import Adjoint, hybrid_system
 
     with tempfile.TemporaryDirectory(prefix="trainable-") as folder:
         path = Path(folder) / name
         path.write_text(text)
         try:
             model = load_model(path) if name == "neuron.toml" else load_model("lif", path)
-            Adjoint.derive(HybridSystem.from_model(model))
+            Adjoint.derive(hybrid_system(model))
         except ValueError as error:
             raise ValueError(str(error).replace(f"{folder}/", "")) from None
 

@@ -6,6 +6,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.divided_differences import expdd
 from snnmodels.symbolic.flows import Flow, _along_path
 from snnmodels.symbolic.parsing import symbol
@@ -25,7 +26,7 @@ LINEAR = [
 
 def advance(name: str, x: np.ndarray, time: float, order: int = 4, **values: float) -> tuple[np.ndarray, HybridSystem]:
     """State after a time, by the flow's program."""
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     parameters = {s.name: v for s, v in system.defaults.items()} | values
     flow = Flow.of(system, 1e-3, values, order)
     b = Builder()
@@ -80,7 +81,7 @@ def test_resonant_neuron_has_complex_eigenvalues_and_an_exact_flow() -> None:
 @pytest.mark.parametrize("name", ["qif", "eif"])
 @pytest.mark.parametrize("order", [2, 4])
 def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     x = np.array([-0.055, 0.01])
 
     def rate(_: float, y: np.ndarray) -> list[float]:
@@ -95,7 +96,7 @@ def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
 
 
 def test_a_step_too_large_for_a_coupled_system_is_refused() -> None:
-    system = HybridSystem.from_model(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
+    system = hybrid_system(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
     with pytest.raises(ValueError, match="choose a smaller dt"):
         Flow.of(system, 1.0)
 
