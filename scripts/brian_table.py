@@ -40,8 +40,8 @@ from snnmodels.losses import Maxima, SpikeTimes
 from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets.devices import quiet
 from snnmodels.templates import catalogue, load_model
+from snnmodels.templates.groups import Population
 from snnmodels.templates.model import Model
-from snnmodels.templates.network import Population
 from snnmodels.templates.units import unit_dimension
 
 Record = dict[str, Any]

@@ -32,9 +32,10 @@ from snnmodels.reports import added_equations, equations
 from snnmodels.studies.plots import save_figure
 from snnmodels.symbolic import Adjoint, HybridSystem, hybrid_system
 from snnmodels.templates import TemplateError, catalogue, load_model
+from snnmodels.templates.groups import CurrentInput, Drive, Population
 from snnmodels.templates.library import Entry, read
 from snnmodels.templates.model import DRIVE, Model
-from snnmodels.templates.network import CurrentInput, Drive, Network, Population
+from snnmodels.templates.network import Network
 from snnmodels.templates.schema import MechanismFile, NeuronFile, SynapseFile
 
 Record = dict[str, Any]

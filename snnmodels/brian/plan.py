@@ -17,7 +17,9 @@ from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
 from ..templates.arguments import check_numbers, check_whole
-from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from ..templates.groups import Population, Projection, SpikeInput
+from ..templates.network import Network
+from ..templates.quantities import in_unit
 from .names import portable
 
 __all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]

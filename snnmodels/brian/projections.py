@@ -18,7 +18,7 @@ from ..symbolic.declaration import threshold_sides
 from ..symbolic.grid import bar, offset
 from ..symbolic.parsing import print_expression, symbol
 from ..symbolic.programs import Program
-from ..templates.network import Projection
+from ..templates.groups import Projection
 from . import observation
 from .functions import namespace_for
 from .initialisation import Fill, Initialisation

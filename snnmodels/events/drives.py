@@ -14,7 +14,8 @@ import numpy as np
 
 from ..symbolic.parts import DriveStates
 from ..symbolic.system import HybridSystem
-from ..templates.network import CurrentInput, Network
+from ..templates.groups import CurrentInput
+from ..templates.network import Network
 
 __all__ = ["DrivePart", "DrivePlan", "Knots", "drive_plans", "driven_inputs", "within_shape"]
 

@@ -16,7 +16,9 @@ from ..symbolic.parsing import UnsupportedExpression
 from ..symbolic.system import HybridSystem
 from ..templates.arguments import check_numbers, check_whole
 from ..templates.errors import brief
-from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from ..templates.groups import Population, Projection, SpikeInput
+from ..templates.network import Network
+from ..templates.quantities import in_unit
 from .drives import DrivePlan, drive_plans, driven_inputs
 from .rules import Rules
 

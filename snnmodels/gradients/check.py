@@ -17,8 +17,9 @@ from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
+from ..templates.groups import MOST
 from ..templates.model import Model
-from ..templates.network import MOST, Network
+from ..templates.network import Network
 from ..templates.spike_times import with_room
 from .batches import count_trials
 from .gradient_report import FLOOR, GradientReport, GradientRow

@@ -16,8 +16,9 @@ from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_kind, check_seed, check_whole
+from ..templates.groups import CurrentInput, Drive, Population, Projection, SpikeInput
 from ..templates.model import Model
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
+from ..templates.network import Network
 from .simulation import Simulation, SimulationError
 from .source import Outcome
 

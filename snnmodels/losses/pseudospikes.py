@@ -23,8 +23,10 @@ from ..symbolic.parsing import parse_expression, print_expression, symbol
 from ..templates.arguments import check_kind, check_whole
 from ..templates.constraints import broken
 from ..templates.errors import brief
+from ..templates.groups import Population
 from ..templates.model import DRIVE
-from ..templates.network import Network, Population, in_unit
+from ..templates.network import Network
+from ..templates.quantities import in_unit
 from ..templates.units import quantity_in, variables_in
 from .base import Loss, LossValue, SumOfLosses, alike, evaluated, shown
 from .integrals import Integral

@@ -14,8 +14,8 @@ from ..symbolic.divided_differences import MODULES
 from ..symbolic.parts import DriveStates
 from ..symbolic.steps import Step
 from ..symbolic.system import HybridSystem
+from ..templates.groups import Population
 from ..templates.model import Model
-from ..templates.network import Population
 
 Array = np.ndarray
 

@@ -35,8 +35,9 @@ from ..projects import export_simulation
 from ..targets import Target
 from ..targets.devices import quiet
 from ..templates import load_model
+from ..templates.groups import Population, Projection, SpikeInput
 from ..templates.model import Model
-from ..templates.network import Network, Population, Projection, SpikeInput
+from ..templates.network import Network
 from .targets import FEATURES, target_difference
 
 __all__ = ["Feature", "cases", "compare", "features", "kind_of", "losses", "measure", "refusals", "refused_on_grid"]
