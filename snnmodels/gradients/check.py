@@ -13,12 +13,13 @@ from ..datasets.targets import named_targets
 from ..losses import load_network, loss_of
 from ..losses.base import Loss
 from ..losses.integrals import with_integrals
-from ..symbolic.system import HybridSystem
+from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
+from ..templates.groups import MOST
 from ..templates.model import Model
-from ..templates.network import MOST, Network
+from ..templates.network import Network
 from ..templates.spike_times import with_room
 from .batches import count_trials
 from .gradient_report import FLOOR, GradientReport, GradientRow
@@ -153,7 +154,7 @@ def _subject(
     if isinstance(model, Probe):
         return model
     if isinstance(model, Model):
-        trials = trials or (2 if HybridSystem.from_model(model).is_linear else 1)
+        trials = trials or (2 if hybrid_system(model).is_linear else 1)
         return probe(model, seed=seed, trials=trials, recurrent=recurrent, target=target)
     if recurrent:
         raise ValueError("recurrent is for a model; a network has the projections that it declares")
@@ -178,7 +179,7 @@ def _simulated(subject: Probe) -> Network:
 
 
 def _linear(network: Network) -> bool:
-    return all(HybridSystem.from_model(p.model).is_linear for p in network.populations)
+    return all(hybrid_system(p.model).is_linear for p in network.populations)
 
 
 def _load(name: str | Path) -> Model | Network:

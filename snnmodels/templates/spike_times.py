@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .network import in_unit
+from .quantities import in_unit
 
 __all__ = ["checked_times", "side_by_side", "with_room"]
 

@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 from snnmodels.events.rules import Rules
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.divided_differences import expdd, separation
 from snnmodels.symbolic.flows import Flow, _along_path
 from snnmodels.symbolic.parsing import symbol
@@ -28,7 +29,7 @@ LINEAR = [
 
 def advance(name: str, x: np.ndarray, time: float, order: int = 4, **values: float) -> tuple[np.ndarray, HybridSystem]:
     """State after a time, by the flow's program."""
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     parameters = {s.name: v for s, v in system.defaults.items()} | values
     flow = Flow.of(system, 1e-3, values, order)
     b = Builder()
@@ -103,7 +104,7 @@ def test_gradient_by_rates_that_vanish(tmp_path: Path, r_w: float) -> None:
     """v(s) = s - (r_w + r_v) s²/2 + ... in ms, so that dv/dr is -s²/2 at 0."""
     file = tmp_path / "rates.toml"
     file.write_text(RATES)
-    system = HybridSystem.from_model(load_model(str(file)))
+    system = hybrid_system(load_model(str(file)))
     values = {"r_w": r_w, "r_v": 0.0}
     rule = Rules.of(system, values, ("r_w", "r_v")).rules["gradient"]
     found = rule.program.compile([*rule.inputs, "s", "p0", "p1"])(1.0, 0.0, 0.0, 1.0, 1e-3, r_w, 0.0)
@@ -131,7 +132,7 @@ def test_resonant_neuron_has_complex_eigenvalues_and_an_exact_flow() -> None:
 @pytest.mark.parametrize("name", ["qif", "eif"])
 @pytest.mark.parametrize("order", [2, 4])
 def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     x = np.array([-0.055, 0.01])
 
     def rate(_: float, y: np.ndarray) -> list[float]:
@@ -146,7 +147,7 @@ def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
 
 
 def test_a_step_too_large_for_a_coupled_system_is_refused() -> None:
-    system = HybridSystem.from_model(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
+    system = hybrid_system(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
     with pytest.raises(ValueError, match="choose a smaller dt"):
         Flow.of(system, 1.0)
 
