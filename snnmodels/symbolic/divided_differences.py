@@ -42,10 +42,10 @@ class ExpDD(sp.Function):
     @classmethod
     def eval(cls, *nodes: sp.Expr) -> sp.Expr | None:
         """One node is the exponential, all nodes equal a multiple of it."""
-        if len(nodes) > MAX_NODES:
-            raise ValueError(f"a divided difference with {len(nodes)} nodes; at most {MAX_NODES} are supported")
         if len(set(nodes)) == 1:
             return sp.exp(nodes[0]) / sp.factorial(len(nodes) - 1)
+        if len(nodes) > MAX_NODES:
+            raise ValueError(f"a divided difference with {len(nodes)} nodes; at most {MAX_NODES} are supported")
         ordered = tuple(sorted(nodes, key=sp.default_sort_key))
         return cls(*ordered, evaluate=False) if ordered != nodes else None
 

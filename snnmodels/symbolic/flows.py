@@ -2,9 +2,10 @@
 
 A subsystem that is linear and triangular has a closed form: with the dependency graph of A, the entry (i, j) of
 exp(A s) is the sum over paths j -> ... -> i of the product of A's entries along the path with s^m exp[a_0 s, ...,
-a_m s] (divided differences at the diagonal entries met). Everything else is expanded in a Taylor series along f, its
-coefficients computed by recurrences (Moore 1966; Griewank & Walther 2008, chapter 13): exact to rounding for a linear
-system when the order is high enough, of the stated order in s for a nonlinear one.
+a_m s] (divided differences at the diagonal entries met). Everything else, and what long chains of nearly equal rates
+lead to, is expanded in a Taylor series along f, its coefficients computed by recurrences (Moore 1966; Griewank &
+Walther 2008, chapter 13): exact to rounding for a linear system when the order is high enough, of the stated order in
+s for a nonlinear one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import matrix_balance
 
-from .divided_differences import MODULES, ExpDD, exprel, separation
+from .divided_differences import MAX_NODES, MODULES, ExpDD, exprel, separation
 from .parsing import UnsupportedExpression, symbol
 from .programs import Builder
 from .system import HybridSystem
@@ -87,7 +88,8 @@ class Flow:
             s: (values or {})[s.name] for s in system.parameters if s.name in (values or {})
         }
         separated: list[tuple[sp.Expr, ...]] = []
-        closed = {x: _closed_form(system, linear, x, numbers, separated) for x in linear}
+        forms = {x: _closed_form(system, linear, x, numbers, separated) for x in linear}
+        closed = {x: form for x, form in forms.items() if form is not None}
         series = tuple(x for x in system.states if x not in closed)
         if series and system.is_linear:
             order = _order_for_rounding(system, numbers, 2 * dt)
@@ -156,7 +158,8 @@ def _closed_form(
     x: sp.Symbol,
     numbers: Mapping[sp.Symbol, float | np.ndarray],
     separated: list[tuple[sp.Expr, ...]],
-) -> sp.Expr:
+) -> sp.Expr | None:
+    """The state after a time; None where a divided difference would need more nodes than there may be."""
     one = sp.Symbol("_one")  # the constant part of f, as a state that never changes
     zero = dict.fromkeys(system.states, sp.Integer(0))
 
@@ -172,15 +175,18 @@ def _closed_form(
                 found += [[*p, i] for p in paths(j)]
         return found
 
-    total = sp.Integer(0)
+    total, told_apart = sp.Integer(0), []
     for path in paths(x):
         weight = sp.Mul(*(entry(path[k + 1], path[k]) for k in range(len(path) - 1)))
         rates = tuple(entry(i, i) for i in path)
         apart = _are_separated(rates, numbers)
         if apart:
-            separated.append(rates)
+            told_apart.append(rates)
+        elif len(rates) >= MAX_NODES:  # a derivative has one more
+            return None
         start = sp.Integer(1) if path[0] == one else path[0]
         total += start * _along_path(weight, rates, apart)
+    separated += told_apart
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,42 @@ def one(weights: Any, times: Any, model: Model = LIF, duration: float = 30 * MS,
         duration,
     )
     return network, {"input": np.array(times, dtype=float)[None] * MS}
+
+
+STAGES = 7
+CHAIN = f"""
+kind = "neuron"
+title = "Integrator behind a delay line"
+description = "A chain of equal stages, whose flow is a divided difference with as many nodes."
+default_synapse = "exp_synapse"
+equations = '''
+dx0/dt = (I_syn - x0)/tau_x : 1
+{chr(10).join(f"dx{k}/dt = (x{k - 1} - x{k})/tau_x : 1" for k in range(1, STAGES))}
+dv/dt = (x{STAGES - 1} - v)/tau_m : 1
+'''
+threshold = "v > v_th"
+reset = "v = 0"
+[inputs]
+I_syn = {{ unit = "1", description = "input" }}
+[states]
+{chr(10).join(f'x{k} = {{ initial = "0", description = "stage" }}' for k in range(STAGES))}
+v = {{ initial = "0", description = "potential" }}
+[parameters]
+tau_x = {{ default = "1*ms", unit = "second", description = "time constant of the stages" }}
+tau_m = {{ default = "10*ms", unit = "second", description = "time constant of the potential" }}
+v_th = {{ default = 0.1, unit = "1", description = "threshold" }}
+"""
+
+
+def test_more_states_in_a_chain_than_a_divided_difference_has_nodes(tmp_path: Path) -> None:
+    file = tmp_path / "chain.toml"
+    file.write_text(CHAIN)
+    model = load_model(str(file))
+    flow = EnginePlan.of(one([1.0], [1.0], model)[0], [SpikeTimes()]).populations[0].rules.flow
+    assert flow is not None
+    assert 0 < len(flow.series) < len(model.states), "the first stages have closed forms"
+    found = check(NumpyEngine, *one([1.0, 1.5], [1.0, 3.0], model))
+    assert np.isfinite(found.spikes["out"]).any()
 
 
 def first_spike(times: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
