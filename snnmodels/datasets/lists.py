@@ -62,7 +62,9 @@ class SpikeLists:
         if times.ndim != 1 or units.shape != times.shape:
             raise ValueError(f"times have shape {times.shape} and units {units.shape}; expected one of each per spike")
         _check_kinds("", times, units)
-        ends = starts.ndim == 1 and len(starts) > 1 and starts[0] == 0 and starts[-1] == len(times)
+        whole = starts.ndim == 1 and starts.dtype.kind in "iu"
+        starts = starts.astype(np.int64) if whole else starts  # differences of what has no sign have none either
+        ends = whole and len(starts) > 1 and starts[0] == 0 and starts[-1] == len(times)
         if not ends or (np.diff(starts) < 0).any():
             raise ValueError(f"starts are {brief(starts.tolist())}; expected to ascend from 0 to the number of spikes")
         for name, array in (("times", times), ("units", units), ("starts", starts)):

@@ -52,6 +52,16 @@ def test_what_are_no_lists_is_refused(times, units, message):
         snn.SpikeLists.of(times, units, 2)
 
 
+@pytest.mark.parametrize("kind", ["u1", "u4", "u8"])
+def test_starts_may_have_no_sign(kind):
+    starts = np.array([0, 1, 3], dtype=kind)
+    lists = snn.SpikeLists([1e-3, 2e-3, 3e-3], [0, 1, 1], starts, 2)
+    np.testing.assert_array_equal(lists[1:], [[[np.inf, np.inf], [2e-3, 3e-3]]])
+    for wrong in (np.array([0, 2, 1, 3], dtype=kind), np.array([0, 0.5, 3])):
+        with pytest.raises(ValueError, match="expected to ascend from 0"):
+            snn.SpikeLists([1e-3, 2e-3, 3e-3], [0, 1, 1], wrong, 2)
+
+
 def test_starts_have_to_divide_the_spikes():
     with pytest.raises(ValueError, match=r"starts are \[0, 2\]; expected to ascend from 0 to the number of spikes"):
         snn.SpikeLists(np.array([1e-3]), np.array([0]), np.array([0, 2]), 1)
