@@ -21,9 +21,9 @@ from ..events.engine import SimulationError
 from ..files import OtherRun, check_writable, named
 from ..gradients.source import BatchTrainer, GradientSource, OneOfSeveral, Outcome
 from ..optimisers import Adam, Optimiser
-from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole
+from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole, real_array
 from ..templates.errors import brief
-from ..templates.values import all_finite, keep_possible
+from ..templates.values import all_finite, keep_possible, with_values
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .data import Batch, TrainingData, as_training_data, as_trials, epoch_of, length_of
 from .evaluation import Totals, check_source, evaluate
@@ -221,7 +221,10 @@ def train(
     for name, given in (("about", about), ("values", values)):
         if given is not None:
             check_mapping(name, given, "a mapping by names")
-    start = {key: np.array(value, order="C") for key, value in (values or source.network.trainable()).items()}
+    if values:
+        with_values(source.network, values)  # says what is wrong
+    given = (values or source.network.trainable()).items()
+    start = {key: np.array(real_array(f"value of {key!r}", value), order="C") for key, value in given}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
     batch_size = int(batch_size)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import brian2
 import numpy as np
 import pytest
 
@@ -109,6 +110,22 @@ def test_a_second_training_of_a_source_says_where_it_begins():
         with pytest.warns(UserWarning, match="begins again with the network's own values"):
             again = snn.train(simulation, (TIMES, LABELS), snn.Adam(1e-3), **options)
     assert equal(result, again)
+
+
+def test_initial_values_are_plain_numbers_of_full_precision():
+    weights = np.round(NETWORK.trainable()["input_hidden.w"])
+    whole = trained((TIMES, LABELS), values={"input_hidden.w": weights.astype(int)})
+    assert equal(whole, trained((TIMES, LABELS), values={"input_hidden.w": weights}))
+    single = trained((TIMES, LABELS), values={"input_hidden.w": weights.astype(np.float32)})
+    assert equal(whole, single), "stepped in double precision"
+    for wrong, message in (
+        (weights * brian2.mV, "has a unit"),  # which an array forgets
+        (np.ma.masked_less(weights, 1.0), "mask"),
+        (weights[:1], "has shape"),
+        (np.full_like(weights, np.nan), "is not finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trained((TIMES, LABELS), values={"input_hidden.w": wrong})
 
 
 def test_a_schedule_wants_to_know_the_epoch():
