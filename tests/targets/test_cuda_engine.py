@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cuba
+from benchmarks.cuda_on_paper import kernels
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
 from snnmodels.files import read_json
@@ -18,9 +21,10 @@ from snnmodels.gradients import Outcome, Probe, Simulation, probe
 from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimes, TTFSCrossEntropy
 from snnmodels.studies.targets import changes_by_last_bits
 from snnmodels.targets.compilation import BuildFailed
+from snnmodels.targets.cuda import program
 from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
-from snnmodels.targets.process import ProgramError
+from snnmodels.targets.process import EXCHANGE, ProgramError
 from snnmodels.templates import Network, load_model, load_network
 from snnmodels.templates.network import Projection
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
@@ -324,6 +328,24 @@ def test_nvcc_takes_the_program_and_a_missing_gpu_is_told() -> None:
     plan = EnginePlan.of(drawn.network, [SpikeTimes()])
     with pytest.raises(ProgramError, match="no GPU was found"):
         make(plan)
+
+
+@pytest.mark.skipif(not HAS_NVCC, reason="needs nvcc")
+@SLOW
+@pytest.mark.parametrize("name", ["qif+exp_synapse+refractory", "lif+exp_conductance"])
+def test_nvcc_has_nothing_to_say(name: str, tmp_path: Path) -> None:
+    """No warning, which recursion would be: it takes room on the stack that nobody has asked for."""
+    network, _ = random_network(load_model(name), 0.03, 4)
+    plan = EnginePlan.of(network, [SpikeTimes()])
+    files, _ = program.sources([p.rules for p in plan.groups], plan.tolerance)
+    for file, text in (files | {"program.cu": program.main_file()}).items():
+        (tmp_path / file).write_text(text)
+    flags = [flag for flag in program.FLAGS if flag != "-w"]
+    words = ["nvcc", *flags, f'-DSNN_EXCHANGE="{EXCHANGE}"', "-arch=sm_90", "-Xptxas", "-v", "-c", "program.cu"]
+    done = subprocess.run([*words, "-o", "program.o"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+    assert not re.findall(r".*(?:warning|error).*", done.stderr)
+    assert kernels(done.stderr).keys() >= {"forward", "backward"}
 
 
 # --- faults that are planted are found --------------------------------------------------------------------------------
