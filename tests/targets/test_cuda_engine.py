@@ -246,6 +246,21 @@ def test_the_order_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) ->
             assert np.array_equal(other.gradients[key], gradient), key
 
 
+@COMPILER
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("threads", [32, pytest.param(64, marks=SLOW), pytest.param(256, marks=SLOW)])
+def test_the_size_of_blocks_is_a_matter_of_rounding(planted: Any, threads: int) -> None:
+    """How many threads share the neurons of a trial decides the order of sums over them, and nothing else."""
+    planted("device.cuh", "constexpr int THREADS = 128,", f"constexpr int THREADS = {threads},")
+    network, times, labels = yin_yang(3, hidden=70)
+    outcomes = []
+    for target in ("numpy", "cuda_standalone"):
+        with Simulation(network, TTFSCrossEntropy(), batch_size=3, target=target) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(times, labels))
+    assert outcomes[0].spikes["hidden"] > 10
+    same_outcomes(*outcomes)
+
+
 def test_batches_of_all_sizes_one_after_the_other(cuda: str) -> None:
     """Room that one batch has made, and what it has left there, are nothing to the next; nor is a second way back."""
     network, times, labels = yin_yang(7)
