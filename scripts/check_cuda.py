@@ -7,8 +7,9 @@
     python scripts/check_cuda.py --missing   # the neurons that the table doesn't have yet, beside those it has
     python scripts/check_cuda.py --rounding  # once more what rounding does where the table has more than 1e-12
 
-A C++ compiler and nvcc are needed; NVCC="python tests/cudacpu/nvcc" runs all of it on the emulator. The exit status
-is 1 if the targets differ.
+A C++ compiler and nvcc are needed; NVCC="python tests/cudacpu/nvcc" runs all of it on the emulator. Where Nsight
+Compute (ncu) is on the path, it says of each kernel what part of the card's bandwidth and FP64 rate it reaches. The
+exit status is 1 if the targets differ.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +42,7 @@ from snnmodels.gradients import Probe, Simulation, probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
+from snnmodels.studies.kernels import profile
 from snnmodels.studies.targets import changes_by_last_bits, target_difference
 from snnmodels.targets.compilation import compiler
 from snnmodels.targets.cuda.program import compiler as cuda_compiler
@@ -153,13 +156,22 @@ def yin_yang(trials: int, **changes: Any) -> Probe:
 
 
 def cut_mnist(trials: int) -> Probe:
-    """The library's network on random images of 196 pixels, a fifth of them grey, with 100 hidden neurons."""
-    rng = np.random.default_rng(0)
+    """The library's network on random images of 196 pixels, with 100 hidden neurons."""
     whole = load_network("mnist", input={"n": 196}, hidden={"n": 100})
     first, second = whole.projections
     first = dataclasses.replace(first, weights=4 * np.asarray(first.weights))  # for a quarter of the pixels
-    network = dataclasses.replace(whole, projections=(first, second))
-    grey = np.where(rng.random((trials, 196)) < 0.2, rng.uniform(0, 20e-3, (trials, 196)), np.inf)
+    return _images(dataclasses.replace(whole, projections=(first, second)), trials)
+
+
+def mnist(trials: int) -> Probe:
+    """The library's network on random images."""
+    return _images(load_network("mnist"), trials)
+
+
+def _images(network: Network, trials: int) -> Probe:
+    """A batch of random images, a fifth of their pixels grey."""
+    rng, n = np.random.default_rng(0), network.inputs[0].n
+    grey = np.where(rng.random((trials, n)) < 0.2, rng.uniform(0, 20e-3, (trials, n)), np.inf)
     return Probe(network, {"input": grey[:, :, None]}, MaxVoltageCrossEntropy(), rng.integers(0, 10, trials))
 
 
@@ -301,17 +313,25 @@ def within(record: Record) -> bool:
     return record["times"] is not None and max(record["loss"], record["gradients"]) <= CLOSE
 
 
-def measure(batch: int) -> Record:
-    """Seconds that a batch of Yin-Yang takes, the fastest of a few, by target.
+TASKS: Mapping[str, Callable[[int], Probe]] = {"yin_yang": yin_yang, "mnist": mnist}
+
+
+def measure(task: str, batch: int) -> Record:
+    """Seconds that a batch takes, the fastest of a few, by target.
+
+    Parameters
+    ----------
+    task : {"yin_yang", "mnist"}
+    batch : int
 
     Returns
     -------
     dict
-        ``batch``; by target what one takes that Python asks for, forward and backward, and under ``"<target> fit"``
-        what one of ten takes that the program trains on in one call.
+        ``task``, ``batch``; by target what one takes that Python asks for, forward and backward, and under
+        ``"<target> fit"`` what one of ten takes that the program trains on in one call.
     """
-    given = yin_yang(batch)
-    record: Record = {"batch": batch}
+    given = TASKS[task](batch)
+    record: Record = {"task": task, "batch": batch}
     ten = [(given.inputs, given.targets)] * 10
     for target in TARGETS:
         options: Any = {"batch_size": batch, "target": target, "input_gradients": False}
@@ -396,11 +416,18 @@ def page(results: Mapping[str, Any]) -> str:
             same = "the same bits" if r["same"] else "**differ**"
             out.append(f"| {r['task']} | {r['weights']:.0e} | {r['losses']:.0e} | {same} |")
     if results["times"]:
-        out += ["", f"Batches of Yin-Yang in ms; {results['machine']}, one core for C++.", ""]
-        out += ["| batch | C++ | CUDA | C++, ten in one call | CUDA, ten in one call |", "|--:|--:|--:|--:|--:|"]
+        out += ["", f"Batches in ms; {results['machine']}, one core for C++.", ""]
+        out += ["| task | batch | C++ | CUDA | C++, ten in one call | CUDA, ten in one call |", "|---|" + "--:|" * 5]
         keys = (*TARGETS, *(f"{target} fit" for target in TARGETS))
         for r in results["times"]:
-            out.append(f"| {r['batch']} | " + " | ".join(f"{1e3 * r[key]:.3g}" for key in keys) + " |")
+            out.append(f"| {r['task']} | {r['batch']} | " + " | ".join(f"{1e3 * r[key]:.3g}" for key in keys) + " |")
+    if results["profile"]:
+        out += ["", "Kernels of a batch as Nsight Compute sees them: parts of the bandwidth of the card's memory and"]
+        out += ["of its FP64 rate, and of the warps that its multiprocessors could hold.", ""]
+        out += ["| task | batch | kernel | time | bandwidth | FP64 | warps |", "|---|--:|---|" + "--:|" * 4]
+        for r in results["profile"]:
+            parts = " | ".join(f"{100 * r[key]:.0f} %" for key in ("bandwidth", "fp64", "warps"))
+            out.append(f"| {r['task']} | {r['batch']} | {r['kernel']} | {1e3 * r['seconds']:.3g} ms | {parts} |")
     return "\n".join([*out, ""])
 
 
@@ -412,9 +439,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which.add_argument("--only", nargs="+", metavar="NAME", help="these neurons and nothing else")
     which.add_argument("--missing", action="store_true", help="the neurons that the table in DIR lacks, added to it")
     which.add_argument("--rounding", action="store_true", help="what rounding does to the table in DIR")
+    which.add_argument("--batch", nargs=2, metavar=("TASK", "N"), help="two batches on CUDA alone, for a profiler")
     parser.add_argument("--no-times", action="store_true", help="do not time batches")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help="default: %(default)s")
     given = parser.parse_args(arguments)
+    if given.batch:
+        task, number = given.batch
+        if task not in TASKS or not number.isdecimal() or int(number) < 1:
+            raise ValueError(f"--batch {task} {number}; expected {' or '.join(TASKS)}, and a number of trials")
+        batch = TASKS[task](int(number))
+        with Simulation(batch.network, batch.loss, batch_size=int(number), target=TARGETS[1]) as simulation:  # type: ignore[arg-type]
+            for _ in range(2):  # lists have grown to what the second one needs
+                simulation.run(batch.inputs, batch.targets)
+        return 0
     known = [e.name for e in catalogue() if e.kind == "neuron"]
     for name in given.only or ():
         if name not in known:
@@ -436,7 +473,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if given.rounding:
         results: Record = dict(read_json(to, "results file", "neurons", "networks", "single", "training", "times"))
-        results["unfused"] = []
+        results |= {"unfused": [], "profile": results.get("profile", [])}
         what_rounding_does()
         write()
         return 0
@@ -456,6 +493,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "single": [],
         "training": [],
         "times": [],
+        "profile": [],
     }
 
     def tell(name: str, record: Record) -> None:
@@ -483,10 +521,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     neurons.sort(key=lambda r: known.index(r["neuron"]))
     what_rounding_does()
     write()
-    for batch in () if given.only or given.no_times else BATCHES[:1] if given.quick else BATCHES:
-        results["times"].append(measure(batch))
-        cpp, cuda = (1e3 * results["times"][-1][target] for target in TARGETS)
-        print(f"Yin-Yang, batch of {batch}: C++ on one core {cpp:.3g} ms, CUDA {cuda:.3g} ms", flush=True)
+    timed = () if given.only or given.no_times else BATCHES[:1] if given.quick else BATCHES
+    for task in TASKS:
+        for size in timed:
+            results["times"].append(measure(task, size))
+            cpp, cuda = (1e3 * results["times"][-1][target] for target in TARGETS)
+            print(f"{task}, batch of {size}: C++ on one core {cpp:.3g} ms, CUDA {cuda:.3g} ms", flush=True)
+        if timed and shutil.which("ncu"):
+            kernels = profile([sys.executable, __file__, "--batch", task, str(timed[-1])])
+            results["profile"] += [{"task": task, "batch": timed[-1], **kernel} for kernel in kernels]
     write()
     print(f"{to}: {results['device']}")
     trained = all(r["same"] and r["weights"] <= WEIGHTS for r in results["training"])
