@@ -50,9 +50,13 @@ class Sweep:
 
     def until(self, end: float) -> Sweep:
         """The part up to a time in seconds."""
-        n = min(len(self.current), round(end / self.dt))
-        spikes = tuple(t[t < n * self.dt] for t in self.spikes)
-        return Sweep(self.current[:n], self.dt, spikes, None if self.voltage is None else self.voltage[:, :n])
+        return self.part(0.0, end)
+
+    def part(self, start: float, end: float) -> Sweep:
+        """The part between two times in seconds, as a sweep of its own: its times count from its beginning."""
+        a, b = (min(len(self.current), max(0, round(t / self.dt))) for t in (start, end))
+        spikes = tuple(t[(t >= a * self.dt) & (t < b * self.dt)] - a * self.dt for t in self.spikes)
+        return Sweep(self.current[a:b], self.dt, spikes, None if self.voltage is None else self.voltage[:, a:b])
 
     def coarse(self, every: int) -> Sweep:
         """The same with means of so many samples of the current as one: a coarser current that moves the same charge.

@@ -61,7 +61,7 @@ class Task:
     settings: LossSettings
     generations: int
     likelihood: bool
-    noise: Noise | bool
+    noise: Noise | None
     seed: int
     target: Target
     start: Array | None = None
@@ -69,9 +69,9 @@ class Task:
     @property
     def noisy(self) -> bool:
         """Whether a stage averages over noise: where spikes alone are fitted, and a current was repeated."""
-        if set(self.weights) != {"spikes"} or self.noise is False:
+        if set(self.weights) != {"spikes"} or self.noise is None:
             return False
-        return isinstance(self.noise, Noise) or any(len(s.spikes) > 1 for s in self.recording.sweeps)
+        return self.noise.std is not None or any(len(s.spikes) > 1 for s in self.recording.sweeps)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

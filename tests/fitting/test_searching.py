@@ -139,7 +139,7 @@ def task_of(trains: list[np.ndarray], **changes: Any) -> Task:
     given: dict[str, Any] = {
         "model": MODEL, "recording": as_recording(CURRENT, DT, trains), "space": Space(FREE), "fixed": FIXED,
         "weights": {"spikes": 1.0}, "input": "I_syn", "candidates": 16, "settings": LossSettings(), "generations": 4,
-        "likelihood": True, "noise": True, "seed": 0, "target": "cpp_standalone",
+        "likelihood": True, "noise": Noise(), "seed": 0, "target": "cpp_standalone",
     }  # fmt: skip
     return Task(**{**given, **changes})
 
