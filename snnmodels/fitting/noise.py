@@ -32,8 +32,8 @@ class Noise:
         Currents for each sweep.
     seed : int
     alone : float
-        Weight of the distance of the model without noise to the mean of the repetitions, beside that of 1 of the
-        distance under noise; 0 for the latter alone.
+        In the last stage, weight of the distance of the model without noise to the mean of the repetitions, beside
+        that of 1 of the distance under noise; 0 for a search under noise alone.
     """
 
     std: float | None = None

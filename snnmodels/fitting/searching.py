@@ -149,7 +149,7 @@ class _Search:
 
     def _begun(self, stage: Stage) -> bool:
         """Make the population of a stage; False if there is none to be made, as noise brings the model no nearer."""
-        if stage.noisy:
+        if stage.noisy and not stage.alone:
             assert self.evolution is not None
             given, again = self._given.std, self.noise
             best = self.evolution.places[np.argsort(self.evolution.losses)[:_TRIED]]
@@ -200,12 +200,12 @@ class _Search:
         assert self.task.noise is not None
         return self.task.noise
 
-    def _drawn(self, draws: int, stage: int) -> Noise:
+    def _drawn(self, draws: int, stage: int, alone: float) -> Noise:
         """Noise of a stage: of the model's level, with a seed of its own."""
         assert self.noise
         base = self._given
         seed = int(np.random.SeedSequence([base.seed, self.task.seed, self.number, stage]).generate_state(1)[0])
-        return Noise(self.noise, base.tau, max(draws, 2), seed, base.alone)
+        return Noise(self.noise, base.tau, max(draws, 2), seed, alone)
 
     def _evolve(self, k: int, stage: Stage, went_on: bool) -> None:
         """All generations of a stage that are left."""
@@ -213,7 +213,7 @@ class _Search:
         assert evolution is not None
         noise = None
         if stage.noisy:
-            noise = self._drawn(self._given.draws, k)
+            noise = self._drawn(self._given.draws, k, stage.alone)
         before = sum(s.generations for s in task.stages[:k] if s.noisy == stage.noisy)
         with task.objective(task.search_recording, task.candidates, tau=stage.tau, noise=noise) as objective:
             evolution.objective, evolution.greed = _losses_of(objective), stage.greed
@@ -253,7 +253,7 @@ class _Search:
     def _judged(self) -> tuple[Array, float]:
         """Of what the stages found, that with the least distance averaged over noise that none of them has seen."""
         task, places = self.task, np.array([place for _, place in self.finalists])
-        noise = self._drawn(_JUDGES, len(task.stages))
+        noise = self._drawn(_JUDGES, len(task.stages), self._given.alone)
         with task.objective(task.recording, len(places), noise=noise) as objective:
             losses, _ = objective(places)
             self.simulations += objective.simulations
