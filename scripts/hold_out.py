@@ -2,6 +2,7 @@
 
     python scripts/hold_out.py --data DIR                                    # DIR with first_half.npz; hours of CPU time
     python scripts/hold_out.py --data DIR --models current --seeds 0 1 2     # more of some; what is there stays
+    python scripts/hold_out.py --data DIR --candidates 32 --generations 36   # cheaper: smaller populations, for shorter
     python scripts/hold_out.py --data DIR --quick                            # small populations, two parts
     python scripts/hold_out.py --data DIR --redraw                           # the table, from the results
 
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the searches, default: 0")
     parser.add_argument("--folds", type=int, default=4, help="parts, default: %(default)s")
+    parser.add_argument("--candidates", type=int, default=64, help="of snnmodels.fit, default: %(default)s")
+    parser.add_argument("--generations", type=int, default=60, help="of snnmodels.fit, default: %(default)s")
     options = parser.parse_args(arguments)
     out = options.out or (Path("output/hold_out") if options.quick else DOCS)
     results = folder_for(out / "results", "folder of results") / "hold_out.json"
@@ -56,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         before = read_json(results, "results file", "fits")["fits"] if results.is_file() else []
         names = {_name(row) for row in rows}
         rows = [row for row in before if _name(row) not in names] + rows
-        write_rounded(results, {"command": "python scripts/hold_out.py --data DIR", "fits": rows})
+        write_rounded(results, {"fits": rows})
     table = _table(read_json(results, "results file", "fits")["fits"])
     print(table)
     if out == DOCS:
@@ -78,7 +81,8 @@ def _fitted(options: Any, folds: int, data: Sweep, folder: Path) -> list[dict[st
     models = [key for key in CANDIDATES if key in options.models]
     needed = {CANDIDATES[key].after for key in models} - {""}
     models = [key for key in CANDIDATES if key in {*models, *needed}]
-    more = QUICK if options.quick else {}
+    size = {"candidates": options.candidates, "generations": options.generations}
+    more = QUICK if options.quick else size
     kept: dict[str, dict[str, Any]] = {}
     for seed, k, procedure, key in product(options.seeds, range(folds), options.procedures, models):
         row: dict[str, Any] = {"model": key, "procedure": procedure, "fold": k, "folds": folds, "seed": seed}
@@ -96,7 +100,7 @@ def _fitted(options: Any, folds: int, data: Sweep, folder: Path) -> list[dict[st
             return held_out.fit_without(key, procedure, data, part, others, seed=seed, progress=False, **more)
 
         kept[name] = scripts.kept_part(folder / f"{name}.json", as_json({**row, "options": more}), made)
-    return [{**_of(name), **found} for name, found in kept.items()]
+    return [{**_of(name), "options": more, **found} for name, found in kept.items()]
 
 
 def _of(name: str) -> dict[str, Any]:
@@ -111,9 +115,9 @@ def _table(fits: list[dict[str, Any]]) -> str:
         "| model | fitted | left out ± 4 ms | ± 2 ms | spikes | fitted part ± 4 ms | ± 2 ms | seeds |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    folds = max(f["folds"] for f in fits)
+    folds, size = fits[-1]["folds"], fits[-1]["options"]
     for key, (procedure, (title, _)) in product(CANDIDATES, held_out.PROCEDURES.items()):
-        of = [f for f in fits if (f["model"], f["procedure"], f["folds"]) == (key, procedure, folds)]
+        of = [f for f in fits if (f["model"], f["procedure"], f["folds"], f["options"]) == (key, procedure, folds, size)]
         seeds = sorted({f["seed"] for f in of})
         complete = [rows for s in seeds if len(rows := [f for f in of if f["seed"] == s]) == folds]
         if not complete:
@@ -125,7 +129,10 @@ def _table(fits: list[dict[str, Any]]) -> str:
             if where == "left out":
                 cells.append(f"{np.mean([held_out.pooled(rows, where, WINDOWS[0])[1] for rows in complete]):.2f}")
         lines.append(f"| {' | '.join([*cells, str(len(complete))])} |")
-    told = f"{folds} parts of {FITTED / folds:g} s; mean over seeds, with its standard error where there are several."
+    told = (
+        f"{folds} parts of {FITTED / folds:g} s, {size['candidates']} candidates, {size['generations']} generations; "
+        "mean over seeds, with its standard error where there are several."
+    )
     return "\n".join([*lines, "", told]) + "\n"
 
 
