@@ -133,7 +133,30 @@ def _table(fits: list[dict[str, Any]]) -> str:
         f"{folds} parts of {FITTED / folds:g} s, {size['candidates']} candidates, {size['generations']} generations; "
         "mean over seeds, with its standard error where there are several."
     )
-    return "\n".join([*lines, "", told]) + "\n"
+    return "\n".join([*lines, "", told, *_parameters(fits, folds, size)]) + "\n"
+
+
+def _parameters(fits: list[dict[str, Any]], folds: int, size: dict[str, Any]) -> list[str]:
+    """A table of parameters with standard errors, of the default procedure and the first seed."""
+    lines = []
+    for key in CANDIDATES:
+        of = [f for f in fits if (f["model"], f["procedure"], f["folds"], f["options"]) == (key, "both", folds, size)]
+        of = [f for f in of if f["seed"] == min(g["seed"] for g in of)]
+        if len(of) == folds:
+            cells = [f"{name} {_measured(name, *x)}" for name, x in held_out.jackknife(of).items()]
+            lines.append(f"* {CANDIDATES[key].title}: {', '.join(cells)}")
+    head = "Parameters, fitted by default: mean of these fits and its jackknife standard error."
+    return ["", head, "", *lines] if lines else []
+
+
+_SHOWN = {"C_m": (1e12, "pF"), "b": (1e12, "pA"), "a": (1e9, "nS")}
+
+
+def _measured(name: str, mean: float, error: float) -> str:
+    """A value with its error in a unit that suits it: of all others, times are in ms and potentials in mV."""
+    times = name.startswith(("t_", "tau")) or name == "delay"
+    scale, unit = _SHOWN.get(name, (1e3, "ms" if times else "mV"))
+    return f"{scale * mean:.3g} ± {scale * error:.2g} {unit}"
 
 
 def _mean(values: list[float]) -> str:

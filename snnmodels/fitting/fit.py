@@ -99,7 +99,7 @@ def fit(
     settings : LossSettings, optional
         Time constants, masks and the like.
     candidates, generations : int
-        Size of the population, and for how long it evolves without noise; with noise, a third as long.
+        Size of the population, and for how long it evolves without noise; with noise, half as long.
     starts : int
         Searches from different beginnings, of which the best is polished.
     start : mapping of str to float or Quantity, optional

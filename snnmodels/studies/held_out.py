@@ -18,7 +18,7 @@ from ..fitting.space import DELAY
 from ..fitting.template import bare_model
 from .recorded_neuron import CANDIDATES, FITTED, WINDOWS, fit_candidate, trains
 
-__all__ = ["PROCEDURES", "fit_without", "fold", "pooled", "without"]
+__all__ = ["PROCEDURES", "fit_without", "fold", "jackknife", "pooled", "without"]
 
 PROCEDURES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "both": ("under noise and without it (the default)", {}),
@@ -121,3 +121,22 @@ def pooled(rows: Sequence[Mapping[str, Any]], where: str, window: float) -> tupl
         float(sum(f[name] for f in found)) for name in ("factor", "reliability", "spikes", "recorded")
     )
     return factor / reliability, spikes / recorded
+
+
+def jackknife(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Mean and standard error of every parameter, from the fits that each left out one of all parts.
+
+    The delete-a-group jackknife: of k fits the variance is (k - 1)/k times the sum of squares about their mean (Efron &
+    Tibshirani 1993, An Introduction to the Bootstrap, chapter 11). What a search itself scatters by is in it.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `fit_without` gives them, of all parts with one seed.
+    """
+    k = len(rows)
+    out = {}
+    for name in rows[0]["values"]:
+        found = np.array([row["values"][name] for row in rows])
+        out[name] = float(found.mean()), float(np.sqrt((k - 1) / k * ((found - found.mean()) ** 2).sum()))
+    return out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnmodels.fitting.recording import as_recording
-from snnmodels.studies.held_out import PROCEDURES, fold, pooled, without
+from snnmodels.studies.held_out import PROCEDURES, fold, jackknife, pooled, without
 from snnmodels.studies.recorded_neuron import FITTED
 
 DT = 1e-3
@@ -33,6 +33,14 @@ def test_folds_are_pooled_by_their_sums() -> None:
         {"left out": {"4": {"factor": 0.6, "reliability": 0.6, "spikes": 30.0, "recorded": 25.0}}},
     ]
     assert pooled(rows, "left out", 4e-3) == pytest.approx((0.8, 1.0))
+
+
+def test_the_jackknife_of_means_is_their_standard_error() -> None:
+    drawn = np.random.default_rng(0).normal(size=6)
+    rows = [{"values": {"x": float(np.delete(drawn, k).mean())}} for k in range(6)]
+    mean, error = jackknife(rows)["x"]
+    assert mean == pytest.approx(drawn.mean())
+    assert error == pytest.approx(drawn.std(ddof=1) / np.sqrt(6))
 
 
 def test_procedures_differ_in_their_noise_alone() -> None:
