@@ -17,6 +17,7 @@ from ..symbolic.system import HybridSystem
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
+from ..templates.library import kind_of
 from ..templates.model import Model
 from ..templates.network import MOST, Network
 from ..templates.spike_times import with_room
@@ -146,7 +147,7 @@ def _subject(
 ) -> Probe:
     """What is checked: the network given, or one made for a model."""
     if isinstance(model, str | Path):
-        model = _load(model)
+        model = load_network(model) if kind_of(model) == "network" else load_model(model)
     check_kind("model", model, (Model, Network, Probe), "a Model or a Network, or the name of one, such as 'lif'")
     if isinstance(model, Model | Probe) and not (loss is None and inputs is None and targets is None):
         raise ValueError("loss, inputs and targets belong to a network; for a model they are made")
@@ -179,24 +180,6 @@ def _simulated(subject: Probe) -> Network:
 
 def _linear(network: Network) -> bool:
     return all(HybridSystem.from_model(p.model).is_linear for p in network.populations)
-
-
-def _load(name: str | Path) -> Model | Network:
-    """A network's file or name, else a model."""
-    import tomllib
-
-    from ..templates.library import library_files
-
-    path = Path(name)
-    if path.suffix == ".toml" and path.is_file():
-        try:
-            is_network = tomllib.loads(path.read_text(encoding="utf-8")).get("kind") == "network"
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-            is_network = False  # loading it as a model says what is wrong
-        return load_network(path) if is_network else load_model(path)
-    if str(name) in library_files("network"):
-        return load_network(name)
-    return load_model(name)
 
 
 _OWN_LOSSES = {
