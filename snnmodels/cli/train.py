@@ -176,7 +176,8 @@ def train_network(
     save_figure(figure, folder / "history.png", dpi=150)
     first, kept = (result.history.epochs[epoch - 1] for epoch in (1, result.epoch))
     if validation is not None:
-        typer.echo(f"kept: epoch {result.epoch} of {len(result.history.epochs)}")
+        ended = ", ended by --patience" if result.history.status == "stopped early" else ""
+        typer.echo(f"kept: epoch {result.epoch} of {len(result.history.epochs)}{ended}")
     for name in ("train", "validation", "test"):
         loss, error = (getattr(kept, f"{name}_{measure}") for measure in ("loss", "error"))
         if loss is not None:

@@ -24,7 +24,7 @@ from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
 from ..templates.network import Network, check_network, in_unit
 from ..templates.samples import checked_samples
-from ..templates.spike_times import checked_times, side_by_side
+from ..templates.spike_times import checked_times, side_by_side, warn_of_early
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .passes import ForwardPass
@@ -426,7 +426,9 @@ class Simulation:
         if targets is not None:
             check_targets(targets, trials, self.loss, self._network)
         sources = self._network.inputs
-        return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in sources], trials
+        times = [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in sources]
+        warn_of_early(times, "all input spikes", duration)
+        return times, trials
 
     def _knots(self, inputs: Mapping[str, np.ndarray], trials: int) -> list[Knots]:
         """What the currents set driven inputs to."""

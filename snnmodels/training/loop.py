@@ -255,6 +255,13 @@ def train(
             "that it found: pass values=result.values to go on from them, or values=network.trainable() to begin again",
             stacklevel=2,
         )
+    if early_stopping is not None and state.epoch < epochs and _exhausted(state, early_stopping):
+        warnings.warn(
+            f"{checkpoint}: its patience of {early_stopping.patience} ended this run after epoch {state.epoch}, the "
+            f"best being epoch {_result(state).epoch}: none of the epochs up to {epochs} is trained. To go on, begin "
+            "another run, with another checkpoint (or resume=False) and values=result.values",
+            stacklevel=2,
+        )
     optimiser.load_state_dict(state.optimiser)
     shown = _progress_of(progress if leads else False)
     run = _Run(source, data, optimiser, batch_size, seed, input_dropout, validation, test, shown)
