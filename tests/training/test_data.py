@@ -148,7 +148,7 @@ def test_times_that_were_divided_once_too_often_are_told_of():
         spike_times(wanted * 1e-3)
     with pytest.raises(UserWarning, match="all input spikes lie within the first thousandth of a trial"):
         spike_times(wanted, TIMES * 1e-3)
-    with pytest.raises(ValueError, match="targets: all are 0, the start of the trial; give times in seconds, inf where"):
+    with pytest.raises(ValueError, match="targets: all are 0, the start of the trial; give times in seconds"):
         spike_times(np.where(np.isfinite(wanted), 0.0, np.inf))
     wanted[2, 1] = 0.0
     with pytest.raises(UserWarning, match=r"wanted at 0, .* \(first in trial 2, neuron 1, entry 0\); .* give inf"):
