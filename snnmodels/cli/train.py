@@ -60,7 +60,13 @@ SeedsOption = Annotated[
     ),
 ]
 BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=1)]
-TargetOption = Annotated[Target, typer.Option(help="Where the simulation runs; numpy needs no compiler.")]
+TargetOption = Annotated[
+    Target,
+    typer.Option(
+        help="Where the simulation runs; numpy needs no compiler, but is for small linear networks: it takes hundreds of "
+        "times as long for nonlinear ones (docs/targets.md)."
+    ),
+]
 WorkersOption = Annotated[
     int, typer.Option("--workers", "--processes", help="Seeds trained at a time, in processes of this machine.", min=1)
 ]
