@@ -24,7 +24,7 @@ import snnmodels as snn
 from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.files import write_rounded
 from snnmodels.gradients import Simulation
-from snnmodels.symbolic import HybridSystem
+from snnmodels.symbolic import hybrid_system
 from snnmodels.targets import Target
 
 from .library import TIMES, opened, weight_of

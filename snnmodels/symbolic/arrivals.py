@@ -6,6 +6,7 @@ import sympy as sp
 
 from ..templates.network import Network
 from .declaration import hybrid_system
+from .system import HybridSystem
 
 __all__ = ["change_of_event", "jumping_populations", "why_jumps_teach_nothing"]
 
