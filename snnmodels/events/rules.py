@@ -212,6 +212,35 @@ class Rules:
         return bool(self.rules[f"arrive{receptor}"].program.outputs[f"y{state}"] != _x(state))
 
     @property
+    def sweeps(self) -> bool:
+        """Whether a trial may be one sweep, where nothing that its neurons do comes back to them (see runtime/sweep.h).
+
+        The flow has to have a closed form, which all neurons share, and the adjoint reads no states.
+        """
+        return bool(
+            self.linear
+            and self.shared
+            and np.isinf(self.longest)
+            and self.held is None
+            and not self.learnable
+            and not self.needs_states
+        )
+
+    def sweeps_at(self, receptor: int) -> bool:
+        """Whether an arrival there leaves the costates as they are, reads no states, and causes no spike at once."""
+        back = self.rules[f"arrive_back{receptor}"]
+        return (
+            not back.reads & {f"x{i}" for i in range(len(self.states))}
+            and self.keeps_costates(receptor)
+            and not (self.spiking and self.fires(receptor))
+        )
+
+    def keeps_costates(self, receptor: int) -> bool:
+        """Whether the adjoint of an arrival changes no costate."""
+        outputs = self.rules[f"arrive_back{receptor}"].program.outputs
+        return all(outputs[f"l{i}"] == _l(i) for i in range(len(self.states)))
+
+    @property
     def scatters(self) -> bool:
         """Whether arrivals may be added up without regard to their order (see runtime/scatter.h).
 

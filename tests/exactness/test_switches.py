@@ -360,7 +360,7 @@ def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) ->
     from snnmodels.gradients import check_gradient
 
     for name in ("burst", "afterspike"):
-        report = check_gradient(composed(name), trials=1)
+        report = check_gradient(composed(name), target="numpy", trials=1)
         assert report.ok, str(report)
 
 
@@ -460,7 +460,7 @@ def test_periods_that_end_together_or_at_once(tmp_path: Path, target: str, hold:
 def test_differences_agree_where_conditions_turn_in_a_period(composed: Callable[[str], Model], name: str) -> None:
     from snnmodels.gradients import check_gradient
 
-    report = check_gradient(composed(name), trials=1)
+    report = check_gradient(composed(name), target="numpy", trials=1)
     assert report.ok, str(report)
 
 

@@ -227,6 +227,46 @@ def test_other_versions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         go(network(), path, epochs=2)
 
 
+BASE, RATES = 1e-3, [1e-3, 1e-3]
+
+
+def falling(epoch: int) -> float:
+    """A schedule that reads a number of its module, through a function."""
+    return rate_of(epoch)
+
+
+def rate_of(epoch: int) -> float:
+    return BASE / (epoch + 1)
+
+
+def listed(epoch: int) -> float:
+    return RATES[min(epoch, 1)]
+
+
+def test_what_a_schedule_reads_of_its_module_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, rates = tmp_path / "numbers.npz", tmp_path / "rates.npz"
+    go(network(), numbers, epochs=1, optimiser=Adam(falling))
+    go(network(), numbers, epochs=2, optimiser=Adam(falling))
+    go(network(), rates, epochs=1, optimiser=Adam(listed))
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "BASE", 2e-3)
+    with pytest.raises(ValueError, match=r"numbers.npz: is of a run with optimiser schedule = .*'BASE': 0.001.*0.002"):
+        go(network(), numbers, epochs=3, optimiser=Adam(falling))
+    monkeypatch.setattr(module, "RATES", [2e-3, 1e-3])
+    said = r"rates.npz: is of a run with a learning rate of 0.001 in epoch 1, for which the schedule now gives 0.002"
+    with pytest.raises(ValueError, match=said):
+        go(network(), rates, epochs=3, optimiser=Adam(listed))
+
+
+def test_what_a_function_counts_is_no_part_of_what_it_is() -> None:
+    """Nor what a list holds, nor the inside of packages."""
+    space: dict[str, Any] = {"np": np, "calls": 0, "seen": [], "factor": 2.0, "theirs": identity.identity}
+    lines = ("global calls", "calls += 1", "seen.append(x)", "return factor * np.mean(x) + theirs(x)")
+    exec("def counted(x):\n    " + "\n    ".join(lines), space)
+    told = identity.description(space["counted"])["globals"]
+    assert told == {"theirs": "snnmodels.templates.identity.identity", "factor": 2.0}
+
+
 def test_a_loss_that_refers_to_itself_is_described() -> None:
     loss = Scaled(1.0)
     loss.own = [loss]  # type: ignore[attr-defined]
