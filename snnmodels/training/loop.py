@@ -223,8 +223,8 @@ def train(
             check_mapping(name, given, "a mapping by names")
     if values:
         with_values(source.network, values)  # says what is wrong
-    given = (values or source.network.trainable()).items()
-    start = {key: np.array(real_array(f"value of {key!r}", value), order="C") for key, value in given}
+    first = (values or source.network.trainable()).items()
+    start = {key: np.array(real_array(f"value of {key!r}", value), order="C") for key, value in first}
     if not start:
         raise ValueError(f"network {source.network.name!r}: nothing is learnable")
     batch_size = int(batch_size)
