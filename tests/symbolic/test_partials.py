@@ -10,7 +10,7 @@ from snnmodels.symbolic.flows import evaluate
 from snnmodels.symbolic.parsing import symbol
 from snnmodels.symbolic.partials import partials
 from snnmodels.symbolic.steps import Step
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.templates import load_model
 
 X, Y, P, Q = map(symbol, "xypq")
@@ -42,7 +42,7 @@ def test_they_are_those_of_sympy(e: sp.Expr) -> None:
 @pytest.mark.parametrize("name", ["two_compartment_lif", "hill_tononi"])
 def test_they_are_as_short_as_those_of_sympy(name: str) -> None:
     """Of all equations of a model, by all that they read; a sign more or less does not count."""
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     known = {*system.states, *system.parameters}
     # a point at which all are finite, though it is none of the model's
     at = {x: 0.1 + 0.01 * k for k, x in enumerate(sorted(known, key=str))}
