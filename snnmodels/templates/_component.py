@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ._functions import Call, Function, check_called, read_functions, written_out
+from ._functions import OF_EVERY_FILE, Call, Function, check_called, read_functions, written_out
 from .constraints import evaluated, parse_constraint
 from .errors import TemplateError, located, suggest
 from .expressions import (
@@ -273,15 +273,16 @@ def read_component(
 def _with_calls_written_out(component: Component, functions: Mapping[str, Function]) -> Component:
     expressions = list(component.expressions())
     check_called(functions, (text for _, text in expressions), component.file)
-    if not functions:
+    known = {**OF_EVERY_FILE, **functions}
+    if not any(name in known for _, text in expressions for name in called_functions(text)):
         return component
     calls = []
     for key, text in expressions:
         with located(component.file, key):
-            expression, found = written_out(text, functions)
+            expression, found = written_out(text, known)
             check_expression(expression)  # which may have become too deep
             calls += [Call(key, *call) for call in found]
-    component = component.rewritten(lambda text: written_out(text, functions)[0], {})
+    component = component.rewritten(lambda text: written_out(text, known)[0], {})
     return replace(component, calls=tuple(calls))
 
 

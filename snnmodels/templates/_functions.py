@@ -10,7 +10,7 @@ from .errors import TemplateError, located
 from .expressions import called_functions, check_expression, parse, replace_nodes, substitute
 from .units import check_identifier, variables_in
 
-__all__ = ["Call", "Function", "check_called", "read_functions", "written_out"]
+__all__ = ["OF_EVERY_FILE", "Call", "Function", "check_called", "read_functions", "written_out"]
 
 _LONGEST = 20_000  # characters of a call written out, where functions call functions
 _OF_DEFAULTS = ("unit", "scale", "initial")  # what templates mean by these is another thing
@@ -36,6 +36,13 @@ class Call:
     key: str
     written: str
     expression: str
+
+
+OF_EVERY_FILE: Mapping[str, Function] = {
+    name: Function(name, ("a", "b"), body, body)
+    for name, body in {"max": "a + int(b > a)*(b - a)", "min": "a + int(a > b)*(b - a)"}.items()
+}
+"""Functions of every file, which Brian2's syntax lacks; one that a file declares under such a name comes before it."""
 
 
 def read_functions(table: Mapping[str, str], file: str) -> dict[str, Function]:
@@ -82,7 +89,7 @@ def read_functions(table: Mapping[str, str], file: str) -> dict[str, Function]:
                 if called in names and called not in functions:
                     problem = "itself" if called == name else f"{called!r}, which is declared after it"
                     raise ValueError(f"{text!r} calls {problem}; a function calls those before it alone")
-            functions[name] = Function(name, arguments, written_out(text, functions)[0], text)
+            functions[name] = Function(name, arguments, written_out(text, {**OF_EVERY_FILE, **functions})[0], text)
     return functions
 
 

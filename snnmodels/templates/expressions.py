@@ -34,7 +34,7 @@ __all__ = [
 DEEPEST = 100  # levels of an expression; every term of a sum is one
 LARGEST_EXPONENT = 100  # of powers whose exponent is a number
 
-BRANCHING = ("int", "abs", "clip")
+BRANCHING = ("int", "abs", "clip", "min", "max")
 """Functions that conditions are made of."""
 
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}

@@ -28,7 +28,16 @@ from brian2.units.fundamentalunits import (
 
 from ._uncaught import take_over
 from .errors import suggest
-from .expressions import OutOfReach, called_functions, check_expression, free_names, is_name, parse, replace_nodes
+from .expressions import (
+    BRANCHING,
+    OutOfReach,
+    called_functions,
+    check_expression,
+    free_names,
+    is_name,
+    parse,
+    replace_nodes,
+)
 
 __all__ = [
     "check_identifier",
@@ -216,7 +225,7 @@ def expression_dimension(expression: str, dimensions: Mapping[str, Dimension]) -
                 "parameters, spike times or samples of a current before the run"
             )
         if function not in DEFAULT_FUNCTIONS:
-            known = set(DEFAULT_FUNCTIONS) - _NOT_A_MODEL
+            known = {*DEFAULT_FUNCTIONS, *BRANCHING} - _NOT_A_MODEL
             raise ValueError(f"{expression!r} calls an unknown function {function!r}; {suggest(function, known)}")
     numbers = {name: _number_dimension(name) for name in free_names(expression) if _is_number(name)}
     variables = {

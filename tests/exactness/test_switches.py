@@ -131,7 +131,9 @@ TURNING = TURNING.replace("h_0 = { default = 0.3", "h_0 = { default = 0.31")
 NESTED = RECTIFIED.replace(
     "k*abs(v - v_bend)", "k*clip(abs(v - v_bend), 0, 0.3) + k*int(int(I_syn > high) + int(v > v_bend) > 1.5)"
 )
+EXTREMA = RECTIFIED.replace("clip(I_syn, low, high)", "min(max(I_syn, low), high)")
 FILES = {
+    "extrema": EXTREMA,
     **{"burst": BURST, "rectified": RECTIFIED, "branch": BRANCH, "upward": UPWARD, "afterspike": AFTERSPIKE},
     **{"turning": TURNING, "nested": NESTED},
 }
@@ -169,6 +171,7 @@ def drawn(model: Model, seed: int, recurrent: bool) -> Case:
         *("rectified", "branch", "branch+delta_synapse", "branch+refractory"),
         *("upward", "upward+delta_synapse", "afterspike", "afterspike+delta_synapse"),
         *("turning+delta_synapse+refractory", "nested"),
+        pytest.param("extrema", marks=SLOW),
         *(
             pytest.param(n, marks=SLOW)
             for n in (
@@ -221,6 +224,23 @@ def driven(model: Model, weights: list[float], learnable: tuple[str, ...] = (), 
         "out",
         duration,
     )
+
+
+def test_minimum_and_maximum_are_those_of_clip(composed: Callable[[str], Model]) -> None:
+    """Though there one condition contains another; `clip` is compared with the reference above."""
+    inputs = {"input": np.array([[1.0, 3.0, 12.0, 30.0]])[:, :, None] * MS}
+    found = []
+    for name in ("rectified", "extrema"):
+        network = driven(composed(name), [8.0, 8.0, -9.0, 12.0])
+        with Simulation(network, SmoothSpikeTimes(), batch_size=1, target="numpy") as s:
+            gradients = s.run(inputs, np.zeros(1, dtype=int)).gradients
+            found.append((s.spike_times("out"), gradients))
+    (times, clipped), (others, bounded) = found
+    assert np.isfinite(times).sum() > 1
+    np.testing.assert_allclose(others, times, rtol=0, atol=1e-12)
+    assert clipped["out.low"] != 0 and clipped["out.high"] != 0
+    for key, value in clipped.items():
+        np.testing.assert_allclose(bounded[key], value, rtol=1e-8, err_msg=key)
 
 
 def both(network: Network, times: list[float], target: str, **options: Any) -> tuple[np.ndarray, dict[str, float]]:

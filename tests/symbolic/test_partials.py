@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.divided_differences import ExpDD, exprel
 from snnmodels.symbolic.flows import evaluate
 from snnmodels.symbolic.parsing import symbol
 from snnmodels.symbolic.partials import partials
 from snnmodels.symbolic.steps import Step
-from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.templates import load_model
 
 X, Y, P, Q = map(symbol, "xypq")

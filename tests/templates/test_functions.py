@@ -72,6 +72,24 @@ def test_show_lists_both(channel: Model) -> None:
     assert "potassium conductance" in text
 
 
+def test_minimum_and_maximum(tmp_path: Path) -> None:
+    """Every file has them, within its functions too; a function that it declares under such a name comes before."""
+    text = CHANNEL.replace("share*g_L", "max(share, 1.5)*g_L", 1)
+    model = load_model(write(tmp_path, text))
+    assert "(share + int(1.5 > share)*(1.5 - share))*g_L" in model.equations
+    assert not hybrid_system(model).switches  # as it reads parameters alone, nothing turns
+    text = CHANNEL.replace("0.125*exp(", "0.125*exp(min(v/k, 2) ")
+    rate = load_model(write(tmp_path, text)).derivatives["n"]
+    assert "exp(((v/(80*mV)) + int((v/(80*mV)) > 2)*(2 - (v/(80*mV))))" in rate
+    with pytest.raises(TemplateError, match=r"'max\(share\)' has other arguments .*, max\(a, b\)"):
+        load_model(write(tmp_path, CHANNEL.replace("share*g_L", "max(share)*g_L", 1)))
+    with pytest.raises(TemplateError, match=r"unknown function 'maxi'; did you mean .*'max'"):
+        load_model(write(tmp_path, CHANNEL.replace("share*g_L", "maxi(share, 1)*g_L", 1)))
+    own = CHANNEL.replace("[functions]", '[functions]\n"max(a, b)" = "a + b"')
+    own = own.replace("share*g_L", "max(share, 1)*g_L", 1)
+    assert "(share + 1)*g_L" in load_model(write(tmp_path, own)).equations
+
+
 CASES = [
     # functions
     ('"alpha(u)"', '"alpha"', r"functions.alpha: 'alpha' is no function of named arguments; write it as in"),
