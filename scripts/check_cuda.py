@@ -48,7 +48,8 @@ from snnmodels.targets.compilation import compiler
 from snnmodels.targets.cuda.program import compiler as cuda_compiler
 from snnmodels.targets.devices import quiet
 from snnmodels.templates import catalogue, load_model, load_network
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 
 Record = dict[str, Any]
 

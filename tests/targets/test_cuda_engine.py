@@ -27,7 +27,7 @@ from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.targets.process import EXCHANGE, ProgramError
 from snnmodels.templates import Network, load_model, load_network
-from snnmodels.templates.network import Projection
+from snnmodels.templates.groups import Projection
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
 from tests.events.drawn import MS, Drawn
 from tests.events.test_drawn_networks import numbered
