@@ -51,10 +51,10 @@ def closed(found: Run) -> Run:
     return found
 
 
-def assert_same(found: Run, expected: Run, relative: float = 1e-12) -> None:
+def assert_same(found: Run, expected: Run, relative: float = 1e-12, times: float = 1e-14) -> None:
     """The same to rounding: spikes, loss, all gradients, and what is told of crossings."""
-    for name, times in expected.spikes.items():
-        np.testing.assert_allclose(found.spikes[name], times, rtol=0, atol=1e-14, err_msg=name)
+    for name, train in expected.spikes.items():
+        np.testing.assert_allclose(found.spikes[name], train, rtol=0, atol=times, err_msg=name)
     np.testing.assert_allclose(found.loss, expected.loss, rtol=relative)
     assert found.gradients.keys() == expected.gradients.keys()
     for key, gradient in expected.gradients.items():
@@ -92,8 +92,9 @@ def test_drawn_networks(cuda: str, first: int, loss: Any) -> None:
 @pytest.mark.parametrize("delay", ["each", pytest.param("common", marks=SLOW), pytest.param("none", marks=SLOW)])
 @pytest.mark.parametrize("name", ["lif+delta_synapse", pytest.param("lif+alpha_synapse+refractory", marks=SLOW)])
 def test_recurrence_masks_and_own_parameters(cuda: str, name: str, delay: str) -> None:
-    scale = 0.6 if "delta" in name else 1.6
-    network, inputs = random_network(load_model(name), scale, 3, recurrent=0.5, delay=delay, masked=True, own=True)
+    jumps = "delta" in name
+    scale, loops = 0.6 if jumps else 3.0, 0.5 * (not jumps or delay != "none")  # jumps without delay may have no end
+    network, inputs = random_network(load_model(name), scale, 3, recurrent=loops, delay=delay, masked=True, own=True)
     found, expected = run(make, network, inputs), run(NumpyEngine, network, inputs)
     assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 20
     assert_same(found, expected)
@@ -113,7 +114,9 @@ def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None
     network, inputs = random_network(load_model(name), scale, 4, delay="each", duration=20 * MS)
     found, expected = run(make, network, inputs, loss), run(NumpyEngine, network, inputs, loss)
     assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 5
-    assert_same(found, expected, 1e-11)
+    # Where states are sampled, Taylor steps end elsewhere than on NumPy: apart by 2e-14 s at the tolerance of 1e-10, which
+    # is off by 8e-14 s itself, and by 1e-16 s at one of 1e-12
+    assert_same(found, expected, 1e-11, 1e-14 if loss is None else 1e-13)
 
 
 NEURONS = sorted(p.stem for p in (ROOT / "equations" / "neurons").glob("*.toml"))
