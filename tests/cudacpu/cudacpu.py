@@ -204,7 +204,7 @@ def fingerprint() -> str:
     """Hash of the emulator itself."""
     files = sorted(p for folder in ("include", "src") for p in (HERE / folder).rglob("*") if p.is_file())
     digest = hashlib.sha256()
-    for p in [HERE / "cudacpu.py", *files]:
+    for p in [HERE / "cudacpu.py", HERE / "nvcc", *files]:
         digest.update(p.read_bytes())
     return digest.hexdigest()[:16]
 

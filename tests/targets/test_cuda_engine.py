@@ -92,8 +92,9 @@ def test_drawn_networks(cuda: str, first: int, loss: Any) -> None:
 @pytest.mark.parametrize("delay", ["each", pytest.param("common", marks=SLOW), pytest.param("none", marks=SLOW)])
 @pytest.mark.parametrize("name", ["lif+delta_synapse", pytest.param("lif+alpha_synapse+refractory", marks=SLOW)])
 def test_recurrence_masks_and_own_parameters(cuda: str, name: str, delay: str) -> None:
-    scale = 0.6 if "delta" in name else 1.6
-    network, inputs = random_network(load_model(name), scale, 3, recurrent=0.5, delay=delay, masked=True, own=True)
+    jumps = "delta" in name
+    scale, loops = 0.6 if jumps else 3.0, 0.5 * (not jumps or delay != "none")  # jumps without delay may have no end
+    network, inputs = random_network(load_model(name), scale, 3, recurrent=loops, delay=delay, masked=True, own=True)
     found, expected = run(make, network, inputs), run(NumpyEngine, network, inputs)
     assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 20
     assert_same(found, expected)
@@ -102,7 +103,7 @@ def test_recurrence_masks_and_own_parameters(cuda: str, name: str, delay: str) -
 @pytest.mark.parametrize(
     ("name", "scale", "loss"),
     [
-        ("qif+exp_synapse+refractory", 0.03, None),
+        pytest.param("qif+exp_synapse+refractory", 0.03, None, marks=SLOW),
         ("izhikevich_2007", 3e-10, None),  # a condition in an equation
         pytest.param("eif+alpha_synapse+current_adaptation", 0.03, None, marks=SLOW),
         pytest.param("qif+delta_synapse", 0.03, None, marks=SLOW),
@@ -111,7 +112,9 @@ def test_recurrence_masks_and_own_parameters(cuda: str, name: str, delay: str) -
 )
 def test_nonlinear_models(cuda: str, name: str, scale: float, loss: Any) -> None:
     network, inputs = random_network(load_model(name), scale, 4, delay="each", duration=20 * MS)
-    found, expected = run(make, network, inputs, loss), run(NumpyEngine, network, inputs, loss)
+    # Where states are sampled, Taylor steps end elsewhere than on NumPy: they have to be so good that it matters not
+    how = 1e-10 if loss is None else 1e-12
+    found, expected = (run(on, network, inputs, loss, tolerance=how) for on in (make, NumpyEngine))
     assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 5
     assert_same(found, expected, 1e-11)
 
@@ -240,13 +243,11 @@ def test_two_hidden_layers_of_1000_neurons(cuda: str) -> None:
 @COMPILER
 @pytest.mark.usefixtures("emulated")
 def test_the_order_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, inputs = random_network(
-        load_model("lif+delta_synapse+refractory"), 0.6, 5, recurrent=0.5, delay="each", own=True, trials=5
-    )
+    drawn = busy()  # of the program that `test_going_back_twice` has: compiling is what takes time
     runs = []
     for order in ORDERS:
         monkeypatch.setenv("CUDACPU_ORDER", order)
-        runs.append(closed(run(make, network, inputs)))
+        runs.append(closed(run(make, drawn.network, drawn.inputs)))
     assert sum(np.isfinite(t).sum() for t in runs[0].spikes.values()) > 20
     for other in runs[1:]:
         assert other.loss == runs[0].loss
@@ -380,7 +381,7 @@ def test_nvcc_has_nothing_to_say(name: str, tmp_path: Path) -> None:
     assert not re.findall(r".*(?:warning|error).*", done.stderr)
     assert kernels(done.stderr).keys() >= {"forward", "backward"}
     calls = calls_of((tmp_path / "program.ptx").read_text())
-    assert any(calls.values())
+    assert all(any(kernel in name for name in calls) for kernel in ("forward", "backward"))
     TopologicalSorter(calls).prepare()  # raises an error where calls go in a circle
 
 

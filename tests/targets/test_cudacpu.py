@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +72,34 @@ def test_correct_kernels_are_right_and_wrong_ones_are_found(check: str, tmp_path
         for kernel in ("no_barrier", "between_blocks"):
             one, other = (cudacpu.run(out, kernel, order=o, results="").stdout for o in ORDERS[:2])
             assert one != other, kernel
+
+
+FUSES = """
+#include <cstdio>
+__global__ void fuses(double* x) { x[0] = x[1] * x[2] + x[3]; }
+int main()
+{
+    double given[4] = {0, 1 + 1e-8, 1 - 1e-8, -1}, *there;
+    cudaMalloc((void**)&there, sizeof given);
+    cudaMemcpy(there, given, sizeof given, cudaMemcpyHostToDevice);
+    fuses<<<1, 1>>>(there);
+    cudaMemcpy(given, there, sizeof given, cudaMemcpyDeviceToHost);
+    std::printf("%.17g", given[0]);
+}
+"""
+
+
+@SLOW
+@pytest.mark.parametrize("told", ["-fmad=true", "-fmad=false", "-O3"])
+def test_products_and_sums_are_fused_only_if_asked_for(told: str, tmp_path: Path) -> None:
+    (tmp_path / "program.cu").write_text(FUSES)
+    words = [sys.executable, str(cudacpu.HERE / "nvcc"), told, str(tmp_path / "program.cu"), "-o", str(tmp_path / "a")]
+    subprocess.run(words, check=True)
+    found = float(subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True).stdout)
+    x, y = 1 + 1e-8, 1 - 1e-8
+    exactly = float(Fraction(x) * Fraction(y) - 1)
+    assert exactly != x * y - 1
+    assert found == (exactly if told == "-fmad=true" else x * y - 1)
 
 
 # --- exported projects ------------------------------------------------------------------------------------------------
