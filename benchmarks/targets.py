@@ -103,10 +103,10 @@ def measured(rounds: int, quick: bool) -> Record:
 
 def table(results: Record) -> str:
     """The rows as Markdown, and what they were taken on."""
-    m = results["machine"]
+    m, rounds = results["machine"], results["rounds"]
     lines = [
         f"`python -m benchmarks.targets`, {m['date']}, {m['processor']}, {m['cores']} cores, load "
-        f"{m['load_before']:.1f} before and {m['load_after']:.1f} after; the fastest of {results['rounds']} turns each:",
+        f"{m['load_before']:.1f} before and {m['load_after']:.1f} after; the fastest of {rounds} turns each:",
         "",
         "| forward and backward | flow | numpy | cpp_standalone | × |",
         "|---|---|--:|--:|--:|",
