@@ -30,7 +30,7 @@ import numpy as np
 from snnmodels.gradients import Simulation, SimulationError
 from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
 from snnmodels.losses.base import Loss
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets import Target
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, catalogue, load_model
 
@@ -94,7 +94,7 @@ def opening(name: str) -> tuple[float, float]:
 def measure(name: str) -> dict[str, Any]:
     """One neuron of the library, in a cache of its own."""
     model = load_model(name)
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["SNNMODELS_CACHE"] = cache

@@ -26,7 +26,7 @@ import snnmodels as snn
 from snnmodels.datasets import yin_yang_latency, yin_yang_split
 from snnmodels.files import write_rounded
 from snnmodels.gradients import Simulation
-from snnmodels.symbolic import HybridSystem
+from snnmodels.symbolic import hybrid_system
 from snnmodels.targets import Target
 
 from .library import TIMES, opened, weight_of
@@ -87,7 +87,7 @@ def neuron(name: str, rounds: int) -> Record:
     found = side_by_side(
         lambda target: opened(name, weight, target=target), {"input": TIMES}, np.zeros(1, dtype=int), rounds
     )
-    return {"linear": HybridSystem.from_model(model).is_linear} | found
+    return {"linear": hybrid_system(model).is_linear} | found
 
 
 def measured(rounds: int, quick: bool) -> Record:

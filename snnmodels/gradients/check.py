@@ -13,13 +13,14 @@ from ..datasets.targets import named_targets
 from ..losses import load_network, loss_of
 from ..losses.base import Loss
 from ..losses.integrals import with_integrals
-from ..symbolic.system import HybridSystem
+from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
+from ..templates.groups import MOST
 from ..templates.library import kind_of
 from ..templates.model import Model
-from ..templates.network import MOST, Network
+from ..templates.network import Network
 from ..templates.spike_times import with_room
 from .batches import count_trials
 from .gradient_report import FLOOR, GradientReport, GradientRow
@@ -146,7 +147,7 @@ def check_gradient(
 def _target_for(model: Model | Network | Probe) -> Target:
     """What is fastest from the beginning: nonlinear flows take NumPy far longer than a compiler its program."""
     network = model.network if isinstance(model, Probe) else model
-    linear = _linear(network) if isinstance(network, Network) else HybridSystem.from_model(network).is_linear
+    linear = _linear(network) if isinstance(network, Network) else hybrid_system(network).is_linear
     if linear:
         return "numpy"
     from ..targets.devices import CompilerMissing, require_compiler  # with Brian2
@@ -174,7 +175,7 @@ def _subject(
     if isinstance(model, Probe):
         return model
     if isinstance(model, Model):
-        trials = trials or (2 if HybridSystem.from_model(model).is_linear else 1)
+        trials = trials or (2 if hybrid_system(model).is_linear else 1)
         return probe(model, seed=seed, trials=trials, recurrent=recurrent, target=target)
     if recurrent:
         raise ValueError("recurrent is for a model; a network has the projections that it declares")
@@ -199,7 +200,7 @@ def _simulated(subject: Probe) -> Network:
 
 
 def _linear(network: Network) -> bool:
-    return all(HybridSystem.from_model(p.model).is_linear for p in network.populations)
+    return all(hybrid_system(p.model).is_linear for p in network.populations)
 
 
 _OWN_LOSSES = {

@@ -22,7 +22,8 @@ from ..losses.observables import Observable
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
-from ..templates.network import Network, check_network, in_unit
+from ..templates.network import Network, check_network
+from ..templates.quantities import in_unit
 from ..templates.samples import checked_samples
 from ..templates.spike_times import checked_times, side_by_side, warn_of_early
 from ..templates.values import all_finite, with_values

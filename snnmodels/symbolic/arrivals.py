@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from ..templates.network import Network
+from .declaration import hybrid_system
 from .system import HybridSystem
 
 __all__ = ["change_of_event", "jumping_populations", "why_jumps_teach_nothing"]
@@ -33,7 +34,7 @@ def jumping_populations(network: Network) -> tuple[str, ...]:
     for p in network.populations:
         used = {q.receptor for q in network.projections if q.target == p.name}
         if p.model.spiking and used:
-            system = HybridSystem.from_model(p.model)
+            system = hybrid_system(p.model)
             if any(change_of_event(system, receptor) != 0 for receptor in used):
                 found.append(p.name)
     return tuple(found)

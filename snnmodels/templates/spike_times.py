@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .network import in_unit
+from .quantities import in_unit
 
 __all__ = ["checked_times", "side_by_side", "warn_of_early", "with_room"]
 

@@ -16,7 +16,8 @@ from ..gradients.passes import ForwardPass
 from ..symbolic.arrivals import jumping_populations, why_jumps_teach_nothing
 from ..templates.arguments import check_kind, check_mapping, has_unit
 from ..templates.errors import brief
-from ..templates.network import check_inputs, in_unit
+from ..templates.network import check_inputs
+from ..templates.quantities import in_unit
 
 __all__ = ["missing_time", "simulated"]
 

@@ -26,7 +26,7 @@ from snnmodels.gradients import GradientSource, GradientWrapper, Outcome, Simula
 from snnmodels.losses import SpikeTimeError
 from snnmodels.optimisers import Adam
 from snnmodels.templates import Network, Population, Projection, SpikeInput, identity, load_model
-from snnmodels.templates.identity import description
+from snnmodels.templates.identity import checksum, description
 from snnmodels.training import EarlyStopping, settings, train
 from snnmodels.training.history import package_versions
 
@@ -339,6 +339,16 @@ def test_what_differs_is_described_otherwise(one: object, other: object) -> None
     assert description(one) != description(other)
     assert description(one) == description(copy.deepcopy(one))
     json.dumps(description(one), allow_nan=False)
+
+
+def test_checksums_read_all_of_what_they_are_of() -> None:
+    words = np.array([f"word {k}" for k in range(2000)], dtype=object)
+    dates = np.arange(3).astype("M8[D]")
+    for array, other in ((words, "another"), (dates, dates[0])):
+        before = checksum({"given": array})
+        assert before == checksum({"given": array.copy()})
+        array[len(array) // 2] = other
+        assert checksum({"given": array}) != before
 
 
 def test_descriptions_are_the_same_again() -> None:

@@ -15,7 +15,7 @@ from ...templates import CurrentInput, Drive, Network, Population, Projection, S
 from ...templates.arguments import check_kind
 from ...templates.errors import brief, suggest
 from ...templates.expressions import is_name
-from ...templates.network import in_unit
+from ...templates.quantities import in_unit
 from ._graph import LINEAR, NEURONS, PASSING, Graph, read_graph, refuse
 from ._neurons import KINDS, Kind, gains, model_of
 from ._notes import arrays_of, note_of
