@@ -1,7 +1,8 @@
 """Time NumPy beside the compiled program: forward and backward of a batch, on both targets.
 
 python -m benchmarks.targets            # writes docs/results/targets.json, and the table of docs/targets.md
-python -m benchmarks.targets --quick    # one round, no file
+python -m benchmarks.targets --quick    # one round of two rows, no file
+python -m benchmarks.targets --table    # only the table, from the results
 
 The targets take turns, round by round, so that other load meets both; the fastest run of each counts. Networks are that
 of Yin-Yang with a batch of 32, and for some neurons of the library that of `benchmarks.library`: 64 of them with three
@@ -11,6 +12,7 @@ sources, all parameters learnable.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -88,12 +90,23 @@ def neuron(name: str, rounds: int) -> Record:
     return {"linear": hybrid_system(model).is_linear} | found
 
 
+def measured(rounds: int, quick: bool) -> Record:
+    """All rows, or two with one round."""
+    rounds, names = (1, NEURONS[:1]) if quick else (rounds, NEURONS)
+    machine = describe_machine()
+    rows = {f"Yin-Yang, batch of {BATCH}": yin_yang(rounds)}
+    for name in names:
+        print(name, file=sys.stderr, flush=True)
+        rows[f"64 × `{name}`, 100 ms"] = neuron(name, rounds)
+    return {"machine": machine | {"load_after": os.getloadavg()[0]}, "rounds": rounds, "rows": rows}
+
+
 def table(results: Record) -> str:
     """The rows as Markdown, and what they were taken on."""
-    m = results["machine"]
+    m, rounds = results["machine"], results["rounds"]
     lines = [
         f"`python -m benchmarks.targets`, {m['date']}, {m['processor']}, {m['cores']} cores, load "
-        f"{m['load_before']:.1f} before and {m['load_after']:.1f} after; the fastest of {results['rounds']} turns each:",
+        f"{m['load_before']:.1f} before and {m['load_after']:.1f} after; the fastest of {rounds} turns each:",
         "",
         "| forward and backward | flow | numpy | cpp_standalone | × |",
         "|---|---|--:|--:|--:|",
@@ -106,7 +119,9 @@ def table(results: Record) -> str:
 
 
 def _shown(duration: float) -> str:
-    return f"{duration:.2g} s" if duration >= 1 else f"{1e3 * duration:.2g} ms"
+    """Two digits."""
+    number, unit = (duration, "s") if duration >= 1 else (1e3 * duration, "ms")
+    return f"{float(f'{number:.2g}'):g} {unit}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,18 +133,13 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="one round of Yin-Yang and one neuron, nothing written")
+    parser.add_argument("--table", action="store_true", help="only write the table of the results")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     options = parser.parse_args(arguments)
-    rounds, names = (1, ("lif",)) if options.quick else (options.rounds, NEURONS)
-    machine = describe_machine()
-    rows = {f"Yin-Yang, batch of {BATCH}": yin_yang(rounds)}
-    for name in names:
-        print(name, file=sys.stderr, flush=True)
-        rows[f"64 × `{name}`, 100 ms"] = neuron(name, rounds)
-    machine["load_after"] = os.getloadavg()[0]
-    results = {"machine": machine, "rounds": rounds, "rows": rows}
-    if not options.quick:
+    results = json.loads(RESULTS.read_text()) if options.table else measured(options.rounds, options.quick)
+    if not options.quick and not options.table:
         write_rounded(RESULTS, results)
+    if not options.quick:
         before, begin, rest = PAGE.read_text().partition(BEGIN)
         _, end, after = rest.partition(END)
         if not begin or not end:

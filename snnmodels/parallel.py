@@ -109,7 +109,8 @@ def _dead(executor: Executor, futures: Mapping[Future[Any], int], every: Sequenc
     at_once = getattr(executor, "workers", None) or getattr(executor, "_max_workers", len(broken))
     runs = [_brief(every[futures[f]]) for f in broken[:at_once]]
     which = f"the run {runs[0]}" if len(runs) == 1 else f"one of the runs {', '.join(runs[:-1])} and {runs[-1]}"
-    error.add_note(f"a process died, in {which} or before it began: it was killed, as for want of memory, or can't start")
+    why = "it was killed, as for want of memory, or can't start"
+    error.add_note(f"a process died, in {which} or before it began: {why}")
     return error
 
 

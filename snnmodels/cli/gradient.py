@@ -28,8 +28,8 @@ def check_gradient(
     target: Annotated[
         Target | None,
         typer.Option(
-            help="Where the simulation runs. [default: numpy for linear models; for others cpp_standalone, where there is "
-            "a compiler]",
+            help="Where the simulation runs. [default: numpy for linear models; for others cpp_standalone, where there "
+            "is a compiler]",
             show_default=False,
         ),
     ] = None,

@@ -63,8 +63,8 @@ BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=
 TargetOption = Annotated[
     Target,
     typer.Option(
-        help="Where the simulation runs; numpy needs no compiler, but is for small linear networks: it takes hundreds of "
-        "times as long for nonlinear ones (docs/targets.md)."
+        help="Where the simulation runs; numpy needs no compiler, but takes hundreds of times as long "
+        "(docs/targets.md)."
     ),
 ]
 WorkersOption = Annotated[

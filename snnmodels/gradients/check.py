@@ -145,7 +145,7 @@ def check_gradient(
 
 
 def _target_for(model: Model | Network | Probe) -> Target:
-    """What is fastest from the beginning: steps of nonlinear flows take NumPy far longer than a compiler the program."""
+    """What is fastest from the beginning: nonlinear flows take NumPy far longer than a compiler its program."""
     network = model.network if isinstance(model, Probe) else model
     linear = _linear(network) if isinstance(network, Network) else hybrid_system(network).is_linear
     if linear:

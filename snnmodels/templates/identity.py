@@ -76,9 +76,9 @@ def _content_of(array: np.ndarray) -> Any:
 def description(value: Any) -> Any:
     """A loss, an encoder, a schedule or the like as plain values: the same in every process, other where it is other.
 
-    Objects are told by class and attributes, functions by name, code, defaults, what they close over, and those of the
-    module's variables that they read and don't set: numbers, texts, tuples, arrays and functions. Lists, dictionaries and
-    objects of a module are not looked at, as they may well hold what happens on the way.
+    Objects are told by class and attributes, functions by name, code, defaults, what they close over, and those of
+    their module's variables that they read and don't set: numbers, texts, tuples, arrays and functions. Lists,
+    dictionaries and objects of a module are not looked at, as they may well hold what happens on the way.
     """
     return _described(value, ())
 
