@@ -84,9 +84,10 @@ def nearest_noise(task: Task, places: Array) -> float:
         recorded = sum(map(len, sweep.spikes))
         if len(sweep.spikes) < 2 or not recorded:
             continue
+        tau = task.noise.tau if task.noise else Noise.tau
         unit = frozen_noise(
-            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=task.noise.tau if task.noise else Noise.tau, seed=task.seed, silent=False
-        )
+            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=tau, seed=task.seed, silent=False
+        )  # fmt: skip
         levels = _LEVELS * sweep.current.std()
         currents = (sweep.current + levels[:, None, None] * unit).reshape(-1, len(sweep.current))
         with Neurons(
