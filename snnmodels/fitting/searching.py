@@ -233,7 +233,8 @@ class _Search:
             self.simulations += objective.simulations
         what = f"distance at {stage.tau * 1e3:g} ms" if set(self.task.weights) == {"spikes"} else "loss"
         self.told.append(f"{stage.name}: {what} {evolution.best[1]:.4f}")
-        if stage.name not in ("wide", "noise"):
+        # where the distance without noise counts, its best would be taken for what holds on this one current alone
+        if stage.name not in ("wide", "noise") and (stage.noisy or not task.stages[-1].alone):
             self._keep(stage)
 
     def _generation(self, k: int) -> int:
