@@ -19,8 +19,9 @@ from scipy.linalg import matrix_balance
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.flows import Flow, evaluate
 from ..symbolic.parsing import symbol
+from ..symbolic.parts import Arrival, RefractoryPeriod
 from ..symbolic.programs import Builder, Program, cotangent
-from ..symbolic.system import Arrival, HybridSystem, RefractoryPeriod
+from ..symbolic.system import HybridSystem
 from .responses import Additive
 from .rule import TIME, Rule
 
@@ -209,6 +210,35 @@ class Rules:
     def moves(self, receptor: int, state: int) -> bool:
         """Whether an arrival through a receptor moves a state itself, by places."""
         return bool(self.rules[f"arrive{receptor}"].program.outputs[f"y{state}"] != _x(state))
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether a trial may be one sweep, where nothing that its neurons do comes back to them (see runtime/sweep.h).
+
+        The flow has to have a closed form, which all neurons share, and the adjoint reads no states.
+        """
+        return bool(
+            self.linear
+            and self.shared
+            and np.isinf(self.longest)
+            and self.held is None
+            and not self.learnable
+            and not self.needs_states
+        )
+
+    def sweeps_at(self, receptor: int) -> bool:
+        """Whether an arrival there leaves the costates as they are, reads no states, and causes no spike at once."""
+        back = self.rules[f"arrive_back{receptor}"]
+        return (
+            not back.reads & {f"x{i}" for i in range(len(self.states))}
+            and self.keeps_costates(receptor)
+            and not (self.spiking and self.fires(receptor))
+        )
+
+    def keeps_costates(self, receptor: int) -> bool:
+        """Whether the adjoint of an arrival changes no costate."""
+        outputs = self.rules[f"arrive_back{receptor}"].program.outputs
+        return all(outputs[f"l{i}"] == _l(i) for i in range(len(self.states)))
 
     @property
     def scatters(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ..losses.observed import check_positive
 from ..templates.arguments import check_numbers, has_unit, real_array
 from ..templates.errors import brief
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 
 __all__ = ["Recording", "Sweep", "as_recording", "crossings"]
 

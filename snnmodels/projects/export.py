@@ -19,7 +19,7 @@ from ..losses.base import Loss, observables_of
 from ..losses.observables import Observable, Samples, SpikeTimes
 from ..losses.observed import labels_of
 from ..targets.cpp import program as cpp
-from ..targets.cpp.engine import bounds_of, scatters, write_parameters, write_times
+from ..targets.cpp.engine import bounds_of, compiled, write_parameters, write_times
 from ..targets.cpp.layout import Layout, Ways
 from ..targets.cuda import program as cuda
 from ..templates.arguments import check_kind, check_mapping
@@ -259,10 +259,10 @@ def _sources(
         ways = Ways()
         own.append("project.cu")
     else:
-        scatter = scatters(plan)
-        made, models = cpp.models(rules, plan.tolerance, scatter=scatter)
+        has = compiled(plan)
+        made, models = cpp.models(rules, plan.tolerance, has)
         files = {p.name: p.read_text() for p in sorted(cpp.RUNTIME.iterdir()) if p.suffix == ".h"}
-        units = [f"{name}.cpp" for name in cpp.units(scatter) if name != "program"]
+        units = [f"{name}.cpp" for name in cpp.units(has) if name != "program"]
         files |= {name: (cpp.RUNTIME / name).read_text() for name in units}
         makers = [f"make_model{k}" for k in range(len(made))]
         for k, (text, options) in enumerate(made):

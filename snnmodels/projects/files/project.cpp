@@ -1,4 +1,5 @@
 #include "program.h"
+#include "once.h"
 #include "project.h"
 #include "plan.h"
 

@@ -17,13 +17,13 @@ from ...events.engine import (
     refractory_periods,
     trials_of,
 )
-from ...events.plan import EnginePlan, GroupPlan
+from ...events.plan import Component, EnginePlan, GroupPlan
 from ...events.schema import Capacity, Entries, entries_of, is_sparse, reals
 from ..process import Process, ProgramError
 from .layout import Layout, Ways
-from .program import program
+from .program import Compiled, program
 
-__all__ = ["CompiledEngine", "CppEngine", "bounds_of", "open_engine", "scatters", "write_parameters", "write_times"]
+__all__ = ["CompiledEngine", "CppEngine", "bounds_of", "compiled", "open_engine", "write_parameters", "write_times"]
 
 
 def open_engine(plan: EnginePlan, *, trials: int, threads: int, timeout: float | None) -> CppEngine:
@@ -408,19 +408,37 @@ class CppEngine(CompiledEngine):
         sweep: bool = True,
         timeout: float | None = None,
     ) -> None:
-        can = scatters(plan) if scatter is None else scatter
-        path, models = program([p.rules for p in plan.groups], plan.tolerance, scatter=can)
+        path, models = program([p.rules for p in plan.groups], plan.tolerance, compiled(plan, scatter, sweep))
         super().__init__(plan, path, models, Ways(threads, scatter, sweep), trials=trials, timeout=timeout)
 
 
-def scatters(plan: EnginePlan) -> bool:
-    """Whether scattering pays anywhere (see Sparse::suits): only where rows leave out neurons of their component.
+def compiled(plan: EnginePlan, scatter: bool | None = None, sweep: bool = True) -> Compiled:
+    """Which ways to run components a program of a plan needs to have.
+
+    Scattering pays only where rows leave out neurons of their component (see Sparse::suits), and the general way is for
+    what is neither scattered nor swept.
 
     Parameters
     ----------
     plan : EnginePlan
+    scatter, sweep
+        See `CppEngine`.
     """
-    return any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
+    if scatter is None:
+        scatter = any(map(is_sparse, plan.projections)) or any(len(c.populations) > 1 for c in plan.components)
+    swept = sweep and not (plan.drives or plan.sources or plan.samples)
+    return Compiled(scatter, scatter or not swept or not all(_sweeps(plan, c) for c in plan.components))
+
+
+def _sweeps(plan: EnginePlan, component: Component) -> bool:
+    """Whether a component is swept, as EventSimulator::swept decides where nothing is driven or sampled."""
+    if len(component.populations) > 1 or component.feedback:
+        return False
+    r = plan.populations[component.populations[0]].rules
+    incoming = [plan.projections[k] for k in component.incoming]
+    if r.observed is not None and (r.spiking or any(r.moves(q.receptor, r.observed) for q in incoming)):
+        return False
+    return r.sweeps and all(r.sweeps_at(q.receptor) and not is_sparse(q) for q in incoming)
 
 
 def bounds_of(plan: EnginePlan) -> dict[tuple[int, str], Bounds]:

@@ -102,7 +102,7 @@ def truth(x: bool) -> str:
     return "true" if x else "false"
 
 
-def model(name: str, r: Rules, order: int, *, scatter: bool = False) -> str:
+def model(name: str, r: Rules, order: int, *, scatter: bool = False, general: bool = True) -> str:
     """All rules of a model as one structure, with what the runtime has to know of it.
 
     Parameters
@@ -114,6 +114,8 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False) -> str:
         Of the Taylor steps of a nonlinear flow.
     scatter : bool
         Whether it is to have what scattering arrivals needs; its rules have to allow that.
+    general : bool
+        Whether it is to have what the general way needs.
     """
     x = {f"x{i}" for i in range(len(r.states))}
     rules = dict.fromkeys(_OPTIONAL, _ABSENT) | dict(r.rules)
@@ -124,7 +126,6 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False) -> str:
         jumps = ", ".join(
             truth(r.moves(k, i)) for i in range(len(x))
         )
-        keeps = all(back.program.outputs[f"l{i}"] == sp.Symbol(f"l{i}", real=True) for i in range(len(x)))
         # whether the gradient by a weight depends on it
         weighted = "w" in {x.name for x in back.program.select([back.outputs[0]]).inputs}
         receptors.append(
@@ -134,7 +135,7 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False) -> str:
                     f"static constexpr bool FIRES = {truth(r.fires(k))};",
                     f"static constexpr bool READS = {truth(bool(back.reads & x))};",
                     f"static constexpr bool JUMPS[{len(x)}] = {{{jumps}}};",
-                    f"static constexpr bool KEEPS = {truth(keeps)};",
+                    f"static constexpr bool KEEPS = {truth(r.keeps_costates(k))}, SWEEPS = {truth(r.sweeps_at(k))};",
                     f"static constexpr bool WEIGHTED = {truth(weighted)};",
                     rule("Arrive", arrive),
                     rule("ArriveBack", back),
@@ -161,10 +162,11 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False) -> str:
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr int MAX_EVENTS = {MAX_EVENTS};",
-            f"static constexpr bool SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
+            f"static constexpr bool GENERAL = {truth(general)}, SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
             f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.may_stay_above)};",
             f"static constexpr bool REFRACTORY = {truth(r.held is not None)};",
             f"static constexpr bool HOLDS[{max(1, len(r.states))}] = {{{', '.join(map(truth, _holds(r)))}}};",
+            f"static constexpr bool SWEEPS = {truth(r.sweeps)};",
             f"static constexpr bool LINEAR = {truth(r.linear)}, SERIES = {truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {truth(r.observed is not None)};",

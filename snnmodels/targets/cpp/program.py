@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...events import accuracy
@@ -16,29 +17,55 @@ from ..process import EXCHANGE
 from . import printer
 from .series import flags
 
-__all__ = ["FAST", "OPTIONS", "RUNTIME", "UNITS", "models", "program", "source", "table", "units"]
+__all__ = ["Compiled", "FAST", "OPTIONS", "RUNTIME", "UNITS", "models", "program", "source", "table", "units"]
 
 RUNTIME = Path(__file__).parent / "runtime"
 OPTIONS = ("-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
 _FLAGS = (*OPTIONS, "-march=native")
 FAST = "-O3"
 # What knows no model. Little of it is worth the compiler's time; Adam is to give NumPy's bits.
-UNITS = {"simulation": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (FAST, "-ffp-contract=off")}
+UNITS = {"general": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (FAST, "-ffp-contract=off")}
 """Files of the runtime that are compiled, and how."""
 
 
-def units(scatter: bool) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Compiled:
+    """The ways to run a component that a program has, beside sweeps.
+
+    Attributes
+    ----------
+    scatter : bool
+        Whether arrivals can be scattered over the neurons of models whose rules allow it; see runtime/scatter.h.
+    general : bool
+        Whether there is the general way, without which every component has to be one that is swept; scattering falls
+        back on it. See runtime/general.h.
+
+    Raises
+    ------
+    ValueError
+        For scattering without the general way.
+    """
+
+    scatter: bool = True
+    general: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scatter and not self.general:
+            raise ValueError("scattering needs the general way to fall back on")
+
+
+def units(ways: Compiled) -> dict[str, tuple[str, ...]]:
     """Those of `UNITS` that a program needs.
 
     Parameters
     ----------
-    scatter : bool
-        See `source`; only what scatters needs the file of sparse projections.
+    ways : Compiled
     """
-    return {name: options for name, options in UNITS.items() if scatter or name != "sparse"}
+    spared = {"sparse": ways.scatter, "general": ways.general}
+    return {name: options for name, options in UNITS.items() if spared.get(name, True)}
 
 
-def source(r: Rules, order: int, *, scatter: bool = True) -> str:
+def source(r: Rules, order: int, ways: Compiled) -> str:
     """One model with the function that makes a population of it, `maker`.
 
     Parameters
@@ -46,8 +73,7 @@ def source(r: Rules, order: int, *, scatter: bool = True) -> str:
     r : Rules
     order : int
         Of the steps of a nonlinear flow.
-    scatter : bool
-        Whether arrivals can be scattered over its neurons, where its rules allow it; see runtime/scatter.h.
+    ways : Compiled
 
     Returns
     -------
@@ -55,10 +81,10 @@ def source(r: Rules, order: int, *, scatter: bool = True) -> str:
         C++ of a file of its own.
     """
     header, kind = ("sweep.h", "SweptPopulation") if r.linear else ("nonlinear.h", "NonlinearPopulation")
-    scattered = scatter and r.scatters
+    scattered = ways.scatter and r.scatters
     if scattered:
         header, kind = "scattered.h", "ScatteringPopulation"
-    body = printer.model("Model", r, order, scatter=scattered)
+    body = printer.model("Model", r, order, scatter=scattered, general=ways.general)
     differences = printer.divided_differences() if "expdd" in body else ""
     return f"""#include "{header}"
 namespace snn {{
@@ -72,7 +98,7 @@ Neurons* MAKER() {{ return new {kind}<Model>(); }}
 
 
 def models(
-    rules: Sequence[Rules], tolerance: float, *, scatter: bool = True
+    rules: Sequence[Rules], tolerance: float, ways: Compiled
 ) -> tuple[list[tuple[str, tuple[str, ...]]], list[int]]:
     """The models of several groups, each once.
 
@@ -82,8 +108,7 @@ def models(
         Of every group.
     tolerance : float
         Of nonlinear flows; it decides their order.
-    scatter : bool
-        See `source`.
+    ways : Compiled
 
     Returns
     -------
@@ -97,7 +122,7 @@ def models(
     numbers = []
     for r in rules:
         options = () if r.linear else tuple(flags([SeriesProgram.of(r.system)]))
-        numbers.append(made.setdefault((source(r, order, scatter=scatter), options), len(made)))
+        numbers.append(made.setdefault((source(r, order, ways), options), len(made)))
     return list(made), numbers
 
 
@@ -117,7 +142,9 @@ def table(makers: Sequence[str]) -> str:
     )
 
 
-def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool = True) -> tuple[Path, list[int]]:
+def program(
+    rules: Sequence[Rules], tolerance: float = 1e-10, ways: Compiled = Compiled()
+) -> tuple[Path, list[int]]:
     """The compiled program of the models of several groups, and which of its models each has.
 
     What knows no model, and every model, are compiled apart and kept, so that a network of known models is only linked.
@@ -128,8 +155,8 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
         Of every group of a plan.
     tolerance : float
         Of nonlinear flows; it decides their order.
-    scatter : bool
-        See `source`; where it is not asked for, it need not be compiled.
+    ways : Compiled
+        What is not asked for need not be compiled.
 
     Returns
     -------
@@ -144,14 +171,14 @@ def program(rules: Sequence[Rules], tolerance: float = 1e-10, *, scatter: bool =
     OSError
         If the cache can't be used; see `kept`.
     """
-    made, numbers = models(rules, tolerance, scatter=scatter)
+    made, numbers = models(rules, tolerance, ways)
     makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
     headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.iterdir()))
     # the longest first, so that none is waited for at the end
     parts = [(text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
     exchange = f'-DSNN_EXCHANGE="{EXCHANGE}"'
     parts += [
-        ((RUNTIME / f"{name}.cpp").read_text(), (*options, exchange)) for name, options in units(scatter).items()
+        ((RUNTIME / f"{name}.cpp").read_text(), (*options, exchange)) for name, options in units(ways).items()
     ]
     parts.append((table(makers), ()))
     name = f"program-{fingerprint(*(part for text, options in parts for part in (text, *options)), *_FLAGS, headers)}"

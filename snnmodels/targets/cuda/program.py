@@ -20,7 +20,7 @@ __all__ = ["FLAGS", "compiler", "main_file", "models", "program", "sources"]
 
 _RUNTIME = Path(__file__).parent / "runtime"
 _SHARED = Path(__file__).parents[1] / "cpp" / "runtime"  # what does not know how neurons lie in memory is C++'s
-_SHARED_FILES = ("adam.h", "exchange.h", "kinks.h", "ladder.h", "losses.h", "series.h", "taylor.h")
+_SHARED_FILES = ("adam.h", "exchange.h", "failure.h", "kinks.h", "ladder.h", "losses.h", "series.h", "taylor.h")
 FLAGS = ("-std=c++17", "-O3", "-w", "--expt-relaxed-constexpr")
 
 

@@ -15,16 +15,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "failure.h"
 
 namespace snn {
-
-// Why a simulation has no result; Python words it.
-struct Failure
-{
-    const char* what;
-    int population, neuron;
-    double time;
-};
 
 class Exchange
 {

@@ -23,6 +23,8 @@ typedef std::int64_t I8 __attribute__((vector_size(64)));
 constexpr double INF = std::numeric_limits<double>::infinity();
 
 #define SNN_INLINE inline __attribute__((always_inline))
+// what runs once for a set of values: short code, and soon compiled
+#define SNN_COLD __attribute__((cold))
 // what ladder.h, series.h and taylor.h have to say where a graphics card runs them; see cuda/runtime/lanes.h
 #define SNN_DEVICE
 #define SNN_TABLE inline constexpr

@@ -3,11 +3,10 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
-#include "exchange.h"
+#include "failure.h"
 #include "kinks.h"
 #include "ladder.h"
 #include "lanes.h"
@@ -117,7 +116,7 @@ struct Train
 {
     Plain<double> t, sens, before;  // sens: of the backward pass; before: the S states just before the reset, spike after spike
     Plain<int> neuron, cause, slot;  // slot: place of an input spike in the array that it was given in
-    std::vector<std::pair<int, int>> rounds;  // spike and round of those that come in one: from 1 on; see EventSimulator
+    std::vector<std::pair<int, int>> rounds;  // spike and round of those that come in one: from 1 on; see GeneralSimulator
     int size() const { return int(t.size()); }
     int round(int spike) const
     {
@@ -155,7 +154,7 @@ struct Turns
     void clear() { t.clear(), before.clear(), neuron.clear(), kind.clear(), at.clear(); }
 };
 
-// Sorts spikes by time, then neuron; see simulation.cpp
+// Sorts spikes by time, then neuron; see once.h
 class SpikeSort
 {
 public:
@@ -207,10 +206,11 @@ class Scatter;  // see scatter.h
 struct NotScattered {};  // thrown by what is found out only on the way and can't be scattered: the general way is taken
 struct Sweep;    // see sweep.h
 
+// What every way to simulate asks of the neurons of a population
 class Neurons
 {
 public:
-    virtual ~Neurons() {}
+    virtual ~Neurons();
     virtual Scatter* scatter() { return nullptr; }  // another way to simulate these neurons, to be deleted by the caller
     // whether a whole trial can be simulated at once if all its arrivals are known and come to such receptors, see sweep.h
     virtual bool sweeps() const { return false; }
@@ -220,27 +220,12 @@ public:
     virtual void refresh() = 0;  // after new parameter values
     virtual void begin() = 0;
     virtual bool spiking() const = 0;
-    virtual bool eventful() const { return spiking(); }  // whether anything happens to them by itself
-    Turns turns;  // what has, and was no spike, up to the limit of the last settle()
-    virtual bool fires(int receptor) const = 0;
-    virtual bool reads(int receptor) const = 0;
-    virtual void arrive(int receptor, const Row& row) = 0;
-    virtual void arrive_one(int receptor, int neuron, double weight, double* state) const = 0;
-    virtual double event(const double* state, int neuron) const = 0;
     virtual void above(std::vector<int>& found) = 0;
-    virtual void reset(const double* before, int neuron, double* after) const = 0;
-    // Flow over a piece of length s; `look`: collect the neurons that may cross, with their states at its start
-    virtual void advance(double s, bool look, bool move) = 0;
-    // First crossings of those collected, in the rest of a piece of length s
-    virtual void search(double s) = 0;
-    // The spikes up to `limit` after the start of the piece at `t`, appended to the train; states at `limit` follow
-    virtual void settle(double t, double limit, double end, Train& train) = 0;
-    // the earliest time after the start of the piece at which a crossing found may be felt, by others or by its neuron
-    virtual double felt(double shortest) const = 0;
     virtual bool refractory() const = 0;
     virtual double duration(int neuron) const = 0;
-    virtual double release_back(int neuron, const double* state, const double* costate) const = 0;
-    virtual void duration_back(int neuron, double sens) = 0;
+    virtual bool jumps(int receptor) const = 0;  // whether an arrival moves the observed state at once
+    virtual void back_begin(double* const* gradients) = 0;
+    virtual void peaks_begin() {}  // maxima of the observed state
     // a refractory neuron follows other rules until it is released
     void hold(int j, bool yes)
     {
@@ -250,33 +235,7 @@ public:
         else held_list.erase(std::find(held_list.begin(), held_list.end(), j));
     }
     void release_all() { for (int j : held_list) held[j] = 0; held_list.clear(); }
-    virtual void flow_one(double s, int neuron, const double* from, double* to) const = 0;
-    // What happens to single neurons may be put off until finish(), to be done for several at once; to one neuron it then
-    // happens in the order of the calls.
-    // The state a time s after a known event of a kind with the state `before`
-    virtual void follow(double s, int neuron, const double* before, int kind) = 0;
-    virtual void decide(int input, int neuron) = 0;
-    // By how much an arrival lowers the slope of the observed state; state: that just before it, where the rule reads it
-    virtual double lowers(int receptor, int neuron, double w, const double* state) = 0;
-    // From the costate a time s after an event to that before it
-    virtual void back_event(double s, int neuron, double* costate, const double* before, double sens, int kind) = 0;
-    virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
-    virtual void finish() {}
     double smallest_gdot = INF;
-    // adjoint
-    virtual void back_begin(double* const* gradients) = 0;
-    virtual void back(double s, const double* start) = 0;
-    virtual void back_one(double s, int neuron, double* costate, const double* start, bool held) = 0;
-    virtual double spike_back(int neuron, const double* before, double* costate, double sens, bool crossing) = 0;
-    // `timed`: whether the sensitivity to the time of the arrival is wanted
-    virtual double arrive_back(int receptor, const Row& row, double* gradient, const double* state, bool timed) = 0;
-    virtual bool jumps(int receptor) const = 0;  // whether an arrival moves the observed state at once
-    virtual double arrive_back_one(int receptor, int neuron, double weight, double& gradient, const double* state) = 0;
-    virtual void back_end() = 0;
-    // maxima of the observed state
-    virtual void peaks_begin() {}
-    virtual void peaks_jump(const double* was, double t, int piece) { (void)was, (void)t, (void)piece; }
-    virtual void peaks(const double* start, double t, double s, int piece) { (void)start, (void)t, (void)s, (void)piece; }
 
     double* state(int k) { return x.begin() + std::size_t(k) * width; }
     double* costate(int k) { return l.begin() + std::size_t(k) * width; }
@@ -307,15 +266,69 @@ protected:
     std::vector<double> set_aside;
 };
 
+// What the general way asks beside that; a model that is swept alone has none of it, see Rules.sweeps
+class GeneralNeurons : public Neurons
+{
+public:
+    ~GeneralNeurons() override;
+    virtual bool eventful() const { return spiking(); }  // whether anything happens to them by itself
+    Turns turns;  // what has, and was no spike, up to the limit of the last settle()
+    virtual bool fires(int receptor) const = 0;
+    virtual bool reads(int receptor) const = 0;
+    virtual void arrive(int receptor, const Row& row) = 0;
+    virtual void arrive_one(int receptor, int neuron, double weight, double* state) const = 0;
+    virtual double event(const double* state, int neuron) const = 0;
+    virtual void reset(const double* before, int neuron, double* after) const = 0;
+    // Flow over a piece of length s; `look`: collect the neurons that may cross, with their states at its start
+    virtual void advance(double s, bool look, bool move) = 0;
+    // First crossings of those collected, in the rest of a piece of length s
+    virtual void search(double s) = 0;
+    // The spikes up to `limit` after the start of the piece at `t`, appended to the train; states at `limit` follow
+    virtual void settle(double t, double limit, double end, Train& train) = 0;
+    // the earliest time after the start of the piece at which a crossing found may be felt, by others or by its neuron
+    virtual double felt(double shortest) const = 0;
+    virtual double release_back(int neuron, const double* state, const double* costate) const = 0;
+    virtual void duration_back(int neuron, double sens) = 0;
+    virtual void flow_one(double s, int neuron, const double* from, double* to) const = 0;
+    // What happens to single neurons may be put off until finish(), to be done for several at once; to one neuron it then
+    // happens in the order of the calls.
+    // The state a time s after a known event of a kind with the state `before`
+    virtual void follow(double s, int neuron, const double* before, int kind) = 0;
+    virtual void decide(int input, int neuron) = 0;
+    // By how much an arrival lowers the slope of the observed state; state: that just before it, where the rule reads it
+    virtual double lowers(int receptor, int neuron, double w, const double* state) = 0;
+    // From the costate a time s after an event to that before it
+    virtual void back_event(double s, int neuron, double* costate, const double* before, double sens, int kind) = 0;
+    virtual void back_later(double s, int neuron, double* costate, const double* start, bool held) { back_one(s, neuron, costate, start, held); }
+    virtual void finish() {}
+    // adjoint
+    virtual void back(double s, const double* start) = 0;
+    virtual void back_one(double s, int neuron, double* costate, const double* start, bool held) = 0;
+    virtual double spike_back(int neuron, const double* before, double* costate, double sens, bool crossing) = 0;
+    // `timed`: whether the sensitivity to the time of the arrival is wanted
+    virtual double arrive_back(int receptor, const Row& row, double* gradient, const double* state, bool timed) = 0;
+    virtual double arrive_back_one(int receptor, int neuron, double weight, double& gradient, const double* state) = 0;
+    virtual void back_end() = 0;
+    // maxima of the observed state
+    virtual void peaks_jump(const double* was, double t, int piece) { (void)was, (void)t, (void)piece; }
+    virtual void peaks(const double* start, double t, double s, int piece) { (void)start, (void)t, (void)s, (void)piece; }
+};
+
 // A population of the model M, but for its flow between events
-template <class M> class ModelNeurons : public Neurons
+template <class M> class ModelNeurons : public std::conditional_t<M::GENERAL, GeneralNeurons, Neurons>
 {
 protected:
     using K = std::conditional_t<M::SHARED, double, D8>;
     static constexpr int S_ = M::S, P_ = M::P, G_ = M::G;
     static_assert(S_ <= 64, "the simulator keeps the states of one neuron in arrays of 64");
 
+    using Asked = std::conditional_t<M::GENERAL, GeneralNeurons, Neurons>;
+
 public:
+    using Asked::n, Asked::width, Asked::S, Asked::G, Asked::P, Asked::observed, Asked::needs_states, Asked::parameters, Asked::initial;
+    using Asked::x, Asked::l, Asked::state, Asked::costate, Asked::copy_state, Asked::held, Asked::held_list, Asked::hold, Asked::release_all, Asked::set_aside;
+    using Asked::peak_value, Asked::peak_time, Asked::peak_rate, Asked::peak_piece, Asked::peak_kind, Asked::set_peak;
+
     ModelNeurons()
     {
         S = S_, G = G_, P = P_;
@@ -323,7 +336,7 @@ public:
         parameters.resize(P_);
     }
 
-    void refresh() override
+    SNN_COLD void refresh() override
     {
         x.resize(std::size_t(S) * width), l.resize(std::size_t(S) * width);
         if constexpr (M::SPIKING)
@@ -338,13 +351,13 @@ public:
 
     void begin() override { release_all(); std::copy_n(initial, std::size_t(S) * width, x.begin()); }
     bool spiking() const override { return M::SPIKING; }
-    bool eventful() const override { return M::EVENTFUL; }
-    bool fires(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::FIRES; }); return yes && M::SPIKING; }
-    bool reads(int r) const override { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::READS; }); return yes; }
+    bool eventful() const { return M::EVENTFUL; }
+    bool fires(int r) const { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::FIRES; }); return yes && M::SPIKING; }
+    bool reads(int r) const { bool yes = false; M::receptor(r, [&](auto q) { yes = decltype(q)::READS; }); return yes; }
 
     // --- arrivals ------------------------------------------------------------------------------------------------------
 
-    void arrive(int r, const Row& row) override
+    void arrive(int r, const Row& row)
     {
         M::receptor(r, [&](auto q) {
             using R = decltype(q);
@@ -376,7 +389,7 @@ public:
         });
     }
 
-    void arrive_one(int r, int j, double w, double* state) const override
+    void arrive_one(int r, int j, double w, double* state) const
     {
         M::receptor(r, [&](auto q) {
             typename decltype(q)::template Arrive<double> rule;
@@ -433,7 +446,7 @@ public:
         }
         return d;
     }
-    double release_back(int j, const double* state, const double* costate) const override
+    double release_back(int j, const double* state, const double* costate) const
     {
         double s = 0;
         if constexpr (M::REFRACTORY)
@@ -446,7 +459,7 @@ public:
         }
         return s;
     }
-    void duration_back(int j, double sens) override
+    void duration_back(int j, double sens)
     {
         if constexpr (M::REFRACTORY && G_ > 0)
         {
@@ -458,7 +471,7 @@ public:
         }
     }
 
-    double event(const double* state, int j) const override
+    double event(const double* state, int j) const
     {
         double g = -1;
         if constexpr (M::SPIKING)
@@ -484,7 +497,7 @@ public:
             }
     }
 
-    void reset(const double* before, int j, double* after) const override
+    void reset(const double* before, int j, double* after) const
     {
         if constexpr (M::SPIKING && M::SHARED) reset_[0].at(0.0).run(before, after);
         else if constexpr (M::SPIKING)
@@ -504,7 +517,7 @@ public:
         for (int k = 0; k < G_; k++) grad[k] = gradients[k];
     }
 
-    void back_event(double s, int j, double* costate, const double* before, double sens, int kind) override
+    void back_event(double s, int j, double* costate, const double* before, double sens, int kind)
     {
         double after[S_];
         after_event(kind, before, j, after);
@@ -528,7 +541,7 @@ public:
         });
     }
 
-    double spike_back(int j, const double* before, double* costate, double sens, bool crossing) override
+    double spike_back(int j, const double* before, double* costate, double sens, bool crossing)
     {
         double in[2 * S_ + 1], two[2] = {0, 1};
         if constexpr (M::SPIKING)
@@ -552,7 +565,7 @@ public:
 
     bool jumps(int r) const override { bool yes = true; M::receptor(r, [&](auto q) { yes = decltype(q)::JUMPS[observed]; }); return yes; }
 
-    double arrive_back(int r, const Row& row, double* gradient, const double* state, bool timed) override
+    double arrive_back(int r, const Row& row, double* gradient, const double* state, bool timed)
     {
         double sum = 0;
         M::receptor(r, [&](auto q) {
@@ -573,10 +586,10 @@ public:
                 if (!timed)  // the weights' gradient is all there is
                 {
                     const auto at = rule.at(0.0);
-                    for (int j = 0; j < width; j += LANES)
+                    for (int j = 0; j < this->width; j += LANES)
                     {
                         D8 in[2 * S_ + 1], out[2 + S_];
-                        take(l.begin(), j, in + S_);
+                        take(this->l.begin(), j, in + S_);
                         in[2 * S_] = R::WEIGHTED ? load8(row.weight + j) : all(0);
                         at.run(in, out);
                         store8(gradient + j, load8(gradient + j) + out[0]);
@@ -617,7 +630,7 @@ public:
         return sum;
     }
 
-    double arrive_back_one(int r, int j, double w, double& gradient, const double* state) override
+    double arrive_back_one(int r, int j, double w, double& gradient, const double* state)
     {
         if constexpr (M::REFRACTORY)
             if (held[j]) return arrive_back_rules<typename M::Held>(r, j, w, gradient, state);
@@ -643,7 +656,7 @@ public:
         return s;
     }
 
-    double lowers(int r, int j, double w, const double* state) override
+    double lowers(int r, int j, double w, const double* state)
     {
         double result = 0;
         M::receptor(r, [&](auto q) {
@@ -658,7 +671,7 @@ public:
         return result;
     }
 
-    void back_end() override
+    void back_end()
     {
         if constexpr (G_ > 0)
             for (int j = 0; j < n; j++)
@@ -681,7 +694,7 @@ public:
     }
 
     // arrivals at `t` have moved the observed state itself from `was`
-    void peaks_jump(const double* was, double t, int piece) override
+    void peaks_jump(const double* was, double t, int piece)
     {
         if constexpr (M::OBSERVED)
             for (int j = 0; j < n; j++)
@@ -719,7 +732,7 @@ public:
     }
 
     // conditions of a neuron that read a driven input, which has jumped
-    void decide(int input, int j) override
+    void decide(int input, int j)
     {
         M::knot(input, [&](auto q) {
             typename decltype(q)::template Rule<double> rule;
@@ -731,7 +744,7 @@ public:
         });
     }
 
-    void follow(double s, int j, const double* before, int kind) override
+    void follow(double s, int j, const double* before, int kind)
     {
         double after[S_], to[S_];
         after_event(kind, before, j, after);

@@ -15,7 +15,7 @@ template <class M> class Population : public ModelNeurons<M>
     using Base::block, Base::observed_, Base::take, Base::put, Base::values, Base::prepare, Base::prepare_one, Base::peak_rule;
 
 public:
-    void refresh() override
+    SNN_COLD void refresh() override
     {
         Base::refresh();
         const int blocks = M::SHARED ? 1 : width / LANES;
@@ -36,7 +36,7 @@ public:
 
     // --- flow and crossings --------------------------------------------------------------------------------------------
 
-    void advance(double s, bool look, bool move) override
+    void advance(double s, bool look, bool move)
     {
         if (look) hot.n = 0;
         look = look && M::SPIKING;
@@ -47,7 +47,7 @@ public:
         if (move) bring_back([&](int j, double* state) { double to[S_]; flow_one(s, j, state, to); std::copy_n(to, S_, state); });
     }
 
-    void search(double s) override
+    void search(double s)
     {
         if constexpr (M::SPIKING)
         {
@@ -67,14 +67,14 @@ public:
         }
     }
 
-    double felt(double shortest) const override
+    double felt(double shortest) const
     {
         double t = INF;
         for (int k = 0; k < hot.n; k++) t = std::min(t, hot.root[k] + (M::REFRACTORY ? std::min(shortest, duration(hot.neuron[k])) : shortest));
         return t;
     }
 
-    void settle(double t, double limit, double end, Train& train) override
+    void settle(double t, double limit, double end, Train& train)
     {
         if constexpr (M::SPIKING)
         {
@@ -106,7 +106,7 @@ public:
         }
     }
 
-    void flow_one(double s, int j, const double* from, double* to) const override
+    void flow_one(double s, int j, const double* from, double* to) const
     {
         if constexpr (M::REFRACTORY)
             if (held[j])
@@ -127,7 +127,7 @@ public:
 
     // --- adjoint -------------------------------------------------------------------------------------------------------
 
-    void back(double s, const double* start) override
+    void back(double s, const double* start)
     {
         if constexpr (M::SHARED) back_blocks(back_[0].at(s), gradient_[0].at(s), start, 0, width);
         else for (int j = 0; j < width; j += LANES) back_blocks(back_[j / LANES].at(all(s)), gradient_[j / LANES].at(all(s)), start, j, j + LANES);
@@ -152,7 +152,7 @@ public:
         }
     }
 
-    void back_one(double s, int j, double* costate, const double* start, bool is_held) override
+    void back_one(double s, int j, double* costate, const double* start, bool is_held)
     {
         if (!(s > 0)) return;
         if constexpr (M::REFRACTORY)
@@ -183,7 +183,7 @@ public:
     // --- maxima --------------------------------------------------------------------------------------------------------
 
     // after the piece of length s, that began with the states `start` at `t`; piece + 1 begins at its end
-    void peaks(const double* start, double t, double s, int piece) override
+    void peaks(const double* start, double t, double s, int piece)
     {
         if constexpr (M::OBSERVED)
         {

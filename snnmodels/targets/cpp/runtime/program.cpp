@@ -1,5 +1,6 @@
-// The part of the program that knows no model: compiled once for all of them.
+// The part of a program that knows no model: compiled once for all of them, but for ways that not all need (general.cpp, sparse.cpp).
 #include "program.h"
+#include "once.h"
 
 int main()
 {

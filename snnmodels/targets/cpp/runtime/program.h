@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 #include "adam.h"
+#include "exchange.h"
 #include "losses.h"
 #include "simulator.h"
 

@@ -11,7 +11,7 @@ namespace snn {
 class Sources
 {
 public:
-    Sources(Neurons& states, int source, int target) : source(source), target(target), p(states) {}
+    Sources(GeneralNeurons& states, int source, int target) : source(source), target(target), p(states) {}
 
     void begin(SentSpikes& sent)
     {
@@ -75,7 +75,7 @@ public:
     const int source, target;  // of the source, inputs count first
 
 private:
-    Neurons& p;
+    GeneralNeurons& p;
 };
 
 }  // namespace snn

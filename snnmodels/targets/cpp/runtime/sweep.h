@@ -16,7 +16,7 @@ template <class M> class SweptPopulation : public Population<M>
     using K = typename Base::K;
     using Base::S_, Base::width, Base::index, Base::observed, Base::x, Base::l, Base::flow, Base::back_, Base::hot, Base::ladder, Base::clock;
     using Base::take, Base::put, Base::prepare, Base::costate;
-    static constexpr bool SWEEPS = M::SHARED && !M::SERIES && !M::REFRACTORY && M::G == 0 && !M::NEEDS_STATES;
+    static constexpr bool SWEEPS = M::SWEEPS;
     static constexpr int ROWS = 4;  // of one instant that go through costates together
 
 public:
@@ -24,11 +24,11 @@ public:
     bool sweeps(int r) const override
     {
         bool yes = false;
-        M::receptor(r, [&](auto q) { using R = decltype(q); yes = !R::READS && R::KEEPS && !(R::FIRES && M::SPIKING); });
+        M::receptor(r, [&](auto q) { using R = decltype(q); yes = R::SWEEPS; });
         return yes;
     }
 
-    void refresh() override
+    SNN_COLD void refresh() override
     {
         Base::refresh();
         if constexpr (SWEEPS)
@@ -70,11 +70,7 @@ public:
             l.fill(0);
             now = of.net.duration, active = false;
             ahead.first = ends.first = -1;
-            pulls.clear();
-            if (of.maxima)
-                for (int j = 0; j < Base::n; j++)
-                    if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
-            std::sort(pulls.begin(), pulls.end());
+            if constexpr (PULLED) collect_pulls(of);
             for (int n = of.stretches() - 1; n >= 0;)
                 if (const int m = single_arrivals(of, n); m > 1) n -= pieces_back(of, n, m);
                 else piece_back(of, n--);
@@ -360,7 +356,7 @@ private:
 
     // Whether the way back by up to s and forth again loses no more than a digit. Rounding grows as the products of absolute
     // values do; what it is compared with is how strongly a costate acts on another at all.
-    bool keeps_digits(double s) const
+    SNN_COLD bool keeps_digits(double s) const
     {
         if (!(s > 1e-9 * ladder.longest)) return true;
         constexpr int PARTS = 8;
@@ -420,6 +416,18 @@ private:
     };
     std::vector<Pull> pulls;
 
+    // Only what does not spike is swept where its maxima are wanted
+    static constexpr bool PULLED = M::OBSERVED && !M::SPIKING;
+
+    void collect_pulls(const Sweep& of)
+    {
+        pulls.clear();
+        if (of.maxima)
+            for (int j = 0; j < Base::n; j++)
+                if (const Peak& p = of.trial.peaks[j]; p.kind != Peak::START && of.loss->maxima[j] != 0) pulls.push_back({p.piece, p.time, j});
+        std::sort(pulls.begin(), pulls.end());
+    }
+
     // The loss depends on the observed state of a neuron at t
     void pull(int j, double t, double error)
     {
@@ -436,8 +444,9 @@ private:
         const Stretch& piece = of.tape.stretches[n];
         // nothing else happens to those that are swept: their spikes are the events that are their own
         const int arrivals = n ? of.tape.stretches[n - 1].arrivals : 0, owns = n ? of.tape.stretches[n - 1].owns : 0;
-        for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
-            if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
+        if constexpr (PULLED)
+            for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
+                if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
         if constexpr (M::SPIKING)
             for (int o = piece.owns; o-- > owns;) spike_back(of, o);
         if (active && piece.arrivals > arrivals)
@@ -453,6 +462,13 @@ private:
                 to = from;
             }
         }
+        if constexpr (PULLED) pull_ends(of, n, arrivals);
+    }
+
+    // Maxima just before the arrivals at the start of piece n
+    void pull_ends(const Sweep& of, int n, int arrivals)
+    {
+        const Stretch& piece = of.tape.stretches[n];
         for (; !pulls.empty() && pulls.back().piece >= n; pulls.pop_back())
         {
             const int j = pulls.back().neuron;

@@ -1,6 +1,9 @@
+// What a program defines once, beside its models: for the file of its main function, and for no other.
+#pragma once
 #include "simulation.h"
 
-std::unique_ptr<snn::Simulator> snn::make_simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons)
+// where no general.cpp is linked
+__attribute__((weak)) std::unique_ptr<snn::Simulator> snn::make_simulator(const Network& net, std::vector<std::unique_ptr<Neurons>> neurons)
 {
     return std::make_unique<EventSimulator>(net, std::move(neurons));
 }
@@ -9,6 +12,18 @@ std::unique_ptr<snn::Simulator> snn::make_simulator(const Network& net, std::vec
 __attribute__((weak)) std::unique_ptr<snn::ComponentSimulator> snn::make_sparse(const Network&, std::vector<std::unique_ptr<Neurons>>&)
 {
     return nullptr;
+}
+
+// here, so that no other file has all that is virtual, too
+snn::Neurons::~Neurons() {}
+snn::GeneralNeurons::~GeneralNeurons() {}
+
+long snn::EventSimulator::late_ties(const Trial& trial)
+{
+    long found = 0;
+    for (std::size_t c = 0; c < net.components.size(); c++)
+        if (trial.tapes[c].scattered && sparse->long_(net.components[c])) found += sparse->meetings(trial, net.components[c]);
+    return found;
 }
 
 void snn::SpikeSort::operator()(Train& train, int start, int S)
