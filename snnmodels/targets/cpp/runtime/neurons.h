@@ -615,7 +615,7 @@ public:
                         }
                 store8(gradient + j, load8(gradient + j) + out[0]);
                 s += out[1];
-                if constexpr (!R::KEEPS) put(this->l.begin(), j, out + 2); // without "this", g++ 12 finds no l here
+                if constexpr (!R::KEEPS) put(this->l.begin(), j, out + 2);  // without "this", g++ 12 finds no l here
                 for (int k = 0; k < G_; k++) store8(grad[k] + j, load8(grad[k] + j) + out[2 + S_ + k]);
             }
             sum = total(s);
