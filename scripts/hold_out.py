@@ -25,7 +25,7 @@ import numpy as np
 from snnmodels.files import as_json, atomic_file, folder_for, read_json, write_rounded
 from snnmodels.fitting.recording import Sweep
 from snnmodels.studies import held_out
-from snnmodels.studies.recorded_neuron import CANDIDATES, FITTED, WINDOWS, read_data
+from snnmodels.studies.recorded_neuron import CANDIDATES, FITTED, PROCEDURES, WINDOWS, read_data
 
 QUICK: dict[str, Any] = {"candidates": 16, "generations": 6, "likelihood": False, "polish_steps": 0}
 DOCS = Path("docs")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with first_half.npz")
     parser.add_argument("--models", nargs="+", choices=tuple(CANDIDATES), default=list(CANDIDATES))
     parser.add_argument(
-        "--procedures", nargs="+", choices=tuple(held_out.PROCEDURES), default=list(held_out.PROCEDURES)
+        "--procedures", nargs="+", choices=tuple(PROCEDURES), default=list(PROCEDURES)
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the searches, default: 0")
     parser.add_argument("--folds", type=int, default=4, help="parts, default: %(default)s")
@@ -116,7 +116,7 @@ def _table(fits: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     folds, size = fits[-1]["folds"], fits[-1]["options"]
-    for key, (procedure, (title, _)) in product(CANDIDATES, held_out.PROCEDURES.items()):
+    for key, (procedure, (title, _)) in product(CANDIDATES, PROCEDURES.items()):
         complete = _complete(fits, key, procedure)
         if not complete:
             continue
