@@ -5,7 +5,8 @@
     python scripts/fit_recording.py --data DIR --quick          # a minute: small populations, one model
     python scripts/fit_recording.py --data DIR --redraw         # table and figure from the fitted templates
 
-The first 7 s are fitted, the next 3 s choose. Every fitted model is a template in docs/results/recording, which
+Each is fitted in two ways, under noise and without it, and under noise alone. The first 7 s are fitted, the next 3 s
+choose. Every fitted model is a template in docs/results/recording, which
 `load_model` reads; the table and the figure are of these files, simulated anew.
 """
 
@@ -32,6 +33,7 @@ from snnmodels.studies.plots import save_figure
 from snnmodels.templates import load_model, save_model
 
 QUICK: dict[str, Any] = {"candidates": 16, "generations": 8, "likelihood": False}
+WAYS = ("both", "noise")  # of `study.PROCEDURES`
 DOCS = Path("docs")
 PAGE = DOCS / "recording.md"
 BEGIN, END = "<!-- recording: written by python scripts/fit_recording.py -->", "<!-- recording: end -->"
@@ -44,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with first_half.npz")
     parser.add_argument("--only", nargs="+", choices=tuple(study.CANDIDATES), help="fit these, and keep the others")
+    parser.add_argument("--procedures", nargs="+", choices=WAYS, default=list(WAYS), help="default: both of them")
     parser.add_argument("--seed", type=int, default=0, help="of the search, default: %(default)s")
     options = parser.parse_args(arguments)
     out = options.out or (Path("output/recording") if options.quick else DOCS)
@@ -53,13 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
     data = study.read_data(options.data)
     asked = options.only or (["current"] if options.quick else list(study.CANDIDATES))
     fitted = {"seed": options.seed, "progress": False, **(QUICK if options.quick else {})}
-    for key in [] if options.redraw is not None else asked:
-        made = f"python scripts/fit_recording.py --data DIR --only {key} --seed {options.seed}"
-        _fit(key, data, fitted, results, made)
-    found = {key: results / f"{key}.json" for key in study.CANDIDATES if (results / f"{key}.json").is_file()}
-    if not found:
+    for way in [] if options.redraw is not None else options.procedures:
+        for key in asked:
+            _fit(key, way, data, fitted, results, options.seed)
+    found = {(key, way): results / f"{_name(key, way)}.json" for key in study.CANDIDATES for way in WAYS}
+    rows = {what: _row(*what, path, data) for what, path in found.items() if path.is_file()}
+    if not rows:
         raise FileNotFoundError(f"{results}: no fitted model; run once without --redraw")
-    rows = {key: _row(key, path, data) for key, path in found.items()}
     table = _table(rows)
     print(table)
     if out == DOCS:
@@ -72,18 +75,25 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _fit(key: str, data: Sweep, options: dict[str, Any], folder: Path, command: str) -> None:
+def _name(key: str, way: str) -> str:
+    """Of the files of one model fitted in one way."""
+    return key if way == WAYS[0] else f"{key}_{way}"
+
+
+def _fit(key: str, way: str, data: Sweep, options: dict[str, Any], folder: Path, seed: int) -> None:
     """Fit one model and write its template and what is known of the fit."""
     candidate = study.CANDIDATES[key]
     others = {}
     if candidate.after:
-        before = folder / f"{candidate.after}.json"
+        before = folder / f"{_name(candidate.after, way)}.json"
         if not before.is_file():
             raise FileNotFoundError(f"{key} begins with the values of {candidate.after}; fit that first")
         others[candidate.after] = read_json(before, "results file", "values")["values"]
-    print(f"{candidate.title} ({len(candidate.free)} parameters)", flush=True)
+    words, chosen = study.PROCEDURES[way]
+    command = f"python scripts/fit_recording.py --data DIR --only {key} --procedures {way} --seed {seed}"
+    print(f"{candidate.title} ({len(candidate.free)} parameters), {words}", flush=True)
     used = _cpu_seconds()
-    fit = study.fit_candidate(candidate, Recording((data.until(study.FITTED),)), others, **options)
+    fit = study.fit_candidate(candidate, Recording((data.until(study.FITTED),)), others, **chosen, **options)
     used = _cpu_seconds() - used
     print("\n".join("  " + line for line in fit.stages), flush=True)
     model = bare_model(candidate.components)
@@ -96,10 +106,10 @@ def _fit(key: str, data: Sweep, options: dict[str, Any], folder: Path, command: 
         "rest of -70 mV and a leak conductance of 10 nS are conventions. The input is the recorded current itself."
     )
     save_model(
-        model, folder / f"{key}.toml", values, title=f"{candidate.title}, fitted", description=description
+        model, folder / f"{_name(key, way)}.toml", values, title=f"{candidate.title}, fitted", description=description
     )  # fmt: skip
     write_rounded(
-        folder / f"{key}.json",
+        folder / f"{_name(key, way)}.json",
         {
             "command": command,
             "values": fit.values,
@@ -124,7 +134,7 @@ def _write(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def _row(key: str, path: Path, data: Sweep) -> dict[str, Any]:
+def _row(key: str, way: str, path: Path, data: Sweep) -> dict[str, Any]:
     """What a fitted template does at the recorded current."""
     told = read_json(path, "results file", "command", "values", "noise", "simulations", "cpu_seconds", "seconds")
     candidate = study.CANDIDATES[key]
@@ -136,24 +146,25 @@ def _row(key: str, path: Path, data: Sweep) -> dict[str, Any]:
     train, *rest = study.trains(model, free, data, told["values"][DELAY], given)
     draws = noise.shape[1]
     noisy = [rest[k : k + draws] for k in range(0, len(rest), draws)]
-    told |= {"title": candidate.title, "free": len(candidate.free), "losses": study.losses(noisy, train, data)}
+    told |= {"title": candidate.title, "way": way, "free": len(candidate.free)}
+    told |= {"losses": study.losses(noisy, train, data)}
     return {**told, "train": train, "judged": study.judged(train, data)}
 
 
-def _table(rows: dict[str, dict[str, Any]]) -> str:
+def _table(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
     """Coincidence relative to the reliability, counts and costs, in Markdown."""
     first = next(iter(rows.values()))["judged"]
     reliabilities = ", ".join(
         f"{r['reliability']:.3f} within ± {r['window'] * 1e3:g} ms on the {r['part']} part" for r in first
     )
     lines = [
-        "| model (fitted parameters) | fit ± 4 ms | fit ± 2 ms | spikes | validation ± 4 ms | ± 2 ms | spikes | "
-        "loss: fit | validation | noise (pA) | simulations | CPU (s) |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| model (fitted parameters) | under noise | fit ± 4 ms | fit ± 2 ms | spikes | "
+        "validation ± 4 ms | ± 2 ms | spikes | loss: fit | validation | noise (pA) | simulations | CPU (s) |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for r in rows.values():
         by = {(j["part"], j["window"]): j for j in r["judged"]}
-        cells = [f"{r['title']} ({r['free']})" + (" \\*" if " at commit " in r["command"] else "")]
+        cells = [f"{r['title']} ({r['free']})", {"both": "and without", "noise": "alone"}[r["way"]]]
         for part in ("fitted", "validated"):
             cells += [f"{by[part, w]['relative']:.2f}" for w in study.WINDOWS]
             one = by[part, study.WINDOWS[0]]
@@ -161,14 +172,25 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
         cells += [f"{r['losses'][x]:.3f}" for x in ("fitted, with noise", "validated, with noise")]
         cells += [f"{1e12 * r['losses']['noise']:.0f}", f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    best = min(rows.values(), key=lambda r: r["losses"]["validated, with noise"])
-    chosen = f"Chosen by the loss on the validation part: {best['title']}."
+    best = min(rows.values(), key=_validation_loss)
+    words = study.PROCEDURES[best["way"]][0].removesuffix(" (the default)")
+    chosen = f"Chosen by the loss on the validation part: {best['title']}, fitted {words}."
     lines += ["", f"{chosen} Intrinsic reliability: {reliabilities}."]
     return "\n".join(lines) + "\n"
 
 
-def _draw(rows: dict[str, dict[str, Any]], data: Sweep) -> Figure:
-    """Rasters of the neuron and the models around the end of the fitted part, and coincidences."""
+def _validation_loss(row: dict[str, Any]) -> float:
+    return float(row["losses"]["validated, with noise"])
+
+
+def _draw(rows: dict[tuple[str, str], dict[str, Any]], data: Sweep) -> Figure:
+    """Rasters of the neuron and the models around the end of the fitted part, and coincidences.
+
+    Of each model that fit is drawn whose loss on the validation part is less.
+    """
+    each: dict[str, dict[str, Any]] = {}
+    for r in sorted(rows.values(), key=_validation_loss):
+        each.setdefault(r["title"], r)
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=[1, 3], sharex=True)
     start, end = study.FITTED - 2.0, study.VALIDATED
@@ -183,7 +205,7 @@ def _draw(rows: dict[str, dict[str, Any]], data: Sweep) -> Figure:
         names.append("neuron" if k == len(data.spikes) // 2 else "")
         offsets.append(-height)
         height += 1
-    for r, colour in zip(rows.values(), ("red", "orange", "green", "blue", "pink"), strict=False):
+    for r, colour in zip(each.values(), ("red", "orange", "green", "blue", "pink"), strict=False):
         height += 0.5
         train = r["train"]
         kept = train[(train >= start) & (train < end)]

@@ -1,10 +1,10 @@
 """Compare ways to fit a recorded neuron, and models, by what they do on parts of the recording that were left out.
 
-    python scripts/hold_out.py --data DIR                                    # DIR with first_half.npz; hours of CPU time
-    python scripts/hold_out.py --data DIR --models current --seeds 0 1 2     # more of some; what is there stays
-    python scripts/hold_out.py --data DIR --candidates 32 --generations 36   # cheaper: smaller populations, for shorter
-    python scripts/hold_out.py --data DIR --quick                            # small populations, two parts
-    python scripts/hold_out.py --data DIR --redraw                           # the table, from the results
+    python scripts/hold_out.py --data DIR                                   # DIR with first_half.npz; hours of CPU time
+    python scripts/hold_out.py --data DIR --models current --seeds 0 1 2    # more of some; what is there stays
+    python scripts/hold_out.py --data DIR --candidates 32 --generations 36  # cheaper: smaller populations, for shorter
+    python scripts/hold_out.py --data DIR --quick                           # small populations, two parts
+    python scripts/hold_out.py --data DIR --redraw                          # the table, from the results
 
 The first 7 s are cut into equal parts, each of which is left out of a fit once. What comes after them is not looked
 at. A run that was interrupted goes on: each fit is kept in a file of its own in output/hold_out.
@@ -25,7 +25,7 @@ import numpy as np
 from snnmodels.files import as_json, atomic_file, folder_for, read_json, write_rounded
 from snnmodels.fitting.recording import Sweep
 from snnmodels.studies import held_out
-from snnmodels.studies.recorded_neuron import CANDIDATES, FITTED, WINDOWS, read_data
+from snnmodels.studies.recorded_neuron import CANDIDATES, FITTED, PROCEDURES, WINDOWS, read_data
 
 QUICK: dict[str, Any] = {"candidates": 16, "generations": 6, "likelihood": False, "polish_steps": 0}
 DOCS = Path("docs")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with first_half.npz")
     parser.add_argument("--models", nargs="+", choices=tuple(CANDIDATES), default=list(CANDIDATES))
     parser.add_argument(
-        "--procedures", nargs="+", choices=tuple(held_out.PROCEDURES), default=list(held_out.PROCEDURES)
+        "--procedures", nargs="+", choices=tuple(PROCEDURES), default=list(PROCEDURES)
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the searches, default: 0")
     parser.add_argument("--folds", type=int, default=4, help="parts, default: %(default)s")
@@ -54,11 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
         folds = 2 if options.quick else options.folds
         if folds < 2:
             parser.error(f"--folds {folds}: leave out one part of two or more")
-        parts = folder_for(Path("output/hold_out/quick" if options.quick else "output/hold_out"), "folder of fits")
-        rows = _fitted(options, folds, read_data(options.data), parts)
+        size = {"candidates": options.candidates, "generations": options.generations}
+        more = QUICK if options.quick else size
+        parts = Path("output/hold_out", f"{more['candidates']}x{more['generations']}")
+        rows = _fitted(options, folds, more, read_data(options.data), folder_for(parts, "folder of fits"))
         before = read_json(results, "results file", "fits")["fits"] if results.is_file() else []
-        names = {_name(row) for row in rows}
-        rows = [row for row in before if _name(row) not in names] + rows
+        there = [(_name(row), row["options"]) for row in rows]
+        rows = [row for row in before if (_name(row), row["options"]) not in there] + rows
         write_rounded(results, {"fits": rows})
     table = _table(read_json(results, "results file", "fits")["fits"])
     print(table)
@@ -76,13 +78,11 @@ def _name(row: dict[str, Any]) -> str:
     return f"{row['model']}_{row['procedure']}_{row['fold']}of{row['folds']}_{row['seed']}"
 
 
-def _fitted(options: Any, folds: int, data: Sweep, folder: Path) -> list[dict[str, Any]]:
+def _fitted(options: Any, folds: int, more: dict[str, Any], data: Sweep, folder: Path) -> list[dict[str, Any]]:
     """All fits that are asked for, and those from whose values they begin."""
     models = [key for key in CANDIDATES if key in options.models]
     needed = {CANDIDATES[key].after for key in models} - {""}
     models = [key for key in CANDIDATES if key in {*models, *needed}]
-    size = {"candidates": options.candidates, "generations": options.generations}
-    more = QUICK if options.quick else size
     kept: dict[str, dict[str, Any]] = {}
     for seed, k, procedure, key in product(options.seeds, range(folds), options.procedures, models):
         row: dict[str, Any] = {"model": key, "procedure": procedure, "fold": k, "folds": folds, "seed": seed}
@@ -116,10 +116,8 @@ def _table(fits: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     folds, size = fits[-1]["folds"], fits[-1]["options"]
-    for key, (procedure, (title, _)) in product(CANDIDATES, held_out.PROCEDURES.items()):
-        of = [f for f in fits if (f["model"], f["procedure"], f["folds"], f["options"]) == (key, procedure, folds, size)]
-        seeds = sorted({f["seed"] for f in of})
-        complete = [rows for s in seeds if len(rows := [f for f in of if f["seed"] == s]) == folds]
+    for key, (procedure, (title, _)) in product(CANDIDATES, PROCEDURES.items()):
+        complete = _complete(fits, key, procedure)
         if not complete:
             continue
         cells = [CANDIDATES[key].title, title]
@@ -133,17 +131,23 @@ def _table(fits: list[dict[str, Any]]) -> str:
         f"{folds} parts of {FITTED / folds:g} s, {size['candidates']} candidates, {size['generations']} generations; "
         "mean over seeds, with its standard error where there are several."
     )
-    return "\n".join([*lines, "", told, *_parameters(fits, folds, size)]) + "\n"
+    return "\n".join([*lines, "", told, *_parameters(fits)]) + "\n"
 
 
-def _parameters(fits: list[dict[str, Any]], folds: int, size: dict[str, Any]) -> list[str]:
+def _complete(fits: list[dict[str, Any]], key: str, procedure: str) -> list[list[dict[str, Any]]]:
+    """Of each seed the fits of all parts, of the size that was run last."""
+    wanted = (key, procedure, fits[-1]["folds"], fits[-1]["options"])
+    of = [f for f in fits if (f["model"], f["procedure"], f["folds"], f["options"]) == wanted]
+    seeds = sorted({f["seed"] for f in of})
+    return [rows for s in seeds if len(rows := [f for f in of if f["seed"] == s]) == fits[-1]["folds"]]
+
+
+def _parameters(fits: list[dict[str, Any]]) -> list[str]:
     """A table of parameters with standard errors, of the default procedure and the first seed."""
     lines = []
     for key in CANDIDATES:
-        of = [f for f in fits if (f["model"], f["procedure"], f["folds"], f["options"]) == (key, "both", folds, size)]
-        of = [f for f in of if f["seed"] == min(g["seed"] for g in of)]
-        if len(of) == folds:
-            cells = [f"{name} {_measured(name, *x)}" for name, x in held_out.jackknife(of).items()]
+        for rows in _complete(fits, key, "both")[:1]:
+            cells = [f"{name} {_measured(name, *x)}" for name, x in held_out.jackknife(rows).items()]
             lines.append(f"* {CANDIDATES[key].title}: {', '.join(cells)}")
     head = "Parameters, fitted by default: mean of these fits and its jackknife standard error."
     return ["", head, "", *lines] if lines else []

@@ -108,8 +108,8 @@ def fit(
         Whether the likelihood of forced spikes is climbed first where spikes count; on the numpy target that takes most
         of the time.
     noise : bool or Noise
-        Of a search for spikes alone: False for none, True for `Noise()`, of the size that suits best where a current was
-        repeated, or the noise to be taken.
+        Of a search for spikes alone: False for none, True for `Noise()`, of the size that suits best, where a current
+        was repeated, or the noise to be taken.
     polish_steps : int
         At most; 0 for none. What was searched with noise is not polished: its loss has steps everywhere.
     seed : int

@@ -355,9 +355,16 @@ class _Free:
         if self.distances and sweep.spikes:
             distance, weight = self.distances[k], of.weights["spikes"]
             if distance is None:  # nothing is recorded: each spike costs 1, wherever it is
-                terms.append((weight * np.isfinite(times).sum(axis=-1).mean(axis=0), np.zeros(times.shape)))
+                counts = np.isfinite(times).sum(axis=-1)
+                noise = of.noise
+                if noise is None or not noise.alone:
+                    each = counts.mean(axis=0)
+                else:
+                    each = counts[:-1].mean(axis=0) + noise.alone * counts[-1]
+                terms.append((weight * each, np.zeros(times.shape)))
             else:
-                terms.append(tuple(weight * x for x in self._distance(distance, times)))
+                value, slope = self._distance(distance, times)
+                terms.append((weight * value, weight * slope))
         if "intervals" in of.weights and sweep.spikes:
             values, slopes = zip(*(interval_error(t, sweep.spikes, of.settings) for t in times), strict=True)
             weight = of.weights["intervals"] / self.draws

@@ -286,7 +286,8 @@ def _warn_of_onset(sweeps: Sequence[Sweep]) -> None:
     if latest < _ONSET and shortest >= _LONG:
         warnings.warn(
             f"every spike is within {latest * 1e3:.3g} ms of the beginning of its sweep of {shortest:g} s or more: are "
-            "the times in seconds, and not 0 for want of any? Give seconds, a quantity such as times*ms, or [] for none",
+            "the times in seconds, and not 0 for want of any? Give seconds, a quantity such as times*ms, or [] for "
+            "none",
             stacklevel=4,
         )
 

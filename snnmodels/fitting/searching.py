@@ -84,9 +84,10 @@ def nearest_noise(task: Task, places: Array) -> float:
         recorded = sum(map(len, sweep.spikes))
         if len(sweep.spikes) < 2 or not recorded:
             continue
+        tau = task.noise.tau if task.noise else Noise.tau
         unit = frozen_noise(
-            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=task.noise.tau if task.noise else Noise.tau, seed=task.seed, silent=False
-        )
+            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=tau, seed=task.seed, silent=False
+        )  # fmt: skip
         levels = _LEVELS * sweep.current.std()
         currents = (sweep.current + levels[:, None, None] * unit).reshape(-1, len(sweep.current))
         with Neurons(
@@ -232,7 +233,8 @@ class _Search:
             self.simulations += objective.simulations
         what = f"distance at {stage.tau * 1e3:g} ms" if set(self.task.weights) == {"spikes"} else "loss"
         self.told.append(f"{stage.name}: {what} {evolution.best[1]:.4f}")
-        if stage.name not in ("wide", "noise"):
+        # where the distance without noise counts, its best would be taken for what holds on this one current alone
+        if stage.name not in ("wide", "noise") and (stage.noisy or not task.stages[-1].alone):
             self._keep(stage)
 
     def _generation(self, k: int) -> int:

@@ -12,21 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..fitting.coincidence import compare_with_repetitions
-from ..fitting.noise import Noise
 from ..fitting.recording import Recording, Sweep
 from ..fitting.space import DELAY
 from ..fitting.template import bare_model
-from .recorded_neuron import CANDIDATES, FITTED, WINDOWS, fit_candidate, trains
+from .recorded_neuron import CANDIDATES, FITTED, PROCEDURES, WINDOWS, fit_candidate, trains
 
-__all__ = ["PROCEDURES", "fit_without", "fold", "jackknife", "pooled", "without"]
-
-PROCEDURES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "both": ("under noise and without it (the default)", {}),
-    "noise": ("under noise alone", {"noise": Noise(alone=0.0)}),
-    "plain": ("without noise", {"noise": False}),
-}
-"""Of each: in words, and the options of `snnmodels.fit`."""
-
+__all__ = ["fit_without", "fold", "jackknife", "pooled", "without"]
 
 def fold(k: int, folds: int) -> tuple[float, float]:
     """Beginning and end in seconds of one of equal parts of what is fitted."""

@@ -18,7 +18,7 @@ import numpy as np
 from ..fitting import fit
 from ..fitting.coincidence import compare_with_repetitions
 from ..fitting.neurons import Neurons
-from ..fitting.noise import frozen_noise
+from ..fitting.noise import Noise, frozen_noise
 from ..fitting.reading import read_recording
 from ..fitting.recording import Recording, Sweep
 from ..fitting.result import FitResult
@@ -32,6 +32,7 @@ __all__ = [
     "FITTED",
     "LEVELS",
     "PARTS",
+    "PROCEDURES",
     "VALIDATED",
     "WINDOWS",
     "Candidate",
@@ -50,6 +51,13 @@ LEVELS = (4e-12, 8e-12, 12e-12, 16e-12, 20e-12, 28e-12, 40e-12, 56e-12, 80e-12)
 """Ampere: standard deviations of the noise under which models are compared."""
 WINDOWS = (4e-3, 2e-3)
 """Seconds within which spikes coincide."""
+
+PROCEDURES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "both": ("under noise and without it (the default)", {}),
+    "noise": ("under noise alone", {"noise": Noise(alone=0.0)}),
+    "plain": ("without noise", {"noise": False}),
+}
+"""Of each: in words, and the options of `snnmodels.fit`."""
 
 _MEMBRANE = {"C_m": Bounds(80e-12, 400e-12, log=True), "t_ref": Bounds(3e-3, 11e-3), DELAY: Bounds(-0.5e-3, 1.5e-3)}
 _LIF = _MEMBRANE | {"v_th": Bounds(-57.9e-3, -42e-3), "v_reset": Bounds(-80e-3, -58e-3)}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from snnmodels.fitting.recording import as_recording
-from snnmodels.studies.held_out import PROCEDURES, fold, jackknife, pooled, without
-from snnmodels.studies.recorded_neuron import FITTED
+from snnmodels.studies.held_out import fold, jackknife, pooled, without
+from snnmodels.studies.recorded_neuron import FITTED, PROCEDURES
 
 DT = 1e-3
 

@@ -15,9 +15,10 @@ from snnmodels.studies.recorded_neuron import CANDIDATES, LEVELS, judged, losses
 FITTED = Path(__file__).parents[2] / "docs" / "results" / "recording"
 
 
+@pytest.mark.parametrize("way", ["", "_noise"])
 @pytest.mark.parametrize("key", CANDIDATES)
-def test_a_fitted_model_is_a_template(key: str) -> None:
-    model, told = snn.load_model(FITTED / f"{key}.toml"), json.loads((FITTED / f"{key}.json").read_text())
+def test_a_fitted_model_is_a_template(key: str, way: str) -> None:
+    model, told = snn.load_model(FITTED / f"{key}{way}.toml"), json.loads((FITTED / f"{key}{way}.json").read_text())
     candidate = CANDIDATES[key]
     for name, bounds in candidate.free.items():
         value = told["values"][DELAY] if name == DELAY else model.parameters[name].value
