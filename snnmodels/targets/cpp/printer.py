@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import sympy as sp
-
 from ...events.accuracy import MAX_EVENTS, MAX_STEPS, sizes
 from ...events.rule import Rule
 from ...events.rules import Rules

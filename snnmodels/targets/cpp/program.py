@@ -17,7 +17,7 @@ from ..process import EXCHANGE
 from . import printer
 from .series import flags
 
-__all__ = ["Compiled", "FAST", "OPTIONS", "RUNTIME", "UNITS", "models", "program", "source", "table", "units"]
+__all__ = ["FAST", "OPTIONS", "RUNTIME", "UNITS", "Compiled", "models", "program", "source", "table", "units"]
 
 RUNTIME = Path(__file__).parent / "runtime"
 OPTIONS = ("-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
