@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import sympy as sp
-
 from ...events.accuracy import MAX_EVENTS, MAX_STEPS, sizes
 from ...events.rule import Rule
 from ...events.rules import Rules
@@ -162,11 +160,11 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False, general: bo
             f"struct {name} {{",
             f"static constexpr int S = {len(r.states)}, P = {len(r.parameters)}, G = {len(r.learnable)};",
             f"static constexpr int MAX_EVENTS = {MAX_EVENTS};",
-            f"static constexpr bool GENERAL = {truth(general)}, SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
+            f"static constexpr bool GENERAL = {truth(general)}, SWEEPS = {truth(r.sweeps)};",
+            f"static constexpr bool SPIKING = {truth(r.spiking)}, SHARED = {truth(r.shared)};",
             f"static constexpr bool EVENTFUL = {truth(r.eventful)}, STAYS = {truth(r.system.may_stay_above)};",
             f"static constexpr bool REFRACTORY = {truth(r.held is not None)};",
             f"static constexpr bool HOLDS[{max(1, len(r.states))}] = {{{', '.join(map(truth, _holds(r)))}}};",
-            f"static constexpr bool SWEEPS = {truth(r.sweeps)};",
             f"static constexpr bool LINEAR = {truth(r.linear)}, SERIES = {truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {truth(r.needs_states)};",
             f"static constexpr bool OBSERVED = {truth(r.observed is not None)};",
