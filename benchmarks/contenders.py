@@ -14,6 +14,7 @@ import numpy as np
 from snnmodels import __version__
 from snnmodels.gradients import GradientSource, GridSimulation, Simulation
 from snnmodels.optimisers import Adam
+from snnmodels.targets import Target
 from snnmodels.training.loop import TOGETHER
 
 from .limit import Limit
@@ -69,13 +70,14 @@ class GridContender(LoopContender):
 
 
 class PackageContender(Contender):
-    """`Simulation` on C++ standalone, and the package's Adam.
+    """`Simulation`, with the option ``target`` (C++ standalone without it), and the package's Adam.
 
     Forward and backward are what the engine takes; the rest of a batch is the loss, gathering gradients, and Adam.
     """
 
     def __init__(self, task: Task, meter: Meter, options: Mapping[str, Any]) -> None:
         super().__init__(task, meter, options)
+        self.target: Target = options.get("target", "cpp_standalone")
         self.simulation: Any
         self.simulation, passes = self.start(task)
         for name in ("forward", "backward"):
@@ -93,7 +95,7 @@ class PackageContender(Contender):
             network_of(task),
             loss_of(task),
             batch_size=self.batch_size,
-            target="cpp_standalone",
+            target=self.target,
             input_gradients=False,
         )
         return simulation, simulation._engine

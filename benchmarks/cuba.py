@@ -24,7 +24,8 @@ import numpy as np
 
 from snnmodels.losses import Loss, LossValue, SpikeTimes
 from snnmodels.templates import load_model
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 
 from .limit.sparse import SparseLimit
 from .run import describe_machine

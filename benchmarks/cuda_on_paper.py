@@ -24,8 +24,10 @@ import numpy as np
 from snnmodels.events.plan import EnginePlan
 from snnmodels.files import atomic_file, write_rounded
 from snnmodels.gradients import Simulation
+from snnmodels.losses import SpikeTimes
 from snnmodels.targets.cuda.program import FLAGS, compiler, main_file, sources
 from snnmodels.targets.process import EXCHANGE
+from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 
 from .serving import Task
 from .tasks import loss_of, mnist, network_of, yin_yang
@@ -36,6 +38,7 @@ Record = dict[str, Any]
 
 BATCHES = (32, 256, 1024, 4096)
 COUNTED = 32  # trials that are simulated to count
+OTHERS = ("lif_conductance", "izhikevich_2007", "hodgkin_huxley")  # whose kernels are looked at alone
 THREADS = 128  # of a block; THREADS of runtime/device.cuh
 
 
@@ -128,6 +131,24 @@ def compiled(plan: EnginePlan, card: Card = H100) -> dict[str, Kernel]:
     return kernels(done.stderr)
 
 
+def plan_of(name: str) -> EnginePlan:
+    """The plan of neurons of a model with everything learnable, whose loss reads spike times."""
+    model = load_model(name)
+    neurons = Population("neurons", 1, model, {}, tuple(model.parameters))
+    projection = Projection("", "input", "neurons", np.ones((1, 1)))
+    network = Network(name, (SpikeInput("input", 1),), (neurons,), (projection,), "neurons", 10e-3)
+    return EnginePlan.of(network, [SpikeTimes()])
+
+
+def sizes(found: Mapping[str, Kernel]) -> Record:
+    """What the compiler says of the two kernels that take the time, and how much of a multiprocessor they fill."""
+    return {
+        name: {"blocks": k.blocks(H100), "occupancy": k.blocks(H100) * THREADS / H100.threads} | vars(k)
+        for name, k in found.items()
+        if name in STEPS
+    }
+
+
 def counted(task: Task) -> Record:
     """What happens in a trial on average, and what goes over the bus in one: means over the task's trials.
 
@@ -203,11 +224,7 @@ def measure() -> Record:
             {
                 "task": task.settings["description"],
                 **count,
-                "kernels": {
-                    name: {"blocks": k.blocks(H100), "occupancy": k.blocks(H100) * THREADS / H100.threads} | vars(k)
-                    for name, k in found.items()
-                    if name in STEPS
-                },
+                "kernels": sizes(found),
                 "batches": [estimate(count, found, trials) for trials in BATCHES],
             }
         )
@@ -219,6 +236,7 @@ def measure() -> Record:
         "nvcc": release[1] if release else version.strip().splitlines()[-1],
         "card": H100.name,
         "tasks": tasks,
+        "others": {name: sizes(compiled(plan_of(name))) for name in OTHERS},
     }
 
 
@@ -232,6 +250,13 @@ def page(results: Mapping[str, Any]) -> str:
         "The assumptions (cycles of a barrier and of a read, barriers and dependent reads of a piece, the time of a",
         "launch and of a copy) stand in that file; a factor of three either way is no surprise.",
     ]
+    head = "| {} | registers | stack | spilled | shared | blocks of an SM | occupancy |"
+    rule = "|---|" + "--:|" * 6
+
+    def kernel(name: str, k: Mapping[str, Any]) -> str:
+        numbers = f"{k['registers']} | {k['stack']} B | {k['spilled']} B | {k['shared']} B | {k['blocks']}"
+        return f"| {name} | {numbers} | {100 * k['occupancy']:.0f} % |"
+
     for task in results["tasks"]:
         pieces = " and ".join(f"{p:.0f}" for p in task["pieces"])
         spikes = ", ".join(f"{name} {n:.1f}" for name, n in task["spikes"].items())
@@ -242,15 +267,13 @@ def page(results: Mapping[str, Any]) -> str:
             f"{task['bytes'] / 1e3:.1f} kB a trial over the bus; a call takes {task['fixed'] / 1e3:.0f} kB for weights "
             "and their moments."
         )
-        out += ["", "| kernel | registers | stack | spilled | shared | blocks of an SM | occupancy |"]
-        out.append("|---|" + "--:|" * 6)
-        for name, k in task["kernels"].items():
-            sizes = f"{k['stack']} B | {k['spilled']} B | {k['shared']} B"
-            out.append(f"| {name} | {k['registers']} | {sizes} | {k['blocks']} | {100 * k['occupancy']:.0f} % |")
+        out += ["", head.format("kernel"), rule, *(kernel(name, k) for name, k in task["kernels"].items())]
         out += ["", "| trials | forward | backward | launches | copies, bytes | together |", "|--:|" + "--:|" * 5]
         for b in task["batches"]:
             cells = [f"{1e3 * b['seconds'][part]:.2f} ms" for part in ("forward", "backward", "launches", "bus")]
             out.append(f"| {b['trials']} | {' | '.join(cells)} | {1e3 * b['together']:.2f} ms |")
+    out += ["", "## Kernels of other neurons, with every parameter learnable", "", head.format("neuron, kernel"), rule]
+    out += [kernel(f"{model}, {name}", k) for model, found in results["others"].items() for name, k in found.items()]
     return "\n".join([*out, ""])
 
 

@@ -30,7 +30,8 @@ import numpy as np
 from snnmodels.gradients import Simulation, SimulationError
 from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
 from snnmodels.losses.base import Loss
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
+from snnmodels.targets import Target
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, catalogue, load_model
 
 from .run import describe_machine
@@ -72,11 +73,13 @@ def weight_of(model: Model, simulation: Simulation) -> float:
     raise ValueError(f"{model.name}: no weight up to {weight:g} {unit} makes it spike")
 
 
-def opened(name: str, weight: float = 0.0, tolerance: float = 1e-10) -> Simulation:
-    """A simulation of one neuron of the library, compiled."""
+def opened(
+    name: str, weight: float = 0.0, tolerance: float = 1e-10, target: Target = "cpp_standalone"
+) -> Simulation:
+    """A simulation of one neuron of the library, compiled unless another target is named."""
     model = load_model(name)
     loss: Loss = SmoothSpikeTimes() if model.spiking else SmoothMaxima(model.state_names[0], 1.0)
-    options: Any = {"batch_size": 1, "target": "cpp_standalone", "max_spikes": 10**6, "tolerance": tolerance}
+    options: Any = {"batch_size": 1, "target": target, "max_spikes": 10**6, "tolerance": tolerance}
     return Simulation(network(model, weight), loss, **options)
 
 
@@ -91,7 +94,7 @@ def opening(name: str) -> tuple[float, float]:
 def measure(name: str) -> dict[str, Any]:
     """One neuron of the library, in a cache of its own."""
     model = load_model(name)
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["SNNMODELS_CACHE"] = cache

@@ -2,6 +2,7 @@
 
 python -m benchmarks.run                                   # both tasks; random images for MNIST
 python -m benchmarks.run --data DIR --peer-python PYTHON   # real images; peers from another environment
+python -m benchmarks.run --contenders package calls cuda cuda_calls eventax spyx  # on a GPU; JAX finds it by itself
 python -m benchmarks.run --quick                           # a minute or two, to see that everything works
 python -m benchmarks.run --write-docs                      # only the table in docs/benchmarks.md, from the results
 
@@ -64,6 +65,7 @@ class Entry:
     large: bool = False
 
 
+ON_CUDA = {"target": "cuda_standalone"}  # where there is a GPU: only if asked for
 _LARGE = "_large"  # behind the name of a task with the large batch
 ENTRIES = {
     "limit": Entry("event engine by hand (the limit)", ["benchmarks.contenders", "limit"], large=True),
@@ -77,6 +79,10 @@ ENTRIES = {
     "fine_grid": Entry("grid method by hand, dt 0.1 ms", ["benchmarks.contenders", "grid"], {"dt": 0.1e-3}),
     "package": Entry("snnmodels", ["benchmarks.contenders", "package"], large=True),
     "calls": Entry("snnmodels, batches of 512 trials in a call", ["benchmarks.contenders", "calls"], large=True),
+    "cuda": Entry("snnmodels on CUDA", ["benchmarks.contenders", "package"], ON_CUDA, large=True),
+    "cuda_calls": Entry(
+        "snnmodels on CUDA, batches of 512 trials in a call", ["benchmarks.contenders", "calls"], ON_CUDA, large=True
+    ),
     "synapses": Entry("snnmodels on Brian2 synapses, time grid", ["benchmarks.contenders", "synapses"]),
     "eventax": Entry("eventax", ["benchmarks.peers.eventax"], {"first_batch_counts": True}, "eventax", ("yin_yang",)),
     "spyx": Entry("spyx (surrogate gradient)", ["benchmarks.peers.spyx"], {"first_batch_counts": True}, "spyx"),
@@ -285,8 +291,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    usual = [key for key, entry in ENTRIES.items() if entry.options != ON_CUDA]
     parser.add_argument("--tasks", nargs="+", choices=("yin_yang", "mnist"), default=["yin_yang", "mnist"])
-    parser.add_argument("--contenders", nargs="+", choices=tuple(ENTRIES), default=list(ENTRIES))
+    parser.add_argument("--contenders", nargs="+", choices=tuple(ENTRIES), default=usual)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--large-batch", type=int, default=256, help="of a second table; 0 for none (default: 256)")
     parser.add_argument("--rounds", type=int, default=9)

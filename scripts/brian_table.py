@@ -37,11 +37,11 @@ from snnmodels.brian.plain import integration_method
 from snnmodels.files import atomic_file, read_json, write_rounded
 from snnmodels.gradients import Probe, Simulation, probe
 from snnmodels.losses import Maxima, SpikeTimes
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets.devices import quiet
 from snnmodels.templates import catalogue, load_model
+from snnmodels.templates.groups import Population
 from snnmodels.templates.model import Model
-from snnmodels.templates.network import Population
 from snnmodels.templates.units import unit_dimension
 
 Record = dict[str, Any]
@@ -224,7 +224,7 @@ def measure(name: str, steps: Sequence[float] = STEPS) -> Record:
         return {"model": name, "error": f"{type(error).__name__}: {error}"}
     return {
         "model": name,
-        "linear": HybridSystem.from_model(given.network.populations[1].model).is_linear,
+        "linear": hybrid_system(given.network.populations[1].model).is_linear,
         "methods": methods["plain"],
         "spikes": {p: [len(t) for t in trains] for p, trains in exact.items()},
         "runs": runs,
@@ -252,7 +252,7 @@ def case(name: str) -> Probe:
 
 def _target(model: Model) -> Literal["numpy", "cpp_standalone"]:
     """Where a few trials of a model are simulated sooner, compilation included."""
-    return "numpy" if HybridSystem.from_model(model).is_linear or len(model.states) <= 3 else "cpp_standalone"
+    return "numpy" if hybrid_system(model).is_linear or len(model.states) <= 3 else "cpp_standalone"
 
 
 def _on_grid(times: np.ndarray) -> np.ndarray:

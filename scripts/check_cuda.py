@@ -5,9 +5,11 @@
     python scripts/check_cuda.py --quick --out output/cuda     # two neurons, networks, training, one small batch
     python scripts/check_cuda.py --only lif --out output/cuda  # this neuron alone
     python scripts/check_cuda.py --missing   # the neurons that the table doesn't have yet, beside those it has
+    python scripts/check_cuda.py --rounding  # once more what rounding does where the table has more than 1e-12
 
-A C++ compiler and nvcc are needed; NVCC="python tests/cudacpu/nvcc" runs all of it on the emulator. The exit status
-is 1 if the targets differ.
+A C++ compiler and nvcc are needed; NVCC="python tests/cudacpu/nvcc" runs all of it on the emulator. Where Nsight
+Compute (ncu) is on the path, it says of each kernel what part of the card's bandwidth and FP64 rate it reaches. The
+exit status is 1 if the targets differ.
 """
 
 from __future__ import annotations
@@ -17,15 +19,17 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 # isort: split
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +42,14 @@ from snnmodels.gradients import Probe, Simulation, probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
+from snnmodels.studies.kernels import profile
 from snnmodels.studies.targets import changes_by_last_bits, target_difference
 from snnmodels.targets.compilation import compiler
 from snnmodels.targets.cuda.program import compiler as cuda_compiler
 from snnmodels.targets.devices import quiet
 from snnmodels.templates import catalogue, load_model, load_network
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 
 Record = dict[str, Any]
 
@@ -64,6 +70,16 @@ ROUNDING = (
     "that have no effect here (less than 1e-13 of the largest, on both targets) are left out: their gradients are 0 "
     "but for rounding."
 )
+UNFUSED = "-ffp-contract=off"  # of g++ and clang++: products are rounded before they are added
+WITHOUT = (
+    f"Unfused is a program that rounds products before it adds them (`{UNFUSED}` in C++, `-fmad=false` on CUDA), fused "
+    "the same program, with the same steps and the same order of sums, that does not. How far C++ is from C++ unfused, "
+    "and CUDA fused from unfused, is what rounding does and nothing else. Of the array that is furthest off above, "
+    "relative in norm. Its effect is what a relative change of it does to the loss, as a part of the largest effect "
+    "that an array has: where that is small, it is a sum that comes to little. Spike times move most where a neuron "
+    "barely reaches its threshold."
+)
+KEYS = ("effect", "cuda", "cpp_unfused", "cuda_fused", "unfused", "numpy", "times")
 QUICK = ("lif", "izhikevich_2007")
 
 
@@ -83,11 +99,15 @@ def compare(name: str) -> Record:
         proportion to 1e-12, or to what rounding may do to it if that is more; ``rounding``, how far that array of C++
         is from itself where parameters and weights differ in their last bits.
     """
+    return _compared("neuron", name, neuron(name))
+
+
+def neuron(name: str) -> Probe:
+    """The network of `compare`."""
     model = load_model(name)
     driven = any(not i.read_at for i in model.inputs.values())
     with quiet():
-        given = probe(model, trials=2, delays=True, currents=driven, target="cpp_standalone")
-    return _compared("neuron", name, given)
+        return probe(model, trials=2, delays=True, currents=driven, target="cpp_standalone")
 
 
 def _compared(what: str, name: str, given: Probe) -> Record:
@@ -137,37 +157,116 @@ def yin_yang(trials: int, **changes: Any) -> Probe:
 
 
 def cut_mnist(trials: int) -> Probe:
-    """The library's network on random images of 196 pixels, a fifth of them grey, with 100 hidden neurons."""
-    rng = np.random.default_rng(0)
+    """The library's network on random images of 196 pixels, with 100 hidden neurons."""
     whole = load_network("mnist", input={"n": 196}, hidden={"n": 100})
     first, second = whole.projections
     first = dataclasses.replace(first, weights=4 * np.asarray(first.weights))  # for a quarter of the pixels
-    network = dataclasses.replace(whole, projections=(first, second))
-    grey = np.where(rng.random((trials, 196)) < 0.2, rng.uniform(0, 20e-3, (trials, 196)), np.inf)
+    return _images(dataclasses.replace(whole, projections=(first, second)), trials)
+
+
+def mnist(trials: int) -> Probe:
+    """The library's network on random images."""
+    return _images(load_network("mnist"), trials)
+
+
+def _images(network: Network, trials: int) -> Probe:
+    """A batch of random images, a fifth of their pixels grey."""
+    rng, n = np.random.default_rng(0), network.inputs[0].n
+    grey = np.where(rng.random((trials, n)) < 0.2, rng.uniform(0, 20e-3, (trials, n)), np.inf)
     return Probe(network, {"input": grey[:, :, None]}, MaxVoltageCrossEntropy(), rng.integers(0, 10, trials))
+
+
+NETWORKS: Mapping[str, Callable[[], Probe]] = {
+    "Yin-Yang 5-200-3, first spikes, 16 trials": partial(yin_yang, 16),
+    "cut MNIST 196-100-10, maxima, 4 trials": partial(cut_mnist, 4),
+    "recurrent, masked, delays and parameters of each, 8-40-3, 4 trials": recurrent,
+}
 
 
 def networks() -> list[Record]:
     """Whole networks, as `compare` tells of a neuron."""
-    cases = {
-        "Yin-Yang 5-200-3, first spikes, 16 trials": yin_yang(16),
-        "cut MNIST 196-100-10, maxima, 4 trials": cut_mnist(4),
-        "recurrent, masked, delays and parameters of each, 8-40-3, 4 trials": recurrent(),
-    }
-    return [_compared("network", name, given) for name, given in cases.items()]
+    return [_compared("network", name, given()) for name, given in NETWORKS.items()]
+
+
+@contextlib.contextmanager
+def compiled_by(variable: str, words: Sequence[str]) -> Iterator[None]:
+    """Programs are made by another command, which a variable of the environment names."""
+    was = os.environ.get(variable)
+    os.environ[variable] = " ".join(words)
+    try:
+        yield
+    finally:
+        if was is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = was
 
 
 def single() -> list[Record]:
     """`networks` with the rules of linear models in float32: times, states and sums stay in float64."""
-    was = os.environ.get("NVCC")
-    os.environ["NVCC"] = " ".join([*cuda_compiler(), "-DSNN_REAL=float"])
-    try:
+    with compiled_by("NVCC", [*cuda_compiler(), "-DSNN_REAL=float"]):
         return networks()
-    finally:
-        if was is None:
-            del os.environ["NVCC"]
-        else:
-            os.environ["NVCC"] = was
+
+
+def without_fusing(record: Record) -> Record:
+    """What rounding alone does to the array that is furthest off in a neuron or a network.
+
+    Parameters
+    ----------
+    record : dict
+        As `compare` and `networks` give.
+
+    Returns
+    -------
+    dict
+        ``name``, ``array``; ``effect``, of the array on the loss, as part of the largest one; how far it is, relative
+        in norm, on CUDA (``cuda``), on NumPy (``numpy``) and in C++ without fused multiply-adds (``cpp_unfused``) from
+        C++; on CUDA with them from CUDA without (``cuda_fused``), and on both without (``unfused``); ``times``, how far
+        spikes of C++ are from those without, in seconds.
+    """
+    name, key = record.get("neuron") or record["network"], record["worst"]
+    given = neuron(name) if "neuron" in record else NETWORKS[name]()
+    cpp, times = _ran(given, TARGETS[0])
+    with compiled_by("CXX", [*compiler(), UNFUSED]):
+        unfused, others = _ran(given, TARGETS[0])
+    cuda, numpy = (_ran(given, target)[0] for target in (TARGETS[1], "numpy"))
+    fused = {}
+    for told in ("true", "false"):
+        with compiled_by("NVCC", [*cuda_compiler(), f"-fmad={told}"]):
+            fused[told] = _ran(given, TARGETS[1])[0]
+
+    def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
+        return float(np.linalg.norm(one[key] - other[key]) / np.linalg.norm(other[key]))
+
+    values: dict[str, Any] = dict(given.network.trainable())
+    for k in cpp:  # times count by the trial's length, as in `target_difference`
+        if k.endswith(".times"):
+            values[k] = given.network.duration
+        elif k.endswith(".samples"):
+            values[k] = given.inputs[k.removesuffix(".samples")]
+    effects = {k: float(np.linalg.norm(values[k] * g)) for k, g in cpp.items() if k in values}
+    there = [np.isfinite(t) for t in times]
+    if any((t != np.isfinite(o)).any() for t, o in zip(there, others, strict=True)):
+        raise ValueError(f"{name} spikes otherwise without fused multiply-adds; compare it on another network")
+    moved = [np.abs(t[at] - o[at]).max(initial=0.0) for t, o, at in zip(times, others, there, strict=True)]
+    return {
+        "name": name,
+        "array": key,
+        "effect": effects[key] / max(effects.values()),
+        "cuda": apart(cuda, cpp),
+        "cpp_unfused": apart(unfused, cpp),
+        "cuda_fused": apart(fused["true"], fused["false"]),
+        "unfused": apart(fused["false"], unfused),
+        "numpy": apart(numpy, cpp),
+        "times": float(max(moved)),
+    }
+
+
+def _ran(given: Probe, target: Any) -> tuple[Mapping[str, np.ndarray], list[np.ndarray]]:
+    """Gradients, and the spike times of every population."""
+    with quiet(), Simulation(given.network, given.loss, batch_size=len(given.targets), target=target) as simulation:
+        gradients = simulation.run(given.inputs, given.targets).gradients
+        return gradients, [simulation.spike_times(p.name) for p in given.network.populations if p.model.spiking]
 
 
 def train() -> list[Record]:
@@ -210,17 +309,30 @@ def passes(record: Record) -> bool:
     return record["times"] is not None and record["times"] <= TIMES and record["gradients"] <= limit(record)
 
 
-def measure(batch: int) -> Record:
-    """Seconds that a batch of Yin-Yang takes, the fastest of a few, by target.
+def within(record: Record) -> bool:
+    """Whether loss and gradients of the targets agree to `CLOSE`."""
+    return record["times"] is not None and max(record["loss"], record["gradients"]) <= CLOSE
+
+
+TASKS: Mapping[str, Callable[[int], Probe]] = {"yin_yang": yin_yang, "mnist": mnist}
+
+
+def measure(task: str, batch: int) -> Record:
+    """Seconds that a batch takes, the fastest of a few, by target.
+
+    Parameters
+    ----------
+    task : {"yin_yang", "mnist"}
+    batch : int
 
     Returns
     -------
     dict
-        ``batch``; by target what one takes that Python asks for, forward and backward, and under ``"<target> fit"``
-        what one of ten takes that the program trains on in one call.
+        ``task``, ``batch``; by target what one takes that Python asks for, forward and backward, and under
+        ``"<target> fit"`` what one of ten takes that the program trains on in one call.
     """
-    given = yin_yang(batch)
-    record: Record = {"batch": batch}
+    given = TASKS[task](batch)
+    record: Record = {"task": task, "batch": batch}
     ten = [(given.inputs, given.targets)] * 10
     for target in TARGETS:
         options: Any = {"batch_size": batch, "target": target, "input_gradients": False}
@@ -257,15 +369,14 @@ def page(results: Mapping[str, Any]) -> str:
         if record["times"] is None:
             return f"| {record[what]} | {record['flow']} | other spikes | | | | | **no** |"
         times, loss, gradients, rounding = (f"{record[key]:.1e}" for key in ("times", "loss", "gradients", "rounding"))
-        close = max(record["loss"], record["gradients"]) <= CLOSE
         apart = "rounding" if record["gradients"] <= 2 * record["rounding"] else f"{GRADIENTS:.0e}"
-        within = f"{CLOSE:.0e}" if close else apart if passes(record) else "**no**"
-        cells = (record[what], record["flow"], times, loss, gradients, record["worst"], rounding, within)
+        said = f"{CLOSE:.0e}" if within(record) else apart if passes(record) else "**no**"
+        cells = (record[what], record["flow"], times, loss, gradients, record["worst"], rounding, said)
         return f"| {' | '.join(cells)} |"
 
     count, have = len(results["neurons"]), {r["neuron"] for r in results["neurons"]}
     missing = [e.name for e in catalogue() if e.kind == "neuron" and e.name not in have]
-    close = [r for r in results["neurons"] if r["times"] is not None and max(r["loss"], r["gradients"]) <= CLOSE]
+    close = [r for r in results["neurons"] if within(r)]
     far = [r["neuron"] for r in results["neurons"] if r not in close]
     out = [
         "# CUDA beside C++",
@@ -284,6 +395,14 @@ def page(results: Mapping[str, Any]) -> str:
     out += [head.format("neuron"), rule, *(row(r, "neuron") for r in results["neurons"])]
     if results["networks"]:
         out += ["", "Networks:", "", head.format("network"), rule, *(row(r, "network") for r in results["networks"])]
+    if results["unfused"]:
+        out += ["", f"Those that are not within {CLOSE:.0e}:", "", *textwrap.wrap(WITHOUT, 112), ""]
+        titles = ["array", "effect", "CUDA from C++", "C++ unfused from C++", "CUDA fused from unfused"]
+        titles += ["CUDA from C++, both unfused", "NumPy from C++", "spikes of C++ unfused from C++"]
+        out += [f"| | {' | '.join(titles)} |", "|---|---|" + "--:|" * 7]
+        for r in results["unfused"]:
+            numbers = [f"{r[key]:.1e}" for key in KEYS]
+            out.append(f"| {r['name']} | {r['array']} | {' | '.join(numbers)} |")
     if results["single"]:
         out += ["", "The same with rules in float32, and times, states and sums in float64:", ""]
         out += ["| network | spike times | loss | gradients | furthest off |", "|---|--:|--:|--:|---|"]
@@ -298,11 +417,18 @@ def page(results: Mapping[str, Any]) -> str:
             same = "the same bits" if r["same"] else "**differ**"
             out.append(f"| {r['task']} | {r['weights']:.0e} | {r['losses']:.0e} | {same} |")
     if results["times"]:
-        out += ["", f"Batches of Yin-Yang in ms; {results['machine']}, one core for C++.", ""]
-        out += ["| batch | C++ | CUDA | C++, ten in one call | CUDA, ten in one call |", "|--:|--:|--:|--:|--:|"]
+        out += ["", f"Batches in ms; {results['machine']}, one core for C++.", ""]
+        out += ["| task | batch | C++ | CUDA | C++, ten in one call | CUDA, ten in one call |", "|---|" + "--:|" * 5]
         keys = (*TARGETS, *(f"{target} fit" for target in TARGETS))
         for r in results["times"]:
-            out.append(f"| {r['batch']} | " + " | ".join(f"{1e3 * r[key]:.3g}" for key in keys) + " |")
+            out.append(f"| {r['task']} | {r['batch']} | " + " | ".join(f"{1e3 * r[key]:.3g}" for key in keys) + " |")
+    if results["profile"]:
+        out += ["", "Kernels of a batch as Nsight Compute sees them: parts of the bandwidth of the card's memory and"]
+        out += ["of its FP64 rate, and of the warps that its multiprocessors could hold.", ""]
+        out += ["| task | batch | kernel | time | bandwidth | FP64 | warps |", "|---|--:|---|" + "--:|" * 4]
+        for r in results["profile"]:
+            parts = " | ".join(f"{100 * r[key]:.0f} %" for key in ("bandwidth", "fp64", "warps"))
+            out.append(f"| {r['task']} | {r['batch']} | {r['kernel']} | {1e3 * r['seconds']:.3g} ms | {parts} |")
     return "\n".join([*out, ""])
 
 
@@ -313,19 +439,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)}, one batch of {BATCHES[0]}")
     which.add_argument("--only", nargs="+", metavar="NAME", help="these neurons and nothing else")
     which.add_argument("--missing", action="store_true", help="the neurons that the table in DIR lacks, added to it")
+    which.add_argument("--rounding", action="store_true", help="what rounding does to the table in DIR")
+    which.add_argument("--batch", nargs=2, metavar=("TASK", "N"), help="two batches on CUDA alone, for a profiler")
     parser.add_argument("--no-times", action="store_true", help="do not time batches")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help="default: %(default)s")
     given = parser.parse_args(arguments)
+    if given.batch:
+        task, number = given.batch
+        if task not in TASKS or not number.isdecimal() or int(number) < 1:
+            raise ValueError(f"--batch {task} {number}; expected {' or '.join(TASKS)}, and a number of trials")
+        batch = TASKS[task](int(number))
+        with Simulation(batch.network, batch.loss, batch_size=int(number), target=TARGETS[1]) as simulation:  # type: ignore[arg-type]
+            for _ in range(2):  # lists have grown to what the second one needs
+                simulation.run(batch.inputs, batch.targets)
+        return 0
     known = [e.name for e in catalogue() if e.kind == "neuron"]
     for name in given.only or ():
         if name not in known:
             raise ValueError(f"--only {name}: the library has no such neuron")
     to = given.out / "results" / "cuda.json"
+
+    def write() -> None:
+        write_rounded(to, results)
+        with atomic_file(given.out / "cuda_check.md", "page") as opened:
+            opened.write(page(results).encode())
+
+    def what_rounding_does() -> None:
+        for record in (*results["neurons"], *results["networks"]):
+            if record["times"] is None or within(record):
+                continue
+            results["unfused"].append(without_fusing(record))
+            said = "{name}, {array}: CUDA {cuda:.0e} from C++, C++ unfused {cpp_unfused:.0e} from C++".format
+            print(said(**results["unfused"][-1]), flush=True)
+
+    if given.rounding:
+        results: Record = dict(read_json(to, "results file", "neurons", "networks", "single", "training", "times"))
+        results |= {"unfused": [], "profile": results.get("profile", [])}
+        what_rounding_does()
+        write()
+        return 0
     neurons: list[Record] = []
     if given.missing and to.exists():
         neurons = list(read_json(to, "results file", "neurons")["neurons"])
     have = {r["neuron"] for r in neurons}
-    results: Record = {
+    results = {
         "command": "python scripts/check_cuda.py",
         "date": str(datetime.date.today()),
         "device": device(),
@@ -333,15 +490,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": platform.processor() or platform.machine(),
         "neurons": neurons,
         "networks": [],
+        "unfused": [],
         "single": [],
         "training": [],
         "times": [],
+        "profile": [],
     }
-
-    def write() -> None:
-        write_rounded(to, results)
-        with atomic_file(given.out / "cuda_check.md", "page") as opened:
-            opened.write(page(results).encode())
 
     def tell(name: str, record: Record) -> None:
         said = "other spikes" if record["times"] is None else f"{record['times']:.0e} s, {record['gradients']:.0e}"
@@ -366,10 +520,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(name, neurons[-1])
         write()
     neurons.sort(key=lambda r: known.index(r["neuron"]))
-    for batch in () if given.only or given.no_times else BATCHES[:1] if given.quick else BATCHES:
-        results["times"].append(measure(batch))
-        cpp, cuda = (1e3 * results["times"][-1][target] for target in TARGETS)
-        print(f"Yin-Yang, batch of {batch}: C++ on one core {cpp:.3g} ms, CUDA {cuda:.3g} ms", flush=True)
+    what_rounding_does()
+    write()
+    timed = () if given.only or given.no_times else BATCHES[:1] if given.quick else BATCHES
+    for task in TASKS:
+        for size in timed:
+            results["times"].append(measure(task, size))
+            cpp, cuda = (1e3 * results["times"][-1][target] for target in TARGETS)
+            print(f"{task}, batch of {size}: C++ on one core {cpp:.3g} ms, CUDA {cuda:.3g} ms", flush=True)
+        if timed and shutil.which("ncu"):
+            kernels = profile([sys.executable, __file__, "--batch", task, str(timed[-1])])
+            results["profile"] += [{"task": task, "batch": timed[-1], **kernel} for kernel in kernels]
     write()
     print(f"{to}: {results['device']}")
     trained = all(r["same"] and r["weights"] <= WEIGHTS for r in results["training"])

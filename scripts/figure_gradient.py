@@ -25,7 +25,8 @@ from snnmodels.studies.plots import save_figure
 from snnmodels.studies.recording import record
 from snnmodels.studies.scripts import options, run, saved
 from snnmodels.templates import load_model
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 
 MS = 1e-3
 DT = 0.1 * MS

@@ -23,7 +23,8 @@ from snnmodels.optimisers import Adam
 from snnmodels.studies.figures import COLOURS, letter, run_figure
 from snnmodels.studies.scripts import run
 from snnmodels.templates import load_model
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 from snnmodels.training import train
 
 MS = 1e-3

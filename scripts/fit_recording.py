@@ -23,7 +23,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
-from snnmodels.fitting.recording import Sweep
+from snnmodels.fitting.recording import Recording, Sweep
 from snnmodels.fitting.space import DELAY
 from snnmodels.fitting.template import bare_model
 from snnmodels.studies import recorded_neuron as study
@@ -83,7 +83,7 @@ def _fit(key: str, data: Sweep, options: dict[str, Any], folder: Path, command: 
         others[candidate.after] = read_json(before, "results file", "values")["values"]
     print(f"{candidate.title} ({len(candidate.free)} parameters)", flush=True)
     used = _cpu_seconds()
-    fit = study.fit_candidate(candidate, data, others, **options)
+    fit = study.fit_candidate(candidate, Recording((data.until(study.FITTED),)), others, **options)
     used = _cpu_seconds() - used
     print("\n".join("  " + line for line in fit.stages), flush=True)
     model = bare_model(candidate.components)

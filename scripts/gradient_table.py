@@ -31,7 +31,7 @@ from snnmodels.gradients import GradientReport, Probe, check_gradient, probe
 from snnmodels.gradients.gradient_report import FLOOR
 from snnmodels.parallel import run_all
 from snnmodels.studies.targets import FEATURES, target_difference
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets.devices import quiet, require_compiler
 from snnmodels.templates import catalogue, load_model
 from snnmodels.templates.expressions import free_names
@@ -67,7 +67,7 @@ def measure(name: str) -> Record:
     """
     try:
         model = with_starts(name)
-        linear = HybridSystem.from_model(model).is_linear
+        linear = hybrid_system(model).is_linear
         driven = [i for i in model.inputs.values() if not i.read_at]
         undefined = {}
         if not driven:
@@ -111,7 +111,7 @@ def with_starts(name: str) -> Model:
     others = [s for s in model.states if s.name != "v"]
     if not others:
         return load_model(*parts)
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     defaults = {symbol: sp.Float(value) for symbol, value in system.defaults.items()}
     values = {str(x): float(e.xreplace(defaults)) for x, e in system.initial.items()}
     sized = {"v", *model.inputs}  # of which every neuron of the library says how large they are
@@ -217,7 +217,7 @@ def compare(feature: str, name: str) -> Record:
     """
     try:
         model = load_model(name)
-        linear = HybridSystem.from_model(model).is_linear
+        linear = hybrid_system(model).is_linear
         with quiet():
             given = _network(model, linear, any(not i.read_at for i in model.inputs.values()))
             found = target_difference(given, "numpy", "cpp_standalone")
@@ -417,7 +417,7 @@ def _measured(options: argparse.Namespace, arguments: list[str] | None) -> Recor
     wanted, features, kept = every, FEATURES, {}
     command = scripts.command("gradient_table", arguments)
     if options.quick:
-        linear = {n: HybridSystem.from_model(load_model(n)).is_linear for n in every}
+        linear = {n: hybrid_system(load_model(n)).is_linear for n in every}
         wanted = [next(n for n in every if linear[n] is kind) for kind in (True, False)]
         features = dict(list(FEATURES.items())[:1])
     if options.only:

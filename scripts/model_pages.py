@@ -30,11 +30,12 @@ from snnmodels.parallel import run_all
 from snnmodels.plots import PALETTE
 from snnmodels.reports import added_equations, equations
 from snnmodels.studies.plots import save_figure
-from snnmodels.symbolic import Adjoint, HybridSystem
+from snnmodels.symbolic import Adjoint, HybridSystem, hybrid_system
 from snnmodels.templates import TemplateError, catalogue, load_model
+from snnmodels.templates.groups import CurrentInput, Drive, Population
 from snnmodels.templates.library import Entry, read
 from snnmodels.templates.model import DRIVE, Model
-from snnmodels.templates.network import CurrentInput, Drive, Network, Population
+from snnmodels.templates.network import Network
 from snnmodels.templates.schema import MechanismFile, NeuronFile, SynapseFile
 
 Record = dict[str, Any]
@@ -146,7 +147,7 @@ def moving_threshold(model: Model, state: str) -> tuple[Callable[..., Any] | Non
 
     No function, if the neuron has no threshold, or one that can't be drawn beside the state.
     """
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     if system.g is None:
         return None, []
     compared = next(x for x in system.variables if x.name == state)
@@ -343,7 +344,7 @@ def page(name: str, records: Mapping[str, Record], gradients: Mapping[str, Recor
         By neuron, its entry in the results of ``scripts/gradient_table.py``.
     """
     model = load_model(name)
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     template = read(next(e.path for e in _entries("neuron") if e.name == name))
     assert isinstance(template, NeuronFile)
     states = [(f"`{s.name}`", s.unit, f"`{s.initial}`", s.description) for s in model.states]
@@ -481,8 +482,8 @@ def _part(entry: Entry) -> Iterator[str]:
     else:
         required = template.requires
     neuron = next(n for n in (*HOSTS, *(e.name for e in _entries("neuron"))) if _fits(n, *required, entry.name))
-    without = None if weight else HybridSystem.from_model(load_model(neuron, *required))
-    system = HybridSystem.from_model(load_model(neuron, *required, entry.name))
+    without = None if weight else hybrid_system(load_model(neuron, *required))
+    system = hybrid_system(load_model(neuron, *required, entry.name))
     added = added_equations(system, names, without)._repr_markdown_().strip()
     beside = f" with {' and '.join(f'`{r}`' for r in required)}" if required else ""
     yield f"In `{neuron}`{beside}:"

@@ -19,6 +19,7 @@ from snnmodels.studies import scripts
 from snnmodels.studies.experiment_figures import draw_images
 from snnmodels.studies.experiments import MNIST_SETUPS, Setup, digits, mnist
 from snnmodels.studies.runs import describe_summary, keep_examples, summarise, train_seeds, write_results
+from snnmodels.targets import TARGETS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, help="Adam's, in the first epoch (default: 0.005; ttfs: 0.003)")
     parser.add_argument("--decay", type=float, help="factor on it per epoch (default: 0.92)")
     parser.add_argument(
-        "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
+        "--target", choices=tuple(TARGETS), default="cpp_standalone", help="what the simulation runs on"
     )
     scripts.several(parser, "seeds trained at a time", min(2, os.cpu_count() or 1))
     options = parser.parse_args(arguments)

@@ -18,6 +18,7 @@ from snnmodels.studies import scripts
 from snnmodels.studies.experiment_figures import draw_yin_yang
 from snnmodels.studies.experiments import Setup, yin_yang
 from snnmodels.studies.runs import describe_summary, summarise, train_seeds, write_results
+from snnmodels.targets import TARGETS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="default: 100")
     parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
     parser.add_argument(
-        "--target", choices=("cpp_standalone", "numpy"), default="cpp_standalone", help="what the simulation runs on"
+        "--target", choices=tuple(TARGETS), default="cpp_standalone", help="what the simulation runs on"
     )
     scripts.several(parser, "seeds trained at a time", min(2, os.cpu_count() or 1))
     parser.add_argument("--require", type=float, metavar="PERCENT", help="fail below this mean test accuracy")

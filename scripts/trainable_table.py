@@ -29,7 +29,7 @@ from typing import Any
 
 from snnmodels.files import atomic_file, read_json, write_rounded
 from snnmodels.studies.trainable import DIFFERENCES, NEAR, cases, compare, features, measure, refusals
-from snnmodels.symbolic import HybridSystem
+from snnmodels.symbolic import hybrid_system
 from snnmodels.targets import Target
 from snnmodels.targets.devices import require_compiler
 from snnmodels.templates import load_model
@@ -81,7 +81,7 @@ def failures(results: Mapping[str, Any]) -> list[str]:
         if "error" in r:
             lines.append(f"{r['feature']}: {r['error']}")
             continue
-        linear = HybridSystem.from_model(load_model(r["model"])).is_linear
+        linear = hybrid_system(load_model(r["model"])).is_linear
         if "surrogate" not in r:
             lines += [f"{r['feature']}: {line}" for line in r["failures"]]
             if not r["oracle"] <= NEAR[linear]:

@@ -14,8 +14,8 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed, wait
 from multiprocessing import connection
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -55,7 +55,8 @@ def run_all[Item, Result](
     ------
     Exception
         The first that a call raises, with a note that names its item; calls that have not begun are then cancelled.
-        So it is with ``KeyboardInterrupt``.
+        So it is with ``KeyboardInterrupt``. Where a process dies (killed, out of memory), a ``BrokenExecutor`` with a
+        note that names the items in whose calls that may have been: as many as there are processes.
 
     Examples
     --------
@@ -74,6 +75,8 @@ def run_all[Item, Result](
             futures[executor.submit(function, item)] = k
         for future in as_completed(futures):
             k = futures[future]
+            if _is_broken(future):
+                raise _dead(executor, futures, every)
             results[k] = _told(every[k], _named(lambda _, f=future: f.result(), every[k]), each)  # type: ignore[misc]
     except BaseException:
         for future in futures:
@@ -88,6 +91,26 @@ def _named[Item, Result](function: Callable[[Item], Result], item: Item) -> Resu
     except Exception as error:
         error.add_note(f"of the run {_brief(item)}")
         raise
+
+
+def _is_broken(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+
+
+def _dead(executor: Executor, futures: Mapping[Future[Any], int], every: Sequence[object]) -> BaseException:
+    """What a process that died has left in all calls without a result, with a note on those in which it may have been.
+
+    Processes take calls in the order in which these were given: as many as there are processes were under way.
+    """
+    wait(futures, timeout=_GRACE)  # one process is told after the other
+    broken = [f for f in futures if _is_broken(f)]
+    error = broken[0].exception()
+    assert error is not None
+    at_once = getattr(executor, "workers", None) or getattr(executor, "_max_workers", len(broken))
+    runs = [_brief(every[futures[f]]) for f in broken[:at_once]]
+    which = f"the run {runs[0]}" if len(runs) == 1 else f"one of the runs {', '.join(runs[:-1])} and {runs[-1]}"
+    error.add_note(f"a process died, in {which} or before it began: it was killed, as for want of memory, or can't start")
+    return error
 
 
 def _brief(value: object) -> str:
@@ -128,6 +151,7 @@ class WorkerPool(ProcessPoolExecutor):
     def __init__(self, workers: int) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers = {_brief(workers)}; it must be a positive whole number")
+        self.workers = workers
         context = multiprocessing.get_context("spawn")
         # its other end is in every worker, and ends with this process however that ends
         self._theirs, self._ours = context.Pipe(duplex=False)

@@ -24,7 +24,7 @@ from snnmodels.gradients import GridSimulation, Outcome, Simulation, UnresolvedS
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import MaxVoltageCrossEntropy
 from snnmodels.reports import equations
-from snnmodels.symbolic import Adjoint, HybridSystem
+from snnmodels.symbolic import Adjoint, hybrid_system
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, load_model
 from tests.needs import COMPILER
 
@@ -192,7 +192,7 @@ def test_parameters(tmp_path: Path) -> None:
     assert {"time", "columns", "source", "j", "number", "v_start", "lambda_v", "float", "self", "order"} < set(good)
     assert not {"False", "lambda", "mV", "exp", "pi", "dt", "τ", "__global__"} & set(good)
     named = network(model(tmp_path, parameters=good))
-    shown = str(equations(Adjoint.derive(HybridSystem.from_model(named.populations[0].model))))
+    shown = str(equations(Adjoint.derive(hybrid_system(named.populations[0].model))))
     assert "dL/dlambda_v" in shown  # and λ_v is the costate alone
     wanted = usual("numpy", tmp_path)
     found = run(named, "numpy")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from snnmodels.parallel import WorkerPool, executor_from, run_all, some_executor
 from snnmodels.templates.errors import TemplateError
 from snnmodels.training import History, TrainingInterrupted, TrainingResult
 from snnmodels.training.loop import CheckpointFailed
-from tests.runs import inverse, odd, whose
+from tests.runs import dies, inverse, odd, whose
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,6 +67,17 @@ def test_a_pool_of_processes():
         assert run_all(inverse, [5], pool) == [0.2]
     with pytest.raises(ValueError, match="workers = 0; it must be a positive whole number"):
         WorkerPool(0)
+
+
+def test_a_process_that_dies_does_not_blame_another_run():
+    told = []
+    with WorkerPool(2) as pool, pytest.raises(BrokenExecutor) as caught:
+        run_all(dies, [1, 2, 3, 4, 5, 6], pool, each=lambda item, result: told.append(item))
+    assert told == [1]
+    assert caught.value.__notes__ == [
+        "a process died, in one of the runs 2 and 3 or before it began: it was killed, as for want of memory, or can't "
+        "start"
+    ]
 
 
 @pytest.mark.parametrize(

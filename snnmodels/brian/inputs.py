@@ -8,7 +8,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 from brian2.units import second
 
-from ..templates.network import SpikeInput
+from ..templates.groups import SpikeInput
 from ..templates.spike_times import checked_times
 from .initialisation import Copy, Fill, Initialisation
 from .plan import Plan

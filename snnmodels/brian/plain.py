@@ -25,6 +25,7 @@ from brian2.stateupdaters.base import UnsupportedEquationsException
 from brian2.stateupdaters.exact import linear
 from brian2.utils.logger import get_logger
 
+from ..symbolic.declaration import hybrid_system
 from ..symbolic.parsing import UnsupportedExpression, symbol
 from ..symbolic.system import HybridSystem
 from ..templates import Model, as_model
@@ -133,7 +134,7 @@ def neuron_group(
         equations += f"\nd{below}/dt = int(not ({model.threshold})) : second"
         reset.append(f"{below} = 0*second")
     if method is None and drives:
-        method = "rk4" if HybridSystem.from_model(model).is_linear else "rk2"
+        method = "rk4" if hybrid_system(model).is_linear else "rk2"
     if method is None:
         dt = kwargs.get("dt") or getattr(kwargs.get("clock"), "dt", None) or defaultclock.dt
         method = integration_method(model, float(dt), {n: np.asarray(v, dtype=float) for n, v in values.items()})
@@ -202,7 +203,7 @@ def _hold_duration(model: Model) -> str | None:
 
 def _stays_above(model: Model) -> bool:
     try:
-        return HybridSystem.from_model(model).latch is not None
+        return hybrid_system(model).latch is not None
     except UnsupportedExpression:
         return not model.reset
 
@@ -332,7 +333,7 @@ def integration_method(model: Model, dt: float, values: Mapping[str, float | Arr
     str
     """
     try:
-        system = HybridSystem.from_model(model)
+        system = hybrid_system(model)
     except UnsupportedExpression:
         # a function without a derivative is not linear either
         return "rk2"

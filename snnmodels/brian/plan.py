@@ -12,11 +12,14 @@ import sympy as sp
 
 from ..losses.base import simulated
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes, check_silent
+from ..symbolic.declaration import hybrid_system
 from ..symbolic.grid import GridSystem
 from ..symbolic.programs import Program
 from ..symbolic.system import HybridSystem
 from ..templates.arguments import check_numbers, check_whole
-from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from ..templates.groups import Population, Projection, SpikeInput
+from ..templates.network import Network
+from ..templates.quantities import in_unit
 from .names import portable
 
 __all__ = ["Plan", "PopulationPlan", "Timing", "refuse_unsupported"]
@@ -260,7 +263,7 @@ def refuse_unsupported(network: Network) -> None:
             "leave them out, or use Simulation, which has no grid"
         )
     for p in network.populations:
-        if HybridSystem.from_model(p.model).transitions:
+        if hybrid_system(p.model).transitions:
             raise ValueError(
                 f"population {p.name!r}: {p.model.name} has conditions in its equations, or a spike that leaves it "
                 "above its threshold, which the grid simulation does not support; use Simulation, which has no grid"
@@ -307,7 +310,7 @@ def _reads(programs: Iterable[Program], states: tuple[sp.Symbol, ...]) -> tuple[
 
 
 def _lower(population: Population, network: Network, dt: float, order: int) -> PopulationPlan:
-    system = HybridSystem.from_model(population.model)
+    system = hybrid_system(population.model)
     values = {p: population.value(p) for p in population.model.parameters}
     grid = GridSystem.of(system, dt, values, tuple(population.learnable), order)
     receptors = {p.receptor for p in network.projections if p.target == population.name}

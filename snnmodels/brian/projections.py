@@ -14,11 +14,11 @@ import sympy as sp
 from brian2 import NeuronGroup, Synapses, linked_var
 from brian2.units.fundamentalunits import Dimension
 
+from ..symbolic.declaration import threshold_sides
 from ..symbolic.grid import bar, offset
 from ..symbolic.parsing import print_expression, symbol
 from ..symbolic.programs import Program
-from ..symbolic.system import threshold_sides
-from ..templates.network import Projection
+from ..templates.groups import Projection
 from . import observation
 from .functions import namespace_for
 from .initialisation import Fill, Initialisation

@@ -19,9 +19,9 @@ from brian2.equations.equations import (
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
+from ..symbolic.declaration import threshold_sides
 from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
-from ..symbolic.system import threshold_sides
 from ..templates.model import Model
 from ..templates.units import check_identifier
 

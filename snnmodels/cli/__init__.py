@@ -29,8 +29,8 @@ class _Commands(TyperGroup):
         except (ValueError, OSError) as error:
             _give_up(ctx, error)
         except RuntimeError as error:
-            # Brian2 and SymPy raise RuntimeErrors of their own, which are no bad input
-            if not type(error).__module__.startswith("snnmodels."):
+            # Brian2 and SymPy raise RuntimeErrors of their own, which are no bad input; a worker that died is told
+            if not type(error).__module__.startswith(("snnmodels.", "concurrent.futures.")):
                 raise
             _give_up(ctx, error)
         except KeyboardInterrupt as interruption:
@@ -45,6 +45,8 @@ def _give_up(ctx: typer.Context, error: Exception) -> None:
     from ..templates.errors import shorten  # loads what `--help` has no use for
 
     message = shorten(getattr(error, "told_at_a_command", str(error)), LONGEST) or type(error).__name__
+    if notes := getattr(error, "__notes__", []):  # which run of several it was
+        message += f" ({'; '.join(notes)})"
     # not through rich, which would break the line and colour parts of it
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(BAD_INPUT)

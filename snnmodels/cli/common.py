@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,34 +52,20 @@ def load_any(names: list[str]) -> Model | Network | CodingNetwork:
     TemplateError
         If there is neither.
     """
-    from ..templates.library import library_files
+    from ..templates import load_model
+    from ..templates.library import kind_of
 
     if len(names) == 1:
-        kind = _kind_of_file(Path(names[0]))
-        if kind == "network" or names[0] in library_files("network"):
-            from ..losses import load_network
+        match kind_of(names[0]):
+            case "network":
+                from ..losses import load_network
 
-            return load_network(names[0])
-        if kind == "coding_network" or names[0] in library_files("coding"):
-            from ..coding import load_coding_network
+                return load_network(names[0])
+            case "coding_network":
+                from ..coding import load_coding_network
 
-            return load_coding_network(names[0])
-    from ..templates import load_model
-
+                return load_coding_network(names[0])
     return load_model(*names)
-
-
-def _kind_of_file(path: Path) -> str | None:
-    """What a TOML file says that it is; a file with errors is left to the model loader to complain about."""
-    from ..templates.errors import TemplateError
-    from ..templates.library import read_toml
-
-    if path.suffix != ".toml":
-        return None
-    try:
-        return str(read_toml(path).get("kind"))
-    except TemplateError:
-        return None
 
 
 def prepare_brian() -> None:

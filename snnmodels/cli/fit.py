@@ -42,7 +42,7 @@ def fit(
         bool, typer.Option(help="Whether to search under noise where a current was repeated.")
     ] = True,
     candidates: Annotated[int, typer.Option(help="Of a generation.", min=4)] = 64,
-    generations: Annotated[int, typer.Option(help="Of every search; a third as many follow with noise.", min=0)] = 60,
+    generations: Annotated[int, typer.Option(help="Of every search; half as many follow with noise.", min=0)] = 60,
     starts: Annotated[int, typer.Option(help="Searches from other beginnings.", min=1)] = 1,
     workers: Annotated[int, typer.Option(help="Processes among which the searches are divided.", min=1)] = 1,
     executor: Annotated[

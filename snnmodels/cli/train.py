@@ -6,6 +6,7 @@ import enum
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +60,13 @@ SeedsOption = Annotated[
     ),
 ]
 BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=1)]
-TargetOption = Annotated[Target, typer.Option(help="Where the simulation runs; numpy needs no compiler.")]
+TargetOption = Annotated[
+    Target,
+    typer.Option(
+        help="Where the simulation runs; numpy needs no compiler, but is for small linear networks: it takes hundreds of "
+        "times as long for nonlinear ones (docs/targets.md)."
+    ),
+]
 WorkersOption = Annotated[
     int, typer.Option("--workers", "--processes", help="Seeds trained at a time, in processes of this machine.", min=1)
 ]
@@ -175,7 +182,8 @@ def train_network(
     save_figure(figure, folder / "history.png", dpi=150)
     first, kept = (result.history.epochs[epoch - 1] for epoch in (1, result.epoch))
     if validation is not None:
-        typer.echo(f"kept: epoch {result.epoch} of {len(result.history.epochs)}")
+        ended = ", ended by --patience" if result.history.status == "stopped early" else ""
+        typer.echo(f"kept: epoch {result.epoch} of {len(result.history.epochs)}{ended}")
     for name in ("train", "validation", "test"):
         loss, error = (getattr(kept, f"{name}_{measure}") for measure in ("loss", "error"))
         if loss is not None:
@@ -224,9 +232,8 @@ def train_yin_yang(
     from ..studies.experiment_figures import draw_yin_yang
     from ..studies.experiments import Setup, yin_yang
 
-    setup = Setup(epochs, batch_size, target)
-    _train(yin_yang, setup, seed, out, workers, executor)
-    typer.echo(f"figure: {draw_yin_yang(out, out)}")
+    asked = _Asked(epochs, batch_size, target, seed, workers, executor, out)
+    _train(yin_yang, Setup(epochs), asked, lambda experiment, first: [draw_yin_yang(out, out)])
 
 
 @app.command("mnist")
@@ -251,15 +258,15 @@ def train_mnist(
     Example: `snnmodels train mnist --data ~/mnist --epochs 5`.
     """
     from ..studies.experiment_figures import draw_images
-    from ..studies.experiments import MNIST_SETUPS, Setup, mnist
+    from ..studies.experiments import MNIST_SETUPS, mnist
     from ..studies.runs import keep_examples
 
-    rates = MNIST_SETUPS[loss.value]
-    setup = Setup(epochs, batch_size, target, rates.learning_rate, rates.decay)
-    experiment, seeds = _train(lambda: mnist(data, loss.value), setup, seed, out, workers, executor)
-    keep_examples(experiment, seeds[0], out)
-    for figure in draw_images(out, out):
-        typer.echo(f"figure: {figure}")
+    def draw(experiment: Experiment, first: int) -> list[Path]:
+        keep_examples(experiment, first, out)
+        return draw_images(out, out)
+
+    asked = _Asked(epochs, batch_size, target, seed, workers, executor, out)
+    _train(lambda: mnist(data, loss.value), MNIST_SETUPS[loss.value], asked, draw)
 
 
 @app.command("shd")
@@ -283,27 +290,45 @@ def train_shd(
     Example: `snnmodels train shd --data ~/shd --epochs 5 --hidden 128`.
     """
     from ..studies.experiment_figures import draw_confusion
-    from ..studies.experiments import SHD_SETUP, Setup, shd
+    from ..studies.experiments import SHD_SETUP, shd
 
-    setup = Setup(epochs, batch_size, target, SHD_SETUP.learning_rate, SHD_SETUP.decay)
-    experiment, _ = _train(lambda: shd(data, hidden, speaker), setup, seed, out, workers, executor)
-    names = [name[0] + name[-1] for name in experiment.class_names]  # E0 to E9 and G0 to G9
-    for figure in draw_confusion(out, out, names):
-        typer.echo(f"figure: {figure}")
+    def draw(experiment: Experiment, first: int) -> list[Path]:
+        names = [name[0] + name[-1] for name in experiment.class_names]  # E0 to E9 and G0 to G9
+        return draw_confusion(out, out, names)
+
+    asked = _Asked(epochs, batch_size, target, seed, workers, executor, out)
+    _train(lambda: shd(data, hidden, speaker), SHD_SETUP, asked, draw)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What every published experiment may be asked."""
+
+    epochs: int
+    batch_size: int
+    target: Target
+    seeds: list[int] | None
+    workers: int
+    executor: str
+    out: Path
 
 
 def _train(
-    make: Callable[[], Experiment], setup: Setup, seed: list[int] | None, out: Path, workers: int, executor: str
-) -> tuple[Experiment, list[int]]:
-    """Train every seed, write ``results.json``, print the accuracy; return the experiment and the seeds."""
+    make: Callable[[], Experiment],
+    published: Setup,
+    asked: _Asked,
+    draw: Callable[[Experiment, int], list[Path]],
+) -> None:
+    """Train every seed, write ``results.json``, print the accuracy, and draw, which is told the first seed."""
     from ..parallel import some_executor
     from ..studies.runs import summarise, train_seeds, write_results
 
     prepare_brian()
-    require_tools(setup.target)
-    seeds = seed or [1]
+    require_tools(asked.target)
+    seeds, out = asked.seeds or [1], asked.out
+    setup = replace(published, epochs=asked.epochs, batch_size=asked.batch_size, target=asked.target)
     experiment = make()
-    with some_executor(workers, executor) as some:
+    with some_executor(asked.workers, asked.executor) as some:
         histories = train_seeds(experiment, setup, seeds, out, some)
     write_results(out / "results.json", experiment, seeds, histories, shlex.join(["snnmodels", *sys.argv[1:]]))
     summary = summarise(histories)
@@ -312,4 +337,5 @@ def _train(
         f"{summary['epochs']} epochs, standard deviation {summary['test_accuracy_std']:.2f})"
     )
     typer.echo(f"results: {out / 'results.json'}")
-    return experiment, seeds
+    for figure in draw(experiment, seeds[0]):
+        typer.echo(f"figure: {figure}")

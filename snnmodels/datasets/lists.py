@@ -10,7 +10,7 @@ import numpy as np
 
 from ..templates.arguments import check_numbers, check_whole, has_unit
 from ..templates.errors import brief
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 from .spikes import padded_spikes
 
 __all__ = ["SpikeLists"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..templates.arguments import check_whole, has_unit
 from ..templates.errors import brief
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 
 __all__ = ["padded_spikes", "spike_pairs"]
 

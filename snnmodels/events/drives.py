@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..symbolic.system import DriveStates, HybridSystem
-from ..templates.network import CurrentInput, Network
+from ..symbolic.parts import DriveStates
+from ..symbolic.system import HybridSystem
+from ..templates.groups import CurrentInput
+from ..templates.network import Network
 
 __all__ = ["DrivePart", "DrivePlan", "Knots", "drive_plans", "driven_inputs", "within_shape"]
 

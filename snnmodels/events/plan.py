@@ -11,11 +11,14 @@ import numpy as np
 from ..losses.base import simulated
 from ..losses.integrals import with_integrals
 from ..losses.observables import Maxima, Observable, Primitive, Samples, SpikeTimes
+from ..symbolic.declaration import driven_system, source_system
 from ..symbolic.parsing import UnsupportedExpression
-from ..symbolic.system import HybridSystem, driven_system, source_system
+from ..symbolic.system import HybridSystem
 from ..templates.arguments import check_numbers, check_whole
 from ..templates.errors import brief
-from ..templates.network import Network, Population, Projection, SpikeInput, in_unit
+from ..templates.groups import Population, Projection, SpikeInput
+from ..templates.network import Network
+from ..templates.quantities import in_unit
 from .drives import DrivePlan, drive_plans, driven_inputs
 from .rules import Rules
 

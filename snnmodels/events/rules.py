@@ -19,8 +19,9 @@ from scipy.linalg import matrix_balance
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
 from ..symbolic.flows import Flow, evaluate
 from ..symbolic.parsing import symbol
+from ..symbolic.parts import Arrival, RefractoryPeriod
 from ..symbolic.programs import Builder, Program, cotangent
-from ..symbolic.system import Arrival, HybridSystem, RefractoryPeriod
+from ..symbolic.system import HybridSystem
 from .responses import Additive
 from .rule import TIME, Rule
 

@@ -182,7 +182,7 @@ class SeriesProgram:
     @cached_property
     def parameter_vjp(self) -> Program:
         """Cotangents of the parameters, by name, from those of the constants (``cotangent("k0")``, ...)."""
-        return self.constants.vjp({p.name: p for p in self.parameters})
+        return self.constants.vjp({p.name: p for p in self.parameters}).simplified()
 
     def lines(self) -> list[str]:
         """The program as text, one assignment a line."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..templates.constraints import violated
+from ..templates.groups import CurrentInput, Drive, Population, Projection, SpikeInput
 from ..templates.model import Model
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
+from ..templates.network import Network
 from .likelihood import FORCED
 
 __all__ = ["driven_network", "filled", "possible_candidates"]

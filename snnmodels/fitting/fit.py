@@ -99,7 +99,7 @@ def fit(
     settings : LossSettings, optional
         Time constants, masks and the like.
     candidates, generations : int
-        Size of the population, and for how long it evolves without noise; with noise, a third as long.
+        Size of the population, and for how long it evolves without noise; with noise, half as long.
     starts : int
         Searches from different beginnings, of which the best is polished.
     start : mapping of str to float or Quantity, optional
@@ -108,8 +108,8 @@ def fit(
         Whether the likelihood of forced spikes is climbed first where spikes count; on the numpy target that takes most
         of the time.
     noise : bool or Noise
-        Of a search for spikes alone: False for none, True for the size that suits best where a current was repeated, or
-        the noise to be taken.
+        Of a search for spikes alone: False for none, True for `Noise()`, of the size that suits best where a current was
+        repeated, or the noise to be taken.
     polish_steps : int
         At most; 0 for none. What was searched with noise is not polished: its loss has steps everywhere.
     seed : int
@@ -161,6 +161,7 @@ def fit(
     check_kind("likelihood", likelihood, bool, "True or False")
     if not isinstance(noise, bool):
         check_kind("noise", noise, Noise, "True, False or a Noise")
+    noisy = (Noise() if noise else None) if isinstance(noise, bool) else noise
     bounds = free_parameters(model, free)
     given = values_of(model, fixed, "fixed")
     if both := bounds.keys() & given.keys():
@@ -170,7 +171,7 @@ def fit(
     space = Space(bounds)
     centre = None if start is None else near(space, values_of(model, start, "start"))
     task = Task(
-        model, recording, space, given, weights, input, int(candidates), settings, int(generations), likelihood, noise,
+        model, recording, space, given, weights, input, int(candidates), settings, int(generations), likelihood, noisy,
         int(seed), target, centre,
     )  # fmt: skip
     watch = progress_of(progress)

@@ -11,7 +11,7 @@ import numpy as np
 from ..templates.arguments import check_mapping, has_unit
 from ..templates.errors import brief, suggest
 from ..templates.model import Model
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 from ..templates.units import quantity_in
 from .likelihood import SOFTNESS
 from .space import DELAY, Bounds

@@ -10,7 +10,7 @@ import numpy as np
 from ..templates.arguments import check_kind, check_mapping
 from ..templates.errors import brief, suggest
 from ..templates.model import Model
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 from .free import unit_of
 from .likelihood import SOFTNESS
 from .recording import Recording, as_recording, crossings

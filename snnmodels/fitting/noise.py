@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..losses.observed import check_positive
-from ..templates.arguments import check_seed, check_whole
+from ..templates.arguments import check_numbers, check_seed, check_whole
 
 __all__ = ["Noise", "frozen_noise"]
 
@@ -24,26 +24,38 @@ class Noise:
 
     Attributes
     ----------
-    std : float
-        Standard deviation, in the unit of the current.
+    std : float or None
+        Standard deviation, in the unit of the current; None for the one with which the model is nearest to the neuron.
     tau : float
         Correlation time, in seconds.
     draws : int
         Currents for each sweep.
     seed : int
+    alone : float
+        In the last stage, weight of the distance of the model without noise to the mean of the repetitions, beside
+        that of 1 of the distance under noise; 0 for a search under noise alone.
     """
 
-    std: float
+    std: float | None = None
     tau: float = 3e-3
     draws: int = 12
     seed: int = 0
+    alone: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_numbers(alone=self.alone)
+        if self.alone < 0:
+            raise ValueError(f"alone is {self.alone:g}; expected a weight of at least 0")
 
     def currents(self, sweeps: int, samples: int, dt: float) -> np.ndarray:
-        """Noise for sweeps of one length, shape (sweeps, draws, samples)."""
+        """Noise for sweeps of one length, shape (sweeps, draws, samples); with a last draw of 0 if `alone` is more."""
+        assert self.std is not None
         drawn = frozen_noise(
             sweeps * self.draws, samples, dt, std=self.std, tau=self.tau, seed=self.seed, silent=False
-        )
-        return drawn.reshape(sweeps, self.draws, samples)
+        ).reshape(sweeps, self.draws, samples)
+        if not self.alone:
+            return drawn
+        return np.concatenate([drawn, np.zeros((sweeps, 1, samples))], axis=1)
 
 
 def frozen_noise(

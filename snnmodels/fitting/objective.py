@@ -234,10 +234,10 @@ class _Free:
 
     def __init__(self, of: Objective, group: Group, share: float, spikes: bool, voltage: bool) -> None:
         self.of, self.group, self.share = of, group, share / len(group.sweeps)
-        self.draws = 1 if of.noise is None else of.noise.draws
-        currents = np.repeat(group.currents[:, None], self.draws, axis=1)
+        currents = group.currents[:, None]
         if of.noise is not None:
             currents = currents + of.noise.currents(len(group.sweeps), group.samples, group.dt)
+        self.draws = currents.shape[1]
         reads: list[Observable] = [SpikeTimes("cells")] if of.model.spiking else []
         s = of.settings
         self.voltage = VoltageError(group, s, forced=False) if voltage else None
@@ -324,6 +324,21 @@ class _Free:
         off = np.array([r for _, _, r in wanted])
         return [(off[sweeps == k], slopes[sweeps == k]) for k in range(len(self.group.sweeps))]
 
+    def _distance(self, distance: MeanTrainDistance, times: Array) -> tuple[Array, Array]:
+        """Of the trains (draws, candidates, spikes): under noise, and of the last draw, which may be without."""
+        alone = 1.0 if self.of.noise is None else self.of.noise.alone
+        value, slope = np.zeros(times.shape[1]), np.zeros(times.shape)
+        if alone:
+            own, by = distance(times[-1], True)
+            assert by is not None
+            value, slope[-1] = alone * own, alone * by
+        if self.of.noise is not None:
+            noisy = slice(None, -1 if alone else None)
+            between, by = distance.between(times[noisy], True)
+            assert by is not None
+            value, slope[noisy] = value + between, by
+        return value, slope
+
     def candidates_of(self, rows: Array, gradient: bool) -> None:
         """Simulate candidates that are known to be possible."""
         if not self.observe(rows, gradient).all():
@@ -342,9 +357,7 @@ class _Free:
             if distance is None:  # nothing is recorded: each spike costs 1, wherever it is
                 terms.append((weight * np.isfinite(times).sum(axis=-1).mean(axis=0), np.zeros(times.shape)))
             else:
-                found = distance.between(times, True) if self.draws > 1 else distance(times[0], True)
-                assert found[1] is not None
-                terms.append((weight * found[0], weight * found[1].reshape(times.shape)))
+                terms.append(tuple(weight * x for x in self._distance(distance, times)))
         if "intervals" in of.weights and sweep.spikes:
             values, slopes = zip(*(interval_error(t, sweep.spikes, of.settings) for t in times), strict=True)
             weight = of.weights["intervals"] / self.draws

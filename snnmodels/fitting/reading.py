@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..files import named, read_archive
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 from ..templates.units import quantity_in
 from .recording import Recording, as_recording, crossings, is_several
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from ..losses.observed import check_positive
 from ..templates.arguments import check_numbers, has_unit, real_array
 from ..templates.errors import brief
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 
 __all__ = ["Recording", "Sweep", "as_recording", "crossings"]
 
@@ -20,6 +21,8 @@ Array = np.ndarray
 _LARGEST_VOLTAGE = 1.0  # volts: a membrane potential beyond is one in millivolts
 _LARGEST_CURRENT = 1e-3  # amperes: a current into one cell beyond is one in pA or nA
 _LONGEST_STEP = 0.02  # seconds between samples: beyond, no neuron is described
+_SHORTEST = 0.2e-3  # seconds: no neuron has intervals most of which are shorter
+_ONSET, _LONG = 1e-3, 0.5  # seconds: spikes that are all nearer to the beginning of a current of such a length
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,13 @@ class Sweep:
 
     def until(self, end: float) -> Sweep:
         """The part up to a time in seconds."""
-        n = min(len(self.current), round(end / self.dt))
-        spikes = tuple(t[t < n * self.dt] for t in self.spikes)
-        return Sweep(self.current[:n], self.dt, spikes, None if self.voltage is None else self.voltage[:, :n])
+        return self.part(0.0, end)
+
+    def part(self, start: float, end: float) -> Sweep:
+        """The part between two times in seconds, as a sweep of its own: its times count from its beginning."""
+        a, b = (min(len(self.current), max(0, round(t / self.dt))) for t in (start, end))
+        spikes = tuple(t[(t >= a * self.dt) & (t < b * self.dt)] - a * self.dt for t in self.spikes)
+        return Sweep(self.current[a:b], self.dt, spikes, None if self.voltage is None else self.voltage[:, a:b])
 
     def coarse(self, every: int) -> Sweep:
         """The same with means of so many samples of the current as one: a coarser current that moves the same charge.
@@ -123,8 +130,13 @@ def as_recording(
     Raises
     ------
     ValueError
-        Naming the sweep and the repetition: for NaN, other lengths, units that can't be, spikes that are not ascending
-        or lie outside of their sweep.
+        Naming the sweep and the repetition: for NaN, other lengths, units that can't be, spikes that are not ascending,
+        lie outside of their sweep or are nearer to one another than any neuron's.
+
+    Warns
+    -----
+    UserWarning
+        If all spikes are within 1 ms of the beginning of sweeps of half a second or more.
     """
     step = in_unit(dt, "second", "dt")
     if step.ndim or not 0 < step <= _LONGEST_STEP:
@@ -136,6 +148,11 @@ def as_recording(
     count = len(currents)
     if not count:
         raise ValueError("current: expected at least one sweep")
+    if several and count > 1 and all(np.shape(samples) == (1,) for samples in currents):
+        raise ValueError(
+            f"current: {count} sweeps of one sample each; expected (samples,), or a row for each sweep. Of a column, "
+            "shape (samples, 1), give current[:, 0]"
+        )
     given_spikes = _for_each("spikes", spikes, several, count)
     given_voltage = _for_each("voltage", voltage, several, count)
     sweeps = []
@@ -157,6 +174,7 @@ def as_recording(
                 f"{where}voltage of {len(volts)} repetitions, but spikes of {len(spikes_of)}; expected the same"
             )
         sweeps.append(Sweep(array, float(step), spikes_of, volts))
+    _warn_of_onset(sweeps)
     return Recording(tuple(sweeps))
 
 
@@ -212,7 +230,8 @@ def _for_each(name: str, given: Any, several: bool, count: int) -> list[Any]:
         return [given]
     if not isinstance(given, Sequence | np.ndarray) or len(given) != count:
         found = len(given) if isinstance(given, Sequence | np.ndarray) else brief(given)
-        raise ValueError(f"{name}: {found} for {count} sweeps; expected one entry for each sweep")
+        one = f"; of one sweep, give current of shape (samples,), or [{name}]" if count == 1 else ""
+        raise ValueError(f"{name}: {found} for {count} sweeps; expected one entry for each sweep{one}")
     return list(given)
 
 
@@ -240,9 +259,16 @@ def _trains(given: Any, duration: float, where: str) -> tuple[Array, ...]:
             raise ValueError(f"{what} have shape {t.shape}; expected times, (spikes,), or a list of these")
         if not np.isfinite(t).all():
             raise ValueError(f"{what} are not all finite")
+        if len(t) > 1 and not t.any():
+            raise ValueError(f"{what} are all 0; leave out what fills up an array, and give [] where there is none")
         if (np.diff(t) <= 0).any():
             k = int(np.argmax(np.diff(t) <= 0))
             raise ValueError(f"{what} are not ascending: {t[k]:g} s is followed by {t[k + 1]:g} s")
+        if len(t) > 2 and np.median(np.diff(t)) < _SHORTEST:
+            raise ValueError(
+                f"{what} are {np.median(np.diff(t)) * 1e3:.3g} ms apart, which is no neuron's rate; they seem to be in "
+                "other units, or to have been divided by 1000 twice: give seconds, or a quantity such as times*ms"
+            )
         if len(t) and (t[0] < 0 or t[-1] >= duration):
             outside = t[0] if t[0] < 0 else t[-1]
             raise ValueError(
@@ -253,12 +279,26 @@ def _trains(given: Any, duration: float, where: str) -> tuple[Array, ...]:
     return tuple(found)
 
 
+def _warn_of_onset(sweeps: Sequence[Sweep]) -> None:
+    """Warn where every spike of long sweeps is at their very beginning: such times are hardly in seconds."""
+    latest = max((float(t[-1]) for s in sweeps for t in s.spikes if len(t)), default=np.inf)
+    shortest = min(s.duration for s in sweeps)
+    if latest < _ONSET and shortest >= _LONG:
+        warnings.warn(
+            f"every spike is within {latest * 1e3:.3g} ms of the beginning of its sweep of {shortest:g} s or more: are "
+            "the times in seconds, and not 0 for want of any? Give seconds, a quantity such as times*ms, or [] for none",
+            stacklevel=4,
+        )
+
+
 def _voltage(given: Any, current: Array, unit: str, where: str) -> Array:
     volts = np.atleast_2d(in_unit(given, unit, f"{where}voltage"))
     _check_samples(f"{where}voltage", volts, 2)
     if volts.shape[1] != len(current):
+        turned = "; it seems to be turned: give voltage.T" if volts.shape[0] == len(current) else ""
         raise ValueError(
-            f"{where}voltage has {volts.shape[1]} samples and the current {len(current)}; expected the same number"
+            f"{where}voltage has {volts.shape[1]} samples and the current {len(current)}; expected the same number, as "
+            f"(samples,) or (repetitions, samples){turned}"
         )
     largest = float(np.abs(volts).max())
     if unit == "volt" and largest > _LARGEST_VOLTAGE:

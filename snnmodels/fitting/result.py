@@ -105,7 +105,7 @@ class FitResult:
         Wall time.
     noise : float or None
         Standard deviation of the noise with which was searched, in the unit of the current; `loss` is then the distance
-        averaged over such noise (`MeanTrainDistance.between`), else that without.
+        averaged over such noise (`MeanTrainDistance.between`) and, `Noise.alone` times, that without; else the latter.
     stages : tuple of str
         What each stage of the search found, a line each.
     polish : str

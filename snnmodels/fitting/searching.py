@@ -85,7 +85,7 @@ def nearest_noise(task: Task, places: Array) -> float:
         if len(sweep.spikes) < 2 or not recorded:
             continue
         unit = frozen_noise(
-            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=Noise(1.0).tau, seed=task.seed, silent=False
+            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=task.noise.tau if task.noise else Noise.tau, seed=task.seed, silent=False
         )
         levels = _LEVELS * sweep.current.std()
         currents = (sweep.current + levels[:, None, None] * unit).reshape(-1, len(sweep.current))
@@ -149,16 +149,16 @@ class _Search:
 
     def _begun(self, stage: Stage) -> bool:
         """Make the population of a stage; False if there is none to be made, as noise brings the model no nearer."""
-        if stage.noisy:
+        if stage.noisy and not stage.alone:
             assert self.evolution is not None
-            given, again = self.task.noise, self.noise
+            given, again = self._given.std, self.noise
             best = self.evolution.places[np.argsort(self.evolution.losses)[:_TRIED]]
-            self.noise = given.std if isinstance(given, Noise) else nearest_noise(self.task, best)
+            self.noise = nearest_noise(self.task, best) if given is None else given
             if not self.noise:
                 self.noise = again
                 self.told.append("no noise: the model is nearest without any")
                 return False
-            how = "as given" if isinstance(given, Noise) else "with which the model is nearest to the neuron"
+            how = "with which the model is nearest to the neuron" if given is None else "as given"
             self.told.append(f"noise of {self.noise:.3g}, {how}")
             if not again:
                 self.evolution = Evolution(_never, self._around(), [self.task.seed, self.number, 3])
@@ -194,13 +194,18 @@ class _Search:
         near[: len(best)] = best
         return np.clip(near, 0, 1)
 
-    def _drawn(self, draws: int, stage: int) -> Noise:
+    @property
+    def _given(self) -> Noise:
+        """The noise of stages that have one, its size as it is given."""
+        assert self.task.noise is not None
+        return self.task.noise
+
+    def _drawn(self, draws: int, stage: int, alone: float) -> Noise:
         """Noise of a stage: of the model's level, with a seed of its own."""
         assert self.noise
-        given = self.task.noise
-        base = given if isinstance(given, Noise) else Noise(self.noise)
+        base = self._given
         seed = int(np.random.SeedSequence([base.seed, self.task.seed, self.number, stage]).generate_state(1)[0])
-        return Noise(self.noise, base.tau, max(draws, 2), seed)
+        return Noise(self.noise, base.tau, max(draws, 2), seed, alone)
 
     def _evolve(self, k: int, stage: Stage, went_on: bool) -> None:
         """All generations of a stage that are left."""
@@ -208,7 +213,7 @@ class _Search:
         assert evolution is not None
         noise = None
         if stage.noisy:
-            noise = self._drawn((task.noise if isinstance(task.noise, Noise) else Noise(1.0)).draws, k)
+            noise = self._drawn(self._given.draws, k, stage.alone)
         before = sum(s.generations for s in task.stages[:k] if s.noisy == stage.noisy)
         with task.objective(task.search_recording, task.candidates, tau=stage.tau, noise=noise) as objective:
             evolution.objective, evolution.greed = _losses_of(objective), stage.greed
@@ -248,7 +253,7 @@ class _Search:
     def _judged(self) -> tuple[Array, float]:
         """Of what the stages found, that with the least distance averaged over noise that none of them has seen."""
         task, places = self.task, np.array([place for _, place in self.finalists])
-        noise = self._drawn(_JUDGES, len(task.stages))
+        noise = self._drawn(_JUDGES, len(task.stages), self._given.alone)
         with task.objective(task.recording, len(places), noise=noise) as objective:
             losses, _ = objective(places)
             self.simulations += objective.simulations

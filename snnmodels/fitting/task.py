@@ -38,6 +38,8 @@ class Stage:
         As for `Evolution`.
     noisy : bool
         Whether the loss is averaged over noise.
+    alone : float
+        With noise, the weight of the distance without it, beside.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Stage:
     generations: int
     greed: float
     noisy: bool = False
+    alone: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Task:
     settings: LossSettings
     generations: int
     likelihood: bool
-    noise: Noise | bool
+    noise: Noise | None
     seed: int
     target: Target
     start: Array | None = None
@@ -69,9 +72,9 @@ class Task:
     @property
     def noisy(self) -> bool:
         """Whether a stage averages over noise: where spikes alone are fitted, and a current was repeated."""
-        if set(self.weights) != {"spikes"} or self.noise is False:
+        if set(self.weights) != {"spikes"} or self.noise is None:
             return False
-        return isinstance(self.noise, Noise) or any(len(s.spikes) > 1 for s in self.recording.sweeps)
+        return self.noise.std is not None or any(len(s.spikes) > 1 for s in self.recording.sweeps)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -85,6 +88,9 @@ class Task:
             # twice: without noise a fit settles where noise makes much of a difference, so that less seems enough
             half = (self.generations + 5) // 6
             stages += [Stage("noise", tau, half, 0.8, noisy=True), Stage("noise again", tau, half, 0.8, noisy=True)]
+            # without noise is asked last: before, it holds a search where spikes hold on one current alone
+            alone = Noise.alone if self.noise is None else self.noise.alone
+            stages += [Stage("both", tau, half, 0.8, noisy=True, alone=alone)] if alone else []
         return tuple(stages)
 
     @property

@@ -13,12 +13,14 @@ from ..datasets.targets import named_targets
 from ..losses import load_network, loss_of
 from ..losses.base import Loss
 from ..losses.integrals import with_integrals
-from ..symbolic.system import HybridSystem
+from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
+from ..templates.groups import MOST
+from ..templates.library import kind_of
 from ..templates.model import Model
-from ..templates.network import MOST, Network
+from ..templates.network import Network
 from ..templates.spike_times import with_room
 from .batches import count_trials
 from .gradient_report import FLOOR, GradientReport, GradientRow
@@ -43,7 +45,7 @@ TIME_SIZE = 2e-3  # seconds; spike times and delays are changed relative to it
 def check_gradient(
     model: str | Path | Model | Network | Probe,
     *,
-    target: Target = "numpy",
+    target: Target | None = None,
     seed: int = 0,
     trials: int | None = None,
     tolerance: float = 1e-6,
@@ -69,7 +71,9 @@ def check_gradient(
         Names of the library joined by plus signs, the path of a template of your own, or a model or network made of
         them. A network is checked as it is, with what it declares learnable. The `probe` of a model may be made once
         and given again.
-    target : {"numpy", "cpp_standalone", "cuda_standalone"}
+    target : {"numpy", "cpp_standalone", "cuda_standalone"}, optional
+        Unless given, ``"numpy"`` for linear models; for others ``"cpp_standalone"``, which is faster by orders of
+        magnitude and takes half a minute to compile once, where there is a C++ compiler.
     seed : int
         Of weights and inputs.
     trials : int, optional
@@ -126,6 +130,12 @@ def check_gradient(
             "gives is no derivative, which could be checked"
         )
     say = progress or (lambda _: None)
+    if isinstance(model, str | Path):
+        model = load_network(model) if kind_of(model) == "network" else load_model(model)
+    check_kind("model", model, (Model, Network, Probe), "a Model or a Network, or the name of one, such as 'lif'")
+    if target is None:
+        target = _target_for(model)
+        say(f"simulating on {target}")
     say("deriving the adjoint, and looking for weights with which the network spikes a few times")
     subject = _subject(model, seed, trials, recurrent, target, loss, inputs, targets)
     if elements is None:
@@ -134,8 +144,23 @@ def check_gradient(
     return _Check(subject, tolerance, elements, seed, options, say).report(oracle)
 
 
+def _target_for(model: Model | Network | Probe) -> Target:
+    """What is fastest from the beginning: steps of nonlinear flows take NumPy far longer than a compiler the program."""
+    network = model.network if isinstance(model, Probe) else model
+    linear = _linear(network) if isinstance(network, Network) else hybrid_system(network).is_linear
+    if linear:
+        return "numpy"
+    from ..targets.devices import CompilerMissing, require_compiler  # with Brian2
+
+    try:
+        require_compiler()
+    except CompilerMissing:
+        return "numpy"
+    return "cpp_standalone"
+
+
 def _subject(
-    model: str | Path | Model | Network | Probe,
+    model: Model | Network | Probe,
     seed: int,
     trials: int | None,
     recurrent: bool,
@@ -145,15 +170,12 @@ def _subject(
     targets: np.ndarray | Mapping[str, np.ndarray] | None,
 ) -> Probe:
     """What is checked: the network given, or one made for a model."""
-    if isinstance(model, str | Path):
-        model = _load(model)
-    check_kind("model", model, (Model, Network, Probe), "a Model or a Network, or the name of one, such as 'lif'")
     if isinstance(model, Model | Probe) and not (loss is None and inputs is None and targets is None):
         raise ValueError("loss, inputs and targets belong to a network; for a model they are made")
     if isinstance(model, Probe):
         return model
     if isinstance(model, Model):
-        trials = trials or (2 if HybridSystem.from_model(model).is_linear else 1)
+        trials = trials or (2 if hybrid_system(model).is_linear else 1)
         return probe(model, seed=seed, trials=trials, recurrent=recurrent, target=target)
     if recurrent:
         raise ValueError("recurrent is for a model; a network has the projections that it declares")
@@ -178,25 +200,7 @@ def _simulated(subject: Probe) -> Network:
 
 
 def _linear(network: Network) -> bool:
-    return all(HybridSystem.from_model(p.model).is_linear for p in network.populations)
-
-
-def _load(name: str | Path) -> Model | Network:
-    """A network's file or name, else a model."""
-    import tomllib
-
-    from ..templates.library import library_files
-
-    path = Path(name)
-    if path.suffix == ".toml" and path.is_file():
-        try:
-            is_network = tomllib.loads(path.read_text(encoding="utf-8")).get("kind") == "network"
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-            is_network = False  # loading it as a model says what is wrong
-        return load_network(path) if is_network else load_model(path)
-    if str(name) in library_files("network"):
-        return load_network(name)
-    return load_model(name)
+    return all(hybrid_system(p.model).is_linear for p in network.populations)
 
 
 _OWN_LOSSES = {

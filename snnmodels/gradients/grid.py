@@ -26,7 +26,8 @@ from ..losses.base import Loss, evaluated, shown
 from ..losses.observables import Samples, SpikeTimes
 from ..targets.devices import BRIAN_TARGETS, BrianTarget
 from ..templates.arguments import check_kind
-from ..templates.network import Network, Projection, check_network
+from ..templates.groups import Projection
+from ..templates.network import Network, check_network
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .simulation import SimulationError

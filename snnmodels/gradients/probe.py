@@ -12,12 +12,13 @@ import sympy as sp
 
 from ..losses.base import Loss, LossValue
 from ..losses.observables import Maxima, Observable, SpikeTimes
-from ..symbolic.system import HybridSystem
+from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
 from ..templates.arguments import check_kind, check_seed, check_whole
+from ..templates.groups import CurrentInput, Drive, Population, Projection, SpikeInput
 from ..templates.model import Model
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
+from ..templates.network import Network
 from .simulation import Simulation, SimulationError
 from .source import Outcome
 
@@ -505,7 +506,7 @@ def _score(times: np.ndarray, arrivals: np.ndarray) -> tuple[bool, bool, bool, f
 
 def _size(model: Model, unit: str = "") -> float:
     """Where to start the search for weights: what it takes to reach the threshold, or the largest parameter alike."""
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     if system.g is not None:
         at_start = system.g.xreplace(dict(system.initial)).xreplace(
             {s: sp.Float(v) for s, v in system.defaults.items()}

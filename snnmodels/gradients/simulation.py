@@ -22,9 +22,10 @@ from ..losses.observables import Observable
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
 from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
-from ..templates.network import Network, check_network, in_unit
+from ..templates.network import Network, check_network
+from ..templates.quantities import in_unit
 from ..templates.samples import checked_samples
-from ..templates.spike_times import checked_times, side_by_side
+from ..templates.spike_times import checked_times, side_by_side, warn_of_early
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .passes import ForwardPass
@@ -56,8 +57,8 @@ class Simulation:
     batch_size : int
         Trials of a batch; a smaller last batch is allowed.
     target : {"numpy", "cpp_standalone", "cuda_standalone"}
-        In this process, which needs no compiler; or a compiled program that stays alive between batches, on the
-        processor or on a GPU.
+        In this process, which needs no compiler, and is hundreds of times slower where a model is nonlinear; or a
+        compiled program that stays alive between batches, on the processor or on a GPU. See docs/targets.md.
     tolerance : float
         Of nonlinear flows, relative to the states' scales. Linear models don't depend on it.
     window : float, optional
@@ -426,7 +427,9 @@ class Simulation:
         if targets is not None:
             check_targets(targets, trials, self.loss, self._network)
         sources = self._network.inputs
-        return [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in sources], trials
+        times = [checked_times(inputs[s.name], f"input {s.name!r}", s.n, trials, duration) for s in sources]
+        warn_of_early(times, "all input spikes", duration)
+        return times, trials
 
     def _knots(self, inputs: Mapping[str, np.ndarray], trials: int) -> list[Knots]:
         """What the currents set driven inputs to."""

@@ -11,7 +11,8 @@ import numpy as np
 from ..templates.arguments import check_mapping
 from ..templates.errors import brief, suggest
 from ..templates.expressions import parse_threshold
-from ..templates.network import Population, in_unit
+from ..templates.groups import Population
+from ..templates.quantities import in_unit
 from ..templates.units import expression_dimension, unit_dimension, unit_of_dimension
 
 __all__ = ["SpikeReport", "of_population"]

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..datasets.targets import named_targets
 from ..templates.errors import brief
-from ..templates.network import Network, take_seconds
+from ..templates.network import Network
+from ..templates.quantities import take_seconds
 from ..templates.schema import LOSS_TIMES
 from .observables import Observable, Primitive
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..templates.arguments import check_choice, check_numbers
-from ..templates.network import Network, take_seconds
+from ..templates.network import Network
+from ..templates.quantities import take_seconds
 from .base import Loss, LossValue, take_times
 from .observables import Observable, SpikeTimes
 from .observed import check_positive, checked_spike_times, finite_targets, neurons_read

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..templates.errors import brief, suggest
 from ..templates.expressions import free_names, substitute
+from ..templates.groups import Population
 from ..templates.model import Model, Parameter, State
-from ..templates.network import Network, Population
+from ..templates.network import Network
 from ..templates.units import Dimension, expression_dimension, unit_dimension, unit_of_dimension
 from .observables import AtEnd, Observable, Primitive, Samples
 

@@ -15,7 +15,9 @@ import numpy as np
 
 from ..templates.arguments import check_kind
 from ..templates.errors import brief, suggest
-from ..templates.network import Network, Population, take_seconds
+from ..templates.groups import Population
+from ..templates.network import Network
+from ..templates.quantities import take_seconds
 
 __all__ = ["FinalValues", "FirstSpikes", "Maxima", "Observable", "Primitive", "Samples", "SpikeTimes"]
 

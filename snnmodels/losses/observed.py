@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..templates.arguments import check_numbers
 from ..templates.network import Network
-from ..templates.spike_times import checked_times
+from ..templates.spike_times import checked_times, warn_of_early
 
 __all__ = [
     "check_positive",
@@ -25,6 +27,7 @@ __all__ = [
 
 # Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
 _ROUNDING = 1e-12
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 def checked_spike_times(times: np.ndarray, name: str = "the observed population") -> np.ndarray:
@@ -66,7 +69,7 @@ def wanted_spike_times(targets: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def check_wanted(targets: np.ndarray, population: str, network: Network, name: str, reach: float = 1.0) -> None:
-    """Refuse target spike times of other neurons than a population's, or after the end of the trial.
+    """Refuse target spike times of other neurons than a population's, after the end of the trial, or all at its start.
 
     Parameters
     ----------
@@ -82,11 +85,22 @@ def check_wanted(targets: np.ndarray, population: str, network: Network, name: s
     ValueError
     """
     n = neurons_read(population, network)
-    check_within(checked_times(targets, name, n, len(targets), slack=_ROUNDING), network, name, reach)
+    wanted = checked_times(targets, name, n, len(targets), slack=_ROUNDING)
+    check_within(wanted, network, name, reach)
+    if not (at_start := wanted == 0).any():
+        return
+    if not wanted[np.isfinite(wanted)].any():
+        raise ValueError(f"{name}: all are 0, the start of the trial; give times in seconds, inf where there is none")
+    trial, neuron, k = np.argwhere(at_start)[0]
+    warnings.warn(
+        f"{name}: spikes are wanted at 0, the start of the trial (first in trial {trial}, neuron {neuron}, entry {k}); "
+        "where there is none give inf",
+        skip_file_prefixes=(_PACKAGE,),
+    )
 
 
 def check_within(times: np.ndarray, network: Network, name: str, reach: float = 1.0) -> None:
-    """Refuse target times after the end of a network's trial.
+    """Refuse target times after the end of a network's trial, and warn where all lie at its very beginning.
 
     Parameters
     ----------
@@ -111,6 +125,7 @@ def check_within(times: np.ndarray, network: Network, name: str, reach: float = 
             f"ends at {network.duration * 1e3:g} ms; give times in seconds, inf where there is none, or make the "
             "duration longer"
         )
+    warn_of_early([times], f"{name}: all", network.duration)
 
 
 def finite_targets(targets: Any, shape: tuple[int, ...], name: str, expected: str, what: str) -> np.ndarray:

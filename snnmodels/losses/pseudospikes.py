@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..symbolic.declaration import hybrid_system, threshold_sides
 from ..symbolic.flows import evaluate
 from ..symbolic.parsing import parse_expression, print_expression, symbol
-from ..symbolic.system import HybridSystem, threshold_sides
 from ..templates.arguments import check_kind, check_whole
 from ..templates.constraints import broken
 from ..templates.errors import brief
+from ..templates.groups import Population
 from ..templates.model import DRIVE
-from ..templates.network import Network, Population, in_unit
+from ..templates.network import Network
+from ..templates.quantities import in_unit
 from ..templates.units import quantity_in, variables_in
 from .base import Loss, LossValue, SumOfLosses, alike, evaluated, shown
 from .integrals import Integral
@@ -286,7 +288,7 @@ def _closed_form(p: Population) -> tuple[sp.Symbol, sp.Expr, sp.Expr]:
     assert model.pseudospike is not None
     if model.refractory is not None:
         raise _changed(p, "it has a refractory period, and no state says at the end how much of that is over")
-    system, (state, threshold) = HybridSystem.from_model(model), threshold_sides(model)
+    system, (state, threshold) = hybrid_system(model), threshold_sides(model)
     first = parse_expression(model.pseudospike.time)
     if state not in system.states or not first.free_symbols & set(system.states) <= {state}:
         raise _changed(p, f"their time has to depend on one state, the left side of {model.threshold!r}")
@@ -312,7 +314,7 @@ def _check_closed_form(p: Population, run: _FreeRun, first: sp.Expr) -> None:
     model, rng = p.model, np.random.default_rng(0)
     assert model.pseudospike is not None
     state, threshold = threshold_sides(model)
-    after = HybridSystem.from_model(model).h
+    after = hybrid_system(model).h
     shape = (len(_PLACES), p.n)
     numbers = {x.name: rng.normal(size=shape) for x in after} | {DRIVE: np.full(shape, run.drive)}
     for parameter in model.parameters.values():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..templates.network import CurrentInput, Network
+from ..templates.groups import CurrentInput
+from ..templates.network import Network
 from ._neurons import Array, Neurons
 
 Parameters = tuple[Array, ...]

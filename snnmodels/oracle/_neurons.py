@@ -9,11 +9,13 @@ import numpy as np
 import sympy as sp
 
 from ..symbolic.adjoint import DL_DT, Q_SPIKE, S_ARRIVALS, S_RELEASE, Adjoint
+from ..symbolic.declaration import driven_system
 from ..symbolic.divided_differences import MODULES
+from ..symbolic.parts import DriveStates
 from ..symbolic.steps import Step
-from ..symbolic.system import DriveStates, HybridSystem, driven_system
+from ..symbolic.system import HybridSystem
+from ..templates.groups import Population
 from ..templates.model import Model
-from ..templates.network import Population
 
 Array = np.ndarray
 

@@ -11,7 +11,8 @@ import numpy as np
 import scipy.linalg
 import sympy as sp
 
-from ..symbolic.system import HybridSystem, source_system
+from ..symbolic.declaration import source_system
+from ..symbolic.system import HybridSystem
 from ..templates.network import Network
 
 Array = np.ndarray

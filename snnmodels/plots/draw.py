@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..datasets.spikes import spike_pairs
-from ..templates.network import in_unit
+from ..templates.quantities import in_unit
 
 __all__ = ["PALETTE", "coding_error", "learning_curves", "raster", "traces", "weights"]
 

@@ -10,7 +10,8 @@ from ..events.plan import EnginePlan
 from ..events.schema import Capacity, Room
 from ..losses.classification import compiled
 from ..losses.observables import Maxima, Primitive, Samples, SpikeTimes
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
+from ..templates.groups import CurrentInput, Drive, Population, Projection, SpikeInput
+from ..templates.network import Network
 
 __all__ = ["Contents", "File", "Rooms"]
 

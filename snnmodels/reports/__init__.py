@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..coding.loss import JointLoss
 from ..coding.spike_rule import SpikeRule
+from ..symbolic.declaration import hybrid_system
 from ..symbolic.system import HybridSystem
 from ..templates import Model, as_model
 from ..templates.arguments import check_kind
@@ -42,6 +43,6 @@ def derivation(of: str | Path | Model | HybridSystem | JointLoss | SpikeRule, fo
     """
     document = renderer(format)
     if isinstance(of, str | Path | Model):
-        of = HybridSystem.from_model(as_model(of))
+        of = hybrid_system(as_model(of))
     check_kind("of", of, (HybridSystem, JointLoss, SpikeRule), "a model, its name, a HybridSystem or a JointLoss")
     return document.render(system_derivation(of) if isinstance(of, HybridSystem) else coding_derivation(of))

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import sympy as sp
 
 from ..symbolic.divided_differences import exprel
+from ..symbolic.parts import Silence
 from ..symbolic.steps import Step
-from ..symbolic.system import HybridSystem, Silence
+from ..symbolic.system import HybridSystem
 from ._names import WORDS, after_event, before_event, equals, names_of
 from ._rendering import Block, Heading, Math, Prose, Table
 

@@ -55,7 +55,7 @@ def equations(of: HybridSystem | Adjoint) -> Equations:
 
     Examples
     --------
-    >>> print(equations(HybridSystem.from_model(load_model("lif"))))  # doctest: +SKIP
+    >>> print(equations(hybrid_system(load_model("lif"))))  # doctest: +SKIP
     """
     return Equations(forward_model(of) if isinstance(of, HybridSystem) else AdjointReport(of).results())
 

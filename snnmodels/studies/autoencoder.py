@@ -26,7 +26,8 @@ from ..gradients.source import GradientSource, GradientWrapper, Outcome
 from ..losses import VoltageError
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import load_model
-from ..templates.network import Network, Population, Projection, SpikeInput
+from ..templates.groups import Population, Projection, SpikeInput
+from ..templates.network import Network
 from ..training import EarlyStopping, TrainingResult, train
 
 __all__ = [

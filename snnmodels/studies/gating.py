@@ -20,7 +20,8 @@ from ..datasets.trials import Trials
 from ..gradients.simulation import Simulation
 from ..gradients.source import GradientWrapper, Outcome
 from ..optimisers import Optimiser
-from ..templates.network import Network, Projection, SpikeInput
+from ..templates.groups import Projection, SpikeInput
+from ..templates.network import Network
 
 __all__ = ["GATE", "KNOB", "GatedBatches", "SpikeBudget", "gated", "with_knob"]
 

@@ -32,7 +32,8 @@ from ..losses import ExpressionLoss
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import load_model
 from ..templates.arguments import check_numbers, check_whole
-from ..templates.network import CurrentInput, Drive, Network, Population, Projection, SpikeInput
+from ..templates.groups import CurrentInput, Drive, Population, Projection, SpikeInput
+from ..templates.network import Network
 from ..training import TrainingResult, evaluate, train
 
 __all__ = [

@@ -140,14 +140,14 @@ def read_data(path: str | Path) -> Sweep:
 
 
 def fit_candidate(
-    candidate: Candidate, data: Sweep, others: Mapping[str, Mapping[str, float]], **options: Any
+    candidate: Candidate, recording: Recording, others: Mapping[str, Mapping[str, float]], **options: Any
 ) -> FitResult:
-    """Fit one model to the first part.
+    """Fit one model.
 
     Parameters
     ----------
     candidate : Candidate
-    data : Sweep
+    recording : Recording
     others : mapping of str to mapping
         Values of candidates that were fitted before.
     **options
@@ -159,7 +159,6 @@ def fit_candidate(
         # a sharp exponential spikes where a threshold is crossed
         start = {**found, "v_T": found["v_th"], "delta_T": 1e-3, "a": 0.0}
         start = {name: value for name, value in start.items() if name in candidate.free}
-    recording = Recording((data.until(FITTED),))
     return fit(
         bare_model(candidate.components), recording, free=candidate.free, fixed=candidate.fixed, start=start, **options
     )

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..gradients import Outcome, Probe, Simulation
 from ..targets import Target
-from ..templates.network import Network, Population
+from ..templates.groups import Population
+from ..templates.network import Network
 
 __all__ = ["FEATURES", "TargetDifference", "changes_by_last_bits", "in_last_bits", "target_difference"]
 

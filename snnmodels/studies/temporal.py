@@ -25,7 +25,8 @@ from ..losses import TTFSCrossEntropy
 from ..optimisers import Adam, ExponentialDecay
 from ..templates import load_model
 from ..templates.arguments import check_numbers, check_whole
-from ..templates.network import Network, Population, Projection, SpikeInput
+from ..templates.groups import Population, Projection, SpikeInput
+from ..templates.network import Network
 from ..training import TrainingResult, evaluate, train
 
 __all__ = [

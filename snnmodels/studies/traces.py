@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..templates.network import Network, Population
+from ..templates.groups import Population
+from ..templates.network import Network
 
 __all__ = ["output_traces"]
 

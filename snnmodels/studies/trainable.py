@@ -35,8 +35,9 @@ from ..projects import export_simulation
 from ..targets import Target
 from ..targets.devices import quiet
 from ..templates import load_model
+from ..templates.groups import Population, Projection, SpikeInput
 from ..templates.model import Model
-from ..templates.network import Network, Population, Projection, SpikeInput
+from ..templates.network import Network
 from .targets import FEATURES, target_difference
 
 __all__ = ["Feature", "cases", "compare", "features", "kind_of", "losses", "measure", "refusals", "refused_on_grid"]
@@ -393,14 +394,14 @@ def _neuron(**changed: str) -> None:
 
 
 def _loaded(text: str, name: str) -> None:
-    from ..symbolic import Adjoint, HybridSystem
+    from ..symbolic import Adjoint, hybrid_system
 
     with tempfile.TemporaryDirectory(prefix="trainable-") as folder:
         path = Path(folder) / name
         path.write_text(text)
         try:
             model = load_model(path) if name == "neuron.toml" else load_model("lif", path)
-            Adjoint.derive(HybridSystem.from_model(model))
+            Adjoint.derive(hybrid_system(model))
         except ValueError as error:
             raise ValueError(str(error).replace(f"{folder}/", "")) from None
 

@@ -1,9 +1,11 @@
 """Models as SymPy expressions, their adjoints, and derivations that a reader can follow."""
 
 from .adjoint import Adjoint, ArrivalJump, NotDifferentiable, ReleaseJump, SpikeJump
+from .declaration import hybrid_system
 from .parsing import UnsupportedExpression, parse_expression, print_expression, symbol
+from .parts import Arrival, RefractoryPeriod
 from .published import PublishedRule, published_lif_rule
-from .system import Arrival, HybridSystem, RefractoryPeriod
+from .system import HybridSystem
 
 __all__ = [
     "Adjoint",
@@ -16,6 +18,7 @@ __all__ = [
     "ReleaseJump",
     "SpikeJump",
     "UnsupportedExpression",
+    "hybrid_system",
     "parse_expression",
     "print_expression",
     "published_lif_rule",

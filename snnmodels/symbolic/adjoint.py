@@ -21,6 +21,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 
+from .arrivals import change_of_event
 from .system import HybridSystem
 
 __all__ = ["Adjoint", "ArrivalJump", "NotDifferentiable", "ReleaseJump", "SpikeJump"]
@@ -336,11 +337,10 @@ class _Derivation:
         return result
 
     def _arrival(self, name: str) -> ArrivalJump:
-        arrival, g = self.system.arrivals[name], self.system.g
+        arrival = self.system.arrivals[name]
         e = sp.Matrix([arrival.jump[x] for x in self.states])
         jacobian = e.jacobian(self.states)
         before = jacobian.T * self.lam
-        crossing = sp.Integer(0) if g is None else sp.simplify(g.xreplace(dict(arrival.jump)) - g)
         result = ArrivalJump(
             receptor=name,
             weight=arrival.weight,
@@ -348,7 +348,7 @@ class _Derivation:
             sensitivity=self._tidy(self._displacement(e, jacobian, self.f)),
             jump={self.costates[x]: self._tidy(v) for x, v in zip(self.states, before, strict=True)},
             parameters=self._contributions(e),
-            crossing=crossing,
+            crossing=change_of_event(self.system, name),
         )
         for v in (result.gradient, result.sensitivity, *result.jump.values(), *result.parameters.values()):
             _require_smooth(f"{self.system.name}: the jump at an arrival through {name!r}", v)

@@ -24,7 +24,7 @@ from .system import HybridSystem
 
 __all__ = ["Flow", "evaluate"]
 
-_SEPARATED = 0.05  # relative distance of rates above which sums of exponentials lose less than two digits
+_SEPARATED = 0.05  # distance of rates above which sums of exponentials lose about two digits at most
 _MAX_ORDER = 40
 _FEW = 8  # parameters in a polynomial, whose terms SymPy keeps densely
 
@@ -203,12 +203,11 @@ def _reduced(fraction: sp.Expr) -> sp.Expr:
 def _are_separated(
     rates: tuple[sp.Expr, ...], numbers: Mapping[sp.Symbol, float | np.ndarray], distance: float = _SEPARATED
 ) -> bool:
-    """Whether the rates differ by at least this relative distance, for every neuron."""
+    """Whether the rates are at least this far apart by `separation`, for every neuron."""
     different = list(dict.fromkeys(rates))
     if len(different) < len(rates):
         return len(different) == 1
-    arrays = np.broadcast_arrays(*(np.asarray(evaluate(r, numbers)) for r in different))
-    return all(separation([float(a.flat[k]) for a in arrays]) > distance for k in range(arrays[0].size))
+    return bool(np.all(separation(*(evaluate(r, numbers) for r in different)) > distance))
 
 
 @cache

@@ -130,7 +130,7 @@ class GridSystem:
     @cached_property
     def step_backward(self) -> Program:
         """Costates at the start of a step from those at its end, and gradients of the learnable parameters."""
-        return self._over_costates(self.step.vjp(self._wrt()))
+        return self._over_costates(self.step.vjp(self._wrt()).simplified())
 
     # --- own event ----------------------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class GridSystem:
 
     def _arrival_backward(self, receptor: str) -> Program:
         wrt = self._wrt() | {"w": self.system.arrivals[receptor].weight, "time": offset}
-        program = self._over_costates(self.arrival(receptor).vjp(wrt))
+        program = self._over_costates(self.arrival(receptor).vjp(wrt).simplified())
         outputs = dict(program.outputs)
         outputs["time"] = -outputs["time"]  # an offset grows when the arrival moves earlier
         return Program(program.statements, outputs)
@@ -285,7 +285,7 @@ class GridSystem:
         """Costates and parameter gradients of one state observed at the fixed time r after the start of a step."""
         b = Builder()
         program = b.program({"value": self.flow.write(b, self._identity, event_time)[state]})
-        return program.vjp(self._wrt())
+        return program.vjp(self._wrt()).simplified()
 
 
 def _substitute(e: sp.Expr, assigned: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:

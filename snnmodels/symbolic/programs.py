@@ -17,6 +17,7 @@ import sympy as sp
 
 from .divided_differences import NUMPY_FUNCTIONS
 from .parsing import UnsupportedExpression, print_expression, symbol
+from .partials import partials
 
 __all__ = ["Builder", "Program", "cotangent"]
 
@@ -132,7 +133,8 @@ class Program:
         Returns
         -------
         Program
-            Reads this program's inputs and the `cotangent` of each of its outputs.
+            Reads this program's inputs and the `cotangent` of each of its outputs. It is as it was collected: take what
+            is needed of it, and simplify that.
 
         Raises
         ------
@@ -148,8 +150,7 @@ class Program:
         bar: dict[sp.Symbol, sp.Expr] = {}
 
         def add(rhs: sp.Expr, weight: sp.Expr) -> None:
-            for s in sorted(rhs.free_symbols & active, key=str):
-                partial = sp.diff(rhs, s)
+            for s, partial in partials(rhs, active).items():
                 if partial.has(*_FORBIDDEN):
                     raise UnsupportedExpression(f"the derivative of {rhs} by {s} is {partial}, which is not smooth")
                 bar[s] = bar.get(s, sp.Integer(0)) + weight * partial
@@ -164,7 +165,7 @@ class Program:
                 add(rhs, b)
         assert not (set(bar) & assigned)
         outputs = {key: bar.get(s, sp.Integer(0)) for key, s in wrt.items()}
-        return Program((*self.statements, *reverse), outputs).select(outputs).simplified()
+        return Program((*self.statements, *reverse), outputs).select(outputs)
 
     def lines(self) -> list[str]:
         """Assignments in Brian2's syntax, without the outputs."""

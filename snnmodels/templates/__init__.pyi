@@ -6,6 +6,21 @@ from ._compose import load_model as load_model
 from ._describe import describe as describe
 from ._network_file import load_network as load_network
 from .errors import TemplateError as TemplateError
+from .groups import (
+    CurrentInput as CurrentInput,
+)
+from .groups import (
+    Drive as Drive,
+)
+from .groups import (
+    Population as Population,
+)
+from .groups import (
+    Projection as Projection,
+)
+from .groups import (
+    SpikeInput as SpikeInput,
+)
 from .library import Entry as Entry
 from .library import catalogue as catalogue
 from .library import equations_path as equations_path
@@ -40,22 +55,7 @@ from .model import (
     State as State,
 )
 from .network import (
-    CurrentInput as CurrentInput,
-)
-from .network import (
-    Drive as Drive,
-)
-from .network import (
     Network as Network,
-)
-from .network import (
-    Population as Population,
-)
-from .network import (
-    Projection as Projection,
-)
-from .network import (
-    SpikeInput as SpikeInput,
 )
 from .saving import save_model as save_model
 from .saving import save_network as save_network

@@ -13,20 +13,11 @@ from ..files import read_archive, read_array
 from ._compose import component, load_components
 from .arguments import check_seed
 from .errors import TemplateError, located, suggest
+from .groups import MOST, CurrentInput, Drive, Population, Projection, Settled, SpikeInput, learnable_names
 from .library import find, read_toml
 from .model import Document, Model, Parameter
-from .network import (
-    MOST,
-    CurrentInput,
-    Drive,
-    Network,
-    Population,
-    Projection,
-    Settled,
-    SpikeInput,
-    gain_unit,
-    learnable_names,
-)
+from .network import Network
+from .quantities import gain_unit
 from .schema import (
     LOSS_TIMES,
     ArrayTable,

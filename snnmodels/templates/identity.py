@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dis
 import math
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -60,15 +62,23 @@ def checksum(arrays: Mapping[str, Any]) -> int:
     for name in sorted(arrays, key=str):
         array = np.ascontiguousarray(arrays[name])
         total = zlib.crc32(f"{name} {array.dtype} {np.shape(arrays[name])}".encode(), total)
-        total = zlib.crc32(array.data if not array.dtype.hasobject else repr(array).encode(), total)
+        total = zlib.crc32(_content_of(array), total)
     return total
+
+
+def _content_of(array: np.ndarray) -> Any:
+    """All bytes of an array, or of what its objects are told by: arrays print no more than their ends."""
+    if array.dtype.hasobject:
+        return str(description(array)).encode()
+    return array.view("i8").data if array.dtype.kind in "mM" else array.data  # buffers know no times
 
 
 def description(value: Any) -> Any:
     """A loss, an encoder, a schedule or the like as plain values: the same in every process, other where it is other.
 
-    Objects are told by class and attributes, functions by name, code, defaults and what they close over (not by the
-    module's variables that they read).
+    Objects are told by class and attributes, functions by name, code, defaults, what they close over, and those of the
+    module's variables that they read and don't set: numbers, texts, tuples, arrays and functions. Lists, dictionaries and
+    objects of a module are not looked at, as they may well hold what happens on the way.
     """
     return _described(value, ())
 
@@ -102,6 +112,7 @@ def _described(value: Any, within: tuple[int, ...]) -> Any:
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
         held = {name: _content(cell) for name, cell in cells}
         parts: dict[str, Any] = {"closure": held, "defaults": value.__defaults__, "keywords": value.__kwdefaults__}
+        parts["globals"] = _globals(value)
         told = {name: _described(part, within) for name, part in parts.items() if part}
         return {"function": value.__qualname__, "code": zlib.crc32(_code(value.__code__)), **told}
     if isinstance(value, MethodType):
@@ -116,6 +127,54 @@ def _described(value: Any, within: tuple[int, ...]) -> Any:
         name, shown = getattr(value, "__qualname__", type(value).__qualname__), repr(value)
         return name if " at 0x" in shown else f"{name} {shown}"
     return {"class": type(value).__qualname__, **{k: _described(v, within) for k, v in attributes.items()}}
+
+
+def _globals(function: FunctionType) -> dict[str, Any]:
+    """What a function reads of its module and decides what it gives; none of what comes with a package's version."""
+    if _is_theirs(function):
+        return {}
+    read, written = _names(function.__code__)
+    found = {name: function.__globals__[name] for name in sorted(read - written) if name in function.__globals__}
+    return {
+        name: f"{value.__module__}.{value.__qualname__}" if _is_theirs(value) else value
+        for name, value in found.items()
+        if _decides(value)
+    }
+
+
+def _names(code: CodeType) -> tuple[set[str], set[str]]:
+    """The globals that a function reads, and those that it sets."""
+    read, written = set(), set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            read.add(instruction.argval)
+        elif instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+            written.add(instruction.argval)
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            more = _names(part)
+            read, written = read | more[0], written | more[1]
+    return read, written
+
+
+def _decides(value: Any) -> bool:
+    if isinstance(value, tuple | frozenset):
+        return all(map(_decides, value))
+    plain = bool | int | float | complex | str | bytes | np.ndarray | np.generic | FunctionType | partial
+    return value is None or isinstance(value, plain)
+
+
+def _is_theirs(value: Any) -> bool:
+    """Whether a function is of a package, installed or known: it comes with a version."""
+    if not isinstance(value, FunctionType):
+        return False
+    installed = {"site-packages", "dist-packages"} & set(Path(value.__code__.co_filename).parts)
+    return bool(installed) or _of_a_package(value.__module__)
+
+
+def _of_a_package(module: str | None) -> bool:
+    root = (module or "").partition(".")[0]
+    return root in sys.stdlib_module_names - {"__main__"} or root in _PACKAGES
 
 
 def _content(cell: CellType) -> Any:
@@ -142,8 +201,7 @@ def _class_attributes(kind: type) -> dict[str, Any]:
     """Methods and values of a user's own class; those of packages come with their versions."""
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
-        root = base.__module__.partition(".")[0]
-        if root in sys.stdlib_module_names - {"__main__"} or root in _PACKAGES:
+        if _of_a_package(base.__module__):
             continue
         for name, value in vars(base).items():
             plain = isinstance(value, FunctionType | bool | int | float | str | tuple | list | np.ndarray)

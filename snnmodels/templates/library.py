@@ -6,13 +6,13 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .arguments import check_kind
 from .errors import TemplateError, suggest
 from .schema import KINDS, TemplateFile, validate
 
-__all__ = ["Entry", "catalogue", "equations_path", "find", "library_files", "read", "read_toml"]
+__all__ = ["Entry", "catalogue", "equations_path", "find", "kind_of", "library_files", "read", "read_toml"]
 
 _FOLDERS = {
     "neuron": "neurons",
@@ -113,6 +113,31 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise TemplateError(str(path), "", f"not valid TOML: {error}") from None
     except RecursionError:
         raise TemplateError(str(path), "", "can't be read: tables or arrays are nested too deeply") from None
+
+
+def kind_of(reference: str | Path) -> Literal["model", "network", "coding_network"]:
+    """What one name or file is to be loaded as.
+
+    Parameters
+    ----------
+    reference : str or Path
+        A name of the library, names joined by plus signs, or the path of a ``.toml`` file.
+
+    Returns
+    -------
+    str
+        ``"model"`` also for what there is not, or what is damaged: the loader of models says so.
+    """
+    path = Path(reference)
+    if path.suffix != ".toml":
+        kinds = {"network": "network", "coding_network": "coding"}
+        found: Any = next((kind for kind, files in kinds.items() if str(reference) in library_files(files)), "model")
+        return found
+    try:
+        kind = read_toml(path).get("kind")
+    except TemplateError:
+        return "model"
+    return kind if kind in ("network", "coding_network") else "model"
 
 
 def library_files(kind: str) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """The value that a set of TOML templates composes to: one neuron model with its synapses.
 
 A `Model` is plain data in Brian2's equation syntax. It knows nothing of SymPy, of gradients or of a simulation, so it
-can be printed, compared and tested alone. `snnmodels.symbolic.HybridSystem.from_model` reads it; so does
+can be printed, compared and tested alone. `snnmodels.symbolic.hybrid_system` reads it; so does
 `snnmodels.brian` to make ordinary Brian2 objects.
 """
 

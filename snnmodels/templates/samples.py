@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .network import CurrentInput, in_unit
+from .groups import CurrentInput
+from .quantities import in_unit
 
 __all__ = ["checked_samples"]
 

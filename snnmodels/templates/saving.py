@@ -15,8 +15,10 @@ from ..files import atomic_file
 from ._compose import load_components
 from .arguments import check_kind
 from .constraints import violated
+from .groups import CurrentInput, Drive, Population, Projection, SpikeInput
 from .model import Document, Model
-from .network import CurrentInput, Drive, Network, Population, Projection, SpikeInput, check_network, in_unit
+from .network import Network, check_network
+from .quantities import in_unit
 from .schema import LOSS_TIMES
 
 __all__ = ["save_model", "save_network"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from .network import in_unit
+from .quantities import in_unit
 
-__all__ = ["checked_times", "side_by_side", "with_room"]
+__all__ = ["checked_times", "side_by_side", "warn_of_early", "with_room"]
+
+_EARLY = 1e-3  # of a trial, within which it is doubtful that everything happens
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 def checked_times(
@@ -82,6 +87,29 @@ def _refuse(t: np.ndarray, name: str, duration: float, slack: float) -> None:
         f"a spike at {{:g}} ms is not before the end of the trial at {duration * 1e3:g} ms",
         "give times in seconds, or make the duration longer",
     )
+
+
+def warn_of_early(times: Sequence[np.ndarray], what: str, duration: float) -> None:
+    """Warn where all times lie within the first thousandth of a trial: milliseconds were divided by 1000 twice.
+
+    Nothing is said of times that are all 0, with which a trial may well begin.
+
+    Parameters
+    ----------
+    times : sequence of array
+        Seconds; ``inf`` and NaN stand for none.
+    what : str
+        What they are, all together, for the message.
+    duration : float
+        Length of a trial in seconds.
+    """
+    latest = max((float(np.max(t, initial=0.0, where=np.isfinite(t))) for t in times), default=0.0)
+    if 0 < latest < _EARLY * duration:
+        warnings.warn(
+            f"{what} lie within the first thousandth of a trial, which lasts {duration * 1e3:g} ms: times are in "
+            "seconds, and may have been divided by 1000 once too often",
+            skip_file_prefixes=(_PACKAGE,),
+        )
 
 
 def with_room(times: np.ndarray, spikes: int) -> np.ndarray:

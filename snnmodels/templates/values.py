@@ -9,7 +9,8 @@ import numpy as np
 
 from .arguments import check_mapping, real_array
 from .constraints import holds
-from .network import Network, Population, Settled, check_network
+from .groups import Population, Settled
+from .network import Network, check_network
 from .units import variables_in
 
 __all__ = ["all_finite", "keep_possible", "with_values"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 
 from ..gradients import Simulation
 from ..gradients.passes import ForwardPass
+from ..symbolic.arrivals import jumping_populations, why_jumps_teach_nothing
 from ..templates.arguments import check_kind, check_mapping, has_unit
 from ..templates.errors import brief
-from ..templates.network import check_inputs, in_unit
+from ..templates.network import check_inputs
+from ..templates.quantities import in_unit
 
 __all__ = ["missing_time", "simulated"]
 
@@ -69,8 +72,9 @@ class _Simulated(torch.autograd.Function):
         # what the gradients depend on beside the cotangents, where they may be differentiated in their turn
         given = ctx.saved_tensors if torch.is_grad_enabled() else ()
         found = _Gradients.apply(ctx.call, len(cotangents), *cotangents, *given)
-        wanted = ctx.needs_input_grad[1:]
-        return None, *(g if needed else None for g, needed in zip(found, wanted, strict=True))
+        gradients = [g if needed else None for g, needed in zip(found, ctx.needs_input_grad[1:], strict=True)]
+        _warn_of_jumps(ctx.call, gradients, cotangents)
+        return None, *gradients
 
 
 class _Gradients(torch.autograd.Function):
@@ -174,6 +178,30 @@ def _tensor(what: str, value: Any, unit: str) -> torch.Tensor:
             "has three digits, too few for spike times and time constants)"
         )
     return value
+
+
+_asked: weakref.WeakSet[Simulation] = weakref.WeakSet()  # whether jumps are why gradients by weights are 0
+
+
+def _warn_of_jumps(call: _Call, found: Sequence[torch.Tensor | None], cotangents: Sequence[torch.Tensor]) -> None:
+    """Say once of a simulation why gradients by weights are 0, though the graph asks about what there is."""
+    if call.simulation in _asked:
+        return
+    gradients = dict(zip(call.keys, found, strict=True))
+    idle = {key for key, g in gradients.items() if key.endswith(".w") and g is not None and not g.any()}
+    pairs = zip(call.ran.arrays, cotangents, strict=True)
+    if not idle or not any((np.isfinite(x) & (d.numpy(force=True) != 0)).any() for x, d in pairs):
+        return
+    _asked.add(call.simulation)
+    network = call.simulation.network
+    jumping = jumping_populations(network)
+    stuck = [f"{q.name}.w" for q in network.projections if q.target in jumping and f"{q.name}.w" in idle]
+    if stuck:
+        warnings.warn(
+            f"network {network.name!r}: the gradient by {', '.join(stuck)} is 0: {why_jumps_teach_nothing(jumping)}",
+            RuntimeWarning,
+            skip_file_prefixes=_NOT_THE_CALLER,
+        )
 
 
 def _warn_of_silence(call: _Call) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ..optimisers import Optimiser
-from ..templates.model import Model
+from ..symbolic.arrivals import jumping_populations, why_jumps_teach_nothing
 from ..templates.network import Network
-from ..templates.units import variables_in
 
 __all__ = ["warn_of_idle"]
 
@@ -40,13 +38,8 @@ def warn_of_idle(
     idle = [key for key in idle if optimiser.scales.get(key, 1.0) and not _on_bounds(after[key], optimiser, key)]
     if not idle:
         return
-    jumping = [repr(p.name) for p in network.populations if jumps_to_threshold(p.model)]
-    if jumping:
-        why = (
-            f"in {', '.join(jumping)} arrivals make what the threshold reads jump, and a spike that such a jump causes "
-            "comes at that arrival, whatever the weights are; give these neurons a synapse with a time constant, such "
-            "as exp_synapse (docs/nir.md says how for a NIR graph)"
-        )
+    if jumping := jumping_populations(network):
+        why = why_jumps_teach_nothing(jumping)
     else:
         why = (
             "nothing that the loss reads depends on them where it is; neurons may be silent, or spike too late for it "
@@ -60,16 +53,3 @@ def warn_of_idle(
 
 def _on_bounds(value: np.ndarray, optimiser: Optimiser, key: str) -> bool:
     return bool(np.isin(value, [limit for limit in optimiser.bounds.get(key, ()) if limit is not None]).any())
-
-
-def jumps_to_threshold(model: Model) -> bool:
-    """Whether an arrival can take a neuron over its threshold at once, as with delta_synapse.
-
-    Parameters
-    ----------
-    model : Model
-    """
-    if model.threshold is None:
-        return False
-    read: set[Any] = set(variables_in(model.threshold))
-    return any(statement.variable in read for receptor in model.receptors.values() for statement in receptor.on_pre)

@@ -30,7 +30,7 @@ from .evaluation import Totals, check_source, evaluate
 from .history import EpochRecord, History, package_versions
 from .idle import warn_of_idle
 from .progress import NoProgress, TrainingProgress, default_progress
-from .settings import refuse_other, settings_of, warn_of_versions
+from .settings import refuse_other, refuse_other_rates, settings_of, warn_of_versions
 
 __all__ = [
     "CheckpointFailed",
@@ -238,6 +238,7 @@ def train(
     if checkpoint is not None and resume and _exists(checkpoint):
         state = load_checkpoint(checkpoint)
         refuse_other(Path(checkpoint), settings, state.history.settings)
+        refuse_other_rates(Path(checkpoint), optimiser, state.history.epochs)
         if state.epoch > epochs:
             beyond = f"holds the state after epoch {state.epoch}, which is beyond epochs = {epochs}; ask for as many"
             raise OtherRun(checkpoint, beyond)
@@ -253,6 +254,13 @@ def train(
         warnings.warn(
             "this source has been trained before; training begins again with the network's own values, not with those "
             "that it found: pass values=result.values to go on from them, or values=network.trainable() to begin again",
+            stacklevel=2,
+        )
+    if early_stopping is not None and state.epoch < epochs and _exhausted(state, early_stopping):
+        warnings.warn(
+            f"{checkpoint}: its patience of {early_stopping.patience} ended this run after epoch {state.epoch}, the "
+            f"best being epoch {_result(state).epoch}: none of the epochs up to {epochs} is trained. To go on, begin "
+            "another run, with another checkpoint (or resume=False) and values=result.values",
             stacklevel=2,
         )
     optimiser.load_state_dict(state.optimiser)

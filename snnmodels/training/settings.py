@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
 from ..templates.identity import checksum, description, identity
 from .data import OwnBatches, TrainingData
-from .history import package_versions
+from .history import EpochRecord, package_versions
 
-__all__ = ["refuse_other", "settings_of", "warn_of_versions"]
+__all__ = ["refuse_other", "refuse_other_rates", "settings_of", "warn_of_versions"]
 
 # settings of which a checksum is kept, so that its values tell nobody anything
 _CHECKSUMS = {
@@ -84,6 +84,21 @@ def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) ->
         if old != new:
             what = _CHECKSUMS.get(name) or f"is of a run with {name} = {old}, not {new}"
             raise OtherRun(path, what)
+
+
+def refuse_other_rates(path: Path, optimiser: Optimiser, epochs: Sequence[EpochRecord]) -> None:
+    """Refuse a checkpoint whose epochs had other learning rates than the schedule gives now, whatever it reads.
+
+    Raises
+    ------
+    OtherRun
+    """
+    assert callable(optimiser.schedule)
+    for k, record in enumerate(epochs):
+        rate = float(optimiser.schedule(k))
+        if rate != record.learning_rate:
+            had = f"is of a run with a learning rate of {record.learning_rate:g} in epoch {k + 1}"
+            raise OtherRun(path, f"{had}, for which the schedule now gives {rate:g}")
 
 
 def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:

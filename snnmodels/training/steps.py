@@ -9,7 +9,8 @@ import numpy as np
 
 from ..optimisers import Adam, ExponentialDecay
 from ..templates.errors import located, suggest
-from ..templates.network import Network, gain_unit
+from ..templates.network import Network
+from ..templates.quantities import gain_unit
 from ..templates.units import quantity_in
 
 __all__ = ["relative_adam"]

@@ -29,7 +29,7 @@ from snnmodels.brian import ReadNetwork
 from snnmodels.gradients import probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import Samples, SpikeTimes
-from snnmodels.symbolic import HybridSystem
+from snnmodels.symbolic import hybrid_system
 from snnmodels.templates import TemplateError, catalogue, load_model, with_values
 from snnmodels.templates.expressions import free_names
 from snnmodels.templates.identity import identity
@@ -320,8 +320,8 @@ def test_plain_groups_are_read_as_the_model_that_they_came_from(name: str) -> No
         syn.connect()
         setattr(syn, arrival.weight, Quantity(1.0, dim=unit_dimension(arrival.weight_unit)))
         objects.append(syn)
-    there = HybridSystem.from_model(model)
-    here = HybridSystem.from_model(snn.from_brian2(objects, "cells", 50 * ms).populations[0].model)
+    there = hybrid_system(model)
+    here = hybrid_system(snn.from_brian2(objects, "cells", 50 * ms).populations[0].model)
     assert set(here.states) == set(there.states)
     for x in there.states:
         assert (here.f[x] - there.f[x]).expand() == 0
@@ -517,7 +517,7 @@ def test_products_of_synaptic_values_are_weights() -> None:
     products = 1e-3 * (1 + np.arange(2)[:, None]) * (1 + np.arange(2))
     (ge,) = (p for p in network.projections if p.name == "syn_ge")
     (v,) = (p for p in network.projections if p.name == "syn_v")
-    arrivals = HybridSystem.from_model(network.populations[0].model).arrivals
+    arrivals = hybrid_system(network.populations[0].model).arrivals
     for projection, state, wanted in ((ge, "ge", 2 * products), (v, "v", 0.5 * products)):
         arrival = arrivals[projection.receptor]
         (x,) = (s for s in arrival.jump if s.name == state)

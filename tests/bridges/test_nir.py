@@ -33,6 +33,9 @@ PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "nir"
 published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published NIR graphs are not on this machine")
 END = 0.1
 
+# spikes of most graphs here come at arrivals alone; one test looks at what is told of that
+pytestmark = pytest.mark.filterwarnings("ignore:this can be simulated, but by the weights")
+
 
 def graph(*nodes: Any, edges: list[tuple[str, str]] | None = None, **named: Any) -> Any:
     """A sequence, or named nodes with edges."""
@@ -363,10 +366,30 @@ def test_times_that_are_no_seconds_are_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"shortest time constant of this graph is 10 s; if .* unit='ms', if in steps"):
         from_nir(steps, duration=END)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", "the shortest time constant")
         network = from_nir(steps, duration=END, unit=1 * ms)
     assert network.populations[0].value("tau_m") == 0.01
     assert network.projections[0].weights == 1.0
+
+
+def test_neurons_that_spike_at_arrivals_alone_are_warned_of() -> None:
+    """And those that a bias, a current or their rest takes over the threshold are not: there is a gradient."""
+    one, other = ends(1, 1)
+    told = r"by the weights before these neurons the gradient is 0: in 'x2' arrivals make .* jump"
+    with pytest.warns(UserWarning, match=told):
+        network = from_nir(graph(one, nir.Linear(np.full((1, 1), 1.5)), lif(), other), duration=END)
+    loss = snn.SpikeTimeError()
+    with snn.Simulation(network, loss, batch_size=1) as simulation:
+        outcome = simulation.run({"x0": np.array([[5e-3]])}, np.array([[[6e-3]]]))
+    assert outcome.spikes["x2"] == 1
+    assert not outcome.gradients[f"{network.projections[0].name}.w"].any()
+    affine = nir.Affine(np.ones((1, 1)), np.array([1.5]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_nir(graph(one, affine, lif(), other), duration=END)
+        from_nir(graph(one, LINEAR, lif(v_leak=1.1), other), duration=END)
+        from_nir(graph(one, LINEAR, lif(), other), duration=END, inputs="current", interval=1e-3)
+        from_nir(graph(one, LINEAR, cuba(), other), duration=END)
 
 
 def test_weights_of_another_size_are_warned_of() -> None:

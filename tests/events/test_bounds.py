@@ -11,7 +11,7 @@ from scipy.linalg import expm
 from snnmodels.events import bounds as module
 from snnmodels.events.bounds import LEVELS, PER_OCTAVE, Bounds
 from snnmodels.events.rules import Rules
-from snnmodels.symbolic import HybridSystem
+from snnmodels.symbolic import hybrid_system
 from snnmodels.templates import Population, load_model
 
 LONGEST = 0.05  # seconds
@@ -30,7 +30,7 @@ class Case:
         model = load_model(name)
         population = Population("cells", 1, model)
         defaults = {p: np.asarray(population.value(p), dtype=float) for p in model.parameters}
-        rules = Rules.of(HybridSystem.from_model(model), {p: float(v) for p, v in defaults.items()})
+        rules = Rules.of(hybrid_system(model), {p: float(v) for p, v in defaults.items()})
         return cls(rules, {f"p{k}": defaults[p] for k, p in enumerate(rules.parameters)})
 
     def bounds(self) -> Bounds:

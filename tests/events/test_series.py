@@ -14,6 +14,7 @@ import pytest
 import sympy as sp
 
 from snnmodels.events.series import KINDS, SeriesProgram
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.parsing import UnsupportedExpression, parse_expression, symbol
 from snnmodels.symbolic.system import HybridSystem
 from snnmodels.targets import cpp
@@ -126,7 +127,7 @@ def zoo() -> HybridSystem:
 
 
 def library_system(name: str) -> HybridSystem:
-    return HybridSystem.from_model(load_model(name))
+    return hybrid_system(load_model(name))
 
 
 def held() -> HybridSystem:

@@ -14,7 +14,7 @@ from snnmodels import oracle
 from snnmodels.gradients import Outcome, Probe, Simulation, probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses.base import Loss
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 from tests.needs import HAS_COMPILER
 
@@ -63,7 +63,7 @@ EXACT, NEAR = Bounds(1e-12, 1e-9), Bounds(1e-9, 1e-6)
 def library_probe(name: str, seed: int = 0, recurrent: bool = False) -> Probe:
     """The network made for a model of the library; one trial where it is nonlinear."""
     model = load_model(name)
-    linear = HybridSystem.from_model(model).is_linear
+    linear = hybrid_system(model).is_linear
     quick = "numpy" if linear or not HAS_COMPILER else "cpp_standalone"
     return probe(model, seed=seed, trials=2 if linear else 1, recurrent=recurrent, target=quick)
 
@@ -106,7 +106,7 @@ def simulated(case: Case, target: str = "numpy", **options: Any) -> Found:
 
 def reference(case: Case) -> oracle.OracleGradient:
     """The event-driven reference, which knows nothing of engines."""
-    linear = all(HybridSystem.from_model(p.model).is_linear for p in case.network.populations)
+    linear = all(hybrid_system(p.model).is_linear for p in case.network.populations)
     method: oracle.Method = "matrix-exponential" if linear else "runge-kutta"
     return oracle.gradient(case.network, case.inputs, case.loss, case.labels, method=method)
 

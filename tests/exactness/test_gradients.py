@@ -114,7 +114,7 @@ def test_parameters_of_single_neurons(target: str) -> None:
 
 def test_parameters_of_single_neurons_by_differences() -> None:
     case = linear_chain({"tau_m": np.array([15, 20, 26]) * MS, "v_th": np.array([0.9, 1, 1.1])})
-    report = check_gradient(case.network, inputs=case.inputs)
+    report = check_gradient(case.network, inputs=case.inputs, target="numpy")
     assert_right(report)
     assert {r.key: r.elements for r in report.rows}["hidden.tau_m"] == (3, 3)
 

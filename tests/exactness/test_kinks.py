@@ -12,7 +12,7 @@ from snnmodels import oracle
 from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
 from snnmodels.losses import ExpressionLoss, Loss
-from snnmodels.symbolic.system import driven_system
+from snnmodels.symbolic.declaration import driven_system
 from snnmodels.templates import (
     CurrentInput,
     Drive,

@@ -45,12 +45,12 @@ def test_cpp_standalone(name: str, bounds: Bounds) -> None:
 
 @pytest.mark.parametrize(("name", "bounds"), [pytest.param(n, b, marks=[] if n in QUICK else SLOW) for n, b in EVERY])
 def test_numpy(name: str, bounds: Bounds) -> None:
-    assert_right(check_gradient(library_probe(name)), bounds)
+    assert_right(check_gradient(library_probe(name), target="numpy"), bounds)
 
 
 @pytest.mark.parametrize(("name", "bounds"), [(n, b) for n, b in EVERY if n not in QUICK])
 def test_numpy_beside_the_reference(name: str, bounds: Bounds) -> None:
-    report = check_gradient(library_probe(name), elements=0)
+    report = check_gradient(library_probe(name), target="numpy", elements=0)
     assert report.ok, str(report)
     assert report.time_deviation is not None and report.time_deviation <= bounds.time
     assert {r.key: r.oracle for r in report.rows if r.oracle is None or not r.oracle <= bounds.gradient} == {}

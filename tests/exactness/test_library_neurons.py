@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from snnmodels.gradients import GradientReport, check_gradient
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets import Target
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 from tests.exactness.networks import EXACT, MS, NEAR, SLOW, assert_agrees, one, reference, simulated
@@ -136,7 +136,7 @@ def report_of(row: Row, target: Target, elements: int) -> GradientReport:
 
 
 def assert_exact(row: Row, report: GradientReport) -> None:
-    bounds = EXACT if HybridSystem.from_model(load_model(row.name)).is_linear else NEAR
+    bounds = EXACT if hybrid_system(load_model(row.name)).is_linear else NEAR
     assert report.ok, str(report)
     assert all(n >= 2 for n in report.spikes.values()), report.spikes
     assert report.time_deviation is not None and report.time_deviation <= bounds.time

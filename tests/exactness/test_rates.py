@@ -14,7 +14,7 @@ from snnmodels import oracle
 from snnmodels.brian.plain import neuron_group
 from snnmodels.gradients.grid import GridSimulation
 from snnmodels.reports import derivation
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
@@ -69,7 +69,7 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def test_quantities_are_numbers_in_si_units(channel: Model) -> None:
-    system = HybridSystem.from_model(channel)
+    system = hybrid_system(channel)
     assert {s.name for e in system.f.values() for s in e.free_symbols} <= {*channel.parameters, *channel.state_names}
     v, m, _ = system.states
     rate = float(system.f[m].subs({**system.defaults, v: -0.06, m: 0.5}))
@@ -146,5 +146,5 @@ def test_in_plain_brian2(channel: Model) -> None:
 
 
 def test_the_report(channel: Model) -> None:
-    system = HybridSystem.from_model(channel)
+    system = hybrid_system(channel)
     assert r"\operatorname{exprel}" in derivation(system, "latex")

@@ -16,8 +16,8 @@ from snnmodels.events.engine import SimulationError
 from snnmodels.gradients import GridSimulation, Simulation
 from snnmodels.gradients.probe import SmoothMaxima, SmoothSpikeTimes
 from snnmodels.losses.observables import Samples, SpikeTimes
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.parsing import UnsupportedExpression
-from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, TemplateError, load_model
 from tests.exactness.networks import EXACT, MS, NEAR, SLOW, Case, check
 from tests.needs import COMPILER
@@ -340,6 +340,6 @@ def test_what_an_ignored_part_of_an_arrival_would_be_is_not_guessed(tmp_path):
     file.write_text(text)
     told = r"'v \+= w', which is ignored while v is held, and 'z \+= v' reads"
     with pytest.raises(UnsupportedExpression, match=told):
-        HybridSystem.from_model(load_model("lif", file, "refractory"))
+        hybrid_system(load_model("lif", file, "refractory"))
     file.write_text(text.replace('["v += w", "z += v"]', '["z += v", "v += w"]'))
-    assert HybridSystem.from_model(load_model("lif", file, "refractory")).refractory is not None
+    assert hybrid_system(load_model("lif", file, "refractory")).refractory is not None

@@ -18,8 +18,8 @@ from snnmodels.brian import neuron_group, synapses
 from snnmodels.events.engine import SimulationError
 from snnmodels.gradients import GridSimulation, Simulation, probe
 from snnmodels.gradients.probe import SmoothSpikeTimes
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.parsing import UnsupportedExpression, symbol
-from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import (
     Model,
     Network,
@@ -360,7 +360,7 @@ def test_differences_agree_with_the_adjoint(composed: Callable[[str], Model]) ->
     from snnmodels.gradients import check_gradient
 
     for name in ("burst", "afterspike"):
-        report = check_gradient(composed(name), trials=1)
+        report = check_gradient(composed(name), target="numpy", trials=1)
         assert report.ok, str(report)
 
 
@@ -405,8 +405,8 @@ def test_a_period_in_which_conditions_turn_is_that_in_which_nothing_does(
         )
         for extra in ("", NOTHING)
     )
-    assert HybridSystem.from_model(plain).silence is None
-    assert HybridSystem.from_model(flagged).silence is not None
+    assert hybrid_system(plain).silence is None
+    assert hybrid_system(flagged).silence is not None
     for seed in range(3):
         case = drawn(plain, seed=seed, recurrent=seed % 2 == 1)
         # without delays, periods of neurons that make each other spike end together, by rounding one after the other
@@ -460,7 +460,7 @@ def test_periods_that_end_together_or_at_once(tmp_path: Path, target: str, hold:
 def test_differences_agree_where_conditions_turn_in_a_period(composed: Callable[[str], Model], name: str) -> None:
     from snnmodels.gradients import check_gradient
 
-    report = check_gradient(composed(name), trials=1)
+    report = check_gradient(composed(name), target="numpy", trials=1)
     assert report.ok, str(report)
 
 
@@ -591,7 +591,7 @@ def test_conditions_of_which_no_event_can_be_made(tmp_path: Path) -> None:
     named = BURST.replace('threshold = "v > v_th"', 'threshold = "v > x"')
     named = named.replace("/tau_m : 1\n", "/tau_m : 1\nx = abs(h) + v_th : 1\n")
     with pytest.raises(UnsupportedExpression, match=r"the threshold .* contains a condition"):
-        HybridSystem.from_model(load_model(file(tmp_path, named)))
+        hybrid_system(load_model(file(tmp_path, named)))
 
 
 def test_what_else_is_refused(composed: Callable[[str], Model]) -> None:
@@ -600,7 +600,7 @@ def test_what_else_is_refused(composed: Callable[[str], Model]) -> None:
 
 
 def test_equal_conditions_share_their_surface(composed: Callable[[str], Model]) -> None:
-    system = HybridSystem.from_model(composed("burst"))
+    system = hybrid_system(composed("burst"))
     assert list(system.switches.values()) == [symbol("v") - symbol("v_open")]
     assert system.latch is None and not system.is_linear
-    assert HybridSystem.from_model(load_model("lif")).transitions == ()
+    assert hybrid_system(load_model("lif")).transitions == ()

@@ -46,6 +46,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"spikes": [SPIKES, [0.01, np.inf]]}, "spikes of repetition 1 are not all finite"),
     ({"spikes": SPIKES * 1e3 * mV}, "has unit volt; expected second"),
     ({"current": [CURRENT, CURRENT], "spikes": [SPIKES]}, "spikes: 1 for 2 sweeps"),
+    ({"current": CURRENT[:, None]}, r"100 sweeps of one sample each; .* give current\[:, 0\]"),
+    ({"current": CURRENT[None]}, r"spikes: 2 for 1 sweeps; .* or \[spikes\]"),
+    ({"voltage": VOLTAGE[:, None]}, r"voltage has 1 samples .* give voltage.T"),
+    ({"spikes": np.zeros(20)}, r"spikes are all 0; .* give \[\] where there is none"),
+    ({"spikes": np.arange(1.0, 90.0) * 1e-6}, "0.001 ms apart, .* divided by 1000 twice"),
 ]
 
 
@@ -53,6 +58,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_wrong_with_a_recording_is_told(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         as_recording(**{"current": CURRENT, "dt": DT, "spikes": SPIKES, **changes})
+
+
+@pytest.mark.parametrize("spikes", [[0.0], [[0.0], [20e-6, 900e-6]]], ids=["zero", "thousandths"])
+def test_spikes_at_the_very_beginning_alone_are_doubted(spikes: Any) -> None:
+    with pytest.warns(UserWarning, match="of the beginning of its sweep of 2 s or more: are the times in seconds"):
+        as_recording(np.zeros(2000), DT, spikes)
 
 
 def test_crossings_are_between_samples_and_apart() -> None:

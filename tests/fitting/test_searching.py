@@ -139,7 +139,7 @@ def task_of(trains: list[np.ndarray], **changes: Any) -> Task:
     given: dict[str, Any] = {
         "model": MODEL, "recording": as_recording(CURRENT, DT, trains), "space": Space(FREE), "fixed": FIXED,
         "weights": {"spikes": 1.0}, "input": "I_syn", "candidates": 16, "settings": LossSettings(), "generations": 4,
-        "likelihood": True, "noise": True, "seed": 0, "target": "cpp_standalone",
+        "likelihood": True, "noise": Noise(), "seed": 0, "target": "cpp_standalone",
     }  # fmt: skip
     return Task(**{**given, **changes})
 
@@ -156,9 +156,44 @@ def test_the_noise_of_a_neuron_is_found_from_its_repetitions() -> None:
     quiet = spikes_of(row)[0]
     same = task_of([quiet[np.isfinite(quiet)]] * 3)
     assert nearest_noise(same, place[None]) == 0.0
-    with same.objective(task.recording, 2, noise=Noise(20e-12, draws=2)) as of:
+    with same.objective(task.recording, 2, noise=Noise(20e-12, draws=2, alone=0.0)) as of:
         (loss,), _ = of(place[None])
     assert abs(loss) < 0.15  # the mean of its own repetitions, but for their number
+
+
+@COMPILER
+def test_distances_under_noise_and_without_it_add_up() -> None:
+    row = np.array([list(TRUE.values())])
+    with Neurons(MODEL, NAMES, FIXED, CURRENT + frozen_noise(3, CURRENT.size, DT, std=20e-12, seed=5), DT,
+                 input="I_syn", n=1) as neurons:  # fmt: skip
+        times = neurons.spike_times(row)[0][:, 0]
+    task = task_of([t[np.isfinite(t)] for t in times])
+    places = np.stack([task.space.placed({**TRUE, "b": b, DELAY: 0.2e-3}) for b in (44e-12, 38e-12)])
+    k, h = places.shape[1], 1e-7
+    found = []
+    for noise in (None, Noise(20e-12, draws=3, alone=0.0), Noise(20e-12, draws=3, alone=0.5)):
+        with task.objective(task.recording, 16, noise=noise) as of:
+            losses, slopes = of(places, gradient=True)
+            assert slopes is not None
+            found.append((losses, slopes))
+            steps = np.vstack([places[0] + h * np.eye(k), places[0] - h * np.eye(k)])
+            up, down = of(steps)[0].reshape(2, k)
+        np.testing.assert_allclose(slopes[0], (up - down) / (2 * h), rtol=1e-4, atol=1e-5 * np.abs(slopes[0]).max())
+    (plain, slope), (noisy, noisy_slope), (both, both_slope) = found
+    np.testing.assert_allclose(both, noisy + 0.5 * plain, rtol=1e-12)
+    np.testing.assert_allclose(both_slope, noisy_slope + 0.5 * slope, rtol=1e-9)
+    with pytest.raises(ValueError, match="alone is -1; expected a weight of at least 0"):
+        Noise(alone=-1.0)
+
+
+def test_stages_end_with_noise_and_without_it() -> None:
+    trains = [np.array([0.1, 0.2]), np.array([0.1, 0.21])]
+    stages = task_of(trains).stages
+    assert [(s.name, s.noisy, s.alone) for s in stages[2:]] == [
+        ("noise", True, 0.0), ("noise again", True, 0.0), ("both", True, 1.0)
+    ]  # fmt: skip
+    assert [s.name for s in task_of(trains, noise=Noise(alone=0.0)).stages[2:]] == ["noise", "noise again"]
+    assert len(task_of(trains[:1]).stages) == len(task_of(trains, noise=None).stages) == 2
 
 
 def test_the_parameter_that_lifts_the_threshold_is_found() -> None:

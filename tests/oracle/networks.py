@@ -9,8 +9,9 @@ import numpy as np
 
 from snnmodels.losses import Loss, LossValue, Maxima, Samples, SpikeTimes
 from snnmodels.oracle import Method, OracleGradient, gradient, simulate
+from snnmodels.templates.groups import Population, Projection, SpikeInput
 from snnmodels.templates.model import Model
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 
 MS = 1e-3
 Inputs = dict[str, np.ndarray]

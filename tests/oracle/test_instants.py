@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from snnmodels.oracle import gradient, simulate
+from snnmodels.templates.groups import Population, Projection, SpikeInput
 from snnmodels.templates.model import Model, State
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 from tests.oracle import models
 from tests.oracle.networks import MS, Polynomial
 

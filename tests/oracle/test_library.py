@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from snnmodels.templates import load_model
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 from tests.oracle.networks import MS, Polynomial, SumOfMaxima, deviations
 
 # components, and the weight that makes two neurons spike a few times each, in SI units

@@ -9,8 +9,9 @@ import pytest
 
 from snnmodels.oracle import gradient, simulate
 from snnmodels.templates import Refractory, load_model
+from snnmodels.templates.groups import Population, Projection, SpikeInput
 from snnmodels.templates.model import Model, Parameter
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 from tests.oracle import models
 from tests.oracle.networks import MS, Polynomial, SumOfMaxima, SumOfSamples, deviations
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from snnmodels.oracle import gradient, simulate
-from snnmodels.templates.network import Network, Population, Projection, SpikeInput
+from snnmodels.templates.groups import Population, Projection, SpikeInput
+from snnmodels.templates.network import Network
 from tests.oracle import models
 from tests.oracle.networks import MS, Polynomial, SumOfMaxima, feed_forward
 

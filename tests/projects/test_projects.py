@@ -329,10 +329,10 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def cuda_project(tmp_path: Path) -> Path:
     inputs, labels = batch(3)
-    folder = tmp_path / "a cuda project"
     how: dict[str, Any] = {"what": "gradient", "loss": TTFSCrossEntropy(), "targets": labels}
-    export_simulation(layered(), folder, "cuda", inputs=inputs, **how)
-    return folder
+    export_simulation(layered(), tmp_path / "project", "cuda", inputs=inputs, **how)
+    shutil.move(tmp_path / "project", tmp_path / "a cuda project elsewhere")
+    return tmp_path / "a cuda project elsewhere"
 
 
 @COMPILER

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 
 from snnmodels.reports import derivation, equations
-from snnmodels.symbolic import Adjoint, HybridSystem
+from snnmodels.symbolic import Adjoint, HybridSystem, hybrid_system
 from snnmodels.templates import load_model
 from tests.oracle import models
 
@@ -28,7 +28,7 @@ IDS = [m.name for m in MODELS]
 
 @pytest.fixture(scope="module", params=MODELS, ids=IDS)
 def system(request: pytest.FixtureRequest) -> HybridSystem:
-    return HybridSystem.from_model(request.param)
+    return hybrid_system(request.param)
 
 
 def mathematics(markdown: str) -> list[str]:
@@ -91,10 +91,10 @@ def test_arrivals_that_fire_are_explained(system: HybridSystem) -> None:
 
 
 def test_names_are_written_as_the_field_writes_them() -> None:
-    text = derivation(HybridSystem.from_model(models.lif()), "latex")
+    text = derivation(hybrid_system(models.lif()), "latex")
     for symbol in (r"\tau_{m}", r"\tau_{\mathrm{syn}}", r"v_{\mathrm{th}}", r"\lambda_{i_{\mathrm{syn}}}"):
         assert symbol in text
-    assert "τ_syn" in derivation(HybridSystem.from_model(models.lif()))
+    assert "τ_syn" in derivation(hybrid_system(models.lif()))
 
 
 def test_system_and_adjoint_print_and_display(system: HybridSystem) -> None:
@@ -111,12 +111,12 @@ def test_system_and_adjoint_print_and_display(system: HybridSystem) -> None:
 
 def test_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="'html' is not one of 'text', 'latex', 'markdown'"):
-        derivation(HybridSystem.from_model(models.lif()), "html")  # type: ignore[arg-type]
+        derivation(hybrid_system(models.lif()), "html")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["integrate_and_fire_or_burst", "hill_tononi", "mihalas_niebur", "hodgkin_huxley"])
 def test_conditions_and_spikes_without_reset_are_derived(name: str) -> None:
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     text = derivation(system)
     assert ("Where a condition turns" in text) == bool(system.switches)
     assert ("stays above threshold" in text) == (system.latch is not None)

@@ -11,7 +11,8 @@ import pytest
 from snnmodels.gradients import Probe, probe
 from snnmodels.studies import targets
 from snnmodels.templates import load_model
-from snnmodels.templates.network import Network, Population
+from snnmodels.templates.groups import Population
+from snnmodels.templates.network import Network
 
 
 @pytest.fixture(scope="module")

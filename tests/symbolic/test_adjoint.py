@@ -8,7 +8,15 @@ import brian2
 import pytest
 import sympy as sp
 
-from snnmodels.symbolic import Adjoint, HybridSystem, NotDifferentiable, print_expression, published_lif_rule, symbol
+from snnmodels.symbolic import (
+    Adjoint,
+    HybridSystem,
+    NotDifferentiable,
+    hybrid_system,
+    print_expression,
+    published_lif_rule,
+    symbol,
+)
 from snnmodels.symbolic.adjoint import DL_DT, DL_JUMP, Q_SPIKE, S_ARRIVALS
 from snnmodels.templates import load_model
 from tests.oracle import models
@@ -27,7 +35,7 @@ LIBRARY = [
 
 
 def derive(model) -> Adjoint:
-    return Adjoint.derive(HybridSystem.from_model(model))
+    return Adjoint.derive(hybrid_system(model))
 
 
 def symbols(names: str) -> list[sp.Symbol]:
@@ -97,7 +105,7 @@ def test_adaptive_threshold_and_population_trace_equal_the_spike_coding_rule() -
 
 @pytest.mark.parametrize("names", [{"v": "u", "i_syn": "x"}, {"tau_m": "t_1", "v_th": "theta"}])
 def test_the_published_rule_is_recognised_whatever_the_names(names: dict[str, str]) -> None:
-    system = HybridSystem.from_model(models.lif())
+    system = hybrid_system(models.lif())
     into = {symbol(a): symbol(b) for a, b in names.items()}
 
     def renamed(table):
@@ -166,7 +174,7 @@ def test_resets_that_read_the_state_and_arrivals_that_read_parameters() -> None:
 
 
 def test_running_loss_enters_flow_and_sensitivities() -> None:
-    a = Adjoint.derive(HybridSystem.from_model(models.lif()), running_loss=True)
+    a = Adjoint.derive(hybrid_system(models.lif()), running_loss=True)
     lam_v = symbol("lambda_v")
     assert sp.simplify(a.flow[lam_v] - symbol("dl_v") + lam_v / symbol("tau_m")) == 0
     assert sp.diff(a.spike.sigma, DL_JUMP) == 1
@@ -213,7 +221,7 @@ X, G = sp.Symbol("v", real=True), sp.Function("G")
 )
 @pytest.mark.parametrize("where", ["f", "g", "h", "arrival"])
 def test_maps_without_a_derivative_are_refused(f: sp.Expr, part: str, where: str) -> None:
-    system = HybridSystem.from_model(models.lif_delta())
+    system = hybrid_system(models.lif_delta())
     v = symbol("v")
     match where:
         case "f":

@@ -1,12 +1,16 @@
 """Flows against matrix exponentials, SciPy's integrator and their order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from snnmodels.symbolic.divided_differences import expdd
+from snnmodels.events.rules import Rules
+from snnmodels.symbolic.declaration import hybrid_system
+from snnmodels.symbolic.divided_differences import expdd, separation
 from snnmodels.symbolic.flows import Flow, _along_path
 from snnmodels.symbolic.parsing import symbol
 from snnmodels.symbolic.programs import Builder
@@ -25,7 +29,7 @@ LINEAR = [
 
 def advance(name: str, x: np.ndarray, time: float, order: int = 4, **values: float) -> tuple[np.ndarray, HybridSystem]:
     """State after a time, by the flow's program."""
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     parameters = {s.name: v for s, v in system.defaults.items()} | values
     flow = Flow.of(system, 1e-3, values, order)
     b = Builder()
@@ -67,6 +71,54 @@ def test_equal_time_constants_need_no_special_case(shift: float) -> None:
     np.testing.assert_allclose(got, reference(system, x, 1e-3, **values), rtol=1e-14)
 
 
+@pytest.mark.parametrize("tau_m", [1e3, 1e9, 1e300])
+def test_time_constants_of_ages_need_no_special_case(tau_m: float) -> None:
+    """They may be far from each other, and their rates all the same close over the time of a trial."""
+    values = {"tau_m": tau_m, "tau_syn": 3 * tau_m}
+    x = np.array([0.4, 1.7 * tau_m])
+    got, system = advance("lif", x, 1e-3, **values)
+    np.testing.assert_allclose(got, reference(system, x, 1e-3, **values), rtol=1e-14)
+
+
+RATES = """
+kind = "neuron"
+title = "Potential with two rates, either of which may be 0"
+description = "It integrates a current."
+equations = '''
+dw/dt = -r_w*w : 1
+dv/dt = w/ms - r_v*v : 1
+'''
+threshold = "v > 1"
+reset = "v = 0"
+[states]
+w = { initial = "1", description = "current" }
+v = { initial = "0", description = "potential" }
+[parameters]
+r_w = { default = 0, unit = "Hz", description = "rate" }
+r_v = { default = 0, unit = "Hz", description = "rate" }
+"""
+
+
+@pytest.mark.parametrize("r_w", [0.0, 1e-300, 1e-12, 1e-3])
+def test_gradient_by_rates_that_vanish(tmp_path: Path, r_w: float) -> None:
+    """v(s) = s - (r_w + r_v) s²/2 + ... in ms, so that dv/dr is -s²/2 at 0."""
+    file = tmp_path / "rates.toml"
+    file.write_text(RATES)
+    system = hybrid_system(load_model(str(file)))
+    values = {"r_w": r_w, "r_v": 0.0}
+    rule = Rules.of(system, values, ("r_w", "r_v")).rules["gradient"]
+    found = rule.program.compile([*rule.inputs, "s", "p0", "p1"])(1.0, 0.0, 0.0, 1.0, 1e-3, r_w, 0.0)
+    np.testing.assert_allclose([found["g0"], found["g1"]], -0.5e-3, rtol=1e-6)
+
+
+def test_a_sum_of_exponentials_must_keep_its_digits() -> None:
+    assert separation(-50.0, -200.0, 0.0) == pytest.approx(0.75)
+    assert separation(0.0, 0.0) == separation(3.0, 3.0) == 0.0
+    assert separation(1e-9, 5e-9) < 1e-9  # far from each other, but not over the time of a trial
+    assert separation(*(100.0 * 1.1**k for k in range(6))) < 0.001  # each a tenth from the next
+    np.testing.assert_allclose(separation(np.array([50.0, 100.0, 200.0]), 100.0), [0.5, 0.0, 0.5])
+
+
 def test_resonant_neuron_has_complex_eigenvalues_and_an_exact_flow() -> None:
     name = "lif+exp_synapse+current_adaptation+subthreshold_adaptation"
     values = {"a_z": 20.0, "tau_z": 0.02}
@@ -80,7 +132,7 @@ def test_resonant_neuron_has_complex_eigenvalues_and_an_exact_flow() -> None:
 @pytest.mark.parametrize("name", ["qif", "eif"])
 @pytest.mark.parametrize("order", [2, 4])
 def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
-    system = HybridSystem.from_model(load_model(name))
+    system = hybrid_system(load_model(name))
     x = np.array([-0.055, 0.01])
 
     def rate(_: float, y: np.ndarray) -> list[float]:
@@ -95,7 +147,7 @@ def test_nonlinear_flow_has_its_order(name: str, order: int) -> None:
 
 
 def test_a_step_too_large_for_a_coupled_system_is_refused() -> None:
-    system = HybridSystem.from_model(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
+    system = hybrid_system(load_model("lif+exp_synapse+current_adaptation+subthreshold_adaptation"))
     with pytest.raises(ValueError, match="choose a smaller dt"):
         Flow.of(system, 1.0)
 

@@ -8,10 +8,10 @@ import sympy as sp
 
 from snnmodels.symbolic import Adjoint
 from snnmodels.symbolic.adjoint import DL_DT, S_ARRIVALS
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.grid import DT, FREE, TIME_SENSITIVITY, GridSystem, bar, event_time, offset
 from snnmodels.symbolic.parsing import symbol
 from snnmodels.symbolic.programs import Program
-from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import load_model
 
 SPIKING = ["lif", "integrate_and_fire", "lif+alpha_synapse", "lif+exp_synapse+adaptive_threshold", "qif", "eif"]
@@ -26,7 +26,7 @@ def inlined(program: Program) -> dict[str, sp.Expr]:
 
 
 def test_lif_event_backward_is_the_published_jump_carried_to_the_grid() -> None:
-    system = HybridSystem.from_model(load_model("lif"))
+    system = hybrid_system(load_model("lif"))
     grid = GridSystem.of(system, 1e-3)
     numbers = {s: sp.Float(v, 40) for s, v in system.defaults.items()} | {symbol("v_rest"): sp.Float("0.1", 40)}
     r, dt, q = sp.Float("0.0003", 40), sp.Float("0.001", 40), sp.Float("17.3", 40)
@@ -57,7 +57,7 @@ def test_lif_event_backward_is_the_published_jump_carried_to_the_grid() -> None:
 @pytest.mark.parametrize("name", SPIKING)
 def test_event_backward_is_the_derivative_of_the_event(name: str) -> None:
     model = load_model(name)
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     learnable = tuple(model.parameters)
     grid = GridSystem.of(system, 2e-4, learnable=learnable)
     numbers = {s.name: v for s, v in system.defaults.items()}
@@ -101,14 +101,14 @@ def test_event_backward_is_the_derivative_of_the_event(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lif", "lif+alpha_synapse", "lif+delta_synapse", "integrate_and_fire"])
 def test_linear_arrivals_are_the_same_in_every_state(name: str) -> None:
-    grid = GridSystem.of(HybridSystem.from_model(load_model(name)), 1e-3)
+    grid = GridSystem.of(hybrid_system(load_model(name)), 1e-3)
     (receptor,) = grid.system.arrivals
     assert grid.shift_free(receptor)
     assert grid.carries_threshold(receptor) == ("delta" in name)
 
 
 def test_lif_arrival_is_the_postsynaptic_potential() -> None:
-    grid = GridSystem.of(HybridSystem.from_model(load_model("lif")), 1e-3)
+    grid = GridSystem.of(hybrid_system(load_model("lif")), 1e-3)
     program = grid.arrival("exp_synapse").compile(["tau_m", "tau_syn", "w", offset.name])
     s = np.linspace(0, 2e-3, 5)
     got = program(0.02, 0.005, 0.7, s)
@@ -117,7 +117,7 @@ def test_lif_arrival_is_the_postsynaptic_potential() -> None:
 
 
 def test_nonlinear_arrivals_do_nothing_without_weight() -> None:
-    grid = GridSystem.of(HybridSystem.from_model(load_model("qif")), 1e-3)
+    grid = GridSystem.of(hybrid_system(load_model("qif")), 1e-3)
     assert not grid.shift_free("exp_synapse")
     program = grid.arrival("exp_synapse")
     names = sorted(s.name for s in program.inputs)
@@ -128,7 +128,7 @@ def test_nonlinear_arrivals_do_nothing_without_weight() -> None:
 
 
 def test_two_half_steps_make_a_whole_one() -> None:
-    grid = GridSystem.of(HybridSystem.from_model(load_model("lif")), 1e-3)
+    grid = GridSystem.of(hybrid_system(load_model("lif")), 1e-3)
     names = ["v", "I_syn", *(s.name for s in grid.system.parameters), "dt"]
     step = grid.step.compile(names)
     values = list(grid.system.defaults.values())

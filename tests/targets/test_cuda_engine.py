@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
+import subprocess
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cuba
+from benchmarks.cuda_on_paper import kernels
 from snnmodels.events.engine import SimulationError
 from snnmodels.events.plan import EnginePlan
 from snnmodels.files import read_json
@@ -18,11 +22,12 @@ from snnmodels.gradients import Outcome, Probe, Simulation, probe
 from snnmodels.losses import MaxVoltageCrossEntropy, SpikeTimes, TTFSCrossEntropy
 from snnmodels.studies.targets import changes_by_last_bits
 from snnmodels.targets.compilation import BuildFailed
+from snnmodels.targets.cuda import program
 from snnmodels.targets.cuda.engine import CudaEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
-from snnmodels.targets.process import ProgramError
+from snnmodels.targets.process import EXCHANGE, ProgramError
 from snnmodels.templates import Network, load_model, load_network
-from snnmodels.templates.network import Projection
+from snnmodels.templates.groups import Projection
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
 from tests.events.drawn import MS, Drawn
 from tests.events.test_drawn_networks import numbered
@@ -117,8 +122,8 @@ NEURONS = sorted(p.stem for p in (ROOT / "equations" / "neurons").glob("*.toml")
 @COMPILER
 @SLOW
 @pytest.mark.parametrize("name", NEURONS)
-def test_every_neuron_of_the_library(cuda: str, name: str) -> None:
-    """With delays, currents and every parameter learnable, as C++ has it."""
+def test_every_neuron_of_the_library(cuda: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With delays, currents and every parameter learnable, as C++ has it; the same bits in every order of threads."""
     model = load_model(name)
     driven = any(not i.read_at for i in model.inputs.values())
     given = probe(model, trials=1, delays=True, currents=driven, target="cpp_standalone")
@@ -135,6 +140,13 @@ def test_every_neuron_of_the_library(cuda: str, name: str) -> None:
         apart = np.linalg.norm(outcomes[1].gradients[key] - gradient)
         # flows of both are good for 1e-10; their rounding differs
         assert apart <= 1e-9 * np.linalg.norm(gradient), key
+    for order in ORDERS[1:] if cuda == "emulated" else ():
+        monkeypatch.setenv("CUDACPU_ORDER", order)
+        with Simulation(given.network, given.loss, batch_size=1, target="cuda_standalone") as simulation:
+            other = simulation.run(given.inputs, given.targets)
+        assert other.loss == outcomes[1].loss
+        for key, gradient in outcomes[1].gradients.items():
+            assert np.array_equal(other.gradients[key], gradient), key
 
 
 @SLOW
@@ -242,6 +254,21 @@ def test_the_order_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) ->
             assert np.array_equal(other.gradients[key], gradient), key
 
 
+@COMPILER
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("threads", [32, pytest.param(64, marks=SLOW), pytest.param(256, marks=SLOW)])
+def test_the_size_of_blocks_is_a_matter_of_rounding(planted: Any, threads: int) -> None:
+    """How many threads share the neurons of a trial decides the order of sums over them, and nothing else."""
+    planted("device.cuh", "constexpr int THREADS = 128,", f"constexpr int THREADS = {threads},")
+    network, times, labels = yin_yang(3, hidden=70)
+    outcomes = []
+    for target in ("numpy", "cuda_standalone"):
+        with Simulation(network, TTFSCrossEntropy(), batch_size=3, target=target) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(times, labels))
+    assert outcomes[0].spikes["hidden"] > 10
+    same_outcomes(*outcomes)
+
+
 def test_batches_of_all_sizes_one_after_the_other(cuda: str) -> None:
     """Room that one batch has made, and what it has left there, are nothing to the next; nor is a second way back."""
     network, times, labels = yin_yang(7)
@@ -326,6 +353,37 @@ def test_nvcc_takes_the_program_and_a_missing_gpu_is_told() -> None:
         make(plan)
 
 
+def calls_of(ptx: str) -> dict[str, set[str]]:
+    """What every function calls."""
+    found: dict[str, set[str]] = {}
+    for part in re.split(r"\n(?=(?:\.visible |\.weak )?\.(?:func|entry) )", ptx)[1:]:
+        name = re.search(r"\.(?:func|entry)\s+(?:\([^)]*\)\s*)?([\w$]+)", part)
+        assert name is not None
+        found.setdefault(name[1], set()).update(re.findall(r"\bcall(?:\.uni)?\s+(?:\([^)]*\),\s*)?([\w$]+)", part))
+    return found
+
+
+@pytest.mark.skipif(not HAS_NVCC, reason="needs nvcc")
+@SLOW
+@pytest.mark.parametrize("name", ["qif+exp_synapse+refractory", "lif_conductance"])
+def test_nvcc_has_nothing_to_say(name: str, tmp_path: Path) -> None:
+    """No warning; and no function calls itself, for which a GPU would have to be told to make room on the stack."""
+    network, _ = random_network(load_model(name), 0.03, 4)
+    plan = EnginePlan.of(network, [SpikeTimes()])
+    files, _ = program.sources([p.rules for p in plan.groups], plan.tolerance)
+    for file, text in (files | {"program.cu": program.main_file()}).items():
+        (tmp_path / file).write_text(text)
+    flags = [*(flag for flag in program.FLAGS if flag != "-w"), "-arch=sm_90", "-Xptxas", "-v", "-keep"]
+    words = ["nvcc", *flags, f'-DSNN_EXCHANGE="{EXCHANGE}"', "-c", "program.cu", "-o", "program.o"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+    assert not re.findall(r".*(?:warning|error).*", done.stderr)
+    assert kernels(done.stderr).keys() >= {"forward", "backward"}
+    calls = calls_of((tmp_path / "program.ptx").read_text())
+    assert any(calls.values())
+    TopologicalSorter(calls).prepare()  # raises an error where calls go in a circle
+
+
 # --- faults that are planted are found --------------------------------------------------------------------------------
 
 
@@ -363,6 +421,27 @@ def test_no_races_elsewhere(kind: str) -> None:
         network, inputs = driven(load_model("lif+exp_synapse"), 1.0, 5)
         with Simulation(network, Polynomial(), batch_size=2, target="cuda_standalone") as simulation:
             simulation.run(inputs, np.zeros(2, dtype=int))
+
+
+RULES = {
+    "Taylor steps while refractory": "qif+exp_synapse+refractory",
+    "conditions": "integrate_and_fire_or_burst",
+    "conductances": "lif_conductance",
+    "no reset": "fitzhugh_nagumo",
+}
+
+
+@COMPILER
+@SLOW
+@pytest.mark.usefixtures("races")
+@pytest.mark.parametrize("what", RULES)
+def test_no_races_whatever_the_rules(what: str) -> None:
+    given = probe(load_model(RULES[what]), trials=2, delays=True, target="cpp_standalone")
+    outcomes = []
+    for target in ("cpp_standalone", "cuda_standalone"):
+        with Simulation(given.network, given.loss, batch_size=2, target=target) as simulation:  # type: ignore[arg-type]
+            outcomes.append(simulation.run(given.inputs, given.targets))
+    np.testing.assert_allclose(outcomes[1].loss, outcomes[0].loss, rtol=1e-10)
 
 
 BARRIER = "        const int n = s.raw, first = *have;\n        __syncthreads();\n"

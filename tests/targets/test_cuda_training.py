@@ -14,7 +14,7 @@ from snnmodels.losses import MaxVoltageCrossEntropy, TTFSCrossEntropy
 from snnmodels.optimisers import Adam
 from snnmodels.targets.process import ProgramError
 from snnmodels.templates import Network, load_network
-from snnmodels.templates.network import Projection
+from snnmodels.templates.groups import Projection
 from tests.events.drawn import MS
 from tests.needs import COMPILER
 from tests.targets.networks import ORDERS, yin_yang

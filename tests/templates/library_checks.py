@@ -11,7 +11,7 @@ import sympy as sp
 
 from snnmodels.gradients import Simulation
 from snnmodels.gradients.probe import SmoothSpikeTimes
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, load_model
 
 MS, MV, PA, NA, NS = 1e-3, 1e-3, 1e-12, 1e-9, 1e-9
@@ -57,7 +57,7 @@ class Equations:
     """
 
     def __init__(self, name: str, **parameters: float) -> None:
-        system = HybridSystem.from_model(undriven(name))
+        system = hybrid_system(undriven(name))
         self.states = [x for x in system.states if x.name != "B" and not x.name.startswith("_")]
         values = {p: parameters.get(p.name, v) for p, v in system.defaults.items() if p.name != "I_syn"}
         self.input = next(p for p in system.parameters if p.name == "I_syn")

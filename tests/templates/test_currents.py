@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from brian2 import amp, ms, mV, nA, volt
 
-from snnmodels.symbolic.system import HybridSystem, driven_system
+from snnmodels.symbolic.declaration import driven_system, hybrid_system
 from snnmodels.templates import (
     CurrentInput,
     Drive,
@@ -75,7 +75,7 @@ def test_inputs_stay_known(two_inputs: Any) -> None:
 
 
 def test_a_driven_system_has_two_more_states(two_inputs: Any) -> None:
-    plain = HybridSystem.from_model(two_inputs)
+    plain = hybrid_system(two_inputs)
     system, drives = driven_system(two_inputs, ("I_leak",))
     assert system.states[: len(plain.states)] == plain.states
     value, slope = system.states[len(plain.states) :]

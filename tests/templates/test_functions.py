@@ -10,8 +10,8 @@ import pytest
 from brian2 import mV, siemens
 
 from snnmodels.brian.plain import neuron_group
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.symbolic.parsing import UnsupportedExpression
-from snnmodels.symbolic.system import HybridSystem
 from snnmodels.templates import Model, Parameter, Population, TemplateError, describe, load_model
 
 CHANNEL = (Path(__file__).parents[1] / "files" / "neurons" / "channel.toml").read_text()
@@ -42,7 +42,7 @@ def test_what_is_written_out(channel: Model) -> None:
 
 
 def test_the_system_reads_parameters_alone(channel: Model) -> None:
-    system = HybridSystem.from_model(channel)
+    system = hybrid_system(channel)
     v, n, *_ = system.states
     assert {s.name for s in system.initial[n].free_symbols} == {"E_L"}
     at = float(system.initial[n].subs(system.defaults))
@@ -251,4 +251,4 @@ def test_a_variable_of_a_model_in_python_is_not_taken_for_a_unit(name: str, mean
     else:
         changed = {"receptors": {n: dataclasses.replace(r, weight=name) for n, r in model.receptors.items()}}
     with pytest.raises(UnsupportedExpression, match=f"the variable '{name}' is called like the {meaning} {name}"):
-        HybridSystem.from_model(dataclasses.replace(model, **changed))
+        hybrid_system(dataclasses.replace(model, **changed))

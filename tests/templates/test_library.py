@@ -6,7 +6,7 @@ import itertools
 import brian2
 import pytest
 
-from snnmodels.symbolic.system import HybridSystem
+from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.templates import TemplateError, catalogue, describe, equations_path, load_model
 from snnmodels.templates import library as _library
 from snnmodels.templates.library import read
@@ -75,7 +75,7 @@ def test_every_neuron_takes_every_synapse(neuron, synapse):
     assert equations.diff_eq_names == set(model.state_names) == set(model.derivatives)
     assert equations.parameter_names == set(model.parameters)
     # what the symbolic layer needs is there, and nothing else: no free name
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     known = {*system.states, *system.parameters}
     assert all(rhs.free_symbols <= known for rhs in (*system.f.values(), *system.h.values(), *system.initial.values()))
 
@@ -84,7 +84,7 @@ def test_every_neuron_takes_every_synapse(neuron, synapse):
 @pytest.mark.parametrize("neuron", ["lif", "qif", "eif"])
 def test_every_spiking_neuron_with_a_rest_takes_every_mechanism(neuron, mechanism):
     model = load_model(f"{neuron}+alpha_synapse+{mechanism}")
-    system = HybridSystem.from_model(model)
+    system = hybrid_system(model)
     # a hold that ends before the block does is an event of its own
     assert system.is_linear == (neuron == "lif" and mechanism not in (*CONDUCTANCES, "partial_refractory"))
     assert system.g.free_symbols <= {*system.states, *system.parameters}

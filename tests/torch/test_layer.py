@@ -542,3 +542,28 @@ def test_the_module_of_torch_is_not_shadowed() -> None:
     assert sys.modules["torch"] is torch
     assert snn.torch is not torch
     assert snn.torch.simulate.__module__ == "snnmodels.torch"
+
+
+def test_spikes_at_arrivals_alone_are_told_of_once() -> None:
+    """Spikes of delta synapses come at arrivals: weights before them have gradient 0, those of a readout have not."""
+    lif, readout = snn.load_model("lif+delta_synapse"), snn.load_model("leaky_integrator+exp_synapse")
+    network = snn.Network(
+        "jumps",
+        [snn.SpikeInput("in", 3)],
+        [snn.Population("hidden", 2, lif), snn.Population("out", 1, readout)],
+        [
+            snn.Projection("first", "in", "hidden", np.full((3, 2), 1.5)),
+            snn.Projection("second", "hidden", "out", np.ones((2, 1))),
+        ],
+        "out",
+        30e-3,
+    )
+    layer = snn.torch.layer(network, FinalValues(variable="v"), batch_size=1)
+    times = torch.tensor([[1e-3, 4e-3, 6e-3]], dtype=torch.float64)
+    with pytest.warns(RuntimeWarning, match=r"the gradient by first\.w is 0: in 'hidden' arrivals make") as told:
+        layer(times).sum().backward()
+    assert told[0].filename == __file__
+    assert layer.second.w.grad.abs().min() > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(times).sum().backward()

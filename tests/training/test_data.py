@@ -120,3 +120,36 @@ def test_a_schedule_wants_to_know_the_epoch():
     optimiser.start_epoch(0)
     optimiser.step(values, gradients)
     snn.Adam(1e-2).step(values, gradients)  # a constant rate needs none
+
+
+def spike_times(wanted, times=TIMES):
+    """One run of two neurons, with its warnings as errors."""
+    lif = snn.load_model("lif+exp_synapse")
+    weights = np.full((5, 2), 2.0)
+    network = snn.Network(
+        "two",
+        [snn.SpikeInput("in", 5)],
+        [snn.Population("out", 2, lif)],
+        [snn.Projection("in_out", "in", "out", weights)],
+        "out",
+        50e-3,
+    )
+    with snn.Simulation(network, snn.SpikeTimeError(), batch_size=6) as simulation, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return simulation.run({"in": times}, wanted)
+
+
+def test_times_that_were_divided_once_too_often_are_told_of():
+    wanted = np.broadcast_to([[[12e-3], [20e-3]]], (6, 2, 1)).copy()
+    spike_times(wanted)
+    spike_times(wanted, np.zeros_like(TIMES))  # all at the start of the trial, which may be meant
+    spike_times(np.full((6, 2, 1), np.inf))
+    with pytest.raises(UserWarning, match="targets: all lie within the first thousandth of a trial, which lasts 50 ms"):
+        spike_times(wanted * 1e-3)
+    with pytest.raises(UserWarning, match="all input spikes lie within the first thousandth of a trial"):
+        spike_times(wanted, TIMES * 1e-3)
+    with pytest.raises(ValueError, match="targets: all are 0, the start of the trial; give times in seconds"):
+        spike_times(np.where(np.isfinite(wanted), 0.0, np.inf))
+    wanted[2, 1] = 0.0
+    with pytest.raises(UserWarning, match=r"wanted at 0, .* \(first in trial 2, neuron 1, entry 0\); .* give inf"):
+        spike_times(wanted)

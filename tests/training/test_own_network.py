@@ -140,7 +140,7 @@ def test_the_epoch_that_is_best_on_other_trials_is_kept(files: Path, train: Call
     losses = history.column("validation_loss")
     best = int(losses.argmin())
     assert best < len(losses) - 1 and history.status == "stopped early"  # such steps lead astray
-    assert f"kept: epoch {best + 1} of {len(losses)}" in done.stdout
+    assert f"kept: epoch {best + 1} of {len(losses)}, ended by --patience\n" in done.stdout
     kept, trials = load_network(files / "best" / "trained.toml"), files / "others.npz"
     with snn.Simulation(kept, batch_size=8) as simulation:
         again = evaluate(simulation, read_trials(trials, kept, simulation.loss), batch_size=8)

@@ -26,7 +26,7 @@ from snnmodels.gradients import GradientSource, GradientWrapper, Outcome, Simula
 from snnmodels.losses import SpikeTimeError
 from snnmodels.optimisers import Adam
 from snnmodels.templates import Network, Population, Projection, SpikeInput, identity, load_model
-from snnmodels.templates.identity import description
+from snnmodels.templates.identity import checksum, description
 from snnmodels.training import EarlyStopping, settings, train
 from snnmodels.training.history import package_versions
 
@@ -227,6 +227,46 @@ def test_other_versions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         go(network(), path, epochs=2)
 
 
+BASE, RATES = 1e-3, [1e-3, 1e-3]
+
+
+def falling(epoch: int) -> float:
+    """A schedule that reads a number of its module, through a function."""
+    return rate_of(epoch)
+
+
+def rate_of(epoch: int) -> float:
+    return BASE / (epoch + 1)
+
+
+def listed(epoch: int) -> float:
+    return RATES[min(epoch, 1)]
+
+
+def test_what_a_schedule_reads_of_its_module_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, rates = tmp_path / "numbers.npz", tmp_path / "rates.npz"
+    go(network(), numbers, epochs=1, optimiser=Adam(falling))
+    go(network(), numbers, epochs=2, optimiser=Adam(falling))
+    go(network(), rates, epochs=1, optimiser=Adam(listed))
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "BASE", 2e-3)
+    with pytest.raises(ValueError, match=r"numbers.npz: is of a run with optimiser schedule = .*'BASE': 0.001.*0.002"):
+        go(network(), numbers, epochs=3, optimiser=Adam(falling))
+    monkeypatch.setattr(module, "RATES", [2e-3, 1e-3])
+    said = r"rates.npz: is of a run with a learning rate of 0.001 in epoch 1, for which the schedule now gives 0.002"
+    with pytest.raises(ValueError, match=said):
+        go(network(), rates, epochs=3, optimiser=Adam(listed))
+
+
+def test_what_a_function_counts_is_no_part_of_what_it_is() -> None:
+    """Nor what a list holds, nor the inside of packages."""
+    space: dict[str, Any] = {"np": np, "calls": 0, "seen": [], "factor": 2.0, "theirs": identity.identity}
+    lines = ("global calls", "calls += 1", "seen.append(x)", "return factor * np.mean(x) + theirs(x)")
+    exec("def counted(x):\n    " + "\n    ".join(lines), space)
+    told = identity.description(space["counted"])["globals"]
+    assert told == {"theirs": "snnmodels.templates.identity.identity", "factor": 2.0}
+
+
 def test_a_loss_that_refers_to_itself_is_described() -> None:
     loss = Scaled(1.0)
     loss.own = [loss]  # type: ignore[attr-defined]
@@ -299,6 +339,16 @@ def test_what_differs_is_described_otherwise(one: object, other: object) -> None
     assert description(one) != description(other)
     assert description(one) == description(copy.deepcopy(one))
     json.dumps(description(one), allow_nan=False)
+
+
+def test_checksums_read_all_of_what_they_are_of() -> None:
+    words = np.array([f"word {k}" for k in range(2000)], dtype=object)
+    dates = np.arange(3).astype("M8[D]")
+    for array, other in ((words, "another"), (dates, dates[0])):
+        before = checksum({"given": array})
+        assert before == checksum({"given": array.copy()})
+        array[len(array) // 2] = other
+        assert checksum({"given": array}) != before
 
 
 def test_descriptions_are_the_same_again() -> None:

@@ -225,7 +225,9 @@ def test_early_stopping_returns_the_best_epoch(tmp_path):
     assert result.epoch == 3
     assert result.history.status == "stopped early"
     np.testing.assert_array_equal(result.values["input_out.w"], run(epochs=3, batch_size=10).values["input_out.w"])
-    again = run(epochs=20, **options, checkpoint=tmp_path / "run.npz")
+    told = r"run\.npz: its patience of 2 ended this run after epoch 5, the best being epoch 3: none of .* up to 20"
+    with pytest.warns(UserWarning, match=told):
+        again = run(epochs=20, **options, checkpoint=tmp_path / "run.npz")
     assert again.epoch == 3
     np.testing.assert_array_equal(again.values["input_out.w"], result.values["input_out.w"])
 

@@ -13,8 +13,9 @@ from ...events.plan import EnginePlan
 from ...losses.observables import SpikeTimes
 from ...targets import open_engine
 from ...targets.devices import preferences
+from ...templates.groups import Population, Projection, SpikeInput
 from ...templates.model import Model
-from ...templates.network import Network, Population, Projection, SpikeInput
+from ...templates.network import Network
 from .simulation import one_trial
 
 __all__ = [

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import brian2
 import numpy as np
 
-from ...templates.network import Network, SpikeInput
+from ...templates.groups import SpikeInput
+from ...templates.network import Network
 from ...templates.spike_times import checked_times
 from ...templates.units import unit_dimension
 from ..plain import neuron_group, synapses

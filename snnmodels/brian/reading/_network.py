@@ -33,7 +33,7 @@ from brian2.synapses.synapses import SummedVariableUpdater, SynapticPathway
 from ...templates import Drive, Network, Population, Projection, SpikeInput, with_values
 from ...templates.arguments import check_mapping, check_seed
 from ...templates.errors import brief, suggest
-from ...templates.network import in_unit
+from ...templates.quantities import in_unit
 from ._arrivals import Arrivals, assigned, read_arrivals, whole_group
 from ._inputs import current_input, poisson_arrivals, samples, sources
 from ._population import PopulationReader, read_statements

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from brian2.equations.equations import DIFFERENTIAL_EQUATION
 
+from ...symbolic.declaration import driven_system, hybrid_system
 from ...symbolic.parsing import UnsupportedExpression
-from ...symbolic.system import HybridSystem, driven_system
 from ...templates import Assignment, Document, Model, compose_model
 from ...templates.errors import located
 from ...templates.expressions import free_names, parse, parse_statements, parse_threshold, substitute
@@ -423,7 +423,7 @@ class PopulationReader:
         """Refuse what has no derivative, and spikes whose continuous limit would be none."""
         group = self.group
         try:
-            system = HybridSystem.from_model(model)
+            system = hybrid_system(model)
             driven_system(model, [c.name for c in self.scope.currents])
         except UnsupportedExpression as error:
             raise refuse(group, "equations", str(error)) from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...templates.errors import suggest
-from ...templates.network import in_unit
+from ...templates.quantities import in_unit
 from ._graph import LINEAR, NEURONS, Graph, NIRError, read_graph
 from ._neurons import KINDS
 from ._notes import note_of

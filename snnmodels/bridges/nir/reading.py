@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...symbolic.arrivals import jumping_populations, why_jumps_teach_nothing
 from ...templates import CurrentInput, Drive, Network, Population, Projection, SpikeInput
 from ...templates.arguments import check_kind
 from ...templates.errors import brief, suggest
 from ...templates.expressions import is_name
-from ...templates.network import in_unit
+from ...templates.quantities import in_unit
 from ._graph import LINEAR, NEURONS, PASSING, Graph, read_graph, refuse
 from ._neurons import KINDS, Kind, gains, model_of
 from ._notes import arrays_of, note_of
@@ -94,8 +96,8 @@ def from_nir(
     -----
     UserWarning
         For time constants below 5 `dt` (such a graph is a model in discrete time, whose limit is another system), for
-        a graph that looks like one in steps where no `dt` is given, for time constants of seconds, and for weights a
-        thousand times off.
+        a graph that looks like one in steps where no `dt` is given, for time constants of seconds, for weights a
+        thousand times off, and for neurons whose spikes come at arrivals alone, so that weights have gradient 0.
 
     Examples
     --------
@@ -124,6 +126,7 @@ def from_nir(
         raise ValueError("interval is given, and no input is a current; say which with inputs, or leave it out")
     signals = Signals(read)
     populations, projections, drives = [], [], []
+    moved = set()  # populations that a current may take over their threshold
     taken = set(names.values())
     for node in _ordered(read.of(*NEURONS), written):
         signal = signals.into(node)
@@ -131,6 +134,8 @@ def from_nir(
         neurons = _Neurons(read, node, names[node], chosen)
         currents = [p for p in signal.paths if isinstance(sources.get(p.source), CurrentInput)]
         populations.append(neurons.population(signal.bias, driven=bool(currents)))
+        if currents or neurons.drifts(signal.bias):
+            moved.add(names[node])
         for path in signal.paths:
             link = f"{names[path.source]}_{names[node]}"
             if path.source in sources and isinstance(sources[path.source], CurrentInput):
@@ -148,7 +153,7 @@ def from_nir(
     order = written.get("order", [])
     projections.sort(key=lambda q: order.index(q.name) if q.name in order else len(order))
     ordered = [sources[n] for n in _ordered(list(sources), written)]
-    return Network(
+    network = Network(
         name=str(written.get("name", "nir")) if name is None else name,
         inputs=tuple(s for s in ordered if isinstance(s, SpikeInput)),
         populations=tuple(populations),
@@ -158,6 +163,13 @@ def from_nir(
         currents=tuple(s for s in ordered if isinstance(s, CurrentInput)),
         drives=tuple(drives),
     )
+    if jumping := tuple(p for p in jumping_populations(network) if p not in moved):
+        warnings.warn(
+            "this can be simulated, but by the weights before these neurons the gradient is 0: "
+            f"{why_jumps_teach_nothing(jumping)}",
+            stacklevel=2,
+        )
+    return network
 
 
 def _check_written(written: Mapping[str, Any], dt: Any, unit: Any) -> None:
@@ -224,6 +236,11 @@ class _Neurons:
         learnable = [p for p in self.note.get("learnable", []) if p in model.parameters]
         settled = {k: float(v[0]) if k not in each and (v == v[0]).all() else v for k, v in values.items()}
         return Population(self.name, self.n, model, settled, learnable)
+
+    def drifts(self, bias: Array | None) -> bool:
+        """Whether the potential of a neuron may rise to its threshold without spikes."""
+        above = "v_leak" in self.values and self.kind.spiking and self.values["v_leak"] >= self.values["v_threshold"]
+        return bool(np.any(above)) or (bias is not None and bool(bias.any()))
 
     def _start(self, values: Mapping[str, Array]) -> Array | None:
         """Initial potentials, where they aren't the model's own."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from ...files import atomic_file
 from ...templates import Drive, Network, Population, Projection
-from ...templates.network import check_network, in_unit
+from ...templates.network import check_network
+from ...templates.quantities import in_unit
 from ._graph import Graph, NIRError, package, refuse
 from ._neurons import Match, gains, match
 from ._notes import noted

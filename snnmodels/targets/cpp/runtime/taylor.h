@@ -31,13 +31,13 @@ template <class T> SNN_INLINE T slope(const T* c, int K, T t) {
 }
 // value y and slope d of the polynomials of n states
 template <int n, int K, class T> SNN_INLINE void polynomials(const T (*c)[K + 1], T t, T* y, T* d) {
-    _Pragma("GCC unroll 16")
+    SNN_IN_REGISTERS
     for (int i = 0; i < n; i++) {
         d[i] = c[i][K];
         y[i] = c[i][K] * t + c[i][K - 1];
     }
     for (int k = K - 2; k >= 0; k--) {
-        _Pragma("GCC unroll 16")
+        SNN_IN_REGISTERS
         for (int i = 0; i < n; i++) {
             d[i] = d[i] * t + y[i];
             y[i] = y[i] * t + c[i][k];
@@ -47,42 +47,51 @@ template <int n, int K, class T> SNN_INLINE void polynomials(const T (*c)[K + 1]
 
 // ---- crossings of one lane, in Bernstein form: its coefficients bound the polynomial, and their changes of sign the
 // number of its roots. No root is missed, and none invented, but for rounding.
-constexpr int max_order = 32;
+constexpr int max_order = orders[n_orders - 1];
 constexpr int max_halvings = 45;  // a maximum that close to the threshold counts as below, and is reported
 
 // The bracket of the first root from - to + of a polynomial with Bernstein coefficients p on [low, high]; the bracket
-// holds no other root. `grazing` counts intervals given up.
-SNN_DEVICE inline bool isolate(const double* p, int K, double low, double high, double* left, double* right, long* grazing, int depth = 0) {
-    int changes = 0, before = 0;
-    bool up = false;
-    for (int i = 0; i <= K; i++) {
-        const int sign = p[i] > 0 ? 1 : p[i] < 0 ? -1 : 0;
-        if (sign == 0) continue;
-        if (before != 0 && sign != before) {
-            changes++;
-            up = up || sign > 0;
+// holds no other root. `grazing` counts intervals given up. Right halves wait until the left ones are done: without
+// recursion, so that compilers for a graphics card know what room a thread takes.
+SNN_DEVICE inline bool isolate(const double* p, int K, double low, double high, double* left, double* right, long* grazing) {
+    struct Waiting { double p[max_order + 1], low, high; int depth; } waiting[max_halvings];
+    double here[max_order + 1];
+    for (int n = 0, depth = 0;;) {
+        int changes = 0, before = 0;
+        bool up = false;
+        for (int i = 0; i <= K; i++) {
+            const int sign = p[i] > 0 ? 1 : p[i] < 0 ? -1 : 0;
+            if (sign == 0) continue;
+            if (before != 0 && sign != before) {
+                changes++;
+                up = up || sign > 0;
+            }
+            before = sign;
         }
-        before = sign;
+        if (up && changes == 1) {
+            *left = low;
+            *right = high;
+            return true;
+        }
+        if (up && depth < max_halvings) {
+            Waiting& later = waiting[n++];
+            for (int i = 0; i <= K; i++) later.p[i] = p[i];
+            for (int j = 0; j <= K; j++) {  // de Casteljau's scheme leaves the right half there
+                here[j] = later.p[0];
+                for (int i = 0; i < K - j; i++) later.p[i] = 0.5 * (later.p[i] + later.p[i + 1]);
+            }
+            later.low = 0.5 * (low + high), later.high = high, later.depth = ++depth;
+            high = later.low;
+            p = here;
+            continue;
+        }
+        if (up) ++*grazing;
+        if (n == 0) return false;
+        const Waiting& next = waiting[--n];
+        for (int i = 0; i <= K; i++) here[i] = next.p[i];
+        low = next.low, high = next.high, depth = next.depth;
+        p = here;
     }
-    if (!up) return false;
-    if (changes == 1) {
-        *left = low;
-        *right = high;
-        return true;
-    }
-    if (depth >= max_halvings) {
-        ++*grazing;
-        return false;
-    }
-    double a[max_order + 1], b[max_order + 1];
-    for (int i = 0; i <= K; i++) b[i] = p[i];
-    for (int j = 0; j <= K; j++) {  // de Casteljau's scheme leaves the right half in b
-        a[j] = b[0];
-        for (int i = 0; i < K - j; i++) b[i] = 0.5 * (b[i] + b[i + 1]);
-    }
-    const double middle = 0.5 * (low + high);
-    return isolate(a, K, low, middle, left, right, grazing, depth + 1) ||
-           isolate(b, K, middle, high, left, right, grazing, depth + 1);
 }
 
 // The same for sign * sum c_k t^k on [from, h]; from > 0 is a root that has been found already and is taken out.

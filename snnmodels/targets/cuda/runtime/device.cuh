@@ -12,6 +12,7 @@
 #define SNN_EITHER __host__ __device__
 #define SNN_APART __device__ __attribute__((noinline))
 #define SNN_TABLE static __device__ const
+#define SNN_IN_REGISTERS _Pragma("unroll")
 
 namespace snn {
 

@@ -16,7 +16,6 @@ namespace snn {
 // device, for the order of a sum is part of its result
 constexpr int MOST_CHUNKS = 512;
 constexpr double MOST_BYTES = 1 << 30;
-constexpr std::size_t STACK = 48 << 10;  // bytes of one thread: `isolate` of taylor.h, 45 deep
 
 // What controls the Taylor steps of a model, as bytes for the device, and where each begins
 template <class S, class R> void add_control(double tolerance, double longest, std::vector<char>& to, std::size_t& at)
@@ -65,13 +64,6 @@ std::string no_device()
 
 class Program : public Exchange
 {
-public:
-    Program()
-    {
-        // a search for crossings of a Taylor step halves intervals by calling itself
-        check(cudaDeviceSetLimit(cudaLimitStackSize, STACK));
-    }
-
 private:
     bool answer(const std::string& word) override
     {
