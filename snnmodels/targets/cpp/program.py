@@ -186,7 +186,7 @@ def program(
 
     def link(folder: Path) -> Path:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            objects = list(pool.map(lambda part: _object(*part, headers), parts))
+            objects = list(pool.map(lambda part: _object(part[0], part[1], part[2], headers), parts))
         made = folder / "engine"
         build(objects, made, [*_FLAGS])
         return made
