@@ -53,7 +53,8 @@ def _task(task: Mapping[str, Any]) -> str:
     s = task["settings"]
     bases = _bases(task)
     ratios = [f"× {BASES[key][0]}: passes, batch" for key in bases]
-    columns = ["", "forward", "backward", "whole batch", *ratios, "wall", "start cold, warm", "memory", "hidden spikes"]
+    times = ["forward", "backward", "whole batch", *ratios, "wall", "start: first, new network, warm"]
+    columns = ["", *times, "memory", "hidden spikes"]
     lines = [
         f"### {s['description']}; dt {s['dt'] * 1e3:g} ms, batch {s['batch_size']}\n",
         f"| {' | '.join(columns)} |",
@@ -76,8 +77,7 @@ def _row(c: Mapping[str, Any], batch_size: int, bases: Sequence[str]) -> str:
         label += f", {c['date']}"
     if c["batch_size"] != batch_size:
         label += f", batch {c['batch_size']}"
-    cold, warm = c["start_cold"], c["start_warm"]
-    start = f"{'–' if cold is None else _seconds(cold)}, {_seconds(warm)}"
+    start = ", ".join(_seconds(c.get(f"start_{kind}")) for kind in ("cold", "new", "warm"))
     cells = [
         label,
         *(_number(c["cpu"], section, " ms") for section in ("forward", "backward", "batch")),
@@ -94,5 +94,6 @@ def _number(of: Mapping[str, float], section: str, unit: str = "") -> str:
     return f"{of[section]:.3g}{unit}" if section in of else "–"
 
 
-def _seconds(start: Mapping[str, float]) -> str:
-    return f"{start['cpu']:.2g} s"
+def _seconds(start: Mapping[str, float] | None) -> str:
+    """CPU seconds, and those that a user waits."""
+    return "–" if start is None else f"{start['cpu']:.2g} ({start['wall']:.2g}) s"

@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -201,8 +202,8 @@ def _run_task(name: str, file: Path, folder: Path, options: argparse.Namespace) 
 def _start(
     key: str, entry: Entry, name: str, file: Path, cache: Path, options: argparse.Namespace
 ) -> tuple[Process, dict[str, Any]]:
-    """Start a contender: ours twice, first with an empty cache of compiled programs."""
-    extra, cold = dict(entry.options), None
+    """Start a contender: ours with an empty cache of programs, with one that lacks its models, and with a full one."""
+    extra, cold, new = dict(entry.options), None, None
     if key == "synapses":
         extra["batch_size"] = min(options.batch_size, options.synapses_batch or _SYNAPSES_BATCH.get(name, 10**9))
     if entry.peer:
@@ -220,10 +221,27 @@ def _start(
         else:
             with Process(entry.module, file, extra, environment=environment) as first:
                 cold = first.ready["start"]
+            if forget_models(cache):
+                with Process(entry.module, file, extra, environment=environment) as again:
+                    new = again.ready["start"]
         process = Process(entry.module, file, extra, environment=environment)
     ready = process.ready
     about = {"label": entry.label, "version": ready["version"], "batch_size": ready["batch_size"]}
-    return process, about | {"start_cold": cold, "start_warm": ready["start"]}
+    return process, about | {"start_cold": cold, "start_new": new, "start_warm": ready["start"]}
+
+
+def forget_models(cache: Path) -> bool:
+    """Remove from a cache what a network of other models does not find there; returns whether there was any.
+
+    Parameters
+    ----------
+    cache : Path
+        Of compiled programs.
+    """
+    own = [entry for what in ("model", "models", "program") for entry in cache.glob(f"{what}-*")]
+    for entry in own:
+        shutil.rmtree(entry)
+    return bool(own)
 
 
 def summarise(

@@ -265,8 +265,9 @@ def test_a_damaged_program_gives_the_same_numbers(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SNNMODELS_CACHE", "relative")
     own = tmp_path / "relative" / common.parent.name / common.name
     shutil.copytree(common.parent, own.parent)
-    for unit in common.parents[1].glob("unit-*"):
-        own.parents[1].joinpath(unit.name).symlink_to(unit)
+    for what in ("runtime", "model", "models"):
+        for unit in common.parents[1].glob(f"{what}-*"):
+            own.parents[1].joinpath(unit.name).symlink_to(unit)
     with silence():
         assert gradient()[1] == own
     for damage in (cut(0.5), zeroed, flipped):

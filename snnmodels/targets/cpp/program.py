@@ -23,8 +23,8 @@ RUNTIME = Path(__file__).parent / "runtime"
 OPTIONS = ("-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
 _FLAGS = (*OPTIONS, "-march=native")
 FAST = "-O3"
-# What knows no model. Little of it is worth the compiler's time; Adam is to give NumPy's bits.
-UNITS = {"general": ("-O2",), "sparse": ("-O2",), "program": ("-O1",), "adam": (FAST, "-ffp-contract=off")}
+# What knows no model; Adam is to give NumPy's bits.
+UNITS = {"general": ("-O2",), "program": ("-O2",), "sparse": ("-O2",), "adam": (FAST, "-ffp-contract=off")}
 """Files of the runtime that are compiled, and how."""
 
 
@@ -174,18 +174,19 @@ def program(
     made, numbers = models(rules, tolerance, ways)
     makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
     headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.iterdir()))
-    # the longest first, so that none is waited for at the end
-    parts = [(text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
-    exchange = f'-DSNN_EXCHANGE="{EXCHANGE}"'
-    parts += [
-        ((RUNTIME / f"{name}.cpp").read_text(), (*options, exchange)) for name, options in units(ways).items()
+    own = [("model", text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    runtime = [
+        ("runtime", (RUNTIME / f"{unit}.cpp").read_text(), (*options, f'-DSNN_EXCHANGE="{EXCHANGE}"'))
+        for unit, options in units(ways).items()
     ]
-    parts.append((table(makers), ()))
-    name = f"program-{fingerprint(*(part for text, options in parts for part in (text, *options)), *_FLAGS, headers)}"
+    # the longest first, so that none is waited for at the end: a model that is swept alone is short
+    parts = [*(own + runtime if ways.general else runtime + own), ("models", table(makers), ())]
+    whole = [x for _, text, options in parts for x in (text, *options)]
+    name = f"program-{fingerprint(*whole, *_FLAGS, headers)}"
 
     def link(folder: Path) -> Path:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            objects = list(pool.map(lambda part: _object(part[0], part[1], headers), parts))
+            objects = list(pool.map(lambda part: _object(part[0], part[1], part[2], headers), parts))
         made = folder / "engine"
         build(objects, made, [*_FLAGS])
         return made
@@ -193,7 +194,7 @@ def program(
     return kept(name, link), numbers
 
 
-def _object(text: str, options: Sequence[str], headers: bytes) -> Path:
+def _object(what: str, text: str, options: Sequence[str], headers: bytes) -> Path:
     """One unit of the program, compiled."""
 
     def make(folder: Path) -> Path:
@@ -202,4 +203,4 @@ def _object(text: str, options: Sequence[str], headers: bytes) -> Path:
         build([file], made, [*_FLAGS, *options, f"-I{RUNTIME}", "-c"])
         return made
 
-    return kept(f"unit-{fingerprint(text, *options, *_FLAGS, headers)}", make)
+    return kept(f"{what}-{fingerprint(text, *options, *_FLAGS, headers)}", make)

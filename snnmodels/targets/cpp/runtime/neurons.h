@@ -72,6 +72,13 @@ private:
     double* first = nullptr;
 };
 
+// What is sorted by time; at one time, by two numbers
+struct Timed
+{
+    double t;
+    int first, second;
+    bool operator<(const Timed& o) const { return t != o.t ? t < o.t : first != o.first ? first < o.first : second < o.second; }
+};
 // Sorts what has a time t and an order: by bins of time where times are spread, so that insertion has little left to do
 template <class T> class TimeSort
 {
@@ -108,6 +115,7 @@ private:
     std::vector<T> spread;
     std::vector<int> place;
 };
+extern template class TimeSort<Timed>;  // see once.h
 
 constexpr int FLOW = -1;  // cause of a spike: a crossing; else the index of an arrival among those of the component
 
@@ -175,14 +183,8 @@ private:
     void grow(std::size_t to, int S);
     void find_places(int n);
     bool few(int n);
-    struct Key
-    {
-        double t;
-        int neuron, at;
-        bool operator<(const Key& o) const { return t != o.t ? t < o.t : neuron != o.neuron ? neuron < o.neuron : at < o.at; }
-    };
-    TimeSort<Key> by_time;
-    std::vector<Key> order;
+    TimeSort<Timed> by_time;
+    std::vector<Timed> order;  // with neuron and place
     std::vector<int> place;
 };
 

@@ -26,6 +26,8 @@ long snn::EventSimulator::late_ties(const Trial& trial)
     return found;
 }
 
+template class snn::TimeSort<snn::Timed>;
+
 void snn::SpikeSort::operator()(Train& train, int start, int S)
 {
     const int n = train.size() - start;
@@ -71,7 +73,7 @@ void snn::SpikeSort::find_places(int n)
     order.resize(n);
     for (int i = 0; i < n; i++) order[i] = {times[i], neurons[i], i};
     by_time(order);
-    for (int i = 0; i < n; i++) place[order[i].at] = i;
+    for (int i = 0; i < n; i++) place[order[i].second] = i;
 }
 
 // Of a few: how many are before each, without branches that could not be guessed; false where two come at once

@@ -47,7 +47,7 @@ class Program : public Exchange
 
     static constexpr int nobody = 0;
 
-    void layout()
+    SNN_COLD void layout()
     {
         map();
         net = Network();
@@ -158,21 +158,20 @@ class Program : public Exchange
     }
 
     // All times at which states are read, in order, with what is read at each
-    void plan_stops()
+    SNN_COLD void plan_stops()
     {
-        struct At { double t; Reading reading; };
-        std::vector<At> all;
+        std::vector<Timed> all;
         for (int s = 0; s < int(net.samplings.size()); s++)
-            for (int k = 0; k < net.samplings[s].count; k++) all.push_back({net.samplings[s].times[k], {s, k}});
-        std::stable_sort(all.begin(), all.end(), [](const At& a, const At& b) { return a.t < b.t; });
-        for (const At& x : all)
+            for (int k = 0; k < net.samplings[s].count; k++) all.push_back({net.samplings[s].times[k], s, k});
+        by_time(all);
+        for (const Timed& x : all)
         {
             if (net.stops.empty() || net.stops.back().t != x.t) net.stops.push_back({x.t, {}});
-            net.stops.back().readings.push_back(x.reading);
+            net.stops.back().readings.push_back({x.first, x.second});
         }
     }
 
-    void refresh()
+    SNN_COLD void refresh()
     {
         for (Component& c : net.components)
         {
@@ -199,18 +198,22 @@ class Program : public Exchange
 
     // Runs f(simulator, trial) for all trials; trial b belongs to the thread b * threads / trials, whatever the load, so that
     // sums are the same in every run
-    template <class F> void each_trial(F f)
+    template <class F> void each_trial(const F& f)
+    {
+        run_trials([](const void* f, Simulator& s, int b) { (*static_cast<const F*>(f))(s, b); }, &f);
+    }
+    void run_trials(void (*run)(const void*, Simulator&, int), const void* f)
     {
         const int n = int(batch[0]), workers = std::min<int>(threads, n);
         if (workers <= 1)
         {
-            for (int b = 0; b < n; b++) f(*simulators[0], b);
+            for (int b = 0; b < n; b++) run(f, *simulators[0], b);
             return;
         }
         std::vector<std::thread> pool;
         std::vector<std::exception_ptr> failures(workers);
         auto work = [&](int w) {
-            try { for (int b = int(std::int64_t(w) * n / workers); b < int(std::int64_t(w + 1) * n / workers); b++) f(*simulators[w], b); }
+            try { for (int b = int(std::int64_t(w) * n / workers); b < int(std::int64_t(w + 1) * n / workers); b++) run(f, *simulators[w], b); }
             catch (...) { failures[w] = std::current_exception(); }
         };
         for (int w = 1; w < workers; w++) pool.emplace_back(work, w);
@@ -264,24 +267,18 @@ class Program : public Exchange
         const InputArrays& in = inputs[k];
         const int per = int(batch[2 + k]), m = in.n * per;
         const double* t = times + b * m;
-        static thread_local std::vector<Planned> planned;
-        static thread_local TimeSort<Planned> by_time;
+        static thread_local std::vector<Timed> planned;  // with their places
+        static thread_local TimeSort<Timed> by_time;
         planned.resize(m + 1);
         int come = 0;
-        for (int i = 0; i < m; i++) planned[come] = {t[i], i}, come += t[i] < net.duration;  // no branch, which nobody could guess
+        for (int i = 0; i < m; i++) planned[come] = {t[i], i, 0}, come += t[i] < net.duration;  // no branch, which nobody could guess
         planned.resize(come);
         by_time(planned);
         const std::size_t n = planned.size();
         train.clear();
         train.t.resize(n), train.neuron.resize(n), train.slot.resize(n);
-        for (std::size_t k = 0; k < n; k++) train.t[k] = planned[k].t, train.slot[k] = planned[k].slot, train.neuron[k] = planned[k].slot / per;
+        for (std::size_t k = 0; k < n; k++) train.t[k] = planned[k].t, train.slot[k] = planned[k].first, train.neuron[k] = planned[k].first / per;
     }
-    struct Planned
-    {
-        double t;
-        int slot;
-        bool operator<(const Planned& o) const { return t != o.t ? t < o.t : slot < o.slot; }
-    };
 
     // Spike times of a population as an array (trials, n, capacity) padded with infinity; what it would need is in
     // results[2 + number of populations + k], and where that is more than there is, nothing is written
@@ -465,6 +462,7 @@ class Program : public Exchange
     std::vector<std::unique_ptr<Simulator>> simulators;
     std::vector<Trial> trials;
     std::vector<int> counts;
+    TimeSort<Timed> by_time;
 };
 
 }  // namespace snn
