@@ -584,6 +584,7 @@ public:
             }
             typename R::template ArriveBack<K> rule;
             if (M::SHARED) prepare(rule, 0);
+            // `this->`: in an `if constexpr` of a lambda, GCC 12 does not find what comes from a base
             if constexpr (M::SHARED && R::KEEPS && !R::READS && !M::REFRACTORY && G_ == 0)
                 if (!timed)  // the weights' gradient is all there is
                 {
@@ -617,7 +618,7 @@ public:
                         }
                 store8(gradient + j, load8(gradient + j) + out[0]);
                 s += out[1];
-                if constexpr (!R::KEEPS) put(this->l.begin(), j, out + 2);  // without "this", g++ 12 finds no l here
+                if constexpr (!R::KEEPS) put(this->l.begin(), j, out + 2);
                 for (int k = 0; k < G_; k++) store8(grad[k] + j, load8(grad[k] + j) + out[2 + S_ + k]);
             }
             sum = total(s);
