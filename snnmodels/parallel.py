@@ -54,9 +54,10 @@ def run_all[Item, Result](
     Raises
     ------
     Exception
-        The first that a call raises, with a note that names its item; calls that have not begun are then cancelled.
-        So it is with ``KeyboardInterrupt``. Where a process dies (killed, out of memory), a ``BrokenExecutor`` with a
-        note that names the items in whose calls that may have been: as many as there are processes.
+        The first that a call raises, with a note that names its item where there are several; calls that have not begun
+        are then cancelled. So it is with ``KeyboardInterrupt``. Where a process dies (killed, out of memory), a
+        ``BrokenExecutor`` with a note that names the items in whose calls that may have been: as many as there are
+        processes.
 
     Examples
     --------
@@ -66,8 +67,9 @@ def run_all[Item, Result](
     if executor is not None and not isinstance(executor, Executor):
         raise ValueError(f"executor is {_brief(executor)}; expected one of concurrent.futures, such as WorkerPool(2)")
     every = list(items)
+    several = len(every) > 1
     if executor is None:
-        return [_told(item, _named(function, item), each) for item in every]
+        return [_told(item, _named(function, item, several), each) for item in every]
     futures: dict[Future[Result], int] = {}
     results: dict[int, Result] = {}
     try:
@@ -77,7 +79,7 @@ def run_all[Item, Result](
             k = futures[future]
             if _is_broken(future):
                 raise _dead(executor, futures, every)
-            results[k] = _told(every[k], _named(lambda _, f=future: f.result(), every[k]), each)  # type: ignore[misc]
+            results[k] = _told(every[k], _named(lambda _, f=future: f.result(), every[k], several), each)  # type: ignore[misc]
     except BaseException:
         for future in futures:
             future.cancel()
@@ -85,11 +87,12 @@ def run_all[Item, Result](
     return [results[k] for k in range(len(every))]
 
 
-def _named[Item, Result](function: Callable[[Item], Result], item: Item) -> Result:
+def _named[Item, Result](function: Callable[[Item], Result], item: Item, several: bool) -> Result:
     try:
         return function(item)
     except Exception as error:
-        error.add_note(f"of the run {_brief(item)}")
+        if several:
+            error.add_note(f"of the run {_brief(item)}")
         raise
 
 
