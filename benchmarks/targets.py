@@ -50,15 +50,13 @@ def seconds(simulation: Simulation, inputs: dict[str, np.ndarray], targets: np.n
 def side_by_side(
     make: Callable[[Target], Simulation], inputs: dict[str, np.ndarray], labels: np.ndarray, rounds: int
 ) -> Record:
-    """The fastest run of each target, in seconds, and what it takes to open one with a warm cache."""
+    """The fastest run of each target, in seconds."""
     found: Record = {}
     simulations: dict[Target, Simulation] = {}
     try:
         for target in TARGETS:
-            start = time.perf_counter()
             simulations[target] = make(target)
             simulations[target].run(inputs, labels)
-            found[f"{target}_first"] = time.perf_counter() - start
             found[target] = float("inf")
         for _ in range(rounds):
             for target, simulation in simulations.items():

@@ -520,7 +520,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(name, neurons[-1])
         write()
     neurons.sort(key=lambda r: known.index(r["neuron"]))
-    what_rounding_does()
     write()
     timed = () if given.only or given.no_times else BATCHES[:1] if given.quick else BATCHES
     for task in TASKS:
@@ -531,6 +530,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if timed and shutil.which("ncu"):
             kernels = profile([sys.executable, __file__, "--batch", task, str(timed[-1])])
             results["profile"] += [{"task": task, "batch": timed[-1], **kernel} for kernel in kernels]
+        write()
+    what_rounding_does()
     write()
     print(f"{to}: {results['device']}")
     trained = all(r["same"] and r["weights"] <= WEIGHTS for r in results["training"])

@@ -63,7 +63,7 @@ BatchOption = Annotated[int, typer.Option(help="Trials per gradient step.", min=
 TargetOption = Annotated[
     Target,
     typer.Option(
-        help="Where the simulation runs; numpy needs no compiler, but takes hundreds of times as long "
+        help="Where the simulation runs; numpy needs no compiler, but takes up to hundreds of times as long "
         "(docs/targets.md)."
     ),
 ]

@@ -99,7 +99,8 @@ def fit(
     settings : LossSettings, optional
         Time constants, masks and the like.
     candidates, generations : int
-        Size of the population, and for how long it evolves without noise; with noise, half as long.
+        Size of the population, and for how long it evolves without noise; with noise, half as long, a third
+        where `Noise.alone` is 0.
     starts : int
         Searches from different beginnings, of which the best is polished.
     start : mapping of str to float or Quantity, optional
@@ -161,6 +162,8 @@ def fit(
     check_kind("likelihood", likelihood, bool, "True or False")
     if not isinstance(noise, bool):
         check_kind("noise", noise, Noise, "True, False or a Noise")
+    if isinstance(noise, Noise) and noise.std is None and all(len(s.spikes) < 2 for s in recording.sweeps):
+        raise ValueError("noise: no current was repeated, so that its size can't be found; give Noise(std=...)")
     noisy = (Noise() if noise else None) if isinstance(noise, bool) else noise
     bounds = free_parameters(model, free)
     given = values_of(model, fixed, "fixed")

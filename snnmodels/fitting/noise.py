@@ -43,13 +43,16 @@ class Noise:
     alone: float = 1.0
 
     def __post_init__(self) -> None:
-        check_numbers(alone=self.alone)
+        check_numbers(alone=self.alone, **({} if self.std is None else {"std": self.std}))
+        if self.std is not None and self.std <= 0:
+            raise ValueError(f"std is {self.std:g}; expected more than 0, or noise=False of a fit for none")
         if self.alone < 0:
             raise ValueError(f"alone is {self.alone:g}; expected a weight of at least 0")
 
     def currents(self, sweeps: int, samples: int, dt: float) -> np.ndarray:
         """Noise for sweeps of one length, shape (sweeps, draws, samples); with a last draw of 0 if `alone` is more."""
-        assert self.std is not None
+        if self.std is None:
+            raise ValueError("this noise has no size, which a fit finds; give Noise(std=...)")
         drawn = frozen_noise(
             sweeps * self.draws, samples, dt, std=self.std, tau=self.tau, seed=self.seed, silent=False
         ).reshape(sweeps, self.draws, samples)

@@ -84,10 +84,9 @@ def nearest_noise(task: Task, places: Array) -> float:
         recorded = sum(map(len, sweep.spikes))
         if len(sweep.spikes) < 2 or not recorded:
             continue
-        tau = task.noise.tau if task.noise else Noise.tau
-        unit = frozen_noise(
-            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=tau, seed=task.seed, silent=False
-        )  # fmt: skip
+        assert task.noise is not None
+        tau = task.noise.tau
+        unit = frozen_noise(_JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=tau, seed=task.seed, silent=False)
         levels = _LEVELS * sweep.current.std()
         currents = (sweep.current + levels[:, None, None] * unit).reshape(-1, len(sweep.current))
         with Neurons(
@@ -154,9 +153,9 @@ class _Search:
             assert self.evolution is not None
             given, again = self._given.std, self.noise
             best = self.evolution.places[np.argsort(self.evolution.losses)[:_TRIED]]
-            self.noise = nearest_noise(self.task, best) if given is None else given
+            # a size that was found once stays where none is nearer the second time
+            self.noise = (nearest_noise(self.task, best) if given is None else given) or again
             if not self.noise:
-                self.noise = again
                 self.told.append("no noise: the model is nearest without any")
                 return False
             how = "with which the model is nearest to the neuron" if given is None else "as given"

@@ -89,7 +89,8 @@ class Task:
             half = (self.generations + 5) // 6
             stages += [Stage("noise", tau, half, 0.8, noisy=True), Stage("noise again", tau, half, 0.8, noisy=True)]
             # without noise is asked last: before, it holds a search where spikes hold on one current alone
-            alone = Noise.alone if self.noise is None else self.noise.alone
+            assert self.noise is not None
+            alone = self.noise.alone
             stages += [Stage("both", tau, half, 0.8, noisy=True, alone=alone)] if alone else []
         return tuple(stages)
 

@@ -57,8 +57,9 @@ class Simulation:
     batch_size : int
         Trials of a batch; a smaller last batch is allowed.
     target : {"numpy", "cpp_standalone", "cuda_standalone"}
-        In this process, which needs no compiler, and is hundreds of times slower in training and with nonlinear models;
-        or a compiled program that stays alive between batches, on the processor or on a GPU. See docs/targets.md.
+        In this process, which needs no compiler, and is up to hundreds of times slower in training and with nonlinear
+        models; or a compiled program that stays alive between batches, on the processor or on a GPU. See
+        docs/targets.md.
     tolerance : float
         Of nonlinear flows, relative to the states' scales. Linear models don't depend on it.
     window : float, optional

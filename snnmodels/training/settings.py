@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,6 +87,9 @@ def refuse_other(path: Path, now: Mapping[str, Any], then: Mapping[str, Any]) ->
             raise OtherRun(path, what)
 
 
+_SAME_RATE = 1e-9  # of learning rates that are the same but for last bits
+
+
 def refuse_other_rates(path: Path, optimiser: Optimiser, epochs: Sequence[EpochRecord]) -> None:
     """Refuse a checkpoint whose epochs had other learning rates than the schedule gives now, whatever it reads.
 
@@ -96,9 +100,10 @@ def refuse_other_rates(path: Path, optimiser: Optimiser, epochs: Sequence[EpochR
     assert callable(optimiser.schedule)
     for k, record in enumerate(epochs):
         rate = float(optimiser.schedule(k))
-        if rate != record.learning_rate:
-            had = f"is of a run with a learning rate of {record.learning_rate:g} in epoch {k + 1}"
-            raise OtherRun(path, f"{had}, for which the schedule now gives {rate:g}")
+        # another machine's last bits are no other schedule
+        if not math.isclose(rate, record.learning_rate, rel_tol=_SAME_RATE):
+            had = f"is of a run with a learning rate of {record.learning_rate!r} in epoch {k + 1}"
+            raise OtherRun(path, f"{had}, for which the schedule now gives {rate!r}")
 
 
 def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:

@@ -82,7 +82,7 @@ def test_a_program_without_the_general_way_says_so(monkeypatch: pytest.MonkeyPat
     back = Projection("back", "b", "b", np.full((2, 2), 0.1), "exp_synapse", delay=1 * MS)
     monkeypatch.setattr(engine, "compiled", lambda *_: SWEPT)
     made = CppEngine(plan_of(dataclasses.replace(net, projections=(*net.projections, back))))
-    with pytest.raises(ProgramError, match="this program can only sweep"):
+    with pytest.raises(ProgramError, match="its program has no other way"):
         made.forward([np.full((1, 3, 1), 5 * MS)])
     made.close()
 

@@ -17,6 +17,7 @@ from snnmodels import oracle
 from snnmodels.cli import app, gradient
 from snnmodels.gradients import Outcome, ProbeError, Simulation, SimulationError, check_gradient, probe
 from snnmodels.gradients.gradient_report import GradientReport, GradientRow
+from snnmodels.targets import devices
 from snnmodels.templates import equations_path, load_model
 from tests.exactness.networks import LINEAR, MS, chain, inputs, library_probe, one
 
@@ -87,6 +88,19 @@ def test_the_report_says_what_was_compared() -> None:
     assert f"spike times: {report.time_deviation * 1e3:.1e} ms from the reference's" in text  # type: ignore[operator]
     assert {r.key: r.elements for r in report.rows}["input_hidden.w"] == (12, 12)
     assert {r.key: r.elements for r in report.rows}["input.times"] == (16, 16)
+
+
+def test_nonlinear_models_are_checked_on_the_compiled_target_where_there_is_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> None:
+        raise devices.CompilerMissing("none")
+
+    linear, nonlinear = load_model("lif"), load_model("qif")
+    monkeypatch.setattr(devices, "require_compiler", lambda: None)
+    assert (check._target_for(linear), check._target_for(nonlinear)) == ("numpy", "cpp_standalone")
+    monkeypatch.setattr(devices, "require_compiler", missing)
+    assert check._target_for(nonlinear) == "numpy"
 
 
 def test_elements_are_sampled_from_large_groups() -> None:

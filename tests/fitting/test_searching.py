@@ -196,6 +196,29 @@ def test_stages_end_with_noise_and_without_it() -> None:
     assert len(task_of(trains[:1]).stages) == len(task_of(trains, noise=None).stages) == 2
 
 
+@COMPILER
+def test_a_size_of_noise_that_was_found_stays_where_the_second_look_finds_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = iter([20e-12, 0.0])
+    monkeypatch.setattr("snnmodels.fitting.searching.nearest_noise", lambda task, places: next(sizes))
+    train = spikes_of(np.array([list(TRUE.values())]))[0]
+    trains = [train[np.isfinite(train)] + shift for shift in (0.0, 0.2e-3)]
+    result = snn.fit(
+        MODEL, current=CURRENT, dt=DT, spikes=trains, free=FREE, fixed=FIXED, candidates=4, generations=2,
+        likelihood=False, progress=False,
+    )  # fmt: skip
+    assert result.noise == 20e-12
+    assert not any("no noise" in told for told in result.stages)
+
+
+def test_noise_of_no_size_wants_a_current_that_was_repeated() -> None:
+    with pytest.raises(ValueError, match="no current was repeated, so that its size can't be found"):
+        snn.fit(MODEL, current=CURRENT, dt=DT, spikes=[0.1, 0.2], free=FREE, fixed=FIXED, noise=Noise(), progress=False)
+    with pytest.raises(ValueError, match=r"give Noise\(std=...\)"):
+        Noise().currents(1, 10, DT)
+    with pytest.raises(ValueError, match="std is 0; expected more than 0"):
+        Noise(0.0)
+
+
 def test_the_parameter_that_lifts_the_threshold_is_found() -> None:
     assert threshold_parameter(MODEL, NAMES) == "v_th"
     assert threshold_parameter(bare_model("lif_current+adaptive_threshold"), ["beta", "v_th"]) == "v_th"

@@ -46,8 +46,8 @@ class Compiled:
         For scattering without the general way.
     """
 
-    scatter: bool = True
-    general: bool = True
+    scatter: bool
+    general: bool
 
     def __post_init__(self) -> None:
         if self.scatter and not self.general:
@@ -142,9 +142,7 @@ def table(makers: Sequence[str]) -> str:
     )
 
 
-def program(
-    rules: Sequence[Rules], tolerance: float = 1e-10, ways: Compiled = Compiled()
-) -> tuple[Path, list[int]]:
+def program(rules: Sequence[Rules], tolerance: float, ways: Compiled) -> tuple[Path, list[int]]:
     """The compiled program of the models of several groups, and which of its models each has.
 
     What knows no model, and every model, are compiled apart and kept, so that a network of known models is only linked.

@@ -97,9 +97,14 @@ protected:
     virtual void component(Trial& trial, const Component& c, ComponentTape& tape, int number, bool keep)
     {
         (void)trial, (void)c, (void)tape, (void)number, (void)keep;
-        throw std::runtime_error("this program can only sweep, and a component of its network can't be swept");
+        only_sweeps();
     }
-    virtual void component_back(Trial& trial, const Component& c, ComponentTape& tape, const Cotangent& loss) { (void)trial, (void)c, (void)tape, (void)loss; }
+    virtual void component_back(Trial& trial, const Component& c, ComponentTape& tape, const Cotangent& loss)
+    {
+        (void)trial, (void)c, (void)tape, (void)loss;
+        only_sweeps();
+    }
+    static void only_sweeps() { throw std::runtime_error("a component of this network can't be swept, and its program has no other way: a fault of snnmodels, please report it with the network"); }
 
     std::vector<int> place, above_;
 
@@ -169,11 +174,12 @@ protected:
     {
         const int k = c.populations[0];
         if (!net.sweeping || !c.drives.empty() || c.populations.size() > 1 || !neurons[k]->sweeps() || sampled(c) || sourced(c)) return false;
+        if (maxima(c) && neurons[k]->spiking()) return false;
         for (int q : c.incoming)
         {
             const Projection& p = net.projections[q];
             if (p.source == net.inputs + k || p.sparse || p.delayed || !neurons[k]->sweeps(p.receptor)) return false;
-            if (maxima(c) && (neurons[k]->spiking() || neurons[k]->jumps(p.receptor))) return false;
+            if (maxima(c) && neurons[k]->jumps(p.receptor)) return false;
         }
         return true;
     }
