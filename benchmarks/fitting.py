@@ -15,7 +15,6 @@ import argparse
 import json
 import resource
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from snnmodels.files import write_rounded
+from snnmodels.files import write_between, write_rounded
 from snnmodels.fitting.neurons import Neurons
 from snnmodels.fitting.noise import frozen_noise
 from snnmodels.fitting.recording import Sweep
@@ -235,11 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
         write_rounded(RESULTS, results)
     text = table(results)
     print(text)
-    head, begin, rest = DOCS.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{DOCS}: the lines {BEGIN!r} and {END!r} must be there, around the table")
-    DOCS.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{after}")
+    write_between(DOCS, BEGIN, text, END)
 
 
 LABELS = {

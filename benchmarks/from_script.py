@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from snnmodels.files import write_between
+
 from .run import describe_machine
 from .serving import ONE_THREAD, Meter
 
@@ -204,11 +206,7 @@ def write_page(results: Mapping[str, Any], page: Path = PAGE) -> None:
     ValueError
         If the page has no markers.
     """
-    before, begin, rest = page.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{page}: the lines {_BEGIN!r} and {_END!r} must be there, around the table")
-    page.write_text(f"{before}{_BEGIN}\n\n{table(results)}\n\n{_END}{after}")
+    write_between(page, _BEGIN, table(results), _END)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

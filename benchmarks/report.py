@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from snnmodels.files import write_between
+
 __all__ = ["BASES", "DOCS", "RESULTS", "markdown", "write_docs"]
 
 RESULTS = Path("docs/results/benchmarks.json")
@@ -29,11 +31,7 @@ def write_docs(results: Mapping[str, Any], docs: Path | None) -> str:
     """
     text = markdown(results)
     if docs is not None:
-        before, begin, rest = docs.read_text().partition(_BEGIN)
-        _, end, after = rest.partition(_END)
-        if not begin or not end:
-            raise ValueError(f"{docs}: the lines {_BEGIN!r} and {_END!r} must be there, around the table")
-        docs.write_text(f"{before}{_BEGIN}\n\n{text}\n{_END}{after}")
+        write_between(docs, _BEGIN, text, _END)
     return text
 
 

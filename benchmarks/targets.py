@@ -24,7 +24,7 @@ import numpy as np
 
 import snnmodels as snn
 from snnmodels.datasets import yin_yang_latency, yin_yang_split
-from snnmodels.files import write_rounded
+from snnmodels.files import write_between, write_rounded
 from snnmodels.gradients import Simulation
 from snnmodels.symbolic import hybrid_system
 from snnmodels.targets import Target
@@ -138,11 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.quick and not options.table:
         write_rounded(RESULTS, results)
     if not options.quick:
-        before, begin, rest = PAGE.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end:
-            raise ValueError(f"{PAGE}: the lines {BEGIN!r} and {END!r} must be there, around the table")
-        PAGE.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}")
+        write_between(PAGE, BEGIN, table(results), END)
     print(table(results))
     return 0
 

@@ -31,6 +31,7 @@ __all__ = [
     "read_array",
     "read_json",
     "synchronise",
+    "write_between",
     "write_rounded",
 ]
 
@@ -442,6 +443,31 @@ def read_json(path: str | Path, what: str, *keys: str, instead: str = "name anot
 def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
     """Content as it comes back from a JSON file: tuples as lists."""
     return dict(json.loads(json.dumps(content)))
+
+
+def write_between(page: Path, begin: str, text: str, end: str) -> None:
+    """Replace what stands between two lines of a page, such as the table that a command writes.
+
+    Parameters
+    ----------
+    page : Path
+    begin, end : str
+        The lines around it, which stay.
+    text : str
+
+    Raises
+    ------
+    ValueError
+        If the page lacks one of these lines.
+    OSError
+        If it can't be read or written; it is then as it was.
+    """
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{page}: the lines {begin!r} and {end!r} must be there, around the table")
+    with atomic_file(page) as file:
+        file.write(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}".encode())
 
 
 def write_rounded(path: Path, content: Mapping[str, Any]) -> None:

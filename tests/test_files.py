@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import snnmodels as snn
 from snnmodels.brian import build_cache, export
 from snnmodels.brian.plan import Plan
-from snnmodels.files import atomic_file, atomic_folder, named, write_rounded
+from snnmodels.files import atomic_file, atomic_folder, named, write_between, write_rounded
 from snnmodels.studies.plots import save_figure
 from snnmodels.studies.runs import read_outputs, read_results
 from snnmodels.targets import cache as caches
@@ -811,3 +811,14 @@ def test_an_error_that_says_all_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError) as raised, named(tmp_path, "project"):
         raise said
     assert raised.value is said
+
+
+def test_what_stands_between_two_lines_of_a_page_is_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n\n<!-- a -->\nold\n<!-- b -->\nafter ± 1\n")
+    for text in ("new\n", "new"):
+        write_between(page, "<!-- a -->", text, "<!-- b -->")
+        assert page.read_text() == "before\n\n<!-- a -->\n\nnew\n\n<!-- b -->\nafter ± 1\n"
+    with pytest.raises(ValueError, match=r"page.md: the lines '<!-- a -->' and '<!-- c -->' must be there"):
+        write_between(page, "<!-- a -->", "other", "<!-- c -->")
+    assert "new" in page.read_text()
