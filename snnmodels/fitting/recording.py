@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..losses.observed import check_positive
 from ..templates.arguments import check_numbers, has_unit, real_array
-from ..templates.errors import brief
+from ..templates.errors import brief, warn_caller
 from ..templates.quantities import in_unit
 
 __all__ = ["Recording", "Sweep", "as_recording", "crossings"]
@@ -284,11 +283,10 @@ def _warn_of_onset(sweeps: Sequence[Sweep]) -> None:
     latest = max((float(t[-1]) for s in sweeps for t in s.spikes if len(t)), default=np.inf)
     shortest = min(s.duration for s in sweeps)
     if latest < _ONSET and shortest >= _LONG:
-        warnings.warn(
+        warn_caller(
             f"every spike is within {latest * 1e3:.3g} ms of the beginning of its sweep of {shortest:g} s or more: are "
             "the times in seconds, and not 0 for want of any? Give seconds, a quantity such as times*ms, or [] for "
-            "none",
-            stacklevel=4,
+            "none"
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..templates.arguments import check_numbers
+from ..templates.errors import warn_caller
 from ..templates.network import Network
 from ..templates.spike_times import checked_times, warn_of_early
 
@@ -27,7 +26,6 @@ __all__ = [
 
 # Seconds by which a spike may precede the one before it: a grid simulation adds a step's time and an offset in it.
 _ROUNDING = 1e-12
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 def checked_spike_times(times: np.ndarray, name: str = "the observed population") -> np.ndarray:
@@ -92,10 +90,9 @@ def check_wanted(targets: np.ndarray, population: str, network: Network, name: s
     if not wanted[np.isfinite(wanted)].any():
         raise ValueError(f"{name}: all are 0, the start of the trial; give times in seconds, inf where there is none")
     trial, neuron, k = np.argwhere(at_start)[0]
-    warnings.warn(
+    warn_caller(
         f"{name}: spikes are wanted at 0, the start of the trial (first in trial {trial}, neuron {neuron}, entry {k}); "
-        "where there is none give inf",
-        skip_file_prefixes=(_PACKAGE,),
+        "where there is none give inf"
     )
 
 

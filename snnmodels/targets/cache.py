@@ -18,12 +18,12 @@ import shutil
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..files import folder_for, named, synchronise
+from ..templates.errors import warn_caller
 
 __all__ = ["ELSEWHERE", "DamagedCache", "cache_folder", "kept"]
 
@@ -33,7 +33,6 @@ _CHECKSUMS = "checksums.json"
 _WHAT = "cache of compiled programs"
 _UNLOCKED = "building-unlocked-"
 _DAY = 86400.0  # seconds; nothing takes as long to make
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 class DamagedCache(UserWarning):
@@ -80,11 +79,7 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
         with _told(), named(folder_for(cache, _WHAT, ELSEWHERE), _WHAT, ELSEWHERE), _workplace(cache) as folder:
             found = _put(_sealed(make(folder / "made"), folder / "entry", name), entry, folder)
         if fault:
-            warnings.warn(
-                f"{entry} was damaged ({fault}) and has been made anew",
-                DamagedCache,
-                skip_file_prefixes=(_PACKAGE,),
-            )
+            warn_caller(f"{entry} was damaged ({fault}) and has been made anew", DamagedCache)
     return found
 
 

@@ -1,15 +1,18 @@
-"""The one error that templates raise, and how it suggests what was meant."""
+"""The one error that templates raise, how it suggests what was meant, and warnings that point at the caller."""
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-__all__ = ["TemplateError", "brief", "located", "shorten", "suggest"]
+__all__ = ["TemplateError", "brief", "located", "shorten", "suggest", "warn_caller"]
 
 _SHOWN = 80  # characters of a value in a message
+_PACKAGE = str(Path(__file__).parents[1])
 _SAID = 240  # characters of what a template error says besides its file
 
 
@@ -98,3 +101,14 @@ def located(file: str, key: str) -> Iterator[None]:
         if isinstance(error, TemplateError) and error.file:
             raise
         raise TemplateError(file, key, str(error)) from None
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the line outside of the package that led here, however deep in it this is.
+
+    Parameters
+    ----------
+    message : str
+    category : type of Warning
+    """
+    warnings.warn(message, category, skip_file_prefixes=(_PACKAGE,))

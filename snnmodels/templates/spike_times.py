@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from .errors import warn_caller
 from .quantities import in_unit
 
 __all__ = ["checked_times", "side_by_side", "warn_of_early", "with_room"]
 
 _EARLY = 1e-3  # of a trial, within which it is doubtful that everything happens
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 def checked_times(
@@ -108,10 +106,9 @@ def warn_of_early(times: Sequence[np.ndarray], what: str, duration: float) -> No
         return
     latest = max((float(np.max(t, initial=0.0, where=np.isfinite(t))) for t in times), default=0.0)
     if 0 < latest < bound:
-        warnings.warn(
+        warn_caller(
             f"{what} lie within the first thousandth of a trial, which lasts {duration * 1e3:g} ms: times are in "
-            "seconds, and may have been divided by 1000 once too often",
-            skip_file_prefixes=(_PACKAGE,),
+            "seconds, and may have been divided by 1000 once too often"
         )
 
 
