@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from snnmodels.files import atomic_file, folder_for, read_json, write_rounded
+from snnmodels.files import folder_for, read_json, write_between, write_rounded
 from snnmodels.fitting.recording import Recording, Sweep
 from snnmodels.fitting.space import DELAY
 from snnmodels.fitting.template import bare_model
@@ -66,11 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = _table(rows)
     print(table)
     if out == DOCS:
-        before, begin, rest = PAGE.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end:
-            raise ValueError(f"{PAGE}: the lines {BEGIN!r} and {END!r} must be there, around the table")
-        _write(PAGE, f"{before}{BEGIN}\n\n{table}\n{END}{after}")
+        write_between(PAGE, BEGIN, table, END)
     save_figure(_draw(rows, data), out / "figures" / "recording.png", dpi=options.dpi)
     return 0
 
@@ -129,11 +125,6 @@ def _cpu_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path) as file:
-        file.write(text.encode())
-
-
 def _row(key: str, way: str, path: Path, data: Sweep) -> dict[str, Any]:
     """What a fitted template does at the recorded current."""
     told = read_json(path, "results file", "command", "values", "noise", "simulations", "cpu_seconds", "seconds")
@@ -164,7 +155,7 @@ def _table(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
     ]
     for r in rows.values():
         by = {(j["part"], j["window"]): j for j in r["judged"]}
-        cells = [f"{r['title']} ({r['free']})", {"both": "and without", "noise": "alone"}[r["way"]]]
+        cells = [f"{r['title']} ({r['free']})", study.PROCEDURES[r["way"]][0].removeprefix("under noise ")]
         for part in ("fitted", "validated"):
             cells += [f"{by[part, w]['relative']:.2f}" for w in study.WINDOWS]
             one = by[part, study.WINDOWS[0]]
@@ -173,7 +164,7 @@ def _table(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
         cells += [f"{1e12 * r['losses']['noise']:.0f}", f"{r['simulations']}", f"{r['cpu_seconds']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     best = min(rows.values(), key=_validation_loss)
-    words = study.PROCEDURES[best["way"]][0].removesuffix(" (the default)")
+    words = study.PROCEDURES[best["way"]][0]
     chosen = f"Chosen by the loss on the validation part: {best['title']}, fitted {words}."
     lines += ["", f"{chosen} Intrinsic reliability: {reliabilities}."]
     return "\n".join(lines) + "\n"

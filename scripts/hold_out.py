@@ -16,13 +16,14 @@ from snnmodels.studies import scripts  # first: it sets the number of NumPy's th
 
 # isort: split
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snnmodels.files import as_json, atomic_file, folder_for, read_json, write_rounded
+from snnmodels.files import as_json, folder_for, read_json, write_between, write_rounded
 from snnmodels.fitting.recording import Sweep
 from snnmodels.studies import held_out
 from snnmodels.studies.recorded_neuron import CANDIDATES, FITTED, PROCEDURES, WINDOWS, read_data
@@ -38,9 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = scripts.options(__doc__, quick="small populations, two parts", out="docs, or output/hold_out with --quick")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with first_half.npz")
     parser.add_argument("--models", nargs="+", choices=tuple(CANDIDATES), default=list(CANDIDATES))
-    parser.add_argument(
-        "--procedures", nargs="+", choices=tuple(PROCEDURES), default=list(PROCEDURES)
-    )
+    parser.add_argument("--procedures", nargs="+", choices=tuple(PROCEDURES), default=list(PROCEDURES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the searches, default: 0")
     parser.add_argument("--folds", type=int, default=4, help="parts, default: %(default)s")
     parser.add_argument("--candidates", type=int, default=64, help="of snnmodels.fit, default: %(default)s")
@@ -65,12 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = _table(read_json(results, "results file", "fits")["fits"])
     print(table)
     if out == DOCS:
-        before_, begin, rest = PAGE.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end:
-            raise ValueError(f"{PAGE}: the lines {BEGIN!r} and {END!r} must be there, around the table")
-        with atomic_file(PAGE) as file:
-            file.write(f"{before_}{BEGIN}\n\n{table}\n{END}{after}".encode())
+        write_between(PAGE, BEGIN, table, END)
     return 0
 
 
@@ -83,30 +77,18 @@ def _fitted(options: Any, folds: int, more: dict[str, Any], data: Sweep, folder:
     models = [key for key in CANDIDATES if key in options.models]
     needed = {CANDIDATES[key].after for key in models} - {""}
     models = [key for key in CANDIDATES if key in {*models, *needed}]
-    kept: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for seed, k, procedure, key in product(options.seeds, range(folds), options.procedures, models):
-        row: dict[str, Any] = {"model": key, "procedure": procedure, "fold": k, "folds": folds, "seed": seed}
+        row = {"model": key, "procedure": procedure, "fold": k, "folds": folds, "seed": seed}
         name, after = _name(row), CANDIDATES[key].after
-        others = {after: kept[_name({**row, "model": after})]} if after else {}
-        part = held_out.fold(k, folds)
-
-        def made(
-            key: str = key,
-            procedure: str = procedure,
-            seed: int = seed,
-            part: tuple[float, float] = part,
-            others: dict[str, Any] = others,
-        ) -> dict[str, Any]:
-            return held_out.fit_without(key, procedure, data, part, others, seed=seed, progress=False, **more)
-
-        kept[name] = scripts.kept_part(folder / f"{name}.json", as_json({**row, "options": more}), made)
-    return [{**_of(name), "options": more, **found} for name, found in kept.items()]
-
-
-def _of(name: str) -> dict[str, Any]:
-    model, procedure, fold, seed = name.rsplit("_", 3)
-    k, folds = fold.split("of")
-    return {"model": model, "procedure": procedure, "fold": int(k), "folds": int(folds), "seed": int(seed)}
+        others = {after: rows[_name({**row, "model": after})]} if after else {}
+        made = partial(
+            held_out.fit_without, key, procedure, data, held_out.fold(k, folds), others,
+            seed=seed, progress=False, **more,
+        )  # fmt: skip
+        row |= {"options": more}
+        rows[name] = row | scripts.kept_part(folder / f"{name}.json", as_json(row), made)
+    return list(rows.values())
 
 
 def _table(fits: list[dict[str, Any]]) -> str:
@@ -116,11 +98,11 @@ def _table(fits: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     folds, size = fits[-1]["folds"], fits[-1]["options"]
-    for key, (procedure, (title, _)) in product(CANDIDATES, PROCEDURES.items()):
+    for key, (procedure, (words, options)) in product(CANDIDATES, PROCEDURES.items()):
         complete = _complete(fits, key, procedure)
         if not complete:
             continue
-        cells = [CANDIDATES[key].title, title]
+        cells = [CANDIDATES[key].title, words if options else f"{words} (the default)"]
         for where in ("left out", "fitted"):
             for window in WINDOWS:
                 cells.append(_mean([held_out.pooled(rows, where, window)[0] for rows in complete]))

@@ -84,9 +84,9 @@ def nearest_noise(task: Task, places: Array) -> float:
         recorded = sum(map(len, sweep.spikes))
         if len(sweep.spikes) < 2 or not recorded:
             continue
-        assert task.noise is not None
-        tau = task.noise.tau
-        unit = frozen_noise(_JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=tau, seed=task.seed, silent=False)
+        unit = frozen_noise(
+            _JUDGES, len(sweep.current), sweep.dt, std=1.0, tau=task.frozen.tau, seed=task.seed, silent=False
+        )
         levels = _LEVELS * sweep.current.std()
         currents = (sweep.current + levels[:, None, None] * unit).reshape(-1, len(sweep.current))
         with Neurons(
@@ -151,7 +151,7 @@ class _Search:
         """Make the population of a stage; False if there is none to be made, as noise brings the model no nearer."""
         if stage.noisy and not stage.alone:
             assert self.evolution is not None
-            given, again = self._given.std, self.noise
+            given, again = self.task.frozen.std, self.noise
             best = self.evolution.places[np.argsort(self.evolution.losses)[:_TRIED]]
             # a size that was found once stays where none is nearer the second time
             self.noise = (nearest_noise(self.task, best) if given is None else given) or again
@@ -194,16 +194,10 @@ class _Search:
         near[: len(best)] = best
         return np.clip(near, 0, 1)
 
-    @property
-    def _given(self) -> Noise:
-        """The noise of stages that have one, its size as it is given."""
-        assert self.task.noise is not None
-        return self.task.noise
-
     def _drawn(self, draws: int, stage: int, alone: float) -> Noise:
         """Noise of a stage: of the model's level, with a seed of its own."""
         assert self.noise
-        base = self._given
+        base = self.task.frozen
         seed = int(np.random.SeedSequence([base.seed, self.task.seed, self.number, stage]).generate_state(1)[0])
         return Noise(self.noise, base.tau, max(draws, 2), seed, alone)
 
@@ -213,7 +207,7 @@ class _Search:
         assert evolution is not None
         noise = None
         if stage.noisy:
-            noise = self._drawn(self._given.draws, k, stage.alone)
+            noise = self._drawn(task.frozen.draws, k, stage.alone)
         before = sum(s.generations for s in task.stages[:k] if s.noisy == stage.noisy)
         with task.objective(task.search_recording, task.candidates, tau=stage.tau, noise=noise) as objective:
             evolution.objective, evolution.greed = _losses_of(objective), stage.greed
@@ -254,7 +248,7 @@ class _Search:
     def _judged(self) -> tuple[Array, float]:
         """Of what the stages found, that with the least distance averaged over noise that none of them has seen."""
         task, places = self.task, np.array([place for _, place in self.finalists])
-        noise = self._drawn(_JUDGES, len(task.stages), self._given.alone)
+        noise = self._drawn(_JUDGES, len(task.stages), task.frozen.alone)
         with task.objective(task.recording, len(places), noise=noise) as objective:
             losses, _ = objective(places)
             self.simulations += objective.simulations

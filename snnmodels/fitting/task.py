@@ -76,6 +76,12 @@ class Task:
             return False
         return self.noise.std is not None or any(len(s.spikes) > 1 for s in self.recording.sweeps)
 
+    @property
+    def frozen(self) -> Noise:
+        """The noise of stages that have one, its size as it is given."""
+        assert self.noise is not None
+        return self.noise
+
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """What a search does, in this order."""
@@ -89,9 +95,8 @@ class Task:
             half = (self.generations + 5) // 6
             stages += [Stage("noise", tau, half, 0.8, noisy=True), Stage("noise again", tau, half, 0.8, noisy=True)]
             # without noise is asked last: before, it holds a search where spikes hold on one current alone
-            assert self.noise is not None
-            alone = self.noise.alone
-            stages += [Stage("both", tau, half, 0.8, noisy=True, alone=alone)] if alone else []
+            if alone := self.frozen.alone:
+                stages.append(Stage("both", tau, half, 0.8, noisy=True, alone=alone))
         return tuple(stages)
 
     @property

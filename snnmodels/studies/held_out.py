@@ -19,6 +19,7 @@ from .recorded_neuron import CANDIDATES, FITTED, PROCEDURES, WINDOWS, fit_candid
 
 __all__ = ["fit_without", "fold", "jackknife", "pooled", "without"]
 
+
 def fold(k: int, folds: int) -> tuple[float, float]:
     """Beginning and end in seconds of one of equal parts of what is fitted."""
     return FITTED * k / folds, FITTED * (k + 1) / folds

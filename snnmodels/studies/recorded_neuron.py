@@ -53,11 +53,11 @@ WINDOWS = (4e-3, 2e-3)
 """Seconds within which spikes coincide."""
 
 PROCEDURES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "both": ("under noise and without it (the default)", {}),
+    "both": ("under noise and without it", {}),
     "noise": ("under noise alone", {"noise": Noise(alone=0.0)}),
     "plain": ("without noise", {"noise": False}),
 }
-"""Of each: in words, and the options of `snnmodels.fit`."""
+"""Of each: in words, and the options of `snnmodels.fit`; the first is its default."""
 
 _MEMBRANE = {"C_m": Bounds(80e-12, 400e-12, log=True), "t_ref": Bounds(3e-3, 11e-3), DELAY: Bounds(-0.5e-3, 1.5e-3)}
 _LIF = _MEMBRANE | {"v_th": Bounds(-57.9e-3, -42e-3), "v_reset": Bounds(-80e-3, -58e-3)}
