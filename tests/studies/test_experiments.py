@@ -1,5 +1,7 @@
 """The published experiments: their settings, and small versions of them from training to figures."""
 
+import importlib.util
+import json
 import runpy
 import sys
 from dataclasses import replace
@@ -51,6 +53,30 @@ def test_yin_yang_is_as_published():
     weights = experiment.initial(3).trainable()
     assert {key: w.shape for key, w in weights.items()} == {"input_hidden.w": (5, 200), "hidden_output.w": (200, 3)}
     assert not np.array_equal(weights["input_hidden.w"], experiment.initial(4).trainable()["input_hidden.w"])
+
+
+def test_yin_yang_settings_are_chosen_without_the_test_set():
+    published, fresh = yin_yang(), yin_yang(tau0=0.125e-3, fresh=50)
+    assert fresh.loss == TTFSCrossEntropy(0.125e-3, 6.4e-3, 3e-3)
+    samples = [set(map(tuple, part.take(slice(None))[0]["input"])) for part in
+               (fresh.test, published.train, published.validation, published.test)]  # fmt: skip
+    assert len(samples[0]) == 50
+    assert not samples[0] & set.union(*samples[1:])
+
+
+def test_yin_yang_script_compares_settings(tmp_path, capsys, monkeypatch):
+    spec = importlib.util.spec_from_file_location("train_yin_yang", SCRIPTS / "train_yin_yang.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rates = ((0.25e-3, 1, 0.5), (0.25e-3, 1, 0.6))  # alike but for the decay: each has a folder of its own
+    monkeypatch.setattr(script, "TRIED", rates)
+    monkeypatch.setattr(script, "yin_yang", lambda tau0, fresh=0: small(yin_yang(tau0, fresh), hidden={"n": 10}))
+    options = ["--target", "numpy", "--processes", "1", "--batch-size", "8", "--seeds", "101", "102"]
+    assert script.main(["--choose", "--out", str(tmp_path), *options]) == 0
+    written = json.loads((tmp_path / "choice.json").read_text())
+    assert [(row["tau0"], row["epochs"], row["decay"]) for row in written["rows"]] == list(rates)
+    assert all(row["seeds"] == 2 for row in written["rows"])
+    assert capsys.readouterr().out.count("| 0.25 ms | 1 × 0.") == 2
 
 
 @pytest.mark.parametrize(("loss", "kind"), [("max_voltage", MaxVoltageCrossEntropy), ("ttfs", TTFSCrossEntropy)])
