@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from snnmodels.targets.cache import cache_folder
+from snnmodels.targets.cpp.program import OF_MODELS
 
 from .report import BASES, DOCS, RESULTS, write_docs
 from .serving import ContenderFailed, Process, Task
@@ -238,7 +239,7 @@ def forget_models(cache: Path) -> bool:
     cache : Path
         Of compiled programs.
     """
-    own = [entry for what in ("model", "models", "program") for entry in cache.glob(f"{what}-*")]
+    own = [entry for what in OF_MODELS for entry in cache.glob(f"{what}-*")]
     for entry in own:
         shutil.rmtree(entry)
     return bool(own)

@@ -17,7 +17,19 @@ from ..process import EXCHANGE
 from . import printer
 from .series import flags
 
-__all__ = ["FAST", "OPTIONS", "RUNTIME", "UNITS", "Compiled", "models", "program", "source", "table", "units"]
+__all__ = [
+    "FAST",
+    "OF_MODELS",
+    "OPTIONS",
+    "RUNTIME",
+    "UNITS",
+    "Compiled",
+    "models",
+    "program",
+    "source",
+    "table",
+    "units",
+]
 
 RUNTIME = Path(__file__).parent / "runtime"
 OPTIONS = ("-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-w", "-pthread")
@@ -26,6 +38,8 @@ FAST = "-O3"
 # What knows no model; Adam is to give NumPy's bits.
 UNITS = {"general": ("-O2",), "program": ("-O2",), "sparse": ("-O2",), "adam": (FAST, "-ffp-contract=off")}
 """Files of the runtime that are compiled, and how."""
+OF_MODELS = (_MODEL, _TABLE, _PROGRAM) = ("model", "models", "program")
+"""What names of the cache begin with, of what is made of models."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +186,15 @@ def program(rules: Sequence[Rules], tolerance: float, ways: Compiled) -> tuple[P
     made, numbers = models(rules, tolerance, ways)
     makers = [f"make_{fingerprint(text, *options)[:16]}" for text, options in made]
     headers = b"".join(p.read_bytes() for p in sorted(RUNTIME.iterdir()))
-    own = [("model", text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
+    own = [(_MODEL, text, (FAST, *options, f"-DMAKER={m}")) for (text, options), m in zip(made, makers, strict=True)]
     runtime = [
         ("runtime", (RUNTIME / f"{unit}.cpp").read_text(), (*options, f'-DSNN_EXCHANGE="{EXCHANGE}"'))
         for unit, options in units(ways).items()
     ]
     # the longest first, so that none is waited for at the end: a model that is swept alone is short
-    parts = [*(own + runtime if ways.general else runtime + own), ("models", table(makers), ())]
+    parts = [*(own + runtime if ways.general else runtime + own), (_TABLE, table(makers), ())]
     whole = [x for _, text, options in parts for x in (text, *options)]
-    name = f"program-{fingerprint(*whole, *_FLAGS, headers)}"
+    name = f"{_PROGRAM}-{fingerprint(*whole, *_FLAGS, headers)}"
 
     def link(folder: Path) -> Path:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
