@@ -107,3 +107,41 @@ def test_a_maximum_that_a_cascade_ends_moves_with_it(way: str, same_input: bool)
     found = check(WAYS[way], net, inputs, SumOfMaxima())
     assert np.abs(found.gradients["a.times"][0, 0]).max() > 0  # they move with the input of the cascade
     found.engine.close()
+
+
+TICK = 2.0**-10  # seconds; multiples of it, and their sums, are exact
+
+
+@pytest.mark.parametrize("way", [*WAYS])
+@pytest.mark.parametrize("first", [-5.0, -0.2])
+@pytest.mark.parametrize("delay", [0.0, 4 * TICK])
+def test_arrivals_of_one_time_are_in_the_order_of_their_sources(delay: float, first: float, way: str) -> None:
+    """The second neuron spikes first, and makes the first one spike at that instant; both end a rise with one delay."""
+    delta, readout = load_model("lif+delta_synapse"), load_model("leaky_integrator+exp_synapse")
+    mask = np.array([[False, False], [True, False]])
+    projections = (
+        Projection("in_hidden", "in", "hidden", np.array([[0.2, 1.5]]), "delta_synapse"),
+        Projection("cascade", "hidden", "hidden", 0.9 * mask, "delta_synapse", mask, ("w", "delay")),
+        Projection("in_out", "in", "out", np.array([[3.0]]), "exp_synapse"),
+        Projection("hidden_out", "hidden", "out", np.array([[first], [-5.2 - first]]), "exp_synapse", delay=delay),
+    )
+    populations = (Population("hidden", 2, delta), Population("out", 1, readout))
+    net = Network("kink", (SpikeInput("in", 1),), populations, projections, "out", 32 * TICK)
+    found = check(WAYS[way], net, {"in": np.array([[[4 * TICK]]])}, SumOfMaxima(), hardly=1e-3)
+    assert found.engine.spike_count(0) == 2
+    found.engine.close()
+
+
+@pytest.mark.parametrize("way", [*WAYS])
+def test_a_refractory_period_that_ends_with_the_trial(way: str) -> None:
+    """What arrives at the end finds the neuron released, as at any other time."""
+    delta, held = load_model("lif+delta_synapse"), load_model("lif+delta_synapse+refractory")
+    populations = (Population("a", 1, delta), Population("b", 1, held, {"t_ref": 8 * TICK}, ("t_ref",)))
+    projections = tuple(
+        Projection(name, name[0], name[1], np.array([[1.5]]), "delta_synapse", None, ("w", "delay"), delay=4 * TICK)
+        for name in ("ia", "ab")
+    )
+    net = Network("end", (SpikeInput("i", 1),), populations, projections, "b", 32 * TICK)
+    found = check(WAYS[way], net, {"i": np.array([[[16, 24]]]) * TICK})
+    np.testing.assert_array_equal(found.spikes["b"], np.array([[[24, 32]]]) * TICK)
+    found.engine.close()

@@ -126,8 +126,10 @@ private:
                     to.push_back({q, landed[next_landed].spike, int(landed[next_landed].entry)});
                 continue;
             }
+            const std::size_t first = to.size();
             while (next[q] < train.size() && train.t[next[q]] + *p.delay <= t && round_of(train, next[q], *p.delay) <= round)
                 to.push_back({q, next[q]++, -1});
+            train.by_source(to.begin() + first, to.end());
         }
         for (std::size_t a = before; a < to.size(); a++)
             if (const int s = net.projections[to[a].projection].sources; s >= 0) source_states[s].send(trial.trains[source_states[s].source], trial.sent[s], to[a].spike);
@@ -401,7 +403,7 @@ private:
         if (!neurons[k]->refractory()) return;
         neurons[k]->hold(j, true);
         const double until = t + neurons[k]->duration(j);
-        if (until < net.duration) waiting.push({until, k, j, spike});
+        if (until <= net.duration) waiting.push({until, k, j, spike});
     }
 
     // Flow from t to `end`, or to the first time at which the component may feel a spike of its own

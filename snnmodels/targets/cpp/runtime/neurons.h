@@ -131,6 +131,12 @@ struct Train
         const auto at = std::lower_bound(rounds.begin(), rounds.end(), std::pair<int, int>(spike, 0));
         return at != rounds.end() && at->first == spike ? at->second : 0;
     }
+    // Arrivals of one projection at one time are in the order of their sources, in whatever rounds these have spiked
+    template <class A> void by_source(A from, A to) const
+    {
+        const auto before = [&](const auto& a, const auto& b) { return neuron[a.spike] < neuron[b.spike]; };
+        if (!std::is_sorted(from, to, before)) std::stable_sort(from, to, before);
+    }
     void grow(int m, int S)
     {
         const std::size_t n = t.size() + m;

@@ -229,11 +229,13 @@ protected:
             double arrival = INF;
             for (Source& s : sources)
             {
+                const std::size_t first = tape.arrivals.size();
                 for (; s.due <= t && (!s.rounds || s.rounds->round(s.next) <= round); s.next++, s.look())
                 {
                     Arrival& a = tape.arrivals.emplace_back();
                     a.projection = s.projection, a.spike = s.next, a.entry = -1;
                 }
+                trial.trains[net.projections[s.projection].source].by_source(tape.arrivals.begin() + first, tape.arrivals.end());
                 arrival = std::min(arrival, s.due);
             }
             const bool again = arrival <= t, more = t < net.duration;
@@ -274,10 +276,16 @@ protected:
         }
         stretch(tape, net.duration, 0);
     }
+    // The projection with which all comes in, in the order of its source's spikes; -1 where there are several, or rounds, in which
+    // spikes of one time are not in the order of their neurons
+    int only(const Trial& trial, const Component& c) const
+    {
+        return c.incoming.size() == 1 && trial.trains[net.projections[c.incoming[0]].source].rounds.empty() ? c.incoming[0] : -1;
+    }
     // What a sweep goes by
     Sweep swept(Trial& trial, const Component& c, ComponentTape& tape) const
     {
-        return {net, trial, tape, maxima(c), c.incoming.size() == 1 ? c.incoming[0] : -1, receptor(c)};
+        return {net, trial, tape, maxima(c), only(trial, c), receptor(c)};
     }
     // Where the weights of its arrivals begin, with the last once more for each arrival of the fullest stretch
     const double* const* find_rows(const Sweep& of)
@@ -304,8 +312,7 @@ protected:
     void sweep(Trial& trial, const Component& c, ComponentTape& tape)
     {
         begin(trial, c, tape);
-        if (c.incoming.size() == 1 && (*net.projections[c.incoming[0]].delay > 0 || trial.trains[net.projections[c.incoming[0]].source].rounds.empty()))
-            cut(trial, c, tape, c.incoming[0]);
+        if (const int projection = only(trial, c); projection >= 0) cut(trial, c, tape, projection);
         else cut(trial, c, tape);
         Sweep there = swept(trial, c, tape);
         there.rows = find_rows(there);
