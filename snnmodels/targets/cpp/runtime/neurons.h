@@ -571,6 +571,18 @@ public:
         return two[0];
     }
 
+    // Spikes of eight neurons that share their parameters, by crossings, where no gradients by these are wanted
+    SNN_INLINE void spike_back(const D8* before, D8* costate, D8 sens) const
+    {
+        static_assert(M::SPIKING && M::SHARED && G_ == 0);
+        D8 in[2 * S_ + 1], two[2];
+        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[i] = before[i], in[S_ + i] = costate[i];
+        in[2 * S_] = sens;
+        sigma_[0].at(0.0).run(in, two);
+        in[2 * S_] = pick(two[0] != 0.0, two[0] / two[1], all(0));
+        spike_back_[0].at(0.0).run(in, costate);
+    }
+
     bool jumps(int r) const override { bool yes = true; M::receptor(r, [&](auto q) { yes = decltype(q)::JUMPS[observed]; }); return yes; }
 
     double arrive_back(int r, const Row& row, double* gradient, const double* state, bool timed)

@@ -69,7 +69,7 @@ public:
         {
             l.fill(0);
             now = of.net.duration, active = false;
-            ahead.first = ends.first = -1;
+            starts.first = -1, own.end = 0;
             if constexpr (PULLED) collect_pulls(of);
             for (int n = of.stretches() - 1; n >= 0;)
                 if (const int m = single_arrivals(of, n); m > 1) n -= pieces_back(of, n, m);
@@ -385,27 +385,25 @@ private:
         return true;
     }
 
-    // The flow of costates from `now` to the times of events, and back from there if that is asked for, for eight events up
-    // to `first` + 7
-    struct Eight
+    // The flow of costates from `now` to where pieces begin, for eight of them up to `first` + 7
+    struct Starts
     {
         int first = -1;
         double now = 0;
-        decltype(std::declval<typename M::template Back<double>>().at(D8())) there, back;
+        decltype(std::declval<typename M::template Back<double>>().at(D8())) there;
     };
-    template <bool BACK, class TIME> SNN_INLINE int lane(Eight& e, int k, TIME time)
+    Starts starts;
+    __attribute__((noinline)) int start_lane(const Sweep& of, int n)
     {
-        if (e.first < 0 || k < e.first || k >= e.first + LANES || e.now != now)
+        if (starts.first < 0 || n < starts.first || n >= starts.first + LANES || starts.now != now)
         {
-            e.first = std::max(0, k - LANES + 1), e.now = now;
+            starts.first = std::max(0, n - LANES + 1), starts.now = now;
             double s[LANES] = {};
-            for (int i = 0; i < LANES && e.first + i <= k; i++) s[i] = now - time(e.first + i);
-            e.there = back_[0].at(load8(s));
-            if (BACK) e.back = back_[0].at(-load8(s));
+            for (int i = 0; i < LANES && starts.first + i <= n; i++) s[i] = now - of.tape.stretches[starts.first + i].t;
+            starts.there = back_[0].at(load8(s));
         }
-        return k - e.first;
+        return n - starts.first;
     }
-    Eight ahead, ends;  // of spikes, of starts of pieces
 
     struct Pull
     {
@@ -448,17 +446,15 @@ private:
             for (std::size_t k = pulls.size(); k-- > 0 && pulls[k].piece == n;)
                 if (of.trial.peaks[pulls[k].neuron].kind == Peak::SMOOTH) pull(pulls[k].neuron, pulls[k].time, of.loss->maxima[pulls[k].neuron]);
         if constexpr (M::SPIKING)
-            for (int o = piece.owns; o-- > owns;) spike_back(of, o);
+            spikes_back(of.trial.trains[of.net.inputs + index], owns, piece.owns);
         if (active && piece.arrivals > arrivals)
         {
             reach(piece.t);
-            const int k = start_lane(of, n);
-            const auto there = one(back_[0], ends.there, k);
             for (int to = piece.arrivals; to > arrivals;)
             {
                 int from = to - 1;
                 while (from > arrivals && to - from < ROWS && of.projection(from - 1) == of.projection(from)) from--;
-                rows_back(of, from, to, &there, 0);
+                arrivals_back(of, from, to, n);
                 to = from;
             }
         }
@@ -491,19 +487,60 @@ private:
         }
     }
 
-    void spike_back(const Sweep& of, int o)
+    // Spikes [from, to) of a piece
+    SNN_INLINE void spikes_back(const Train& train, int from, int to)
     {
-        const Train& train = of.trial.trains[of.net.inputs + index];
-        if (!active && train.sens[o] == 0) return;
-        active = true;
-        reach(train.t[o]);
-        const int k = lane<true>(ahead, o, [&](int m) { return train.t[m]; }), j = train.neuron[o];
-        double at_now[S_], then[S_];
-        for (int i = 0; i < S_; i++) at_now[i] = costate(i)[j];
-        one(back_[0], ahead.there, k).run(at_now, then);
-        Base::spike_back(j, &train.before[std::size_t(o) * S_], then, train.sens[o], true);
-        one(back_[0], ahead.back, k).run(then, at_now);
-        for (int i = 0; i < S_; i++) costate(i)[j] = at_now[i];
+        for (int o = to; o-- > from;)
+        {
+            if (!active && train.sens[o] == 0) continue;
+            active = true;
+            reach(train.t[o]);
+            if (o < own.first || o >= own.end || own.now != now) look_back(train, o);
+            const int j = train.neuron[o];
+            SNN_IN_REGISTERS for (int i = 0; i < S_; i++) costate(i)[j] = own.before[i][o - own.base];
+        }
+    }
+
+    // Costates before spikes [first, end), from those at `now`; that of spike o in lane o - base
+    struct Spikes
+    {
+        int first = 0, end = 0, base = 0;
+        double now = 0;
+        double before[S_][LANES];
+    };
+    Spikes own;
+
+    // Costates of a neuron change at its own spikes alone: so up to eight spikes of different neurons, of which o is the last,
+    // are gone through together
+    __attribute__((noinline)) void look_back(const Train& train, int o)
+    {
+        // in lanes that are left over others are, which nobody asks for
+        const int size = train.size(), base = std::max(0, std::min(o - LANES + 1, size - LANES)), last = o - base;
+        const double *t = &train.t[base], *sens = &train.sens[base], *before = &train.before[std::size_t(base) * S_];
+        const int* neuron = &train.neuron[base];
+        double few_t[LANES] = {}, few_sens[LANES] = {}, few_before[LANES * S_] = {};
+        int few_neuron[LANES] = {};
+        if (size < LANES)
+        {
+            std::copy_n(t, size, few_t), std::copy_n(sens, size, few_sens), std::copy_n(before, size * S_, few_before), std::copy_n(neuron, size, few_neuron);
+            t = few_t, sens = few_sens, before = few_before, neuron = few_neuron;
+        }
+        const I8 whose = {neuron[0], neuron[1], neuron[2], neuron[3], neuron[4], neuron[5], neuron[6], neuron[7]};
+        int first = last;
+        while (first > 0 && !(bits(whose == std::int64_t(neuron[first - 1])) & ones_below(last + 1) & ~ones_below(first))) first--;
+        own.base = base, own.first = base + first, own.end = o + 1, own.now = now;
+        const D8 s = now - load8(t);
+        D8 at_now[S_], states[S_], then[S_];
+        SNN_IN_REGISTERS for (int i = 0; i < S_; i++)
+        {
+            const double *from = costate(i), *b = before + i;
+            at_now[i] = D8{from[neuron[0]], from[neuron[1]], from[neuron[2]], from[neuron[3]], from[neuron[4]], from[neuron[5]], from[neuron[6]], from[neuron[7]]};
+            states[i] = D8{b[0], b[S_], b[2 * S_], b[3 * S_], b[4 * S_], b[5 * S_], b[6 * S_], b[7 * S_]};
+        }
+        back_[0].at(s).run(at_now, then);
+        Base::spike_back(states, then, load8(sens));
+        back_[0].at(-s).run(then, at_now);
+        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) store8(own.before[i], at_now[i]);
     }
 
     // How many pieces up to n, at most eight, have nothing but one arrival each, all of one projection, and follow from costates
@@ -523,62 +560,114 @@ private:
     // Up to m of them; returns how many
     int pieces_back(const Sweep& of, int n, int m)
     {
-        const int k = start_lane(of, n);
-        m = std::min(m, k + 1);
-        decltype(one(back_[0], ends.there, 0)) there[LANES];
-        for (int i = 0; i < m; i++) there[i] = one(back_[0], ends.there, k + 1 - m + i);
-        rows_back(of, of.tape.stretches[n].arrivals - m, of.tape.stretches[n].arrivals, there, 1);
+        const int lane = start_lane(of, n), end = of.tape.stretches[n].arrivals;
+        m = std::min(m, lane + 1);
+        M::receptor(of.of(end - 1).receptor, [&](auto q) { arrivals_back<decltype(q)>(of, end - m, end, lane + 1 - m, 1); });
         return m;
     }
-    __attribute__((noinline)) int start_lane(const Sweep& of, int n) { return lane<false>(ends, n, [&](int m) { return of.tape.stretches[m].t; }); }
 
-    // Rows of arrivals [from, to) of one projection: of one instant, or (`step` 1) each of its own
-    template <class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+    // Arrivals [from, to) of one projection at the start of piece n
+    void arrivals_back(const Sweep& of, int from, int to, int n)
     {
+        const int lane = start_lane(of, n);
         const Projection& p = of.of(from);
         M::receptor(p.receptor, [&](auto q) {
-            if (p.timed) rows_back<decltype(q), true>(of, from, to, there, step);
-            else rows_back<decltype(q), false>(of, from, to, there, step);
+            using R = decltype(q);
+            if (p.timed) return arrivals_back<R>(of, from, to, lane, 0);
+            const auto there = one(back_[0], starts.there, lane);
+            switch (to - from)
+            {
+            case 1: return rows_back<R, 1>(of, from, there);
+            case 2: return rows_back<R, 2>(of, from, there);
+            case 3: return rows_back<R, 3>(of, from, there);
+            case ROWS: return rows_back<R, ROWS>(of, from, there);
+            }
         });
     }
-    template <class R, bool TIMED, class B> SNN_INLINE void rows_back(const Sweep& of, int from, int to, const B* there, int step)
+
+    // N rows of one instant, of whose times nobody asks
+    template <class R, int N, class B> __attribute__((noinline)) void rows_back(const Sweep& of, int from, const B& there)
     {
-        const auto at = std::get<BackRule<R>>(arrive_back_).at(0.0);
-        const int m = to - from, q = of.projection(from);
+        const auto rule = std::get<BackRule<R>>(arrive_back_);
+        const auto at = rule.at(0.0);
+        const int q = of.projection(from);
         const Projection& p = of.net.projections[q];
         double* sums = (*of.weight_sums)[q].begin();
         const int* neuron = of.trial.trains[p.source].neuron.data();
         const auto row_of = [&](int a) { return std::size_t(neuron[of.spike(a)]) * p.width; };
-        const double* weights[LANES];
-        double* gradients[LANES];
-        for (int k = 0; k < m; k++)
+        double *gradient[N], *next[N];
+        const double* weight[N];
+        // which rows come next, no processor can guess: one is fetched beside each
+        for (int k = 0; k < N; k++)
         {
             const std::size_t row = row_of(from + k);
-            weights[k] = p.weight + row, gradients[k] = sums + row;
+            const int before = from - N + k;
+            gradient[k] = sums + row, weight[k] = p.weight + row;
+            next[k] = before >= 0 && of.projection(before) == q ? sums + row_of(before) : gradient[k];
         }
-        // which rows come next, no processor can guess: one is fetched beside each
-        const double* next[LANES];
-        for (int k = 0; k < m; k++)
-            next[k] = from - m + k >= 0 && of.projection(from - m + k) == q ? sums + row_of(from - m + k) : gradients[k];
-        D8 moved[LANES];
-        for (D8& s : moved) s = all(0);
         for (int j = 0; j < width; j += LANES)
         {
             D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
             take(l.begin(), j, at_now);
-            there->run(at_now, in + S_);
+            there.run(at_now, in + S_);
             in[2 * S_] = all(0);
-            for (int k = 0; k < m; k++)
+            SNN_IN_REGISTERS for (int k = 0; k < N; k++)
             {
                 __builtin_prefetch(next[k] + j, 1);
-                if (step) there[k].run(at_now, in + S_);
-                if (TIMED || R::WEIGHTED) in[2 * S_] = load8(weights[k] + j);
+                if (R::WEIGHTED) in[2 * S_] = load8(weight[k] + j);
                 at.run(in, out);
-                store8(gradients[k] + j, load8(gradients[k] + j) + out[0]);
-                if (TIMED) moved[k] += out[1];
+                store8(gradient[k] + j, load8(gradient[k] + j) + out[0]);
             }
         }
-        if (TIMED) for (int k = 0; k < m; k++) of.collect(from + k, total(moved[k]));
+    }
+
+    // Arrivals [from, to) of one projection, eight at most, each (`step` 1) at a time of its own, from a lane of the starts on
+    template <class R> __attribute__((noinline)) void arrivals_back(const Sweep& of, int from, int to, int lane, int step)
+    {
+        if (!of.of(from).timed) arrivals_back<R, false, 0>(of, from, to, lane, step);
+        else if (width == LANES) arrivals_back<R, true, 1>(of, from, to, lane, step);
+        else if (width == 2 * LANES) arrivals_back<R, true, 2>(of, from, to, lane, step);
+        else arrivals_back<R, true, 0>(of, from, to, lane, step);
+    }
+    // V: vectors of neurons, 0 for any number
+    template <class R, bool TIMED, int V> SNN_INLINE void arrivals_back(const Sweep& of, int from, int to, int lane, int step)
+    {
+        // copies: what is stored could be anything in memory, for all that the compiler knows
+        const auto rule = std::get<BackRule<R>>(arrive_back_);
+        const auto at = rule.at(0.0);
+        const int q = of.projection(from), end = V ? V * LANES : width;
+        const Projection& p = of.net.projections[q];
+        Train& train = of.trial.trains[p.source];
+        const std::size_t length = p.width;
+        const double *weights = p.weight, *costates = l.begin();
+        double* sums = (*of.weight_sums)[q].begin();
+        D8 moved[LANES];
+        for (int k = to - from; k < LANES; k++) moved[k] = all(0);
+        for (int k = 0; k < to - from; k++, lane += step)
+        {
+            const std::size_t row = train.neuron[of.spike(from + k)] * length;
+            const auto there = one(back_[0], starts.there, lane);
+            D8 by_time = all(0);
+            SNN_IN_REGISTERS for (int j = 0; j < end; j += LANES)
+            {
+                D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
+                take(costates, j, at_now);
+                there.run(at_now, in + S_);
+                in[2 * S_] = TIMED || R::WEIGHTED ? load8(weights + row + j) : all(0);
+                at.run(in, out);
+                store8(sums + row + j, load8(sums + row + j) + out[0]);
+                if (TIMED) by_time += out[1];
+            }
+            if (TIMED) moved[k] = by_time;
+        }
+        if (TIMED)
+        {
+            const D8 by_time = totals(moved);
+            double* sens = train.sens.data();
+            if (of.only >= 0 && to - from == LANES) store8(sens + from, load8(sens + from) + by_time);
+            else for (int a = from; a < to; a++) sens[of.spike(a)] += by_time[a - from];
+            (*of.delay_sums)[q][0] += total(by_time);
+        }
     }
 };
 
