@@ -111,17 +111,6 @@ SNN_INLINE void squeeze(int* to, unsigned m, const int* from) { for (; m; m &= m
 SNN_INLINE double total(double x) { return x; }
 SNN_INLINE double total(D8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
-// The totals of eight vectors
-SNN_INLINE D8 totals(const D8* x)
-{
-    D8 two[4], four[2];
-    for (int k = 0; k < 4; k++)
-        two[k] = __builtin_shuffle(x[2 * k], x[2 * k + 1], I8{0, 8, 2, 10, 4, 12, 6, 14}) + __builtin_shuffle(x[2 * k], x[2 * k + 1], I8{1, 9, 3, 11, 5, 13, 7, 15});
-    for (int k = 0; k < 2; k++)
-        four[k] = __builtin_shuffle(two[2 * k], two[2 * k + 1], I8{0, 1, 8, 9, 4, 5, 12, 13}) + __builtin_shuffle(two[2 * k], two[2 * k + 1], I8{2, 3, 10, 11, 6, 7, 14, 15});
-    return __builtin_shuffle(four[0], four[1], I8{0, 1, 2, 3, 8, 9, 10, 11}) + __builtin_shuffle(four[0], four[1], I8{4, 5, 6, 7, 12, 13, 14, 15});
-}
-
 // exp: argument reduced by the nearest multiple of ln 2, then the series to the thirteenth order (error below 1 ulp and
 // a half); beyond what a double holds it is held at the largest and at zero
 SNN_INLINE D8 exp(D8 x)

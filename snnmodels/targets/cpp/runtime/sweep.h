@@ -594,16 +594,12 @@ private:
         const Projection& p = of.net.projections[q];
         double* sums = (*of.weight_sums)[q].begin();
         const int* neuron = of.trial.trains[p.source].neuron.data();
-        const auto row_of = [&](int a) { return std::size_t(neuron[of.spike(a)]) * p.width; };
-        double *gradient[N], *next[N];
+        double* gradient[N];
         const double* weight[N];
-        // which rows come next, no processor can guess: one is fetched beside each
         for (int k = 0; k < N; k++)
         {
-            const std::size_t row = row_of(from + k);
-            const int before = from - N + k;
+            const std::size_t row = std::size_t(neuron[of.spike(from + k)]) * p.width;
             gradient[k] = sums + row, weight[k] = p.weight + row;
-            next[k] = before >= 0 && of.projection(before) == q ? sums + row_of(before) : gradient[k];
         }
         for (int j = 0; j < width; j += LANES)
         {
@@ -613,7 +609,6 @@ private:
             in[2 * S_] = all(0);
             SNN_IN_REGISTERS for (int k = 0; k < N; k++)
             {
-                __builtin_prefetch(next[k] + j, 1);
                 if (R::WEIGHTED) in[2 * S_] = load8(weight[k] + j);
                 at.run(in, out);
                 store8(gradient[k] + j, load8(gradient[k] + j) + out[0]);
@@ -641,8 +636,7 @@ private:
         const std::size_t length = p.width;
         const double *weights = p.weight, *costates = l.begin();
         double* sums = (*of.weight_sums)[q].begin();
-        D8 moved[LANES];
-        for (int k = to - from; k < LANES; k++) moved[k] = all(0);
+        double sum = 0;
         for (int k = 0; k < to - from; k++, lane += step)
         {
             const std::size_t row = train.neuron[of.spike(from + k)] * length;
@@ -658,16 +652,13 @@ private:
                 store8(sums + row + j, load8(sums + row + j) + out[0]);
                 if (TIMED) by_time += out[1];
             }
-            if (TIMED) moved[k] = by_time;
+            if (TIMED)
+            {
+                const double moved = total(by_time);
+                train.sens[of.spike(from + k)] += moved, sum += moved;
+            }
         }
-        if (TIMED)
-        {
-            const D8 by_time = totals(moved);
-            double* sens = train.sens.data();
-            if (of.only >= 0 && to - from == LANES) store8(sens + from, load8(sens + from) + by_time);
-            else for (int a = from; a < to; a++) sens[of.spike(a)] += by_time[a - from];
-            (*of.delay_sums)[q][0] += total(by_time);
-        }
+        if (TIMED) (*of.delay_sums)[q][0] += sum;
     }
 };
 
