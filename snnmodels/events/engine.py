@@ -321,7 +321,7 @@ class TrainingEngine(Engine):
     @abstractmethod
     def train(
         self,
-        inputs: Sequence[np.ndarray],
+        inputs: Sequence[Sequence[np.ndarray]],
         labels: np.ndarray,
         sizes: Sequence[int],
         loss: tuple[int, Sequence[float]],
@@ -332,9 +332,10 @@ class TrainingEngine(Engine):
 
         Parameters
         ----------
-        inputs : sequence of array, shape (trials, n, k)
-            Of all batches.
+        inputs : sequence of sequence of array, shape (trials, n, k)
+            Of every source, one for every batch.
         labels : int array, shape (trials,)
+            Of all batches.
         sizes : sequence of int
             Trials of every batch.
         loss : tuple
@@ -354,7 +355,10 @@ class TrainingEngine(Engine):
 
     @abstractmethod
     def weights(self, projection: int) -> np.ndarray:
-        """The weights as they are now, shape (n_source, n_target), 0 where there is no connection."""
+        """The weights as they are now, shape (n_source, n_target), 0 where there is no connection.
+
+        They may be a view, so that they have to be copied before anything else is asked of the engine.
+        """
 
 
 def trials_of(inputs: Sequence[np.ndarray], drives: Sequence[Knots]) -> int:

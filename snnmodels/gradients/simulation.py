@@ -25,7 +25,7 @@ from ..templates.arguments import check_kind, check_mapping, check_numbers, chec
 from ..templates.network import Network, check_network
 from ..templates.quantities import in_unit
 from ..templates.samples import checked_samples
-from ..templates.spike_times import checked_times, side_by_side, warn_of_early
+from ..templates.spike_times import checked_times, warn_of_early
 from ..templates.values import all_finite, with_values
 from .batches import CLOSED, check_spiking, check_targets, count_trials
 from .passes import ForwardPass
@@ -544,7 +544,7 @@ class Simulation:
         if not self.fits(optimiser, values):
             raise ValueError("fit: needs a compiled simulation, weights alone, a built-in loss on labels, plain Adam")
         checked = [self._checked(inputs, labels)[0] for inputs, labels in batches]
-        given = [side_by_side([x[k] for x in checked]) for k in range(len(self._network.inputs))]
+        given = [[x[k] for x in checked] for k in range(len(self._network.inputs))]
         every = np.concatenate([labels for _, labels in batches])
         self.runs += 1
         self._has_run = self._differentiable = False

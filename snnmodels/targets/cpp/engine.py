@@ -273,9 +273,14 @@ class CompiledEngine(TrainingEngine):
 
     def _whole(self, projection: int, values: np.ndarray) -> np.ndarray:
         """A value of every connection as a matrix, 0 where there is none."""
+        found = self._seen(projection, values)
+        return found if projection in self._entries else found.copy()
+
+    def _seen(self, projection: int, values: np.ndarray) -> np.ndarray:
+        """The same for what is copied at once: of dense projections a view."""
         shape = np.shape(self.plan.projections[projection].projection.weights)
         if projection not in self._entries:
-            return values[:, : shape[1]].copy()
+            return values[:, : shape[1]]
         result = np.zeros(shape)
         result.reshape(-1)[self._entries[projection].place] = values
         return result
@@ -305,7 +310,7 @@ class CompiledEngine(TrainingEngine):
 
     def train(
         self,
-        inputs: Sequence[np.ndarray],
+        inputs: Sequence[Sequence[np.ndarray]],
         labels: np.ndarray,
         sizes: Sequence[int],
         loss: tuple[int, Sequence[float]],
@@ -313,9 +318,10 @@ class CompiledEngine(TrainingEngine):
         moments: Mapping[int, tuple[np.ndarray, np.ndarray, float]],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Train on several batches; see `TrainingEngine.train`."""
+        most = [max(x.shape[2] for x in batches) for batches in inputs]
         wanted = Capacity(
             max(max(sizes), self._capacity.trials),
-            tuple(max(x.shape[2], have) for x, have in zip(inputs, self._capacity.inputs, strict=True)),
+            tuple(map(max, most, self._capacity.inputs)),
             self._capacity.spikes,
             self._capacity.drives,
             max(len(labels), self._capacity.queued),
@@ -325,9 +331,15 @@ class CompiledEngine(TrainingEngine):
             self._capacity = wanted
             self._lay_out()
         views, trials, batches = self._views, len(labels), len(sizes)
-        for k, x in enumerate(inputs):
-            views["batch"][2 + k] = x.shape[2]
-            self._flat(f"queue.input{k}", x.size)[:] = x.ravel()
+        for k, (given, spikes) in enumerate(zip(inputs, most, strict=True)):
+            views["batch"][2 + k] = spikes
+            n = self.plan.network.inputs[k].n
+            to, start = self._flat(f"queue.input{k}", trials * n * spikes).reshape(trials, n, spikes), 0
+            for x in given:
+                part = to[start : start + len(x)]
+                part[:, :, : x.shape[2]] = x
+                part[:, :, x.shape[2] :] = np.inf
+                start += len(x)
         views["queue.targets"][:trials] = labels
         views["queue.sizes"][:batches] = sizes
         numbers = views["queue.numbers"]
@@ -345,13 +357,13 @@ class CompiledEngine(TrainingEngine):
         self._trials, self._fetched = int(sizes[-1]), False
         self._ask("train")
         for k, (mean, square, _) in moments.items():
-            mean[...] = self._whole(k, views[f"projection{k}.mean"])
-            square[...] = self._whole(k, views[f"projection{k}.square"])
+            mean[...] = self._seen(k, views[f"projection{k}.mean"])
+            square[...] = self._seen(k, views[f"projection{k}.square"])
         return views["queue.results"][:batches].copy(), views["queue.predictions"][:trials].copy()
 
     def weights(self, projection: int) -> np.ndarray:
         """The weights as they are now; see `TrainingEngine.weights`."""
-        return self._whole(projection, self._views[f"projection{projection}.w"])
+        return self._seen(projection, self._views[f"projection{projection}.w"])
 
     # --- the program ------------------------------------------------------------------------------------------------
 
