@@ -601,11 +601,14 @@ private:
             const std::size_t row = std::size_t(neuron[of.spike(from + k)]) * p.width;
             gradient[k] = sums + row, weight[k] = p.weight + row;
         }
-        for (int j = 0; j < width; j += LANES)
+        const double* costates = l.begin();
+        const int stride = width;
+        const auto then = there;
+        for (int j = 0; j < stride; j += LANES)
         {
             D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
-            take(l.begin(), j, at_now);
-            there.run(at_now, in + S_);
+            take(costates, j, at_now, stride);
+            then.run(at_now, in + S_);
             in[2 * S_] = all(0);
             SNN_IN_REGISTERS for (int k = 0; k < N; k++)
             {
@@ -630,7 +633,7 @@ private:
         // copies: what is stored could be anything in memory, for all that the compiler knows
         const auto rule = std::get<BackRule<R>>(arrive_back_);
         const auto at = rule.at(0.0);
-        const int q = of.projection(from), end = V ? V * LANES : width;
+        const int q = of.projection(from), stride = V ? V * LANES : width;
         const Projection& p = of.net.projections[q];
         Train& train = of.trial.trains[p.source];
         const std::size_t length = p.width;
@@ -642,10 +645,10 @@ private:
             const std::size_t row = train.neuron[of.spike(from + k)] * length;
             const auto there = one(back_[0], starts.there, lane);
             D8 by_time = all(0);
-            SNN_IN_REGISTERS for (int j = 0; j < end; j += LANES)
+            SNN_IN_REGISTERS for (int j = 0; j < stride; j += LANES)
             {
                 D8 at_now[S_], in[2 * S_ + 1], out[2 + S_];
-                take(costates, j, at_now);
+                take(costates, j, at_now, stride);
                 there.run(at_now, in + S_);
                 in[2 * S_] = TIMED || R::WEIGHTED ? load8(weights + row + j) : all(0);
                 at.run(in, out);
