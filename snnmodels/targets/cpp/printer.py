@@ -167,6 +167,7 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False, general: bo
             f"static constexpr bool HOLDS[{max(1, len(r.states))}] = {{{', '.join(map(truth, _holds(r)))}}};",
             f"static constexpr bool LINEAR = {truth(r.linear)}, SERIES = {truth(math.isfinite(r.longest))};",
             f"static constexpr bool NEEDS_STATES = {truth(r.needs_states)};",
+            *_reads(r),
             f"static constexpr bool OBSERVED = {truth(r.observed is not None)};",
             f"static constexpr int SEEN = {r.observed or 0};",
             f"static constexpr bool PER_NEURON[{max(1, len(r.per_neuron))}] = {{{per_neuron}}};",
@@ -183,6 +184,19 @@ def model(name: str, r: Rules, order: int, *, scatter: bool = False, general: bo
             "};",
         ]
     )
+
+
+def _reads(r: Rules) -> list[str]:
+    """Which states the slopes of a linear model, and its event function, depend on."""
+    if not r.linear:
+        return []
+    s = r.system
+    rows = [", ".join(truth(e != 0) for e in s.jacobian().row(j)) for j in range(len(s.states))]
+    lines = [f"static constexpr bool RATES[{len(rows)}][{len(rows)}] = {{{', '.join(f'{{{row}}}' for row in rows)}}};"]
+    if r.spiking:
+        crosses = ", ".join(truth(s.g.has(x)) for x in s.states)
+        lines.append(f"static constexpr bool CROSSES[{len(rows)}] = {{{crosses}}};")
+    return lines
 
 
 def _holds(r: Rules) -> list[bool]:

@@ -20,6 +20,7 @@ namespace snn {
 constexpr int LANES = 8;
 typedef double D8 __attribute__((vector_size(64)));
 typedef std::int64_t I8 __attribute__((vector_size(64)));
+typedef int N8 __attribute__((vector_size(32)));
 constexpr double INF = std::numeric_limits<double>::infinity();
 
 #define SNN_INLINE inline __attribute__((always_inline))
@@ -95,19 +96,18 @@ SNN_INLINE unsigned bits_above(D8 a, D8 b) { return bits(a > b); }
 SNN_INLINE unsigned ones_below(int n) { return n < LANES ? (1u << n) - 1 : (1u << LANES) - 1; }  // n: not negative
 // The lanes with a bit, side by side; writes eight, of which the rest mean nothing
 #if defined(SNN_AVX512)
-typedef int N8 __attribute__((vector_size(32)));
 SNN_INLINE void squeeze(double* to, unsigned m, D8 x) { store8(to, __builtin_ia32_compressdf512_mask(x, D8{}, m)); }
-SNN_INLINE void squeeze(int* to, unsigned m, const int* from)
+SNN_INLINE void squeeze(int* to, unsigned m, N8 x)
 {
-    N8 x;
-    std::memcpy(&x, from, 32);
     x = __builtin_ia32_compresssi256_mask(x, N8{}, m);
     std::memcpy(to, &x, 32);
 }
 #else
 SNN_INLINE void squeeze(double* to, unsigned m, D8 x) { for (; m; m &= m - 1) *to++ = x[__builtin_ctz(m)]; }
-SNN_INLINE void squeeze(int* to, unsigned m, const int* from) { for (; m; m &= m - 1) *to++ = from[__builtin_ctz(m)]; }
+SNN_INLINE void squeeze(int* to, unsigned m, N8 x) { for (; m; m &= m - 1) *to++ = x[__builtin_ctz(m)]; }
 #endif
+SNN_INLINE N8 load_ints(const int* p) { N8 x; std::memcpy(&x, p, 32); return x; }
+SNN_INLINE void squeeze(int* to, unsigned m, const int* from) { squeeze(to, m, load_ints(from)); }
 SNN_INLINE double total(double x) { return x; }
 SNN_INLINE double total(D8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 

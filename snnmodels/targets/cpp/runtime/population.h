@@ -31,6 +31,7 @@ public:
                 search_[b].prepare(p);
             }
         }
+        if constexpr (EASED) ease();
         for (auto* list : {&hot, &again}) list->room(width + LANES, S);
     }
 
@@ -249,7 +250,8 @@ private:
             for (auto* x : {&state, &end}) x->resize(std::size_t(S) * most);
         }
         // those of eight that have a bit
-        SNN_INLINE void push(unsigned lanes, const D8* x0, const D8* x1, D8 at, const int* neurons)
+        SNN_INLINE void push(unsigned lanes, const D8* x0, const D8* x1, D8 at, const int* neurons) { push(lanes, x0, x1, at, load_ints(neurons)); }
+        SNN_INLINE void push(unsigned lanes, const D8* x0, const D8* x1, D8 at, N8 neurons)
         {
             for (int i = 0; i < S_; i++) squeeze(&state[std::size_t(i) * stride + n], lanes, x0[i]), squeeze(&end[std::size_t(i) * stride + n], lanes, x1[i]);
             squeeze(&offset[n], lanes, at), squeeze(&neuron[n], lanes, neurons);
@@ -267,6 +269,107 @@ private:
 
     struct Nothing { template <class T> SNN_INLINE void operator()(int, T&) const {} };
 
+    // Who may cross by the bounds: those of whom value() is above `limit`
+    struct Slopes
+    {
+        const typename M::template Rate<K>& rate;
+        const typename M::template Event<K>& event;
+        K up[S_], down[S_];
+        D8 limit = all(0);
+        SNN_INLINE D8 value(const D8* x) const
+        {
+            D8 d[S_], g;
+            rate.at(0.0).run(x, d);
+            event.at(0.0).run(x, &g);
+            SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += larger(up[i] * d[i], down[i] * d[i]);
+            return g;
+        }
+    };
+    SNN_INLINE Slopes slopes(int b, int level) const
+    {
+        Slopes of{rate[b], event_[b], {}, {}};
+        for (int i = 0; i < S_; i++) of.up[i] = bound(bounds, level, 0, i, b * LANES), of.down[i] = bound(bounds, level, 1, i, b * LANES);
+        return of;
+    }
+
+    // The same by fewer operations, where every state is leaky and no bound of a piece has two sides: then the event function
+    // is nowhere lower from a larger state, so that a state which depends on itself alone counts as being no lower than where
+    // it rests, from where its slope is not positive. With x_j' = a_j (x_j + sum r_ji x_i - rest_j), a_j < 0,
+    // up_j max(x_j', 0) = up_j |a_j| (rest_j - min(x_j + sum r_ji x_i, rest_j)); what is the same for all neurons is part of the limit.
+    static constexpr bool EASED = M::SHARED && M::SPIKING && M::LINEAR;
+    static constexpr bool alone(int j)
+    {
+        for (int i = 0; i < S_; i++) if (i != j && M::RATES[j][i]) return false;
+        return !M::CROSSES[j];
+    }
+    static constexpr int crosser()
+    {
+        for (int i = 0; i < S_; i++) if (M::CROSSES[i]) return i;
+        return 0;
+    }
+    struct Leaks
+    {
+        double rest[S_], ratio[S_][S_], part[S_];                        // part: of the states in the event function
+        double weight[Ladder::LEVELS][S_], limit[Ladder::LEVELS];        // both for parts relative to that of crosser()
+        bool suits[Ladder::LEVELS];
+    } leaks;
+    SNN_COLD void ease()
+    {
+        constexpr double LARGE = 0x1p200;  // beside which what a rate has beside its states is nothing
+        double at[S_] = {}, own[S_], up[S_][S_], down[S_][S_], constant, more, less;
+        rate[0].at(0.0).run(at, own), event_[0].at(0.0).run(at, &constant);
+        for (int i = 0; i < S_; i++)
+        {
+            at[i] = LARGE, rate[0].at(0.0).run(at, up[i]), event_[0].at(0.0).run(at, &more);
+            at[i] = -LARGE, rate[0].at(0.0).run(at, down[i]), event_[0].at(0.0).run(at, &less);
+            at[i] = 0, leaks.part[i] = (more - less) / (2 * LARGE);
+        }
+        const double part = leaks.part[crosser()];
+        bool leaky = part > 0;
+        for (int j = 0; j < S_; j++)
+        {
+            const double a = (up[j][j] - down[j][j]) / (2 * LARGE);
+            for (int i = 0; i < S_; i++) leaks.ratio[j][i] = (up[i][j] - down[i][j]) / (2 * LARGE) / a;
+            leaks.rest[j] = -own[j] / a, leaks.part[j] /= part;
+            leaky = leaky && a < 0;
+            for (int l = 0; l < Ladder::LEVELS; l++) leaks.weight[l][j] = alone(j) ? 0 : bound(bounds, l, 0, j, 0) * -a / part;
+        }
+        for (int l = 0; l < Ladder::LEVELS; l++)
+        {
+            leaks.limit[l] = -constant / part, leaks.suits[l] = leaky;
+            for (int j = 0; j < S_; j++) leaks.limit[l] -= leaks.weight[l][j] * leaks.rest[j], leaks.suits[l] &= bound(bounds, l, 1, j, 0) == 0;
+            leaks.suits[l] &= std::isfinite(leaks.limit[l]);
+        }
+    }
+    struct Ease
+    {
+        D8 rest[S_], ratio[S_][S_], part[S_], weight[S_], limit;
+        SNN_INLINE Ease(const Leaks& of, int level) : limit(all(of.limit[level]))
+        {
+            for (int j = 0; j < S_; j++)
+            {
+                rest[j] = all(of.rest[j]), part[j] = all(of.part[j]), weight[j] = all(of.weight[level][j]);
+                for (int i = 0; i < S_; i++) ratio[j][i] = all(of.ratio[j][i]);
+            }
+        }
+        SNN_INLINE D8 value(const D8* x) const
+        {
+            D8 raised[S_], v = x[crosser()];
+            SNN_IN_REGISTERS for (int j = 0; j < S_; j++) raised[j] = alone(j) ? larger(x[j], rest[j]) : x[j];
+            SNN_IN_REGISTERS for (int j = 0; j < S_; j++) if (j != crosser() && M::CROSSES[j]) v += part[j] * x[j];
+            SNN_IN_REGISTERS for (int j = 0; j < S_; j++)
+                if (!alone(j))
+                {
+                    D8 e = x[j];
+                    SNN_IN_REGISTERS for (int i = 0; i < S_; i++) if (i != j && M::RATES[j][i]) e += ratio[j][i] * raised[i];
+                    v -= weight[j] * smaller(e, rest[j]);
+                }
+            return v;
+        }
+    };
+
+    template <class TEST> static SNN_INLINE unsigned above_limit(const TEST& test, const D8* x) { return bits_above(test.value(x), test.limit); }
+
     template <bool LOOK, bool MOVE> void pass(double s)
     {
         const int level = LOOK ? ladder.level(s) : 0;
@@ -274,85 +377,61 @@ private:
         else
             for (int j = 0; j < width; j += LANES)
             {
-                const int b = j / LANES;
-                const auto f = flow[b].at(all(s));
-                const auto r = rate[b].at(all(0.0));
-                D8 up[S_], down[S_];
-                if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, j), down[i] = bound(bounds, level, 1, i, j);
-                block_pass<1, LOOK, MOVE, false>(x.begin(), j, f, r, event_at(b), up, down, Nothing());
+                const auto f = flow[j / LANES].at(all(s));
+                if constexpr (LOOK && M::SPIKING) block_pass<1, MOVE>(x.begin(), j, f, slopes(j / LANES, level), Nothing());
+                else block_pass<1, MOVE>(x.begin(), j, f, Nothing(), Nothing());
             }
     }
     // Neurons that share their parameters; `add`: what happens to their states first
-    template <bool LOOK, bool MOVE, class F, class ADD> void pass(const F& f, int level, const ADD& add)
+    template <bool LOOK, bool MOVE, class F, class ADD> SNN_INLINE void pass(const F& f, int level, const ADD& add)
+    {
+        if constexpr (!LOOK || !M::SPIKING) blocks_pass<MOVE>(f, Nothing(), add);
+        else if (leaks.suits[level]) blocks_pass<MOVE>(f, Ease(leaks, level), add);
+        else blocks_pass<MOVE>(f, slopes(0, level), add);
+    }
+    template <bool MOVE, class F, class TEST, class ADD> SNN_INLINE void blocks_pass(const F& f, const TEST& test, const ADD& add)
     {
         double* states = x.begin();
-        const auto r = rate[0].at(0.0);
-        double up[S_], down[S_];
-        if (LOOK) for (int i = 0; i < S_; i++) up[i] = bound(bounds, level, 0, i, 0), down[i] = bound(bounds, level, 1, i, 0);
-        const auto e = event_at();
+        const int end = width;
         int j = 0;
-        // where no bound has two sides, half of it need not be computed
-        bool one_sided = LOOK;
-        if (LOOK) for (int i = 0; i < S_; i++) one_sided = one_sided && down[i] == 0;
-        if (one_sided) for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, true>(states, j, f, r, e, up, down, add);
-        for (; j + 4 * LANES <= width; j += 4 * LANES) block_pass<4, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
-        for (; j < width; j += LANES) block_pass<1, LOOK, MOVE, false>(states, j, f, r, e, up, down, add);
-    }
-    auto event_at(int b = 0) const
-    {
-        if constexpr (M::SPIKING) return event_[b].at(0.0);
-        else return 0;
+        for (; j + 4 * LANES <= end; j += 4 * LANES) block_pass<4, MOVE>(states, j, f, test, add);
+        for (; j < end; j += LANES) block_pass<1, MOVE>(states, j, f, test, add);
     }
 
     // B vectors of neurons at once: one branch for all of them
-    template <int B, bool LOOK, bool MOVE, bool ONE_SIDED, class F, class R, class E, class ADD>
-    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const R& r, const E& e, const K* up, const K* down, const ADD& add)
+    template <int B, bool MOVE, class F, class TEST, class ADD>
+    SNN_INLINE void block_pass(double* __restrict states, int j, const F& f, const TEST& test, const ADD& add)
     {
-        D8 in[B][S_], out[S_];
-        unsigned marked = 0;
+        constexpr bool LOOK = !std::is_same_v<TEST, Nothing>;
+        D8 in[B][S_], out[S_], top = all(-INF);
         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
             SNN_IN_REGISTERS for (int i = 0; i < S_; i++) in[b][i] = load8(states + std::size_t(i) * width + j + b * LANES);
         add(j, in);
         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
         {
-            if constexpr (LOOK && M::SPIKING)
-            {
-                D8 d[S_], g;
-                r.run(in[b], d);
-                e.run(in[b], &g);
-                SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += ONE_SIDED ? up[i] * larger(d[i], all(0)) : larger(up[i] * d[i], down[i] * d[i]);
-                marked |= bits_above(g, all(0)) << (b * LANES);
-            }
+            if constexpr (LOOK) top = b ? larger(top, test.value(in[b])) : test.value(in[b]);
             if (MOVE)
             {
                 f.run(in[b], out);
                 SNN_IN_REGISTERS for (int i = 0; i < S_; i++) store8(states + std::size_t(i) * width + j + b * LANES, out[i]);
             }
         }
-        if constexpr (LOOK && M::SPIKING)
-            if (__builtin_expect(marked != 0, 0))
-            {
-                D8 kept[B][S_];
-                for (int b = 0; b < B; b++) for (int i = 0; i < S_; i++) kept[b][i] = in[b][i];
-                collect<MOVE>(j, marked, kept, f);
-            }
+        if constexpr (LOOK)
+            if (bits_above(top, test.limit))
+                SNN_IN_REGISTERS for (int b = 0; b < B; b++)
+                    if (const unsigned marked = above_limit(test, in[b])) collect<MOVE>(j + b * LANES, marked, in[b], f);
     }
 
-    // Neurons from j on that bounds have marked
-    template <bool MOVED, class F> __attribute__((noinline)) void collect(int j, unsigned marked, const D8 (*from)[S_], const F& f)
+    // Of eight neurons from j on those that bounds have marked
+    template <bool MOVED, class F> SNN_INLINE void collect(int j, unsigned marked, const D8* from, const F& f)
     {
-        for (; marked; marked >>= LANES, from++, j += LANES)
-        {
-            unsigned who = marked & ones_below(std::min(n - j, LANES));
-            if (M::REFRACTORY) for (unsigned m = who; m; m &= m - 1) if (held[j + __builtin_ctz(m)]) who &= ~(m & -m);
-            if (!who) continue;
-            D8 to[S_];
-            int neurons[LANES];
-            for (int l = 0; l < LANES; l++) neurons[l] = j + l;
-            if (MOVED) take(x.begin(), j, to);
-            else f.run(*from, to);
-            hot.push(who, *from, to, all(0), neurons);
-        }
+        marked &= ones_below(std::min(n - j, LANES));
+        if (M::REFRACTORY) for (unsigned m = marked; m; m &= m - 1) if (held[j + __builtin_ctz(m)]) marked &= ~(m & -m);
+        if (!marked) return;
+        D8 to[S_];
+        if (MOVED) take(x.begin(), j, to);
+        else f.run(from, to);
+        hot.push(marked, from, to, all(0), N8{0, 1, 2, 3, 4, 5, 6, 7} + j);
     }
     // Those stay on the list of which the ends of the piece don't tell that they can't cross
     void sift(double s, int level)

@@ -165,8 +165,6 @@ private:
         typename R::template Arrive<double> rule;
         prepare(rule, 0);
         const auto arrive = rule.at(0.0);
-        const auto slopes = Base::rate[0].at(0.0);
-        const auto event = Base::event_at();
         const int pieces = of.stretches();
         D8 state[V][S_ + 1];
         SNN_IN_REGISTERS for (int b = 0; b < V; b++) take(x.begin(), b * LANES, state[b]);
@@ -191,13 +189,13 @@ private:
                 {
                     const int level = ladder.level(s);
                     const auto f = one(flow[0], eighth.flows, k);
+                    const bool eased = Base::leaks.suits[level];
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
                     {
-                        D8 d[S_], g, to[S_];
-                        slopes.run(state[b], d), event.run(state[b], &g);
-                        SNN_IN_REGISTERS for (int i = 0; i < S_; i++) g += larger(Base::bound(Base::bounds, level, 0, i, 0) * d[i], Base::bound(Base::bounds, level, 1, i, 0) * d[i]);
+                        D8 to[S_];
                         f.run(state[b], to);
-                        if (const unsigned marked = bits_above(g, all(0)) & ones_below(std::max(0, Base::n - b * LANES)))
+                        const unsigned above = eased ? Base::above_limit(typename Base::Ease(Base::leaks, level), state[b]) : Base::above_limit(Base::slopes(0, level), state[b]);
+                        if (const unsigned marked = above & ones_below(std::max(0, Base::n - b * LANES)))
                             Base::cross_all(b * LANES, marked, piece.t, s, until, level, state[b], to, train);
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = to[i];
                     }
