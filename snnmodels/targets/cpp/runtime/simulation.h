@@ -261,19 +261,27 @@ protected:
         const Train& train = trial.trains[p.source];
         const double *times = train.t.data(), delay = *p.delay;
         const int n = train.size();
-        tape.stretches.reserve(n + 2);
-        int k = 0;
-        for (double t = 0, end;; t = end)
+        // in one go over arrivals, without branches for those of one instant, which nobody could guess
+        tape.stretches.resize(n + 4 + std::size_t(net.duration / net.window));
+        Stretch* last = tape.stretches.data();
+        double t = 0;
+        int k = 0, met = 0, fullest = 0;  // met: how many have arrived at t
+        long meetings = 0;  // rows are dense, see swept()
+        last->t = t, last->arrivals = k;
+        const auto go = [&](double end) { t = end, met = 0, last++, last->t = t, last->arrivals = k; };
+        for (; k < n; k++)
         {
-            const int from = k;
-            while (k < n && times[k] + delay <= t) k++;
-            const bool more = t < net.duration;
-            end = more ? std::min(std::min(k < n ? times[k] + delay : INF, net.duration), t + net.window) : t;
-            stretch(tape, t, k);
-            ties += k - from > 1;  // rows are dense, see swept()
-            tape.fullest = std::max(tape.fullest, k - from);
-            if (!more) break;
+            const double due = times[k] + delay;
+            if (!(due <= net.duration)) break;
+            while (due > t + net.window) go(t + net.window);
+            const bool later = due > t;
+            met = later ? 1 : met + 1, t = later ? due : t, last += later;
+            last->t = t, last->arrivals = k + 1;
+            meetings += met == 2, fullest = std::max(fullest, met);
         }
+        while (t < net.duration) go(std::min(t + net.window, net.duration));
+        ties += meetings, tape.fullest = fullest;
+        tape.stretches.resize(last + 1 - tape.stretches.data());
         stretch(tape, net.duration, 0);
     }
     // The projection with which all comes in, in the order of its source's spikes; -1 where there are several, or rounds, in which
