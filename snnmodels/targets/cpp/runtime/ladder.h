@@ -21,6 +21,19 @@ struct Ladder
         const int l = LEVELS - 1 + PER_OCTAVE * power - quarters;
         return !(s > 0) || l < 0 ? 0 : l > LEVELS - 1 ? LEVELS - 1 : l;
     }
+#if defined(SNN_LANES)
+    // the same of eight
+    SNN_INLINE I8 level(D8 s) const
+    {
+        I8 whole = (I8)(s / longest);
+        const I8 power = (whole >> 52) - 1022;
+        whole &= 0xfffffffffffff;
+        // what is true is -1
+        const I8 quarters = (whole <= 0xae89f995ad3ae) + (whole <= 0x6a09e667f3bcd) + (whole <= 0x306fe0a31b715) + (whole <= 0);
+        const I8 l = LEVELS - 1 + PER_OCTAVE * power + quarters, none = l - l;
+        return !(s > 0.0) | (l < 0) ? none : l > LEVELS - 1 ? none + (LEVELS - 1) : l;
+    }
+#endif
 };
 
 }  // namespace snn

@@ -58,7 +58,7 @@ public:
             for (int first = 0; first < pieces; first += LANES)
             {
                 const Eighth eighth(*this, of, first);
-                for (int k = 0; k < eighth.m; k++) a = advance(of, first + k, a, one(flow[0], eighth.flows, k));
+                for (int k = 0; k < eighth.m; k++) a = advance(of, first + k, a, one(flow[0], eighth.flows, k), int(eighth.level[k]));
             }
         }
     }
@@ -95,16 +95,20 @@ private:
         Stretch* pieces;
         int m;
         double length[LANES] = {};
+        std::int64_t level[LANES];
         decltype(std::declval<typename M::template Flow<K>>().at(D8())) flows;
         SNN_INLINE Eighth(const SweptPopulation& p, const Sweep& of, int first) : pieces(&of.tape.stretches[first]), m(std::min(LANES, of.stretches() - first))
         {
             for (int k = 0; k < m; k++) length[k] = pieces[k + 1].t - pieces[k].t;
-            flows = p.flow[0].at(load8(length));
+            const D8 lengths = load8(length);
+            const I8 levels = p.ladder.level(lengths);
+            std::memcpy(level, &levels, sizeof level);
+            flows = p.flow[0].at(lengths);
         }
     };
 
     // Piece n, to which arrivals from `a` on belong; returns the first of the next
-    template <class F> int advance(const Sweep& of, int n, int a, const F& f)
+    template <class F> int advance(const Sweep& of, int n, int a, const F& f, int level)
     {
         Stretch& piece = of.tape.stretches[n];
         const double until = of.tape.stretches[n + 1].t, s = until - piece.t;
@@ -126,7 +130,6 @@ private:
         }
         piece.owns = of.trial.trains[of.net.inputs + index].size();
         if (!(s > 0)) return arrive(receptor, rows, m), end;
-        const int level = ladder.level(s);
         if (!m) pass(of, n, s, level, f, typename Base::Nothing());
         else
             M::receptor(receptor, [&](auto q) {
@@ -187,7 +190,7 @@ private:
                 const int from = train.size();
                 if (s > 0)
                 {
-                    const int level = ladder.level(s);
+                    const int level = int(eighth.level[k]);
                     const auto f = one(flow[0], eighth.flows, k);
                     const bool eased = Base::leaks.suits[level];
                     SNN_IN_REGISTERS for (int b = 0; b < V; b++)
@@ -272,11 +275,7 @@ private:
     {
         const double* const* rows;
         int a, first;
-        int level[LANES];
-        Passage(const SweptPopulation& p, const Sweep& of, int e, int a) : Eighth(p, of, e * LANES), rows(of.rows + a), a(a), first(e * LANES)
-        {
-            for (int k = 0; k < this->m; k++) level[k] = p.ladder.level(this->length[k]);
-        }
+        Passage(const SweptPopulation& p, const Sweep& of, int e, int a) : Eighth(p, of, e * LANES), rows(of.rows + a), a(a), first(e * LANES) {}
         int end() const { return this->pieces[this->m - 1].arrivals; }
     };
     // Neurons from j on go through them all: each(k, b, from, to) with the states of vector b at the two ends of piece k
@@ -315,7 +314,7 @@ private:
         }
         go<B>(c, arrive, state, j, [&](int k, int b, const D8* from, const D8* to) {
             const D8 end = to[Base::observed_()];
-            top[b] = larger(larger(Base::ceiling(j + b * LANES, c.level[k], from), end), top[b]);
+            top[b] = larger(larger(Base::ceiling(j + b * LANES, int(c.level[k]), from), end), top[b]);
             high[b] = larger(end, high[b]);
         });
         SNN_IN_REGISTERS for (int b = 0; b < B; b++)
@@ -329,9 +328,9 @@ private:
         D8 state[1][S_ + 1];
         take(began.begin() + std::size_t(e) * S_ * width, j, state[0]);
         go<1>(c, arrive, state, j, [&](int k, int, const D8* from, const D8* to) {
-            const D8 top = Base::ceiling(j, c.level[k], from);
+            const D8 top = Base::ceiling(j, int(c.level[k]), from);
             if (bits_above(load8(highest.begin() + j), larger(top, to[Base::observed_()])) != ones_below(LANES))
-                Base::block_peaks(j, c.level[k], from, to, top, c.pieces[k].t, c.length[k], c.first + k);
+                Base::block_peaks(j, int(c.level[k]), from, to, top, c.pieces[k].t, c.length[k], c.first + k);
         });
     }
     Aligned<double> began, tops, highest;  // states where eight pieces begin, what the observed one stays below in them, and where it was highest
