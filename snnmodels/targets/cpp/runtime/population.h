@@ -31,7 +31,26 @@ public:
                 search_[b].prepare(p);
             }
         }
-        if constexpr (EASED) ease();
+        if constexpr (eased<false>())
+        {
+            double at[S_] = {}, parts[S_], constant, more, less;
+            event_[0].at(0.0).run(at, &constant);
+            for (int i = 0; i < S_; i++)
+            {
+                constexpr double LARGE = 0x1p200;  // beside which a constant is nothing
+                at[i] = LARGE, event_[0].at(0.0).run(at, &more);
+                at[i] = -LARGE, event_[0].at(0.0).run(at, &less);
+                at[i] = 0, parts[i] = (more - less) / (2 * LARGE);
+            }
+            leaks.prepare(rate[0], bounds, parts, constant);
+        }
+        if constexpr (eased<true>())
+            if (peak_bounds)
+            {
+                double parts[S_] = {};
+                parts[observed_()] = 1;
+                peak_leaks.prepare(rate[0], peak_bounds, parts, 0);
+            }
         for (auto* list : {&hot, &again}) list->room(width + LANES, S);
     }
 
@@ -196,6 +215,7 @@ public:
                 take(x.begin(), j, x1);
                 block_peaks(j, level, x0, x1, ceiling(j, level, x0), t, s, piece);
             }
+            finish_peaks();
         }
     }
 
@@ -203,18 +223,27 @@ protected:
     // Of eight neurons: what the observed state stays below in a piece that begins with x0
     SNN_INLINE D8 ceiling(int j, int level, const D8* x0) const
     {
+        if constexpr (eased<true>())
+            if (peak_leaks.suits[level])
+            {
+                const Ease<true> ease(peak_leaks, level);
+                return ease.value(x0) - ease.limit;
+            }
         D8 d[S_], top = x0[observed_()];
         rate[block(j)].at(0.0).run(x0, d);
         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) top += larger(bound(peak_bounds, level, 0, i, j) * d[i], bound(peak_bounds, level, 1, i, j) * d[i]);
         return top;
     }
-    // whether it may be larger than ever before, from the states at the start and at the end of the piece
+    // whether it may be larger than ever before, from the states at the start and at the end of the piece; finish_peaks() ends a
+    // series of calls
     SNN_INLINE void block_peaks(int j, int level, const D8* x0, const D8* x1, D8 top, double t, double s, int piece)
     {
         const D8 best = load8(peak_value.begin() + j);
         const D8 end = x1[observed_()];
         if (const unsigned some = bits_above(larger(top, end), best)) new_peaks(j, level, x0, x1, some, end > best, t, s, piece);
     }
+
+    void finish_peaks() { if (summits.n) find_summits(); }
 
 private:
     void new_peaks(int j, int level, const D8* x0, const D8* x1, unsigned some, I8 higher, double t, double s, int piece)
@@ -232,7 +261,7 @@ private:
         const auto set = [&](Aligned<double>& of, D8 x) { store8(of.begin() + j, pick(at_end, x, load8(of.begin() + j))); };
         set(peak_value, x1[observed_()]), set(peak_time, all(t + s)), set(peak_rate, -now[1]);
         set(peak_piece, all(piece + 1)), set(peak_kind, all(Peak::BEFORE));
-        for (unsigned m = some & ~bits(rising); m; m &= m - 1) summit(j, __builtin_ctz(m), level, x0, x1, now, t, s, piece);
+        for (unsigned m = some & ~bits(rising); m; m &= m - 1) add_summit(j, __builtin_ctz(m), level, x0, x1, t, s, piece);
     }
 
     template <class> friend class ScatterOf;
@@ -292,59 +321,67 @@ private:
         return of;
     }
 
-    // The same by fewer operations, where every state is leaky and no bound of a piece has two sides: then the event function
-    // is nowhere lower from a larger state, so that a state which depends on itself alone counts as being no lower than where
-    // it rests, from where its slope is not positive. With x_j' = a_j (x_j + sum r_ji x_i - rest_j), a_j < 0,
-    // up_j max(x_j', 0) = up_j |a_j| (rest_j - min(x_j + sum r_ji x_i, rest_j)); what is the same for all neurons is part of the limit.
-    static constexpr bool EASED = M::SHARED && M::SPIKING && M::LINEAR;
-    static constexpr bool alone(int j)
+    // The same by fewer operations, where every state is leaky and no bound of a piece has two sides: then the function of
+    // which the bounds are (the event function, or for PEAK the observed state) is nowhere lower from a larger state, so that
+    // a state which depends on itself alone counts as being no lower than where it rests, from where its slope is not positive.
+    // With x_j' = a_j (x_j + sum r_ji x_i - rest_j), a_j < 0, up_j max(x_j', 0) = up_j |a_j| (rest_j - min(x_j + sum r_ji x_i, rest_j));
+    // what is the same for all neurons is part of the limit.
+    template <bool PEAK> static constexpr bool eased() { return M::SHARED && (PEAK ? M::OBSERVED : M::SPIKING); }
+    template <bool PEAK> static constexpr bool part_of(int j)
+    {
+        if constexpr (PEAK) return j == M::SEEN;
+        else return M::CROSSES[j];
+    }
+    template <bool PEAK> static constexpr bool alone(int j)
     {
         for (int i = 0; i < S_; i++) if (i != j && M::RATES[j][i]) return false;
-        return !M::CROSSES[j];
+        return !part_of<PEAK>(j);
     }
-    static constexpr int crosser()
+    template <bool PEAK> static constexpr int first_part()
     {
-        for (int i = 0; i < S_; i++) if (M::CROSSES[i]) return i;
+        for (int i = 0; i < S_; i++) if (part_of<PEAK>(i)) return i;
         return 0;
     }
-    struct Leaks
+    template <bool PEAK> struct Leaks
     {
-        double rest[S_], ratio[S_][S_], part[S_];                        // part: of the states in the event function
-        double weight[Ladder::LEVELS][S_], limit[Ladder::LEVELS];        // both for parts relative to that of crosser()
+        double rest[S_], ratio[S_][S_], part[S_];                  // part: of the states in the function, relative to the first
+        double weight[Ladder::LEVELS][S_], limit[Ladder::LEVELS];  // relative to that, too
         bool suits[Ladder::LEVELS];
-    } leaks;
-    SNN_COLD void ease()
-    {
-        constexpr double LARGE = 0x1p200;  // beside which what a rate has beside its states is nothing
-        double at[S_] = {}, own[S_], up[S_][S_], down[S_][S_], constant, more, less;
-        rate[0].at(0.0).run(at, own), event_[0].at(0.0).run(at, &constant);
-        for (int i = 0; i < S_; i++)
+        SNN_COLD void prepare(const typename M::template Rate<double>& rate, const double* table, const double* parts, double constant)
         {
-            at[i] = LARGE, rate[0].at(0.0).run(at, up[i]), event_[0].at(0.0).run(at, &more);
-            at[i] = -LARGE, rate[0].at(0.0).run(at, down[i]), event_[0].at(0.0).run(at, &less);
-            at[i] = 0, leaks.part[i] = (more - less) / (2 * LARGE);
+            constexpr double LARGE = 0x1p200;  // beside which what a rate has beside its states is nothing
+            double at[S_] = {}, own[S_], up[S_][S_], down[S_][S_];
+            rate.at(0.0).run(at, own);
+            for (int i = 0; i < S_; i++)
+            {
+                at[i] = LARGE, rate.at(0.0).run(at, up[i]);
+                at[i] = -LARGE, rate.at(0.0).run(at, down[i]);
+                at[i] = 0;
+            }
+            const double first = parts[first_part<PEAK>()];
+            bool leaky = first > 0;
+            for (int j = 0; j < S_; j++)
+            {
+                const double a = (up[j][j] - down[j][j]) / (2 * LARGE);
+                for (int i = 0; i < S_; i++) ratio[j][i] = (up[i][j] - down[i][j]) / (2 * LARGE) / a;
+                rest[j] = -own[j] / a, part[j] = parts[j] / first;
+                leaky = leaky && a < 0;
+                for (int l = 0; l < Ladder::LEVELS; l++) weight[l][j] = alone<PEAK>(j) ? 0 : table[4 * S_ * l + j] * -a / first;
+            }
+            for (int l = 0; l < Ladder::LEVELS; l++)
+            {
+                limit[l] = -constant / first, suits[l] = leaky;
+                for (int j = 0; j < S_; j++) limit[l] -= weight[l][j] * rest[j], suits[l] &= table[4 * S_ * l + S_ + j] == 0;
+                suits[l] &= std::isfinite(limit[l]);
+            }
         }
-        const double part = leaks.part[crosser()];
-        bool leaky = part > 0;
-        for (int j = 0; j < S_; j++)
-        {
-            const double a = (up[j][j] - down[j][j]) / (2 * LARGE);
-            for (int i = 0; i < S_; i++) leaks.ratio[j][i] = (up[i][j] - down[i][j]) / (2 * LARGE) / a;
-            leaks.rest[j] = -own[j] / a, leaks.part[j] /= part;
-            leaky = leaky && a < 0;
-            for (int l = 0; l < Ladder::LEVELS; l++) leaks.weight[l][j] = alone(j) ? 0 : bound(bounds, l, 0, j, 0) * -a / part;
-        }
-        for (int l = 0; l < Ladder::LEVELS; l++)
-        {
-            leaks.limit[l] = -constant / part, leaks.suits[l] = leaky;
-            for (int j = 0; j < S_; j++) leaks.limit[l] -= leaks.weight[l][j] * leaks.rest[j], leaks.suits[l] &= bound(bounds, l, 1, j, 0) == 0;
-            leaks.suits[l] &= std::isfinite(leaks.limit[l]);
-        }
-    }
-    struct Ease
+    };
+    Leaks<false> leaks;
+    Leaks<true> peak_leaks;
+    template <bool PEAK> struct Ease
     {
         D8 rest[S_], ratio[S_][S_], part[S_], weight[S_], limit;
-        SNN_INLINE Ease(const Leaks& of, int level) : limit(all(of.limit[level]))
+        SNN_INLINE Ease(const Leaks<PEAK>& of, int level) : limit(all(of.limit[level]))
         {
             for (int j = 0; j < S_; j++)
             {
@@ -354,11 +391,11 @@ private:
         }
         SNN_INLINE D8 value(const D8* x) const
         {
-            D8 raised[S_], v = x[crosser()];
-            SNN_IN_REGISTERS for (int j = 0; j < S_; j++) raised[j] = alone(j) ? larger(x[j], rest[j]) : x[j];
-            SNN_IN_REGISTERS for (int j = 0; j < S_; j++) if (j != crosser() && M::CROSSES[j]) v += part[j] * x[j];
+            D8 raised[S_], v = x[first_part<PEAK>()];
+            SNN_IN_REGISTERS for (int j = 0; j < S_; j++) raised[j] = alone<PEAK>(j) ? larger(x[j], rest[j]) : x[j];
+            SNN_IN_REGISTERS for (int j = 0; j < S_; j++) if (j != first_part<PEAK>() && part_of<PEAK>(j)) v += part[j] * x[j];
             SNN_IN_REGISTERS for (int j = 0; j < S_; j++)
-                if (!alone(j))
+                if (!alone<PEAK>(j))
                 {
                     D8 e = x[j];
                     SNN_IN_REGISTERS for (int i = 0; i < S_; i++) if (i != j && M::RATES[j][i]) e += ratio[j][i] * raised[i];
@@ -386,7 +423,7 @@ private:
     template <bool LOOK, bool MOVE, class F, class ADD> SNN_INLINE void pass(const F& f, int level, const ADD& add)
     {
         if constexpr (!LOOK || !M::SPIKING) blocks_pass<MOVE>(f, Nothing(), add);
-        else if (leaks.suits[level]) blocks_pass<MOVE>(f, Ease(leaks, level), add);
+        else if (leaks.suits[level]) blocks_pass<MOVE>(f, Ease<false>(leaks, level), add);
         else blocks_pass<MOVE>(f, slopes(0, level), add);
     }
     template <bool MOVE, class F, class TEST, class ADD> SNN_INLINE void blocks_pass(const F& f, const TEST& test, const ADD& add)
@@ -769,51 +806,26 @@ private:
         }
     }
 
-    void peak_at(int j, const double* x0, double s, double* out) const
+    // Neurons, each in a piece, of which the observed state may pass its largest value inside
+    struct Summits
     {
+        int n = 0;
+        double start[S_][LANES] = {}, end[S_][LANES] = {}, t[LANES] = {}, length[LANES] = {};
+        int neuron[LANES], level[LANES], piece[LANES];
+    } summits;
+    void add_summit(int j, int lane, int level, const D8* start, const D8* end, double t, double s, int piece)
+    {
+        const int k = summits.n++;
+        for (int i = 0; i < S_; i++) summits.start[i][k] = start[i][lane], summits.end[i][k] = end[i][lane];
+        summits.t[k] = t, summits.length[k] = s, summits.neuron[k] = j + lane, summits.level[k] = level, summits.piece[k] = piece;
+        if (summits.n == LANES) find_summits();
+    }
+    // Every maximum inside, and the end
+    __attribute__((noinline)) void find_summits()
+    {
+        const int m = std::exchange(summits.n, 0);
         if constexpr (M::OBSERVED)
         {
-            double y[S_];
-            typename M::template Flow<double> f;
-            typename M::template Peak<double> rule;
-            if constexpr (M::SHARED) f = flow[0], rule = peak_[0];
-            else prepare_one(f, j), prepare_one(rule, j);
-            if (s > 0) f.at(s).run(x0, y);
-            else std::copy_n(x0, S_, y);
-            rule.at(0.0).run(y, out);
-        }
-    }
-
-    // One neuron whose observed state may pass its largest value in the piece: every maximum inside, and the end
-    void summit(int j, int lane, int level, const D8* start, const D8* x1, const D8* now, double t, double s, int piece)
-    {
-        const int q = j + lane;
-        Peak best = Base::peak(q);
-        double x0[S_], ends[S_], out[4];
-        for (int i = 0; i < S_; i++) x0[i] = start[i][lane], ends[i] = x1[i][lane];
-        // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
-        // begins a little behind it
-        const double skip = 1e-9 * ladder.longest;
-        double from = 0;
-        peak_at(q, x0, 0, out);
-        bool up = out[1] < 0;
-        for (int turns = 0; turns < 1000 && from < s; turns++, up = !up, from += skip)
-        {
-            if (!next_turn(q, level, x0, ends, from, s, up)) break;
-            if (!up) continue;
-            peak_at(q, x0, from, out);
-            if (out[0] > best.value) best = {out[0], t + from, 0, piece, Peak::SMOOTH};
-        }
-        const double v = x1[observed][lane], slope = -now[1][lane];
-        if (v > best.value && slope >= 0) best = {v, t + s, slope, piece + 1, Peak::BEFORE};
-        Base::set_peak(q, best);
-    }
-    // moves `from` to where the slope, positive now (`up`) or negative, turns; false where it does not in the piece of length s
-    bool next_turn(int q, int level, const double* x0, const double* x1, double& from, double s, bool up) const
-    {
-        if constexpr (M::OBSERVED)
-        {
-            D8 begin[S_], y[S_], end[S_], root;
             typename M::template Flow<K> f;
             typename M::template Rate<K> r;
             typename M::template Peak<K> rule;
@@ -821,34 +833,62 @@ private:
             else
             {
                 D8 p[P_ + 1];
-                for (int k = 0; k < P_; k++) p[k] = all(parameters[k][M::PER_NEURON[k] ? q : 0]);
+                for (int k = 0; k < P_; k++)
+                    for (int l = 0; l < LANES; l++) p[k][l] = parameters[k][M::PER_NEURON[k] ? summits.neuron[l < m ? l : 0] : 0];
                 f.prepare(p), r.prepare(p), rule.prepare(p);
             }
-            const auto at = rule.at(0.0);
-            // an upward crossing of minus the slope is a maximum, one of the slope a minimum
-            const auto slopes = [at, up](const D8* x, D8* v) {
-                D8 out[4];
-                at.run(x, out);
-                for (int i = 0; i < 3; i++) v[i] = up ? out[i + 1] : -out[i + 1];
-            };
-            Course<double, decltype(f), decltype(r), decltype(slopes)> course{f, r, slopes, {}, {}, {}};
-            const auto bound = [&](int level, int which, int i) {
-                const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
-                return peak_bounds[M::SHARED ? at : at * width + q];
-            };
+            D8 x0[S_], x1[S_], y[S_], high[S_], low[S_], first[S_], out[4], last[4], root, best = all(-INF), when = all(0), from = all(0);
             for (int i = 0; i < S_; i++)
             {
-                const double a = bound(level, 2, i), b = bound(level, 3, i), now = bound(0, 2, i);
-                course.high[i] = up ? a : -b, course.low[i] = up ? b : -a, course.now[i] = up ? now : -now;
-                begin[i] = all(x0[i]), end[i] = all(x1[i]);
+                x0[i] = load8(summits.start[i]), x1[i] = load8(summits.end[i]), y[i] = x0[i];
+                for (int l = 0; l < LANES; l++)
+                {
+                    const auto bound = [&](int level, int which) {
+                        const std::size_t at = (std::size_t(level) * 4 + which) * S_ + i;
+                        return peak_bounds[M::SHARED ? at : at * width + summits.neuron[l < m ? l : 0]];
+                    };
+                    const int level = summits.level[l < m ? l : 0];
+                    high[i][l] = bound(level, 2), low[i][l] = bound(level, 3), first[i][l] = bound(0, 2);
+                }
             }
-            if (from > 0) f.at(all(from)).run(begin, y);
-            else std::copy_n(begin, S_, y);
-            if (!(bits(first_crossing(lanes_below(1), course, y, end, all(s - from), root)) & 1)) return false;
-            from += root[0];
-            return true;
+            const D8 s = load8(summits.length);
+            const auto at = rule.at(0.0);
+            at.run(x1, last), at.run(x0, out);
+            // turn by turn: up to a maximum, down to a minimum, ... A turn is a zero of the slope: the search for the next one
+            // begins a little behind it
+            const double skip = 1e-9 * ladder.longest;
+            I8 up = out[1] < 0.0, active = lanes_below(m) & (from < s);
+            // an upward crossing of minus the slope is a maximum, one of the slope a minimum
+            const auto slopes = [&at, &up](const D8* x, D8* v) {
+                D8 out[4];
+                at.run(x, out);
+                for (int i = 0; i < 3; i++) v[i] = pick(up, out[i + 1], -out[i + 1]);
+            };
+            Course<D8, decltype(f), decltype(r), decltype(slopes)> course{f, r, slopes, {}, {}, {}};
+            for (int turns = 0; turns < 1000 && bits(active); turns++, up = ~up, from += skip, active &= from < s)
+            {
+                for (int i = 0; i < S_; i++)
+                    course.high[i] = pick(up, high[i], -low[i]), course.low[i] = pick(up, low[i], -high[i]), course.now[i] = pick(up, first[i], -first[i]);
+                if (turns) f.at(from).run(x0, y);
+                active &= first_crossing(active, course, y, x1, s - from, root);
+                from = pick(active, from + root, from);
+                f.at(from).run(x0, y);
+                at.run(y, out);
+                const I8 better = active & up & (out[0] > best);
+                best = pick(better, out[0], best), when = pick(better, from, when);
+            }
+            for (int l = 0; l < m; l++)
+            {
+                const int q = summits.neuron[l];
+                const double t = summits.t[l], end = x1[observed_()][l], slope = -last[1][l];
+                Peak now = Base::peak(q);
+                // of two that are equal the earlier one
+                const auto above = [&now](double value, double time) { return value > now.value || (value == now.value && time < now.time); };
+                if (above(best[l], t + when[l])) now = {best[l], t + when[l], 0, summits.piece[l], Peak::SMOOTH};
+                if (slope >= 0 && above(end, t + s[l])) now = {end, t + s[l], slope, summits.piece[l] + 1, Peak::BEFORE};
+                Base::set_peak(q, now);
+            }
         }
-        return false;
     }
 
     std::vector<typename M::template Flow<K>> flow;

@@ -197,7 +197,7 @@ private:
                     {
                         D8 to[S_];
                         f.run(state[b], to);
-                        const unsigned above = eased ? Base::above_limit(typename Base::Ease(Base::leaks, level), state[b]) : Base::above_limit(Base::slopes(0, level), state[b]);
+                        const unsigned above = eased ? Base::above_limit(typename Base::template Ease<false>(Base::leaks, level), state[b]) : Base::above_limit(Base::slopes(0, level), state[b]);
                         if (const unsigned marked = above & ones_below(std::max(0, Base::n - b * LANES)))
                             Base::cross_all(b * LANES, marked, piece.t, s, until, level, state[b], to, train);
                         SNN_IN_REGISTERS for (int i = 0; i < S_; i++) state[b][i] = to[i];
@@ -225,6 +225,7 @@ private:
         }
         else if (!of.maxima) Base::template pass<false, true>(f, level, add);
         else if constexpr (M::OBSERVED)
+        {
             for (int j = 0; j < width; j += LANES)
             {
                 D8 from[1][S_], to[S_];
@@ -234,6 +235,8 @@ private:
                 put(x.begin(), j, to);
                 Base::block_peaks(j, level, from[0], to, Base::ceiling(j, level, from[0]), of.tape.stretches[n].t, s, n);
             }
+            Base::finish_peaks();
+        }
     }
 
     // The maxima of what does not spike. Only where a state may have its largest value of all is it looked at: where it ends
@@ -269,6 +272,7 @@ private:
                 a = of.tape.stretches[std::min(pieces, (e + 1) * LANES) - 1].arrivals;
             }
         });
+        Base::finish_peaks();
     }
     // Eight pieces with their arrivals
     struct Passage : Eighth
