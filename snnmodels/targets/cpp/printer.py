@@ -193,7 +193,7 @@ def _reads(r: Rules) -> list[str]:
     s = r.system
     rows = [", ".join(truth(e != 0) for e in s.jacobian().row(j)) for j in range(len(s.states))]
     lines = [f"static constexpr bool RATES[{len(rows)}][{len(rows)}] = {{{', '.join(f'{{{row}}}' for row in rows)}}};"]
-    if r.spiking:
+    if s.g is not None:
         crosses = ", ".join(truth(s.g.has(x)) for x in s.states)
         lines.append(f"static constexpr bool CROSSES[{len(rows)}] = {{{crosses}}};")
     return lines
