@@ -139,7 +139,8 @@ def _tables(a: np.ndarray, first: np.ndarray, third: np.ndarray, longest: float)
         margin = _MARGIN * np.maximum(np.abs(upper), np.abs(lower))
         result[:, 2 * m] = np.swapaxes(upper + margin, 1, 2)
         result[:, 2 * m + 1] = np.swapaxes(lower - margin, 1, 2)
-    # an integral of what has one sign stays on one side of 0, exactly: then the bound costs half
+    # an integral of what has one sign stays on one side of 0, exactly. A K- of 0 also says that nowhere up to h a
+    # larger state lowers g, by which Leaks in population.h tests with fewer operations
     for m, sign in ((1, 1), (0, -1)):
         so_far = np.logical_and.accumulate(_one_sided(sign * row, a, bend, growth))[_CELLS - 1 :: _CELLS]
         result[:, m][np.swapaxes(so_far, 1, 2)] = 0.0
