@@ -1,8 +1,7 @@
 """Compiled programs, kept by what they are made from so that the same network starts at once the second time.
 
-The sources that Brian2 writes are compiled as one unit: every file of theirs reads the same headers, which take
-nearly all of the time. A program's key is a hash of the plan it was made from, the code that wrote it, the compiler and
-its flags, so that finding it takes no generation.
+The sources that Brian2 writes are compiled as one unit. A program's key is a hash of the plan it was made from, the
+code that wrote it, the compiler and its flags, so that finding it takes no generation.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import functools
 import hashlib
 import json
 import platform
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,8 +22,8 @@ import numpy as np
 from .. import __version__
 from ..targets import compilation
 from ..targets.cache import kept
+from ..targets.one_unit import one_unit
 from ..targets.process import EXCHANGE
-from .functions import GUARD
 from .plan import Plan
 
 __all__ = ["Built", "Field", "build", "fingerprint"]
@@ -72,7 +70,7 @@ def build(plan: Plan, generate: Callable[[Plan, Path], tuple[Mapping[str, Field]
         finished.mkdir()
         fields, size = generate(plan, sources)
         unit = sources / "simulation.cpp"
-        unit.write_text(_one_unit(sources))
+        unit.write_text(one_unit(sources))
         compilation.build([unit], finished / "main", [*_flags(), f"-I{sources}", f"-I{sources / 'brianlib'}"])
         shutil.move(sources / "static_arrays", finished / "static_arrays")
         layout = {"size": size, "fields": {k: dataclasses.astuple(f) for k, f in fields.items()}}
@@ -106,7 +104,7 @@ def _package_hash() -> str:
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     written = [file for package in ("brian", "symbolic") for file in sorted((root / package).rglob("*.py"))]
-    for file in (*written, root / "targets" / "devices.py", root / "targets" / "process.py"):
+    for file in (*written, *(root / "targets" / f"{name}.py" for name in ("devices", "one_unit", "process"))):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -116,18 +114,3 @@ def _flags() -> list[str]:
     wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
     # with fused multiply-adds results agree with numpy's up to rounding, not in every bit
     return ["-std=c++17", "-O3", "-march=native", *wide, "-ffp-contract=fast", "-fno-math-errno", "-w"]
-
-
-def _one_unit(folder: Path) -> str:
-    """All generated sources as one."""
-    parts = []
-    for number, file in enumerate(sorted((folder / "code_objects").glob("*.cpp"))):
-        text = file.read_text()
-        # every file has helper functions of the same names in an unnamed namespace; in one unit they need names
-        text, found = re.subn(r"(/+ SUPPORT CODE /+\s*)namespace\s*\{", rf"\1namespace unit_{number} {{", text)
-        if found:
-            text = text.replace("using namespace brian;", f"using namespace brian; using namespace unit_{number};")
-        parts.append(f"#undef {GUARD}\n{text}")  # each namespace has divided differences of its own
-    others = ("brianlib/spikequeue.cpp", "network.cpp", "objects.cpp", "run.cpp", "synapses_classes.cpp", "main.cpp")
-    parts += [(folder / name).read_text() for name in others if (folder / name).exists()]
-    return "\n".join(parts)

@@ -13,13 +13,13 @@ from brian2.parsing.rendering import CPPNodeRenderer
 from ..symbolic.divided_differences import MAX_NODES, ExpDD, cpp_source, expdd, exprel
 from ..symbolic.parsing import print_expression
 from ..symbolic.programs import Program
+from ..targets.one_unit import GUARD
 
 __all__ = ["bracket_function", "namespace_for", "root_function"]
 
 # Newton converges quadratically: after a step this short (relative to the bracket) the error is below rounding
 TOLERANCE = 1e-9
 ITERATIONS = 60
-GUARD = "SNNMODELS_EXPDD"  # of the divided differences, once in a file of C++
 
 
 def _implement(function: Function, name: str, source: str, n_arguments: int, uses_expdd: bool = False) -> Function:

@@ -20,7 +20,9 @@ import numpy as np
 from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, second
 from brian2.devices.device import get_device, reset_device, set_device
 
+from ..targets import compilation
 from ..targets.devices import BrianTarget, cpp_preferences, preferences, quiet, require_compiler
+from ..targets.one_unit import one_unit
 from .alarms import sound_alarms
 from .factors import Recurrence
 from .faults import check_after, check_before
@@ -249,13 +251,23 @@ def run_rendered[Built, Found](
         if target == "cpp_standalone":
             with _standalone(directory) as folder:
                 built = run()
-                # not the folder of set_device, which build() doesn't know, but "output" would be the default
-                get_device().build(directory=folder, compile=True, run=True)
+                _run_compiled(Path(folder))
                 return read(built)
         if target == "cython":
             require_compiler()
         with preferences({"codegen.target": target, **(cpp_preferences() if target == "cython" else {})}):
             return read(run())
+
+
+def _run_compiled(folder: Path) -> None:
+    """Write, compile and run what was set up on the C++ device."""
+    # not the folder of set_device, which build() doesn't know, but "output" would be the default
+    get_device().build(directory=str(folder), compile=False, run=False)
+    unit = folder / "simulation.cpp"
+    unit.write_text(one_unit(folder))
+    flags = [*brian2.prefs["codegen.cpp.extra_compile_args_gcc"], f"-I{folder}", f"-I{folder / 'brianlib'}"]
+    compilation.build([unit], folder / "main", flags)
+    get_device().run(directory=str(folder))
 
 
 @contextmanager
