@@ -19,6 +19,7 @@ from ._neurons import Array, Layout, Neurons
 
 RTOL = 1e-13
 MAX_TERMS = 64  # of a series whose terms fall by at least 2 from the start and then ever faster
+MOST_KEPT = 64  # such series; a population has another one whenever other neurons of it are refractory
 _FLOOR = 1e-20  # magnitude assumed for a state that has never moved; far below any in SI units
 _SHIFT = 0.01  # of the states; what it changes in the rates is no less than their rounding, however small they are
 
@@ -161,17 +162,34 @@ class MatrixExponential(Integrator):
     """Exact propagation for f affine in the states, dx/dt = A x + b, by the series of the exponential.
 
     A step is at most half the reciprocal of the largest eigenvalue, so that the series of exp(A h) converges fast and
-    without cancellation. It is summed until more terms than there are states have changed nothing (a state may come in
-    late, through others). A trajectory is then a polynomial, exact to rounding. The integral of λ·∂f/∂p over a step is
-    λ(t1)·∂x(t1)/∂p at fixed x(t0), from the derivative of the series. Parameters must not change with time.
+    without cancellation. A trajectory is then a polynomial, exact to rounding. The integral of λ·∂f/∂p over a step is
+    λ(t1)·∂x(t1)/∂p at fixed x(t0), from the derivative of the series. The terms of both are those of matrices that are
+    the same in all steps. Parameters must not change with time.
     """
 
     def __init__(self, neurons: list[Neurons]) -> None:
         super().__init__(neurons)
-        self._f = [_affine(q) for q in neurons]
-        self._slopes = [_slopes(q) for q in neurons]
-        fastest = max(np.abs(np.linalg.eigvals(a.transpose(2, 0, 1))).max() for a, _ in self._f)
+        rates = [_affine(q) for q in neurons]
+        fastest = max(np.abs(np.linalg.eigvals(a.transpose(2, 0, 1))).max() for a, _ in rates)
         self._step = 0.5 / fastest if fastest > 0 else np.inf
+        self._unit = self._step if fastest > 0 else 1.0
+        self._rates = [_with_one(a, b) for a, b in rates]
+        self._slopes = [_with_one(*_slopes(q)) for q in neurons]
+        self._known: dict[tuple[int, bytes, bool], Array] = {}
+
+    def _terms(self, k: int, factor: Array, slopes: bool = False) -> Array:
+        """The series of a population with its held states, or its derivatives; see `_exponential`."""
+        key = (k, factor.tobytes(), slopes)
+        if key not in self._known:
+            if len(self._known) >= MOST_KEPT:
+                self._known.clear()
+            rates = factor[:, None, :] * self._rates[k]
+            if slopes:
+                found = _derivatives(self._terms(k, factor), rates, factor[:, None, :] * self._slopes[k], self._unit)
+            else:
+                found = _exponential(rates, self._unit)
+            self._known[key] = found
+        return self._known[key]
 
     def forward(self, y: Array, t0: float, t1: float, free: Phase, p: AtTime, since: float) -> Iterator[Piece]:
         n = max(1, int(np.ceil((t1 - t0) / self._step)))
@@ -183,50 +201,79 @@ class MatrixExponential(Integrator):
 
     def _series(self, y: Array, h: float, free: Phase) -> Array:
         """Terms of the trajectory from y in powers of (t - t0)/h, shape (terms, n)."""
-        blocks = []
-        for x, (a, b), factor in zip(self.x.split(y), self._f, free, strict=True):
-            terms, total, idle = [x], x, 0
-            while idle <= len(x) and len(terms) < MAX_TERMS:
-                rate = _times(a, terms[-1]) + (b if len(terms) == 1 else 0.0)
-                terms.append(h / len(terms) * factor * rate)
-                before, total = total, total + terms[-1]
-                idle = idle + 1 if np.array_equal(before, total) else 0
-            blocks.append(np.array(terms).reshape(len(terms), -1))
-        longest = max(len(block) for block in blocks)
-        return np.hstack([np.pad(block, ((0, longest - len(block)), (0, 0))) for block in blocks])
+        series = [self._terms(k, factor) for k, factor in enumerate(free)]
+        result = np.zeros((max(map(len, series)), y.size))
+        for terms, x, own in zip(series, self.x.split(y), self.x.slices, strict=True):
+            result[: len(terms), own] = _times(terms, _and_one(x)).reshape(len(terms), -1)
+        return (h / self._unit) ** np.arange(len(result))[:, None] * result
 
     def backward(self, piece: Piece, z: Array, t1: float, t0: float) -> Array:
         if t1 <= t0 or not z.any():
             return z
-        h, blocks = t1 - t0, self.lam.split(z.copy())
-        for k, (x, (a, b), factor) in enumerate(zip(self.x.split(piece.at(t0)), self._f, piece.free, strict=True)):
+        u, blocks = (t1 - t0) / self._unit, self.lam.split(z.copy())
+        for k, (x, factor) in enumerate(zip(self.x.split(piece.at(t0)), piece.free, strict=True)):
             lam, integrals = blocks[k], blocks[len(self.neurons) + k]
-            integrals += (lam * _final_slopes(x, a, b, *self._slopes[k], factor, h)).sum(axis=1)
-            term, n, idle = lam.copy(), 0, 0
-            while idle <= len(x) and n < MAX_TERMS:
-                n += 1
-                term = h / n * _times(a.transpose(1, 0, 2), factor * term)
-                before = lam.copy()
-                lam += term
-                idle = idle + 1 if np.array_equal(before, lam) else 0
+            if len(integrals):
+                slopes = _times(_summed(self._terms(k, factor, slopes=True), u), _and_one(x))
+                integrals += (lam * slopes).sum(axis=1)
+            whole = _summed(self._terms(k, factor), u)[:, :-1]
+            lam[:] = _times(whole.transpose(1, 0, 2), lam)
         return self.lam.join(blocks)
 
 
-def _final_slopes(x: Array, a: Array, b: Array, slopes_a: Array, slopes_b: Array, factor: Array, h: float) -> Array:
-    """∂x(h)/∂p at fixed x(0) for dx/dt = factor (A x + b), shape (n_parameters, n_states, n)."""
-    slope, total, n, idle = np.zeros_like(slopes_b), np.zeros_like(slopes_b), 0, 0
-    while idle <= len(x) and n < MAX_TERMS:
-        n += 1
-        rate = _times(a, slope) + _times(slopes_a, x) + (slopes_b if n == 1 else 0.0)
-        x, slope = h / n * factor * (_times(a, x) + (b if n == 1 else 0.0)), h / n * factor * rate
-        before, total = total, total + slope
-        idle = idle + 1 if np.array_equal(before, total) else 0
-    return total
+def _with_one(a: Array, b: Array) -> Array:
+    """Matrices of A x + b for the states and a 1 behind them, shape (..., n_states, n_states + 1, n)."""
+    return np.concatenate([a, b[..., None, :]], axis=-2)
+
+
+def _and_one(x: Array) -> Array:
+    return np.concatenate([x, np.ones((1, x.shape[1]))])
+
+
+def _exponential(rates: Array, unit: float) -> Array:
+    """Terms of exp(A u unit) in powers of u, shape (terms, n_states, n_states + 1, n), for the states and a 1.
+
+    There are as many as it takes until more than there are states have changed nothing (a state may come in late,
+    through others), whatever the states are.
+    """
+    n = len(rates)
+    terms = [np.zeros_like(rates)]
+    terms[0][np.arange(n), np.arange(n)] = 1.0
+    size, idle = np.abs(terms[0]), 0
+    while idle <= n and len(terms) < MAX_TERMS:
+        term = unit / len(terms) * _products(rates[:, :n], terms[-1])
+        if len(terms) == 1:
+            term[:, n] += unit * rates[:, n]
+        terms.append(term)
+        before, size = size, size + np.abs(term)
+        idle = idle + 1 if np.array_equal(before, size) else 0
+    return np.array(terms[: len(terms) - idle])
+
+
+def _derivatives(terms: Array, rates: Array, slopes: Array, unit: float) -> Array:
+    """Of the terms of `_exponential` by parameters, shape (terms, n_parameters, n_states, n_states + 1, n)."""
+    n, found = len(rates), [np.zeros_like(slopes)]
+    for k in range(1, len(terms)):
+        term = unit / k * (_products(rates[:, :n], found[-1]) + _products(slopes[:, :, :n], terms[k - 1]))
+        if k == 1:
+            term[:, :, n] += unit * slopes[:, :, n]
+        found.append(term)
+    return np.array(found)
+
+
+def _summed(terms: Array, u: float) -> Array:
+    """The series of which these are the terms, at u."""
+    return np.asarray((u ** np.arange(len(terms)) @ terms.reshape(len(terms), -1)).reshape(terms.shape[1:]))
+
+
+def _products(one: Array, other: Array) -> Array:
+    """Products of matrices, one of each per neuron."""
+    return np.einsum("...ijn,...jkn->...ikn", one, other)
 
 
 def _times(matrices: Array, vectors: Array) -> Array:
-    """Matrices (..., n_states, n_states, n) times vectors (..., n_states, n), one of each per neuron."""
-    return np.asarray((matrices * vectors[..., None, :, :]).sum(axis=-2))
+    """Matrices (..., n_states, n_columns, n) times vectors (n_columns, n), one of each per neuron."""
+    return np.einsum("...ijn,jn->...in", matrices, vectors)
 
 
 def _affine(q: Neurons, parameter: str | None = None) -> tuple[Array, Array]:
@@ -251,10 +298,7 @@ class _Polynomial:
 
     def __call__(self, t: Any) -> Array:
         u = (np.asarray(t) - self.t0) / self.h
-        result = np.zeros((self.terms.shape[1], *u.shape))
-        for term in self.terms[::-1]:
-            result = result * u + (term if u.ndim == 0 else term[:, None])
-        return result
+        return np.asarray(self.terms.T @ np.power.outer(u, np.arange(len(self.terms))).T)
 
 
 def _step(solver: DOP853) -> None:
