@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .errors import warn_caller
 from .groups import CurrentInput
 from .quantities import in_unit
 
@@ -29,6 +30,12 @@ def checked_samples(samples: np.ndarray, source: CurrentInput, trials: int | Non
     array, shape (trials or 1, n or 1, samples)
         1 where they are shared. Samples after the end of the trial come along, and change nothing.
 
+    Warns
+    -----
+    UserWarning
+        Where a trial reads half of the samples or fewer: an interval in milliseconds, or of another recording, would
+        stretch them without an error.
+
     Raises
     ------
     ValueError
@@ -52,4 +59,10 @@ def checked_samples(samples: np.ndarray, source: CurrentInput, trials: int | Non
         )
     if not np.isfinite(values).all():
         raise ValueError(f"{what} are not all finite")
+    given = values.shape[-1]
+    if given >= 2 * least and given > least + 1:
+        warn_caller(
+            f"{what}: {given} of each channel, and a trial of {duration:g} s reads only {least}, one every "
+            f"{source.interval:g} s: is the interval, in seconds, that of these samples? Cut them to the trial if it is"
+        )
     return values.reshape((1,) * (3 - values.ndim) + values.shape)

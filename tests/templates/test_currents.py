@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,19 @@ def test_samples_of_all_dimensions() -> None:
     assert checked_samples(np.ones((2, 12)), current, 3, 10e-3).shape == (1, 2, 12)
     assert checked_samples(np.ones((3, 2, 11)), current, None, 10e-3).shape == (3, 2, 11)
     np.testing.assert_allclose(checked_samples(np.ones(11) * nA, current, 1, 10e-3), 1e-9, rtol=1e-15)
+
+
+def test_samples_of_another_interval_are_told() -> None:
+    slow = CurrentInput("x", 1, 1)  # milliseconds were meant: one sample holds for the whole trial
+    with pytest.warns(UserWarning, match=r"input 'x': 60 of each .* 0.06 s reads only 1, one every 1 s: is the int"):
+        checked_samples(np.ones(60), slow, 1, 60e-3)
+    fast = CurrentInput("x", 1, 1e-3)
+    with pytest.warns(UserWarning, match="reads only 60, one every 0.001 s"):
+        checked_samples(np.ones(600), fast, 1, 60e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checked_samples(np.ones(2), slow, 1, 60e-3)
+        checked_samples(np.ones(100), fast, 1, 60e-3)
 
 
 @pytest.mark.parametrize(

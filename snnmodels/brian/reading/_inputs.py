@@ -143,8 +143,8 @@ def current_input(name: str, array: TimedArray) -> CurrentInput:
 def samples(array: TimedArray, current: CurrentInput, duration: float) -> Array:
     """Samples of a trial, shape (n, samples); as in Brian2, the last one holds to the end."""
     values = array.values[None] if array.values.ndim == 1 else array.values.T
-    more = current.samples(duration) - values.shape[1]
-    return np.pad(values, [(0, 0), (0, max(0, more))], mode="edge")
+    wanted = current.samples(duration)
+    return np.pad(values[:, :wanted], [(0, 0), (0, max(0, wanted - values.shape[1]))], mode="edge")
 
 
 def sources(objects: Mapping[str, Any], duration: float, seed: int, namespace: Mapping[str, Any]) -> dict[str, Array]:
