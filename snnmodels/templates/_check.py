@@ -68,7 +68,7 @@ def check_composition(parts: Sequence[Component], merged: Merged) -> None:
             _check(part, "add.threshold", part.add_threshold, everything, side)
         for constraint in part.constraints:
             _check_constraint(part, "constraints", constraint, constants, "a parameter")
-        _check_receptor(part, everything, states)
+        _check_receptor(part, parts, everything, states)
         _check_source(part, everything, constants)
         _check_refractory(part, constants, states)
         if part.pseudospike is not None:
@@ -111,13 +111,19 @@ def _check_equations(part: Component, everything: Dimensions) -> None:
         _check(part, f"add.derivatives.{name}", term, everything, everything[name] * per_second)
 
 
-def _check_receptor(part: Component, everything: Dimensions, states: Dimensions) -> None:
+def _check_receptor(
+    part: Component, parts: Sequence[Component], everything: Dimensions, states: Dimensions
+) -> None:
     receptor = part.receptor
     if receptor is None:
         return
-    if receptor.weight in everything:
+    if (name := receptor.weight) in everything:
+        # the component that declares the variable is more often the user's own than the synapse is
+        kinds = ("states", "parameters", "derived", "subexpressions", "inputs")
+        places = ((other.file, f"{kind}.{name}") for other in parts for kind in kinds if name in getattr(other, kind))
         raise TemplateError(
-            part.file, "weight.name", f"{receptor.weight!r} is also a variable of the model; choose another name"
+            *next(places, (part.file, "weight.name")),
+            f"{name!r} is also what {part.name} ({part.file}) calls its weights; give the variable another name",
         )
     known = {**everything, receptor.weight: unit_dimension(receptor.weight_unit)}
     for statement in receptor.on_pre:

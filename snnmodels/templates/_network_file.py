@@ -289,7 +289,7 @@ def _projection(
     receptor = table.receptor or (next(iter(receptors)) if len(receptors) == 1 else "")
     if receptor not in receptors:
         found = f"{table.target} has no receptor {receptor!r}" if receptor else f"name a receptor of {table.target}"
-        raise TemplateError(file, f"{key}.receptor", f"{found}; {suggest(receptor, receptors)}")
+        raise TemplateError(file, f"{key}.receptor", f"{found}; {models[table.target].receptor_hint(receptor)}")
     name = table.name or f"{table.source}_{table.target}"
     shape = _shape(sizes[table.source], sizes[table.target], file, key)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])

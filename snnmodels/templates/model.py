@@ -404,6 +404,11 @@ class Model:
                 return r.name
         return ""
 
+    def receptor_hint(self, name: str) -> str:
+        """What may be meant by a name that is no receptor's, as the end of a message; a component may stand before it."""
+        instance = name.rpartition(":")[2]
+        return f"did you mean {instance!r}?" if instance in self.receptors else suggest(name, self.receptors)
+
     def no_parameter(self, name: str) -> str:
         """What to say of a name that is given for a parameter and is none."""
         if name in self.derived:

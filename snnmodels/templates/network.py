@@ -72,10 +72,10 @@ class Network:
         check_mapping(f"network {self.name!r}: encoding", self.encoding, "a mapping with code, longest and dropout")
         terms = sequence_of(f"network {self.name!r}: loss", self.loss, Mapping, "a sequence of mappings")
         object.__setattr__(self, "loss", tuple(terms))
-        kinds = {"inputs": SpikeInput, "populations": Population, "projections": Projection}
-        for name, kind in (kinds | {"currents": CurrentInput, "drives": Drive}).items():
-            expected = f"a sequence of {kind.__name__}"
-            members = tuple(sequence_of(f"network {self.name!r}: {name}", getattr(self, name), kind, expected))
+        for name, kind in _PARTS.items():
+            given = getattr(self, name)
+            expected = f"a sequence of {kind.__name__}{_elsewhere(given, name)}"
+            members = tuple(sequence_of(f"network {self.name!r}: {name}", given, kind, expected))
             object.__setattr__(self, name, members)
         groups = (self.inputs, self.currents, self.populations, self.projections, self.drives)
         _check_unique([x.name for group in groups for x in group], self.name)
@@ -176,6 +176,22 @@ def _check_unique(names: Iterable[str], network: str) -> None:
         seen.add(name)
 
 
+_PARTS = {
+    "inputs": SpikeInput,
+    "populations": Population,
+    "projections": Projection,
+    "currents": CurrentInput,
+    "drives": Drive,
+}
+
+
+def _elsewhere(given: Any, name: str) -> str:
+    """Where parts of a network belong that are not among those of this name, as the end of a message."""
+    found = given if isinstance(given, list | tuple) else (given,)
+    places = {place: kind for place, kind in _PARTS.items() if any(isinstance(part, kind) for part in found)}
+    return "".join(f"; {kind.__name__} goes to {place}" for place, kind in places.items() if place != name)
+
+
 def _settled(
     projection: Projection, sources: Mapping[str, SpikeInput | Population], targets: Mapping[str, Population]
 ) -> Projection:
@@ -194,7 +210,7 @@ def _settled(
     receptor = projection.receptor or (next(iter(receptors)) if len(receptors) == 1 else "")
     if receptor not in receptors:
         problem = f"{target.name!r} has no receptor {brief(receptor)}" if receptor else "name a receptor"
-        raise ValueError(f"{where}: {problem}; {suggest(receptor, receptors)}")
+        raise ValueError(f"{where}: {problem}; {target.model.receptor_hint(receptor)}")
     shape = (source.n, target.n)
     weights = in_unit(projection.weights, receptors[receptor].weight_unit, f"{where}: weights")
     try:

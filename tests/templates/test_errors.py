@@ -147,6 +147,7 @@ CASES = [
     ("synapse", "[weight]", '[weight]\nname = "I"', r"weight.name: the name 'I' is already"),
     ("synapse", "I += w", "I += v_th", r"weight.name: 'w' is declared but not used"),
     ("neuron", "tau", "lambda", r"equations: .*is not an expression: invalid syntax; .lambda. is a Python keyword"),
+    ("neuron", "E_L", "w", r"neuron.toml: parameters.w: 'w' is also what synapse \(.*\) calls its weights; give the"),
     ("neuron", "E_L", "dt", r"parameters.dt: 'dt' has a special meaning"),
     # events
     ("neuron", '"v > v_th"', '"v < v_th"', r"threshold: 'v < v_th' is not a threshold crossing .*; write v_th > v"),

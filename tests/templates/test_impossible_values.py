@@ -12,7 +12,7 @@ from snnmodels.datasets import Trials
 from snnmodels.gradients import Simulation
 from snnmodels.losses import SpikeTimeError, TTFSCrossEntropy
 from snnmodels.optimisers import SGD
-from snnmodels.templates import Network, Population, Projection, SpikeInput, TemplateError, load_model
+from snnmodels.templates import CurrentInput, Network, Population, Projection, SpikeInput, TemplateError, load_model
 from snnmodels.templates.values import keep_possible
 from snnmodels.training import train
 
@@ -106,6 +106,9 @@ def test_what_is_no_model_no_loss_and_no_sequence_is_named() -> None:
         Population("p", 1, "lif")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"inputs is SpikeInput.*expected a sequence of SpikeInput"):
         Network("n", SpikeInput("in", 1), (), (), "p", 1.0)  # type: ignore[arg-type]
+    current = CurrentInput("i", 1, 1e-3)
+    with pytest.raises(ValueError, match=r"expected a sequence of SpikeInput; CurrentInput goes to currents$"):
+        Network("n", [SpikeInput("in", 1), current], (), (), "p", 1.0)  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"loss is .*expected a Loss"):
         Simulation(network(), TTFSCrossEntropy)  # type: ignore[arg-type]
     with (

@@ -177,6 +177,13 @@ def test_a_population_with_two_receptors_wants_one_named():
         network(populations=(both,), projections=[Projection("a", "input", "hidden", np.ones((2, 3)))], output="hidden")
 
 
+def test_a_receptor_that_is_named_with_its_component_is_not_taken_for_another():
+    synapses = Population("hidden", 3, load_model("lif", "exp_synapse", "exp_synapse:inh"))
+    wrong = Projection("a", "input", "hidden", np.ones((2, 3)), receptor="exp_synapse:inh")
+    with pytest.raises(ValueError, match="no receptor 'exp_synapse:inh'; did you mean 'inh'\\?"):
+        network(populations=(synapses,), projections=[wrong], output="hidden")
+
+
 def test_yin_yang_has_the_published_settings():
     net = load_network("yin_yang")
     assert [(i.name, i.n) for i in net.inputs] == [("input", 5)]
@@ -376,6 +383,7 @@ def test_wrong_delays(tmp_path, delay, message):
             'receptor = "ex"',
             r"projections.0.receptor: cells has no receptor 'ex'; did you mean 'exc'",
         ),
+        ('receptor = "exc"', 'receptor = "exp_synapse:exc"', r"no receptor 'exp_synapse:exc'; did you mean 'exc'\?"),
         ('receptor = "exc"\n', "", r"projections.0.receptor: name a receptor of cells; there is exc, inh"),
         (", [0.004, 0.005, 0.006]]", "]", r"projections.0.weights: shape is \(1, 3\); expected .* = \(2, 3\)"),
         ("0.005, 0.006]", "0.005]", r"projections.0.weights: expected rows of numbers of equal length"),
