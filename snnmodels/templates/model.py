@@ -405,7 +405,7 @@ class Model:
         return ""
 
     def receptor_hint(self, name: str) -> str:
-        """What may be meant by a name that is no receptor's, as the end of a message; a component may stand before it."""
+        """What a name that is no receptor's may mean, as the end of a message; a component may stand before it."""
         instance = name.rpartition(":")[2]
         return f"did you mean {instance!r}?" if instance in self.receptors else suggest(name, self.receptors)
 
