@@ -40,6 +40,7 @@ MOST = 1_000_000_000  # neurons of a population, connections of a projection: 8 
 INTERPOLATIONS = ("hold", "linear")
 
 _FAR = 999  # times a usual value: a unit was left out, rather than meant so
+_TINY = 1e-5  # times a usual time constant: a slip of unit, though a unit was given
 ROUNDING = 1e-12  # of a trial: a sample that is due so little before its end is due at it
 _LEARNABLE = ("w", "delay")  # what a projection can learn, in the order of the keys
 
@@ -200,8 +201,8 @@ class Population:
                 )
             if problem := known[name].problem(array):
                 raise ValueError(f"{what} {problem}")
-            if not has_unit(value) and not isinstance(self.parameters, Settled):
-                _warn_of_size(what, array, known[name])
+            if not isinstance(self.parameters, Settled):
+                _warn_of_size(what, array, known[name], has_unit(value))
             values[name] = array if array.ndim else float(array)
         if problem := violated(self.model, {name: values.get(name, p.value) for name, p in known.items()}):
             raise ValueError(f"population {self.name!r}: {problem}")
@@ -310,15 +311,26 @@ class Drive:
         object.__setattr__(self, "learnable", learnable_names(self.learnable, f"drive {self.name!r}", ("w",)))
 
 
-def _warn_of_size(what: str, values: Array, parameter: Parameter) -> None:
-    """Warn of bare numbers that are of another size than such values are: 20 for 20 ms."""
+def _warn_of_size(what: str, values: Array, parameter: Parameter, meant: bool) -> None:
+    """Warn of bare numbers that are of another size than such values are: 20 for 20 ms.
+
+    A quantity is `meant` so, unless it is a time constant of nanoseconds: time steps or spikes would be without end.
+    """
     usual = parameter.scale or abs(parameter.value)
-    largest = np.abs(values).max()
-    if parameter.unit == "1" or not usual or not largest or 1 / _FAR < largest / usual < _FAR:
+    size = np.abs(values)
+    largest, least = size.max(), size.min()
+    if not usual or not largest:
+        return
+    if parameter.unit == "second" and parameter.positive and least / usual < _TINY:
+        problem = "a trial has more time steps or spikes than can be waited for, if it is so short"
+        found = least
+    elif parameter.unit != "1" and not meant and not 1 / _FAR < largest / usual < _FAR:
+        problem = "a number without a unit is in SI units; give a quantity, such as 20*ms, to say that it is meant so"
+        found = largest
+    else:
         return
     warnings.warn(
-        f"{what} is {largest:g} {parameter.unit}, where {usual:g} {parameter.unit} is usual: a number without a unit "
-        "is in SI units; give a quantity, such as 20*ms, to say that it is meant so",
+        f"{what} is {found:g} {parameter.unit}, where {usual:g} {parameter.unit} is usual: {problem}",
         stacklevel=4,  # where the population is made
     )
 

@@ -498,6 +498,15 @@ def test_bare_numbers_of_another_size_than_usual_are_warned_of(tmp_path):
         load_network(tmp_path / "slow.toml")
 
 
+@pytest.mark.parametrize("value", [1e-9 * second, [1e-9, 0.02, 0.02] * second, 1e-9])
+def test_time_constants_of_nanoseconds_are_warned_of_with_a_unit_too(value):
+    with pytest.warns(UserWarning, match=r"'tau_m' is 1e-09 second, where 0.02 second is usual: .* more time steps"):
+        Population("hidden", 3, LIF, {"tau_m": value})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Population("hidden", 3, LIF, {"tau_m": 1e-6 * second})
+
+
 def test_what_is_printed_is_short():
     whole = network()
     assert len(repr(whole)) < 700
