@@ -16,7 +16,7 @@ from ..files import check_writable
 from ..parallel import run_all
 from ..targets import Target
 from ..templates import as_model
-from ..templates.arguments import check_choice, check_kind, check_seed, check_whole
+from ..templates.arguments import check_choice, check_kind, check_seed, check_whole, suggests_keywords
 from ..templates.model import Model
 from .checkpoint import FitInterrupted, kept
 from .coincidence import WINDOW, coincidence_factor, intrinsic_reliability
@@ -39,6 +39,7 @@ __all__ = ["FitInterrupted", "fit"]
 Array = np.ndarray
 
 
+@suggests_keywords
 def fit(
     model: str | Path | Model,
     recording: Recording | None = None,

@@ -21,7 +21,15 @@ from ..losses.integrals import with_integrals
 from ..losses.observables import Observable
 from ..optimisers import Adam, Optimiser
 from ..targets import Target, open_engine
-from ..templates.arguments import check_kind, check_mapping, check_numbers, check_whole, has_unit, real_array
+from ..templates.arguments import (
+    check_kind,
+    check_mapping,
+    check_numbers,
+    check_whole,
+    has_unit,
+    real_array,
+    suggests_keywords,
+)
 from ..templates.network import Network, check_network
 from ..templates.quantities import in_unit
 from ..templates.samples import checked_samples
@@ -38,6 +46,7 @@ __all__ = ["Simulation", "SimulationError"]
 _WITHOUT_EFFECT = ("trials", "timeout", "input_gradients", "max_spikes")  # options that change no number of a run
 
 
+@suggests_keywords
 class Simulation:
     """Simulates a network event by event and differentiates a loss, forward and backward, for batches of trials.
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..templates.arguments import check_numbers
+from ..templates.arguments import check_numbers, suggests_keywords
 from .base import Optimiser, Values
 from .fused_adam import fused_adam
 from .schedules import Schedule
@@ -16,6 +16,7 @@ from .schedules import Schedule
 __all__ = ["Adam"]
 
 
+@suggests_keywords
 @dataclass(eq=False)
 class Adam(Optimiser):
     """Adam: steps along the running mean of the gradient over the root of that of its square, both bias-corrected.

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..templates.arguments import check_numbers
+from ..templates.arguments import check_numbers, suggests_keywords
 from .base import Optimiser
 from .schedules import Schedule
 
 __all__ = ["SGD"]
 
 
+@suggests_keywords
 @dataclass(eq=False)
 class SGD(Optimiser):
     """Gradient descent with momentum: ``u <- momentum * u + gradient``, ``value <- value - rate * u``.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, cast
 
 import numpy as np
 
-from .errors import brief
+from .errors import brief, suggest
 
 __all__ = [
     "check_callable",
@@ -23,6 +25,7 @@ __all__ = [
     "has_unit",
     "real_array",
     "sequence_of",
+    "suggests_keywords",
 ]
 
 
@@ -222,3 +225,32 @@ def real_array(name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{name} is {brief(value)}; expected numbers")
+
+
+def suggests_keywords[F: Callable[..., Any]](called: F) -> F:
+    """Decorate a function or a class so that a misspelt keyword is told with what may have been meant.
+
+    Parameters
+    ----------
+    called : function or class
+        Not one that looks at the frame of its caller, as a wrapper stands between.
+
+    Returns
+    -------
+    function or class
+        It raises a `TypeError`, as Python does, which also names the nearest argument.
+    """
+    if isinstance(called, type):
+        called.__init__ = suggests_keywords(called.__init__)  # type: ignore[misc]
+        return called
+    known = [p.name for p in signature(called).parameters.values() if p.name != "self"]
+    name = called.__qualname__.removesuffix(".__init__")
+
+    @wraps(called)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for keyword in kwargs:
+            if keyword not in known:
+                raise TypeError(f"{name}() has no argument {keyword!r}; {suggest(keyword, known)}")
+        return called(*args, **kwargs)
+
+    return cast(F, checked)

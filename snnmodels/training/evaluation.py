@@ -12,7 +12,7 @@ import numpy as np
 from ..datasets.trials import Trials
 from ..gradients.source import GradientSource, Outcome
 from ..losses.base import Loss, Observed, alike, shown
-from ..templates.arguments import check_whole
+from ..templates.arguments import check_whole, suggests_keywords
 from ..templates.errors import brief
 from ..templates.network import Network
 from .data import as_trials, batches
@@ -51,6 +51,7 @@ class Evaluation:
     pseudospikes: dict[str, float] = field(default_factory=dict)
 
 
+@suggests_keywords
 def evaluate(
     source: GradientSource,
     data: Trials | tuple[Any, Any],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 
 from ..optimisers import Optimiser
 from ..symbolic.arrivals import jumping_populations, why_jumps_teach_nothing
+from ..templates.errors import warn_caller
 from ..templates.network import Network
 
 __all__ = ["warn_of_idle"]
@@ -19,7 +19,6 @@ def warn_of_idle(
     optimiser: Optimiser,
     before: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
-    stacklevel: int = 2,
 ) -> None:
     """Warn of values that are learned and the same as before.
 
@@ -31,8 +30,6 @@ def warn_of_idle(
     optimiser : Optimiser
     before, after : mapping of str to array
         Values at both ends of an epoch.
-    stacklevel : int
-        Of who is told, as that of `warnings.warn` would be here.
     """
     idle = [key for key, value in after.items() if np.array_equal(value, before[key])]
     idle = [key for key in idle if optimiser.scales.get(key, 1.0) and not _on_bounds(after[key], optimiser, key)]
@@ -45,9 +42,8 @@ def warn_of_idle(
             "nothing that the loss reads depends on them where it is; neurons may be silent, or spike too late for it "
             "(Simulation.spike_report tells more)"
         )
-    warnings.warn(
+    warn_caller(
         f"the first epoch has not moved {', '.join(idle)}, by which the gradient is 0: {why}",
-        stacklevel=stacklevel + 1,
     )
 
 

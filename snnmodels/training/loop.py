@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import math
 import time
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,16 @@ from ..events.engine import SimulationError
 from ..files import OtherRun, check_writable, named
 from ..gradients.source import BatchTrainer, GradientSource, OneOfSeveral, Outcome
 from ..optimisers import Adam, Optimiser
-from ..templates.arguments import check_kind, check_mapping, check_numbers, check_seed, check_whole, real_array
-from ..templates.errors import brief
+from ..templates.arguments import (
+    check_kind,
+    check_mapping,
+    check_numbers,
+    check_seed,
+    check_whole,
+    real_array,
+    suggests_keywords,
+)
+from ..templates.errors import brief, warn_caller
 from ..templates.values import all_finite, keep_possible, with_values
 from .checkpoint import Best, Checkpoint, load_checkpoint, save_checkpoint
 from .data import Batch, TrainingData, as_training_data, as_trials, epoch_of, length_of
@@ -132,6 +139,7 @@ class TrainingResult:
         return f"<TrainingResult: {'; '.join((f'epoch {self.epoch}', *told, f'values of {", ".join(self.values)}'))}>"
 
 
+@suggests_keywords
 def train(
     source: GradientSource,
     data: Trials | tuple[Any, Any] | Iterable[Any],
@@ -254,17 +262,15 @@ def train(
     if written is not None and state.epoch < epochs:
         check_writable(written, "checkpoint")  # an epoch may take hours
     if values is None and not state.epoch and source in _trained:
-        warnings.warn(
+        warn_caller(
             "this source has been trained before; training begins again with the network's own values, not with those "
             "that it found: pass values=result.values to go on from them, or values=network.trainable() to begin again",
-            stacklevel=2,
         )
     if early_stopping is not None and state.epoch < epochs and _exhausted(state, early_stopping):
-        warnings.warn(
+        warn_caller(
             f"{checkpoint}: its patience of {early_stopping.patience} ended this run after epoch {state.epoch}, the "
             f"best being epoch {_result(state).epoch}: none of the epochs up to {epochs} is trained. To go on, begin "
             "another run, with another checkpoint (or resume=False) and values=result.values",
-            stacklevel=2,
         )
     optimiser.load_state_dict(state.optimiser)
     shown = _progress_of(progress if leads else False)
@@ -303,7 +309,7 @@ def _train_epochs(
     while state.epoch < epochs and not _exhausted(state, stopping):
         values, record, trials = _train_epoch(run, state.epoch, state.values)
         if begins and record.learning_rate > 0 and record.silent_trials < trials:  # of silence there is a warning below
-            warn_of_idle(run.source.network, run.optimiser, state.values, values, stacklevel=3)  # where train is called
+            warn_of_idle(run.source.network, run.optimiser, state.values, values)
         begins = False
         # Prepared first, so that Ctrl-C finds either the old state or the new one.
         best = _better(state.best, record, values, stopping)
@@ -326,12 +332,11 @@ def _train_epochs(
         run.progress.epoch(record)
         if 2 * record.silent_trials >= trials and not silence_told:
             silence_told = True
-            warnings.warn(
+            warn_caller(
                 f"epoch {record.epoch}: in {record.silent_trials} of {trials} trials a spike that the loss "
                 "needs was missing, and they teach nothing or less, however small the loss is: begin with larger "
                 "weights, or add a loss of sampled potentials, which sees silent neurons; "
                 "Simulation.spike_report tells more",
-                stacklevel=3,  # where train is called
             )
 
 
@@ -382,10 +387,9 @@ def _train_epoch(run: _Run, epoch: int, before: Arrays) -> tuple[Arrays, EpochRe
             old = {key: values[key].copy() for key in restricted}
             run.optimiser.step(values, outcomes[0].gradients)
             if cut := keep_possible(run.source.network, old, values):
-                warnings.warn(
+                warn_caller(
                     f"a step of {', '.join(cut)} went to impossible values and was shortened; `bounds` or smaller "
                     "`scales` of the optimiser keep away from them",
-                    stacklevel=4,  # where train is called
                 )
         for outcome, (_, targets) in zip(outcomes, taken, strict=True):
             batch += 1
@@ -495,10 +499,9 @@ def _warn_of_large_steps(optimiser: Optimiser, values: Mapping[str, np.ndarray])
             continue  # a step is relative to the value, or to its distance to the bounds
         step, largest = rate * optimiser.scales.get(key, 1.0), float(np.abs(value).max(initial=0.0))
         if largest and step > largest:
-            warnings.warn(
+            warn_caller(
                 f"{key}: a step of the optimiser is about {step:.3g} and its largest value {largest:.3g}, in SI units; "
                 f"give the optimiser scales={{{key!r}: {largest / rate / 100:.1g}}} or so",
-                stacklevel=3,
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ..datasets.trials import Trials
 from ..files import OtherRun, as_json
 from ..gradients.source import GradientSource
 from ..optimisers import Optimiser
+from ..templates.errors import warn_caller
 from ..templates.identity import checksum, description, identity
 from .data import OwnBatches, TrainingData
 from .history import EpochRecord, package_versions
@@ -112,7 +112,7 @@ def warn_of_versions(path: Path, then: Mapping[str, str]) -> None:
     other = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     changed = [f"{name} {then.get(name)}, now {now.get(name)}" for name in other]
     if changed:
-        warnings.warn(f"{path}: began with {'; '.join(changed)}; the last digits may be others", stacklevel=3)
+        warn_caller(f"{path}: began with {'; '.join(changed)}; the last digits may be others")
 
 
 def _fingerprint(data: Trials) -> int:

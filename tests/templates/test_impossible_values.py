@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,3 +245,16 @@ def test_a_step_of_any_length_is_kept_possible(v_th: float, step: float) -> None
     values["p.v_th"][...] = step
     assert keep_possible(net, before, values) == ["p.v_th"]
     assert values["p.v_reset"] < values["p.v_th"] <= before["p.v_th"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Simulation(network(), batchsize=32), r"Simulation\(\) has no argument 'batchsize'; .*'batch_size'\?"),
+        (lambda: SGD(0.1, momentom=0.5), r"SGD\(\) has no argument 'momentom'; did you mean 'momentum'\?"),
+        (lambda: train(None, None, None, epoch=3), r"train\(\) has no argument 'epoch'; did you mean 'epochs'\?"),
+    ],
+)
+def test_a_misspelt_keyword_is_told_with_the_nearest(call: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
