@@ -8,25 +8,14 @@ import numpy as np
 import pytest
 
 from snnmodels import oracle
-from snnmodels.gradients import GridSimulation, Simulation
+from snnmodels.gradients import Simulation
 from snnmodels.losses import TTFSCrossEntropy
-from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model, load_network
+from snnmodels.templates import Network, load_model, load_network
 from tests.oracle.networks import MS, Polynomial
 
 LIF = load_model("lif+exp_synapse")
 LABELS = np.zeros(2, dtype=int)
 TARGETS = ("numpy", "cpp_standalone")
-
-
-def one_neuron(weights: list[float], duration: float = 30 * MS) -> Network:
-    return Network(
-        "one",
-        (SpikeInput("input", len(weights)),),
-        (Population("out", 1, LIF),),
-        (Projection("w", "input", "out", np.array(weights)[:, None]),),
-        "out",
-        duration,
-    )
 
 
 def yin_yang(**hidden: object) -> tuple[Network, dict[str, np.ndarray]]:
@@ -40,40 +29,6 @@ def assert_exact(network: Network, inputs: dict[str, np.ndarray], simulation: Si
     np.testing.assert_allclose(found.loss, exact.loss, rtol=1e-9)
     for key, value in exact.gradients.items():
         np.testing.assert_allclose(found.gradients[key], value, rtol=0, atol=1e-9 * np.abs(value).max(), err_msg=key)
-
-
-# Four cases in which a simulation that applies the arrivals of a step at its end goes wrong
-CAUSAL = {
-    "an arrival just before a crossing": ([6.9, 3.0], [0.0, 5.2]),
-    "inhibition just before a shallow crossing": ([6.41, -30.0], [0.0, 7.907]),
-    "an excursion that inhibition ends": ([6.355, -60.0], [0.0, 9.5]),
-    "an arrival just before the spike that follows another": ([6.9, 3.0, 6.0], [0.0, 5.2, 8.0]),
-}
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("case", CAUSAL)
-def test_causes_within_what_would_be_a_step(case: str, target: str) -> None:
-    weights, times = CAUSAL[case]
-    network, inputs = one_neuron(weights), {"input": np.tile(np.array(times)[None] * MS, (2, 1))}
-    exact = oracle.gradient(network, inputs, Polynomial(), LABELS, method="matrix-exponential")
-    with Simulation(network, Polynomial(), batch_size=2, target=target) as simulation:  # type: ignore[arg-type]
-        outcome = simulation.run(inputs, LABELS)
-        np.testing.assert_allclose(simulation.spike_times("out"), exact.spikes["out"], rtol=0, atol=1e-13)
-    for key, value in exact.gradients.items():
-        np.testing.assert_allclose(outcome.gradients[key], value, rtol=1e-9, atol=1e-9, err_msg=key)
-
-
-def test_the_grid_gets_the_first_of_them_wrong() -> None:
-    """The spike is 0.4 ms late at a step of 1 ms, and all of its gradient goes to the first arrival."""
-    weights, times = CAUSAL["an arrival just before a crossing"]
-    network, inputs = one_neuron(weights), {"input": np.array(times)[None] * MS}
-    exact = oracle.simulate(network, inputs).spikes["out"][0, 0, 0]
-    with GridSimulation(network, Polynomial(), batch_size=1, dt=1 * MS) as simulation:
-        outcome = simulation.run(inputs, LABELS[:1])
-        late = simulation.spike_times("out")[0, 0, 0] - exact
-    assert late == pytest.approx(0.419 * MS, abs=2e-6)
-    assert outcome.gradients["input.times"][0, 1] == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)
