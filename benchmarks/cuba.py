@@ -1,19 +1,21 @@
 """Time the CUBA network, exact in continuous time: the package beside the hand-written program for sparse networks.
 
-python -m benchmarks.cuba                   # no delay, one delay, delays of each synapse; 4000 neurons, 200 ms
-python -m benchmarks.cuba --n 400 --quick   # seconds
+python -m benchmarks.cuba                     # no delay, one, of each synapse; 1000 to 16000 neurons; 0.2 to 10 s
+python -m benchmarks.cuba --n 4000 --long     # one size, and 200 ms alone; keeps the rest of the results
+python -m benchmarks.cuba --n 400 --quick     # seconds
+python -m benchmarks.cuba --write-docs        # only the tables of docs/benchmarks.md, from the results
 
-4000 LIF neurons in volts, 80 % of them excitatory, each with 80 synapses on average (2 %), and 100 inputs onto the
+LIF neurons in volts, 80 % of them excitatory, each with 80 synapses on average (2 % of 4000), and 100 inputs onto the
 excitatory ones. The loss is the sum of the excitatory neurons' spike times over their number, the gradient by all
-weights. Both sides are one process on one thread; they take turns, and the least CPU time counts. The package's half
-runs only where the package has its event engine.
+weights. Both sides are one process on one thread; they take turns, and the least CPU time counts. Memory is the most
+that the package's program has had resident, synapses and gradients included, without the Python beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,21 +24,29 @@ from typing import Any
 
 import numpy as np
 
+from snnmodels.events.plan import EnginePlan
+from snnmodels.files import write_between
 from snnmodels.losses import Loss, LossValue, SpikeTimes
+from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.templates import load_model
 from snnmodels.templates.groups import Population, Projection, SpikeInput
 from snnmodels.templates.network import Network
 
 from .limit.sparse import SparseLimit
 from .run import describe_machine
-from .serving import Meter
+from .serving import Meter, peak
 
-RESULTS = Path("docs/results/cuba.json")
+RESULTS, DOCS = Path("docs/results/cuba.json"), Path("docs/benchmarks.md")
+BEGIN, END = "<!-- cuba: written by python -m benchmarks.cuba -->", "<!-- cuba: end -->"
 MODEL = Path(__file__).with_suffix(".toml")
 SYNAPSES = 80  # of a neuron, on average
 WEIGHTS = {"exc": 1.62e-3, "inh": -9e-3}  # volts
 N_INPUTS, INPUT_SPIKES = 100, 6
-DELAYS = ("none", "common", "own")
+SIZES, USUAL = (1000, 2000, 4000, 8000, 16000), 4000  # neurons; of how many longer trials are timed
+DURATION, DURATIONS = 0.2, (1.0, 10.0)  # seconds
+LONG_ROUNDS = 3  # of a longer trial, at most
+NAMES = {"none": "none", "common": "1.5 ms", "own": "own, 0.5 to 3 ms"}
+DELAYS = tuple(NAMES)
 
 
 class SumOfSpikeTimes(Loss):
@@ -52,7 +62,13 @@ class SumOfSpikeTimes(Loss):
 
 
 def network(
-    n: int = 4000, delays: str = "none", *, synapses: int = SYNAPSES, duration: float = 0.2, seed: int = 0
+    n: int = USUAL,
+    delays: str = "none",
+    *,
+    synapses: int = SYNAPSES,
+    duration: float = DURATION,
+    input_spikes: int = INPUT_SPIKES,
+    seed: int = 0,
 ) -> tuple[Network, np.ndarray]:
     """The network, and its input spikes in seconds, shape (1, inputs, spikes).
 
@@ -66,6 +82,8 @@ def network(
         Of a neuron, on average.
     duration : float
         Seconds.
+    input_spikes : int
+        Of each input.
     seed : int
     """
     rng = np.random.default_rng(seed)
@@ -73,7 +91,7 @@ def network(
     pairs = [(a, b) for a in sizes for b in sizes]
     masks = {(a, b): rng.random((sizes[a], sizes[b])) < synapses / n for a, b in pairs}
     inputs = rng.normal(0.1e-3, 0.2e-3, (N_INPUTS, sizes["exc"]))
-    times = np.sort(rng.uniform(0, duration, (1, N_INPUTS, INPUT_SPIKES)), axis=2)
+    times = np.sort(rng.uniform(0, duration, (1, N_INPUTS, input_spikes)), axis=2)
     model = load_model(f"{MODEL}+exp_synapse:exc+exp_synapse:inh")
     parameters = {"tau_syn_exc": 5e-3, "tau_syn_inh": 10e-3}
     delay: dict[tuple[str, str], float | np.ndarray] = {
@@ -175,9 +193,6 @@ class Package:
     """The package's event engine in C++ on the same network."""
 
     def __init__(self, net: Network, times: np.ndarray) -> None:
-        from snnmodels.events.plan import EnginePlan
-        from snnmodels.targets.cpp.engine import CppEngine
-
         self.net, self.inputs = net, [times]
         self.engine = CppEngine(EnginePlan.of(net, [SpikeTimes()], input_gradients=False))
         for k, p in enumerate(net.populations):
@@ -217,11 +232,6 @@ class Package:
         self.engine.close()
 
 
-def has_event_engine() -> bool:
-    """Whether the package simulates event by event."""
-    return importlib.util.find_spec("snnmodels.events") is not None
-
-
 def compare(wanted: Result, found: Result) -> dict[str, Any]:
     """Spikes that differ, the largest difference of times in seconds, and the largest of gradients, relative."""
     same = len(wanted.times) == len(found.times) and bool((wanted.neurons == found.neurons).all())
@@ -238,20 +248,13 @@ def compare(wanted: Result, found: Result) -> dict[str, Any]:
 
 
 def measure(n: int, rounds: int, delays: str) -> dict[str, Any]:
-    """Least CPU time in ms of both sides, and how they agree."""
+    """Least CPU time in ms of both sides, the package's memory in MB, and how they agree."""
     net, times = network(n, delays)
     contenders: dict[str, ByHand | Package] = {"by hand": ByHand(net, times)}
     found: dict[str, Any] = {"delays": delays}
     try:
-        if has_event_engine():
-            try:
-                contenders["package"] = Package(net, times)
-                contenders["package"].run(Meter())
-            except Exception as error:  # whatever it is, the other half is worth having
-                found["package failed"] = f"{type(error).__name__}: {error}"
-                failed = contenders.pop("package", None)
-                if failed:
-                    failed.close()
+        contenders["package"] = Package(net, times)
+        contenders["package"].run(Meter())
         meters = {key: Meter() for key in contenders}
         for _ in range(rounds):
             for key, contender in contenders.items():
@@ -259,39 +262,67 @@ def measure(n: int, rounds: int, delays: str) -> dict[str, Any]:
         results = {key: contender.result() for key, contender in contenders.items()}
         found["spikes"] = len(results["by hand"].times)
         for key, meter in meters.items():
-            found[key] = {section: 1e3 * min(meter.cpu[section]) for section in ("forward", "backward")}
-        if "package" in results:
-            found["agreement"] = compare(results["by hand"], results["package"])
+            found[key] = least(meter)
+        found["memory"] = program_memory()
+        found["agreement"] = compare(results["by hand"], results["package"])
     finally:
         for contender in contenders.values():
             contender.close()
     return found
 
 
+def measure_long(duration: float, rounds: int, delays: str) -> dict[str, Any]:
+    """Of a longer trial, with as many input spikes per second."""
+    net, times = network(delays=delays, duration=duration, input_spikes=round(INPUT_SPIKES * duration / DURATION))
+    package = Package(net, times)
+    meter = Meter()
+    try:
+        for _ in range(rounds):
+            package.run(meter)
+        spikes = sum(package.engine.spike_count(k) for k in range(len(net.populations)))
+        return {"delays": delays, "duration": duration, "spikes": spikes, **least(meter), "memory": program_memory()}
+    finally:
+        package.close()
+
+
+def least(meter: Meter) -> dict[str, float]:
+    """Least CPU time in ms of both passes."""
+    return {section: 1e3 * min(meter.cpu[section]) for section in ("forward", "backward")}
+
+
+def program_memory() -> float:
+    """The most that programs started here have had resident so far, in MB."""
+    return Meter().peak_memory() - peak(os.getpid()) / 1000
+
+
 def table(results: Mapping[str, Any]) -> str:
     """Results in Markdown."""
     lines = [
-        f"{results['machine']['date']}, {results['machine']['processor']}; {results['n']} neurons; least of "
-        f"{results['rounds']} rounds, CPU time in ms.\n",
-        "| delays | spikes | by hand, forward + backward | package | × | agreement: times, gradients |",
-        "|---|--:|--:|--:|--:|---|",
+        "| neurons | delays | spikes | by hand | package | × | memory (MB) | agreement: times, gradients | measured |",
+        "|--:|---|--:|--:|--:|--:|--:|---|---|",
     ]
-    for r in results["delays"]:
-        hand, package, agreement = r["by hand"], r.get("package"), r.get("agreement")
-        cells = [r["delays"], str(r["spikes"]), f"{hand['forward']:.1f} + {hand['backward']:.1f}"]
-        if package:
-            ratio = sum(package.values()) / sum(hand.values())
-            cells += [f"{package['forward']:.1f} + {package['backward']:.1f}", f"{ratio:.2g}"]
-        else:
-            cells += [r.get("package failed", "–"), "–"]
-        if not agreement:
-            cells.append("–")
-        elif agreement["times"] is None:
-            cells.append("other spikes")
-        else:
-            cells.append(f"same spikes in order, {agreement['times']:.0e} s, {agreement['gradients']:.0e}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    for r in results["sizes"]:
+        hand, package, agreement = r["by hand"], r["package"], r["agreement"]
+        ratio = sum(package.values()) / sum(hand.values())
+        same = "other spikes"
+        if agreement["times"] is not None:
+            same = f"same spikes in order, {agreement['times']:.0e} s, {agreement['gradients']:.0e}"
+        both = (f"{x['forward']:.1f} + {x['backward']:.1f}" for x in (hand, package))
+        cells = (r["n"], NAMES[r["delays"]], r["spikes"], *both, f"{ratio:.2f}", f"{r['memory']:.0f}", same, r["when"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += [
+        "",
+        f"Longer trials of {USUAL} neurons, the package alone:",
+        "",
+        "| delays | seconds | spikes | forward + backward | per second of the trial | memory (MB) | measured |",
+        "|---|--:|--:|--:|--:|--:|---|",
+    ]
+    for r in results["durations"]:
+        time = r["forward"] + r["backward"]
+        cost = f"{r['forward']:.0f} + {r['backward']:.0f}", f"{time / r['duration']:.0f}"
+        cells = (NAMES[r["delays"]], f"{r['duration']:g}", r["spikes"], *cost, f"{r['memory']:.0f}", r["when"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -302,25 +333,46 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--n", type=int, default=4000, help="neurons")
+    parser.add_argument("--n", type=int, nargs="*", default=list(SIZES), help="neurons")
+    parser.add_argument("--long", type=float, nargs="*", default=list(DURATIONS), help=f"seconds, of {USUAL} neurons")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--delays", nargs="+", choices=DELAYS, default=list(DELAYS))
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
-    parser.add_argument("--quick", action="store_true", help="2 rounds, and nothing is written")
+    parser.add_argument("--docs", type=Path, default=DOCS, help=f"page with the tables (default: {DOCS})")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 200 ms, and nothing is written")
+    parser.add_argument("--write-docs", action="store_true", help="only write the tables of the results")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.n < SYNAPSES:
+    if options.rounds < 1 or min(options.n, default=SYNAPSES) < SYNAPSES:
         parser.error(f"--rounds: at least 1; --n: at least {SYNAPSES}")
-    rounds = 2 if options.quick else options.rounds
-    results = {
-        "machine": describe_machine(),
-        "n": options.n,
-        "rounds": rounds,
-        "delays": [measure(options.n, rounds, delays) for delays in options.delays],
-    }
-    if not options.quick:
+    if min(options.long, default=1.0) <= 0:
+        parser.error("--long: seconds, more than 0")
+    if options.quick:
+        found = [{"n": n, "when": "", **measure(n, 2, delays)} for n in options.n for delays in options.delays]
+        print(table({"sizes": found, "durations": []}))
+        return 0
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    results = {"sizes": [], "durations": []} | known
+    if options.write_docs and not known:
+        print(f"{options.out}: no results yet; run python -m benchmarks.cuba", file=sys.stderr)
+        return 2
+    cases = [("sizes", "n", n, delays) for delays in options.delays for n in options.n]
+    cases += [("durations", "duration", seconds, delays) for delays in options.delays for seconds in options.long]
+    for kind, key, value, delays in [] if options.write_docs else cases:
+        print(f"{delays}: {key} {value}", file=sys.stderr, flush=True)
+        machine = describe_machine()
+        if kind == "sizes":
+            row = measure(value, options.rounds, delays)
+        else:
+            row = measure_long(value, min(options.rounds, LONG_ROUNDS), delays)
+        row = {key: value, "when": machine["date"], "load": machine["load_before"], **row}
+        results["machine"] = machine
+        kept = [r for r in results[kind] if (r[key], r["delays"]) != (value, delays)]
+        results[kind] = sorted([*kept, row], key=lambda r: (DELAYS.index(r["delays"]), r.get("n", r.get("duration"))))
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
+    text = table(results)
+    write_between(options.docs, BEGIN, text, END)
+    print(text)
     return 0
 
 

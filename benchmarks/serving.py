@@ -113,7 +113,7 @@ class Meter:
 
     def peak_memory(self) -> float:
         """Largest resident memory so far in MB, of this process and of its present children, added up."""
-        return sum(_peak(pid) for pid in (os.getpid(), *self._children)) / 1000
+        return sum(peak(pid) for pid in (os.getpid(), *self._children)) / 1000
 
 
 def _children() -> list[int]:
@@ -123,7 +123,8 @@ def _children() -> list[int]:
     return found
 
 
-def _peak(pid: int) -> float:
+def peak(pid: int) -> float:
+    """Largest resident memory of a process so far, in kB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return float(line.split()[1]) * 1.024
