@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snnmodels.files import write_between
 from snnmodels.gradients import Simulation
@@ -30,6 +30,10 @@ from .serving import Meter
 
 RESULTS, DOCS = Path("docs/results/epochs.json"), Path("docs/training.md")
 BEGIN, END = "<!-- epochs: written by python -m benchmarks.epochs -->", "<!-- epochs: end -->"
+LOSSES: dict[Literal["max_voltage", "ttfs"], str] = {
+    "max_voltage": "MNIST, largest potential",
+    "ttfs": "MNIST, time to first spike",
+}
 SEEDS = 10  # of Yin-Yang, in the table
 
 
@@ -103,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     setup = YIN_YANG_SETUPS["published"][1]
     cases: dict[str, Any] = {"Yin-Yang": (yin_yang, setup, setup.batch_size, setup.epochs)}
     if options.data is not None:
-        for loss, title in (("max_voltage", "MNIST, largest potential"), ("ttfs", "MNIST, time to first spike")):
+        for loss, title in LOSSES.items():
             for batch in (MNIST_SETUPS[loss].batch_size, 32):
                 made = partial(mnist, options.data, loss)
                 cases[f"{title}, batches of {batch}"] = (made, MNIST_SETUPS[loss], batch, options.epochs)

@@ -153,7 +153,7 @@ def measure(name: str) -> dict[str, Any]:
         GridSimulation(net, AllSpikes(), dt=STEP, order=4, **options) as grid,
     ):
         warnings.simplefilter("ignore", UnresolvedSpikes)  # part of what is measured
-        ways = {"default": default, "tight": tight, "grid": grid}
+        ways: dict[str, Simulation | GridSimulation] = {"default": default, "tight": tight, "grid": grid}
         meters = {}
         for key, simulation in ways.items():
             outcome = simulation.run(inputs, labels)
