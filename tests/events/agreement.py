@@ -12,11 +12,21 @@ from snnmodels import oracle
 from snnmodels.events.engine import Engine
 from snnmodels.events.plan import EnginePlan
 from snnmodels.losses.base import Loss, evaluated, shown
+from snnmodels.targets.cpp.engine import CppEngine
+from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput
 from tests.oracle.networks import MS, Polynomial
 
 Inputs = Mapping[str, np.ndarray]
 Make = Callable[[EnginePlan], Engine]
+
+# every way in which a network can be gone through
+WAYS: dict[str, Make] = {
+    "numpy": NumpyEngine,
+    "cpp": lambda plan: CppEngine(plan, trials=1),
+    "cpp, not swept": lambda plan: CppEngine(plan, trials=1, sweep=False),
+    "cpp, scattered": lambda plan: CppEngine(plan, trials=1, scatter=True),
+}
 
 
 @dataclass
@@ -39,10 +49,11 @@ def run(
     *,
     window: float | None = None,
     tolerance: float = 1e-10,
+    **options: Any,
 ) -> Run:
-    """A batch forward and backward."""
+    """A batch forward and backward; other options are the plan's."""
     loss = loss or Polynomial()
-    plan = EnginePlan.of(network, loss.observables, window=window, tolerance=tolerance)
+    plan = EnginePlan.of(network, loss.observables, window=window, tolerance=tolerance, **options)
     engine = make(plan)
     engine.forward([_wide(inputs[i.name]) for i in network.inputs])
     observed = engine.observed()

@@ -6,6 +6,8 @@ reference's own.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from snnmodels.events.engine import SimulationError
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.events.agreement import Inputs, check, run
+from tests.events.agreement import WAYS, Inputs, check, run
 from tests.needs import COMPILER
 from tests.oracle.networks import MS
 
@@ -78,3 +80,14 @@ def test_hundreds_of_spikes_in_one_window(make) -> None:
     assert np.isfinite(spikes).sum() > 300
     assert max(np.histogram(spikes[np.isfinite(spikes)], np.arange(0, 31) * MS)[0]) > 30
     found.engine.close()
+
+
+@COMPILER
+@pytest.mark.parametrize("way", [*WAYS])
+def test_a_neuron_that_spikes_on_and_on_is_told_before_memory_is_full(way: str) -> None:
+    """Reset to just below its threshold, it would spike 10^12 times within one piece of time."""
+    network, inputs = one([30.0], [1.0], "lif+exp_synapse")
+    population = dataclasses.replace(network.populations[0], parameters={"v_reset": 1 - 1e-12})
+    network = dataclasses.replace(network, populations=(population,))
+    with pytest.raises(SimulationError, match=r"population 'out'.* spikes more than .* at 0\.0017"):
+        run(WAYS[way], network, inputs, max_spikes=1000)

@@ -10,7 +10,7 @@ import pytest
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.events.agreement import check
+from tests.events.agreement import WAYS, check
 from tests.oracle.networks import MS, SumOfMaxima
 
 ENGINES = {"numpy": NumpyEngine, "cpp": lambda plan: CppEngine(plan, trials=1)}
@@ -49,14 +49,6 @@ def test_rounds_go_through_the_whole_network(case: str, target: str, feedback: b
     found = check(ENGINES[target], net, inputs)
     spikes = found.spikes["c"].ravel()
     np.testing.assert_allclose(spikes[np.isfinite(spikes)] / MS, expected, rtol=1e-12)
-
-
-WAYS = {
-    "numpy": NumpyEngine,
-    "cpp": lambda plan: CppEngine(plan, trials=1),
-    "cpp, not swept": lambda plan: CppEngine(plan, trials=1, sweep=False),
-    "cpp, scattered": lambda plan: CppEngine(plan, trials=1, scatter=True),
-}
 
 
 def behind_a_cascade(kind: str, *, same_input: bool) -> tuple[Network, dict[str, np.ndarray]]:

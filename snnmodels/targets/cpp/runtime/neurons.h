@@ -257,9 +257,14 @@ public:
     Ladder ladder;
     double tolerance = 0;  // of nonlinear flows
     double max_spikes = INF;  // in one trial
+    // so many spikes, of which the last one is of a neuron at t
+    void refuse_runaway(int spikes, int neuron, double t) const
+    {
+        if (spikes > max_spikes) throw Failure{"runaway", index, neuron, t};
+    }
     void refuse_runaway(const Train& train) const
     {
-        if (train.size() > max_spikes) throw Failure{"runaway", index, train.neuron.back(), train.t.back()};
+        if (const int n = train.size()) refuse_runaway(n, train.neuron[n - 1], train.t[n - 1]);
     }
     double clock = 0;      // when the piece began, to tell when something failed
     Aligned<double> x, l;

@@ -769,7 +769,7 @@ private:
                 }
                 if (c.more) again.push(c.more, c.after, c.to, root, neurons);
             }
-            if (train.size() + n > this->max_spikes) throw Failure{"runaway", index, this->sort.neurons[n - 1], this->sort.times[n - 1]};
+            if (n) this->refuse_runaway(train.size() + n, this->sort.neurons[n - 1], this->sort.times[n - 1]);
             std::swap(hot, again);
         }
         if (n) this->sort.append(train, n, S_);

@@ -417,6 +417,8 @@ private:
             while (t0 + scatters[k]->earliest <= until || scatters[k]->earliest <= until - t0)
             {
                 scatters[k]->commit(std::max(until - t0, scatters[k]->earliest));
+                const auto& found = scatters[k]->found;
+                if (!found.empty()) neurons[k]->refuse_runaway(trial.trains[net.inputs + k].size() + int(found.size()), found.back().neuron, t0 + found.back().t);
                 if (until > first) look(k);
             }
         for (int k : c.populations)
