@@ -397,8 +397,9 @@ def explain(plan: EnginePlan, what: str, population: int, neuron: int, time: flo
             )
         case "cascade":
             return (
-                f"{where} would spike twice at the same instant, {time:.9g} s: its spikes come back to it without "
-                "delay and carry it across its threshold, and so on without end; lower the weights or add a delay"
+                f"{where} would spike twice at the same instant, {time:.9g} s: spikes of that instant reach it "
+                "without delay, perhaps by way of its own, and carry it across its threshold again; add a delay, or "
+                "lower the weights"
             )
         case "finite":
             when = f" at {time:.9g} s" if time >= 0 else ""
