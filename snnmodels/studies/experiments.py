@@ -112,7 +112,7 @@ class Setup:
 # more of the gradient to trials that are wrong; docs/training.md has the choice.
 YIN_YANG_SETUPS = {
     "published": (0.5e-3, Setup(epochs=100)),
-    "sharp": (0.125e-3, Setup(epochs=200, decay=0.975)),
+    "sharp": (0.0625e-3, Setup(epochs=200, decay=0.975)),
 }
 
 # The published 100 epochs in batches of 5 take longer than they have to: larger batches, and a rate that falls faster.
