@@ -16,7 +16,7 @@ from ..losses.integrals import with_integrals
 from ..symbolic.declaration import hybrid_system
 from ..targets import Target
 from ..templates import load_model
-from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole, suggests_keywords
+from ..templates.arguments import check_callable, check_kind, check_numbers, check_seed, check_whole
 from ..templates.groups import MOST
 from ..templates.library import kind_of
 from ..templates.model import Model
@@ -42,7 +42,6 @@ DIGITS = 4 * float(np.finfo(float).eps)  # of a loss, that its differences can't
 TIME_SIZE = 2e-3  # seconds; spike times and delays are changed relative to it
 
 
-@suggests_keywords
 def check_gradient(
     model: str | Path | Model | Network | Probe,
     *,

@@ -233,7 +233,8 @@ def suggests_keywords[F: Callable[..., Any]](called: F) -> F:
     Parameters
     ----------
     called : function or class
-        Not one that looks at the frame of its caller, as a wrapper stands between.
+        Not one that looks at the frame of its caller, as a wrapper stands between, nor one that passes keywords on: who
+        takes them tells.
 
     Returns
     -------
@@ -243,7 +244,9 @@ def suggests_keywords[F: Callable[..., Any]](called: F) -> F:
     if isinstance(called, type):
         called.__init__ = suggests_keywords(called.__init__)  # type: ignore[misc]
         return called
-    known = [p.name for p in signature(called).parameters.values() if p.name != "self"]
+    parameters = signature(called).parameters.values()
+    assert not any(p.kind is p.VAR_KEYWORD for p in parameters), f"{called.__qualname__} passes keywords on"
+    known = [p.name for p in parameters if p.name != "self"]
     name = called.__qualname__.removesuffix(".__init__")
 
     @wraps(called)
