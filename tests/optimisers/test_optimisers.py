@@ -232,6 +232,34 @@ def test_the_compiled_adam_gives_the_same_bits_as_numpy(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+@COMPILER
+def test_what_gradients_have_left_long_ago_fades(monkeypatch):
+    """After thousands of steps moments would be denormal numbers, with which processors are a hundred times slower."""
+    gradient, start = np.array([1e-3, -5.0, 0.0, 1e-140]), np.array([1.0, -2.0, 3.0, 0.5])
+    results = []
+    for update in (fused_adam, lambda *_: False):
+        monkeypatch.setattr(adam_module, "fused_adam", update)
+        values, optimiser = {"w": start.copy()}, Adam(1e-3)
+        for n in range(9000):
+            optimiser.step(values, {"w": gradient * (n < 2)})
+        results.append([values["w"], *optimiser.state_dict().values()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    mean, square, expected = 0.0, 0.0, start
+    for n in range(9000):
+        g = gradient * (n < 2)
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        step = mean / (1 - 0.9 ** (n + 1)) / (np.sqrt(square / (1 - 0.999 ** (n + 1))) + 1e-8)
+        expected = expected - 1e-3 * step
+    assert (np.abs(mean[:2]) < np.finfo(float).tiny).all()  # or this would show nothing
+    assert (mean[:2] != 0).all()
+    state = optimiser.state_dict()
+    np.testing.assert_allclose(values["w"], expected, rtol=1e-14)
+    np.testing.assert_array_equal(state["mean/w"], 0)
+    np.testing.assert_allclose(state["square/w"][:2], square[:2], rtol=1e-11)
+
+
 def test_arrays_that_the_compiled_adam_cannot_take_are_left_alone():
     narrow = [np.ones(3, dtype=np.float32) for _ in range(4)]
     assert not fused_adam(narrow[0], narrow[1], narrow[2:], 0.9, 0.999, 1e-8, 1e-3)

@@ -10,14 +10,20 @@
 
 namespace snn {
 
+constexpr double FADED = 1e-150, SMALLEST = 2.2250738585072014e-308;  // as in optimisers/adam.py
+
 SNN_EITHER inline void adam_step(double& value, double g, double& mean, double& square, double beta1, double rest1, double beta2,
                                  double rest2, double epsilon, double rate)
 {
+    // What gradients have left long ago counts as nothing, by a step of less than FADED of the rate, before it is too small
+    // for a processor to go on with at full speed
     const double m = mean*beta1 + g*rest1;
     const double s = square*beta2 + g*g*rest2;
-    mean = m;
-    square = s;
-    value -= m/(std::sqrt(s) + epsilon)*rate;
+    square = s < SMALLEST ? 0.0 : s;
+    const double root = std::sqrt(square);
+    const double least = FADED*root;
+    mean = std::fabs(m) < (least < SMALLEST ? SMALLEST : least) ? 0.0 : m;
+    value -= mean/(root + epsilon)*rate;
 }
 
 }  // namespace snn
