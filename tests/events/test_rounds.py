@@ -10,7 +10,7 @@ import pytest
 from snnmodels.targets.cpp.engine import CppEngine
 from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
-from tests.events.agreement import WAYS, check
+from tests.events.agreement import WAYS, Inputs, check
 from tests.oracle.networks import MS, SumOfMaxima
 
 ENGINES = {"numpy": NumpyEngine, "cpp": lambda plan: CppEngine(plan, trials=1)}
@@ -104,10 +104,7 @@ def test_a_maximum_that_a_cascade_ends_moves_with_it(way: str, same_input: bool)
 TICK = 2.0**-10  # seconds; multiples of it, and their sums, are exact
 
 
-@pytest.mark.parametrize("way", [*WAYS])
-@pytest.mark.parametrize("first", [-5.0, -0.2])
-@pytest.mark.parametrize("delay", [0.0, 4 * TICK])
-def test_arrivals_of_one_time_are_in_the_order_of_their_sources(delay: float, first: float, way: str) -> None:
+def kink(first: float, delay: float) -> tuple[Network, Inputs]:
     """The second neuron spikes first, and makes the first one spike at that instant; both end a rise with one delay."""
     delta, readout = load_model("lif+delta_synapse"), load_model("leaky_integrator+exp_synapse")
     mask = np.array([[False, False], [True, False]])
@@ -119,14 +116,22 @@ def test_arrivals_of_one_time_are_in_the_order_of_their_sources(delay: float, fi
     )
     populations = (Population("hidden", 2, delta), Population("out", 1, readout))
     net = Network("kink", (SpikeInput("in", 1),), populations, projections, "out", 32 * TICK)
-    found = check(WAYS[way], net, {"in": np.array([[[4 * TICK]]])}, SumOfMaxima(), hardly=1e-3)
+    return net, {"in": np.array([[[4 * TICK]]])}
+
+
+KINKS = [(first, delay) for first in (-5.0, -0.2) for delay in (0.0, 4 * TICK)]
+
+
+@pytest.mark.parametrize("way", [*WAYS])
+@pytest.mark.parametrize(("first", "delay"), KINKS)
+def test_arrivals_of_one_time_are_in_the_order_of_their_sources(first: float, delay: float, way: str) -> None:
+    found = check(WAYS[way], *kink(first, delay), SumOfMaxima(), hardly=1e-3)
     assert found.engine.spike_count(0) == 2
     found.engine.close()
 
 
-@pytest.mark.parametrize("way", [*WAYS])
-def test_a_refractory_period_that_ends_with_the_trial(way: str) -> None:
-    """What arrives at the end finds the neuron released, as at any other time."""
+def released_at_the_end() -> tuple[Network, Inputs]:
+    """What arrives when a refractory period and the trial end finds the neuron released, as at any other time."""
     delta, held = load_model("lif+delta_synapse"), load_model("lif+delta_synapse+refractory")
     populations = (Population("a", 1, delta), Population("b", 1, held, {"t_ref": 8 * TICK}, ("t_ref",)))
     projections = tuple(
@@ -134,6 +139,11 @@ def test_a_refractory_period_that_ends_with_the_trial(way: str) -> None:
         for name in ("ia", "ab")
     )
     net = Network("end", (SpikeInput("i", 1),), populations, projections, "b", 32 * TICK)
-    found = check(WAYS[way], net, {"i": np.array([[[16, 24]]]) * TICK})
+    return net, {"i": np.array([[[16, 24]]]) * TICK}
+
+
+@pytest.mark.parametrize("way", [*WAYS])
+def test_a_refractory_period_that_ends_with_the_trial(way: str) -> None:
+    found = check(WAYS[way], *released_at_the_end())
     np.testing.assert_array_equal(found.spikes["b"], np.array([[[24, 32]]]) * TICK)
     found.engine.close()

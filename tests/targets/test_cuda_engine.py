@@ -28,6 +28,7 @@ from snnmodels.targets.numpy.engine import NumpyEngine
 from snnmodels.targets.process import EXCHANGE, ProgramError
 from snnmodels.templates import Network, load_model, load_network
 from snnmodels.templates.groups import Projection
+from tests.events import test_rounds
 from tests.events.agreement import Run, assert_agrees, random_network, reference_of, run
 from tests.events.drawn import MS, Drawn
 from tests.events.test_drawn_networks import numbered
@@ -307,6 +308,19 @@ def test_more_spikes_than_there_is_room_for(cuda: str) -> None:
     assert sum(np.isfinite(t).sum() for t in found.spikes.values()) > 500
     for name, times in expected.spikes.items():
         np.testing.assert_allclose(found.spikes[name], times, rtol=0, atol=1e-11, err_msg=name)
+
+
+@SLOW
+def test_what_meets_at_one_instant(cuda: str) -> None:
+    """Arrivals of one instant come in the order of their sources, and a refractory period may end with the trial."""
+    for first, delay in test_rounds.KINKS:
+        network, inputs = test_rounds.kink(first, delay)
+        found = closed(run(make, network, inputs, SumOfMaxima()))
+        assert_agrees(found, reference_of(network, inputs, SumOfMaxima()), hardly=1e-3)
+    network, inputs = test_rounds.released_at_the_end()
+    found = closed(run(make, network, inputs))
+    assert_agrees(found, reference_of(network, inputs))
+    assert np.isfinite(found.spikes["b"]).sum() == 2
 
 
 # --- what has no result -----------------------------------------------------------------------------------------------
