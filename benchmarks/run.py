@@ -34,6 +34,7 @@ import numpy as np
 
 from snnmodels.targets.cache import cache_folder
 from snnmodels.targets.cpp.program import OF_MODELS
+from snnmodels.training.loop import TOGETHER
 
 from .report import BASES, DOCS, RESULTS, write_docs
 from .serving import ContenderFailed, Process, Task
@@ -68,6 +69,7 @@ class Entry:
 
 ON_CUDA = {"target": "cuda_standalone"}  # where there is a GPU: only if asked for
 _LARGE = "_large"  # behind the name of a task with the large batch
+_IN_CALLS = f"batches of {TOGETHER} trials in a call"
 ENTRIES = {
     "limit": Entry("event engine by hand (the limit)", ["benchmarks.contenders", "limit"], large=True),
     "first": Entry(
@@ -79,11 +81,9 @@ ENTRIES = {
     "grid": Entry("grid method by hand", ["benchmarks.contenders", "grid"]),
     "fine_grid": Entry("grid method by hand, dt 0.1 ms", ["benchmarks.contenders", "grid"], {"dt": 0.1e-3}),
     "package": Entry("snnmodels", ["benchmarks.contenders", "package"], large=True),
-    "calls": Entry("snnmodels, batches of 512 trials in a call", ["benchmarks.contenders", "calls"], large=True),
+    "calls": Entry(f"snnmodels, {_IN_CALLS}", ["benchmarks.contenders", "calls"], large=True),
     "cuda": Entry("snnmodels on CUDA", ["benchmarks.contenders", "package"], ON_CUDA, large=True),
-    "cuda_calls": Entry(
-        "snnmodels on CUDA, batches of 512 trials in a call", ["benchmarks.contenders", "calls"], ON_CUDA, large=True
-    ),
+    "cuda_calls": Entry(f"snnmodels on CUDA, {_IN_CALLS}", ["benchmarks.contenders", "calls"], ON_CUDA, large=True),
     "synapses": Entry("snnmodels on Brian2 synapses, time grid", ["benchmarks.contenders", "synapses"]),
     "eventax": Entry("eventax", ["benchmarks.peers.eventax"], {"first_batch_counts": True}, "eventax", ("yin_yang",)),
     "spyx": Entry("spyx (surrogate gradient)", ["benchmarks.peers.spyx"], {"first_batch_counts": True}, "spyx"),

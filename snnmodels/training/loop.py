@@ -52,7 +52,9 @@ Arrays = dict[str, np.ndarray]
 
 _trained: weakref.WeakSet[Any] = weakref.WeakSet()  # sources that a training has gone through
 
-TOGETHER = 512  # trials that are trained on in one call where the source can: enough for the call to cost nothing
+# trials that are trained on in one call where the source can: enough for what goes to and fro, weights and moments, to
+# cost little
+TOGETHER = 1024
 _ADVICE = "a smaller learning rate may help"
 
 
