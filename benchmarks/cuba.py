@@ -13,7 +13,6 @@ that the package's program has had resident, synapses and gradients included, wi
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -32,6 +31,7 @@ from snnmodels.templates import load_model
 from snnmodels.templates.groups import Population, Projection, SpikeInput
 from snnmodels.templates.network import Network
 
+from .command import command_line, page_options
 from .limit.sparse import SparseLimit
 from .run import describe_machine
 from .serving import Meter, peak
@@ -327,20 +327,13 @@ def table(results: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cuba",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("cuba", __doc__)
     parser.add_argument("--n", type=int, nargs="*", default=list(SIZES), help="neurons")
     parser.add_argument("--long", type=float, nargs="*", default=list(DURATIONS), help=f"seconds, of {USUAL} neurons")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--delays", nargs="+", choices=DELAYS, default=list(DELAYS))
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
-    parser.add_argument("--docs", type=Path, default=DOCS, help=f"page with the tables (default: {DOCS})")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 200 ms, and nothing is written")
-    parser.add_argument("--write-docs", action="store_true", help="only write the tables of the results")
+    page_options(parser, RESULTS, DOCS)
     options = parser.parse_args(arguments)
     if options.rounds < 1 or min(options.n, default=SYNAPSES) < SYNAPSES:
         parser.error(f"--rounds: at least 1; --n: at least {SYNAPSES}")

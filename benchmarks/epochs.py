@@ -10,7 +10,6 @@ program, all that an epoch costs beside them included (encoding, shuffling, drop
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -25,6 +24,7 @@ from snnmodels.optimisers import Adam
 from snnmodels.studies.experiments import MNIST_SETUPS, YIN_YANG_SETUPS, Experiment, mnist, yin_yang
 from snnmodels.training import train
 
+from .command import command_line, page_options
 from .run import describe_machine
 from .serving import Meter
 
@@ -79,24 +79,18 @@ def table(results: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join(map(str, cells))} |")
     r = results["trainings"].get("Yin-Yang")
     if r is not None:
-        minutes = SEEDS * r["seconds_per_epoch"] * YIN_YANG_SETUPS["published"][1].epochs / 60
-        lines += ["", f"So {SEEDS} seeds of 100 epochs of Yin-Yang take {minutes:.1f} min of one core."]
+        epochs = YIN_YANG_SETUPS["published"][1].epochs
+        minutes = SEEDS * r["seconds_per_epoch"] * epochs / 60
+        lines += ["", f"So {SEEDS} seeds of {epochs} epochs of Yin-Yang take {minutes:.1f} min of one core."]
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.epochs",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("epochs", __doc__)
     parser.add_argument("--data", type=Path, metavar="DIR", help="directory of the four MNIST files")
     parser.add_argument("--epochs", type=int, default=2, help="of MNIST (default: 2)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
-    parser.add_argument("--docs", type=Path, default=DOCS, help=f"page with the table (default: {DOCS})")
-    parser.add_argument("--write-docs", action="store_true", help="only write the table of the results")
+    page_options(parser, RESULTS, DOCS)
     options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error("--epochs: at least 1")

@@ -12,7 +12,6 @@ alone, without the Python that made it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -28,6 +27,7 @@ import numpy as np
 
 from snnmodels.files import write_between
 
+from .command import command_line
 from .run import describe_machine
 from .serving import ONE_THREAD, Meter
 
@@ -211,12 +211,7 @@ def write_page(results: Mapping[str, Any], page: Path = PAGE) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.from_script",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("from_script", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="others stay as they were")
     parser.add_argument("--warm", action="store_true", help="leave the times of compiling as they were")

@@ -13,7 +13,6 @@ exact solution is the hand-written event engine, `benchmarks.limit`, which agree
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import warnings
@@ -26,6 +25,7 @@ import numpy as np
 
 from snnmodels.gradients import GridSimulation, UnresolvedSpikes
 
+from .command import command_line
 from .limit import Limit
 from .run import describe_machine
 from .serving import Task
@@ -188,12 +188,7 @@ def _percent(share: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.grid_error",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("grid_error", __doc__)
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--dt", type=float, nargs="+", default=list(STEPS), metavar="MS", help="steps in ms")
     parser.add_argument("--target", default="cpp_standalone", help="of GridSimulation")

@@ -12,7 +12,6 @@ tolerance are from those at the tightest one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -34,6 +33,7 @@ from snnmodels.symbolic.declaration import hybrid_system
 from snnmodels.targets import Target
 from snnmodels.templates import Model, Network, Population, Projection, SpikeInput, catalogue, load_model
 
+from .command import command_line
 from .run import describe_machine
 
 RESULTS, PAGE = Path("docs/results/library.json"), Path("docs/library.md")
@@ -181,12 +181,7 @@ def page(results: Mapping[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
     names = [entry.name for entry in catalogue() if entry.kind == "neuron"]
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.library",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("library", __doc__)
     parser.add_argument("--only", nargs="+", choices=names, metavar="NEURON", help="measure these")
     parser.add_argument("--missing", action="store_true", help="measure those without results")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")

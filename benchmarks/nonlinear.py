@@ -12,7 +12,6 @@ backward of a batch of equal trials, one after the other on one thread; everybod
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import warnings
@@ -28,6 +27,7 @@ from snnmodels.gradients import GridSimulation, Simulation, UnresolvedSpikes
 from snnmodels.losses import Loss, LossValue, Observable, SpikeTimes
 from snnmodels.templates import Network, Population, Projection, SpikeInput, load_model
 
+from .command import command_line, page_options
 from .run import describe_machine
 from .serving import Meter
 
@@ -109,7 +109,9 @@ def weight_of(name: str) -> float:
     raise ValueError(f"{name}: no weight up to {weight:g} makes it spike")
 
 
-def compared(exact: oracle.OracleGradient, spikes: Mapping[str, np.ndarray], gradients: Mapping[str, Any]) -> Any:
+def compared(
+    exact: oracle.OracleGradient, spikes: Mapping[str, np.ndarray], gradients: Mapping[str, Any]
+) -> dict[str, Any]:
     """How far spike times (ms) and gradients (relative in norm, of the worst group) are off."""
     off = 0.0
     for name, wanted in exact.spikes.items():
@@ -145,12 +147,12 @@ def measure(name: str) -> dict[str, Any]:
     count = sum(p.n for p in net.populations)
     spikes = sum(int(np.isfinite(t).sum()) for t in exact.spikes.values())
     found: dict[str, Any] = {"model": name, "weight": weight, "spikes": spikes / count}
-    options: Any = {"batch_size": TRIALS, "target": "cpp_standalone", "max_spikes": MAX_SPIKES}
+    options: Any = {"batch_size": TRIALS, "target": "cpp_standalone"}
     with (
         warnings.catch_warnings(),
-        Simulation(net, AllSpikes(), tolerance=DEFAULT, **(options | {"max_spikes": 10**6})) as default,
-        Simulation(net, AllSpikes(), tolerance=TIGHT, **(options | {"max_spikes": 10**6})) as tight,
-        GridSimulation(net, AllSpikes(), dt=STEP, order=4, **options) as grid,
+        Simulation(net, AllSpikes(), tolerance=DEFAULT, **options) as default,
+        Simulation(net, AllSpikes(), tolerance=TIGHT, **options) as tight,
+        GridSimulation(net, AllSpikes(), dt=STEP, order=4, max_spikes=MAX_SPIKES, **options) as grid,
     ):
         warnings.simplefilter("ignore", UnresolvedSpikes)  # part of what is measured
         ways: dict[str, Simulation | GridSimulation] = {"default": default, "tight": tight, "grid": grid}
@@ -192,17 +194,10 @@ def table(results: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.nonlinear",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("nonlinear", __doc__)
     short = {name.partition("+")[0] if name != ADEX else "adex": title for title, name in MODELS.items()}
     parser.add_argument("--only", nargs="+", choices=list(short), metavar="MODEL", help=f"of {', '.join(short)}")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")
-    parser.add_argument("--docs", type=Path, default=DOCS, help=f"page with the table (default: {DOCS})")
-    parser.add_argument("--write-docs", action="store_true", help="only write the table of the results")
+    page_options(parser, RESULTS, DOCS)
     options = parser.parse_args(arguments)
     known = json.loads(options.out.read_text()) if options.out.exists() else {"models": {}}
     if options.write_docs and not known["models"]:

@@ -36,6 +36,7 @@ from snnmodels.targets.cache import cache_folder
 from snnmodels.targets.cpp.program import OF_MODELS
 from snnmodels.training.loop import TOGETHER
 
+from .command import command_line
 from .report import BASES, DOCS, RESULTS, write_docs
 from .serving import ContenderFailed, Process, Task
 from .tasks import mnist, yin_yang
@@ -286,12 +287,7 @@ def per_trial(answer: Mapping[str, Any], batch_size: int) -> dict[str, dict[str,
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("run", __doc__)
     usual = [key for key, entry in ENTRIES.items() if entry.options != ON_CUDA]
     parser.add_argument("--tasks", nargs="+", choices=("yin_yang", "mnist"), default=["yin_yang", "mnist"])
     parser.add_argument("--contenders", nargs="+", choices=tuple(ENTRIES), default=usual)

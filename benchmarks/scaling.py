@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from snnmodels.plots import PALETTE
 
+from .command import command_line
 from .contenders import CONTENDERS
 from .report import BASES
 from .run import ENTRIES, describe_machine, summarise
@@ -141,12 +142,7 @@ def _panel(axes: Axes, name: str, points: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("scaling", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=1024, help="trials of a round (default: 1024)")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results (default: {RESULTS})")

@@ -11,7 +11,6 @@ sources, all parameters learnable.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -29,6 +28,7 @@ from snnmodels.gradients import Simulation
 from snnmodels.symbolic import hybrid_system
 from snnmodels.targets import Target
 
+from .command import command_line
 from .library import TIMES, opened, weight_of
 from .run import describe_machine
 
@@ -124,12 +124,7 @@ def _shown(duration: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write, print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.targets",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line("targets", __doc__)
     parser.add_argument("--quick", action="store_true", help="one round of Yin-Yang and one neuron, nothing written")
     parser.add_argument("--table", action="store_true", help="only write the table of the results")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
