@@ -441,7 +441,6 @@ private:
             train.t.push_back(f.t), train.neuron.push_back(f.neuron), train.cause.push_back(FLOW);
             const double* from = &scatters[f.population]->before[f.before];
             train.before.insert(train.before.end(), from, from + neurons[f.population]->S);
-            neurons[f.population]->refuse_runaway(train);
         }
         for (int k : c.populations) scatters[k]->before.clear();
         for (Stream& s : streams) if (!s.known && s.t == INF) s.ahead();
